@@ -1,0 +1,57 @@
+/** Every bound of the contract, checked before anything is parsed or allocated. Each line says where its number is from:
+ *  "spec" (a standard or DESIGN fixes it), "measured" (seen on real files, with head room) or "chosen" (with the reason).
+ */
+export const LIMITS = {
+  /** spec: ids are one MQTT topic level; chosen length, so that a topic with a hash stays under 160 bytes. */
+  idLength: 32,
+  /** chosen: the longest topic is kinglet/v1/{site}/{device}/block/{hash}. */
+  topicBytes: 192,
+  /** spec: a report of the default set is at most this; `test/contract` holds the encoder to it. */
+  reportDefaultBytes: 256,
+  /** chosen: twice the default set leaves room for more labels and levels. */
+  reportBytes: 512,
+  /** measured: 490 bytes of features and 60 of fields; room for a 1 KiB feature map. */
+  wakeBytes: 1_280,
+  /** spec: MLPerf Tiny keyword spotting has 490; chosen bound for other front ends. */
+  featureBytes: 1_024,
+  /** chosen: a code, a hash and a short detail. */
+  eventBytes: 512,
+  /** chosen: one short text for people. */
+  eventDetailLength: 120,
+  /** chosen: hash, offset, length. */
+  getBytes: 64,
+  /** chosen: fits any broker's default packet limit and a device's RAM; one radio burst. */
+  blockBytes: 4_096,
+  /** chosen: block payload and its CBOR fields. */
+  blockMessageBytes: 4_096 + 64,
+  /** measured: about 1.6 kB with a release document of two boards; head room for more boards and signatures. */
+  assignmentBytes: 8_192,
+  /** chosen: idle slots of the boards in `firmware-sim/boards.ts` are larger; a DS-CNN bundle is about 0.1 MB. */
+  bundleBytes: 4 * 1024 * 1024,
+  /** chosen: graphs of four levels, golden vectors, card, lineage; room to grow. */
+  bundleSections: 32,
+  /** chosen: 32 sections of at most about 100 bytes of table each. */
+  bundleTocBytes: 4_096,
+  /** measured: about 3 kB for a two-graph keyword spotter. */
+  manifestBytes: 65_536,
+  /** chosen: labels of one classifier. */
+  labels: 64,
+  labelLength: 32,
+  /** chosen: graphs in one bundle. */
+  graphs: 8,
+  /** chosen: enough to cover each label twice. */
+  goldenVectors: 64,
+  /** spec: full, gated, lite, sparse, hibernate. */
+  ladderLevels: 5,
+  /** chosen: 8 bins say as much about drift as the hourly report can afford. */
+  histogramBins: 8,
+  /** chosen: boards named by one release document. */
+  boards: 16,
+  /** chosen: threshold signing with room for rotation. */
+  signatures: 8,
+  /** spec: sums stay exact in a double; a counter above this is refused as hostile. */
+  counter: Number.MAX_SAFE_INTEGER,
+  /** chosen: rows of one ingest batch of a gateway. */
+  ingestRows: 2_000,
+  ingestBytes: 8 * 1024 * 1024,
+} as const

@@ -1,0 +1,179 @@
+import { canonicalize } from '@tufjs/canonical-json'
+import * as z from 'zod/mini'
+import { sha256Hex } from './bytes.ts'
+import { type ContractError, contractError } from './errors.ts'
+import { LIMITS } from './limits.ts'
+import { LADDER_LEVELS } from './messages.ts'
+import { parseContent } from './release.ts'
+import { err, ok, type Result } from './result.ts'
+
+/** Section names of a bundle. Graphs are `graph/<id>`. */
+export const SECTIONS = { manifest: 'manifest.json', golden: 'golden.bin', card: 'card.json' } as const
+export const graphSection = (id: string): string => `graph/${id}`
+
+const uintNumber = z.int().check(z.minimum(0), z.maximum(LIMITS.counter))
+const shortText = z.string().check(z.maxLength(LIMITS.idLength))
+const idText = z.string().check(z.regex(/^[a-z0-9][a-z0-9-]*$/), z.maxLength(LIMITS.idLength))
+const permille = z.int().check(z.minimum(0), z.maximum(1000))
+const finite = z.number()
+
+/** Parameters of the mel-frequency cepstral front end; the waveform is divided by its maximum first.
+ *  @see MLPerf Tiny v1.x keyword spotting, `get_dataset.py`
+ */
+export const mfccDefinitionSchema = z.strictObject({
+  kind: z.literal('mfcc'),
+  sampleRateHz: uintNumber,
+  windowSamples: uintNumber,
+  strideSamples: uintNumber,
+  fftSize: uintNumber,
+  melBands: uintNumber,
+  melLowerHz: finite,
+  melUpperHz: finite,
+  logOffset: finite,
+  coefficients: uintNumber,
+  frames: uintNumber,
+})
+export type MfccDefinition = z.infer<typeof mfccDefinitionSchema>
+
+/** sha256 of the canonical definition: a device refuses a bundle whose definition it does not implement. */
+export const featuresSha256 = (definition: MfccDefinition): string =>
+  sha256Hex(new TextEncoder().encode(canonicalize(definition)))
+
+/** Element type of a graph's input or output; real = scale × (q − zeroPoint) for the integer ones. */
+export const tensorIoSchema = z.strictObject({
+  elementType: z.enum(['float32', 'int8', 'uint8']),
+  scale: z.optional(finite),
+  zeroPoint: z.optional(z.int()),
+})
+export type TensorIo = z.infer<typeof tensorIoSchema>
+
+const graphSchema = z.strictObject({
+  id: idText,
+  input: tensorIoSchema,
+  output: tensorIoSchema,
+  /** the planner's figures for this graph; a packer measures them, a device checks them again before load */
+  arenaBytes: uintNumber,
+  constantBytes: uintNumber,
+  macs: uintNumber,
+})
+
+/** One level of the degradation ladder. */
+const levelSchema = z.strictObject({
+  level: z.enum(LADDER_LEVELS),
+  graph: z.nullable(idText),
+  /** front-end frames between windows */
+  hopFrames: z.int().check(z.minimum(1), z.maximum(500)),
+  /** null: every window is inferred; otherwise only while the frame energy exceeds the tracked noise floor */
+  gate: z.nullable(z.strictObject({ marginDb: finite, hangoverMs: uintNumber })),
+})
+export type LadderStep = z.infer<typeof levelSchema>
+
+export const wakePolicySchema = z.strictObject({
+  /** windows the posterior is averaged over */
+  smoothingWindows: z.int().check(z.minimum(1), z.maximum(32)),
+  thresholdPermille: permille,
+  refractoryMs: uintNumber,
+  /** how long the device stays awake after a wake, waiting for the application */
+  wakeHoldMs: uintNumber,
+  /** labels that never wake */
+  ignoreLabels: z.array(shortText).check(z.maxLength(LIMITS.labels)),
+})
+export type WakePolicy = z.infer<typeof wakePolicySchema>
+
+export const bundleManifestSchema = z.strictObject({
+  v: z.literal(1),
+  name: idText,
+  version: uintNumber,
+  /** sha256 of the bundle this model was trained from, or null */
+  parent: z.nullable(z.string().check(z.regex(/^[0-9a-f]{64}$/))),
+  securityCounter: uintNumber,
+  labels: z.array(z.string().check(z.maxLength(LIMITS.labelLength))).check(z.minLength(2), z.maxLength(LIMITS.labels)),
+  features: mfccDefinitionSchema,
+  /** quantization of the feature map that a wake carries and that int8 graphs read */
+  featureQuantization: z.strictObject({ scale: finite, zeroPoint: z.int() }),
+  graphs: z.array(graphSchema).check(z.minLength(1), z.maxLength(LIMITS.graphs)),
+  /** best level first; `hibernate` needs no entry */
+  ladder: z.array(levelSchema).check(z.minLength(1), z.maxLength(LIMITS.ladderLevels)),
+  policy: wakePolicySchema,
+  boards: z.array(shortText).check(z.maxLength(LIMITS.boards)),
+  golden: z.strictObject({
+    graph: idText,
+    count: z.int().check(z.minimum(1), z.maximum(LIMITS.goldenVectors)),
+    inputLength: z.int().check(z.minimum(1), z.maximum(LIMITS.featureBytes)),
+    outputLength: z.int().check(z.minimum(1), z.maximum(LIMITS.labels)),
+    /** largest accepted difference of any output, real units */
+    tolerance: finite,
+  }),
+})
+export type BundleManifest = z.infer<typeof bundleManifestSchema>
+
+/** Parses and cross-checks the manifest of a decoded bundle.
+ *  @returns `bundle-bad-manifest` | `unknown-schema-version` | `too-large`
+ */
+export function parseManifest(sections: ReadonlyMap<string, Uint8Array>): Result<BundleManifest, ContractError> {
+  const bad = (detail: string) => err(contractError('bundle-bad-manifest', detail))
+  const data = sections.get(SECTIONS.manifest)
+  if (data === undefined) return bad('the bundle has no manifest')
+  if (data.length > LIMITS.manifestBytes) return err(contractError('too-large', `manifest of ${data.length} bytes`))
+  let json: unknown
+  try {
+    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(data))
+  } catch {
+    return bad('the manifest is not JSON')
+  }
+  const parsed = parseContent(bundleManifestSchema, json, 'manifest')
+  if (!parsed.ok) return parsed.error.code === 'malformed' ? bad(parsed.error.detail) : parsed
+  const manifest = parsed.value
+  const ids = new Set(manifest.graphs.map(({ id }) => id))
+  if (ids.size !== manifest.graphs.length) return bad('two graphs have one id')
+  for (const id of ids) if (!sections.has(graphSection(id))) return bad(`graph "${id}" has no section`)
+  for (const { level, graph } of manifest.ladder) {
+    if (graph !== null && !ids.has(graph)) return bad(`level ${level} names an unknown graph "${graph}"`)
+  }
+  const order = manifest.ladder.map(({ level }) => LADDER_LEVELS.indexOf(level))
+  if (order.some((level, i) => i > 0 && level <= order[i - 1]!)) return bad('ladder levels are not in descending order')
+  for (const label of manifest.policy.ignoreLabels) {
+    if (!manifest.labels.includes(label)) return bad(`ignored label "${label}" is not a label`)
+  }
+  if (!ids.has(manifest.golden.graph)) return bad(`golden vectors name an unknown graph "${manifest.golden.graph}"`)
+  const golden = sections.get(SECTIONS.golden)
+  const { count, inputLength, outputLength } = manifest.golden
+  const expected = count * (inputLength + 4 * outputLength)
+  if (golden?.length !== expected) return bad(`golden vectors have ${golden?.length ?? 0} bytes, expected ${expected}`)
+  if (outputLength !== manifest.labels.length) return bad('golden outputs and labels differ in number')
+  return ok(manifest)
+}
+
+export interface GoldenVector {
+  /** quantized features, int8, frame-major */
+  readonly input: Int8Array
+  /** posteriors, one a label */
+  readonly output: Float32Array
+}
+
+/** Golden vectors are raw: int8 inputs, then little-endian float32 outputs, vector by vector. */
+export function encodeGolden(vectors: readonly GoldenVector[]): Uint8Array {
+  const { input, output } = vectors[0] ?? { input: new Int8Array(0), output: new Float32Array(0) }
+  const stride = input.length + 4 * output.length
+  const out = new Uint8Array(vectors.length * stride)
+  const view = new DataView(out.buffer)
+  vectors.forEach((vector, i) => {
+    out.set(new Uint8Array(vector.input.buffer, vector.input.byteOffset, vector.input.length), i * stride)
+    vector.output.forEach((value, j) => {
+      view.setFloat32(i * stride + input.length + 4 * j, value, true)
+    })
+  })
+  return out
+}
+
+/** @param data golden section whose length parseManifest has checked */
+export function decodeGolden(data: Uint8Array, shape: BundleManifest['golden']): readonly GoldenVector[] {
+  const stride = shape.inputLength + 4 * shape.outputLength
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
+  return Array.from({ length: shape.count }, (_, i) => ({
+    input: Int8Array.from(data.subarray(i * stride, i * stride + shape.inputLength), (byte) => (byte << 24) >> 24),
+    output: Float32Array.from({ length: shape.outputLength }, (_, j) =>
+      view.getFloat32(i * stride + shape.inputLength + 4 * j, true),
+    ),
+  }))
+}

@@ -1,0 +1,156 @@
+import { LIMITS } from './limits.ts'
+import { bool, bytes, defineMessage, int, optional, text, uint, uints } from './message.ts'
+
+export const SCHEMA_VERSION = 1
+
+/** Ladder levels, best first. The number on the wire is the index. */
+export const LADDER_LEVELS = ['full', 'gated', 'lite', 'sparse', 'hibernate'] as const
+export type LadderLevel = (typeof LADDER_LEVELS)[number]
+
+/** Counters of a report, in wire order. All are cumulative per boot: a lost, repeated or late report does no harm. */
+export const COUNTER_NAMES = [
+  /** ms of audio the detector listened to */
+  'listeningMs',
+  /** windows looked at by the detector (hop ticks), inferred or not */
+  'windows',
+  /** windows that ran the network */
+  'inferences',
+  /** openings of the voice-activity gate */
+  'gateOpenings',
+  /** keyword wakes */
+  'wakes',
+  /** ms in which the device was awake: inference, wake hold, radio */
+  'activeMs',
+  /** windows dropped because the previous one was not finished */
+  'overruns',
+  /** messages dropped at the bound of the store-and-forward queue */
+  'spoolDrops',
+  'radioRxBytes',
+  'radioTxBytes',
+  'installsStarted',
+  'installsConfirmed',
+  'installsFailed',
+  /** moves of the governor between ladder levels */
+  'ladderMoves',
+] as const
+export type CounterName = (typeof COUNTER_NAMES)[number]
+export type Counters = Readonly<Record<CounterName, number>>
+
+/** Energy accounts of a report in millijoule, cumulative per boot, in wire order. */
+export const ENERGY_NAMES = ['sleep', 'listen', 'inference', 'radio', 'install'] as const
+export type EnergyName = (typeof ENERGY_NAMES)[number]
+
+/** Upper edges of the posterior histogram of inferred windows' best keyword (permille); the last bin is open. */
+export const POSTERIOR_BIN_EDGES = [50, 100, 200, 400, 600, 750, 900] as const
+/** Upper edges of the noise floor histogram of windows (dBFS); the last bin is open. */
+export const NOISE_BIN_EDGES = [-80, -70, -60, -50, -40, -30, -20] as const
+
+/** Hourly report of a device (QoS 1). At most LIMITS.reportDefaultBytes for the default set. */
+export const reportCodec = defineMessage('report', SCHEMA_VERSION, LIMITS.reportBytes, {
+  /** persisted boot count; with the device id it names one run of counters */
+  boot: [1, uint(0xffff_ffff)],
+  /** report number within the boot, from 0 */
+  seq: [2, uint(0xffff_ffff)],
+  uptimeMs: [3, uint()],
+  /** the device's own wall time, Unix ms; 0 when it has none */
+  wallMs: [4, uint()],
+  /** first 8 bytes of the sha256 of the active bundle */
+  model: [5, bytes(8)],
+  slot: [6, uint(1)],
+  /** index into LADDER_LEVELS at the moment of the report */
+  level: [7, uint(LADDER_LEVELS.length - 1)],
+  /** COUNTER_NAMES in order */
+  counters: [8, uints(COUNTER_NAMES.length)],
+  /** ms in each ladder level, cumulative per boot */
+  levelMs: [9, uints(LADDER_LEVELS.length)],
+  /** ENERGY_NAMES in order, millijoule */
+  energyMj: [10, uints(ENERGY_NAMES.length)],
+  batteryPermille: [11, uint(1000)],
+  /** inferred windows by smoothed posterior of the best keyword, see POSTERIOR_BIN_EDGES; cumulative */
+  posteriorBins: [12, uints(LIMITS.histogramBins)],
+  /** windows by level of the quietest frame, see NOISE_BIN_EDGES; cumulative */
+  noiseBins: [13, uints(LIMITS.histogramBins)],
+  /** sequence number of the newest assignment the device accepted; 0 when none */
+  assignmentSeq: [14, uint()],
+})
+
+/** A keyword wake with the quantized feature map, for the gateway's verifier (QoS 1, so that the count is exact). */
+export const wakeCodec = defineMessage('wake', SCHEMA_VERSION, LIMITS.wakeBytes, {
+  boot: [1, uint(0xffff_ffff)],
+  /** number of this wake within the boot, from 1: equals the `wakes` counter after it */
+  index: [2, uint(0xffff_ffff)],
+  wallMs: [3, uint()],
+  model: [4, bytes(8)],
+  /** index into the bundle's labels */
+  label: [5, uint(LIMITS.labels - 1)],
+  posteriorPermille: [6, uint(1000)],
+  level: [7, uint(LADDER_LEVELS.length - 1)],
+  /** quantized features of the triggering window, int8, frame-major */
+  features: [8, bytes(1, LIMITS.featureBytes)],
+  /** noise floor of the window, dBFS */
+  noiseDb: [9, int(-120, 0)],
+})
+
+export const EVENT_CODES = [
+  'booted',
+  'install-started',
+  'install-refused',
+  'download-complete',
+  'trial-started',
+  'install-confirmed',
+  'install-failed',
+  'reverted',
+  'level-changed',
+  'battery-low',
+] as const
+export type EventCode = (typeof EVENT_CODES)[number]
+
+/** Something that happened on the device (QoS 1). */
+export const eventCodec = defineMessage('event', SCHEMA_VERSION, LIMITS.eventBytes, {
+  boot: [1, uint(0xffff_ffff)],
+  /** event number within the boot, from 0 */
+  seq: [2, uint(0xffff_ffff)],
+  wallMs: [3, uint()],
+  /** index into EVENT_CODES */
+  code: [4, uint(EVENT_CODES.length - 1)],
+  /** bundle the event is about (first 8 bytes of its sha256) */
+  model: [5, optional(bytes(8))],
+  /** an ErrorCode when the event is a refusal or a failure */
+  error: [6, optional(text(40))],
+  detail: [7, optional(text(LIMITS.eventDetailLength))],
+  assignmentSeq: [8, optional(uint())],
+})
+
+/** Device asks the gateway for a range of an artifact. */
+export const getCodec = defineMessage('get', SCHEMA_VERSION, LIMITS.getBytes, {
+  sha256: [1, bytes(32)],
+  offset: [2, uint(LIMITS.bundleBytes)],
+  length: [3, uint(LIMITS.blockBytes)],
+})
+
+/** Gateway answers with a range, or with an error code and no data. */
+export const blockCodec = defineMessage('block', SCHEMA_VERSION, LIMITS.blockMessageBytes, {
+  offset: [1, uint(LIMITS.bundleBytes)],
+  totalBytes: [2, uint(LIMITS.bundleBytes)],
+  data: [3, optional(bytes(0, LIMITS.blockBytes))],
+  error: [4, optional(text(40))],
+})
+
+/** Gateway tells the device what the verifier said of a wake. */
+export const verdictCodec = defineMessage('verdict', SCHEMA_VERSION, 64, {
+  boot: [1, uint(0xffff_ffff)],
+  index: [2, uint(0xffff_ffff)],
+  confirmed: [3, bool],
+})
+
+type Decoded<C> = C extends { decode(data: Uint8Array): infer R }
+  ? Extract<R, { ok: true }> extends { value: infer V }
+    ? V
+    : never
+  : never
+export type Report = Decoded<typeof reportCodec>
+export type Wake = Decoded<typeof wakeCodec>
+export type DeviceEvent = Decoded<typeof eventCodec>
+export type Get = Decoded<typeof getCodec>
+export type Block = Decoded<typeof blockCodec>
+export type Verdict = Decoded<typeof verdictCodec>

@@ -1,0 +1,66 @@
+import type { Brand } from './brand.ts'
+import { type ContractError, contractError } from './errors.ts'
+import { LIMITS } from './limits.ts'
+import { err, ok, type Result } from './result.ts'
+
+export type DeviceId = Brand<string, 'DeviceId'>
+export type SiteId = Brand<string, 'SiteId'>
+
+/** What a device may publish. */
+export const UPLINK_KINDS = ['report', 'wake', 'event', 'get'] as const
+/** What the gateway publishes to one device; `block` carries the artifact's sha256 as one more level. */
+export const DOWNLINK_KINDS = ['assign', 'block', 'verdict'] as const
+
+export type UplinkKind = (typeof UPLINK_KINDS)[number]
+export type DownlinkKind = (typeof DOWNLINK_KINDS)[number]
+
+export type ParsedTopic =
+  | { readonly site: SiteId; readonly device: DeviceId; readonly kind: UplinkKind | 'assign' | 'verdict' }
+  | { readonly site: SiteId; readonly device: DeviceId; readonly kind: 'block'; readonly sha256: string }
+
+const ID_PATTERN = /^[a-z0-9][a-z0-9-]*$/
+const SHA256_HEX = /^[0-9a-f]{64}$/
+
+/** Ids are lower-case letters, digits and dashes, one topic level, at most LIMITS.idLength. */
+export const isId = (text: string): boolean => text.length <= LIMITS.idLength && ID_PATTERN.test(text)
+export const isSha256Hex = (text: string): boolean => SHA256_HEX.test(text)
+
+export function parseDeviceId(text: string): Result<DeviceId, ContractError> {
+  return isId(text) ? ok(text as DeviceId) : err(contractError('malformed', `device id "${text.slice(0, 40)}"`))
+}
+
+export function parseSiteId(text: string): Result<SiteId, ContractError> {
+  return isId(text) ? ok(text as SiteId) : err(contractError('malformed', `site id "${text.slice(0, 40)}"`))
+}
+
+/** The prefix under which a device may publish and subscribe, and nowhere else. Ends in a slash. */
+export const devicePrefix = (site: SiteId, device: DeviceId): string => `kinglet/v1/${site}/${device}/`
+
+export const topicOf = (site: SiteId, device: DeviceId, kind: UplinkKind | 'assign' | 'verdict'): string =>
+  devicePrefix(site, device) + kind
+
+export const blockTopic = (site: SiteId, device: DeviceId, sha256: string): string =>
+  `${devicePrefix(site, device)}block/${sha256}`
+
+/** Splits a topic of the contract; anything else, wildcards included, is `bad-topic`. */
+export function parseTopic(topic: string): Result<ParsedTopic, ContractError> {
+  if (topic.length > LIMITS.topicBytes) return err(contractError('bad-topic', `${topic.length} characters`))
+  const [root, version, site, device, kind, hash, ...rest] = topic.split('/')
+  const bad = () => err(contractError('bad-topic', topic))
+  if (root !== 'kinglet' || version !== 'v1' || rest.length > 0) return bad()
+  if (site === undefined || device === undefined || !isId(site) || !isId(device)) return bad()
+  const ids = { site: site as SiteId, device: device as DeviceId }
+  if (kind === 'block') return hash !== undefined && isSha256Hex(hash) ? ok({ ...ids, kind, sha256: hash }) : bad()
+  if (hash !== undefined) return bad()
+  switch (kind) {
+    case 'report':
+    case 'wake':
+    case 'event':
+    case 'get':
+    case 'assign':
+    case 'verdict':
+      return ok({ ...ids, kind })
+    default:
+      return bad()
+  }
+}
