@@ -1,0 +1,31 @@
+/** Bounds of the ONNX reader, held before anything is allocated: the bytes are hostile until their signature is verified.
+ *  They are limits of the parser, not of a device; what fits a board is the arena planner's question.
+ */
+export const ONNX_LIMITS = {
+  /** chosen: eight times the largest public model tried (silero-vad, 2.3 MB) and larger than any bundle may be. */
+  modelBytes: 32 * 1024 * 1024,
+  /** chosen: measured 40 nodes (DS-CNN in QDQ form) to 400 (silero-vad with its subgraphs). */
+  nodes: 8_192,
+  /** chosen: initializers and tensor attributes together, all subgraphs included. */
+  tensors: 16_384,
+  /** chosen: all nodes together; a node has rarely more than six. */
+  attributes: 65_536,
+  /** chosen: inputs or outputs of one node; Concat of a wide network is the longest. */
+  nodePorts: 1_024,
+  /** chosen: inputs or outputs of a graph. */
+  graphPorts: 256,
+  /** chosen: 5-D convolution is the deepest in use; three to spare. */
+  dims: 8,
+  /** spec: TFLite's and CMSIS-NN's dimensions are int32; a larger one is no dimension of a device. */
+  dimension: 2 ** 31 - 1,
+  /** chosen: elements of one tensor, far above modelBytes but exact in arithmetic. */
+  elements: 2 ** 31,
+  /** chosen: tf2onnx joins the names of fused layers with semicolons; several hundred characters are common. */
+  nameBytes: 4_096,
+  /** chosen: numbers in one list attribute. */
+  attributeList: 65_536,
+  /** chosen: If inside If inside Loop; measured 3 in silero-vad. */
+  graphDepth: 6,
+  /** chosen: standard domain, com.microsoft and a few converters' own. */
+  opsetImports: 64,
+} as const
