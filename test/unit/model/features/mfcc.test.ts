@@ -1,0 +1,189 @@
+import { describe, expect, it } from 'vitest'
+import { createMfcc } from '../../../../model/features/mfcc.ts'
+import {
+  checkMfccDefinition,
+  type MfccDefinition,
+  mfccDefinitionV1,
+} from '../../../../model/features/mfcc-definition.ts'
+import { createMfccStream } from '../../../../model/features/mfcc-stream.ts'
+import { referenceSignal } from './reference-signal.ts'
+
+/** The definition written out naively in float64: a DFT by its sum, a dense filter bank, nothing shared with the code. */
+const naiveMfcc = (samples: Float32Array, d: MfccDefinition): number[] => {
+  const peak = Math.max(d.normalizationFloor, ...samples)
+  const bins = d.fftSize / 2 + 1
+  const mel = (f: number) => 1127 * Math.log(1 + f / 700)
+  const edges = Array.from(
+    { length: d.melBands + 2 },
+    (_, i) => mel(d.melLowHz) + ((mel(d.melHighHz) - mel(d.melLowHz)) * i) / (d.melBands + 1),
+  )
+  const out: number[] = []
+  for (let frame = 0; frame < d.frames; frame += 1) {
+    const windowed = Array.from({ length: d.windowSamples }, (_, n) => {
+      const hann = 0.5 - 0.5 * Math.cos((2 * Math.PI * n) / d.windowSamples)
+      return (samples[frame * d.strideSamples + n]! / peak) * hann
+    })
+    const bands = new Array<number>(d.melBands).fill(0)
+    for (let k = 1; k < bins; k += 1) {
+      let re = 0
+      let im = 0
+      for (let n = 0; n < d.windowSamples; n += 1) {
+        re += windowed[n]! * Math.cos((2 * Math.PI * k * n) / d.fftSize)
+        im -= windowed[n]! * Math.sin((2 * Math.PI * k * n) / d.fftSize)
+      }
+      const m = mel((k * d.sampleRateHz) / d.fftSize)
+      for (let b = 0; b < d.melBands; b += 1) {
+        const rise = (m - edges[b]!) / (edges[b + 1]! - edges[b]!)
+        const fall = (edges[b + 2]! - m) / (edges[b + 2]! - edges[b + 1]!)
+        bands[b]! += Math.max(0, Math.min(rise, fall)) * Math.hypot(re, im)
+      }
+    }
+    for (let k = 0; k < d.coefficients; k += 1) {
+      let sum = 0
+      for (let b = 0; b < d.melBands; b += 1) {
+        sum += Math.log(bands[b]! + d.logOffset) * Math.cos((Math.PI * k * (b + 0.5)) / d.melBands)
+      }
+      out.push(sum * Math.sqrt(2 / d.melBands))
+    }
+  }
+  return out
+}
+
+const oneShot = createMfcc(mfccDefinitionV1)
+const mfcc = (samples: Float32Array, from = 0): Float32Array => oneShot(samples, new Float32Array(490), from)
+
+const largestDifference = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
+  expect(a.length).toBe(b.length)
+  let largest = 0
+  for (let i = 0; i < a.length; i += 1) largest = Math.max(largest, Math.abs(a[i]! - b[i]!))
+  return largest
+}
+
+describe('mfcc', () => {
+  it('equals the naive float64 transform within float32 storage', () => {
+    const samples = referenceSignal()
+    // 5e-6 is about two float32 steps at the largest magnitude (124).
+    expect(largestDifference(mfcc(samples), naiveMfcc(samples, mfccDefinitionV1))).toBeLessThan(5e-6)
+  })
+
+  it('equals numbers computed with numpy (rfft, same definition, same samples)', () => {
+    const features = mfcc(referenceSignal())
+    const golden: [number, number[]][] = [
+      [0, [17.73275, -3.090925, -1.456282, -1.617819, -0.945776, -0.131703, 1.599932, 1.85642, 0.172743, -1.689272]],
+      [7, [10.613938, -4.142317, -0.067091, -0.596973, 0.408063, 0.24325, 0.204323, 0.165364, 0.412661, 0.712599]],
+      [24, [17.074469, -4.056667, -1.678048, -1.565337, 0.633402, 1.5226, 1.01555, -1.462049, 0.131032, 2.541063]],
+      [
+        48,
+        [11.624632, -3.565288, -0.407143, -0.223327, 0.110763, -0.738037, -0.606699, -0.161524, -0.198894, 0.065034],
+      ],
+    ]
+    for (const [frame, row] of golden) {
+      expect(largestDifference(features.subarray(frame * 10, frame * 10 + 10), row)).toBeLessThan(2e-6)
+    }
+    expect(features.reduce((sum, v) => sum + v, 0)).toBeCloseTo(532.397222, 3)
+    expect(features.reduce((sum, v) => sum + Math.abs(v), 0)).toBeCloseTo(1320.840157, 3)
+  })
+
+  it('does not depend on loudness above the floor', () => {
+    const samples = referenceSignal()
+    const quiet = samples.map((v) => v / 64)
+    expect(largestDifference(mfcc(samples), mfcc(quiet))).toBeLessThan(1e-5)
+  })
+
+  it('stays finite and flat on silence, on negative-only audio and below one 16-bit step', () => {
+    const silence = mfcc(new Float32Array(16_000))
+    expect(silence[0]).toBeCloseTo(40 * Math.sqrt(2 / 40) * Math.log(1e-6), 3)
+    expect(Math.abs(silence[1]!)).toBeLessThan(1e-5)
+    const negative = mfcc(new Float32Array(16_000).fill(-0.25))
+    expect(negative.every(Number.isFinite)).toBe(true)
+    const faint = mfcc(referenceSignal().map((v) => v / 1e6))
+    expect(faint.every(Number.isFinite)).toBe(true)
+    expect(faint[0]!).toBeLessThan(mfcc(referenceSignal())[0]!)
+  })
+
+  it('refuses too few samples', () => {
+    expect(() => mfcc(new Float32Array(15_999))).toThrow(RangeError)
+    expect(() => mfcc(new Float32Array(16_000), 1)).toThrow(RangeError)
+  })
+})
+
+describe('mfcc stream', () => {
+  const long = referenceSignal(16_000 * 4 + 777, 7)
+  // A loud passage that enters and leaves, so that the normalisation changes between overlapping windows.
+  for (let n = 20_000; n < 24_000; n += 1) long[n]! *= 5
+
+  for (const hopFrames of [1, 7, 10, 50, 63]) {
+    for (const chunk of [1, 160, 511, 4_096, long.length]) {
+      it(`equals the one-shot features, hop ${hopFrames}, chunks of ${chunk}`, () => {
+        const stream = createMfccStream(mfccDefinitionV1, hopFrames)
+        const features = new Float32Array(490)
+        let windows = 0
+        for (let start = 0; start < long.length; start += chunk) {
+          const part = long.subarray(start, Math.min(long.length, start + chunk))
+          for (let at = 0; at < part.length; ) {
+            at += stream.push(part, at)
+            if (!stream.windowReady()) continue
+            stream.takeWindow(features)
+            // The same float64 operations in the same order: bit-identical, so the tolerance is zero.
+            expect(largestDifference(features, mfcc(long, windows * hopFrames * 320))).toBe(0)
+            windows += 1
+          }
+        }
+        expect(windows).toBe(Math.floor((long.length - 16_000) / (hopFrames * 320)) + 1)
+        expect(stream.samplesTaken()).toBe(long.length)
+      })
+    }
+  }
+
+  it('takes nothing while a window is due, skips it on request and starts anew after a reset', () => {
+    const stream = createMfccStream(mfccDefinitionV1, 10)
+    expect(stream.push(long)).toBe(16_000)
+    expect(stream.push(long, 16_000)).toBe(0)
+    stream.skipWindow()
+    expect(() => stream.skipWindow()).toThrow()
+    expect(stream.push(long, 16_000)).toBe(3_200)
+    const features = new Float32Array(490)
+    stream.takeWindow(features)
+    expect(largestDifference(features, mfcc(long, 3_200))).toBe(0)
+    expect(() => stream.takeWindow(features)).toThrow()
+    stream.push(long, 5)
+    stream.reset()
+    expect(stream.samplesTaken()).toBe(0)
+    expect(stream.push(long, 100)).toBe(16_000)
+    stream.takeWindow(features)
+    expect(largestDifference(features, mfcc(long, 100))).toBe(0)
+  })
+
+  it('tells the level of the window and of the newest hop', () => {
+    const stream = createMfccStream(mfccDefinitionV1, 10)
+    const step = new Float32Array(16_000).fill(0.5, 12_800)
+    stream.push(step)
+    expect(stream.hopRms()).toBeCloseTo(0.5, 6)
+    expect(stream.windowRms()).toBeCloseTo(Math.sqrt(0.25 / 5), 6)
+  })
+})
+
+describe('checkMfccDefinition', () => {
+  it('accepts the definition after a trip through JSON', () => {
+    expect(checkMfccDefinition(JSON.parse(JSON.stringify(mfccDefinitionV1)))).toEqual({
+      ok: true,
+      value: mfccDefinitionV1,
+    })
+  })
+
+  it.each([
+    [null],
+    [{}],
+    [{ ...mfccDefinitionV1, version: 2 }],
+    [{ ...mfccDefinitionV1, fftSize: 500 }],
+    [{ ...mfccDefinitionV1, fftSize: 2 ** 30 }],
+    [{ ...mfccDefinitionV1, frames: 50 }],
+    [{ ...mfccDefinitionV1, melHighHz: 9_000 }],
+    [{ ...mfccDefinitionV1, logOffset: 0 }],
+    [{ ...mfccDefinitionV1, coefficients: 41 }],
+    [{ ...mfccDefinitionV1, strideSamples: 0.5 }],
+  ])('refuses %j', (value) => {
+    const checked = checkMfccDefinition(value)
+    expect(checked.ok ? 'accepted' : checked.error.code).toBe('features-unsupported')
+  })
+})
