@@ -17,26 +17,8 @@ const idText = z.string().check(z.regex(/^[a-z0-9][a-z0-9-]*$/), z.maxLength(LIM
 const permille = z.int().check(z.minimum(0), z.maximum(1000))
 const finite = z.number()
 
-/** Parameters of the mel-frequency cepstral front end; the waveform is divided by its maximum first.
- *  @see MLPerf Tiny v1.x keyword spotting, `get_dataset.py`
- */
-export const mfccDefinitionSchema = z.strictObject({
-  kind: z.literal('mfcc'),
-  sampleRateHz: uintNumber,
-  windowSamples: uintNumber,
-  strideSamples: uintNumber,
-  fftSize: uintNumber,
-  melBands: uintNumber,
-  melLowerHz: finite,
-  melUpperHz: finite,
-  logOffset: finite,
-  coefficients: uintNumber,
-  frames: uintNumber,
-})
-export type MfccDefinition = z.infer<typeof mfccDefinitionSchema>
-
-/** sha256 of the canonical definition: a device refuses a bundle whose definition it does not implement. */
-export const featuresSha256 = (definition: MfccDefinition): string =>
+/** sha256 of the canonical feature definition: a device refuses a bundle whose definition it does not implement. */
+export const featuresSha256 = (definition: unknown): string =>
   sha256Hex(new TextEncoder().encode(canonicalize(definition)))
 
 /** Element type of a graph's input or output; real = scale × (q − zeroPoint) for the integer ones. */
@@ -53,6 +35,8 @@ const graphSchema = z.strictObject({
   output: tensorIoSchema,
   /** the planner's figures for this graph; a packer measures them, a device checks them again before load */
   arenaBytes: uintNumber,
+  /** arena, persistent records and kernel scratch: what the board must have free */
+  ramBytes: uintNumber,
   constantBytes: uintNumber,
   macs: uintNumber,
 })
@@ -88,7 +72,8 @@ export const bundleManifestSchema = z.strictObject({
   parent: z.nullable(z.string().check(z.regex(/^[0-9a-f]{64}$/))),
   securityCounter: uintNumber,
   labels: z.array(z.string().check(z.maxLength(LIMITS.labelLength))).check(z.minLength(2), z.maxLength(LIMITS.labels)),
-  features: mfccDefinitionSchema,
+  /** feature definition, for example `MfccDefinition` of model/features; the contract only carries and hashes it */
+  features: z.record(z.string().check(z.maxLength(LIMITS.idLength)), z.union([z.string(), z.number()])),
   /** quantization of the feature map that a wake carries and that int8 graphs read */
   featureQuantization: z.strictObject({ scale: finite, zeroPoint: z.int() }),
   graphs: z.array(graphSchema).check(z.minLength(1), z.maxLength(LIMITS.graphs)),

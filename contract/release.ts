@@ -20,9 +20,9 @@ export const releaseSchema = z.strictObject({
   bytes: z.int().check(z.minimum(1), z.maximum(LIMITS.bundleBytes)),
   /** devices never go below the highest they confirmed; only the release key raises it */
   securityCounter: uintNumber,
-  /** peak activation memory over the bundle's graphs, from the planner */
+  /** peak RAM over the bundle's graphs, from the planner: activations, persistent records, kernel scratch */
   arenaBytes: uintNumber,
-  /** weights and biases over the bundle's graphs that one level needs at once, from the planner */
+  /** weights and biases of the largest graph, from the planner; they stay in flash */
   constantBytes: uintNumber,
   /** sha256 of the canonical feature definition; a device refuses one it does not implement */
   featuresSha256: sha256Text,
