@@ -1,4 +1,5 @@
-import { err, ok, type Result } from '../contract/result.ts'
+import { err, type Result } from '../contract/result.ts'
+import { catchFault, OnnxFault } from './onnx-fault.ts'
 import { ONNX_LIMITS } from './onnx-limits.ts'
 import { readTensor } from './onnx-tensor.ts'
 import {
@@ -12,7 +13,7 @@ import {
   type OnnxTensor,
   type OnnxValueInfo,
 } from './onnx-types.ts'
-import { OnnxFault, WireReader } from './protobuf-wire.ts'
+import { WireReader } from './protobuf-wire.ts'
 
 /** Totals over all subgraphs, so that nesting cannot multiply a bound. */
 interface Budget {
@@ -34,12 +35,7 @@ export function readOnnx(bytes: Uint8Array): Result<OnnxModel, OnnxError> {
   if (bytes.length > ONNX_LIMITS.modelBytes) {
     return err({ code: 'onnx-too-large', detail: `file of ${bytes.length} bytes, at most ${ONNX_LIMITS.modelBytes}` })
   }
-  try {
-    return ok(readModel(new WireReader(bytes, 'ModelProto', 0, bytes.length)))
-  } catch (fault) {
-    if (fault instanceof OnnxFault) return err({ code: fault.code, detail: fault.message })
-    throw fault
-  }
+  return catchFault(() => readModel(new WireReader(bytes, 'ModelProto', 0, bytes.length)))
 }
 
 function readModel(reader: WireReader): OnnxModel {

@@ -1,3 +1,4 @@
+import { OnnxFault } from './onnx-fault.ts'
 import { ONNX_LIMITS } from './onnx-limits.ts'
 import {
   type ByteRange,
@@ -6,7 +7,7 @@ import {
   type OnnxElementType,
   type OnnxTensor,
 } from './onnx-types.ts'
-import { OnnxFault, type WireReader } from './protobuf-wire.ts'
+import type { WireReader } from './protobuf-wire.ts'
 
 /** Which *_data field holds which element types, from the comments of onnx.proto. */
 const INT32_DATA: ReadonlySet<OnnxElementType> = new Set([

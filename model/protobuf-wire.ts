@@ -1,19 +1,9 @@
-import type { OnnxErrorCode } from './onnx-types.ts'
+import { OnnxFault } from './onnx-fault.ts'
 
-/** How the reader gives up inside nested messages; `readOnnx` is the one place that catches it and returns it as a value. */
-export class OnnxFault extends Error {
-  readonly code: OnnxErrorCode
-
-  constructor(code: OnnxErrorCode, detail: string) {
-    super(detail)
-    this.code = code
-  }
-}
-
-export const WIRE_VARINT = 0
-export const WIRE_FIXED64 = 1
-export const WIRE_BYTES = 2
-export const WIRE_FIXED32 = 5
+const WIRE_VARINT = 0
+const WIRE_FIXED64 = 1
+const WIRE_BYTES = 2
+const WIRE_FIXED32 = 5
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
