@@ -102,6 +102,7 @@ export const EVENT_CODES = [
   'reverted',
   'level-changed',
   'battery-low',
+  'engine-failed',
 ] as const
 export type EventCode = (typeof EVENT_CODES)[number]
 

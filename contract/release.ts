@@ -46,7 +46,7 @@ export const assignmentSchema = z.strictObject({
   device: idText,
   site: idText,
   board: z.string().check(z.maxLength(LIMITS.idLength)),
-  /** strictly rising per device */
+  /** rises with every new assignment of a device */
   seq: uintNumber,
   /** Unix ms */
   issuedMs: uintNumber,
@@ -114,7 +114,8 @@ export function verifyAssignment(
   if (assignment.board !== context.board) {
     return err(contractError('wrong-board', `assignment is for ${assignment.board}, this is ${context.board}`))
   }
-  if (assignment.seq <= context.lastSeq) {
+  // The same number again is the same document: a broker repeats the retained one at every connection.
+  if (assignment.seq < context.lastSeq) {
     return err(contractError('replayed', `sequence ${assignment.seq}, already at ${context.lastSeq}`))
   }
   if (context.nowMs > 0 && assignment.expiresMs <= context.nowMs) {

@@ -1,0 +1,128 @@
+import type { ContractError, ErrorCode } from '../../contract/errors.ts'
+import type { BundleManifest } from '../../contract/manifest.ts'
+import type { Counters, EventCode, LadderLevel } from '../../contract/messages.ts'
+import type { Release } from '../../contract/release.ts'
+import type { Result } from '../../contract/result.ts'
+import type { TrustedRole } from '../../contract/signed.ts'
+import type { Board } from '../../model/boards.ts'
+import type { TransportEvent } from '../ports/transport.ts'
+import type { BootOutcome, BootRecord } from './boot-record.ts'
+import type { EnergyAccounts, Radio } from './energy.ts'
+import type { SlotIndex } from './flash-layout.ts'
+import type { GovernorState, PowerBudget } from './governor.ts'
+import type { Heard, HeardWake } from './heard.ts'
+import type { Outbox } from './outbox.ts'
+import type { UpdateState } from './update.ts'
+
+/** The two times of one step, read once by the host. */
+export interface Now {
+  readonly monotonicMs: number
+  /** Unix ms; 0 when the device has no wall clock */
+  readonly wallMs: number
+}
+
+/** What does not change while a device runs. */
+export interface AgentConfig {
+  readonly device: string
+  readonly site: string
+  readonly board: Board
+  readonly radio: Radio
+  readonly director: TrustedRole
+  readonly release: TrustedRole
+  readonly slotBytes: number
+  readonly featuresSha256: string
+  readonly reportIntervalMs: number
+  /** delay of the first report within the interval, so that a fleet does not report at once */
+  readonly reportPhaseMs: number
+  /** null: mains, no governor */
+  readonly power: PowerBudget | null
+  /** ladder level without a governor */
+  readonly fixedLevel: LadderLevel
+  /** false: keep `fixedLevel` whatever the battery says (for comparison) */
+  readonly governed: boolean
+  /** ms between frames and length of a window of the feature front end */
+  readonly timing: { readonly frameMs: number; readonly windowMs: number }
+}
+
+export interface AgentState {
+  readonly config: AgentConfig
+  readonly record: BootRecord
+  /** the slot that runs */
+  readonly slot: SlotIndex
+  readonly manifest: BundleManifest
+  /** first 8 bytes of the running bundle's sha256 */
+  readonly model: Uint8Array
+  readonly bootedAtMs: number
+  readonly counters: Counters
+  readonly levelMs: readonly number[]
+  readonly energy: EnergyAccounts
+  /** energy in the battery when this boot began, mJ; Infinity on mains */
+  readonly batteryAtBootMj: number
+  readonly posteriorBins: readonly number[]
+  readonly noiseBins: readonly number[]
+  readonly governor: GovernorState
+  readonly outbox: Outbox
+  readonly connected: boolean
+  readonly update: UpdateState
+  readonly reportSeq: number
+  readonly eventSeq: number
+  readonly nextReportMs: number
+  readonly nextGovernMs: number
+  /** outbox id of the first report of this boot, which a trial waits for */
+  readonly firstReportId: number
+  /** newest assignment that was refused in this boot: its retained copy is not complained of again */
+  readonly refusedSeq: number
+  /** last radio use, for the cost of a session */
+  readonly radioAtMs: number
+}
+
+export type AgentEvent =
+  | TransportEvent
+  | { readonly type: 'heard'; readonly heard: Heard }
+  | { readonly type: 'tick' }
+  | { readonly type: 'image-checked'; readonly slot: SlotIndex; readonly result: Result<void, ContractError> }
+  | { readonly type: 'flash-failed'; readonly error: ContractError }
+  | { readonly type: 'engine-failed'; readonly error: ContractError }
+  /** publish a report now, as before a planned stop */
+  | { readonly type: 'report-requested' }
+
+/** What the host is to do. Data, so that the same core runs anywhere and a test can read its mind. */
+export type AgentEffect =
+  | {
+      readonly type: 'publish'
+      readonly id: number
+      readonly kind: 'report' | 'wake' | 'event' | 'get'
+      readonly payload: Uint8Array
+      readonly qos: 0 | 1
+    }
+  /** erases sectors as it enters them; the offset is within the slot */
+  | { readonly type: 'program-slot'; readonly slot: SlotIndex; readonly offset: number; readonly data: Uint8Array }
+  /** hash, container, manifest, resource contract, golden vectors: answered by `image-checked` */
+  | { readonly type: 'check-image'; readonly slot: SlotIndex; readonly release: Release }
+  | { readonly type: 'write-record'; readonly record: BootRecord }
+  | { readonly type: 'save-spool'; readonly outbox: Outbox }
+  | { readonly type: 'reboot'; readonly reason: string }
+  | { readonly type: 'set-level'; readonly level: LadderLevel }
+  /** for the host's log and the application */
+  | { readonly type: 'tell-wake'; readonly wake: HeardWake }
+  | {
+      readonly type: 'tell-event'
+      readonly code: EventCode
+      readonly error?: ErrorCode | undefined
+      readonly detail?: string | undefined
+    }
+
+export interface StepResult {
+  readonly state: AgentState
+  readonly effects: readonly AgentEffect[]
+}
+
+/** What a boot hands to the agent. */
+export interface BootContext {
+  readonly record: BootRecord
+  readonly slot: SlotIndex
+  readonly outcome: BootOutcome
+  readonly manifest: BundleManifest
+  readonly outbox: Outbox
+  readonly batteryMj: number
+}

@@ -1,0 +1,106 @@
+import type { BundleManifest, LadderStep } from '../../contract/manifest.ts'
+import type { EngineSession } from '../../model/engine.ts'
+import type { MfccDefinition } from '../../model/features/mfcc-definition.ts'
+import { createMfccStream } from '../../model/features/mfcc-stream.ts'
+import { quantizeFeatures } from '../../model/features/quantize.ts'
+import { createDetector } from './detector.ts'
+import { type Heard, type HeardWake, noiseBin, posteriorBin, zeroBins } from './heard.ts'
+import { createVoiceGate, dbfs } from './voice-gate.ts'
+
+/** Chosen where a level names no gate of its own: the gate is still run, so that the governor knows what gating would save. */
+const DEFAULT_GATE = { marginDb: 6, hangoverMs: 1_000 }
+
+export interface ListenerOptions {
+  readonly manifest: BundleManifest
+  /** the manifest's definition, checked by `checkMfccDefinition` */
+  readonly definition: MfccDefinition
+  readonly step: LadderStep
+  /** engine session of `step.graph` */
+  readonly session: EngineSession
+}
+
+/** Streaming keyword detection at one ladder level: front end, voice-activity gate, network, smoothing, wake policy. */
+export interface Listener {
+  /** Listens to a stretch of audio; state carries over to the next stretch.
+   *  @param samples mono at the definition's rate, in [-1, 1)
+   *  @param onWake told of each wake as soon as it is known
+   *  Rejects only when the engine fails, with the engine's error. */
+  listen(samples: Float32Array, onWake?: (wake: HeardWake) => void): Promise<Heard>
+}
+
+/** The agent's one detection path: on a device, in `model eval --streaming` and in the simulator. */
+export function createListener({ manifest, definition, step, session }: ListenerOptions): Listener {
+  const { scale, zeroPoint } = manifest.featureQuantization
+  const graph = manifest.graphs.find(({ id }) => id === step.graph)
+  const integerInput = graph?.input.elementType !== 'float32'
+  const length = definition.frames * definition.coefficients
+  const features = new Float32Array(length)
+  const quantized = new Int8Array(length)
+  const gate = createVoiceGate(
+    step.gate?.marginDb ?? DEFAULT_GATE.marginDb,
+    step.gate?.hangoverMs ?? DEFAULT_GATE.hangoverMs,
+  )
+  const windowMs = (1000 * definition.clipSamples) / definition.sampleRateHz
+  const hopMs = (1000 * step.hopFrames * definition.strideSamples) / definition.sampleRateHz
+  // A hop longer than the window means the device sleeps between windows: only the window is listened to.
+  const sparse = hopMs > windowMs
+  // Sparse windows are seconds apart: a mean over several would be about different sounds.
+  const policy = sparse ? { ...manifest.policy, smoothingWindows: 1 } : manifest.policy
+  const detector = createDetector(policy, manifest.labels)
+  const stream = createMfccStream(definition, step.hopFrames)
+
+  return {
+    async listen(samples, onWake) {
+      const posteriorBins = zeroBins()
+      const noiseBins = zeroBins()
+      const wakes: HeardWake[] = []
+      const openingsBefore = gate.openings()
+      const startSamples = stream.samplesTaken()
+      let windows = 0
+      let openWindows = 0
+      let inferences = 0
+      for (let at = 0; at < samples.length; ) {
+        at += stream.push(samples, at)
+        if (!stream.windowReady()) continue
+        windows++
+        const open = gate.update(dbfs(sparse ? stream.windowRms() : stream.hopRms()), hopMs)
+        if (open) openWindows++
+        const noiseDb = Math.round(gate.floorDb())
+        const bin = noiseBin(noiseDb)
+        noiseBins[bin] = noiseBins[bin]! + 1
+        if (step.gate !== null && !open) {
+          stream.skipWindow()
+          detector.reset()
+          continue
+        }
+        stream.takeWindow(features)
+        inferences++
+        if (integerInput) quantizeFeatures(features, { scale, zeroPoint }, quantized)
+        const posteriors = await session.run(integerInput ? quantized : features)
+        const atMs = ((stream.samplesTaken() - startSamples) * 1000) / definition.sampleRateHz
+        const label = detector.update(posteriors, (stream.samplesTaken() * 1000) / definition.sampleRateHz)
+        const posteriorPermille = Math.round(detector.bestPosterior() * 1000)
+        const best = posteriorBin(posteriorPermille)
+        posteriorBins[best] = posteriorBins[best]! + 1
+        if (label < 0) continue
+        if (!integerInput) quantizeFeatures(features, { scale, zeroPoint }, quantized)
+        const wake = { atMs, label, posteriorPermille, features: new Uint8Array(quantized), noiseDb }
+        wakes.push(wake)
+        onWake?.(wake)
+      }
+      const elapsedMs = (samples.length * 1000) / definition.sampleRateHz
+      return {
+        listeningMs: sparse ? Math.min(elapsedMs, windows * windowMs) : elapsedMs,
+        elapsedMs,
+        windows,
+        openWindows,
+        inferences,
+        gateOpenings: gate.openings() - openingsBefore,
+        overruns: 0,
+        wakes,
+        posteriorBins,
+        noiseBins,
+      }
+    },
+  }
+}

@@ -1,0 +1,99 @@
+import { decode as cborDecode, encode as cborEncode } from 'cborg'
+import { LIMITS } from '../../contract/limits.ts'
+
+export type OutboxKind = 'report' | 'wake' | 'event'
+
+export interface OutboxMessage {
+  /** rises by one with each message of this boot; names it to the transport */
+  readonly id: number
+  readonly kind: OutboxKind
+  readonly payload: Uint8Array
+  readonly inFlight: boolean
+}
+
+/** Store-and-forward queue: messages stay until the broker has acknowledged them. */
+export interface Outbox {
+  readonly nextId: number
+  readonly messages: readonly OutboxMessage[]
+  readonly dropped: number
+}
+
+/** Chosen: 96 messages, mostly wakes of about 550 bytes, are at most 52 kB: what the flash spool holds and a board can spare. */
+export const OUTBOX_MESSAGES_MAX = 96
+/** Chosen: a device has few unacknowledged messages on the air at once. */
+const IN_FLIGHT_MAX = 8
+
+export const EMPTY_OUTBOX: Outbox = { nextId: 1, messages: [], dropped: 0 }
+
+/** Adds a message. At the bound the oldest report but the newest goes first (a later one of the same boot contains it), then the
+ *  oldest event, then the oldest wake; each drop is counted and reported. */
+export function enqueue(outbox: Outbox, kind: OutboxKind, payload: Uint8Array): Outbox {
+  const messages = [...outbox.messages, { id: outbox.nextId, kind, payload, inFlight: false }]
+  if (messages.length <= OUTBOX_MESSAGES_MAX) return { ...outbox, nextId: outbox.nextId + 1, messages }
+  const reports = messages.filter((message) => message.kind === 'report')
+  const victim =
+    reports.length > 1
+      ? reports[0]!
+      : (messages.find(({ kind: k }) => k === 'event') ?? messages.find(({ kind: k }) => k === 'wake')!)
+  return {
+    nextId: outbox.nextId + 1,
+    messages: messages.filter((message) => message !== victim),
+    dropped: outbox.dropped + 1,
+  }
+}
+
+/** Marks messages for sending, oldest first, within the in-flight bound. */
+export function takeForSending(outbox: Outbox): {
+  readonly outbox: Outbox
+  readonly sending: readonly OutboxMessage[]
+} {
+  let free = IN_FLIGHT_MAX - outbox.messages.filter(({ inFlight }) => inFlight).length
+  if (free <= 0 || outbox.messages.length === 0) return { outbox, sending: [] }
+  const sending: OutboxMessage[] = []
+  const messages = outbox.messages.map((message) => {
+    if (message.inFlight || free <= 0) return message
+    free--
+    const sent = { ...message, inFlight: true }
+    sending.push(sent)
+    return sent
+  })
+  return sending.length === 0 ? { outbox, sending } : { outbox: { ...outbox, messages }, sending }
+}
+
+export const acknowledge = (outbox: Outbox, id: number): Outbox => ({
+  ...outbox,
+  messages: outbox.messages.filter((message) => message.id !== id),
+})
+
+/** After a disconnect nothing is on the air: all of it will be sent again, which receivers tolerate. */
+export const forgetInFlight = (outbox: Outbox): Outbox => ({
+  ...outbox,
+  messages: outbox.messages.map((message) => (message.inFlight ? { ...message, inFlight: false } : message)),
+})
+
+const KINDS: readonly OutboxKind[] = ['report', 'wake', 'event']
+const MESSAGE_BYTES_MAX = Math.max(LIMITS.reportBytes, LIMITS.wakeBytes, LIMITS.eventBytes)
+
+/** Bytes for the flash spool. */
+export const encodeSpool = (outbox: Outbox): Uint8Array =>
+  cborEncode(outbox.messages.map(({ kind, payload }) => [KINDS.indexOf(kind), payload]))
+
+/** Reads a spool; anything malformed yields an empty outbox, for a torn spool must not stop a boot. */
+export function decodeSpool(data: Uint8Array): Outbox {
+  let rows: unknown
+  try {
+    rows = cborDecode(data, { strict: true, allowIndefinite: false })
+  } catch {
+    return EMPTY_OUTBOX
+  }
+  if (!Array.isArray(rows) || rows.length > OUTBOX_MESSAGES_MAX) return EMPTY_OUTBOX
+  const messages: OutboxMessage[] = []
+  for (const row of rows as unknown[]) {
+    const [kind, payload] = Array.isArray(row) ? (row as unknown[]) : []
+    const name = KINDS[kind as number]
+    if (name === undefined || !(payload instanceof Uint8Array) || payload.length > MESSAGE_BYTES_MAX)
+      return EMPTY_OUTBOX
+    messages.push({ id: messages.length + 1, kind: name, payload, inFlight: false })
+  }
+  return { nextId: messages.length + 1, messages, dropped: 0 }
+}
