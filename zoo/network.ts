@@ -1,0 +1,88 @@
+import { createRequire } from 'node:module'
+import type * as Ort from 'onnxruntime-node'
+import { createMfcc } from '../model/features/mfcc.ts'
+import { mfccDefinitionV1 } from '../model/features/mfcc-definition.ts'
+import { createMfccStream } from '../model/features/mfcc-stream.ts'
+import { dequantizeFeatures, type Quantization, quantizeFeatures } from '../model/features/quantize.ts'
+import { KEYWORDS, LABELS, type Label } from './labels.ts'
+
+// onnxruntime-node is CommonJS and detects its binding through `require`.
+const ort = createRequire(import.meta.url)('onnxruntime-node') as typeof Ort
+
+/** A trained network on the numbers a device would give it: float networks read the int8 features too, de-quantized. */
+export type Network = { readonly probabilities: (features: Float32Array) => Promise<Float32Array> }
+
+/** @param path an ONNX file with input `features` [1,1,49,10] (int8 or float32) and output `probabilities` [1,12]
+ *  @param input the zoo's one input quantization */
+export const openNetwork = async (path: string, input: Quantization): Promise<Network> => {
+  const session = await ort.InferenceSession.create(path, { intraOpNumThreads: 1, interOpNumThreads: 1 })
+  const shape = [1, 1, mfccDefinitionV1.frames, mfccDefinitionV1.coefficients]
+  const quantized = new Int8Array(mfccDefinitionV1.frames * mfccDefinitionV1.coefficients)
+  const plain = new Float32Array(quantized.length)
+  const metadata = session.inputMetadata[0]
+  const integer = metadata?.isTensor && metadata.type === 'int8'
+  const tensor = integer ? new ort.Tensor('int8', quantized, shape) : new ort.Tensor('float32', plain, shape)
+  return {
+    probabilities: async (features) => {
+      quantizeFeatures(features, input, quantized)
+      if (!integer) dequantizeFeatures(quantized, input, plain)
+      const result = await session.run({ features: tensor })
+      return result.probabilities!.data as Float32Array
+    },
+  }
+}
+
+const mfcc = createMfcc(mfccDefinitionV1)
+
+/** Class of one clip of a second. */
+export const classify = async (network: Network, samples: Float32Array): Promise<Label> => {
+  const out = await network.probabilities(mfcc(samples, new Float32Array(490)))
+  return LABELS[out.indexOf(Math.max(...out))]!
+}
+
+/** When a stream wakes; the defaults are what the bundles of the zoo ship with. */
+export type WakePolicy = {
+  readonly hopFrames: number
+  /** Windows over which the posterior is averaged. */
+  readonly smoothing: number
+  readonly threshold: number
+  readonly refractorySeconds: number
+}
+
+export const WAKE_POLICY: WakePolicy = { hopFrames: 10, smoothing: 3, threshold: 0.75, refractorySeconds: 1 }
+
+export type Wake = { readonly label: Label; readonly atSeconds: number; readonly posterior: number }
+
+/** Runs a detector over a stretch of audio, as a plain measure beside the device's own.
+ *  @param samples 16 kHz mono
+ *  @returns wakes in order of time; `atSeconds` is the end of the window that decided */
+export const detect = async (
+  network: Network,
+  samples: Float32Array,
+  policy: WakePolicy = WAKE_POLICY,
+): Promise<Wake[]> => {
+  const stream = createMfccStream(mfccDefinitionV1, policy.hopFrames)
+  const features = new Float32Array(mfccDefinitionV1.frames * mfccDefinitionV1.coefficients)
+  const history: Float32Array[] = []
+  const wakes: Wake[] = []
+  let deafUntil = 0
+  for (let at = 0; at < samples.length; ) {
+    at += stream.push(samples, at)
+    if (!stream.windowReady()) continue
+    stream.takeWindow(features)
+    history.push(Float32Array.from(await network.probabilities(features)))
+    if (history.length > policy.smoothing) history.shift()
+    const now = stream.samplesTaken() / mfccDefinitionV1.sampleRateHz
+    if (history.length < policy.smoothing || now < deafUntil) continue
+    let best: Wake = { label: 'silence', atSeconds: now, posterior: 0 }
+    for (const label of KEYWORDS) {
+      const index = LABELS.indexOf(label)
+      const posterior = history.reduce((sum, p) => sum + p[index]!, 0) / history.length
+      if (posterior > best.posterior) best = { label, atSeconds: now, posterior }
+    }
+    if (best.posterior < policy.threshold) continue
+    wakes.push(best)
+    deafUntil = now + policy.refractorySeconds
+  }
+  return wakes
+}
