@@ -1,0 +1,55 @@
+import { logNormalCdf } from './special-functions.ts'
+
+/** Normal-mixture e-processes for a sub-Gaussian sum S with intrinsic time v (here: evidence S and information I of a
+ *  log ratio). They stay valid under any number of looks.
+ *  @see Howard, Ramdas, McAuliffe, Sekhon, arXiv 1810.08240; reference code `confseq`
+ */
+
+/** Mixture precision that makes the one-sided boundary tightest near `vOpt`. Choose before the data, then freeze.
+ *  @param alpha in (0, ½)
+ */
+export function oneSidedRho(vOpt: number, alpha: number): number {
+  const l = Math.log(1 / (2 * alpha))
+  return vOpt / (2 * l + Math.log(1 + 2 * l))
+}
+
+export function twoSidedRho(vOpt: number, alpha: number): number {
+  const l = Math.log(1 / alpha)
+  return vOpt / (2 * l + Math.log(1 + 2 * l))
+}
+
+/** Log e-value against "drift <= 0". At v = 0 (no data) it is 0 for s = 0. */
+export function oneSidedLogE(s: number, v: number, rho: number): number {
+  return 0.5 * Math.log((4 * rho) / (v + rho)) + (s * s) / (2 * (v + rho)) + logNormalCdf(s / Math.sqrt(v + rho))
+}
+
+export function twoSidedLogE(s: number, v: number, rho: number): number {
+  return 0.5 * Math.log(rho / (v + rho)) + (s * s) / (2 * (v + rho))
+}
+
+/** The s at which the one-sided log e-value reaches ln(1/alpha): rises with s, so bisection finds it. */
+export function oneSidedBoundary(v: number, alpha: number, rho: number): number {
+  const target = Math.log(1 / alpha)
+  let low = 0
+  // With ln Φ >= ln ½ for s >= 0 the value at this s is above the target.
+  let high = Math.sqrt(2 * (v + rho) * (target + Math.log(2) + 0.5 * Math.log((v + rho) / (4 * rho)) + 1))
+  for (let round = 0; round < 100; round++) {
+    const middle = 0.5 * (low + high)
+    if (oneSidedLogE(middle, v, rho) < target) low = middle
+    else high = middle
+  }
+  return 0.5 * (low + high)
+}
+
+export function twoSidedBoundary(v: number, alpha: number, rho: number): number {
+  return Math.sqrt((v + rho) * (2 * Math.log(1 / alpha) + Math.log((v + rho) / rho)))
+}
+
+/** Information at which a log ratio of `delta` is found with 80 % power at level `alpha`: (z* + 0.84)² / delta².
+ *  0.84 is the 80 % normal quantile; z* the boundary in standard errors at the optimum (2.77 at .05, 3.35 at .01).
+ *  @param delta ln of the smallest ratio that matters, > 0
+ */
+export function informationForPower(delta: number, alpha: number): number {
+  const zStar = oneSidedBoundary(1, alpha, oneSidedRho(1, alpha))
+  return ((zStar + 0.84) / delta) ** 2
+}
