@@ -14,7 +14,7 @@ class Graph:
         self.name, self.nodes, self.constants = name, [], []
 
     def constant(self, name, value):
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        self.constants.append(numpy_helper.from_array(np.array(value, order="C"), name))
         return name
 
     def node(self, op, inputs, output, **attributes):
