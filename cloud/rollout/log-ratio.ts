@@ -59,10 +59,11 @@ function summarize(devices: readonly DeviceOutcome[], kind: RatioKind, zFill: nu
   const raw = ySum / xSum
   const u = new Float64Array(n)
   const z = new Float64Array(n)
-  devices.forEach((device, i) => {
+  for (let i = 0; i < n; i++) {
+    const device = devices[i]!
     u[i] = (n * (device.y - device.x * raw)) / (ySum + half)
     z[i] = (device.z ?? zFill) - zMean
-  })
+  }
   return {
     summary: { devices: n, events: ySum, exposure: xSum, rate: (ySum + half) / xSum },
     u,
@@ -101,10 +102,12 @@ export function logRatio(
 ): LogRatio | undefined {
   let zSum = 0
   let zKnown = 0
-  for (const { z } of [...canary, ...control]) {
-    if (z === undefined) continue
-    zSum += z
-    zKnown++
+  for (const arm of [canary, control]) {
+    for (const { z } of arm) {
+      if (z === undefined) continue
+      zSum += z
+      zKnown++
+    }
   }
   const zFill = zKnown > 0 ? zSum / zKnown : 0
   const c = summarize(canary, kind, zFill)
