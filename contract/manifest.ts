@@ -21,18 +21,14 @@ const finite = z.number()
 export const featuresSha256 = (definition: unknown): string =>
   sha256Hex(new TextEncoder().encode(canonicalize(definition)))
 
-/** Element type of a graph's input or output; real = scale × (q − zeroPoint) for the integer ones. */
-export const tensorIoSchema = z.strictObject({
-  elementType: z.enum(['float32', 'int8', 'uint8']),
-  scale: z.optional(finite),
-  zeroPoint: z.optional(z.int()),
-})
-export type TensorIo = z.infer<typeof tensorIoSchema>
+/** real = scale × (q − zeroPoint) */
+const quantizationSchema = z.strictObject({ scale: finite, zeroPoint: z.int() })
 
 const graphSchema = z.strictObject({
   id: idText,
-  input: tensorIoSchema,
-  output: tensorIoSchema,
+  /** quantization of integer ends where the graph itself does not tell it; null: read from the graph */
+  input: z.nullable(quantizationSchema),
+  output: z.nullable(quantizationSchema),
   /** the planner's figures for this graph; a packer measures them, a device checks them again before load */
   arenaBytes: uintNumber,
   /** arena, persistent records and kernel scratch: what the board must have free */
@@ -75,7 +71,7 @@ export const bundleManifestSchema = z.strictObject({
   /** feature definition, for example `MfccDefinition` of model/features; the contract only carries and hashes it */
   features: z.record(z.string().check(z.maxLength(LIMITS.idLength)), z.union([z.string(), z.number()])),
   /** quantization of the feature map that a wake carries and that int8 graphs read */
-  featureQuantization: z.strictObject({ scale: finite, zeroPoint: z.int() }),
+  featureQuantization: quantizationSchema,
   graphs: z.array(graphSchema).check(z.minLength(1), z.maxLength(LIMITS.graphs)),
   /** best level first; `hibernate` needs no entry */
   ladder: z.array(levelSchema).check(z.minLength(1), z.maxLength(LIMITS.ladderLevels)),

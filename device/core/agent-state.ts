@@ -63,6 +63,8 @@ export interface AgentState {
   readonly governor: GovernorState
   readonly outbox: Outbox
   readonly connected: boolean
+  /** the flash spool holds messages that are in the outbox too */
+  readonly spooled: boolean
   readonly update: UpdateState
   readonly reportSeq: number
   readonly eventSeq: number
@@ -101,6 +103,7 @@ export type AgentEffect =
   | { readonly type: 'check-image'; readonly slot: SlotIndex; readonly release: Release }
   | { readonly type: 'write-record'; readonly record: BootRecord }
   | { readonly type: 'save-spool'; readonly outbox: Outbox }
+  | { readonly type: 'clear-spool' }
   | { readonly type: 'reboot'; readonly reason: string }
   | { readonly type: 'set-level'; readonly level: LadderLevel }
   /** for the host's log and the application */

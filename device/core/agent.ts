@@ -172,10 +172,15 @@ class Step {
     this.effects.push({ type: 'write-record', record })
   }
 
+  saveSpool(): void {
+    this.set({ spooled: true })
+    this.effects.push({ type: 'save-spool', outbox: this.state.outbox })
+  }
+
   /** A planned reboot: the counters of this boot and what was not acknowledged go through the flash spool. */
   reboot(reason: string): void {
     this.report()
-    this.effects.push({ type: 'save-spool', outbox: this.state.outbox })
+    this.saveSpool()
     this.effects.push({ type: 'reboot', reason })
   }
 
@@ -225,6 +230,7 @@ export function startAgent(config: AgentConfig, boot: BootContext, now: Now): St
       governor: initialGovernor(level, now.wallMs),
       outbox: boot.outbox,
       connected: false,
+      spooled: boot.outbox.messages.length > 0,
       update: trial
         ? { phase: 'trial', deadlineMs: now.monotonicMs + TRIAL_WINDOW_MS, windowsHeard: 0, reportAcknowledged: false }
         : IDLE,
@@ -309,7 +315,7 @@ function timers(step: Step): void {
   if (now.monotonicMs >= state.nextReportMs) {
     step.report()
     // While the link is down the queue also goes to flash, so that a power cut loses at most an interval.
-    if (!state.connected) step.effects.push({ type: 'save-spool', outbox: step.state.outbox })
+    if (!state.connected) step.saveSpool()
   }
   if (now.monotonicMs >= state.nextGovernMs) step.govern()
   const { update } = step.state
@@ -329,6 +335,10 @@ function timers(step: Step): void {
 function published(step: Step, id: number): void {
   const { state } = step
   step.set({ outbox: acknowledge(state.outbox, id) })
+  if (step.state.spooled && step.state.outbox.messages.length === 0) {
+    step.set({ spooled: false })
+    step.effects.push({ type: 'clear-spool' })
+  }
   if (state.update.phase === 'trial' && id === state.firstReportId) {
     step.set({ update: { ...state.update, reportAcknowledged: true } })
   }

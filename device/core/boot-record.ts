@@ -54,7 +54,7 @@ const codec = defineMessage('boot record', 1, 192, {
 })
 
 /** Frame in flash: 2 bytes little-endian length, 8 bytes of the payload's sha256, payload, 0xff to the program unit. */
-const FRAME_HEADER_BYTES = 10
+export const FRAME_HEADER_BYTES = 10
 const FRAME_BYTES_MAX = 256
 
 /** Frames bytes with a length and a checksum, padded to the flash's program unit. */

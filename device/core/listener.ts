@@ -1,5 +1,6 @@
 import type { BundleManifest, LadderStep } from '../../contract/manifest.ts'
-import type { EngineSession } from '../../model/engine.ts'
+import { ok, type Result } from '../../contract/result.ts'
+import type { EngineError, EngineSession } from '../../model/engine.ts'
 import type { MfccDefinition } from '../../model/features/mfcc-definition.ts'
 import { createMfccStream } from '../../model/features/mfcc-stream.ts'
 import { quantizeFeatures } from '../../model/features/quantize.ts'
@@ -24,15 +25,12 @@ export interface Listener {
   /** Listens to a stretch of audio; state carries over to the next stretch.
    *  @param samples mono at the definition's rate, in [-1, 1)
    *  @param onWake told of each wake as soon as it is known
-   *  Rejects only when the engine fails, with the engine's error. */
-  listen(samples: Float32Array, onWake?: (wake: HeardWake) => void): Promise<Heard>
+   *  @returns what was heard, or the engine's error */
+  listen(samples: Float32Array, onWake?: (wake: HeardWake) => void): Promise<Result<Heard, EngineError>>
 }
 
 /** The agent's one detection path: on a device, in `model eval --streaming` and in the simulator. */
 export function createListener({ manifest, definition, step, session }: ListenerOptions): Listener {
-  const { scale, zeroPoint } = manifest.featureQuantization
-  const graph = manifest.graphs.find(({ id }) => id === step.graph)
-  const integerInput = graph?.input.elementType !== 'float32'
   const length = definition.frames * definition.coefficients
   const features = new Float32Array(length)
   const quantized = new Int8Array(length)
@@ -75,21 +73,21 @@ export function createListener({ manifest, definition, step, session }: Listener
         }
         stream.takeWindow(features)
         inferences++
-        if (integerInput) quantizeFeatures(features, { scale, zeroPoint }, quantized)
-        const posteriors = await session.run(integerInput ? quantized : features)
+        const posteriors = await session.run(features)
+        if (!posteriors.ok) return posteriors
         const atMs = ((stream.samplesTaken() - startSamples) * 1000) / definition.sampleRateHz
-        const label = detector.update(posteriors, (stream.samplesTaken() * 1000) / definition.sampleRateHz)
+        const label = detector.update(posteriors.value, (stream.samplesTaken() * 1000) / definition.sampleRateHz)
         const posteriorPermille = Math.round(detector.bestPosterior() * 1000)
         const best = posteriorBin(posteriorPermille)
         posteriorBins[best] = posteriorBins[best]! + 1
         if (label < 0) continue
-        if (!integerInput) quantizeFeatures(features, { scale, zeroPoint }, quantized)
+        quantizeFeatures(features, manifest.featureQuantization, quantized)
         const wake = { atMs, label, posteriorPermille, features: new Uint8Array(quantized), noiseDb }
         wakes.push(wake)
         onWake?.(wake)
       }
       const elapsedMs = (samples.length * 1000) / definition.sampleRateHz
-      return {
+      return ok({
         listeningMs: sparse ? Math.min(elapsedMs, windows * windowMs) : elapsedMs,
         elapsedMs,
         windows,
@@ -100,7 +98,7 @@ export function createListener({ manifest, definition, step, session }: Listener
         wakes,
         posteriorBins,
         noiseBins,
-      }
+      })
     },
   }
 }

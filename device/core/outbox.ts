@@ -75,8 +75,8 @@ const KINDS: readonly OutboxKind[] = ['report', 'wake', 'event']
 const MESSAGE_BYTES_MAX = Math.max(LIMITS.reportBytes, LIMITS.wakeBytes, LIMITS.eventBytes)
 
 /** Bytes for the flash spool. */
-export const encodeSpool = (outbox: Outbox): Uint8Array =>
-  cborEncode(outbox.messages.map(({ kind, payload }) => [KINDS.indexOf(kind), payload]))
+export const encodeSpool = (messages: readonly OutboxMessage[]): Uint8Array =>
+  cborEncode(messages.map(({ kind, payload }) => [KINDS.indexOf(kind), payload]))
 
 /** Reads a spool; anything malformed yields an empty outbox, for a torn spool must not stop a boot. */
 export function decodeSpool(data: Uint8Array): Outbox {

@@ -1,0 +1,37 @@
+import type { ContractError } from '../../contract/errors.ts'
+import { ok, type Result } from '../../contract/result.ts'
+import type { Flash } from '../ports/flash.ts'
+import { decodeFrame, encodeFrame, FRAME_HEADER_BYTES } from './boot-record.ts'
+import type { FlashLayout } from './flash-layout.ts'
+import { decodeSpool, EMPTY_OUTBOX, encodeSpool, type Outbox } from './outbox.ts'
+
+/** Writes the outbox to the spool region; when it does not fit, the oldest messages stay out.
+ *  @returns how many messages stayed out, or the flash's error */
+export function saveSpool(flash: Flash, layout: FlashLayout, outbox: Outbox): Result<number, ContractError> {
+  const { offset, bytes } = layout.spool
+  const room = Math.min(bytes, 0xffff) - FRAME_HEADER_BYTES
+  let left = outbox.messages
+  let payload = encodeSpool(left)
+  while (payload.length > room) {
+    left = left.slice(1)
+    payload = encodeSpool(left)
+  }
+  const frame = encodeFrame(payload, flash.programBytes)
+  for (let at = offset; at < offset + frame.length; at += flash.sectorBytes) {
+    const erased = flash.erase(at)
+    if (!erased.ok) return erased
+  }
+  const written = flash.program(offset, frame)
+  return written.ok ? ok(outbox.messages.length - left.length) : written
+}
+
+/** Reads the spooled messages; they stay in flash until `clearSpool`, so that a cut before they are acknowledged loses nothing.
+ *  An erased, torn or rotten spool is an empty outbox: it must not stop a boot. */
+export function readSpool(flash: Flash, layout: FlashLayout): Outbox {
+  const { offset, bytes } = layout.spool
+  const payload = decodeFrame(flash.read(offset, Math.min(bytes, 0xffff)))
+  return payload === undefined ? EMPTY_OUTBOX : decodeSpool(payload)
+}
+
+export const clearSpool = (flash: Flash, layout: FlashLayout): Result<void, ContractError> =>
+  flash.erase(layout.spool.offset)

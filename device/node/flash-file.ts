@@ -1,0 +1,74 @@
+import { closeSync, existsSync, fsyncSync, ftruncateSync, openSync, readSync, statSync, writeSync } from 'node:fs'
+import { type ContractError, contractError } from '../../contract/errors.ts'
+import { err, ok, type Result } from '../../contract/result.ts'
+import type { Flash } from '../ports/flash.ts'
+
+/** Chosen: the erase unit of common serial NOR flash. */
+const SECTOR_BYTES = 4_096
+/** Chosen: small enough for any record, large enough for one write a page. */
+const PROGRAM_BYTES = 16
+
+/** Flash in a file, for Linux-class devices: every operation is on disk (fsync) when it returns. */
+export class FlashFile implements Flash {
+  readonly sizeBytes: number
+  readonly sectorBytes = SECTOR_BYTES
+  readonly programBytes = PROGRAM_BYTES
+  readonly #fd: number
+
+  private constructor(fd: number, sizeBytes: number) {
+    this.#fd = fd
+    this.sizeBytes = sizeBytes
+  }
+
+  /** Opens a flash file, or makes an erased one of `sizeBytes`. Throws what the file system throws: a composition root reports it. */
+  static open(path: string, sizeBytes: number): FlashFile {
+    if (existsSync(path)) {
+      const { size } = statSync(path)
+      return new FlashFile(openSync(path, 'r+'), size)
+    }
+    const fd = openSync(path, 'wx+')
+    ftruncateSync(fd, 0)
+    const erased = new Uint8Array(SECTOR_BYTES).fill(0xff)
+    for (let at = 0; at < sizeBytes; at += SECTOR_BYTES) writeSync(fd, erased, 0, SECTOR_BYTES, at)
+    fsyncSync(fd)
+    return new FlashFile(fd, sizeBytes)
+  }
+
+  read(offset: number, length: number): Uint8Array {
+    const out = new Uint8Array(length)
+    let got = 0
+    while (got < length) {
+      const n = readSync(this.#fd, out, got, length - got, offset + got)
+      if (n === 0) throw new RangeError(`read of ${length} bytes at ${offset} beyond ${this.sizeBytes}`)
+      got += n
+    }
+    return out
+  }
+
+  erase(offset: number): Result<void, ContractError> {
+    if (offset % SECTOR_BYTES !== 0 || offset >= this.sizeBytes) throw new RangeError(`erase at ${offset}`)
+    return this.#write(offset, new Uint8Array(SECTOR_BYTES).fill(0xff))
+  }
+
+  program(offset: number, data: Uint8Array): Result<void, ContractError> {
+    if (offset % PROGRAM_BYTES !== 0 || data.length % PROGRAM_BYTES !== 0) throw new RangeError(`program at ${offset}`)
+    return this.#write(offset, data)
+  }
+
+  close(): void {
+    closeSync(this.#fd)
+  }
+
+  #write(offset: number, data: Uint8Array): Result<void, ContractError> {
+    try {
+      let done = 0
+      while (done < data.length) done += writeSync(this.#fd, data, done, data.length - done, offset + done)
+      fsyncSync(this.#fd)
+      return ok(undefined)
+    } catch (cause) {
+      const code = (cause as NodeJS.ErrnoException).code
+      const full = code === 'ENOSPC' || code === 'EDQUOT'
+      return err(contractError(full ? 'flash-full' : 'flash-write-failed', `${code ?? 'write'} at ${offset}`))
+    }
+  }
+}

@@ -1,0 +1,93 @@
+import { connect, type MqttClient } from 'mqtt'
+import {
+  type DeviceId,
+  devicePrefix,
+  parseTopic,
+  type SiteId,
+  topicOf,
+  type UplinkKind,
+} from '../../contract/topics.ts'
+import type { Transport, TransportEvent } from '../ports/transport.ts'
+
+export interface MqttTransportOptions {
+  /** mqtt:// or ws:// */
+  readonly url: string
+  readonly site: SiteId
+  readonly device: DeviceId
+  /** asked at every connection, so that a renewed token is used */
+  readonly token: () => string
+  /** real ms between attempts; chosen per deployment, since a broker's restart is real time even in a simulation */
+  readonly reconnectMs: number
+}
+
+/** A device's link over MQTT 3.1.1 with mqtt.js. Publishes that were not acknowledged before a disconnect are dropped here: the
+ *  core sends them again. */
+export class TransportMqtt implements Transport {
+  readonly #options: MqttTransportOptions
+  #client: MqttClient | undefined
+
+  constructor(options: MqttTransportOptions) {
+    this.#options = options
+  }
+
+  open(listener: (event: TransportEvent) => void): void {
+    const { url, site, device, token, reconnectMs } = this.#options
+    const client = connect(url, {
+      protocolVersion: 4,
+      clientId: device,
+      username: device,
+      password: token(),
+      clean: true,
+      reconnectPeriod: reconnectMs,
+      connectTimeout: 10_000,
+      keepalive: 60,
+      // mqtt.js would send its own copies again after a reconnect, beside the core's.
+      queueQoSZero: false,
+      resubscribe: false,
+      transformWsUrl: (wsUrl, _options, current) => {
+        current.options.password = token()
+        return wsUrl
+      },
+    })
+    this.#client = client
+    const isCurrent = () => this.#client === client
+    client.on('connect', () => {
+      // Not `#`: the broker would echo the device's own publishes.
+      const prefix = devicePrefix(site, device)
+      client.subscribe([`${prefix}assign`, `${prefix}block/+`, `${prefix}verdict`], { qos: 1 }, (error) => {
+        if (!error && isCurrent()) listener({ type: 'connected' })
+      })
+    })
+    client.on('close', () => {
+      client.options.password = token()
+      if (isCurrent()) listener({ type: 'disconnected', reason: 'connection closed' })
+    })
+    // A refused or reset connection is followed by `close`; the core needs no second event for it.
+    client.on('error', () => undefined)
+    client.on('message', (topic, payload) => {
+      const parsed = parseTopic(topic)
+      if (!parsed.ok || !isCurrent()) return
+      const { kind } = parsed.value
+      if (kind === 'assign' || kind === 'block' || kind === 'verdict') listener({ type: 'received', kind, payload })
+    })
+    this.#published = (id) => {
+      if (isCurrent()) listener({ type: 'published', id })
+    }
+  }
+
+  publish(id: number, kind: UplinkKind, payload: Uint8Array, qos: 0 | 1): void {
+    const { site, device } = this.#options
+    const published = this.#published
+    this.#client?.publish(topicOf(site, device, kind), Buffer.from(payload), { qos }, (error) => {
+      if (!error) published(id)
+    })
+  }
+
+  async close(): Promise<void> {
+    const client = this.#client
+    this.#client = undefined
+    await client?.endAsync(true)
+  }
+
+  #published: (id: number) => void = () => undefined
+}

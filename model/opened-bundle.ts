@@ -1,0 +1,128 @@
+import { decodeBundle } from '../contract/bundle.ts'
+import { type ContractError, contractError } from '../contract/errors.ts'
+import { type BundleManifest, decodeGolden, graphSection, parseManifest, SECTIONS } from '../contract/manifest.ts'
+import { err, ok, type Result } from '../contract/result.ts'
+import { planModel } from './arena-planner.ts'
+import type { Engine, EngineSession } from './engine.ts'
+import { checkMfccDefinition, type MfccDefinition } from './features/mfcc-definition.ts'
+import { dequantizeFeatures } from './features/quantize.ts'
+
+/** A bundle whose container, manifest, feature definition and resource claims hold, and whose graphs are loaded. */
+export interface OpenedBundle {
+  readonly manifest: BundleManifest
+  readonly definition: MfccDefinition
+  readonly sections: ReadonlyMap<string, Uint8Array>
+  /** engine session by graph id; every graph of the manifest has one */
+  readonly sessions: ReadonlyMap<string, EngineSession>
+  dispose(): Promise<void>
+}
+
+/** What a graph needs of a board, from the planner. */
+export interface GraphNeeds {
+  readonly arenaBytes: number
+  /** arena, persistent records and kernel scratch */
+  readonly ramBytes: number
+  readonly constantBytes: number
+  readonly macs: number
+}
+
+/** Plans one graph of a bundle.
+ *  @returns `unsupported-engine` when the planner cannot vouch for a number */
+export function graphNeeds(graph: Uint8Array): Result<GraphNeeds, ContractError> {
+  const plan = planModel(graph)
+  if (!plan.ok) return err(contractError('unsupported-engine', `${plan.error.code}: ${plan.error.detail}`))
+  const { arenaBytes, persistentBytes, scratchBytes, constantBytes, macs } = plan.value
+  return ok({ arenaBytes, ramBytes: arenaBytes + persistentBytes + scratchBytes, constantBytes, macs })
+}
+
+/** Opens a bundle for running: container, manifest, features, memory, then the engine; each before the next.
+ *  @param data one whole bundle
+ *  @param ramBytes what the board can give a model; Infinity when unbounded
+ *  @returns the bundle, or the contract's code for the first thing that does not hold
+ */
+export async function openBundle(
+  data: Uint8Array,
+  engine: Engine,
+  ramBytes: number,
+): Promise<Result<OpenedBundle, ContractError>> {
+  const sections = decodeBundle(data)
+  if (!sections.ok) return sections
+  const parsed = parseManifest(sections.value)
+  if (!parsed.ok) return parsed
+  const manifest = parsed.value
+  const definition = checkMfccDefinition(manifest.features)
+  if (!definition.ok) return err(contractError('unsupported-features', definition.error.detail))
+
+  for (const claim of manifest.graphs) {
+    const needs = graphNeeds(sections.value.get(graphSection(claim.id))!)
+    if (!needs.ok) return needs
+    if (needs.value.ramBytes > claim.ramBytes || needs.value.arenaBytes > claim.arenaBytes) {
+      const detail = `graph "${claim.id}" needs ${needs.value.ramBytes} bytes of RAM, its manifest claims ${claim.ramBytes}`
+      return err(contractError('arena-over-budget', detail))
+    }
+    if (needs.value.ramBytes > ramBytes) {
+      const detail = `graph "${claim.id}" needs ${needs.value.ramBytes} bytes of RAM, ${ramBytes} are free`
+      return err(contractError('arena-over-budget', detail))
+    }
+  }
+
+  const sessions = new Map<string, EngineSession>()
+  const dispose = async (): Promise<void> => {
+    for (const session of sessions.values()) await session.dispose()
+  }
+  for (const { id, input, output } of manifest.graphs) {
+    const io = { ...(input && { input }), ...(output && { output }) }
+    const session = await engine.load(sections.value.get(graphSection(id))!, io)
+    const refusal = session.ok ? shapeMismatch(id, session.value, definition.value, manifest) : session.error.detail
+    if (session.ok) sessions.set(id, session.value)
+    if (refusal !== undefined) {
+      await dispose()
+      return err(contractError('model-load-failed', refusal))
+    }
+  }
+  return ok({ manifest, definition: definition.value, sections: sections.value, sessions, dispose })
+}
+
+function shapeMismatch(
+  id: string,
+  session: EngineSession,
+  definition: MfccDefinition,
+  manifest: BundleManifest,
+): string | undefined {
+  const features = definition.frames * definition.coefficients
+  if (session.input.elements !== features) {
+    return `graph "${id}" takes ${session.input.elements} elements, the front end gives ${features}`
+  }
+  if (session.output.elements !== manifest.labels.length) {
+    return `graph "${id}" gives ${session.output.elements} values for ${manifest.labels.length} labels`
+  }
+  return undefined
+}
+
+/** Runs the signed golden vectors: this runtime must reproduce the packer's outputs within the bundle's tolerance.
+ *  @returns the largest difference seen, or `golden-mismatch` | `model-load-failed`
+ */
+export async function checkGolden({
+  manifest,
+  sections,
+  sessions,
+}: OpenedBundle): Promise<Result<number, ContractError>> {
+  const { golden } = manifest
+  const session = sessions.get(golden.graph)!
+  const real = new Float32Array(golden.inputLength)
+  let worst = 0
+  for (const [index, vector] of decodeGolden(sections.get(SECTIONS.golden)!, golden).entries()) {
+    const result = await session.run(dequantizeFeatures(vector.input, manifest.featureQuantization, real))
+    if (!result.ok) return err(contractError('model-load-failed', result.error.detail))
+    for (const [i, value] of result.value.entries()) {
+      const difference = Math.abs(value - vector.output[i]!)
+      // A NaN compares false with everything, so the test is for "within", not for "beyond".
+      if (!(difference <= golden.tolerance)) {
+        const detail = `vector ${index}, "${manifest.labels[i]}": off by ${difference}, tolerance ${golden.tolerance}`
+        return err(contractError('golden-mismatch', detail))
+      }
+      worst = Math.max(worst, difference)
+    }
+  }
+  return ok(worst)
+}

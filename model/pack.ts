@@ -1,0 +1,161 @@
+import { canonicalize } from '@tufjs/canonical-json'
+import { encodeBundle } from '../contract/bundle.ts'
+import { sha256Hex } from '../contract/bytes.ts'
+import { type ContractError, contractError } from '../contract/errors.ts'
+import {
+  type BundleManifest,
+  encodeGolden,
+  featuresSha256,
+  type GoldenVector,
+  graphSection,
+  SECTIONS,
+} from '../contract/manifest.ts'
+import type { Release } from '../contract/release.ts'
+import { err, ok, type Result } from '../contract/result.ts'
+import { boardNamed, inferenceMillijoule, inferenceMs, modelRamBytes } from './boards.ts'
+import type { Engine } from './engine.ts'
+import { dequantizeFeatures } from './features/quantize.ts'
+import { type GraphNeeds, graphNeeds, openBundle } from './opened-bundle.ts'
+
+/** What a packer is given: the manifest without the figures it measures itself. */
+export interface PackInput {
+  readonly manifest: Omit<BundleManifest, 'v' | 'graphs' | 'golden'> & {
+    readonly graphs: readonly Pick<BundleManifest['graphs'][number], 'id' | 'input' | 'output'>[]
+    /** largest accepted difference of any golden output */
+    readonly goldenTolerance: number
+  }
+  /** ONNX bytes by graph id */
+  readonly graphs: ReadonlyMap<string, Uint8Array>
+  /** quantized feature maps whose outputs become golden vectors */
+  readonly goldenInputs: readonly Int8Array[]
+  /** model card, JSON text */
+  readonly card: string
+}
+
+export interface Packed {
+  readonly bundle: Uint8Array
+  readonly manifest: BundleManifest
+  /** the document a release key signs */
+  readonly release: Release
+}
+
+/** Makes a bundle: plans the memory of each graph, runs the golden vectors, checks that each named board can run it within a
+ *  hop, and opens the result as a device would. The same input gives the same bytes.
+ *  @returns the bundle, or the code of the claim that is false
+ */
+export async function packBundle(input: PackInput, engine: Engine): Promise<Result<Packed, ContractError>> {
+  const needs = new Map<string, GraphNeeds>()
+  for (const { id } of input.manifest.graphs) {
+    const graph = input.graphs.get(id)
+    if (graph === undefined) return err(contractError('bundle-bad-manifest', `graph "${id}" has no file`))
+    const planned = graphNeeds(graph)
+    if (!planned.ok) return planned
+    needs.set(id, planned.value)
+  }
+  const graphs = input.manifest.graphs.map((graph) => ({ ...graph, ...needs.get(graph.id)! }))
+  const first = graphs[0]
+  if (first === undefined) return err(contractError('bundle-bad-manifest', 'a bundle needs a graph'))
+
+  const golden = await runGolden(input, first, engine)
+  if (!golden.ok) return golden
+  const { goldenTolerance, ...rest } = input.manifest
+  const manifest: BundleManifest = {
+    ...rest,
+    v: 1,
+    graphs,
+    golden: {
+      graph: first.id,
+      count: golden.value.length,
+      inputLength: golden.value[0]?.input.length ?? 0,
+      outputLength: input.manifest.labels.length,
+      tolerance: goldenTolerance,
+    },
+  }
+  const budget = checkBoards(manifest)
+  if (!budget.ok) return budget
+
+  const encoder = new TextEncoder()
+  const bundle = encodeBundle([
+    { name: SECTIONS.manifest, data: encoder.encode(canonicalizeWithFractions(manifest)) },
+    ...graphs.map(({ id }) => ({ name: graphSection(id), data: input.graphs.get(id)! })),
+    { name: SECTIONS.golden, data: encodeGolden(golden.value) },
+    { name: SECTIONS.card, data: encoder.encode(input.card) },
+  ])
+  const opened = await openBundle(bundle, engine, Number.POSITIVE_INFINITY)
+  if (!opened.ok) return opened
+  await opened.value.dispose()
+  return ok({ bundle, manifest, release: releaseOf(bundle, manifest) })
+}
+
+/** The release document of a bundle: what a device can refuse before it downloads. */
+export const releaseOf = (bundle: Uint8Array, manifest: BundleManifest): Release => ({
+  v: 1,
+  type: 'release',
+  name: manifest.name,
+  version: manifest.version,
+  sha256: sha256Hex(bundle),
+  bytes: bundle.length,
+  securityCounter: manifest.securityCounter,
+  arenaBytes: Math.max(...manifest.graphs.map(({ ramBytes }) => ramBytes)),
+  constantBytes: Math.max(...manifest.graphs.map(({ constantBytes }) => constantBytes)),
+  featuresSha256: featuresSha256(manifest.features),
+  boards: [...manifest.boards],
+})
+
+/** Canonical JSON knows integers only; a manifest has scales. Keys are sorted the same way, numbers as ECMAScript prints them
+ *  (shortest form that reads back the same, as RFC 8785 has it), so the bytes are as deterministic. */
+function canonicalizeWithFractions(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonicalizeWithFractions).join(',')}]`
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
+  const entries = Object.entries(value)
+    .filter(([, member]) => member !== undefined)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+  return `{${entries.map(([key, member]) => `${JSON.stringify(key)}:${canonicalizeWithFractions(member)}`).join(',')}}`
+}
+
+async function runGolden(
+  input: PackInput,
+  graph: { readonly id: string } & Pick<BundleManifest['graphs'][number], 'input' | 'output'>,
+  engine: Engine,
+): Promise<Result<readonly GoldenVector[], ContractError>> {
+  const io = { ...(graph.input && { input: graph.input }), ...(graph.output && { output: graph.output }) }
+  const session = await engine.load(input.graphs.get(graph.id)!, io)
+  if (!session.ok) return err(contractError('model-load-failed', session.error.detail))
+  try {
+    const vectors: GoldenVector[] = []
+    for (const quantized of input.goldenInputs) {
+      const real = dequantizeFeatures(quantized, input.manifest.featureQuantization, new Float32Array(quantized.length))
+      const output = await session.value.run(real)
+      if (!output.ok) return err(contractError('model-load-failed', output.error.detail))
+      vectors.push({ input: quantized, output: output.value })
+    }
+    return vectors.length > 0 ? ok(vectors) : err(contractError('bundle-bad-manifest', 'a bundle needs golden vectors'))
+  } finally {
+    await session.value.dispose()
+  }
+}
+
+/** A claim that a board runs the bundle holds only if its memory suffices and every level's network ends within its hop. */
+function checkBoards(manifest: BundleManifest): Result<void, ContractError> {
+  for (const name of manifest.boards) {
+    const board = boardNamed(name)
+    if (board === undefined) return err(contractError('wrong-board', `unknown board "${name}"`))
+    for (const graph of manifest.graphs) {
+      const free = modelRamBytes(board)
+      if (graph.ramBytes > free) {
+        return err(contractError('arena-over-budget', `graph "${graph.id}" needs ${graph.ramBytes} bytes, ${name} has ${free}`))
+      }
+    }
+    for (const step of manifest.ladder) {
+      const graph = manifest.graphs.find(({ id }) => id === step.graph)
+      const { sampleRateHz, strideSamples } = manifest.features
+      const hopMs = (1000 * step.hopFrames * Number(strideSamples)) / Number(sampleRateHz)
+      const takesMs = inferenceMs(board, graph?.macs ?? 0)
+      if (takesMs > hopMs) {
+        const detail = `level ${step.level} takes ${takesMs.toFixed(1)} ms of a ${hopMs} ms hop on ${name} (${inferenceMillijoule(board, graph?.macs ?? 0).toFixed(2)} mJ)`
+        return err(contractError('energy-over-budget', detail))
+      }
+    }
+  }
+  return ok(undefined)
+}
