@@ -24,6 +24,8 @@ export const ONNX_LIMITS = {
   nameBytes: 4_096,
   /** chosen: numbers in one list attribute. */
   attributeList: 65_536,
+  /** chosen: elements stored as varints in one tensor; exporters write larger ones as raw bytes, and each costs 32 bytes here. */
+  varintElements: 1_048_576,
   /** chosen: measured 5 in silero-vad (If inside If); bounds the recursion of the reader. */
   graphDepth: 12,
   /** chosen: standard domain, com.microsoft and a few converters' own. */

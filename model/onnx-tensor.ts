@@ -54,7 +54,7 @@ export function readTensor(reader: WireReader): OnnxTensor {
       const varints = field === 'int32_data' || field === 'int64_data' || field === 'uint64_data'
       if (dataField !== null && (dataField !== field || !varints)) reader.malformed('second data field')
       dataField = field
-      if (varints) reader.bigInts(integers, ONNX_LIMITS.modelBytes)
+      if (varints) reader.bigInts(integers, ONNX_LIMITS.varintElements)
       else {
         data = reader.bytes()
         range = { offset: data.byteOffset - reader.file.byteOffset, length: data.length }
