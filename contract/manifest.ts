@@ -1,4 +1,4 @@
-import { canonicalize } from '@tufjs/canonical-json'
+import canonicalize from 'canonicalize'
 import * as z from 'zod/mini'
 import { sha256Hex } from './bytes.ts'
 import { type ContractError, contractError } from './errors.ts'
@@ -17,7 +17,7 @@ const idText = z.string().check(z.regex(/^[a-z0-9][a-z0-9-]*$/), z.maxLength(LIM
 const permille = z.int().check(z.minimum(0), z.maximum(1000))
 const finite = z.number()
 
-/** sha256 of the canonical feature definition: a device refuses a bundle whose definition it does not implement. */
+/** sha256 of the canonical feature definition (RFC 8785, since definitions have fractions and signed metadata does not): a device refuses a bundle whose definition it does not implement. */
 export const featuresSha256 = (definition: unknown): string =>
   sha256Hex(new TextEncoder().encode(canonicalize(definition)))
 

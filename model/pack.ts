@@ -1,4 +1,4 @@
-import { canonicalize } from '@tufjs/canonical-json'
+import canonicalize from 'canonicalize'
 import { encodeBundle } from '../contract/bundle.ts'
 import { sha256Hex } from '../contract/bytes.ts'
 import { type ContractError, contractError } from '../contract/errors.ts'
@@ -76,7 +76,7 @@ export async function packBundle(input: PackInput, engine: Engine): Promise<Resu
 
   const encoder = new TextEncoder()
   const bundle = encodeBundle([
-    { name: SECTIONS.manifest, data: encoder.encode(canonicalizeWithFractions(manifest)) },
+    { name: SECTIONS.manifest, data: encoder.encode(canonicalize(manifest)) },
     ...graphs.map(({ id }) => ({ name: graphSection(id), data: input.graphs.get(id)! })),
     { name: SECTIONS.golden, data: encodeGolden(golden.value) },
     { name: SECTIONS.card, data: encoder.encode(input.card) },
@@ -101,17 +101,6 @@ export const releaseOf = (bundle: Uint8Array, manifest: BundleManifest): Release
   featuresSha256: featuresSha256(manifest.features),
   boards: [...manifest.boards],
 })
-
-/** Canonical JSON knows integers only; a manifest has scales. Keys are sorted the same way, numbers as ECMAScript prints them
- *  (shortest form that reads back the same, as RFC 8785 has it), so the bytes are as deterministic. */
-function canonicalizeWithFractions(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(canonicalizeWithFractions).join(',')}]`
-  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
-  const entries = Object.entries(value)
-    .filter(([, member]) => member !== undefined)
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-  return `{${entries.map(([key, member]) => `${JSON.stringify(key)}:${canonicalizeWithFractions(member)}`).join(',')}}`
-}
 
 async function runGolden(
   input: PackInput,
@@ -143,7 +132,9 @@ function checkBoards(manifest: BundleManifest): Result<void, ContractError> {
     for (const graph of manifest.graphs) {
       const free = modelRamBytes(board)
       if (graph.ramBytes > free) {
-        return err(contractError('arena-over-budget', `graph "${graph.id}" needs ${graph.ramBytes} bytes, ${name} has ${free}`))
+        return err(
+          contractError('arena-over-budget', `graph "${graph.id}" needs ${graph.ramBytes} bytes, ${name} has ${free}`),
+        )
       }
     }
     for (const step of manifest.ladder) {
