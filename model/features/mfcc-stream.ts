@@ -1,8 +1,8 @@
 import { createMfccKernel } from './mfcc.ts'
 import type { MfccDefinition } from './mfcc-definition.ts'
 
-/** Feature windows of an endless stream, one every `hopFrames` frames. Each frame's FFT is done once; per window only the
- *  logarithms and the DCT are. Steady state allocates nothing. The caller pulls, because engines are asynchronous:
+/** Feature windows of an endless stream, one every `hopFrames` frames. Each frame is analysed once; per window only the
+ *  normalisation is redone. Steady state allocates nothing. The caller pulls, because engines are asynchronous:
  *
  *      for (let at = 0; at < chunk.length; ) {
  *        at += stream.push(chunk, at)
@@ -20,7 +20,7 @@ export type MfccStream = {
   /** Writes the due window, `frames * coefficients` floats frame by frame, into `out`.
    *  @throws Error when no window is due: a caller's bug */
   readonly takeWindow: (out: Float32Array) => void
-  /** Drops the due window without the cost of its logarithms and DCT, for a gate that found nothing to listen to. */
+  /** Drops the due window unnormalised, for a gate that found nothing to listen to. */
   readonly skipWindow: () => void
   /** Samples since the start or the last reset; the due window covers the last `clipSamples` of them. */
   readonly samplesTaken: () => number
@@ -37,12 +37,13 @@ export type MfccStream = {
 export const createMfccStream = (definition: MfccDefinition, hopFrames: number): MfccStream => {
   if (!Number.isInteger(hopFrames) || hopFrames < 1) throw new RangeError(`hop of ${hopFrames} frames`)
   const kernel = createMfccKernel(definition)
-  const { clipSamples, windowSamples, strideSamples, frames, coefficients, melBands } = definition
+  const { clipSamples, windowSamples, strideSamples, frames, coefficients } = definition
+  const { frameValues } = kernel
   const blocks = clipSamples / strideSamples
   // The newest analysis window's worth of samples; shifted by a stride when full.
   const pending = new Float32Array(windowSamples)
   // Rings by frame number and by block number (a block is one stride of samples).
-  const mels = new Float64Array(frames * melBands)
+  const analysed = new Float64Array(frames * frameValues)
   const maxima = new Float64Array(blocks)
   const energies = new Float64Array(blocks)
   // One object of numbers instead of many closed-over variables: the hot loop reads it into locals.
@@ -77,7 +78,7 @@ export const createMfccStream = (definition: MfccDefinition, hopFrames: number):
       at.blockMaximum = maximum
       at.blockEnergy = energy
       if (at.pending === windowSamples) {
-        kernel.melOfFrame(pending, 0, mels, (at.frames % frames) * melBands)
+        kernel.analyse(pending, 0, analysed, (at.frames % frames) * frameValues)
         at.frames += 1
         pending.copyWithin(0, strideSamples)
         at.pending = windowSamples - strideSamples
@@ -103,7 +104,7 @@ export const createMfccStream = (definition: MfccDefinition, hopFrames: number):
     // When the last block of a window is full exactly `frames` frames of that window are, the newest in the ring.
     const first = at.frames - frames
     for (let frame = 0; frame < frames; frame += 1) {
-      kernel.cepstrumOfFrame(mels, ((first + frame) % frames) * melBands, maximum, out, frame * coefficients)
+      kernel.normalise(analysed, ((first + frame) % frames) * frameValues, maximum, out, frame * coefficients)
     }
     at.due += hopFrames
   }
