@@ -103,6 +103,14 @@ describe('what counts as a buffer', () => {
     expect(plan.steps.map((step) => step.opType)).toEqual(['Transpose', 'MatMul'])
   })
 
+  it('runs a Transpose that a kernel other than convolution reads in the other layout', () => {
+    const builder = new OnnxBuilder()
+    const x = builder.input('x', 'float32', [1, 4, 4, 3])
+    const turned = builder.op('Transpose', [x], { perm: [0, 3, 1, 2] })
+    const plan = planned(builder.output(builder.op('Sigmoid', [turned]), 'float32', [1, 3, 4, 4]).model())
+    expect(plan.steps.map((step) => step.opType)).toEqual(['Transpose', 'Sigmoid'])
+  })
+
   it('counts weights quantized inside the graph as int8', () => {
     const builder = new OnnxBuilder()
     const x = dequantized(builder, builder.input('x', 'int8', [1, 8]))

@@ -222,8 +222,8 @@ describe('layout', () => {
     const target = builder.op('Concat', [row, builder.op('Cast', [product], { to: 7 })], { axis: 0 })
     const bytes = builder.output(builder.op('Reshape', [x, target]), 'float32', ['N', 24]).model()
     const model = readOnnx(bytes)
-    const graph = model.ok && inferShapes(model.value)
-    expect(graph?.ok && graph.value.outputs[0]?.dims).toEqual([1, 24])
+    const graph = model.ok ? inferShapes(model.value) : model
+    expect(graph.ok && graph.value.outputs[0]?.dims).toEqual([1, 24])
   })
 })
 
@@ -270,7 +270,7 @@ describe('graphs that contradict themselves', () => {
     builder.input('w', 'float32', [4, 2])
     const y = builder.op('MatMul', [builder.input('x', 'float32', [1, 4]), 'w'])
     const model = readOnnx(builder.output(y, 'float32', [1, 2]).model())
-    const graph = model.ok && inferShapes(model.value)
-    expect(graph?.ok && graph.value.inputs.map((input) => input.name)).toEqual(['x'])
+    const graph = model.ok ? inferShapes(model.value) : model
+    expect(graph.ok && graph.value.inputs.map((input) => input.name)).toEqual(['x'])
   })
 })

@@ -145,17 +145,22 @@ describe('what it refuses', () => {
     expect(refusal(bytes)).toBe('read')
   })
 
+  // The detail is checked too: without a graph these files would be malformed in any case.
   it.each([
-    ['a varint of eleven bytes', [0x08, ...new Array<number>(10).fill(0x80), 0x01]],
-    ['a varint above 64 bits', [0x08, ...new Array<number>(9).fill(0xff), 0x02]],
-    ['a varint that is not minimal', [0x08, 0x88, 0x00]],
-    ['field number 0', [0x00, 0x01]],
-    ['a group', [0x0b, 0x0c]],
-    ['a length past the end', [0x3a, 0x05, 0x00]],
-    ['a length of 2^35', [0x3a, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01]],
-    ['a graph given as a number', [0x38, 0x01]],
-  ])('%s', (_, bytes) => {
+    ['a varint of eleven bytes', [0x08, ...new Array<number>(10).fill(0x80), 0x01], 'varint longer than ten bytes'],
+    ['a varint above 64 bits', [0x08, ...new Array<number>(9).fill(0xff), 0x02], 'varint larger than 64 bits'],
+    ['a varint that is not minimal', [0x08, 0x88, 0x00], 'overlong varint'],
+    ['a varint cut off', [0x08, 0x88], 'truncated varint'],
+    ['field number 0', [0x00, 0x01], 'field number 0'],
+    ['a group', [0x0b, 0x0c], 'wire type 3'],
+    ['a wire type that does not exist', [0xfe, 0x01], 'wire type 6'],
+    ['a length past the end', [0x3a, 0x05, 0x00], '5 bytes wanted, 1 left'],
+    ['a length of 2^35', [0x3a, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01], 'length is larger than 32 bits'],
+    ['a graph given as a number', [0x38, 0x01], 'wire type 0, expected 2'],
+    ['an IR version above 2^53', [0x08, ...new Array<number>(8).fill(0xff), 0x7f], 'out of range'],
+  ])('%s', (_, bytes, expected) => {
     expect(refusal(Uint8Array.from(bytes))).toBe('onnx-malformed')
+    expect(detail(Uint8Array.from(bytes))).toContain(expected)
   })
 
   it('says which field at which byte', () => {
