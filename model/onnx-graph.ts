@@ -32,7 +32,8 @@ const RULES: ReadonlyMap<string, ShapeRule> = new Map(
  *
  *  What it cannot know it refuses; it never guesses, since the numbers decide whether a model is sent to a board. Declared
  *  output shapes are checked against the inferred ones.
- *  @returns the graph with shapes, or `onnx-unsupported-op` | `onnx-dynamic-shape` | `onnx-shape-mismatch` | `onnx-bad-graph`
+ *  @returns the graph with shapes, or `onnx-unsupported-op` | `onnx-dynamic-shape` | `onnx-shape-mismatch` | `onnx-bad-graph` |
+ *  `onnx-too-large`
  */
 export function inferShapes(model: OnnxModel): Result<ShapedGraph, OnnxError> {
   return catchFault(() => infer(model))
@@ -56,9 +57,12 @@ function infer(model: OnnxModel): ShapedGraph {
   for (const input of inputs) define(input)
 
   const nodes: ShapedNode[] = []
+  let computed = 0
   for (const node of graph.nodes) {
     const shaped = inferNode(node, values, opsets.get(node.domain) ?? 0)
     for (const output of shaped.outputs) if (output !== null) define(output)
+    computed += shaped.outputs.length
+    if (computed > ONNX_LIMITS.values) throw new OnnxFault('onnx-too-large', `more than ${ONNX_LIMITS.values} values`)
     nodes.push(shaped)
   }
   if (graph.outputs.length === 0) throw new OnnxFault('onnx-bad-graph', 'graph without outputs')

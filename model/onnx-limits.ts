@@ -10,6 +10,8 @@ export const ONNX_LIMITS = {
   tensors: 16_384,
   /** chosen: all nodes together; a node has rarely more than six. */
   attributes: 65_536,
+  /** chosen: values that nodes compute, one buffer each at most; the planner's time grows with their square (a second here). */
+  values: 16_384,
   /** chosen: inputs or outputs of one node; Concat of a wide network is the longest. */
   nodePorts: 1_024,
   /** chosen: inputs or outputs of a graph. */

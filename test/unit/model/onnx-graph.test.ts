@@ -264,6 +264,18 @@ describe('graphs that contradict themselves', () => {
     })
   })
 
+  it('refuses more values than the planner has time for', () => {
+    const many = (it: OnnxBuilder) => {
+      it.input('x', 'float32', [1, 1000])
+      for (let i = 0; i < 17; i++) {
+        const parts = Array.from({ length: 1000 }, (_, part) => `p${i}_${part}`)
+        it.append(node('Split', ['x'], parts, { axis: 1 }))
+      }
+      it.output('p0_0', 'float32', [1, 1])
+    }
+    expect(refusal(many)).toBe('onnx-too-large')
+  })
+
   it('takes an initializer that is listed as an input, as old files do, for the constant it is', () => {
     const builder = new OnnxBuilder()
     builder.graph().bytes(5, tensor('w', 'float32', [4, 2], new Array<number>(8).fill(1)))
