@@ -1,0 +1,29 @@
+/** An expected failure of a command: printed as one line with its cause and the way out, exit code 1 (2 for a wrong call). */
+export class CommandFailure extends Error {
+  readonly exitCode: number
+
+  constructor(
+    message: string,
+    options: { readonly hint?: string; readonly exitCode?: number; readonly cause?: unknown } = {},
+  ) {
+    super(options.hint === undefined ? message : `${message}\n  ${options.hint}`, { cause: options.cause })
+    this.name = 'CommandFailure'
+    this.exitCode = options.exitCode ?? 1
+  }
+}
+
+/** Turns a file system error into a sentence a person can act on. */
+export function fileFailure(path: string, cause: unknown): CommandFailure {
+  const code = (cause as NodeJS.ErrnoException).code
+  const reasons: Record<string, string> = {
+    ENOENT: 'there is no such file or folder',
+    EACCES: 'permission denied',
+    EISDIR: 'it is a folder, a file is expected',
+    ENOTDIR: 'it is a file, a folder is expected',
+    ENOSPC: 'the disk is full',
+  }
+  return new CommandFailure(
+    `${path}: ${reasons[code ?? ''] ?? (cause instanceof Error ? cause.message : String(cause))}`,
+    { cause },
+  )
+}

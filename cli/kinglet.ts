@@ -1,0 +1,44 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Command, CommanderError } from 'commander'
+import { systemClock } from './clock-system.ts'
+import { deviceCommand } from './device-command.ts'
+import { CommandFailure } from './failure.ts'
+import { modelCommand } from './model-command.ts'
+import { packageRoot } from './package-root.ts'
+
+/** Entry file: chooses the adapters (the machine's clock, the terminal) and nothing else. */
+const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string }
+
+const program = new Command('kinglet')
+  .description(
+    'Runs quantized models on small devices and updates them over the air, gated on what the fleet measures.',
+  )
+  .version(version)
+  .showHelpAfterError('(add --help for what this command takes)')
+  .configureHelp({ sortSubcommands: false })
+  .exitOverride()
+
+program.addCommand(modelCommand(systemClock))
+program.addCommand(deviceCommand(systemClock))
+
+// A reader that closes the pipe early (head, jq) is no error of ours.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0)
+  throw error
+})
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  if (error instanceof CommandFailure) {
+    console.error(`kinglet: ${error.message}`)
+    process.exitCode = error.exitCode
+  } else if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? 0 : 2
+  } else {
+    console.error(error)
+    process.exitCode = 70
+  }
+}

@@ -1,0 +1,30 @@
+import { readFileSync, statSync } from 'node:fs'
+import { LIMITS } from '../contract/limits.ts'
+import { EngineOrtNode } from '../model/engine-ort-node.ts'
+import { type OpenedBundle, openBundle } from '../model/opened-bundle.ts'
+import { CommandFailure, fileFailure } from './failure.ts'
+
+/** Reads a bundle file, its size bounded first. */
+export function readBundleFile(path: string): Uint8Array {
+  try {
+    const { size } = statSync(path)
+    if (size > LIMITS.bundleBytes) {
+      throw new CommandFailure(`${path}: too-large: ${size} bytes, a bundle has at most ${LIMITS.bundleBytes}`)
+    }
+    return readFileSync(path)
+  } catch (cause) {
+    throw cause instanceof CommandFailure ? cause : fileFailure(path, cause)
+  }
+}
+
+/** Opens a bundle file as a device would, with all its checks.
+ *  @param ramBytes what the board can give a model; Infinity for none in particular */
+export async function openBundleFile(path: string, ramBytes: number): Promise<OpenedBundle> {
+  const opened = await openBundle(readBundleFile(path), new EngineOrtNode(), ramBytes)
+  if (opened.ok) return opened.value
+  const hint =
+    opened.error.code === 'bundle-bad-magic'
+      ? 'bundles are made by "kinglet model pack"; a bare ONNX file is no bundle'
+      : undefined
+  throw new CommandFailure(`${path}: ${opened.error.code}: ${opened.error.detail}`, hint === undefined ? {} : { hint })
+}

@@ -1,0 +1,116 @@
+import { sha256Hex } from '../contract/bytes.ts'
+import { type BundleManifest, graphSection, type LadderStep } from '../contract/manifest.ts'
+import type { LadderLevel } from '../contract/messages.ts'
+import type { SeededRandom } from '../contract/random.ts'
+import { type Heard, type HeardWake, zeroBins } from '../device/core/heard.ts'
+import { createListener } from '../device/core/listener.ts'
+import type { OpenedBundle } from '../model/opened-bundle.ts'
+import { LEAD_SAMPLES, renderTake, sceneNamed, TAKE_MS, type Take, takeKey } from './scene.ts'
+import { BANK_RATE_HZ, type SoundBank } from './sound-bank.ts'
+
+/** What the shipping listener hears in a take. Inference is real; because it is deterministic, the result is remembered for
+ *  (model, level, take) and shared by all devices that hear the same. */
+export class Hearing {
+  readonly #bank: SoundBank
+  readonly #random: SeededRandom
+  readonly #remembered = new Map<string, Heard>()
+  readonly #pending = new Map<string, Promise<Heard>>()
+  readonly #graphHashes = new WeakMap<OpenedBundle, Map<string, string>>()
+  #inferred = 0
+
+  /** @param random seeds the takes' clips, positions and noises */
+  constructor(bank: SoundBank, random: SeededRandom) {
+    this.#bank = bank
+    this.#random = random
+  }
+
+  /** windows inferred for real so far */
+  get inferred(): number {
+    return this.#inferred
+  }
+
+  /** The outcome of a take, at once if it is known. */
+  recall(bundle: OpenedBundle, level: LadderLevel, take: Take): Heard | undefined {
+    return level === 'hibernate' ? HIBERNATED : this.#remembered.get(this.#keyOf(bundle, level, take))
+  }
+
+  /** The outcome of a take; listens to it if nobody has. */
+  async hear(bundle: OpenedBundle, level: LadderLevel, take: Take): Promise<Heard> {
+    const known = this.recall(bundle, level, take)
+    if (known !== undefined) return known
+    const key = this.#keyOf(bundle, level, take)
+    const pending = this.#pending.get(key) ?? this.#listen(bundle, level, take)
+    this.#pending.set(key, pending)
+    const heard = await pending
+    this.#pending.delete(key)
+    this.#remembered.set(key, heard)
+    return heard
+  }
+
+  /** Named by the graph's hash and not the bundle's: what the lite graph hears is the same in every bundle that carries it. */
+  #keyOf(bundle: OpenedBundle, level: LadderLevel, take: Take): string {
+    const graph = stepOf(bundle.manifest, level)?.graph ?? ''
+    const hashes = this.#graphHashes.get(bundle) ?? new Map<string, string>()
+    this.#graphHashes.set(bundle, hashes)
+    const hash = hashes.get(graph) ?? sha256Hex(bundle.sections.get(graphSection(graph))!)
+    hashes.set(graph, hash)
+    return `${hash}|${level}|${takeKey(take)}`
+  }
+
+  async #listen(bundle: OpenedBundle, level: LadderLevel, take: Take): Promise<Heard> {
+    const { manifest, definition, sessions } = bundle
+    const step = stepOf(manifest, level)
+    const scene = sceneNamed(take.scene)
+    if (step === undefined || scene === undefined) throw new Error(`no level ${level} or no scene ${take.scene}`)
+    const sound = renderTake(take, take.raised ? scene.raised : scene.calm, this.#bank, this.#random)
+    const listener = createListener({ manifest, definition, step, session: sessions.get(step.graph ?? '')! })
+    const hopSamples = step.hopFrames * definition.strideSamples
+    const sparse = hopSamples > definition.clipSamples
+    // The lead-in fills the first window but one hop: the take then holds exactly its own hops.
+    const lead = sparse ? 0 : definition.clipSamples - hopSamples
+    const samples = sound.subarray(LEAD_SAMPLES - lead)
+    const heard = await listener.listen(samples)
+    if (!heard.ok) throw new Error(`${heard.error.code}: ${heard.error.detail}`)
+    this.#inferred += heard.value.inferences
+    const leadMs = (lead * 1000) / BANK_RATE_HZ
+    return {
+      ...heard.value,
+      listeningMs: sparse ? heard.value.listeningMs : TAKE_MS,
+      elapsedMs: TAKE_MS,
+      wakes: heard.value.wakes.map((wake) => ({ ...wake, atMs: Math.max(0, wake.atMs - leadMs) })),
+    }
+  }
+}
+
+const stepOf = (manifest: BundleManifest, level: LadderLevel): LadderStep | undefined =>
+  manifest.ladder.find((candidate) => candidate.level === level)
+
+const HIBERNATED: Heard = {
+  listeningMs: 0,
+  elapsedMs: TAKE_MS,
+  windows: 0,
+  openWindows: 0,
+  inferences: 0,
+  gateOpenings: 0,
+  overruns: 0,
+  wakes: [],
+  posteriorBins: zeroBins(),
+  noiseBins: zeroBins(),
+}
+
+/** Adds up takes that follow each other. */
+export function joinHeard(takes: readonly Heard[]): Heard {
+  const sum = { listeningMs: 0, elapsedMs: 0, windows: 0, openWindows: 0, inferences: 0, gateOpenings: 0, overruns: 0 }
+  const wakes: HeardWake[] = []
+  const posteriorBins = zeroBins()
+  const noiseBins = zeroBins()
+  for (const take of takes) {
+    for (const wake of take.wakes) wakes.push({ ...wake, atMs: wake.atMs + sum.elapsedMs })
+    for (let i = 0; i < posteriorBins.length; i++) {
+      posteriorBins[i]! += take.posteriorBins[i]!
+      noiseBins[i]! += take.noiseBins[i]!
+    }
+    for (const name of Object.keys(sum) as (keyof typeof sum)[]) sum[name] += take[name]
+  }
+  return { ...sum, wakes, posteriorBins, noiseBins }
+}

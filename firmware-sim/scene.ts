@@ -1,0 +1,209 @@
+import type { SeededRandom } from '../contract/random.ts'
+import { BANK_RATE_HZ, type SoundBank } from './sound-bank.ts'
+
+/** Sound around a device, in takes of ten seconds. Ten, because every ladder level then sees a whole number of hops in one. */
+export const TAKE_MS = 10_000
+const TAKE_SAMPLES = (TAKE_MS / 1000) * BANK_RATE_HZ
+
+/** Extra sound before a take, so that its first window is a full one: as long as the longest feature window. */
+export const LEAD_SAMPLES = BANK_RATE_HZ
+
+/** How loud it is and what is heard. */
+export interface Ambience {
+  /** noises that are always there, by kind */
+  readonly steady: readonly string[]
+  readonly steadyDbfs: number
+  /** noises that come and go (voices, clatter, traffic), by kind */
+  readonly bursts: readonly string[]
+  readonly burstsPerHour: number
+  readonly burstDbfs: number
+  /** other words and sentences an hour, spoken near the device */
+  readonly speechPerHour: number
+  /** keywords an hour, meant for the device */
+  readonly keywordsPerHour: number
+  /** level of speech */
+  readonly speechDbfs: number
+}
+
+/** One place, before and after its noise floor rises. */
+export interface Scene {
+  readonly name: string
+  readonly calm: Ambience
+  readonly raised: Ambience
+}
+
+export type TakeKind = 'steady' | 'burst' | 'speech' | 'keyword'
+
+/** Ten seconds of a scene, named by what determines it: equal takes sound equal, bit for bit. */
+export interface Take {
+  readonly scene: string
+  readonly raised: boolean
+  readonly kind: TakeKind
+  /** which of the scene's variants: decides clip, noise, position and gain */
+  readonly variant: number
+  /** keyword spoken, for kind `keyword` */
+  readonly keyword?: string
+}
+
+export const takeKey = ({ scene, raised, kind, variant, keyword }: Take): string =>
+  `${scene}/${raised ? 'raised' : 'calm'}/${kind}/${variant}/${keyword ?? ''}`
+
+/** Distinct takes of a kind in one ambience. Chosen: enough that one that wakes falsely is one of many, few enough that all of them are
+ *  inferred for real within seconds. */
+const VARIANTS: Readonly<Record<TakeKind, number>> = { steady: 4, burst: 64, speech: 48, keyword: 2 }
+
+const gainOf = (dbfs: number): number => 10 ** (dbfs / 20)
+
+function rmsOf(samples: Float32Array): number {
+  let sum = 0
+  for (const sample of samples) sum += sample * sample
+  return Math.sqrt(sum / Math.max(1, samples.length)) || 1
+}
+
+/** Adds a looped noise, scaled to a level, from a random point on. */
+function addLoop(
+  out: Float32Array,
+  noise: Float32Array,
+  dbfs: number,
+  from: number,
+  length: number,
+  random: SeededRandom,
+): void {
+  const gain = gainOf(dbfs) / rmsOf(noise)
+  const start = Math.floor(random.next() * noise.length)
+  // A tenth of a second of fade keeps a burst's edge from being a click.
+  const fade = Math.min(BANK_RATE_HZ / 10, length / 4)
+  for (let i = 0; i < length && from + i < out.length; i++) {
+    const edge = length >= out.length ? 1 : Math.min(1, i / fade, (length - i) / fade)
+    out[from + i] = out[from + i]! + gain * edge * noise[(start + i) % noise.length]!
+  }
+}
+
+const pick = <T>(items: readonly T[], random: SeededRandom): T => items[Math.floor(random.next() * items.length)]!
+
+/** Makes the sound of a take: `LEAD_SAMPLES` of lead-in, then the take itself, clipped to [-1, 1). */
+export function renderTake(take: Take, ambience: Ambience, bank: SoundBank, random: SeededRandom): Float32Array {
+  const own = random.fork(takeKey(take))
+  const out = new Float32Array(LEAD_SAMPLES + TAKE_SAMPLES)
+  const noiseOf = (kind: string) => {
+    const clips = bank.noises.get(kind)
+    if (clips === undefined) throw new Error(`the sound bank has no noise "${kind}"`)
+    return pick(clips, own)
+  }
+  for (const kind of ambience.steady) {
+    addLoop(out, noiseOf(kind), ambience.steadyDbfs + 2 * (own.next() - 0.5), 0, out.length, own)
+  }
+  if (take.kind === 'burst') {
+    const seconds = 2 + 6 * own.next()
+    const from = LEAD_SAMPLES + Math.floor(own.next() * (TAKE_SAMPLES - seconds * BANK_RATE_HZ))
+    const level = ambience.burstDbfs + 8 * (own.next() - 0.5)
+    addLoop(out, noiseOf(pick(ambience.bursts, own)), level, from, Math.floor(seconds * BANK_RATE_HZ), own)
+  }
+  if (take.kind === 'speech' || take.kind === 'keyword') {
+    const clips = take.kind === 'keyword' ? bank.keywords.get(take.keyword ?? '') : bank.other
+    if (clips === undefined) throw new Error(`the sound bank has no keyword "${take.keyword}"`)
+    const clip = pick(clips, own)
+    const gain = gainOf(ambience.speechDbfs + 6 * (own.next() - 0.5)) / rmsOf(clip)
+    const from = LEAD_SAMPLES + Math.floor(own.next() * Math.max(1, TAKE_SAMPLES - clip.length - BANK_RATE_HZ))
+    for (let i = 0; i < clip.length && from + i < out.length; i++) out[from + i] = out[from + i]! + gain * clip[i]!
+  }
+  for (let i = 0; i < out.length; i++) out[i] = Math.max(-1, Math.min(0.999, out[i]!))
+  return out
+}
+
+/** Draws the take a device hears next. Arrivals of bursts, speech and keywords are independent per take.
+ *  @param activity how busy it is now, 0 (night) to about 1.5 */
+export function drawTake(
+  scene: Scene,
+  raised: boolean,
+  keywords: readonly string[],
+  activity: number,
+  random: SeededRandom,
+): Take {
+  const ambience = raised ? scene.raised : scene.calm
+  const perTake = (perHour: number) => (perHour * activity * TAKE_MS) / 3_600_000
+  const u = random.next()
+  const base = { scene: scene.name, raised }
+  const variant = (kind: TakeKind) => Math.floor(random.next() * VARIANTS[kind])
+  const keywordEdge = perTake(ambience.keywordsPerHour)
+  const speechEdge = keywordEdge + perTake(ambience.speechPerHour)
+  const burstEdge = speechEdge + perTake(ambience.burstsPerHour)
+  if (u < keywordEdge) return { ...base, kind: 'keyword', variant: variant('keyword'), keyword: pick(keywords, random) }
+  if (u < speechEdge) return { ...base, kind: 'speech', variant: variant('speech') }
+  if (u < burstEdge) return { ...base, kind: 'burst', variant: variant('burst') }
+  return { ...base, kind: 'steady', variant: variant('steady') }
+}
+
+/** Every take an ambience can produce, for warming a memory up. */
+export function allTakes(scene: Scene, raised: boolean, keywords: readonly string[]): readonly Take[] {
+  const base = { scene: scene.name, raised }
+  const variants = (kind: TakeKind) => Array.from({ length: VARIANTS[kind] }, (_, variant) => variant)
+  return [
+    ...variants('steady').map((variant): Take => ({ ...base, kind: 'steady', variant })),
+    ...variants('burst').map((variant): Take => ({ ...base, kind: 'burst', variant })),
+    ...variants('speech').map((variant): Take => ({ ...base, kind: 'speech', variant })),
+    ...keywords.flatMap((keyword) =>
+      variants('keyword').map((variant): Take => ({ ...base, kind: 'keyword', variant, keyword })),
+    ),
+  ]
+}
+
+const calm: Ambience = {
+  steady: ['room'],
+  steadyDbfs: -62,
+  bursts: ['babble'],
+  burstsPerHour: 12,
+  burstDbfs: -42,
+  speechPerHour: 20,
+  keywordsPerHour: 3,
+  speechDbfs: -26,
+}
+
+/** The places of the fleet. `raised` is what the story turns on: fans, voices and traffic some 25 dB above the calm floor, as when
+ *  an office gets an air conditioner and a window is left open. */
+export const SCENES: readonly Scene[] = [
+  {
+    name: 'office',
+    calm: { ...calm, steady: ['room'], bursts: ['babble'] },
+    raised: { ...calm, steady: ['fan'], steadyDbfs: -38, bursts: ['babble'], burstsPerHour: 50, burstDbfs: -30 },
+  },
+  {
+    name: 'kitchen',
+    calm: { ...calm, steady: ['hum'], steadyDbfs: -58, bursts: ['kitchen'] },
+    raised: {
+      ...calm,
+      steady: ['hum', 'fan'],
+      steadyDbfs: -40,
+      bursts: ['kitchen', 'babble'],
+      burstsPerHour: 50,
+      burstDbfs: -30,
+    },
+  },
+  {
+    name: 'street',
+    calm: { ...calm, steady: ['pink'], steadyDbfs: -58, bursts: ['street'], burstsPerHour: 20 },
+    raised: {
+      ...calm,
+      steady: ['pink'],
+      steadyDbfs: -38,
+      bursts: ['street', 'babble'],
+      burstsPerHour: 60,
+      burstDbfs: -28,
+    },
+  },
+  {
+    name: 'workshop',
+    calm: { ...calm, steady: ['hum'], steadyDbfs: -60, bursts: ['kitchen'], burstsPerHour: 8, speechPerHour: 12 },
+    raised: {
+      ...calm,
+      steady: ['fan', 'hum'],
+      steadyDbfs: -36,
+      bursts: ['babble', 'kitchen'],
+      burstsPerHour: 40,
+      burstDbfs: -28,
+      speechPerHour: 12,
+    },
+  },
+]
+
+export const sceneNamed = (name: string): Scene | undefined => SCENES.find((scene) => scene.name === name)
