@@ -1,0 +1,141 @@
+import { decodeBundle } from '../../contract/bundle.ts'
+import type { Clock } from '../../contract/clock.ts'
+import { type ContractError, contractError } from '../../contract/errors.ts'
+import { featuresSha256, parseManifest } from '../../contract/manifest.ts'
+import { type Release, verifyRelease } from '../../contract/release.ts'
+import { err, ok, type Result } from '../../contract/result.ts'
+import { asSigned, type Signed, type TrustedRole } from '../../contract/signed.ts'
+import type { ReleaseRecord, ReleaseState } from '../store/model-store.ts'
+import type { Store } from '../store/store.ts'
+import type { ArtifactFolder } from './artifact-folder.ts'
+
+/** Which state may follow which by hand. Into production leads a rollout, or a hand where there is no production yet. */
+const BY_HAND: Readonly<Record<ReleaseState, readonly ReleaseState[]>> = {
+  candidate: ['staging', 'archived'],
+  staging: ['production', 'archived'],
+  production: [],
+  archived: ['staging'],
+}
+
+/** Models and their releases: what the release key signed, checked against the bundle itself, and how far each has come. */
+export class Registry {
+  readonly #store: Store
+  readonly #artifacts: ArtifactFolder
+  readonly #role: TrustedRole
+  readonly #clock: Clock
+
+  /** @param role public keys of the release role; the cloud holds no release secret */
+  constructor(store: Store, artifacts: ArtifactFolder, role: TrustedRole, clock: Clock) {
+    this.#store = store
+    this.#artifacts = artifacts
+    this.#role = role
+    this.#clock = clock
+  }
+
+  async putArtifact(sha256: string, data: Uint8Array): Promise<Result<{ created: boolean }, ContractError>> {
+    const put = await this.#artifacts.put(sha256, data)
+    if (put.ok) this.#store.models.putArtifact(sha256, data.length, this.#clock.wallMs())
+    return put
+  }
+
+  /** Registers a release as candidate. The same document again is no error.
+   *  @returns the codes of verifyRelease, decodeBundle and parseManifest, `artifact-not-found`, `size-mismatch`,
+   *    `contradicts-release`, `conflict`
+   */
+  register(document: unknown, by: string): Result<{ release: ReleaseRecord; created: boolean }, ContractError> {
+    const envelope = asSigned(document)
+    if (!envelope.ok) return envelope
+    const verified = verifyRelease(envelope.value, this.#role)
+    if (!verified.ok) return verified
+    const release = verified.value
+    const known = this.#store.models.bySha256(release.sha256)
+    if (known !== undefined && known.name === release.name && known.version === release.version) {
+      return ok({ release: known, created: false })
+    }
+    const taken = this.#store.models.byName(release.name, release.version)
+    if (known !== undefined || taken !== undefined) {
+      return err(contractError('conflict', `${release.name} ${release.version} or its bundle is registered already`))
+    }
+    const parent = this.#inspect(release)
+    if (!parent.ok) return parent
+    const now = this.#clock.wallMs()
+    return this.#store.atomically(() => {
+      // Reports name a model by 8 bytes of its hash; two releases with one name in the reports could not be told apart.
+      if (this.#store.models.list().some(({ prefix }) => prefix === release.sha256.slice(0, 16))) {
+        return err(contractError('conflict', 'another release has the same first 8 bytes of its hash'))
+      }
+      const record = this.#store.models.add(release, envelope.value as Signed<Release>, parent.value, now)
+      this.#store.models.record(record.id, null, 'candidate', by, 'registered', now)
+      this.#audit(by, 'release.registered', record, { version: record.version, sha256: record.sha256 })
+      return ok({ release: record, created: true })
+    })
+  }
+
+  /** Checks the bundle behind a release. @returns sha256 of the bundle it descends from, or null */
+  #inspect(release: Release): Result<string | null, ContractError> {
+    const data = this.#artifacts.read(release.sha256)
+    if (data === undefined) return err(contractError('artifact-not-found', `upload ${release.sha256} first`))
+    if (data.length !== release.bytes) {
+      return err(
+        contractError('size-mismatch', `the bundle has ${data.length} bytes, the release says ${release.bytes}`),
+      )
+    }
+    const sections = decodeBundle(data)
+    if (!sections.ok) return sections
+    const manifest = parseManifest(sections.value)
+    if (!manifest.ok) return manifest
+    const { name, version, securityCounter, features, parent } = manifest.value
+    if (name !== release.name || version !== release.version || securityCounter !== release.securityCounter) {
+      return err(
+        contractError('contradicts-release', `the bundle says it is ${name} ${version}, counter ${securityCounter}`),
+      )
+    }
+    if (featuresSha256(features) !== release.featuresSha256) {
+      return err(contractError('contradicts-release', 'the bundle has another feature definition than the release'))
+    }
+    return ok(parent)
+  }
+
+  /** Moves a release by hand.
+   *  @returns `not-found` | `conflict`
+   */
+  promote(
+    name: string,
+    to: ReleaseState,
+    by: string,
+    reason: string,
+    version?: number,
+  ): Result<ReleaseRecord, ContractError> {
+    const { models, rollouts, devices } = this.#store
+    return this.#store.atomically(() => {
+      const release = models.byName(name, version)
+      if (release === undefined) return err(contractError('not-found', `no release "${name}"`))
+      if (release.state === to) return ok(release)
+      if (!BY_HAND[release.state].includes(to)) {
+        return err(contractError('conflict', `${name} is ${release.state}; by hand it cannot become ${to}`))
+      }
+      if (rollouts.open()?.release === release.id) {
+        return err(contractError('conflict', `a rollout of ${name} is open: roll it back or let it finish`))
+      }
+      if (to === 'production' && models.production() !== undefined) {
+        return err(
+          contractError('conflict', `${models.production()!.name} is in production: start a rollout of ${name}`),
+        )
+      }
+      models.setState(release, to, by, reason, this.#clock.wallMs())
+      this.#audit(by, `release.${to}`, release, { from: release.state, reason })
+      if (to === 'production') {
+        const { boards } = release.document.signed
+        for (const device of devices.enrolled()) {
+          if (device.target !== null || (boards.length > 0 && !boards.includes(device.board))) continue
+          devices.retarget(device.id, { release: release.id, rollout: null, stage: 0, arm: 'none' })
+        }
+      }
+      return ok(models.byId(release.id)!)
+    })
+  }
+
+  #audit(actor: string, action: string, release: ReleaseRecord, detail: unknown): void {
+    this.#store.audit.append({ atMs: this.#clock.wallMs(), actor, action, subject: release.name, detail })
+  }
+}

@@ -1,0 +1,69 @@
+import type { SqliteDatabase } from './database.ts'
+
+export interface AlertRecord {
+  readonly id: number
+  /** what kind, for example `drift` */
+  readonly code: string
+  readonly metric: string
+  /** first 8 bytes of the model's sha256, hex */
+  readonly model: string
+  readonly state: 'open' | 'resolved'
+  readonly sinceMs: number
+  readonly resolvedMs: number | null
+  /** now against the baseline (PSI for histograms) */
+  readonly ratio: number
+  readonly numbers: Readonly<Record<string, number>>
+}
+
+interface Row extends Omit<AlertRecord, 'sinceMs' | 'resolvedMs' | 'numbers'> {
+  since_ms: number
+  resolved_ms: number | null
+  numbers: string
+}
+
+const toRecord = ({ since_ms, resolved_ms, numbers, ...row }: Row): AlertRecord => ({
+  ...row,
+  sinceMs: since_ms,
+  resolvedMs: resolved_ms,
+  numbers: JSON.parse(numbers) as Record<string, number>,
+})
+
+/** Alerts: at most one open for a code, metric and model. */
+export class AlertStore {
+  readonly #db: SqliteDatabase
+  constructor(db: SqliteDatabase) {
+    this.#db = db
+  }
+
+  open(code: string, metric: string, model: string): AlertRecord | undefined {
+    const row = this.#db
+      .prepare<[string, string, string], Row>(
+        "SELECT * FROM alerts WHERE code = ? AND metric = ? AND model = ? AND state = 'open'",
+      )
+      .get(code, metric, model)
+    return row && toRecord(row)
+  }
+
+  allOpen(): readonly AlertRecord[] {
+    return this.#db.prepare<[], Row>("SELECT * FROM alerts WHERE state = 'open' ORDER BY id").all().map(toRecord)
+  }
+
+  raise(alert: Pick<AlertRecord, 'code' | 'metric' | 'model' | 'sinceMs' | 'ratio' | 'numbers'>): AlertRecord {
+    this.#db
+      .prepare(
+        `INSERT INTO alerts (code, metric, model, state, since_ms, ratio, numbers) VALUES (?, ?, ?, 'open', ?, ?, ?)
+         ON CONFLICT DO NOTHING`,
+      )
+      .run(alert.code, alert.metric, alert.model, alert.sinceMs, alert.ratio, JSON.stringify(alert.numbers))
+    return this.open(alert.code, alert.metric, alert.model)!
+  }
+
+  resolve(id: number, nowMs: number): void {
+    this.#db.prepare("UPDATE alerts SET state = 'resolved', resolved_ms = ? WHERE id = ?").run(nowMs, id)
+  }
+
+  /** Newest first. */
+  list(limit: number): readonly AlertRecord[] {
+    return this.#db.prepare<[number], Row>('SELECT * FROM alerts ORDER BY id DESC LIMIT ?').all(limit).map(toRecord)
+  }
+}

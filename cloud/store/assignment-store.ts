@@ -1,0 +1,82 @@
+import type { SqliteDatabase } from './database.ts'
+
+export interface AssignmentRecord {
+  readonly device: string
+  readonly site: string
+  readonly board: string
+  readonly seq: number
+  readonly cursor: number
+  readonly expiresMs: number
+  /** canonical JSON of the signed assignment */
+  readonly document: string
+}
+
+interface Row {
+  name: string
+  site: string
+  board: string
+  seq: number
+  cursor: number
+  expires_ms: number
+  document: string
+}
+
+/** The newest signed assignment of each device, in the order in which they were made (the cursor of the gateways' feed). */
+export class AssignmentStore {
+  readonly #db: SqliteDatabase
+  constructor(db: SqliteDatabase) {
+    this.#db = db
+  }
+
+  /** Sequence number of the device's newest assignment, 0 for none. */
+  lastSeq(device: number): number {
+    return (
+      this.#db.prepare<[number], { seq: number }>('SELECT seq FROM assignments WHERE device = ?').get(device)?.seq ?? 0
+    )
+  }
+
+  /** Replaces the device's assignment by one with a higher sequence number, at the end of the feed. */
+  put(row: {
+    device: number
+    seq: number
+    release: number
+    issuedMs: number
+    expiresMs: number
+    document: string
+  }): void {
+    this.#db
+      .prepare(
+        `INSERT INTO assignments (device, seq, cursor, release, issued_ms, expires_ms, document)
+         VALUES (@device, @seq, (SELECT coalesce(max(cursor), 0) + 1 FROM assignments), @release, @issuedMs, @expiresMs, @document)
+         ON CONFLICT (device) DO UPDATE SET seq = excluded.seq, cursor = excluded.cursor, release = excluded.release,
+           issued_ms = excluded.issued_ms, expires_ms = excluded.expires_ms, document = excluded.document
+         WHERE excluded.seq > seq`,
+      )
+      .run(row)
+  }
+
+  newestCursor(): number {
+    return this.#db.prepare<[], { c: number }>('SELECT coalesce(max(cursor), 0) AS c FROM assignments').get()!.c
+  }
+
+  /** At most `limit` assignments changed after the cursor, oldest first. */
+  after(cursor: number, limit: number): readonly AssignmentRecord[] {
+    return this.#db
+      .prepare<[number, number], Row>(
+        `SELECT d.name, d.site, d.board, a.seq, a.cursor, a.expires_ms, a.document
+         FROM assignments a JOIN devices d ON d.id = a.device WHERE a.cursor > ? ORDER BY a.cursor LIMIT ?`,
+      )
+      .all(cursor, limit)
+      .map(({ name, expires_ms, ...row }) => ({ ...row, device: name, expiresMs: expires_ms }))
+  }
+
+  /** Marks at most `limit` devices for signing whose assignment expires before the time given. @returns how many */
+  markExpiring(beforeMs: number, limit: number): number {
+    return this.#db
+      .prepare(
+        `UPDATE devices SET dirty = 1 WHERE id IN
+         (SELECT device FROM assignments WHERE expires_ms < ? ORDER BY expires_ms LIMIT ?) AND dirty = 0`,
+      )
+      .run(beforeMs, limit).changes
+  }
+}

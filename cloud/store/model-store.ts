@@ -1,0 +1,122 @@
+import type { Release } from '../../contract/release.ts'
+import type { Signed } from '../../contract/signed.ts'
+import type { SqliteDatabase } from './database.ts'
+
+export const RELEASE_STATES = ['candidate', 'staging', 'production', 'archived'] as const
+export type ReleaseState = (typeof RELEASE_STATES)[number]
+
+export interface ReleaseRecord {
+  readonly id: number
+  readonly name: string
+  readonly version: number
+  readonly sha256: string
+  /** first 8 bytes of sha256, hex: what reports carry */
+  readonly prefix: string
+  readonly bytes: number
+  readonly parent: string | null
+  readonly state: ReleaseState
+  readonly document: Signed<Release>
+  readonly registeredMs: number
+}
+
+export interface ReleaseTransition {
+  readonly from: ReleaseState | null
+  readonly to: ReleaseState
+  readonly atMs: number
+  readonly by: string
+  readonly reason: string
+}
+
+interface Row extends Omit<ReleaseRecord, 'document' | 'registeredMs'> {
+  document: string
+  registered_ms: number
+}
+
+const toRecord = ({ registered_ms, document, ...row }: Row): ReleaseRecord => ({
+  ...row,
+  document: JSON.parse(document) as Signed<Release>,
+  registeredMs: registered_ms,
+})
+
+/** Releases, their lineage and every change of their state. */
+export class ModelStore {
+  readonly #db: SqliteDatabase
+  constructor(db: SqliteDatabase) {
+    this.#db = db
+  }
+
+  putArtifact(sha256: string, bytes: number, nowMs: number): void {
+    this.#db
+      .prepare('INSERT INTO artifacts (sha256, bytes, created_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING')
+      .run(sha256, bytes, nowMs)
+  }
+
+  artifact(sha256: string): { bytes: number } | undefined {
+    return this.#db.prepare<[string], { bytes: number }>('SELECT bytes FROM artifacts WHERE sha256 = ?').get(sha256)
+  }
+
+  add(release: Release, document: Signed<Release>, parent: string | null, nowMs: number): ReleaseRecord {
+    const { name, version, sha256, bytes } = release
+    this.#db
+      .prepare(
+        `INSERT INTO releases (name, version, sha256, prefix, bytes, parent, state, document, registered_ms)
+         VALUES (?, ?, ?, ?, ?, ?, 'candidate', ?, ?)`,
+      )
+      .run(name, version, sha256, sha256.slice(0, 16), bytes, parent, JSON.stringify(document), nowMs)
+    return this.bySha256(sha256)!
+  }
+
+  #one(where: string, ...values: (string | number)[]): ReleaseRecord | undefined {
+    const row = this.#db.prepare<(string | number)[], Row>(`SELECT * FROM releases WHERE ${where}`).get(...values)
+    return row && toRecord(row)
+  }
+
+  byId(id: number): ReleaseRecord | undefined {
+    return this.#one('id = ?', id)
+  }
+  bySha256(sha256: string): ReleaseRecord | undefined {
+    return this.#one('sha256 = ?', sha256)
+  }
+  /** The version given, or the newest of the name. */
+  byName(name: string, version?: number): ReleaseRecord | undefined {
+    return version === undefined
+      ? this.#one('name = ? ORDER BY version DESC LIMIT 1', name)
+      : this.#one('name = ? AND version = ?', name, version)
+  }
+  production(): ReleaseRecord | undefined {
+    return this.#one("state = 'production'")
+  }
+
+  list(): readonly ReleaseRecord[] {
+    return this.#db.prepare<[], Row>('SELECT * FROM releases ORDER BY id').all().map(toRecord)
+  }
+
+  setState(release: ReleaseRecord, to: ReleaseState, by: string, reason: string, nowMs: number): void {
+    this.#db.prepare('UPDATE releases SET state = ? WHERE id = ?').run(to, release.id)
+    this.record(release.id, release.state, to, by, reason, nowMs)
+  }
+
+  record(
+    release: number,
+    from: ReleaseState | null,
+    to: ReleaseState,
+    by: string,
+    reason: string,
+    nowMs: number,
+  ): void {
+    this.#db
+      .prepare(
+        'INSERT INTO release_history (release, from_state, to_state, at_ms, actor, reason) VALUES (?, ?, ?, ?, ?, ?)',
+      )
+      .run(release, from, to, nowMs, by, reason)
+  }
+
+  history(release: number): readonly ReleaseTransition[] {
+    return this.#db
+      .prepare<[number], ReleaseTransition>(
+        `SELECT from_state AS "from", to_state AS "to", at_ms AS atMs, actor AS "by", reason
+         FROM release_history WHERE release = ? ORDER BY id`,
+      )
+      .all(release)
+  }
+}

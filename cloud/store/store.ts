@@ -1,0 +1,51 @@
+import { AlertStore } from './alert-store.ts'
+import { AssignmentStore } from './assignment-store.ts'
+import { AuditStore } from './audit-store.ts'
+import { openDatabase, type SqliteDatabase } from './database.ts'
+import { DeviceStore } from './device-store.ts'
+import { FleetStore } from './fleet-store.ts'
+import { ModelStore } from './model-store.ts'
+import { OutcomeStore } from './outcome-store.ts'
+import { RolloutStore } from './rollout-store.ts'
+import { TelemetryStore } from './telemetry-store.ts'
+import { TokenStore } from './token-store.ts'
+
+/** The cloud's whole state: one SQLite file, one store a subject. */
+export class Store {
+  readonly db: SqliteDatabase
+  readonly devices: DeviceStore
+  readonly tokens: TokenStore
+  readonly models: ModelStore
+  readonly assignments: AssignmentStore
+  readonly audit: AuditStore
+  readonly telemetry: TelemetryStore
+  readonly outcomes: OutcomeStore
+  readonly fleet: FleetStore
+  readonly rollouts: RolloutStore
+  readonly alerts: AlertStore
+
+  /** @param path database file; created when missing
+   *  @throws DatabaseTooNewError */
+  constructor(path: string, nowMs: number) {
+    this.db = openDatabase(path, nowMs)
+    this.devices = new DeviceStore(this.db)
+    this.tokens = new TokenStore(this.db)
+    this.models = new ModelStore(this.db)
+    this.assignments = new AssignmentStore(this.db)
+    this.audit = new AuditStore(this.db)
+    this.telemetry = new TelemetryStore(this.db)
+    this.outcomes = new OutcomeStore(this.db)
+    this.fleet = new FleetStore(this.db)
+    this.rollouts = new RolloutStore(this.db)
+    this.alerts = new AlertStore(this.db)
+  }
+
+  /** Runs `work` in one transaction: all of it happens, or, when it throws or the process dies, none. */
+  atomically<T>(work: () => T): T {
+    return this.db.transaction(work).immediate()
+  }
+
+  close(): void {
+    this.db.close()
+  }
+}

@@ -1,0 +1,179 @@
+import { COUNTER_NAMES, ENERGY_NAMES } from '../../contract/messages.ts'
+import type { AggregateRow, EventRow, IngestBatch, ReportRow, VerdictRow } from '../../contract/uplink.ts'
+import type { SqliteDatabase, Statement } from './database.ts'
+
+export const HOUR_MS = 3_600_000
+export const hourOf = (ms: number): number => Math.floor(ms / HOUR_MS)
+
+/** chosen: a device's clock may be ahead of the gateway's by this much and still be believed */
+const AHEAD_MS_MAX = 5 * 60_000
+/** chosen: a report may wait this long in a device's store-and-forward queue */
+const BEHIND_MS_MAX = 7 * 24 * HOUR_MS
+
+/** When a row happened: by the device's own clock where that is plausible against the time of receipt (a report that waited
+ *  out an outage belongs to the hour it tells of), else by the time of receipt (clocks are wrong by years, or absent). */
+export function rowTime(wallMs: number, receivedMs: number): number {
+  return wallMs <= receivedMs + AHEAD_MS_MAX && wallMs >= receivedMs - BEHIND_MS_MAX ? wallMs : receivedMs
+}
+
+const at = (name: (typeof COUNTER_NAMES)[number]): number => COUNTER_NAMES.indexOf(name)
+const INDEX = {
+  listening: at('listeningMs'),
+  active: at('activeMs'),
+  wakes: at('wakes'),
+  gateOpenings: at('gateOpenings'),
+  rx: at('radioRxBytes'),
+  tx: at('radioTxBytes'),
+}
+
+const GATED = (table: string): string => `WHERE excluded.seq > ${table}.seq`
+
+const SQL = {
+  device: 'SELECT id FROM devices WHERE name = ?',
+  addDevice: "INSERT INTO devices (name, site, board) VALUES (?, ?, '')",
+  seen: 'UPDATE devices SET last_seen_ms = max(last_seen_ms, ?) WHERE id = ?',
+  report: `INSERT INTO reports (device, boot, seq, time_ms, received_ms, body) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET time_ms = excluded.time_ms, received_ms = excluded.received_ms, body = excluded.body
+    WHERE (excluded.received_ms, excluded.body) < (received_ms, body)`,
+  boot: `INSERT INTO boots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET seq = excluded.seq, model = excluded.model, time_ms = excluded.time_ms,
+      started_ms = excluded.started_ms, listening_ms = excluded.listening_ms, slot = excluded.slot, level = excluded.level,
+      battery_permille = excluded.battery_permille, assignment_seq = excluded.assignment_seq, counters = excluded.counters,
+      level_ms = excluded.level_ms, energy_mj = excluded.energy_mj, posterior_bins = excluded.posterior_bins,
+      noise_bins = excluded.noise_bins ${GATED('boots')}`,
+  hour: `INSERT INTO device_hours VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET seq = excluded.seq, model = excluded.model, time_ms = excluded.time_ms,
+      uptime_ms = excluded.uptime_ms, listening_ms = excluded.listening_ms, active_ms = excluded.active_ms,
+      wakes = excluded.wakes, gate_openings = excluded.gate_openings, energy_mj = excluded.energy_mj,
+      radio_bytes = excluded.radio_bytes, noise_bins = excluded.noise_bins ${GATED('device_hours')}`,
+  nextHour: 'SELECT min(hour) AS hour FROM device_hours WHERE device = ? AND boot = ? AND hour > ?',
+  dirtyHour: 'INSERT INTO dirty_hours (hour) VALUES (?) ON CONFLICT DO NOTHING',
+  verdict: `INSERT INTO verdicts VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET confirmed = max(confirmed, excluded.confirmed), rejected = max(rejected, excluded.rejected)
+    WHERE excluded.confirmed > confirmed OR excluded.rejected > rejected`,
+  event: `INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+  aggregate: `INSERT INTO aggregates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET revision = excluded.revision, listening_ms = excluded.listening_ms,
+      active_ms = excluded.active_ms, wakes = excluded.wakes, gate_openings = excluded.gate_openings,
+      confirmed = excluded.confirmed, rejected = excluded.rejected, energy_mj = excluded.energy_mj,
+      radio_bytes = excluded.radio_bytes WHERE excluded.revision > aggregates.revision`,
+} as const
+
+/** What an ingest changed; rows seen before change nothing. */
+export interface IngestOutcome {
+  readonly reports: number
+  readonly verdicts: number
+  readonly events: number
+  readonly aggregates: number
+}
+
+/** Upserts of what gateways send. Every table is a join over its rows (the report with the highest number, the larger count,
+ *  the higher revision), so batches may come any number of times, in any order, through any gateway.
+ */
+export class TelemetryStore {
+  readonly #db: SqliteDatabase
+  readonly #run: { readonly [K in keyof typeof SQL]: Statement<unknown[]> }
+  /** at most one entry a device */
+  readonly #ids = new Map<string, number>()
+
+  constructor(db: SqliteDatabase) {
+    this.#db = db
+    this.#run = Object.fromEntries(Object.entries(SQL).map(([name, sql]) => [name, db.prepare(sql)])) as never
+  }
+
+  /** Stores a validated batch in one transaction. */
+  ingest(batch: IngestBatch): IngestOutcome {
+    const outcome = { reports: 0, verdicts: 0, events: 0, aggregates: 0 }
+    const work = this.#db.transaction(() => {
+      for (const row of batch.reports) outcome.reports += this.#report(row)
+      for (const row of batch.verdicts) outcome.verdicts += this.#verdict(row)
+      for (const row of batch.events) outcome.events += this.#event(row)
+      for (const row of batch.aggregates) outcome.aggregates += this.#aggregate(batch.gateway, row)
+    })
+    try {
+      work.immediate()
+    } catch (cause) {
+      // A transaction that fails takes its new devices with it.
+      this.#ids.clear()
+      throw cause
+    }
+    return outcome
+  }
+
+  /** Removes raw reports and events older than the time given; sums and hours stay. At most `limit` reports a call. */
+  prune(beforeMs: number, limit: number): number {
+    return this.#db
+      .prepare(
+        `DELETE FROM reports WHERE (device, boot, seq) IN
+         (SELECT device, boot, seq FROM reports WHERE time_ms < ? LIMIT ?)`,
+      )
+      .run(beforeMs, limit).changes
+  }
+
+  #device(name: string, site: string): number {
+    const cached = this.#ids.get(name)
+    if (cached !== undefined) return cached
+    const found = this.#run.device.get(name) as { id: number } | undefined
+    const id = found?.id ?? Number(this.#run.addDevice.run(name, site).lastInsertRowid)
+    this.#ids.set(name, id)
+    return id
+  }
+
+  #report(row: ReportRow): number {
+    const device = this.#device(row.device, row.site)
+    const time = rowTime(row.wallMs, row.receivedMs)
+    const c = row.counters
+    const counters = JSON.stringify(c)
+    const levels = JSON.stringify(row.levelMs)
+    const energy = JSON.stringify(row.energyMj)
+    const posterior = JSON.stringify(row.posteriorBins)
+    const noise = JSON.stringify(row.noiseBins)
+    const { receivedMs, site: _, device: __, boot, seq, ...body } = row
+    const raw = this.#run.report.run(device, boot, seq, time, receivedMs, JSON.stringify(body))
+    if (raw.changes === 0) return 0
+    this.#run.seen.run(receivedMs, device)
+    const started = Math.max(0, time - row.uptimeMs)
+    const listening = c[INDEX.listening]!
+    this.#run.boot.run(
+      ...[device, boot, seq, row.model, time, started, listening, row.slot, row.level, row.batteryPermille],
+      ...[row.assignmentSeq, counters, levels, energy, posterior, noise],
+    )
+    const hour = hourOf(time)
+    const energyMj = row.energyMj.slice(0, ENERGY_NAMES.length).reduce((sum, value) => sum + value, 0)
+    this.#run.hour.run(
+      ...[device, boot, hour, seq, row.model, time, row.uptimeMs, listening, c[INDEX.active]!, c[INDEX.wakes]!],
+      ...[c[INDEX.gateOpenings]!, energyMj, c[INDEX.rx]! + c[INDEX.tx]!, noise],
+    )
+    this.#run.dirtyHour.run(hour)
+    // A late report also changes the difference that the boot's next hour stands for.
+    const next = (this.#run.nextHour.get(device, boot, hour) as { hour: number | null }).hour
+    if (next !== null) this.#run.dirtyHour.run(next)
+    return 1
+  }
+
+  #verdict(row: VerdictRow): number {
+    const device = this.#device(row.device, row.site)
+    const hour = hourOf(row.hourMs)
+    const { changes } = this.#run.verdict.run(device, row.boot, hour, row.model, row.confirmed, row.rejected)
+    if (changes > 0) this.#run.dirtyHour.run(hour)
+    return changes
+  }
+
+  #event(row: EventRow): number {
+    const device = this.#device(row.device, row.site)
+    const { changes } = this.#run.event.run(
+      ...[device, row.boot, row.seq, rowTime(row.wallMs, row.receivedMs), row.receivedMs, row.code],
+      ...[row.model ?? null, row.error ?? null, row.detail ?? null, row.assignmentSeq ?? null],
+    )
+    if (changes > 0) this.#run.seen.run(row.receivedMs, device)
+    return changes
+  }
+
+  #aggregate(gateway: string, row: AggregateRow): number {
+    return this.#run.aggregate.run(
+      ...[gateway, row.hourMs, row.model, row.board, row.site, row.rollout, row.stage, row.arm, row.revision],
+      ...[row.listeningMs, row.activeMs, row.wakes, row.gateOpenings, row.confirmed, row.rejected],
+      ...[row.energyMj, row.radioBytes],
+    ).changes
+  }
+}

@@ -1,0 +1,101 @@
+import { createPublicKey, type KeyObject } from 'node:crypto'
+import {
+  calculateJwkThumbprint,
+  exportJWK,
+  type JSONWebKeySet,
+  type JWK,
+  errors as joseErrors,
+  jwtVerify,
+  SignJWT,
+} from 'jose'
+import { bytesToHex } from '../../contract/bytes.ts'
+import type { Clock } from '../../contract/clock.ts'
+import { type ContractError, contractError } from '../../contract/errors.ts'
+import type { SecureRandom } from '../../contract/random.ts'
+import { err, ok, type Result } from '../../contract/result.ts'
+import { ed25519FromSeed } from './director.ts'
+
+export const SERVICE_ROLES = ['operator', 'gateway', 'viewer'] as const
+export type ServiceRole = (typeof SERVICE_ROLES)[number]
+
+/** Audience of device tokens, checked by gateways. */
+export const GATEWAY_AUDIENCE = 'kinglet-gateway'
+/** Audience of service tokens, checked here. */
+export const CLOUD_AUDIENCE = 'kinglet-cloud'
+const ISSUER = 'kinglet-cloud'
+/** chosen: difference of two machines' clocks */
+const CLOCK_TOLERANCE_S = 30
+/** chosen: our tokens have about 350 characters; checked before anything is decoded */
+const TOKEN_LENGTH_MAX = 2_048
+
+export interface Principal {
+  readonly subject: string
+  readonly role: ServiceRole
+}
+
+export interface MintedToken {
+  readonly token: string
+  readonly jti: string
+  readonly issuedMs: number
+  readonly expiresMs: number
+}
+
+/** Mints and checks the tokens of devices and services (EdDSA JWT). Gateways check device tokens with `jwks`. */
+export interface TokenIssuer {
+  readonly jwks: JSONWebKeySet
+  mintDevice(device: { device: string; site: string; board: string }, ttlMs: number): Promise<MintedToken>
+  mintService(subject: string, role: ServiceRole, ttlMs: number): Promise<MintedToken>
+  /** @returns `token-expired` | `token-invalid` */
+  verifyService(token: string): Promise<Result<Principal, ContractError>>
+}
+
+/** @param seed 32 bytes, another than the director's */
+export async function createTokenIssuer(seed: Uint8Array, clock: Clock, random: SecureRandom): Promise<TokenIssuer> {
+  const privateKey: KeyObject = ed25519FromSeed(seed)
+  const publicKey = createPublicKey(privateKey)
+  const bare = await exportJWK(publicKey)
+  const kid = await calculateJwkThumbprint(bare)
+  const jwk: JWK = { ...bare, kid, alg: 'EdDSA', use: 'sig' }
+
+  const mint = async (claims: Record<string, string>, subject: string, audience: string, ttlMs: number) => {
+    const issuedMs = clock.wallMs()
+    const expiresMs = issuedMs + ttlMs
+    const jti = bytesToHex(random.bytes(16))
+    const token = await new SignJWT(claims)
+      .setProtectedHeader({ alg: 'EdDSA', kid })
+      .setSubject(subject)
+      .setIssuer(ISSUER)
+      .setAudience(audience)
+      .setJti(jti)
+      .setIssuedAt(Math.floor(issuedMs / 1000))
+      .setExpirationTime(Math.floor(expiresMs / 1000))
+      .sign(privateKey)
+    return { token, jti, issuedMs, expiresMs }
+  }
+
+  return {
+    jwks: { keys: [jwk] },
+    mintDevice: ({ device, site, board }, ttlMs) => mint({ site, board }, device, GATEWAY_AUDIENCE, ttlMs),
+    mintService: (subject, role, ttlMs) => mint({ role }, subject, CLOUD_AUDIENCE, ttlMs),
+    async verifyService(token) {
+      const invalid = (detail: string) => err(contractError('token-invalid', detail))
+      if (token.length > TOKEN_LENGTH_MAX) return invalid('the token is too long')
+      try {
+        const { payload } = await jwtVerify(token, publicKey, {
+          algorithms: ['EdDSA'],
+          issuer: ISSUER,
+          audience: CLOUD_AUDIENCE,
+          currentDate: new Date(clock.wallMs()),
+          clockTolerance: CLOCK_TOLERANCE_S,
+          requiredClaims: ['exp', 'iat', 'sub'],
+        })
+        const role = SERVICE_ROLES.find((candidate) => candidate === payload.role)
+        if (role === undefined) return invalid('the token names no role')
+        return ok({ subject: payload.sub!, role })
+      } catch (cause) {
+        if (cause instanceof joseErrors.JWTExpired) return err(contractError('token-expired', 'the token has expired'))
+        return invalid('the token is not one of ours')
+      }
+    },
+  }
+}
