@@ -1,0 +1,196 @@
+import type { Statement } from 'better-sqlite3'
+import type { Clock } from '../contract/clock.ts'
+import { contractError } from '../contract/errors.ts'
+import { LIMITS } from '../contract/limits.ts'
+import type { SeededRandom } from '../contract/random.ts'
+import { assignmentSchema, parseContent } from '../contract/release.ts'
+import { err, type Result } from '../contract/result.ts'
+import { asSigned, encodeSigned } from '../contract/signed.ts'
+import { type DeviceId, isId, type SiteId, topicOf } from '../contract/topics.ts'
+import { type AssignmentFeed, assignmentFeedSchema } from '../contract/uplink.ts'
+import type { CloudClient, CloudError } from './cloud-client.ts'
+import type { DeviceTable } from './device-table.ts'
+import type { GroupCommit } from './group-commit.ts'
+import type { GatewayLogger } from './logger.ts'
+import type { MessageCounters } from './message-counters.ts'
+import { Retry } from './retry.ts'
+import type { Settings, Store } from './store.ts'
+
+interface Parts {
+  readonly cloud: CloudClient
+  readonly store: Store
+  readonly settings: Settings
+  readonly commit: GroupCommit
+  readonly devices: DeviceTable
+  readonly counters: MessageCounters
+  readonly clock: Clock
+  readonly random: SeededRandom
+  readonly logger: GatewayLogger
+  /** retained, QoS 1; an empty payload clears the topic */
+  publish(topic: string, payload: Buffer): void
+}
+
+interface Held {
+  readonly site: string
+  readonly device: string
+  readonly seq: number
+  readonly document: Buffer
+}
+
+const CURSOR = 'assignment-cursor'
+/** contract bound of one answer: as many documents as it may have items, and their JSON around */
+const FEED_BYTES_MAX = LIMITS.ingestRows * (LIMITS.assignmentBytes + 256)
+const BOARD = /^[A-Za-z0-9._-]{0,32}$/
+
+/** Follows the cloud's feed of assignments, keeps the newest of each device on disk and publishes it retained, so that a device
+ *  that wakes for a minute a day finds it. The gateway verifies no signature of it: the device does, and trusts nobody between.
+ *  What does not name its own device is dropped all the same, and a sequence number that goes back is ignored.
+ */
+export class Assignments {
+  readonly #parts: Parts
+  readonly #waitSeconds: number
+  readonly #idleMs: number
+  readonly #retry: Retry
+  readonly #current: Statement<[string], Held>
+  readonly #all: Statement<[], Held>
+  readonly #write: Statement<[string, string, number, Buffer]>
+  #closed = false
+  #running: Promise<void> | undefined
+
+  /** @param waitSeconds how long the cloud may hold a request open, 0 to 25
+   *  @param idleMs of the injected clock between two requests when nothing changed: a feed that answers at once must not become
+   *    a busy loop */
+  constructor(parts: Parts, waitSeconds: number, idleMs: number) {
+    this.#parts = parts
+    this.#waitSeconds = waitSeconds
+    this.#idleMs = idleMs
+    this.#retry = new Retry(parts.clock, parts.random)
+    const { store } = parts
+    this.#current = store.prepare('SELECT * FROM assignment WHERE device = ?')
+    this.#all = store.prepare('SELECT * FROM assignment')
+    this.#write = store.prepare(
+      `INSERT INTO assignment (device, site, seq, document) VALUES (?, ?, ?, ?)
+       ON CONFLICT DO UPDATE SET site = excluded.site, seq = excluded.seq, document = excluded.document`,
+    )
+  }
+
+  /** Publishes what is on disk, then follows the feed until `close`. */
+  start(): void {
+    for (const held of this.#all.all()) this.#publish(held)
+    this.#running = this.#follow()
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#retry.close()
+    await this.#running
+  }
+
+  async #follow(): Promise<void> {
+    while (!this.#closed) {
+      const cursor = this.#parts.settings.get(CURSOR) ?? '0'
+      const feed = await this.#poll(cursor)
+      if (this.#closed) return
+      if (!feed.ok) {
+        this.#parts.counters.add('assignment-feed', feed.error.code)
+        if (feed.error.code !== 'unavailable') this.#parts.logger.warn({ error: feed.error }, 'assignment feed refused')
+        await this.#retry.pause()
+        continue
+      }
+      const stored = await this.#take(feed.value)
+      if (!stored) {
+        await this.#retry.pause()
+        continue
+      }
+      this.#retry.succeeded()
+      if (String(feed.value.cursor) === cursor) await this.#retry.wait(this.#idleMs)
+    }
+  }
+
+  async #poll(cursor: string): Promise<Result<AssignmentFeed, CloudError>> {
+    const path = `/v1/assignments?after=${cursor}&waitSeconds=${this.#waitSeconds}`
+    const answer = await this.#parts.cloud.getJson(path, FEED_BYTES_MAX)
+    if (!answer.ok) return answer
+    const parsed = parseContent(assignmentFeedSchema, answer.value, 'assignment feed')
+    return parsed.ok ? parsed : err({ ...parsed.error, status: undefined })
+  }
+
+  /** Stores documents, tags and cursor in one transaction, then publishes. */
+  #take(feed: AssignmentFeed): Promise<boolean> {
+    const { commit, settings, counters, devices, logger } = this.#parts
+    let changed: { held: Held; formerSite: string | undefined }[] = []
+    return new Promise((resolve) => {
+      commit.submit({
+        apply: () => {
+          changed = []
+          for (const item of feed.items) {
+            const read = this.#read(item)
+            if (!read.ok) {
+              counters.add('assignment', read.error.code)
+              logger.warn({ error: read.error, device: item.device }, 'assignment dropped')
+              continue
+            }
+            const { held, tag } = read.value
+            const current = this.#current.get(held.device)
+            if (current !== undefined && current.seq >= held.seq) {
+              counters.add('assignment', current.seq === held.seq ? 'duplicate' : 'replayed')
+              continue
+            }
+            this.#write.run(held.device, held.site, held.seq, held.document)
+            devices.addTag(held.device, tag)
+            changed.push({ held, formerSite: current?.site })
+          }
+          settings.set(CURSOR, String(feed.cursor))
+        },
+        done: (error) => {
+          if (error !== undefined) {
+            logger.error({ error }, 'assignments could not be stored')
+            return resolve(false)
+          }
+          for (const { held, formerSite } of changed) {
+            if (formerSite !== undefined && formerSite !== held.site) {
+              this.#publish({ ...held, site: formerSite, document: Buffer.alloc(0) })
+            }
+            counters.add('assignment', 'published')
+            this.#publish(held)
+          }
+          resolve(true)
+        },
+      })
+    })
+  }
+
+  #read({ site, device, board, document }: AssignmentFeed['items'][number]) {
+    const envelope = asSigned(document)
+    if (!envelope.ok) return envelope
+    const parsed = parseContent(assignmentSchema, envelope.value.signed, 'assignment')
+    if (!parsed.ok) return parsed
+    const assignment = parsed.value
+    if (
+      assignment.device !== device ||
+      assignment.site !== site ||
+      assignment.board !== board ||
+      !isId(device) ||
+      !isId(site)
+    ) {
+      return err(contractError('wrong-device', `assignment for ${assignment.device} came as one for ${device}`))
+    }
+    if (!BOARD.test(board)) return err(contractError('malformed', `board "${board}"`))
+    const bytes = Buffer.from(encodeSigned(envelope.value))
+    if (bytes.length > LIMITS.assignmentBytes)
+      return err(contractError('too-large', `assignment of ${bytes.length} bytes`))
+    const { seq, rollout } = assignment
+    const tag = {
+      seq,
+      rollout: rollout?.id ?? '',
+      stage: rollout?.stage ?? 0,
+      arm: rollout?.arm ?? 'none',
+      board,
+    } as const
+    return { ok: true, value: { held: { site, device, seq, document: bytes }, tag } } as const
+  }
+
+  #publish({ site, device, document }: Held): void {
+    this.#parts.publish(topicOf(site as SiteId, device as DeviceId, 'assign'), document)
+  }
+}

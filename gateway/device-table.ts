@@ -1,0 +1,187 @@
+import type { Statement } from 'better-sqlite3'
+import type { AssignmentTag } from './aggregation.ts'
+import { latestSums, type ReportRun, SUM_NAMES, type Sums } from './report-timeline.ts'
+import { type SeqRange, seqBefore } from './seq-ranges.ts'
+import type { Store } from './store.ts'
+
+/** What is remembered of one boot of a device. */
+export interface BootState {
+  readonly runs: ReportRun[]
+  readonly wakes: SeqRange[]
+  readonly events: SeqRange[]
+  /** assignment of the newest report; undefined before the first */
+  assignmentSeq: number | undefined
+  dirty: boolean
+}
+
+/** What is remembered of a device. */
+export interface DeviceState {
+  readonly device: string
+  /** newest assignment it said it accepted */
+  acceptedSeq: number
+  /** boots before this one are closed: their messages are no longer counted; 0 for none */
+  closedBelow: number
+  /** sums of the closed boots */
+  closedSums: Sums
+  readonly boots: Map<number, BootState>
+  /** ascending by seq */
+  tags: readonly AssignmentTag[]
+  /** acceptedSeq, closedBelow or closedSums differ from the store */
+  changed: boolean
+  /** is listed for the next write */
+  dirty: boolean
+}
+
+/** chosen: a store-and-forward queue spans a few boots, a crash loop some more */
+export const BOOTS_MAX = 16
+/** chosen: old assignments matter only until the device reports a newer one */
+export const TAGS_MAX = 8
+/** chosen: about 1 kB each; devices past it are read back from the store when they speak */
+const CACHED_DEVICES_MAX = 20_000
+
+/** Per-device state: written through in each commit, read back on first use, so that memory holds nothing the store does not. */
+export class DeviceTable {
+  readonly #cache = new Map<string, DeviceState>()
+  readonly #dirty: DeviceState[] = []
+  readonly #readDevice: Statement<[string], { state: string }>
+  readonly #readBoots: Statement<[string], { boot: number; state: string }>
+  readonly #readTags: Statement<[string], AssignmentTag>
+  readonly #writeDevice: Statement<[string, string]>
+  readonly #writeBoot: Statement<[string, number, string]>
+  readonly #deleteBoot: Statement<[string, number]>
+  readonly #addTag: Statement<[string, number, string, number, string, string]>
+  readonly #trimTags: Statement<[string, string, number]>
+
+  constructor(store: Store) {
+    this.#readDevice = store.prepare('SELECT state FROM device WHERE id = ?')
+    this.#readBoots = store.prepare('SELECT boot, state FROM boot WHERE device = ?')
+    this.#readTags = store.prepare(
+      'SELECT seq, rollout, stage, arm, board FROM assignment_tag WHERE device = ? ORDER BY seq',
+    )
+    this.#writeDevice = store.prepare(
+      'INSERT INTO device VALUES (?, ?) ON CONFLICT DO UPDATE SET state = excluded.state',
+    )
+    this.#writeBoot = store.prepare(
+      'INSERT INTO boot VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET state = excluded.state',
+    )
+    this.#deleteBoot = store.prepare('DELETE FROM boot WHERE device = ? AND boot = ?')
+    this.#addTag = store.prepare('INSERT OR REPLACE INTO assignment_tag VALUES (?, ?, ?, ?, ?, ?)')
+    this.#trimTags = store.prepare(
+      'DELETE FROM assignment_tag WHERE device = ? AND seq NOT IN (SELECT seq FROM assignment_tag WHERE device = ? ORDER BY seq DESC LIMIT ?)',
+    )
+  }
+
+  get(device: string): DeviceState {
+    const cached = this.#cache.get(device)
+    if (cached !== undefined) return cached
+    const row = this.#readDevice.get(device)
+    const stored = row === undefined ? [0, 0, SUM_NAMES.map(() => 0)] : (JSON.parse(row.state) as unknown[])
+    const [acceptedSeq, closedBelow, closedSums] = stored as [number, number, number[]]
+    const boots = new Map<number, BootState>()
+    for (const { boot, state } of this.#readBoots.all(device)) {
+      const [runs, wakes, events, assignmentSeq] = JSON.parse(state) as [
+        ReportRun[],
+        SeqRange[],
+        SeqRange[],
+        number | null,
+      ]
+      boots.set(boot, { runs, wakes, events, assignmentSeq: assignmentSeq ?? undefined, dirty: false })
+    }
+    const tags = this.#readTags.all(device)
+    const state: DeviceState = {
+      device,
+      acceptedSeq,
+      closedBelow,
+      closedSums,
+      boots,
+      tags,
+      changed: false,
+      dirty: false,
+    }
+    this.#cache.set(device, state)
+    return state
+  }
+
+  /** The state of one boot, new when it was not seen before; undefined when it is closed. At BOOTS_MAX the oldest is closed: its
+   *  sums are kept, its stragglers are not counted any more. */
+  boot(state: DeviceState, boot: number): BootState | undefined {
+    const known = state.boots.get(boot)
+    if (known !== undefined) return known
+    if (state.closedBelow !== 0 && seqBefore(boot, state.closedBelow)) return undefined
+    const fresh: BootState = { runs: [], wakes: [], events: [], assignmentSeq: undefined, dirty: false }
+    state.boots.set(boot, fresh)
+    if (state.boots.size > BOOTS_MAX) {
+      const [oldest, second] = [...state.boots.keys()].sort((a, b) => (seqBefore(a, b) ? -1 : 1))
+      const closed = state.boots.get(oldest!)!
+      const sums = latestSums(closed.runs)
+      state.closedSums = state.closedSums.map((sum, i) => sum + sums[i]!)
+      state.closedBelow = second!
+      state.boots.delete(oldest!)
+      this.#deleteBoot.run(state.device, oldest!)
+      state.changed = true
+      this.touch(state)
+      if (oldest === boot) return undefined
+    }
+    return fresh
+  }
+
+  /** Takes note of an assignment that the device says it accepted. */
+  accept(state: DeviceState, assignmentSeq: number): void {
+    if (assignmentSeq <= state.acceptedSeq) return
+    state.acceptedSeq = assignmentSeq
+    state.changed = true
+    this.touch(state)
+  }
+
+  /** Marks for the next `writeDirty`. */
+  touch(state: DeviceState, boot?: BootState): void {
+    if (boot !== undefined) boot.dirty = true
+    if (!state.dirty) {
+      state.dirty = true
+      this.#dirty.push(state)
+    }
+  }
+
+  /** Inside the transaction that changed them. */
+  writeDirty(): void {
+    for (const state of this.#dirty) {
+      state.dirty = false
+      if (state.changed) {
+        state.changed = false
+        this.#writeDevice.run(state.device, JSON.stringify([state.acceptedSeq, state.closedBelow, state.closedSums]))
+      }
+      for (const [number, boot] of state.boots) {
+        if (!boot.dirty) continue
+        boot.dirty = false
+        const { runs, wakes, events, assignmentSeq } = boot
+        this.#writeBoot.run(state.device, number, JSON.stringify([runs, wakes, events, assignmentSeq ?? null]))
+      }
+    }
+    this.#dirty.length = 0
+    for (const device of this.#cache.keys()) {
+      if (this.#cache.size <= CACHED_DEVICES_MAX) break
+      this.#cache.delete(device)
+    }
+  }
+
+  /** Remembers which comparison an assignment puts a device in; keeps the newest TAGS_MAX. */
+  addTag(device: string, tag: AssignmentTag): void {
+    this.#addTag.run(device, tag.seq, tag.rollout, tag.stage, tag.arm, tag.board)
+    this.#trimTags.run(device, device, TAGS_MAX)
+    const cached = this.#cache.get(device)
+    if (cached !== undefined) cached.tags = this.#readTags.all(device)
+  }
+
+  /** Sums of a device over all its boots, in the order of SUM_NAMES. */
+  sums(device: string): Sums {
+    const { closedSums, boots } = this.get(device)
+    const total = [...closedSums]
+    for (const { runs } of boots.values()) latestSums(runs).forEach((sum, i) => void (total[i]! += sum))
+    return total
+  }
+
+  reset(): void {
+    this.#cache.clear()
+    this.#dirty.length = 0
+  }
+}

@@ -1,0 +1,61 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { GatewayMetrics } from './metrics.ts'
+
+/** What `GET /healthz` says. */
+export interface Health {
+  readonly ok: boolean
+  readonly detail: Readonly<Record<string, unknown>>
+}
+
+/** The operator's listener: `/healthz` (200 or 503) and `/metrics`. It has no authentication and so listens on loopback by default. */
+export class OperatorHttp {
+  readonly #server: Server
+  readonly #metrics: GatewayMetrics
+  readonly #health: () => Health
+
+  private constructor(metrics: GatewayMetrics, health: () => Health) {
+    this.#metrics = metrics
+    this.#health = health
+    this.#server = createServer((request, response) => {
+      this.#answer(request, response).catch(() => response.destroy())
+    })
+  }
+
+  static async listen(
+    host: string,
+    port: number,
+    metrics: GatewayMetrics,
+    health: () => Health,
+  ): Promise<OperatorHttp> {
+    const http = new OperatorHttp(metrics, health)
+    await new Promise<void>((resolve, reject) => {
+      http.#server.once('error', reject)
+      http.#server.listen(port, host, resolve)
+    })
+    return http
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port
+  }
+
+  async close(): Promise<void> {
+    this.#server.closeAllConnections()
+    await new Promise<void>((resolve) => this.#server.close(() => resolve()))
+  }
+
+  async #answer({ method, url }: IncomingMessage, response: ServerResponse): Promise<void> {
+    const path = url?.split('?')[0]
+    if (method === 'GET' && path === '/healthz') {
+      const { ok, detail } = this.#health()
+      response.writeHead(ok ? 200 : 503, { 'content-type': 'application/json' }).end(JSON.stringify({ ok, ...detail }))
+    } else if (method === 'GET' && path === '/metrics') {
+      const page = await this.#metrics.scrape()
+      response.writeHead(200, { 'content-type': this.#metrics.contentType }).end(page)
+    } else {
+      const problem = { status: 404, code: 'not-found', title: 'there are /healthz and /metrics' }
+      response.writeHead(404, { 'content-type': 'application/problem+json' }).end(JSON.stringify(problem))
+    }
+  }
+}

@@ -1,0 +1,174 @@
+import type { Clock } from '../contract/clock.ts'
+import { EVENT_CODES, type EventCode, eventCodec, reportCodec, wakeCodec } from '../contract/messages.ts'
+import type { DeviceId, SiteId } from '../contract/topics.ts'
+import { type AggregateTable, groupKey, hourOf, modelHex, sumsOf, tagAt } from './aggregation.ts'
+import type { DeviceTable } from './device-table.ts'
+import type { GroupCommit } from './group-commit.ts'
+import type { MessageCounters } from './message-counters.ts'
+import type { PendingWakes } from './pending-wakes.ts'
+import { insertReport } from './report-timeline.ts'
+import { insertSeq } from './seq-ranges.ts'
+import type { Spool } from './spool.ts'
+
+/** Who sent a message, as its token says. */
+export interface Origin {
+  readonly site: SiteId
+  readonly device: DeviceId
+  readonly board: string
+}
+
+export type IngestKind = 'report' | 'wake' | 'event'
+
+/** Events that prove that the device accepted the assignment they name. */
+const ACCEPTING: ReadonlySet<EventCode> = new Set<EventCode>([
+  'install-started',
+  'download-complete',
+  'trial-started',
+  'install-confirmed',
+])
+
+interface Parts {
+  readonly clock: Clock
+  readonly commit: GroupCommit
+  readonly devices: DeviceTable
+  readonly aggregates: AggregateTable
+  readonly spool: Spool
+  readonly pending: PendingWakes
+  readonly counters: MessageCounters
+  /** a wake is on disk and waits for the verifier; undefined: this gateway has none, wakes are only counted */
+  readonly wakeAdded: (() => void) | undefined
+}
+
+/** Takes a device's report, wake or event to its durable effect, once.
+ *
+ *  A message that cannot be decoded or contradicts what the device said before is counted by code and dropped, and yet reported
+ *  as done: the broker acknowledges it, because a device that is broken in this way would otherwise send the same message for
+ *  ever, and nothing would get better. Only a failure of the gateway's own (disk full) leaves a message unacknowledged.
+ */
+export class Ingest {
+  readonly #parts: Parts
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  /** @param payload held until `done`
+   *  @param done called when the effect is on the medium, or the message was dropped for good; with an error when neither */
+  accept(kind: IngestKind, origin: Origin, payload: Buffer, done: (error?: Error) => void): void {
+    switch (kind) {
+      case 'report':
+        this.#report(origin, payload, done)
+        break
+      case 'wake':
+        this.#wake(origin, payload, done)
+        break
+      case 'event':
+        this.#event(origin, payload, done)
+        break
+    }
+  }
+
+  #report(origin: Origin, payload: Buffer, done: (error?: Error) => void): void {
+    const decoded = reportCodec.decode(payload)
+    if (!decoded.ok) {
+      this.#drop('report', decoded.error.code, done)
+      return
+    }
+    const report = decoded.value
+    const sums = sumsOf(report)
+    if (sums === undefined) {
+      this.#drop('report', 'implausible', done)
+      return
+    }
+    const receivedMs = this.#parts.clock.wallMs()
+    this.#submit('report', done, () => {
+      const { devices, aggregates, spool } = this.#parts
+      const { device, site } = origin
+      const state = devices.get(device)
+      const boot = devices.boot(state, report.boot)
+      if (boot === undefined) {
+        // The cloud keeps every boot and takes a row twice without harm; only the sums made here leave it out.
+        spool.addReport(site, device, report.boot, report.seq, receivedMs, payload)
+        return 'late'
+      }
+      const tag = tagAt(state.tags, report.assignmentSeq)
+      const group = groupKey(modelHex(report.model), site, origin.board, tag)
+      const result = insertReport(boot.runs, report.seq, sums, aggregates.place(hourOf(receivedMs), group))
+      if (result.outcome !== 'accepted') return result.outcome
+      for (const { place, delta } of result.bookings) aggregates.book(place, delta)
+      if (boot.runs.at(-1)![1] === report.seq) boot.assignmentSeq = report.assignmentSeq
+      devices.touch(state, boot)
+      devices.accept(state, report.assignmentSeq)
+      spool.addReport(site, device, report.boot, report.seq, receivedMs, payload)
+      return 'accepted'
+    })
+  }
+
+  #wake(origin: Origin, payload: Buffer, done: (error?: Error) => void): void {
+    const decoded = wakeCodec.decode(payload)
+    if (!decoded.ok) {
+      this.#drop('wake', decoded.error.code, done)
+      return
+    }
+    const wake = decoded.value
+    const receivedMs = this.#parts.clock.wallMs()
+    this.#submit('wake', done, () => {
+      const { devices, pending } = this.#parts
+      const state = devices.get(origin.device)
+      const boot = devices.boot(state, wake.boot)
+      if (boot === undefined) return 'late'
+      if (!insertSeq(boot.wakes, wake.index)) return 'duplicate'
+      devices.touch(state, boot)
+      if (this.#parts.wakeAdded === undefined) return 'unverified'
+      // A wake carries no assignment: it counts where the boot's newest report does, or else where the device last stood.
+      const tag = tagAt(state.tags, boot.assignmentSeq ?? state.acceptedSeq)
+      const model = modelHex(wake.model)
+      const group = groupKey(model, origin.site, origin.board, tag)
+      const { device, site } = origin
+      const { index, label, features } = wake
+      const pendingWake = { site, device, boot: wake.boot, index, model, label, group, features, receivedMs }
+      return pending.add(pendingWake) ? 'accepted' : 'unverified'
+    })
+  }
+
+  #event(origin: Origin, payload: Buffer, done: (error?: Error) => void): void {
+    const decoded = eventCodec.decode(payload)
+    if (!decoded.ok) {
+      this.#drop('event', decoded.error.code, done)
+      return
+    }
+    const event = decoded.value
+    const receivedMs = this.#parts.clock.wallMs()
+    this.#submit('event', done, () => {
+      const { devices, spool } = this.#parts
+      const state = devices.get(origin.device)
+      const boot = devices.boot(state, event.boot)
+      if (boot !== undefined) {
+        if (!insertSeq(boot.events, event.seq)) return 'duplicate'
+        devices.touch(state, boot)
+        if (ACCEPTING.has(EVENT_CODES[event.code]!)) devices.accept(state, event.assignmentSeq ?? 0)
+      }
+      spool.addEvent(origin.site, origin.device, receivedMs, payload)
+      return boot === undefined ? 'late' : 'accepted'
+    })
+  }
+
+  #drop(kind: IngestKind, outcome: string, done: (error?: Error) => void): void {
+    this.#parts.counters.add(kind, outcome)
+    done()
+  }
+
+  #submit(kind: IngestKind, done: (error?: Error) => void, apply: () => string): void {
+    let outcome = 'failed'
+    this.#parts.commit.submit({
+      apply() {
+        outcome = apply()
+      },
+      done: (error) => {
+        this.#parts.counters.add(kind, error === undefined ? outcome : 'failed')
+        done(error)
+        if (kind === 'wake' && error === undefined && outcome === 'accepted') this.#parts.wakeAdded?.()
+      },
+    })
+  }
+}

@@ -1,0 +1,115 @@
+import { Counter, Gauge, Registry } from 'prom-client'
+import { CELL_LENGTH, HOUR_MS, hourOf, parseGroup, ratesOf } from './aggregation.ts'
+import type { MessageCounters } from './message-counters.ts'
+import type { Place } from './report-timeline.ts'
+
+/** What the metrics are read from at each scrape. */
+export interface MetricSources {
+  readonly counters: MessageCounters
+  /** sums of the hours from `hourMs` on */
+  cellsSince(hourMs: number): Iterable<Place & { readonly values: readonly number[] }>
+  nowMs(): number
+  depths(): Readonly<Record<string, number>>
+}
+
+/** chosen: gauges look at the last day, so that a finished rollout leaves the page */
+const WINDOW_HOURS = 24
+/** chosen: groups on the page; the rest is summed as model "other", since every label set costs the scraper memory */
+const GROUPS_MAX = 200
+
+const RATES = {
+  wakeupsPerHour: ['kinglet_wakeups_per_hour', 'Keyword wakes per hour of listening'],
+  gateOpeningsPerHour: ['kinglet_gate_openings_per_hour', 'Openings of the voice-activity gate per hour of listening'],
+  activeFraction: ['kinglet_active_fraction', 'Share of the listening time in which devices were awake'],
+  falseWakeShare: ['kinglet_false_wake_share', 'Rejected wakes over wakes that the verifier judged'],
+  falseWakesPerHour: ['kinglet_false_wakes_per_hour', 'Rejected wakes per hour of listening'],
+} as const
+const GROUP_LABELS = ['model', 'arm', 'stage', 'board', 'site'] as const
+
+/** Sums of the window by the labels of the page.
+ *  @returns at most GROUPS_MAX groups with the most listening time, then one of model "other" */
+export function groupSums(
+  cells: Iterable<Place & { readonly values: readonly number[] }>,
+): ReadonlyMap<string, readonly number[]> {
+  const groups = new Map<string, number[]>()
+  const into = (key: string, values: readonly number[]): void => {
+    let sums = groups.get(key)
+    if (sums === undefined) {
+      sums = new Array<number>(CELL_LENGTH).fill(0)
+      groups.set(key, sums)
+    }
+    for (let i = 0; i < CELL_LENGTH; i++) sums[i]! += values[i]!
+  }
+  for (const { group, values } of cells) {
+    const { model, arm, stage, board, site } = parseGroup(group)
+    into([model, arm, stage, board, site].join('|'), values)
+  }
+  if (groups.size <= GROUPS_MAX) return groups
+  const largestFirst = [...groups].sort(([, a], [, b]) => b[0]! - a[0]!)
+  groups.clear()
+  largestFirst.forEach(([key, values], i) => {
+    into(i < GROUPS_MAX ? key : 'other|none|0||', values)
+  })
+  return groups
+}
+
+/** The page of one gateway, in a registry of its own: duty cycle and false wakes by group, messages by kind and outcome, depths
+ *  of the queues. All of it is read from the sources at each scrape, so counting a message costs no label hashing.
+ */
+export class GatewayMetrics {
+  readonly #registry = new Registry()
+  readonly #sources: MetricSources
+  readonly #messages: Counter
+  readonly #depths: Gauge
+  readonly #listening: Gauge
+  readonly #rates: readonly (readonly [keyof typeof RATES, Gauge])[]
+
+  constructor(sources: MetricSources) {
+    this.#sources = sources
+    const registers = [this.#registry]
+    this.#messages = new Counter({
+      name: 'kinglet_gateway_messages_total',
+      help: 'What came of messages, requests and rows, by kind and outcome',
+      labelNames: ['kind', 'outcome'],
+      registers,
+    })
+    this.#depths = new Gauge({
+      name: 'kinglet_gateway_depth',
+      help: 'Things that wait, by queue',
+      labelNames: ['queue'],
+      registers,
+    })
+    this.#listening = new Gauge({
+      name: 'kinglet_listening_hours',
+      help: `Hours of listening behind the rates, last ${WINDOW_HOURS} h`,
+      labelNames: GROUP_LABELS,
+      registers,
+    })
+    this.#rates = (Object.keys(RATES) as (keyof typeof RATES)[]).map((rate) => {
+      const [name, help] = RATES[rate]
+      return [rate, new Gauge({ name, help: `${help}, last ${WINDOW_HOURS} h`, labelNames: GROUP_LABELS, registers })]
+    })
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType
+  }
+
+  /** The page in the exposition format of Prometheus. */
+  scrape(): Promise<string> {
+    this.#registry.resetMetrics()
+    for (const [kind, outcomes] of Object.entries(this.#sources.counters.snapshot())) {
+      for (const [outcome, count] of Object.entries(outcomes)) this.#messages.inc({ kind, outcome }, count)
+    }
+    for (const [queue, depth] of Object.entries(this.#sources.depths())) this.#depths.set({ queue }, depth)
+    const since = hourOf(this.#sources.nowMs()) - (WINDOW_HOURS - 1) * HOUR_MS
+    for (const [key, values] of groupSums(this.#sources.cellsSince(since))) {
+      const [model = '', arm = '', stage = '', board = '', site = ''] = key.split('|')
+      const labels = { model, arm, stage, board, site }
+      const rates = ratesOf(values)
+      for (const [rate, gauge] of this.#rates) gauge.set(labels, rates[rate])
+      this.#listening.set(labels, values[0]! / HOUR_MS)
+    }
+    return this.#registry.metrics()
+  }
+}

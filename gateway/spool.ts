@@ -1,0 +1,287 @@
+import type { Statement } from 'better-sqlite3'
+import { LIMITS } from '../contract/limits.ts'
+import { EVENT_CODES, eventCodec, reportCodec } from '../contract/messages.ts'
+import type { EventRow, IngestBatch, ReportRow, VerdictRow } from '../contract/uplink.ts'
+import { type AggregateCell, aggregateRow, modelHex } from './aggregation.ts'
+import type { DeviceTable } from './device-table.ts'
+import type { MessageCounters } from './message-counters.ts'
+import type { Place } from './report-timeline.ts'
+import type { Store } from './store.ts'
+
+interface ReportRecord {
+  readonly id: number
+  readonly site: string
+  readonly device: string
+  readonly boot: number
+  readonly seq: number
+  readonly received: number
+  readonly payload: Buffer
+}
+type EventRecord = Omit<ReportRecord, 'boot' | 'seq'>
+type VerdictRecord = Omit<VerdictRow, 'hourMs'> & { readonly hour: number; readonly revision: number }
+interface AggregateRecord {
+  readonly hour: number
+  readonly grp: string
+  readonly cells: string
+  readonly revision: number
+}
+
+export const SPOOL_KINDS = ['reports', 'events', 'verdicts', 'aggregates'] as const
+export type SpoolKind = (typeof SPOOL_KINDS)[number]
+
+/** A batch and how to mark it as delivered. */
+export interface SpoolBatch {
+  readonly batch: IngestBatch
+  readonly rows: number
+  /** there may be more than this */
+  readonly full: boolean
+  /** takes the rows off the spool; a row that changed since stays due */
+  delivered(): void
+}
+
+export interface SpoolLimits {
+  /** reports that wait for the cloud before superseded ones are dropped */
+  readonly reportsMax: number
+  readonly eventsMax: number
+  /** verdict rows kept, sent or not */
+  readonly verdictsMax: number
+}
+
+/** chosen: pruned in strides, so that a full spool costs one scan of a stride for as many messages */
+const PRUNE_STRIDE = 512
+
+/** Rows waiting for the cloud, on disk. Reports and events are a queue; verdicts and aggregates are cumulative rows of which only
+ *  the newest state is sent, so the cloud's absence does not make them more.
+ *
+ *  Bounds: past `reportsMax` reports the oldest that a newer report of the same boot supersedes go first (counters are
+ *  cumulative; what is lost is their place in time), counted as spool/superseded; the newest of each boot is always kept, even
+ *  past the bound; only past twice the bound the oldest go whatever they are, counted as spool/report-dropped, since a device that
+ *  invents boots must not fill the disk. Past `eventsMax` the oldest events go (spool/event-dropped), past `verdictsMax` the
+ *  verdict rows of the oldest hours (spool/verdict-dropped; looked at once an hour).
+ */
+export class Spool {
+  readonly #store: Store
+  readonly #devices: DeviceTable
+  readonly #counters: MessageCounters
+  readonly #limits: SpoolLimits
+  readonly #addReport: Statement<[string, string, number, number, number, Buffer]>
+  readonly #addEvent: Statement<[string, string, number, Buffer]>
+  readonly #bumpVerdict: Statement<[string, number, number, string, string, number, number]>
+  readonly #writeCell: Statement<[number, string, string, number]>
+  readonly #readCell: Statement<[number, string], { cells: string; revision: number }>
+  readonly #cellsSince: Statement<[number], AggregateRecord>
+  readonly #reports: Statement<[number], ReportRecord>
+  readonly #events: Statement<[number], EventRecord>
+  readonly #verdicts: Statement<[number], VerdictRecord>
+  readonly #aggregates: Statement<[number], AggregateRecord>
+  readonly #reportStride: Statement<[number, number], { id: number; device: string; boot: number; seq: number }>
+  readonly #deleteReport: Statement<[number]>
+  readonly #deleteEvent: Statement<[number]>
+  readonly #oldestEvents: Statement<[number]>
+  readonly #oldestReports: Statement<[number]>
+  readonly #verdictSent: Statement<[number, string, number, number]>
+  readonly #aggregateSent: Statement<[number, number, string]>
+  #reportCount: number
+  #eventCount: number
+  #pruneAfter = 0
+
+  constructor(store: Store, devices: DeviceTable, counters: MessageCounters, limits: SpoolLimits) {
+    this.#store = store
+    this.#devices = devices
+    this.#counters = counters
+    this.#limits = limits
+    this.#addReport = store.prepare(
+      'INSERT INTO spool_report (site, device, boot, seq, received, payload) VALUES (?, ?, ?, ?, ?, ?)',
+    )
+    this.#addEvent = store.prepare('INSERT INTO spool_event (site, device, received, payload) VALUES (?, ?, ?, ?)')
+    this.#bumpVerdict = store.prepare(
+      `INSERT INTO verdict (device, boot, hour, site, model, confirmed, rejected, revision) VALUES (?, ?, ?, ?, ?, ?, ?, 1)
+       ON CONFLICT DO UPDATE SET confirmed = confirmed + excluded.confirmed, rejected = rejected + excluded.rejected,
+       revision = revision + 1`,
+    )
+    this.#writeCell = store.prepare(
+      `INSERT INTO aggregate (hour, grp, cells, revision) VALUES (?, ?, ?, ?)
+       ON CONFLICT DO UPDATE SET cells = excluded.cells, revision = excluded.revision`,
+    )
+    this.#readCell = store.prepare('SELECT cells, revision FROM aggregate WHERE hour = ? AND grp = ?')
+    this.#cellsSince = store.prepare('SELECT hour, grp, cells, revision FROM aggregate WHERE hour >= ?')
+    this.#reports = store.prepare('SELECT * FROM spool_report ORDER BY id LIMIT ?')
+    this.#events = store.prepare('SELECT * FROM spool_event ORDER BY id LIMIT ?')
+    this.#verdicts = store.prepare(
+      `SELECT site, device, boot, model, hour, confirmed, rejected, revision FROM verdict
+       WHERE sent < revision ORDER BY hour LIMIT ?`,
+    )
+    this.#aggregates = store.prepare(
+      'SELECT hour, grp, cells, revision FROM aggregate WHERE sent < revision ORDER BY hour LIMIT ?',
+    )
+    this.#reportStride = store.prepare(
+      'SELECT id, device, boot, seq FROM spool_report WHERE id > ? ORDER BY id LIMIT ?',
+    )
+    this.#deleteReport = store.prepare('DELETE FROM spool_report WHERE id = ?')
+    this.#deleteEvent = store.prepare('DELETE FROM spool_event WHERE id = ?')
+    this.#oldestEvents = store.prepare(
+      'DELETE FROM spool_event WHERE id IN (SELECT id FROM spool_event ORDER BY id LIMIT ?)',
+    )
+    this.#oldestReports = store.prepare(
+      'DELETE FROM spool_report WHERE id IN (SELECT id FROM spool_report ORDER BY id LIMIT ?)',
+    )
+    this.#verdictSent = store.prepare('UPDATE verdict SET sent = ? WHERE device = ? AND boot = ? AND hour = ?')
+    this.#aggregateSent = store.prepare('UPDATE aggregate SET sent = ? WHERE hour = ? AND grp = ?')
+    this.#reportCount = 0
+    this.#eventCount = 0
+    this.recount()
+  }
+
+  get depth(): { readonly reports: number; readonly events: number } {
+    return { reports: this.#reportCount, events: this.#eventCount }
+  }
+
+  /** Counts rows anew; after a rollback, whose insertions were counted. */
+  recount(): void {
+    const count = (table: string): number =>
+      (this.#store.prepare(`SELECT count(*) AS n FROM ${table}`).get() as { n: number }).n
+    this.#reportCount = count('spool_report')
+    this.#eventCount = count('spool_event')
+  }
+
+  /** @param payload the report as the device encoded it; decoded again when it is sent */
+  addReport(site: string, device: string, boot: number, seq: number, receivedMs: number, payload: Buffer): void {
+    this.#addReport.run(site, device, boot, seq, receivedMs, payload)
+    this.#reportCount++
+    if (this.#reportCount <= this.#limits.reportsMax || this.#reportCount % PRUNE_STRIDE !== 0) return
+    this.#prune()
+    if (this.#reportCount < 2 * this.#limits.reportsMax) return
+    const dropped = this.#oldestReports.run(PRUNE_STRIDE).changes
+    this.#reportCount -= dropped
+    this.#counters.add('spool', 'report-dropped', dropped)
+  }
+
+  addEvent(site: string, device: string, receivedMs: number, payload: Buffer): void {
+    this.#addEvent.run(site, device, receivedMs, payload)
+    this.#eventCount++
+    if (this.#eventCount < this.#limits.eventsMax + PRUNE_STRIDE) return
+    this.#eventCount -= this.#oldestEvents.run(PRUNE_STRIDE).changes
+    this.#counters.add('spool', 'event-dropped', PRUNE_STRIDE)
+  }
+
+  addVerdict(row: Omit<VerdictRow, 'confirmed' | 'rejected'>, confirmed: boolean): void {
+    const { device, boot, hourMs, site, model } = row
+    this.#bumpVerdict.run(device, boot, hourMs, site, model, confirmed ? 1 : 0, confirmed ? 0 : 1)
+  }
+
+  writeCells(cells: readonly AggregateCell[]): void {
+    for (const cell of cells) this.#writeCell.run(cell.hourMs, cell.group, JSON.stringify(cell.values), cell.revision)
+  }
+
+  loadCell(place: Place): { readonly values: number[]; readonly revision: number } | undefined {
+    const row = this.#readCell.get(place.hourMs, place.group)
+    return row === undefined ? undefined : { values: JSON.parse(row.cells) as number[], revision: row.revision }
+  }
+
+  /** Committed cells of the hours from `hourMs` on. */
+  storedCells(hourMs: number): readonly (Place & { readonly values: readonly number[] })[] {
+    return this.#cellsSince
+      .all(hourMs)
+      .map(({ hour, grp, cells }) => ({ hourMs: hour, group: grp, values: JSON.parse(cells) as number[] }))
+  }
+
+  /** The oldest rows of each kind that the cloud does not have.
+   *  @param rowsMax of each kind, at most LIMITS.ingestRows
+   *  @param kinds the others stay empty
+   *  @returns undefined when nothing is due */
+  nextBatch(gateway: string, rowsMax: number, kinds: readonly SpoolKind[] = SPOOL_KINDS): SpoolBatch | undefined {
+    const limit = (kind: SpoolKind): number => (kinds.includes(kind) ? Math.min(rowsMax, LIMITS.ingestRows) : 0)
+    const reports = this.#reports.all(limit('reports'))
+    const events = this.#events.all(limit('events'))
+    const verdicts = this.#verdicts.all(limit('verdicts'))
+    const aggregates = this.#aggregates.all(limit('aggregates'))
+    const rows = reports.length + events.length + verdicts.length + aggregates.length
+    if (rows === 0) return undefined
+    const batch: IngestBatch = {
+      v: 1,
+      gateway,
+      reports: reports.map(reportRow),
+      verdicts: verdicts.map(({ hour, revision: _, ...row }) => ({ ...row, hourMs: hour })),
+      events: events.map(eventRow),
+      aggregates: aggregates.map(({ hour, grp, cells, revision }) =>
+        aggregateRow({ hourMs: hour, group: grp, values: JSON.parse(cells) as number[], revision }),
+      ),
+    }
+    const delivered = this.#store.transaction(() => {
+      for (const { id } of reports) this.#reportCount -= this.#deleteReport.run(id).changes
+      for (const { id } of events) this.#eventCount -= this.#deleteEvent.run(id).changes
+      for (const { revision, device, boot, hour } of verdicts) this.#verdictSent.run(revision, device, boot, hour)
+      for (const { revision, hour, grp } of aggregates) this.#aggregateSent.run(revision, hour, grp)
+    })
+    const full = Math.max(reports.length, events.length, verdicts.length, aggregates.length) >= rowsMax
+    return { batch, rows, full, delivered }
+  }
+
+  /** Removes verdicts and aggregates of hours before `hourMs` that the cloud has. */
+  forgetBefore(hourMs: number): void {
+    this.#store.prepare('DELETE FROM verdict WHERE hour < ? AND sent >= revision').run(hourMs)
+    const { n } = this.#store.prepare('SELECT count(*) AS n FROM verdict').get() as { n: number }
+    const excess = n - this.#limits.verdictsMax
+    if (excess > 0) {
+      this.#store
+        .prepare(
+          `DELETE FROM verdict WHERE (device, boot, hour) IN
+           (SELECT device, boot, hour FROM verdict ORDER BY hour LIMIT ?)`,
+        )
+        .run(excess)
+      this.#counters.add('spool', 'verdict-dropped', excess)
+    }
+    this.#store.prepare('DELETE FROM aggregate WHERE hour < ? AND sent >= revision').run(hourMs)
+  }
+
+  #prune(): void {
+    const stride = this.#reportStride.all(this.#pruneAfter, 2 * PRUNE_STRIDE)
+    for (const { id, device, boot, seq } of stride) {
+      this.#pruneAfter = id
+      const runs = this.#devices.get(device).boots.get(boot)?.runs
+      // A report of a closed boot has no known successor: it stays.
+      if (runs === undefined || runs.at(-1)?.[1] === seq) continue
+      this.#deleteReport.run(id)
+      this.#reportCount--
+      this.#counters.add('spool', 'superseded')
+      if (this.#reportCount <= this.#limits.reportsMax - PRUNE_STRIDE) return
+    }
+    // Every row was looked at: what was the newest then may be superseded now, so start over.
+    if (stride.length < 2 * PRUNE_STRIDE) this.#pruneAfter = 0
+  }
+}
+
+function reportRow({ site, device, received, payload }: ReportRecord): ReportRow {
+  const decoded = reportCodec.decode(payload)
+  if (!decoded.ok) throw new Error(`spooled report: ${decoded.error.detail}`)
+  const { model, counters, levelMs, energyMj, posteriorBins, noiseBins, ...rest } = decoded.value
+  return {
+    ...rest,
+    site,
+    device,
+    receivedMs: received,
+    model: modelHex(model),
+    counters: [...counters],
+    levelMs: [...levelMs],
+    energyMj: [...energyMj],
+    posteriorBins: [...posteriorBins],
+    noiseBins: [...noiseBins],
+  }
+}
+
+function eventRow({ site, device, received, payload }: EventRecord): EventRow {
+  const decoded = eventCodec.decode(payload)
+  if (!decoded.ok) throw new Error(`spooled event: ${decoded.error.detail}`)
+  const { code, model, error, detail, assignmentSeq, ...rest } = decoded.value
+  return {
+    ...rest,
+    site,
+    device,
+    receivedMs: received,
+    code: EVENT_CODES[code]!,
+    ...(model === undefined ? {} : { model: modelHex(model) }),
+    ...(error === undefined ? {} : { error }),
+    ...(detail === undefined ? {} : { detail }),
+    ...(assignmentSeq === undefined ? {} : { assignmentSeq }),
+  }
+}

@@ -1,0 +1,111 @@
+import type { Clock } from '../contract/clock.ts'
+import { LIMITS } from '../contract/limits.ts'
+import type { SeededRandom } from '../contract/random.ts'
+import type { CloudClient, CloudError } from './cloud-client.ts'
+import type { GatewayLogger } from './logger.ts'
+import type { MessageCounters } from './message-counters.ts'
+import { Retry } from './retry.ts'
+import { SPOOL_KINDS, type Spool } from './spool.ts'
+
+interface Parts {
+  readonly cloud: CloudClient
+  readonly spool: Spool
+  readonly counters: MessageCounters
+  readonly clock: Clock
+  readonly random: SeededRandom
+  readonly logger: GatewayLogger
+  /** commits what is queued, so that a batch holds what was acknowledged */
+  flush(): void
+}
+
+/** behind: there is more, or the batch must be made anew, at once */
+type Outcome = 'idle' | 'behind' | 'failed'
+
+/** Statuses that say "this batch is wrong" and not "not now" or "not you". */
+const isRefusal = ({ status }: CloudError): boolean =>
+  status !== undefined && status >= 400 && status < 500 && ![401, 403, 404, 408, 429].includes(status)
+
+/** Carries the spool to the cloud's `POST /v1/ingest`, at least once: rows leave the spool when the cloud has answered, and a batch
+ *  that was sent twice does no harm, since every row is cumulative or has an identity. Absence of the cloud means waiting. A
+ *  batch that the cloud refuses as wrong is halved until the row that it refuses is alone, and that row is dropped and
+ *  counted (uplink/refused): one bad row must not hold up all others for ever.
+ */
+export class Uplink {
+  readonly #parts: Parts
+  readonly #gateway: string
+  readonly #intervalMs: number
+  readonly #retry: Retry
+  #rowsMax: number = LIMITS.ingestRows
+  #closed = false
+  #running: Promise<void> | undefined
+
+  /** @param intervalMs of the injected clock between two batches when the spool is not behind */
+  constructor(parts: Parts, gateway: string, intervalMs: number) {
+    this.#parts = parts
+    this.#gateway = gateway
+    this.#intervalMs = intervalMs
+    this.#retry = new Retry(parts.clock, parts.random)
+  }
+
+  start(): void {
+    this.#running = this.#follow()
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#retry.close()
+    await this.#running
+  }
+
+  async #follow(): Promise<void> {
+    while (!this.#closed) {
+      const outcome = await this.#send()
+      if (this.#closed) return
+      if (outcome === 'failed') await this.#retry.pause()
+      else if (outcome !== 'behind') await this.#retry.wait(this.#intervalMs)
+    }
+  }
+
+  async #send(): Promise<Outcome> {
+    const { cloud, spool, counters, logger } = this.#parts
+    try {
+      this.#parts.flush()
+      const next = spool.nextBatch(this.#gateway, this.#rowsMax)
+      if (next === undefined) return 'idle'
+      const answer = await cloud.postJson('/v1/ingest', next.batch)
+      if (answer.ok) {
+        next.delivered()
+        counters.add('uplink', 'delivered', next.rows)
+        this.#retry.succeeded()
+        this.#rowsMax = Math.min(LIMITS.ingestRows, this.#rowsMax * 2)
+        return next.full ? 'behind' : 'idle'
+      }
+      counters.add('uplink', answer.error.code)
+      if (!isRefusal(answer.error)) return 'failed'
+      logger.warn({ error: answer.error, rows: next.rows }, 'the cloud refused a batch')
+      if (this.#rowsMax === 1) return await this.#singleOut()
+      this.#rowsMax = Math.max(1, this.#rowsMax >> 1)
+      return 'behind'
+    } catch (cause) {
+      // Reading or marking the spool failed (disk); the rows are still there.
+      logger.error({ error: cause }, 'uplink failed')
+      counters.add('uplink', 'internal')
+      return 'failed'
+    }
+  }
+  /** Sends the oldest row of each kind alone and drops those that are refused even so. */
+  async #singleOut(): Promise<Outcome> {
+    const { cloud, spool, counters, logger } = this.#parts
+    for (const kind of SPOOL_KINDS) {
+      const next = spool.nextBatch(this.#gateway, 1, [kind])
+      if (next === undefined) continue
+      const answer = await cloud.postJson('/v1/ingest', next.batch)
+      if (!answer.ok && !isRefusal(answer.error)) return 'failed'
+      if (!answer.ok) logger.error({ error: answer.error, batch: next.batch }, 'row dropped: the cloud refuses it')
+      next.delivered()
+      counters.add('uplink', answer.ok ? 'delivered' : 'refused')
+    }
+    this.#rowsMax = 2
+    return 'behind'
+  }
+}

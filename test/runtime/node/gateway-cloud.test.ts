@@ -1,0 +1,312 @@
+import { createHash } from 'node:crypto'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { MqttClient } from 'mqtt'
+import nacl from 'tweetnacl'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { hexToBytes } from '../../../contract/bytes.ts'
+import { type Block, blockCodec, getCodec } from '../../../contract/messages.ts'
+import { signDocument } from '../../../contract/signed.ts'
+import { GATEWAY_LIMITS, type Gateway, type GatewayOptions, startGateway } from '../../../gateway/gateway.ts'
+import {
+  BOARD,
+  connectDevice,
+  FakeCloud,
+  gatewayOptions,
+  report,
+  SITE,
+  tempDir,
+  tokenIssuer,
+  topic,
+  until,
+  wake,
+} from './gateway-harness.ts'
+
+let issuer: Awaited<ReturnType<typeof tokenIssuer>>
+let cloud: FakeCloud
+let gateway: Gateway
+let dataDir: string
+const clients: MqttClient[] = []
+
+async function start(more: Partial<GatewayOptions> = {}): Promise<void> {
+  gateway = await startGateway(gatewayOptions(cloud, dataDir, { jwks: issuer.jwks, ...more }))
+}
+async function device(name: string): Promise<MqttClient> {
+  const client = await connectDevice(`mqtt://127.0.0.1:${gateway.mqttPort}`, name, await issuer.token(name))
+  client.on('error', () => {})
+  clients.push(client)
+  return client
+}
+const count = (kind: string, outcome: string): number => gateway.stats().messages[kind]?.[outcome] ?? 0
+
+beforeEach(async () => {
+  issuer = await tokenIssuer()
+  cloud = await new FakeCloud().start()
+  dataDir = tempDir()
+})
+afterEach(async () => {
+  for (const client of clients.splice(0)) client.end(true)
+  await gateway.close()
+  await cloud.stop()
+})
+
+describe('uplink', () => {
+  it('keeps rows through the absence of the cloud and its own restart, then delivers each identity', async () => {
+    await cloud.stop()
+    await start()
+    const client = await device('d1')
+    for (let seq = 0; seq < 20; seq++) await client.publishAsync(topic('d1', 'report'), report(1, seq), { qos: 1 })
+    await client.publishAsync(topic('d1', 'wake'), wake(1, 1, 90), { qos: 1 })
+    await until('a failed post', () => count('uplink', 'unavailable') > 0)
+    expect(gateway.stats().depths.spoolReports).toBe(20)
+    await gateway.close()
+    await start()
+    expect(gateway.stats().depths.spoolReports).toBe(20)
+    // Taken but unanswered: the same rows come again and change nothing.
+    let lost = 0
+    cloud.ingestFault = () => (lost++ < 2 ? 599 : undefined)
+    await cloud.start()
+    await until('an empty spool', () => gateway.stats().depths.spoolReports === 0, 15_000)
+    await until('the verdict', () => cloud.verdicts.size === 1)
+    expect(cloud.reports.size).toBe(20)
+    expect(cloud.rowsReceived).toBeGreaterThan(20)
+    expect([...cloud.aggregates.values()].map((row) => row.wakes)).toEqual([20 * 3])
+    expect([...cloud.aggregates.values()][0]!.confirmed).toBe(1)
+  })
+
+  it('drops only the row that the cloud refuses', async () => {
+    cloud.ingestFault = (body) => {
+      const { reports } = body as { reports: { seq: number }[] }
+      return reports.some(({ seq }) => seq === 5) ? 400 : undefined
+    }
+    await start({ uplinkIntervalMs: 100 })
+    const client = await device('d1')
+    await Promise.all(
+      Array.from({ length: 12 }, (_, seq) => client.publishAsync(topic('d1', 'report'), report(1, seq), { qos: 1 })),
+    )
+    await until('the rest', () => cloud.reports.size === 11 && gateway.stats().depths.spoolReports === 0)
+    expect(count('uplink', 'refused')).toBe(1)
+    expect(cloud.reports.has('d1/1/5')).toBe(false)
+  })
+
+  it('gives up superseded reports first when the spool is full', async () => {
+    await cloud.stop()
+    await start({ limits: { spool: { ...GATEWAY_LIMITS.spool, reportsMax: 600 } } })
+    const client = await device('d1')
+    // One report each of 20 boots of another device, which nothing supersedes, come first and would be the oldest.
+    const other = await device('d2')
+    for (let boot = 1; boot <= 10; boot++) await other.publishAsync(topic('d2', 'report'), report(boot, 0), { qos: 1 })
+    const sending: Promise<unknown>[] = []
+    for (let seq = 0; seq < 3_000; seq++)
+      sending.push(client.publishAsync(topic('d1', 'report'), report(1, seq), { qos: 1 }))
+    await Promise.all(sending)
+    expect(gateway.stats().depths.spoolReports).toBeLessThanOrEqual(600 + 1_024)
+    expect(count('spool', 'superseded')).toBeGreaterThan(1_000)
+    await cloud.start()
+    await until('an empty spool', () => gateway.stats().depths.spoolReports === 0, 15_000)
+    expect([...cloud.reports.keys()].filter((key) => key.startsWith('d2'))).toHaveLength(10)
+    expect(cloud.reports.get('d1/1/2999')).toBeDefined()
+    await until('exact sums', () => [...cloud.aggregates.values()].some((row) => row.wakes === 3 * 3_000 + 10 * 3))
+  })
+})
+
+describe('artifacts', () => {
+  const artifact = Uint8Array.from({ length: 100_000 }, (_, i) => (i * 31) >> 3)
+  const hash = createHash('sha256').update(artifact).digest('hex')
+  const ask = (client: MqttClient, name: string, offset: number, length = 4_096, sha256 = hash) => {
+    const answer = new Promise<Block>((resolve) => {
+      client.once('message', (at, payload) => {
+        const block = blockCodec.decode(payload)
+        if (!block.ok) throw new Error(block.error.code)
+        expect(at).toBe(topic(name, `block/${sha256}`))
+        resolve(block.value)
+      })
+    })
+    client.publish(topic(name, 'get'), Buffer.from(getCodec.encode({ sha256: hexToBytes(sha256), offset, length })), {
+      qos: 0,
+    })
+    return answer
+  }
+  const fetches = () => cloud.requests.filter((request) => request.startsWith('GET /v1/artifacts/')).length
+
+  it('fetches once for many devices and serves every byte', async () => {
+    cloud.artifacts.set(hash, artifact)
+    await start()
+    const names = ['d1', 'd2', 'd3', 'd4', 'd5']
+    const downloads = names.map(async (name) => {
+      const client = await device(name)
+      await client.subscribeAsync(topic(name, `block/${hash}`))
+      const parts: Uint8Array[] = []
+      for (let offset = 0; offset < artifact.length; offset += 4_096) {
+        const block = await ask(client, name, offset)
+        expect(block).toMatchObject({ offset, totalBytes: artifact.length, error: undefined })
+        parts.push(block.data!)
+      }
+      return Buffer.concat(parts)
+    })
+    for (const download of await Promise.all(downloads)) expect(download.equals(artifact)).toBe(true)
+    expect(fetches()).toBe(1)
+    expect(readdirSync(join(dataDir, 'artifacts'))).toEqual([hash])
+    const client = clients[0]!
+    expect(await ask(client, 'd1', artifact.length)).toMatchObject({ error: 'invalid-request', data: undefined })
+    expect(await ask(client, 'd1', 0, 0)).toMatchObject({ totalBytes: artifact.length, data: new Uint8Array(0) })
+  })
+
+  it('answers with codes: unknown, not what its name says, too large, cloud away, too many requests', async () => {
+    const [unknown, wrong, large] = ['11', '22', '33'].map((byte) => byte.repeat(32))
+    cloud.artifacts.set(wrong!, artifact)
+    cloud.artifacts.set(large!, new Uint8Array(4 * 1024 * 1024 + 1))
+    await start({ limits: { blocks: { concurrent: 2, perSecond: 0.001, burst: 6 } } })
+    const client = await device('d1')
+    await client.subscribeAsync(topic('d1', '#'))
+    expect((await ask(client, 'd1', 0, 10, unknown)).error).toBe('artifact-not-found')
+    expect((await ask(client, 'd1', 0, 10, unknown)).error).toBe('artifact-not-found')
+    expect(fetches()).toBe(1)
+    expect((await ask(client, 'd1', 0, 10, wrong)).error).toBe('hash-mismatch')
+    expect((await ask(client, 'd1', 0, 10, large)).error).toBe('too-large')
+    await cloud.stop()
+    expect((await ask(client, 'd1', 0, 10, hash)).error).toBe('unavailable')
+    await cloud.start()
+    cloud.artifacts.set(hash, artifact)
+    expect((await ask(client, 'd1', 0, 10, hash)).error).toBe(undefined)
+    expect((await ask(client, 'd1', 0, 10, hash)).error).toBe('rate-limited')
+    expect(readdirSync(join(dataDir, 'artifacts'))).toEqual([hash])
+  })
+
+  it('refuses a third request of a device while two are under way', async () => {
+    cloud.artifacts.set(hash, artifact)
+    await start({ limits: { blocks: { concurrent: 2, perSecond: 100, burst: 100 } } })
+    const client = await device('d1')
+    await client.subscribeAsync(topic('d1', '#'))
+    const errors: (string | undefined)[] = []
+    client.on('message', (_at, payload) => {
+      const block = blockCodec.decode(payload)
+      if (block.ok) errors.push(block.value.error)
+    })
+    for (let i = 0; i < 3; i++)
+      client.publish(
+        topic('d1', 'get'),
+        Buffer.from(getCodec.encode({ sha256: hexToBytes(hash), offset: i, length: 1 })),
+      )
+    await until('three answers', () => errors.length === 3)
+    expect(errors.sort()).toEqual(['rate-limited', undefined, undefined])
+  })
+
+  it('serves from disk without the cloud, and fetches anew what rotted there', async () => {
+    mkdirSync(join(dataDir, 'artifacts'), { recursive: true })
+    writeFileSync(join(dataDir, 'artifacts', hash), artifact)
+    writeFileSync(join(dataDir, 'artifacts', `.${hash}.cut`), 'half')
+    await start()
+    let client = await device('d1')
+    await client.subscribeAsync(topic('d1', '#'))
+    expect((await ask(client, 'd1', 50, 10)).data).toEqual(artifact.slice(50, 60))
+    expect(fetches()).toBe(0)
+    expect(readdirSync(join(dataDir, 'artifacts'))).toEqual([hash])
+    await gateway.close()
+    const rotten = Buffer.from(artifact)
+    rotten[77]! ^= 1
+    writeFileSync(join(dataDir, 'artifacts', hash), rotten)
+    cloud.artifacts.set(hash, artifact)
+    await start()
+    client = await device('d1')
+    await client.subscribeAsync(topic('d1', '#'))
+    expect((await ask(client, 'd1', 70, 10)).data).toEqual(artifact.slice(70, 80))
+    expect(count('artifact', 'corrupt')).toBe(1)
+    expect(readFileSync(join(dataDir, 'artifacts', hash)).equals(artifact)).toBe(true)
+  })
+
+  it('evicts the least recently used past its bytes', async () => {
+    const artifacts = [1, 2, 3].map((seed) => Uint8Array.from({ length: 50_000 }, (_, i) => (i * seed) >> 2))
+    const hashes = artifacts.map((content) => createHash('sha256').update(content).digest('hex'))
+    artifacts.forEach((content, i) => void cloud.artifacts.set(hashes[i]!, content))
+    await start({ limits: { artifacts: { totalBytes: 120_000, memoryBytes: 1, fetches: 4 } } })
+    const client = await device('d1')
+    await client.subscribeAsync(topic('d1', '#'))
+    for (const i of [0, 1, 0, 2]) expect((await ask(client, 'd1', 0, 1, hashes[i]!)).error).toBe(undefined)
+    expect(readdirSync(join(dataDir, 'artifacts')).sort()).toEqual([hashes[0]!, hashes[2]!].sort())
+  })
+})
+
+describe('assignments', () => {
+  const key = nacl.sign.keyPair()
+  const assignment = (name: string, seq: number, more: { rollout?: unknown; device?: string } = {}) =>
+    signDocument(
+      {
+        v: 1,
+        type: 'assignment',
+        device: more.device ?? name,
+        site: SITE,
+        board: BOARD,
+        seq,
+        issuedMs: 1,
+        expiresMs: 2,
+        target: { name: 'kws', version: seq, sha256: 'a'.repeat(64) },
+        rollout: more.rollout ?? null,
+        release: { signed: {}, signatures: [] },
+      },
+      key.secretKey,
+    )
+  const put = (cursor: number, name: string, document: unknown) =>
+    cloud.assignments.push({ cursor, site: SITE, device: name, board: BOARD, document })
+  /** The next assignments a device hears, by sequence number. */
+  const listen = async (client: MqttClient, name: string) => {
+    const heard: number[] = []
+    client.on('message', (_at, payload) =>
+      heard.push((JSON.parse(payload.toString()) as { signed: { seq: number } }).signed.seq),
+    )
+    await client.subscribeAsync(topic(name, 'assign'), { qos: 1 })
+    return heard
+  }
+
+  it('publishes the newest retained, drops what is not for its device, and survives its restart without the cloud', async () => {
+    put(1, 'd1', assignment('d1', 1))
+    put(2, 'd2', assignment('d2', 1, { device: 'd1' }))
+    put(3, 'd3', { signed: { v: 9 }, signatures: [] })
+    await start()
+    await until('first assignment', () => count('assignment', 'published') === 1)
+    const heard = await listen(await device('d1'), 'd1')
+    await until('retained', () => heard.length === 1)
+    put(4, 'd1', assignment('d1', 2))
+    await until('live', () => heard.length === 2)
+    put(5, 'd1', assignment('d1', 1))
+    await until('the old one is ignored', () => count('assignment', 'replayed') === 1)
+    expect(heard).toEqual([1, 2])
+    expect(count('assignment', 'wrong-device')).toBe(1)
+    expect(count('assignment', 'unknown-schema-version')).toBe(1)
+    await gateway.close()
+    await cloud.stop()
+    await start()
+    const again = await listen(await device('d1'), 'd1')
+    await until('retained after the restart', () => again.length === 1)
+    expect(again).toEqual([2])
+  })
+
+  it('attributes reports and verdicts to the arm of the assignment the device accepted', async () => {
+    put(1, 'd1', assignment('d1', 1))
+    put(2, 'd1', assignment('d1', 2, { rollout: { id: 'r1', stage: 1, arm: 'canary' } }))
+    await start()
+    await until('assignments', () => count('assignment', 'published') === 2)
+    const client = await device('d1')
+    const send = (kind: string, payload: Buffer) => client.publishAsync(topic('d1', kind), payload, { qos: 1 })
+    await send('report', report(1, 0, { assignmentSeq: 1 }))
+    await send('wake', wake(1, 1, 90))
+    await send('report', report(1, 2, { assignmentSeq: 2 }))
+    await send('wake', wake(1, 2, 10))
+    // Late, between the two: it takes its own hour back from the canary arm.
+    await send('report', report(1, 1, { assignmentSeq: 1 }))
+    await until('aggregates', () => {
+      const rows = [...cloud.aggregates.values()]
+      const canary = rows.find(({ arm }) => arm === 'canary')
+      const none = rows.find(({ arm }) => arm === 'none')
+      return (
+        rows.length === 2 &&
+        canary?.wakes === 3 &&
+        canary.rejected === 1 &&
+        canary.rollout === 'r1' &&
+        canary.stage === 1 &&
+        none?.wakes === 6 &&
+        none.confirmed === 1
+      )
+    })
+  })
+})
