@@ -1,5 +1,83 @@
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import type { Clock } from '../contract/clock.ts'
-export function deviceCommand(_clock: Clock): Command {
-  return new Command('device')
+import { LADDER_LEVELS, type LadderLevel } from '../contract/messages.ts'
+import { RADIOS } from '../device/core/energy.ts'
+import { BOARDS } from '../model/boards.ts'
+import { runConnected } from './device-connected.ts'
+import { runOnAudio } from './device-run.ts'
+import { CommandFailure } from './failure.ts'
+import { zooFile } from './package-root.ts'
+
+interface RunFlags {
+  readonly audio?: string
+  readonly bundle: string
+  readonly board: string
+  readonly radio: string
+  readonly level: LadderLevel
+  readonly json?: boolean
+  readonly gateway?: string
+  readonly site?: string
+  readonly device?: string
+  readonly tokenFile?: string
+  readonly trust?: string
+  readonly flash?: string
+}
+
+/** `kinglet device …` */
+export function deviceCommand(clock: Clock): Command {
+  const device = new Command('device').description('run the agent that ships on devices')
+  device
+    .command('run')
+    .description('listen to audio and print wakes; with --gateway also report and take updates')
+    .option('--audio <PATH>', 'a WAV file, a folder of WAV files, or scene:NAME[:raised][:SECONDS]')
+    .option(
+      '--bundle <FILE>',
+      'model bundle to run (the factory image when --flash is new)',
+      zooFile('bundles', 'kws-2.kinglet'),
+    )
+    .addOption(
+      new Option('--board <NAME>', 'board whose memory, speed and energy count')
+        .choices(BOARDS.map(({ name }) => name))
+        .default('NUCLEO-U575ZI'),
+    )
+    .addOption(
+      new Option('--radio <NAME>', 'radio whose energy counts').choices(RADIOS.map(({ name }) => name)).default('wifi'),
+    )
+    .addOption(
+      new Option('--level <LEVEL>', 'ladder level')
+        .choices(LADDER_LEVELS.filter((l) => l !== 'hibernate'))
+        .default('full'),
+    )
+    .option('--json', 'print wakes and the summary as JSON lines')
+    .option('--gateway <URL>', 'mqtt:// or ws:// address of a gateway; stays connected until Ctrl-C')
+    .option('--site <ID>', 'site of this device (with --gateway)')
+    .option('--device <ID>', 'id of this device (with --gateway)')
+    .option('--token-file <FILE>', 'file with the device token (with --gateway)')
+    .option('--trust <FILE>', 'JSON with the director and release keys, as GET /v1/keys gives them (with --gateway)')
+    .option('--flash <FILE>', 'flash image that survives restarts (with --gateway)')
+    .action(async (flags: RunFlags) => {
+      if (flags.gateway !== undefined) return runConnected({ ...required(flags), gateway: flags.gateway }, clock)
+      if (flags.audio === undefined) {
+        throw new CommandFailure('nothing to listen to', {
+          hint: 'give --audio FILE, --audio DIR or --audio scene:office, or --gateway URL to serve one',
+          exitCode: 2,
+        })
+      }
+      await runOnAudio({ ...flags, audio: flags.audio, json: flags.json === true }, clock)
+    })
+  return device
+}
+
+function required(flags: RunFlags) {
+  const { site, device, tokenFile, trust, flash } = flags
+  if (
+    site === undefined ||
+    device === undefined ||
+    tokenFile === undefined ||
+    trust === undefined ||
+    flash === undefined
+  ) {
+    throw new CommandFailure('--gateway needs --site, --device, --token-file, --trust and --flash', { exitCode: 2 })
+  }
+  return { ...flags, site, device, tokenFile, trust, flash }
 }

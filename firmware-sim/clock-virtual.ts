@@ -2,16 +2,20 @@ import type { Clock } from '../contract/clock.ts'
 
 interface Timer {
   readonly dueMs: number
+  /** breaks ties: timers of the same time run in the order they were set */
   readonly order: number
-  readonly callback: () => void
+  callback: (() => void) | undefined
 }
 
-/** Time that moves only when told to: a simulation without a network runs as fast as the machine can. */
+const isBefore = (a: Timer, b: Timer): boolean => a.dueMs < b.dueMs || (a.dueMs === b.dueMs && a.order < b.order)
+
+/** Time that moves only when told to: a simulation without a network runs as fast as the machine can. Timers are kept in a binary
+ *  heap; a cancelled one stays until its time comes, empty. */
 export class VirtualClock implements Clock {
-  #nowMs: number
   readonly #startMs: number
+  readonly #heap: Timer[] = []
+  #nowMs: number
   #order = 0
-  #timers: Timer[] = []
 
   /** @param startMs wall time at the start, Unix ms */
   constructor(startMs: number) {
@@ -28,33 +32,49 @@ export class VirtualClock implements Clock {
   }
 
   after(delayMs: number, callback: () => void): () => void {
-    const timer = { dueMs: this.#nowMs + Math.max(0, delayMs), order: this.#order++, callback }
-    this.#timers.push(timer)
+    const timer: Timer = { dueMs: this.#nowMs + Math.max(0, delayMs), order: this.#order++, callback }
+    this.#push(timer)
     return () => {
-      this.#timers = this.#timers.filter((other) => other !== timer)
+      timer.callback = undefined
     }
   }
 
-  /** Moves time forward and runs the timers that fall due, in order of their time. */
+  /** Moves time forward and runs the timers that fall due, in order of their time. Time never goes back. */
   advanceTo(wallMs: number): void {
-    for (;;) {
-      let next: Timer | undefined
-      for (const timer of this.#timers) {
-        if (timer.dueMs > wallMs) continue
-        if (
-          next === undefined ||
-          timer.dueMs < next.dueMs ||
-          (timer.dueMs === next.dueMs && timer.order < next.order)
-        ) {
-          next = timer
-        }
-      }
-      if (next === undefined) break
-      const due = next
-      this.#timers = this.#timers.filter((other) => other !== due)
-      this.#nowMs = Math.max(this.#nowMs, due.dueMs)
-      due.callback()
+    for (let next = this.#heap[0]; next !== undefined && next.dueMs <= wallMs; next = this.#heap[0]) {
+      this.#pop()
+      if (next.callback === undefined) continue
+      this.#nowMs = Math.max(this.#nowMs, next.dueMs)
+      next.callback()
     }
     this.#nowMs = Math.max(this.#nowMs, wallMs)
+  }
+
+  #push(timer: Timer): void {
+    const heap = this.#heap
+    let at = heap.push(timer) - 1
+    while (at > 0) {
+      const parent = (at - 1) >> 1
+      if (!isBefore(heap[at]!, heap[parent]!)) return
+      ;[heap[at], heap[parent]] = [heap[parent]!, heap[at]!]
+      at = parent
+    }
+  }
+
+  #pop(): void {
+    const heap = this.#heap
+    const last = heap.pop()!
+    if (heap.length === 0) return
+    heap[0] = last
+    for (let at = 0; ; ) {
+      const left = 2 * at + 1
+      const right = left + 1
+      let least = at
+      if (left < heap.length && isBefore(heap[left]!, heap[least]!)) least = left
+      if (right < heap.length && isBefore(heap[right]!, heap[least]!)) least = right
+      if (least === at) return
+      ;[heap[at], heap[least]] = [heap[least]!, heap[at]!]
+      at = least
+    }
   }
 }

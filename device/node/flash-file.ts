@@ -21,17 +21,17 @@ export class FlashFile implements Flash {
   }
 
   /** Opens a flash file, or makes an erased one of `sizeBytes`. Throws what the file system throws: a composition root reports it. */
-  static open(path: string, sizeBytes: number): FlashFile {
+  static open(path: string, sizeBytes: number): { readonly flash: FlashFile; readonly created: boolean } {
     if (existsSync(path)) {
       const { size } = statSync(path)
-      return new FlashFile(openSync(path, 'r+'), size)
+      return { flash: new FlashFile(openSync(path, 'r+'), size), created: false }
     }
     const fd = openSync(path, 'wx+')
     ftruncateSync(fd, 0)
     const erased = new Uint8Array(SECTOR_BYTES).fill(0xff)
     for (let at = 0; at < sizeBytes; at += SECTOR_BYTES) writeSync(fd, erased, 0, SECTOR_BYTES, at)
     fsyncSync(fd)
-    return new FlashFile(fd, sizeBytes)
+    return { flash: new FlashFile(fd, sizeBytes), created: true }
   }
 
   read(offset: number, length: number): Uint8Array {

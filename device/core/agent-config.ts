@@ -1,0 +1,45 @@
+import { featuresSha256 } from '../../contract/manifest.ts'
+import type { LadderLevel } from '../../contract/messages.ts'
+import type { TrustedRole } from '../../contract/signed.ts'
+import type { Board } from '../../model/boards.ts'
+import { mfccDefinitionV1 } from '../../model/features/mfcc-definition.ts'
+import type { AgentConfig } from './agent-state.ts'
+import type { Radio } from './energy.ts'
+import type { PowerBudget } from './governor.ts'
+
+/** Chosen: hourly, as DESIGN has it. */
+export const REPORT_INTERVAL_MS = 3_600_000
+
+const NOBODY: TrustedRole = { keys: [], threshold: 1 }
+
+/** The agent's configuration from what a command line or a simulator knows. Without keys every assignment is refused. */
+export function agentConfig(given: {
+  readonly device: string
+  readonly site: string
+  readonly board: Board
+  readonly radio: Radio
+  readonly level: LadderLevel
+  readonly director?: TrustedRole
+  readonly release?: TrustedRole
+  readonly power?: PowerBudget | null
+  readonly governed?: boolean
+  readonly reportPhaseMs?: number
+  readonly reportIntervalMs?: number
+}): Omit<AgentConfig, 'slotBytes'> {
+  const { sampleRateHz, strideSamples, clipSamples } = mfccDefinitionV1
+  return {
+    device: given.device,
+    site: given.site,
+    board: given.board,
+    radio: given.radio,
+    director: given.director ?? NOBODY,
+    release: given.release ?? NOBODY,
+    featuresSha256: featuresSha256(mfccDefinitionV1),
+    reportIntervalMs: given.reportIntervalMs ?? REPORT_INTERVAL_MS,
+    reportPhaseMs: given.reportPhaseMs ?? REPORT_INTERVAL_MS,
+    power: given.power ?? null,
+    fixedLevel: given.level,
+    governed: given.governed ?? true,
+    timing: { frameMs: (1000 * strideSamples) / sampleRateHz, windowMs: (1000 * clipSamples) / sampleRateHz },
+  }
+}

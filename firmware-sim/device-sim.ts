@@ -1,0 +1,155 @@
+import type { Clock } from '../contract/clock.ts'
+import type { ContractError } from '../contract/errors.ts'
+import type { LadderLevel } from '../contract/messages.ts'
+import type { SeededRandom } from '../contract/random.ts'
+import { ok, type Result } from '../contract/result.ts'
+import type { TrustedRole } from '../contract/signed.ts'
+import { agentConfig } from '../device/core/agent-config.ts'
+import type { Radio } from '../device/core/energy.ts'
+import type { Heard } from '../device/core/heard.ts'
+import { AgentHost } from '../device/core/host.ts'
+import { provision } from '../device/core/provision.ts'
+import { type Battery, MAINS } from '../device/ports/battery.ts'
+import type { Transport } from '../device/ports/transport.ts'
+import type { Board } from '../model/boards.ts'
+import type { Engine } from '../model/engine.ts'
+import { BatteryCell } from './battery-cell.ts'
+import { FlashNor } from './flash-nor.ts'
+import { type Hearing, joinHeard } from './hearing.ts'
+import type { Ledger } from './ledger.ts'
+import { drawTake, type Scene, type Take } from './scene.ts'
+
+/** What one simulated device is made of. */
+export interface DeviceSpec {
+  readonly device: string
+  readonly site: string
+  readonly board: Board
+  readonly radio: Radio
+  readonly scene: Scene
+  /** battery and the time it must reach; null on mains */
+  readonly power: { readonly capacityMj: number; readonly horizonMs: number } | null
+  readonly governed: boolean
+  /** ladder level without a governor */
+  readonly level: LadderLevel
+  /** how busy this place is beside others of its kind, about 1 */
+  readonly busyness: number
+  readonly reportPhaseMs: number
+}
+
+export interface DeviceWorld {
+  readonly clock: Clock
+  readonly engine: Engine
+  readonly hearing: Hearing
+  readonly ledger: Ledger
+  readonly keywords: readonly string[]
+  readonly director: TrustedRole
+  readonly release: TrustedRole
+  /** whether the noise floor of the field is raised now */
+  readonly raised: () => boolean
+}
+
+const HOUR_MS = 3_600_000
+
+/** Share of the day's activity at an hour of the day, mean about 1: quiet nights, busy afternoons. */
+const diurnal = (wallMs: number): number => 1 - 0.6 * Math.cos((2 * Math.PI * (wallMs - 3 * HOUR_MS)) / (24 * HOUR_MS))
+
+/** One device of the fleet: the shipping agent on simulated flash, battery, board and sound. */
+export class DeviceSim {
+  readonly spec: DeviceSpec
+  readonly #world: DeviceWorld
+  readonly #host: AgentHost
+  readonly #cell: BatteryCell | undefined
+  readonly #random: SeededRandom
+  /** names of the models that ran here, in order of their first boot */
+  readonly modelsRun: string[] = []
+  diedAtMs: number | undefined
+
+  private constructor(
+    spec: DeviceSpec,
+    world: DeviceWorld,
+    host: AgentHost,
+    cell: BatteryCell | undefined,
+    random: SeededRandom,
+  ) {
+    this.spec = spec
+    this.#world = world
+    this.#host = host
+    this.#cell = cell
+    this.#random = random
+  }
+
+  /** Flashes the factory image and boots. */
+  static async start(
+    spec: DeviceSpec,
+    world: DeviceWorld,
+    factoryImage: Uint8Array,
+    transport: Transport,
+    random: SeededRandom,
+  ): Promise<Result<DeviceSim, ContractError>> {
+    const flash = new FlashNor({ sizeBytes: spec.board.flashBytes })
+    const provisioned = provision(flash, factoryImage, 0)
+    if (!provisioned.ok) return provisioned
+    const cell = spec.power === null ? undefined : new BatteryCell(spec.power.capacityMj)
+    const battery: Battery = cell ?? MAINS
+    const host = await AgentHost.start({
+      config: agentConfig({ ...spec, director: world.director, release: world.release }),
+      flash,
+      engine: world.engine,
+      transport,
+      battery,
+      clock: world.clock,
+      observe: (effect) => world.ledger.effect(effect),
+    })
+    if (!host.ok) return host
+    return ok(new DeviceSim(spec, world, host.value, cell, random))
+  }
+
+  get host(): AgentHost {
+    return this.#host
+  }
+
+  /** name of the running model; undefined between a reset and the next boot */
+  get model(): string | undefined {
+    return this.#host.bundle?.manifest.name
+  }
+
+  /** The next `count` takes of the device's place, heard with the running model and level; resolves at once when all of them are
+   *  remembered. A device that is booting or dead hears nothing. */
+  listen(count: number): Promise<void> | undefined {
+    const { bundle, level } = this.#host
+    if (bundle === undefined || level === undefined || this.diedAtMs !== undefined) return undefined
+    const { name } = bundle.manifest
+    if (this.modelsRun.at(-1) !== name && !this.modelsRun.includes(name)) this.modelsRun.push(name)
+    const { clock, hearing, keywords, raised } = this.#world
+    const activity = diurnal(clock.wallMs()) * this.spec.busyness
+    const takes: Take[] = []
+    for (let i = 0; i < count; i++) takes.push(drawTake(this.spec.scene, raised(), keywords, activity, this.#random))
+    const known: Heard[] = []
+    for (const take of takes) {
+      const heard = hearing.recall(bundle, level, take)
+      if (heard === undefined) {
+        return Promise.all(takes.map((each) => hearing.hear(bundle, level, each))).then((heards) =>
+          this.#take(takes, heards),
+        )
+      }
+      known.push(heard)
+    }
+    this.#take(takes, known)
+    return undefined
+  }
+
+  #take(takes: readonly Take[], heards: readonly Heard[]): void {
+    const joined = joinHeard(heards)
+    const labels = this.#host.bundle?.manifest.labels
+    if (labels === undefined || !this.#host.hear(joined)) return
+    const { ledger, clock } = this.#world
+    ledger.heard(joined)
+    takes.forEach((take, i) => {
+      ledger.take(take, heards[i]!, labels)
+    })
+    if (this.#cell?.dead) {
+      this.diedAtMs = clock.wallMs()
+      void this.#host.close()
+    }
+  }
+}

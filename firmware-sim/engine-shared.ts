@@ -1,0 +1,34 @@
+import { sha256Hex } from '../contract/bytes.ts'
+import type { Engine, EngineIo, EngineSession } from '../model/engine.ts'
+
+/** An engine that loads each distinct graph once for a whole fleet: hundreds of devices run the same few networks. Sessions stay
+ *  loaded until `close`. */
+export class SharedEngine implements Engine {
+  readonly name: string
+  readonly #engine: Engine
+  readonly #sessions = new Map<string, ReturnType<Engine['load']>>()
+
+  constructor(engine: Engine) {
+    this.#engine = engine
+    this.name = engine.name
+  }
+
+  async load(graph: Uint8Array, io?: EngineIo): ReturnType<Engine['load']> {
+    const key = `${sha256Hex(graph)} ${JSON.stringify(io ?? {})}`
+    const loading = this.#sessions.get(key) ?? this.#engine.load(graph, io)
+    this.#sessions.set(key, loading)
+    const loaded = await loading
+    if (!loaded.ok) return loaded
+    const { input, output } = loaded.value
+    const run: EngineSession['run'] = (window) => loaded.value.run(window)
+    return { ok: true, value: { input, output, run, dispose: async () => undefined } }
+  }
+
+  async close(): Promise<void> {
+    for (const loading of this.#sessions.values()) {
+      const loaded = await loading
+      if (loaded.ok) await loaded.value.dispose()
+    }
+    this.#sessions.clear()
+  }
+}
