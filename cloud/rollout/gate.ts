@@ -74,6 +74,8 @@ export interface MetricReading {
   /** sum of 1/variance over the batches */
   readonly information: number
   readonly batches: readonly BatchEvidence[]
+  /** the running batch's own evidence, null while it is below the minima; frozen when the stage ends */
+  readonly running: BatchEvidence | null
   /** slope of the covariate adjustment in the running batch */
   readonly slope: number
   readonly enough: boolean
@@ -167,6 +169,7 @@ function readMetric(
       interval: information > 0 ? [Math.exp(mean - spread), Math.exp(mean + spread)] : null,
       information,
       batches,
+      running: batches[input.frozen[metric.name].length] ?? null,
       slope: comparison?.slope ?? 0,
       enough: missing.length === 0,
       rollback: metric.alphaRollback > 0 ? rollbackTest(batches, metric) : null,

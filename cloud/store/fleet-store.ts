@@ -133,7 +133,16 @@ export class FleetStore {
     return { devices, batteryPermille: devices === 0 ? null : battery / devices, models, levels }
   }
 
-  /** Bytes received and sent by radio and installs, newest numbers of one device's boots, newest boot first. */
+  /** Newest assignment that the device said it accepted, 0 for none. */
+  acceptedSeq(device: number): number {
+    return (
+      this.#db
+        .prepare<[number], { seq: number | null }>('SELECT max(assignment_seq) AS seq FROM boots WHERE device = ?')
+        .get(device)!.seq ?? 0
+    )
+  }
+
+  /** Newest numbers of one device's boots, newest boot first. */
   deviceBoots(device: number, limit: number): readonly DeviceBoot[] {
     return this.#db
       .prepare<[number, number], Record<string, string | number>>(

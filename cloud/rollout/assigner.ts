@@ -1,0 +1,64 @@
+import type { Clock } from '../../contract/clock.ts'
+import type { Assignment } from '../../contract/release.ts'
+import { encodeSigned } from '../../contract/signed.ts'
+import type { DeviceRecord } from '../store/device-store.ts'
+import type { Store } from '../store/store.ts'
+import type { Director } from '../trust/director.ts'
+
+/** chosen: documents signed in one transaction; 200 take about 20 ms, so requests are answered in between */
+const SLICE = 200
+
+/** Turns what devices are to run into signed assignments. What is still to do stands in the store (`dirty`), so a process
+ *  that dies between two slices goes on where it was.
+ */
+export class Assigner {
+  readonly #store: Store
+  readonly #director: Director
+  readonly #clock: Clock
+  readonly #ttlMs: number
+
+  /** @param ttlMs validity of an assignment; it is signed anew when a quarter of it is left */
+  constructor(store: Store, director: Director, clock: Clock, ttlMs: number) {
+    this.#store = store
+    this.#director = director
+    this.#clock = clock
+    this.#ttlMs = ttlMs
+  }
+
+  /** Signs one slice. @returns how many were signed; fewer than a slice: nothing is left */
+  signSlice(): { signed: number; more: boolean } {
+    const now = this.#clock.wallMs()
+    return this.#store.atomically(() => {
+      this.#store.assignments.markExpiring(now + this.#ttlMs / 4, SLICE)
+      const devices = this.#store.devices.dirty(SLICE)
+      for (const device of devices) this.#assign(device, now)
+      return { signed: devices.length, more: devices.length === SLICE }
+    })
+  }
+
+  #assign(device: DeviceRecord, now: number): void {
+    const { assignments, models, devices } = this.#store
+    const release = device.target === null ? undefined : models.byId(device.target)
+    devices.clean(device.id)
+    if (release === undefined) return
+    const { name, version, sha256 } = release
+    // A store restored from a backup may be behind what the device accepted; its reports tell.
+    const seq = Math.max(assignments.lastSeq(device.id), this.#store.fleet.acceptedSeq(device.id)) + 1
+    const expiresMs = now + this.#ttlMs
+    const assignment: Assignment = {
+      v: 1,
+      type: 'assignment',
+      device: device.name,
+      site: device.site,
+      board: device.board,
+      seq,
+      issuedMs: now,
+      expiresMs,
+      target: { name, version, sha256 },
+      rollout: device.rollout === null ? null : { id: device.rollout, stage: device.stage, arm: device.arm },
+      release: release.document,
+    }
+    const document = new TextDecoder().decode(encodeSigned(this.#director.sign(assignment)))
+    assignments.put({ device: device.id, seq, release: release.id, issuedMs: now, expiresMs, document })
+  }
+}
