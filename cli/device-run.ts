@@ -7,9 +7,9 @@ import { AgentHost } from '../device/core/host.ts'
 import { createListener } from '../device/core/listener.ts'
 import { provision } from '../device/core/provision.ts'
 import { MAINS } from '../device/ports/battery.ts'
-import type { Transport } from '../device/ports/transport.ts'
 import { VirtualClock } from '../firmware-sim/clock-virtual.ts'
 import { FlashNor } from '../firmware-sim/flash-nor.ts'
+import { SILENT_TRANSPORT } from '../firmware-sim/transport-silent.ts'
 import { boardNamed, inferenceMs, modelRamBytes } from '../model/boards.ts'
 import { EngineOrtNode } from '../model/engine-ort-node.ts'
 import { audioPieces } from './device-audio.ts'
@@ -23,13 +23,6 @@ export interface AudioRun {
   readonly radio: string
   readonly level: LadderLevel
   readonly json: boolean
-}
-
-/** No gateway: the agent keeps its messages to itself. */
-const RADIO_SILENCE: Transport = {
-  open: () => undefined,
-  publish: () => undefined,
-  close: async () => undefined,
 }
 
 /** Silence before and after each piece: the detector looks at whole seconds, and a word may begin at a file's first sample. */
@@ -52,7 +45,7 @@ export async function runOnAudio(run: AudioRun, clock: Clock): Promise<void> {
     config: agentConfig({ device: 'local', site: 'local', board, radio, level: run.level }),
     flash,
     engine: new EngineOrtNode(),
-    transport: RADIO_SILENCE,
+    transport: SILENT_TRANSPORT,
     battery: MAINS,
     clock: audioTime,
   })

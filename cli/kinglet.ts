@@ -7,6 +7,7 @@ import { deviceCommand } from './device-command.ts'
 import { CommandFailure } from './failure.ts'
 import { modelCommand } from './model-command.ts'
 import { packageRoot } from './package-root.ts'
+import { simCommand } from './sim-command.ts'
 
 /** Entry file: chooses the adapters (the machine's clock, the terminal) and nothing else. */
 const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string }
@@ -22,6 +23,7 @@ const program = new Command('kinglet')
 
 program.addCommand(modelCommand(systemClock))
 program.addCommand(deviceCommand(systemClock))
+program.addCommand(simCommand(systemClock))
 
 // A reader that closes the pipe early (head, jq) is no error of ours.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -86,6 +86,11 @@ export class ClockMaster {
     this.#write()
   }
 
+  /** virtual ms per real ms */
+  get scale(): number {
+    return this.#anchor.scale
+  }
+
   nowMs(): number {
     return virtualAt(this.#anchor, this.#real.wallMs())
   }

@@ -13,6 +13,7 @@ import { type Battery, MAINS } from '../device/ports/battery.ts'
 import type { Transport } from '../device/ports/transport.ts'
 import type { Board } from '../model/boards.ts'
 import type { Engine } from '../model/engine.ts'
+import type { OpenedBundle } from '../model/opened-bundle.ts'
 import { BatteryCell } from './battery-cell.ts'
 import { FlashNor } from './flash-nor.ts'
 import { type Hearing, joinHeard } from './hearing.ts'
@@ -44,8 +45,8 @@ export interface DeviceWorld {
   readonly keywords: readonly string[]
   readonly director: TrustedRole
   readonly release: TrustedRole
-  /** whether the noise floor of the field is raised now */
-  readonly raised: () => boolean
+  /** share of the field whose noise floor is raised now, 0 to 1 */
+  readonly raisedShare: () => number
 }
 
 const HOUR_MS = 3_600_000
@@ -120,28 +121,33 @@ export class DeviceSim {
     if (bundle === undefined || level === undefined || this.diedAtMs !== undefined) return undefined
     const { name } = bundle.manifest
     if (this.modelsRun.at(-1) !== name && !this.modelsRun.includes(name)) this.modelsRun.push(name)
-    const { clock, hearing, keywords, raised } = this.#world
+    const { clock, hearing, keywords, raisedShare } = this.#world
     const activity = diurnal(clock.wallMs()) * this.spec.busyness
     const takes: Take[] = []
-    for (let i = 0; i < count; i++) takes.push(drawTake(this.spec.scene, raised(), keywords, activity, this.#random))
+    const share = raisedShare()
+    for (let i = 0; i < count; i++) {
+      const raised = share > 0 && this.#random.next() < share
+      takes.push(drawTake(this.spec.scene, raised, keywords, activity, this.#random))
+    }
     const known: Heard[] = []
     for (const take of takes) {
       const heard = hearing.recall(bundle, level, take)
       if (heard === undefined) {
         return Promise.all(takes.map((each) => hearing.hear(bundle, level, each))).then((heards) =>
-          this.#take(takes, heards),
+          this.#take(bundle, takes, heards),
         )
       }
       known.push(heard)
     }
-    this.#take(takes, known)
+    this.#take(bundle, takes, known)
     return undefined
   }
 
-  #take(takes: readonly Take[], heards: readonly Heard[]): void {
+  #take(bundle: OpenedBundle, takes: readonly Take[], heards: readonly Heard[]): void {
     const joined = joinHeard(heards)
-    const labels = this.#host.bundle?.manifest.labels
-    if (labels === undefined || !this.#host.hear(joined)) return
+    // A device that rebooted while it listened has lost that audio, on hardware and here.
+    if (this.#host.bundle !== bundle || !this.#host.hear(joined)) return
+    const { labels } = bundle.manifest
     const { ledger, clock } = this.#world
     ledger.heard(joined)
     takes.forEach((take, i) => {

@@ -1,0 +1,119 @@
+import type { Clock } from '../contract/clock.ts'
+import { LADDER_LEVELS } from '../contract/messages.ts'
+import { seededRandom } from '../contract/random.ts'
+import { radioNamed } from '../device/core/energy.ts'
+import { BOARDS } from '../model/boards.ts'
+import type { Engine } from '../model/engine.ts'
+import { VirtualClock } from './clock-virtual.ts'
+import type { DeviceSpec } from './device-sim.ts'
+import { SharedEngine } from './engine-shared.ts'
+import { Fleet } from './fleet.ts'
+import { Hearing } from './hearing.ts'
+import { Ledger } from './ledger.ts'
+import { SCENES } from './scene.ts'
+import type { SoundBank } from './sound-bank.ts'
+import { SILENT_TRANSPORT } from './transport-silent.ts'
+
+const DAY_MS = 86_400_000
+
+export interface BatteryTrialOptions {
+  readonly bank: SoundBank
+  readonly bundle: Uint8Array
+  readonly engine: Engine
+  readonly real: Clock
+  readonly seed: number
+  readonly devices: number
+  /** days the batteries must last */
+  readonly days: number
+  /** battery as a share of what the full level would take over the horizon */
+  readonly capacityShare: number
+  readonly onDay?: (governed: boolean, day: number, alive: number) => void
+}
+
+export interface BatteryTrialResult {
+  readonly governed: boolean
+  readonly devices: number
+  readonly reachedHorizon: number
+  /** mean over devices, days */
+  readonly meanLifeDays: number
+  /** mean share of the lived time in each ladder level */
+  readonly levelShare: Readonly<Record<string, number>>
+  readonly ladderMoves: number
+  /** keywords found over keywords spoken to listening devices */
+  readonly found: number
+}
+
+/** The same small batteries twice: with the governor, and without it at the full level. No network, virtual time. */
+export async function runBatteryTrial(options: BatteryTrialOptions, governed: boolean): Promise<BatteryTrialResult> {
+  const { bank, bundle, engine, real, seed, devices, days, capacityShare } = options
+  const random = seededRandom(seed)
+  const shared = new SharedEngine(engine)
+  const time = new VirtualClock(0)
+  const ledger = new Ledger()
+  const boards = BOARDS.filter(({ name }) => name !== 'ESP32-S3')
+  const horizonMs = days * DAY_MS
+  const specs = Array.from({ length: devices }, (_, i): DeviceSpec => {
+    const board = boards[i % boards.length]!
+    // Full level: microphone on, five inferences a second.
+    const fullMilliwatt = board.listenIdleMilliwatt + (5 * board.kwsMicrojoule) / 1000
+    return {
+      device: `cell-${i + 1}`,
+      site: 'bench',
+      board,
+      radio: radioNamed('ble-1m')!,
+      scene: SCENES[i % SCENES.length]!,
+      power: { capacityMj: fullMilliwatt * (horizonMs / 1000) * capacityShare, horizonMs },
+      governed,
+      level: 'full',
+      busyness: 1,
+      reportPhaseMs: (i % 60) * 60_000,
+    }
+  })
+  const fleet = await Fleet.start({
+    specs,
+    world: {
+      engine: shared,
+      hearing: new Hearing(bank, random.fork('sounds')),
+      ledger,
+      keywords: [...bank.keywords.keys()],
+      director: { keys: [], threshold: 1 },
+      release: { keys: [], threshold: 1 },
+      raisedShare: () => 0,
+    },
+    time,
+    real,
+    factoryImage: bundle,
+    transportOf: () => SILENT_TRANSPORT,
+    random,
+  })
+  const levelMs = LADDER_LEVELS.map(() => 0)
+  let moves = 0
+  let day = 0
+  const states = new Map(fleet.devices.map((device) => [device, device.host.state!]))
+  await fleet.runUntil((nowMs) => {
+    for (const device of fleet.devices) if (device.host.state !== undefined) states.set(device, device.host.state)
+    const alive = fleet.devices.filter(({ diedAtMs }) => diedAtMs === undefined).length
+    if (nowMs >= (day + 1) * DAY_MS) options.onDay?.(governed, ++day, alive)
+    return nowMs >= horizonMs || alive === 0
+  })
+  for (const state of states.values()) {
+    state.levelMs.forEach((ms, i) => {
+      levelMs[i]! += ms
+    })
+    moves += state.counters.ladderMoves
+  }
+  const lives = fleet.devices.map(({ diedAtMs }) => diedAtMs ?? time.wallMs())
+  const lived = levelMs.reduce((sum, ms) => sum + ms, 0)
+  const result: BatteryTrialResult = {
+    governed,
+    devices,
+    reachedHorizon: fleet.devices.filter(({ diedAtMs }) => diedAtMs === undefined).length,
+    meanLifeDays: lives.reduce((sum, ms) => sum + ms, 0) / devices / DAY_MS,
+    levelShare: Object.fromEntries(LADDER_LEVELS.map((level, i) => [level, levelMs[i]! / Math.max(1, lived)])),
+    ladderMoves: moves,
+    found: ledger.keywordsFound / Math.max(1, ledger.keywordsSpoken),
+  }
+  await fleet.close()
+  await shared.close()
+  return result
+}

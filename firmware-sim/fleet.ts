@@ -1,0 +1,109 @@
+import type { Clock } from '../contract/clock.ts'
+import type { SeededRandom } from '../contract/random.ts'
+import type { Transport } from '../device/ports/transport.ts'
+import type { ClockMaster } from './clock-shared.ts'
+import type { VirtualClock } from './clock-virtual.ts'
+import { DeviceSim, type DeviceSpec, type DeviceWorld } from './device-sim.ts'
+import { TAKE_MS } from './scene.ts'
+
+export interface FleetOptions {
+  readonly specs: readonly DeviceSpec[]
+  readonly world: Omit<DeviceWorld, 'clock'>
+  /** time as the devices see it; the fleet moves it */
+  readonly time: VirtualClock
+  /** paces the fleet against the clock that cloud and gateway share; undefined: as fast as the machine can */
+  readonly master?: ClockMaster
+  /** the machine's clock, to wait on */
+  readonly real: Clock
+  readonly factoryImage: Uint8Array
+  readonly transportOf: (spec: DeviceSpec) => Transport
+  readonly random: SeededRandom
+}
+
+/** A device listens in turns of five minutes: often enough for timers of ten minutes, seldom enough for thousands of devices. */
+const TURN_MS = 5 * 60_000
+/** Virtual time between two groups of devices. */
+const STEP_MS = 60_000
+const TAKES_PER_TURN = TURN_MS / TAKE_MS
+
+/** Devices are served in this many groups, each a minute after the last, so that the fleet does not breathe in one rhythm. */
+const GROUPS = TURN_MS / STEP_MS
+
+/** Runs many simulated devices against one time. Time waits for the fleet: it never runs ahead of devices that still listen. */
+export class Fleet {
+  readonly devices: readonly DeviceSim[]
+  readonly #options: FleetOptions
+  #minute = 0
+
+  private constructor(options: FleetOptions, devices: readonly DeviceSim[]) {
+    this.#options = options
+    this.devices = devices
+  }
+
+  /** Flashes and boots all devices. Throws when one cannot boot from its factory image. */
+  static async start(options: FleetOptions): Promise<Fleet> {
+    const { specs, world, time, factoryImage, transportOf, random } = options
+    const devices: DeviceSim[] = []
+    for (const spec of specs) {
+      const started = await DeviceSim.start(
+        spec,
+        { ...world, clock: time },
+        factoryImage,
+        transportOf(spec),
+        random.fork(`sound of ${spec.device}`),
+      )
+      if (!started.ok) throw new Error(`${spec.device}: ${started.error.code}: ${started.error.detail}`)
+      devices.push(started.value)
+    }
+    return new Fleet(options, devices)
+  }
+
+  /** Runs until `done` says so; it is asked after every minute of virtual time. */
+  async runUntil(done: (nowMs: number) => boolean): Promise<void> {
+    const { time, master } = this.#options
+    while (!done(time.wallMs())) {
+      const target = time.wallMs() + STEP_MS
+      if (master !== undefined) {
+        const early = target - master.nowMs()
+        if (early > 0) await this.#pause(early / master.scale)
+        // Two minutes behind means that the machine is too slow for the scale: everybody's time waits.
+        else if (-early > 2 * STEP_MS) master.holdAt(target + STEP_MS)
+      }
+      // The network and the engine need their turns of the event loop; without a network once an hour is enough.
+      if (master !== undefined || this.#minute % 60 === 0) await this.#pause(0)
+      time.advanceTo(target)
+      const group = this.#minute++ % GROUPS
+      const listening: Promise<void>[] = []
+      for (let i = group; i < this.devices.length; i += GROUPS) {
+        const pending = this.devices[i]!.listen(TAKES_PER_TURN)
+        if (pending !== undefined) listening.push(pending)
+      }
+      if (listening.length > 0) await Promise.all(listening)
+    }
+  }
+
+  /** Asks every living device for a last report and waits until all that was queued has been acknowledged.
+   *  @param realMsMax bound on the wait
+   *  @returns devices that still hold messages */
+  async drain(realMsMax: number): Promise<number> {
+    const { real } = this.#options
+    for (const { host } of this.devices) host.dispatch({ type: 'report-requested' })
+    const deadline = real.monotonicMs() + realMsMax
+    const holding = () =>
+      this.devices.filter(
+        ({ host, diedAtMs }) => diedAtMs === undefined && (host.state?.outbox.messages.length ?? 1) > 0,
+      ).length
+    while (holding() > 0 && real.monotonicMs() < deadline) await this.#pause(20)
+    return holding()
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.devices.map(({ host }) => host.close()))
+  }
+
+  #pause(realMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#options.real.after(realMs, resolve)
+    })
+  }
+}
