@@ -209,11 +209,10 @@ CREATE TABLE baselines (
   model TEXT NOT NULL,
   since_ms INTEGER NOT NULL,
   until_ms INTEGER NOT NULL,
-  listening_ms REAL NOT NULL,
-  active_ms REAL NOT NULL,
+  listening_hours REAL NOT NULL,
+  active_hours REAL NOT NULL,
   rejected INTEGER NOT NULL,
-  noise_bins TEXT NOT NULL,
-  complete INTEGER NOT NULL
+  noise_bins TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE alerts (

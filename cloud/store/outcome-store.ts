@@ -1,3 +1,4 @@
+import { LIMITS } from '../../contract/limits.ts'
 import type { SqliteDatabase } from './database.ts'
 import { HOUR_MS, hourOf } from './telemetry-store.ts'
 
@@ -37,6 +38,7 @@ export class OutcomeStore {
   readonly #before
   readonly #after
   readonly #verdicts
+  readonly #noise
 
   constructor(db: SqliteDatabase) {
     this.#boots = db.prepare<[number, string, number], BootRow>(
@@ -49,6 +51,9 @@ export class OutcomeStore {
     this.#after = db.prepare<[number, number, number], PointRow>(
       `SELECT time_ms, listening_ms, active_ms FROM device_hours
        WHERE device = ? AND boot = ? AND hour >= ? ORDER BY hour LIMIT 1`,
+    )
+    this.#noise = db.prepare<[number, number, number], { noise_bins: string }>(
+      'SELECT noise_bins FROM device_hours WHERE device = ? AND boot = ? AND hour < ? ORDER BY hour DESC LIMIT 1',
     )
     this.#verdicts = db.prepare<[number, number, number, number], { confirmed: number; rejected: number }>(
       `SELECT total(confirmed) AS confirmed, total(rejected) AS rejected FROM verdicts
@@ -84,6 +89,20 @@ export class OutcomeStore {
       verifiedWakes += confirmed
     }
     return { falseWakes, verifiedWakes, listeningHours: listeningMs / HOUR_MS, activeHours: activeMs / HOUR_MS }
+  }
+
+  /** Noise floor histogram of a window: differences between the last reports before its ends (no interpolation). */
+  noise(device: number, model: string, fromMs: number, toMs: number): number[] {
+    const sum = Array.from({ length: LIMITS.histogramBins }, () => 0)
+    for (const { boot } of this.#boots.all(device, model, fromMs)) {
+      const high = this.#noise.get(device, boot, hourOf(toMs))
+      if (high === undefined) continue
+      const low = this.#noise.get(device, boot, hourOf(fromMs))
+      const before = low === undefined ? [] : (JSON.parse(low.noise_bins) as number[])
+      const after = JSON.parse(high.noise_bins) as number[]
+      for (let i = 0; i < sum.length; i++) sum[i]! += Math.max(0, (after[i] ?? 0) - (before[i] ?? 0))
+    }
+    return sum
   }
 
   /** Cumulative counters of a boot at a moment, interpolated; zero at its start. */

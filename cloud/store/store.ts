@@ -1,6 +1,7 @@
 import { AlertStore } from './alert-store.ts'
 import { AssignmentStore } from './assignment-store.ts'
 import { AuditStore } from './audit-store.ts'
+import { BaselineStore } from './baseline-store.ts'
 import { openDatabase, type SqliteDatabase } from './database.ts'
 import { DeviceStore } from './device-store.ts'
 import { FleetStore } from './fleet-store.ts'
@@ -23,6 +24,7 @@ export class Store {
   readonly fleet: FleetStore
   readonly rollouts: RolloutStore
   readonly alerts: AlertStore
+  readonly baselines: BaselineStore
 
   /** @param path database file; created when missing
    *  @throws DatabaseTooNewError */
@@ -38,6 +40,7 @@ export class Store {
     this.fleet = new FleetStore(this.db)
     this.rollouts = new RolloutStore(this.db)
     this.alerts = new AlertStore(this.db)
+    this.baselines = new BaselineStore(this.db)
   }
 
   /** Runs `work` in one transaction: all of it happens, or, when it throws or the process dies, none. */

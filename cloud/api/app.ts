@@ -1,0 +1,59 @@
+import { OpenAPIHono } from '@hono/zod-openapi'
+import { contractError } from '../../contract/errors.ts'
+import { consoleRoutes } from '../console/routes.ts'
+import type { CloudApp, CloudEnv, CloudServices } from './environment.ts'
+import { ProblemError, problemResponse } from './problem.ts'
+import { deviceRoutes } from './routes-devices.ts'
+import { fleetRoutes } from './routes-fleet.ts'
+import { modelRoutes } from './routes-models.ts'
+import { rolloutRoutes } from './routes-rollouts.ts'
+import { systemRoutes } from './routes-system.ts'
+
+/** The HTTP API. Every failure is problem+json with a code of the contract. */
+export function createApp(services: CloudServices): CloudApp {
+  const { logger, metrics } = services
+  const app: CloudApp = new OpenAPIHono<CloudEnv>({
+    defaultHook: (result) => {
+      if (result.success) return undefined
+      const issue = result.error.issues[0]
+      return problemResponse(
+        contractError('invalid-request', `${issue?.path.join('.') || 'body'}: ${issue?.message ?? 'invalid'}`),
+      )
+    },
+  })
+
+  app.use(async (c, next) => {
+    await next()
+    c.header('x-content-type-options', 'nosniff')
+    // The pattern, not the path: a label must not have as many values as there are devices.
+    const route = c.req.matchedRoutes.findLast(({ method }) => method !== 'ALL')?.path ?? 'none'
+    metrics.requests.inc({ method: c.req.method, route, status: String(c.res.status) })
+  })
+
+  systemRoutes(app, services)
+  deviceRoutes(app, services)
+  modelRoutes(app, services)
+  rolloutRoutes(app, services)
+  fleetRoutes(app, services)
+  consoleRoutes(app)
+  app.doc31('/openapi.json', {
+    openapi: '3.1.0',
+    info: { title: 'Kinglet cloud', version: '1', description: 'Registry, rollouts and telemetry of a fleet.' },
+    security: [{ bearer: [] }],
+  })
+  app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', {
+    type: 'http',
+    scheme: 'bearer',
+    bearerFormat: 'JWT',
+  })
+
+  app.notFound((c) => problemResponse(contractError('not-found', `no ${c.req.method} ${c.req.path.slice(0, 200)}`)))
+  app.onError((error, c) => {
+    if (error instanceof ProblemError) return problemResponse(error.problem, error.headers)
+    // hono itself refuses bodies that are not JSON with a 400.
+    if ('status' in error && error.status === 400) return problemResponse(contractError('malformed', error.message))
+    logger.error({ err: error, method: c.req.method, path: c.req.path }, 'request failed')
+    return problemResponse(contractError('internal', 'the cloud failed; its log says why'))
+  })
+  return app
+}

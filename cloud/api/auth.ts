@@ -1,0 +1,28 @@
+import type { MiddlewareHandler } from 'hono'
+import type { ServiceRole } from '../trust/tokens.ts'
+import type { CloudEnv, CloudServices } from './environment.ts'
+import { fail } from './problem.ts'
+
+const CHALLENGE = { 'www-authenticate': 'Bearer realm="kinglet"' }
+
+/** Lets a request pass whose bearer token has one of the roles; an operator may do everything. With `publicReads`, a GET
+ *  needs no token.
+ */
+export function requireRole(services: CloudServices, ...roles: readonly ServiceRole[]): MiddlewareHandler<CloudEnv> {
+  return async (c, next) => {
+    const header = c.req.header('authorization')
+    if (header === undefined && services.publicReads && (c.req.method === 'GET' || c.req.method === 'HEAD')) {
+      c.set('principal', { subject: 'anonymous', role: 'viewer' })
+      return next()
+    }
+    const token = header?.match(/^Bearer ([\w.-]+)$/)?.[1]
+    if (token === undefined) return fail('token-invalid', 'a bearer token is required', CHALLENGE)
+    const verified = await services.tokens.verifyService(token)
+    const principal = verified.ok ? verified.value : fail(verified.error.code, verified.error.detail, CHALLENGE)
+    if (principal.role !== 'operator' && !roles.includes(principal.role)) {
+      return fail('not-authorized', `needs ${roles.join(' or ') || 'operator'}, the token is for ${principal.role}`)
+    }
+    c.set('principal', principal)
+    return next()
+  }
+}

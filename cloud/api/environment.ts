@@ -1,0 +1,46 @@
+import type { OpenAPIHono } from '@hono/zod-openapi'
+import type { Clock } from '../../contract/clock.ts'
+import type { TrustedRole } from '../../contract/signed.ts'
+import type { ArtifactFolder } from '../registry/artifact-folder.ts'
+import type { Registry } from '../registry/registry.ts'
+import type { RolloutEngine } from '../rollout/engine.ts'
+import type { Store } from '../store/store.ts'
+import type { CloudMetrics } from '../telemetry/metrics.ts'
+import type { Director } from '../trust/director.ts'
+import type { Principal, TokenIssuer } from '../trust/tokens.ts'
+import type { EventHub } from './event-hub.ts'
+import type { Signal } from './signal.ts'
+
+/** What a log line needs; pino fits. */
+export interface Logger {
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+  error(fields: object, message: string): void
+}
+
+/** Everything the routes work with. */
+export interface CloudServices {
+  readonly store: Store
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly artifacts: ArtifactFolder
+  readonly registry: Registry
+  readonly engine: RolloutEngine
+  readonly director: Director
+  readonly tokens: TokenIssuer
+  readonly releaseRole: TrustedRole
+  readonly metrics: CloudMetrics
+  readonly hub: EventHub
+  /** raised when assignments changed: wakes the long polls of the feed */
+  readonly assignmentsChanged: Signal
+  /** something changed that the evaluation loop should look at before its next turn */
+  readonly nudge: () => void
+  readonly publicReads: boolean
+  readonly deviceTokenTtlMs: number
+}
+
+export interface CloudEnv {
+  Variables: { principal: Principal }
+}
+
+export type CloudApp = OpenAPIHono<CloudEnv>

@@ -1,0 +1,100 @@
+import { createRoute, z } from '@hono/zod-openapi'
+import { LIMITS } from '../../contract/limits.ts'
+import { requireRole } from './auth.ts'
+import { bodyLimitOf } from './body-limit.ts'
+import type { CloudApp, CloudServices } from './environment.ts'
+import { fail, integerQuery } from './problem.ts'
+import * as schemas from './schemas.ts'
+import { deviceView } from './views.ts'
+
+/** Enrolment, device tokens and service tokens, devices. */
+export function deviceRoutes(app: CloudApp, services: CloudServices): void {
+  const { store, engine, tokens, clock } = services
+
+  const enrol = createRoute({
+    method: 'post',
+    path: '/v1/devices',
+    summary: 'Enrol devices and mint their tokens',
+    middleware: [requireRole(services), bodyLimitOf(1024 * 1024)],
+    request: schemas.jsonBody(schemas.enrolRequest),
+    responses: schemas.answers(schemas.enrolResponse, 'One token a device'),
+  })
+  app.openapi(enrol, async (c) => {
+    const rows = c.req.valid('json')
+    const by = c.get('principal').subject
+    const now = clock.wallMs()
+    const minted = await Promise.all(rows.map((row) => tokens.mintDevice(row, services.deviceTokenTtlMs)))
+    store.atomically(() => {
+      rows.forEach((row, i) => {
+        const device = store.devices.enrol(
+          { name: row.device, site: row.site, board: row.board, tags: row.tags ?? [] },
+          now,
+        )
+        const { jti, issuedMs, expiresMs } = minted[i]!
+        store.tokens.add({ jti, kind: 'device', subject: row.device, issuedMs, expiresMs })
+        const wanted = row.model === undefined ? undefined : store.models.byName(row.model)
+        if (row.model !== undefined && wanted === undefined) fail('not-found', `no release "${row.model}"`)
+        if (wanted !== undefined && wanted.state !== 'production' && device.target === null) {
+          // A named model other than production is what the device left the factory with: recorded, signed like any other.
+          store.devices.retarget(device.id, { release: wanted.id, rollout: null, stage: 0, arm: 'none' })
+        } else engine.admit(device)
+      })
+      const detail = { devices: rows.length, first: rows[0]!.device, ttlMs: services.deviceTokenTtlMs }
+      store.audit.append({ atMs: now, actor: by, action: 'devices.enrolled', subject: rows[0]!.site, detail })
+    })
+    services.nudge()
+    const devices = rows.map(({ device }, i) => ({ device, token: minted[i]!.token, expiresMs: minted[i]!.expiresMs }))
+    return c.json({ ttlSeconds: Math.floor(services.deviceTokenTtlMs / 1000), devices }, 200)
+  })
+
+  const mint = createRoute({
+    method: 'post',
+    path: '/v1/tokens',
+    summary: 'Mint a service token',
+    middleware: [requireRole(services), bodyLimitOf(4_096)],
+    request: schemas.jsonBody(schemas.tokenRequest),
+    responses: schemas.answers(schemas.tokenResponse, 'The token; it is not kept'),
+  })
+  app.openapi(mint, async (c) => {
+    const { subject, role, ttlSeconds } = c.req.valid('json')
+    const minted = await tokens.mintService(subject, role, (ttlSeconds ?? 30 * 86_400) * 1000)
+    const { jti, issuedMs, expiresMs, token } = minted
+    store.atomically(() => {
+      store.tokens.add({ jti, kind: role, subject, issuedMs, expiresMs })
+      const by = c.get('principal').subject
+      store.audit.append({ atMs: issuedMs, actor: by, action: 'token.minted', subject, detail: { role, expiresMs } })
+    })
+    return c.json({ token, expiresMs }, 200)
+  })
+
+  const list = createRoute({
+    method: 'get',
+    path: '/v1/devices',
+    summary: 'Devices by name',
+    middleware: requireRole(services, 'viewer', 'gateway'),
+    request: { query: z.object({ limit: z.string().optional(), after: z.string().optional() }) },
+    responses: schemas.answers(
+      z.object({ devices: z.array(schemas.device), next: z.string().nullable() }),
+      'At most `limit` devices after the name `after`',
+    ),
+  })
+  app.openapi(list, (c) => {
+    const limit = integerQuery(c, 'limit', 500, 1, LIMITS.ingestRows)
+    const devices = store.devices.list(limit, c.req.query('after') ?? '').map((device) => deviceView(store, device))
+    return c.json({ devices, next: devices.length === limit ? devices.at(-1)!.name : null }, 200)
+  })
+
+  const one = createRoute({
+    method: 'get',
+    path: '/v1/devices/{id}',
+    summary: 'One device with its latest boots',
+    middleware: requireRole(services, 'viewer', 'gateway'),
+    request: { params: z.object({ id: schemas.id }) },
+    responses: schemas.answers(schemas.deviceDetail, 'The device'),
+  })
+  app.openapi(one, (c) => {
+    const { id } = c.req.valid('param')
+    const device = store.devices.byName(id) ?? fail('not-found', `no device "${id}"`)
+    return c.json({ ...deviceView(store, device), boots: store.fleet.deviceBoots(device.id, 10) }, 200)
+  })
+}

@@ -1,0 +1,122 @@
+import { createRoute, z } from '@hono/zod-openapi'
+import { LIMITS } from '../../contract/limits.ts'
+import { parseIngest } from '../telemetry/ingest.ts'
+import { requireRole } from './auth.ts'
+import { bodyLimitOf } from './body-limit.ts'
+import type { CloudApp, CloudServices } from './environment.ts'
+import { integerQuery, unwrap } from './problem.ts'
+import * as schemas from './schemas.ts'
+import { alertView, modelNames, seriesView, summaryView } from './views.ts'
+
+/** chosen: a month of hours; a status page draws no more */
+const SERIES_HOURS_MAX = 744
+/** chosen: the contract's gateways ask for at most 25 s; clocks that run faster than real need more of their own seconds */
+const WAIT_SECONDS_MAX = 3_600
+
+/** What gateways send and fetch, and what the fleet's numbers are. */
+export function fleetRoutes(app: CloudApp, services: CloudServices): void {
+  const { store, clock, metrics } = services
+  const reader = requireRole(services, 'viewer', 'gateway')
+
+  const ingest = createRoute({
+    method: 'post',
+    path: '/v1/ingest',
+    summary: 'Telemetry batch of a gateway; may be repeated at will',
+    middleware: [requireRole(services, 'gateway'), bodyLimitOf(LIMITS.ingestBytes)],
+    responses: schemas.answers(schemas.ingestResponse, 'Rows that changed something'),
+  })
+  app.openapi(ingest, async (c) => {
+    const parsed = parseIngest(new Uint8Array(await c.req.arrayBuffer()))
+    metrics.ingestBatches.inc({ outcome: parsed.ok ? 'accepted' : parsed.error.code })
+    const outcome = store.telemetry.ingest(unwrap(parsed))
+    for (const [kind, rows] of Object.entries(outcome)) metrics.ingestRows.inc({ kind }, rows)
+    return c.json(outcome, 200)
+  })
+
+  const feed = createRoute({
+    method: 'get',
+    path: '/v1/assignments',
+    summary: 'Assignments changed after a cursor; waits for one when there is none',
+    middleware: requireRole(services, 'gateway'),
+    request: { query: z.object({ after: z.string().optional(), waitSeconds: z.string().optional() }) },
+    responses: schemas.answers(schemas.feed, 'Newest assignment of each changed device'),
+  })
+  app.openapi(feed, async (c) => {
+    const asked = integerQuery(c, 'after', 0, 0, LIMITS.counter)
+    const waitSeconds = integerQuery(c, 'waitSeconds', 0, 0, WAIT_SECONDS_MAX)
+    // A cursor from the future is of a store that was lost: that gateway has to hear everything again.
+    const after = asked > store.assignments.newestCursor() ? 0 : asked
+    let rows = store.assignments.after(after, LIMITS.ingestRows)
+    if (rows.length === 0 && waitSeconds > 0) {
+      await services.assignmentsChanged.wait(waitSeconds * 1000, c.req.raw.signal)
+      rows = store.assignments.after(after, LIMITS.ingestRows)
+    }
+    const items = rows.map(({ site, device, board, document }) => ({
+      site,
+      device,
+      board,
+      document: JSON.parse(document),
+    }))
+    return c.json({ v: 1 as const, cursor: rows.at(-1)?.cursor ?? after, items }, 200)
+  })
+
+  const hours = { query: z.object({ hours: z.string().optional() }) }
+  const summary = createRoute({
+    method: 'get',
+    path: '/v1/fleet/summary',
+    summary: 'Figures of the last full hours, over the fleet and by model',
+    middleware: reader,
+    request: hours,
+    responses: schemas.answers(schemas.summary, 'Figures'),
+  })
+  app.openapi(summary, (c) =>
+    c.json(summaryView(store, clock.wallMs(), integerQuery(c, 'hours', 24, 1, SERIES_HOURS_MAX)), 200),
+  )
+
+  const series = createRoute({
+    method: 'get',
+    path: '/v1/fleet/series',
+    summary: 'Figures hour by hour, over the fleet and by model; the last point is the running hour',
+    middleware: reader,
+    request: hours,
+    responses: schemas.answers(schemas.series, 'Points, oldest first'),
+  })
+  app.openapi(series, (c) =>
+    c.json(seriesView(store, clock.wallMs(), integerQuery(c, 'hours', 72, 1, SERIES_HOURS_MAX)), 200),
+  )
+
+  const counters = createRoute({
+    method: 'get',
+    path: '/v1/fleet/counters',
+    summary: 'Exact sums of every counter over all devices and boots',
+    middleware: reader,
+    responses: schemas.answers(schemas.counters, 'Sums'),
+  })
+  app.openapi(counters, (c) => c.json(store.fleet.counters(), 200))
+
+  const alerts = createRoute({
+    method: 'get',
+    path: '/v1/alerts',
+    summary: 'Alerts, newest first',
+    middleware: reader,
+    responses: schemas.answers(z.object({ alerts: z.array(schemas.alert) }), 'At most 200 alerts'),
+  })
+  app.openapi(alerts, (c) => {
+    const names = modelNames(store)
+    return c.json({ alerts: store.alerts.list(200).map((alert) => alertView(alert, names)) }, 200)
+  })
+
+  const audit = createRoute({
+    method: 'get',
+    path: '/v1/audit',
+    summary: 'Who did what, when and why, newest first',
+    middleware: reader,
+    request: { query: z.object({ limit: z.string().optional(), before: z.string().optional() }) },
+    responses: schemas.answers(z.object({ entries: z.array(schemas.audit) }), 'Entries'),
+  })
+  app.openapi(audit, (c) => {
+    const limit = integerQuery(c, 'limit', 100, 1, 1_000)
+    const before = integerQuery(c, 'before', LIMITS.counter, 1, LIMITS.counter)
+    return c.json({ entries: [...store.audit.list(limit, before)] }, 200)
+  })
+}

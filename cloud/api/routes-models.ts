@@ -1,0 +1,90 @@
+import { Readable } from 'node:stream'
+import { createRoute, z } from '@hono/zod-openapi'
+import { LIMITS } from '../../contract/limits.ts'
+import { isSha256Hex } from '../../contract/topics.ts'
+import { requireRole } from './auth.ts'
+import { bodyLimitOf } from './body-limit.ts'
+import type { CloudApp, CloudServices } from './environment.ts'
+import { fail, unwrap } from './problem.ts'
+import * as schemas from './schemas.ts'
+import { releaseView } from './views.ts'
+
+const RANGE = /^bytes=(\d+)-(\d*)$/
+
+/** Artifacts (raw bytes by hash, with ranges) and releases. */
+export function modelRoutes(app: CloudApp, services: CloudServices): void {
+  const { store, registry, artifacts } = services
+
+  app.put('/v1/artifacts/:sha256', requireRole(services), bodyLimitOf(LIMITS.bundleBytes), async (c) => {
+    const sha256 = c.req.param('sha256')
+    if (!isSha256Hex(sha256)) return fail('invalid-request', 'an artifact is named by its sha256, lower-case hex')
+    const { created } = unwrap(await registry.putArtifact(sha256, new Uint8Array(await c.req.arrayBuffer())))
+    return c.json({ sha256, created }, created ? 201 : 200)
+  })
+
+  app.get('/v1/artifacts/:sha256', requireRole(services, 'viewer', 'gateway'), (c) => {
+    const sha256 = c.req.param('sha256')
+    const size = isSha256Hex(sha256) ? artifacts.size(sha256) : undefined
+    if (size === undefined) return fail('artifact-not-found', `no artifact ${sha256.slice(0, 64)}`)
+    const headers: Record<string, string> = {
+      'content-type': 'application/octet-stream',
+      'accept-ranges': 'bytes',
+      etag: `"${sha256}"`,
+      // A name is a hash, so what it names never changes.
+      'cache-control': 'public, max-age=31536000, immutable',
+    }
+    const header = c.req.header('range')
+    const range = header?.match(RANGE)
+    let start = 0
+    let end = size - 1
+    if (range) {
+      start = Number(range[1])
+      end = range[2] === '' ? size - 1 : Math.min(Number(range[2]), size - 1)
+      if (start > end) {
+        return fail('invalid-request', `range ${header} of ${size} bytes`, { 'content-range': `bytes */${size}` })
+      }
+      headers['content-range'] = `bytes ${start}-${end}/${size}`
+    }
+    headers['content-length'] = String(end - start + 1)
+    const stream = Readable.toWeb(artifacts.stream(sha256, start, end)) as ReadableStream
+    return new Response(stream, { status: range ? 206 : 200, headers })
+  })
+
+  const register = createRoute({
+    method: 'post',
+    path: '/v1/models',
+    summary: 'Register a signed release whose bundle was uploaded',
+    middleware: [requireRole(services), bodyLimitOf(64 * 1024)],
+    request: schemas.jsonBody(schemas.releaseRequest),
+    responses: schemas.answers(schemas.release, 'The release, as candidate'),
+  })
+  app.openapi(register, (c) => {
+    const { release } = unwrap(registry.register(c.req.valid('json').release, c.get('principal').subject))
+    return c.json(releaseView(store, release), 200)
+  })
+
+  const list = createRoute({
+    method: 'get',
+    path: '/v1/models',
+    summary: 'Releases, oldest first, with lineage and history',
+    middleware: requireRole(services, 'viewer', 'gateway'),
+    responses: schemas.answers(z.object({ models: z.array(schemas.release) }), 'All releases'),
+  })
+  app.openapi(list, (c) => c.json({ models: store.models.list().map((release) => releaseView(store, release)) }, 200))
+
+  const promote = createRoute({
+    method: 'post',
+    path: '/v1/models/{name}/promote',
+    summary: 'Move a release to another state',
+    middleware: [requireRole(services), bodyLimitOf(4_096)],
+    request: { params: z.object({ name: schemas.id }), ...schemas.jsonBody(schemas.promoteRequest) },
+    responses: schemas.answers(schemas.release, 'The release in its new state'),
+  })
+  app.openapi(promote, (c) => {
+    const { to, reason, version } = c.req.valid('json')
+    const { name } = c.req.valid('param')
+    const release = unwrap(registry.promote(name, to, c.get('principal').subject, reason, version))
+    services.nudge()
+    return c.json(releaseView(store, release), 200)
+  })
+}

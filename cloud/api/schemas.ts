@@ -1,0 +1,259 @@
+import { z } from '@hono/zod-openapi'
+import { LIMITS } from '../../contract/limits.ts'
+import { RELEASE_STATES } from '../store/model-store.ts'
+
+/** Request and response shapes of the HTTP API, for validation and for /openapi.json. */
+
+export const id = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9-]*$/)
+  .max(LIMITS.idLength)
+export const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
+export const reason = z.string().min(1).max(500)
+const count = z.number().int().nonnegative()
+const numberOrNull = z.number().nullable()
+const label = z.object({ name: z.string(), version: count })
+
+export const problem = z
+  .object({ type: z.string(), title: z.string(), status: z.number(), code: z.string(), detail: z.string() })
+  .openapi('Problem')
+
+export const enrolRequest = z
+  .array(
+    z.strictObject({
+      device: id,
+      site: id,
+      board: z.string().min(1).max(LIMITS.idLength),
+      tags: z.array(z.string().min(1).max(LIMITS.idLength)).max(16).optional(),
+      /** name of the release it is to run; the production model when absent */
+      model: id.optional(),
+    }),
+  )
+  .min(1)
+  .max(LIMITS.ingestRows)
+export const enrolResponse = z
+  .object({
+    ttlSeconds: count,
+    devices: z.array(z.object({ device: z.string(), token: z.string(), expiresMs: count })),
+  })
+  .openapi('Enrolment')
+
+export const tokenRequest = z.strictObject({
+  subject: id,
+  role: z.enum(['operator', 'gateway', 'viewer']),
+  ttlSeconds: z.number().int().min(60).max(315_360_000).optional(),
+})
+export const tokenResponse = z.object({ token: z.string(), expiresMs: count }).openapi('ServiceToken')
+
+export const device = z
+  .object({
+    name: z.string(),
+    site: z.string(),
+    board: z.string(),
+    tags: z.array(z.string()).readonly(),
+    enrolledMs: numberOrNull,
+    lastSeenMs: count,
+    target: label.nullable(),
+    assignmentSeq: count,
+    rollout: z.object({ id: z.string(), stage: count, arm: z.enum(['canary', 'control', 'none']) }).nullable(),
+  })
+  .openapi('Device')
+
+const named = z.record(z.string(), z.number())
+export const deviceDetail = device
+  .extend({
+    boots: z
+      .array(
+        z.object({
+          boot: count,
+          seq: count,
+          model: z.string(),
+          atMs: count,
+          startedMs: count,
+          slot: count,
+          level: z.string(),
+          batteryPermille: count,
+          assignmentSeq: count,
+          counters: named,
+          energyMj: named,
+          levelMs: named,
+        }),
+      )
+      .readonly(),
+  })
+  .openapi('DeviceDetail')
+
+export const releaseRequest = z.strictObject({ release: z.unknown() })
+export const release = z
+  .object({
+    name: z.string(),
+    version: count,
+    sha256: z.string(),
+    prefix: z.string(),
+    bytes: count,
+    parent: z.string().nullable(),
+    state: z.enum(RELEASE_STATES),
+    registeredMs: count,
+    securityCounter: count,
+    boards: z.array(z.string()).readonly(),
+    history: z
+      .array(
+        z.object({
+          from: z.enum(RELEASE_STATES).nullable(),
+          to: z.enum(RELEASE_STATES),
+          atMs: count,
+          by: z.string(),
+          reason: z.string(),
+        }),
+      )
+      .readonly(),
+  })
+  .openapi('Release')
+export const promoteRequest = z.strictObject({
+  to: z.enum(RELEASE_STATES),
+  reason,
+  version: count.optional(),
+})
+
+export const rolloutRequest = z.strictObject({
+  name: id,
+  version: count.optional(),
+  percents: z.array(z.number().gt(0).max(100)).min(1).max(10).optional(),
+  /** fields of the gate policy that differ from the default */
+  gate: z.record(z.string(), z.unknown()).optional(),
+  irreversible: z.boolean().optional(),
+})
+export const rollout = z
+  .object({
+    id: z.string(),
+    model: z.string(),
+    version: count,
+    sha256: z.string(),
+    previous: label.extend({ sha256: z.string() }),
+    state: z.enum(['running', 'paused', 'rolled-back', 'completed']),
+    percents: z.array(z.number()).readonly(),
+    stage: count,
+    stages: z
+      .array(z.object({ stage: count, percent: z.number(), startedMs: count, endedMs: numberOrNull }))
+      .readonly(),
+    stageStartedMs: count,
+    reachedPercent: z.number(),
+    devicesExposed: count,
+    createdMs: count,
+    createdBy: z.string(),
+    endedMs: numberOrNull,
+    hoursToDecision: numberOrNull,
+    why: z.string(),
+    gate: z.any().openapi({ description: 'The gate reading: verdict, reasons and every number behind them' }),
+    gateWords: z.string().nullable(),
+    policy: z.any().openapi({ description: 'The gate policy, frozen at the start' }),
+  })
+  .openapi('Rollout')
+export const reasonRequest = z.strictObject({ reason })
+
+export const figures = z
+  .object({
+    uptimeMs: count,
+    listeningMs: count,
+    activeMs: count,
+    wakes: count,
+    confirmed: count,
+    rejected: count,
+    energyMj: count,
+    radioBytes: count,
+    dutyCycle: numberOrNull,
+    wakesPerHour: numberOrNull,
+    falseWakesPerHour: numberOrNull,
+    verifiedWakesPerHour: numberOrNull,
+    falseWakeRate: numberOrNull,
+    energyJoulePerDeviceDay: numberOrNull,
+  })
+  .openapi('FleetFigures')
+const modelKey = z.object({ model: z.string(), name: z.string().nullable() })
+export const summary = z
+  .object({
+    atMs: count,
+    hours: count,
+    devices: z.object({ known: count, enrolled: count, reporting: count }),
+    production: label.nullable(),
+    batteryPermille: numberOrNull,
+    levels: z.array(count),
+    running: z.array(modelKey.extend({ devices: count })),
+    fleet: figures,
+    models: z.array(modelKey.extend(figures.shape)),
+    openAlerts: count,
+  })
+  .openapi('FleetSummary')
+export const series = z
+  .object({
+    atMs: count,
+    points: z.array(
+      z
+        .object({
+          hourMs: count,
+          devices: count,
+          models: z.array(modelKey.extend({ devices: count }).extend(figures.shape)),
+        })
+        .extend(figures.shape),
+    ),
+  })
+  .openapi('FleetSeries')
+export const counters = z
+  .object({
+    devices: count,
+    boots: count,
+    counters: named,
+    energyMj: named,
+    levelMs: named,
+    verdicts: z.object({ confirmed: count, rejected: count }),
+  })
+  .openapi('FleetCounters')
+
+export const alert = z
+  .object({
+    id: count,
+    code: z.string(),
+    metric: z.string(),
+    model: z.string(),
+    modelName: z.string().nullable(),
+    state: z.enum(['open', 'resolved']),
+    sinceMs: count,
+    resolvedMs: numberOrNull,
+    ratio: z.number(),
+    numbers: named,
+  })
+  .openapi('Alert')
+export const audit = z
+  .object({ id: count, atMs: count, actor: z.string(), action: z.string(), subject: z.string(), detail: z.any() })
+  .openapi('AuditEntry')
+export const ingestResponse = z
+  .object({ reports: count, verdicts: count, events: count, aggregates: count })
+  .openapi('IngestOutcome')
+export const feed = z
+  .object({
+    v: z.literal(1),
+    cursor: count,
+    items: z.array(z.object({ site: z.string(), device: z.string(), board: z.string(), document: z.any() })),
+  })
+  .openapi('AssignmentFeed')
+const publicKey = z.object({ keyId: z.string(), publicKey: z.string() })
+export const keys = z
+  .object({
+    director: publicKey,
+    release: z.object({ keys: z.array(publicKey).readonly(), threshold: count }),
+    jwks: z.any(),
+  })
+  .openapi('Keys')
+
+/** A JSON response and the problems that any route may answer with. */
+export const answers = <S extends z.ZodType>(schema: S, description: string) =>
+  ({
+    200: { description, content: { 'application/json': { schema } } },
+    default: {
+      description: 'A problem; `code` is one of the contract',
+      content: { 'application/problem+json': { schema: problem } },
+    },
+  }) as const
+
+export const jsonBody = <S extends z.ZodType>(schema: S) =>
+  ({ body: { required: true, content: { 'application/json': { schema } } } }) as const

@@ -1,0 +1,138 @@
+import { gateWords } from '../rollout/gate-words.ts'
+import type { AlertRecord } from '../store/alert-store.ts'
+import type { DeviceRecord } from '../store/device-store.ts'
+import type { FleetHour } from '../store/fleet-store.ts'
+import type { ReleaseRecord } from '../store/model-store.ts'
+import type { RolloutRecord } from '../store/rollout-store.ts'
+import type { Store } from '../store/store.ts'
+import { HOUR_MS } from '../store/telemetry-store.ts'
+import { fleetFigures } from '../telemetry/fleet-figures.ts'
+
+/** JSON shapes of the API; times are Unix ms and end in `Ms`. */
+
+export const modelLabel = (release: ReleaseRecord | undefined): { name: string; version: number } | null =>
+  release === undefined ? null : { name: release.name, version: release.version }
+
+/** Names of models by the prefix that reports carry. */
+export function modelNames(store: Store): ReadonlyMap<string, string> {
+  return new Map(store.models.list().map(({ prefix, name }) => [prefix, name]))
+}
+
+export function releaseView(store: Store, release: ReleaseRecord) {
+  const { document, id, ...rest } = release
+  return {
+    ...rest,
+    securityCounter: document.signed.securityCounter,
+    boards: document.signed.boards,
+    history: store.models.history(id),
+  }
+}
+
+export function deviceView(store: Store, device: DeviceRecord) {
+  const { id, target, rollout, stage, arm, ...rest } = device
+  const release = target === null ? undefined : store.models.byId(target)
+  return {
+    ...rest,
+    target: modelLabel(release),
+    assignmentSeq: store.assignments.lastSeq(id),
+    rollout: rollout === null ? null : { id: rollout, stage, arm },
+  }
+}
+
+export function rolloutView(store: Store, rollout: RolloutRecord) {
+  const release = store.models.byId(rollout.release)!
+  const previous = store.models.byId(rollout.previous)!
+  const end = rollout.endedMs
+  return {
+    id: rollout.id,
+    model: release.name,
+    version: release.version,
+    sha256: release.sha256,
+    previous: { name: previous.name, version: previous.version, sha256: previous.sha256 },
+    state: rollout.state,
+    percents: rollout.percents,
+    stage: rollout.stage,
+    stages: store.rollouts.stages(rollout.id),
+    stageStartedMs: rollout.stageStartedMs,
+    /** percent of the highest stage that was begun */
+    reachedPercent: rollout.percents[rollout.stage - 1] ?? 0,
+    /** devices that were ever told to run the candidate */
+    devicesExposed: store.rollouts.exposed(rollout.id),
+    createdMs: rollout.createdMs,
+    createdBy: rollout.createdBy,
+    endedMs: end,
+    hoursToDecision: end === null ? null : (end - rollout.createdMs) / HOUR_MS,
+    why: rollout.why,
+    gate: rollout.reading,
+    gateWords: rollout.reading === null ? null : gateWords(rollout.reading),
+    policy: rollout.policy,
+  }
+}
+
+export function alertView(alert: AlertRecord, names: ReadonlyMap<string, string>) {
+  return { ...alert, modelName: names.get(alert.model) ?? null }
+}
+
+const byModel = (rows: readonly FleetHour[]): Map<string, FleetHour[]> => {
+  const groups = new Map<string, FleetHour[]>()
+  for (const row of rows) {
+    const group = groups.get(row.model)
+    if (group === undefined) groups.set(row.model, [row])
+    else group.push(row)
+  }
+  return groups
+}
+
+export function summaryView(store: Store, nowMs: number, hours: number) {
+  const end = Math.floor(nowMs / HOUR_MS)
+  const rows = store.fleet.hours(end - hours, end)
+  const names = modelNames(store)
+  const present = store.fleet.present()
+  const count = store.devices.count()
+  return {
+    atMs: nowMs,
+    hours,
+    devices: { ...count, reporting: present.devices },
+    production: modelLabel(store.models.production()),
+    batteryPermille: present.batteryPermille,
+    levels: present.levels,
+    running: Object.entries(present.models).map(([model, devices]) => ({
+      model,
+      name: names.get(model) ?? null,
+      devices,
+    })),
+    fleet: fleetFigures(rows),
+    models: [...byModel(rows)].map(([model, group]) => ({
+      model,
+      name: names.get(model) ?? null,
+      ...fleetFigures(group),
+    })),
+    openAlerts: store.alerts.allOpen().length,
+  }
+}
+
+export function seriesView(store: Store, nowMs: number, hours: number) {
+  const end = Math.floor(nowMs / HOUR_MS) + 1
+  const rows = store.fleet.hours(end - hours, end)
+  const names = modelNames(store)
+  const points = new Map<number, FleetHour[]>()
+  for (const row of rows) {
+    const group = points.get(row.hour)
+    if (group === undefined) points.set(row.hour, [row])
+    else group.push(row)
+  }
+  return {
+    atMs: nowMs,
+    points: [...points].map(([hour, group]) => ({
+      hourMs: hour * HOUR_MS,
+      devices: group.reduce((sum, { devices }) => sum + devices, 0),
+      ...fleetFigures(group),
+      models: group.map((row) => ({
+        model: row.model,
+        name: names.get(row.model) ?? null,
+        devices: row.devices,
+        ...fleetFigures([row]),
+      })),
+    })),
+  }
+}

@@ -1,0 +1,163 @@
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { serve } from '@hono/node-server'
+import type { Clock } from '../contract/clock.ts'
+import type { SecureRandom } from '../contract/random.ts'
+import type { PublicKey, TrustedRole } from '../contract/signed.ts'
+import { createApp } from './api/app.ts'
+import type { CloudServices, Logger } from './api/environment.ts'
+import { EventHub } from './api/event-hub.ts'
+import { Signal } from './api/signal.ts'
+import { EvaluationLoop } from './evaluation-loop.ts'
+import { ArtifactFolder } from './registry/artifact-folder.ts'
+import { Registry } from './registry/registry.ts'
+import { Assigner } from './rollout/assigner.ts'
+import { RolloutEngine } from './rollout/engine.ts'
+import { Store } from './store/store.ts'
+import { DEFAULT_DRIFT_POLICY, DriftMonitor, type DriftPolicy } from './telemetry/drift.ts'
+import { createMetrics } from './telemetry/metrics.ts'
+import { createDirector, loadOrCreateSeed, writePrivateFile } from './trust/director.ts'
+import { createTokenIssuer, type TokenIssuer } from './trust/tokens.ts'
+
+const DAY_MS = 86_400_000
+
+export interface CloudOptions {
+  /** folder of the database, artifacts, keys and the operator token; created when missing, mode 0700 */
+  readonly dataDir: string
+  readonly host: string
+  /** 0: any free port */
+  readonly port: number
+  readonly clock: Clock
+  readonly secureRandom: SecureRandom
+  readonly logger: Logger
+  /** public keys whose signatures make a release; the cloud never holds the secret ones */
+  readonly releaseRole: TrustedRole
+  /** lets GET requests pass without a token: for a laptop, never for a network */
+  readonly publicReads?: boolean
+  /** time between two evaluations of gates and drift, ms of the injected clock; default 15 min */
+  readonly evaluateEveryMs?: number
+  /** validity of device tokens; default 365 days */
+  readonly deviceTokenTtlMs?: number
+  /** validity of the operator token; default 365 days */
+  readonly operatorTokenTtlMs?: number
+  /** validity of assignments, renewed when a quarter is left; default 30 days */
+  readonly assignmentTtlMs?: number
+  /** age at which raw reports are dropped; sums and hours stay; default 90 days */
+  readonly reportRetentionMs?: number
+  readonly drift?: Partial<DriftPolicy>
+}
+
+export interface RunningCloud {
+  readonly url: string
+  readonly directorKey: PublicKey
+  /** bearer token with every right, also in `<dataDir>/operator.token` */
+  readonly operatorToken: string
+  /** Mints a service token without HTTP, for a gateway in the same process. */
+  readonly tokens: Pick<TokenIssuer, 'mintService' | 'jwks'>
+  /** Runs one evaluation now instead of waiting for the clock. */
+  evaluate(): void
+  /** Ends streams and polls, finishes requests, closes the database. */
+  close(): Promise<void>
+}
+
+/** Starts the cloud: the composition root of `cloud/`. The first start creates the director key, the token key and an
+ *  operator token, each in a file of mode 0600 in `dataDir`.
+ *  @throws DatabaseTooNewError when the folder was written by a newer release
+ *  @throws Error with code EADDRINUSE when the port is taken
+ */
+export async function startCloud(options: CloudOptions): Promise<RunningCloud> {
+  const { dataDir, clock, secureRandom, logger, releaseRole } = options
+  const keysDir = join(dataDir, 'keys')
+  mkdirSync(keysDir, { recursive: true, mode: 0o700 })
+  const director = createDirector(loadOrCreateSeed(join(keysDir, 'director.seed'), secureRandom))
+  const tokens = await createTokenIssuer(
+    loadOrCreateSeed(join(keysDir, 'tokens.seed'), secureRandom),
+    clock,
+    secureRandom,
+  )
+
+  const store = new Store(join(dataDir, 'cloud.db'), clock.wallMs())
+  try {
+    const operatorToken = await loadOrMintOperatorToken(
+      join(dataDir, 'operator.token'),
+      tokens,
+      store,
+      options.operatorTokenTtlMs ?? 365 * DAY_MS,
+    )
+    const artifacts = new ArtifactFolder(join(dataDir, 'artifacts'), secureRandom)
+    const metrics = createMetrics(store, clock)
+    const hub = new EventHub(clock.wallMs())
+    const assignmentsChanged = new Signal(clock)
+    const engine = new RolloutEngine(store, clock, secureRandom)
+    const loop = new EvaluationLoop({
+      ...{ store, clock, logger, engine, hub, metrics, assignmentsChanged },
+      assigner: new Assigner(store, director, clock, options.assignmentTtlMs ?? 30 * DAY_MS),
+      drift: new DriftMonitor(store, { ...DEFAULT_DRIFT_POLICY, ...options.drift }),
+      everyMs: options.evaluateEveryMs ?? 15 * 60_000,
+      reportRetentionMs: options.reportRetentionMs ?? 90 * DAY_MS,
+    })
+    const services: CloudServices = {
+      ...{ store, clock, logger, artifacts, engine, director, tokens, releaseRole, metrics, hub, assignmentsChanged },
+      registry: new Registry(store, artifacts, releaseRole, clock),
+      nudge: () => loop.nudge(),
+      publicReads: options.publicReads ?? false,
+      deviceTokenTtlMs: options.deviceTokenTtlMs ?? 365 * DAY_MS,
+    }
+    const app = createApp(services)
+    const server = serve({ fetch: app.fetch, hostname: options.host, port: options.port })
+    await new Promise<void>((resolve, reject) => {
+      server.once('listening', resolve)
+      server.once('error', reject)
+    })
+    loop.start()
+    const { port } = server.address() as AddressInfo
+    const host = options.host.includes(':') ? `[${options.host}]` : options.host
+    const url = `http://${host}:${port}`
+    logger.info({ url, dataDir }, 'cloud is up')
+
+    let closing: Promise<void> | undefined
+    return {
+      url,
+      directorKey: director.publicKey,
+      operatorToken,
+      tokens,
+      evaluate: () => loop.evaluate(),
+      close() {
+        closing ??= (async () => {
+          loop.stop()
+          hub.close()
+          assignmentsChanged.raise()
+          await new Promise<void>((resolve) => {
+            server.close(() => resolve())
+            if ('closeIdleConnections' in server) server.closeIdleConnections()
+            // Real time: a client that does not read its answer must not keep the process; five seconds are chosen.
+            setTimeout(() => 'closeAllConnections' in server && server.closeAllConnections(), 5_000).unref()
+          })
+          store.close()
+          logger.info({ url }, 'cloud is down')
+        })()
+        return closing
+      },
+    }
+  } catch (cause) {
+    store.close()
+    throw cause
+  }
+}
+
+async function loadOrMintOperatorToken(
+  path: string,
+  tokens: TokenIssuer,
+  store: Store,
+  ttlMs: number,
+): Promise<string> {
+  if (existsSync(path)) {
+    const kept = readFileSync(path, 'utf8').trim()
+    if ((await tokens.verifyService(kept)).ok) return kept
+  }
+  const { token, jti, issuedMs, expiresMs } = await tokens.mintService('operator', 'operator', ttlMs)
+  store.tokens.add({ jti, kind: 'operator', subject: 'operator', issuedMs, expiresMs })
+  writePrivateFile(path, `${token}\n`)
+  return token
+}

@@ -1,0 +1,222 @@
+import { LIMITS } from '../../contract/limits.ts'
+import { type DeviceOutcome, pairedLogRatio, type RatioKind } from '../rollout/log-ratio.ts'
+import { informationForPower, oneSidedLogE, oneSidedRho } from '../rollout/normal-mixture.ts'
+import type { AlertRecord } from '../store/alert-store.ts'
+import type { BaselineRecord } from '../store/baseline-store.ts'
+import type { Store } from '../store/store.ts'
+import { HOUR_MS, hourOf } from '../store/telemetry-store.ts'
+
+/** Drift: the fleet behaves unlike it did in its first hours on the same model, without any update. */
+export interface DriftPolicy {
+  /** first hours on a model; a whole day, so that the baseline has every hour of it */
+  readonly baselineHours: number
+  /** sliding window compared with it */
+  readonly recentHours: number
+  /** a rise below this ratio is nobody's alarm (days differ, rooms differ) */
+  readonly toleranceRatio: number
+  /** strictness of one look. Windows slide, so looks do not add up to one process; with theta0 = ln(tolerance) a quiet fleet
+   *  is so far below that `test/simulation/gate-drift.test.ts` sees none in 200 h over its seeds. */
+  readonly alpha: number
+  readonly minDevices: number
+  /** false wakes in both windows together */
+  readonly minEvents: number
+  /** population stability index of the noise floor; above .25 is by custom a significant shift, below .1 none */
+  readonly psiRaise: number
+  readonly psiResolve: number
+}
+
+export const DEFAULT_DRIFT_POLICY: DriftPolicy = {
+  baselineHours: 24,
+  recentHours: 4,
+  toleranceRatio: 1.5,
+  alpha: 0.001,
+  minDevices: 20,
+  minEvents: 40,
+  psiRaise: 0.25,
+  psiResolve: 0.1,
+}
+
+/** chosen: as in `evidence.ts` */
+const SETTLE_MS = 15 * 60_000
+
+export interface DriftChange {
+  readonly alert: AlertRecord
+  readonly change: 'raised' | 'resolved'
+}
+
+interface Comparison {
+  readonly falseWakes: { after: DeviceOutcome[]; before: DeviceOutcome[] }
+  readonly duty: { after: DeviceOutcome[]; before: DeviceOutcome[] }
+  readonly noise: { after: number[]; before: number[] }
+}
+
+/** Population stability index of two histograms. A bin without counts takes the share of half a count in 10 000. */
+export function populationStabilityIndex(after: readonly number[], before: readonly number[]): number {
+  const total = (bins: readonly number[]): number => bins.reduce((sum, value) => sum + value, 0)
+  const a = total(after)
+  const b = total(before)
+  if (a === 0 || b === 0) return 0
+  return after.reduce((sum, value, i) => {
+    const p = Math.max(value / a, 0.00005)
+    const q = Math.max((before[i] ?? 0) / b, 0.00005)
+    return sum + (p - q) * Math.log(p / q)
+  }, 0)
+}
+
+/** Compares each device's recent hours with its own baseline, by model, once an hour. */
+export class DriftMonitor {
+  readonly #store: Store
+  readonly #policy: DriftPolicy
+  #lastHour = -1
+
+  constructor(store: Store, policy: DriftPolicy) {
+    this.#store = store
+    this.#policy = policy
+  }
+
+  /** Raises and resolves alerts. Does nothing within an hour it has looked at. */
+  evaluate(nowMs: number): readonly DriftChange[] {
+    const hour = hourOf(nowMs - SETTLE_MS)
+    if (hour === this.#lastHour) return []
+    this.#lastHour = hour
+    return this.#store.atomically(() => {
+      const models = this.#compare(hour * HOUR_MS)
+      const changes: DriftChange[] = []
+      for (const [model, comparison] of models) changes.push(...this.#judge(model, comparison, nowMs))
+      // Nobody runs the model any more, or too few: there is nothing left to be alarmed about.
+      for (const alert of this.#store.alerts.allOpen()) {
+        if (alert.code === 'drift' && !this.#isComparable(models.get(alert.model)))
+          changes.push(this.#resolve(alert, nowMs))
+      }
+      return changes
+    })
+  }
+
+  #isComparable(comparison: Comparison | undefined): boolean {
+    return comparison !== undefined && comparison.duty.after.length >= this.#policy.minDevices
+  }
+
+  #compare(endMs: number): ReadonlyMap<string, Comparison> {
+    const { baselines, outcomes } = this.#store
+    const { recentHours } = this.#policy
+    const models = new Map<string, Comparison>()
+    for (const { device, model, sinceMs } of baselines.present()) {
+      const baseline = this.#baseline(device, model, sinceMs, endMs)
+      const from = endMs - recentHours * HOUR_MS
+      if (baseline === undefined || baseline.listeningHours <= 0 || from < baseline.untilMs) continue
+      const recent = outcomes.window(device, model, from, endMs)
+      if (recent.listeningHours < recentHours / 2) continue
+      let group = models.get(model)
+      if (group === undefined) {
+        const none = (): number[] => Array.from({ length: LIMITS.histogramBins }, () => 0)
+        group = {
+          falseWakes: { after: [], before: [] },
+          duty: { after: [], before: [] },
+          noise: { after: none(), before: none() },
+        }
+        models.set(model, group)
+      }
+      group.falseWakes.after.push({ y: recent.falseWakes, x: recent.listeningHours })
+      group.falseWakes.before.push({ y: baseline.rejected, x: baseline.listeningHours })
+      group.duty.after.push({ y: recent.activeHours, x: recent.listeningHours })
+      group.duty.before.push({ y: baseline.activeHours, x: baseline.listeningHours })
+      addShares(group.noise.after, outcomes.noise(device, model, from, endMs))
+      addShares(group.noise.before, baseline.noiseBins)
+    }
+    return models
+  }
+
+  /** The device's baseline on its present model, taken once its first hours are over. */
+  #baseline(device: number, model: string, sinceMs: number, endMs: number): BaselineRecord | undefined {
+    const { baselines, outcomes } = this.#store
+    const known = baselines.get(device)
+    const from = Math.ceil(sinceMs / HOUR_MS) * HOUR_MS
+    if (known?.model === model && known.sinceMs === from) return known
+    const until = from + this.#policy.baselineHours * HOUR_MS
+    if (endMs < until) return undefined
+    const window = outcomes.window(device, model, from, until)
+    const baseline: BaselineRecord = {
+      ...{ device, model, sinceMs: from, untilMs: until, listeningHours: window.listeningHours },
+      ...{ activeHours: window.activeHours, rejected: window.falseWakes },
+      noiseBins: outcomes.noise(device, model, from, until),
+    }
+    // Much less listening than time has passed: reports are missing still, take it later.
+    if (window.listeningHours < this.#policy.baselineHours / 2) return undefined
+    baselines.put(baseline)
+    return baseline
+  }
+
+  #judge(model: string, comparison: Comparison, nowMs: number): DriftChange[] {
+    if (!this.#isComparable(comparison)) return []
+    const { psiRaise, psiResolve } = this.#policy
+    const psi = populationStabilityIndex(comparison.noise.after, comparison.noise.before)
+    return [
+      ...this.#ratioAlert('falseWakesPerHour', model, comparison.falseWakes, 'rate', nowMs),
+      ...this.#ratioAlert('dutyCycle', model, comparison.duty, 'mean', nowMs),
+      ...this.#decide('noiseFloor', model, psi >= psiRaise, psi < psiResolve, psi, nowMs, {
+        psi,
+        raise: psiRaise,
+        devices: comparison.duty.after.length,
+      }),
+    ]
+  }
+
+  #ratioAlert(metric: string, model: string, arms: Comparison['duty'], kind: RatioKind, nowMs: number): DriftChange[] {
+    const { alpha, toleranceRatio, minEvents, recentHours, baselineHours } = this.#policy
+    const paired = pairedLogRatio(arms.after, arms.before, kind)
+    if (paired === undefined) return []
+    const { d, variance, canary: after, control: before } = paired
+    const theta0 = Math.log(toleranceRatio)
+    const rho = oneSidedRho(informationForPower(theta0, alpha), alpha)
+    const logE = oneSidedLogE((d - theta0) / variance, 1 / variance, rho)
+    const threshold = Math.log(1 / alpha)
+    const enough = kind === 'mean' || after.events + before.events >= minEvents
+    const ratio = Math.exp(d)
+    // Resolved only half way down to normal: no flapping around the tolerance.
+    const calm = ratio < 1 + (toleranceRatio - 1) / 2
+    return this.#decide(metric, model, enough && logE >= threshold, calm, ratio, nowMs, {
+      ...{ ratio, recent: after.rate, baseline: before.rate, d, variance, logE, threshold, tolerance: toleranceRatio },
+      ...{ devices: after.devices, recentHours, baselineHours },
+    })
+  }
+
+  #decide(
+    metric: string,
+    model: string,
+    raise: boolean,
+    calm: boolean,
+    ratio: number,
+    nowMs: number,
+    numbers: Record<string, number>,
+  ): DriftChange[] {
+    const { alerts, audit } = this.#store
+    const open = alerts.open('drift', metric, model)
+    if (open === undefined && raise) {
+      const alert = alerts.raise({ code: 'drift', metric, model, sinceMs: nowMs, ratio, numbers })
+      audit.append({
+        atMs: nowMs,
+        actor: 'kinglet',
+        action: 'alert.raised',
+        subject: metric,
+        detail: { model, ...numbers },
+      })
+      return [{ alert, change: 'raised' }]
+    }
+    return open !== undefined && calm ? [this.#resolve(open, nowMs)] : []
+  }
+
+  #resolve(alert: AlertRecord, nowMs: number): DriftChange {
+    const { alerts, audit } = this.#store
+    alerts.resolve(alert.id, nowMs)
+    const detail = { model: alert.model, alert: alert.id }
+    audit.append({ atMs: nowMs, actor: 'kinglet', action: 'alert.resolved', subject: alert.metric, detail })
+    return { alert: { ...alert, state: 'resolved', resolvedMs: nowMs }, change: 'resolved' }
+  }
+}
+
+/** Adds a device's histogram as shares, so that every device weighs the same. */
+function addShares(sum: number[], bins: readonly number[]): void {
+  const total = bins.reduce((all, value) => all + value, 0)
+  if (total === 0) return
+  for (let i = 0; i < sum.length; i++) sum[i]! += (bins[i] ?? 0) / total
+}

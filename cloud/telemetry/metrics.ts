@@ -1,0 +1,90 @@
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { Clock } from '../../contract/clock.ts'
+import type { Store } from '../store/store.ts'
+import { hourOf } from '../store/telemetry-store.ts'
+import { fleetFigures } from './fleet-figures.ts'
+
+/** Prometheus metrics of one cloud process, in a registry of its own. Gauges are read from the store at each scrape. */
+export interface CloudMetrics {
+  readonly registry: Registry
+  readonly ingestRows: Counter<'kind'>
+  readonly ingestBatches: Counter<'outcome'>
+  readonly requests: Counter<'method' | 'route' | 'status'>
+  readonly tickSeconds: Histogram
+  readonly assignmentsSigned: Counter
+}
+
+export function createMetrics(store: Store, clock: Clock): CloudMetrics {
+  const registry = new Registry()
+  const registers = [registry]
+  const recent = () => {
+    const hour = hourOf(clock.wallMs())
+    return fleetFigures(store.fleet.hours(hour - 3, hour))
+  }
+  const gauge = (name: string, help: string, read: () => number | null): void => {
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(read() ?? Number.NaN)
+      },
+    })
+  }
+  gauge('kinglet_devices_enrolled', 'Enrolled devices.', () => store.devices.count().enrolled)
+  gauge('kinglet_alerts_open', 'Open alerts.', () => store.alerts.allOpen().length)
+  gauge('kinglet_rollout_open', '1 while a rollout is running or paused.', () => (store.rollouts.open() ? 1 : 0))
+  gauge(
+    'kinglet_rollout_stage',
+    'Stage of the open rollout, from 1; 0 without one.',
+    () => store.rollouts.open()?.stage ?? 0,
+  )
+  gauge('kinglet_fleet_duty_cycle', 'Active over listening time, last three full hours.', () => recent().dutyCycle)
+  gauge(
+    'kinglet_fleet_false_wakes_per_hour',
+    'Rejected wakes per listening hour, last three full hours.',
+    () => recent().falseWakesPerHour,
+  )
+  gauge(
+    'kinglet_fleet_false_wake_rate',
+    'Rejected over judged wakes, last three full hours.',
+    () => recent().falseWakeRate,
+  )
+  gauge(
+    'kinglet_fleet_energy_joules_per_device_day',
+    'Energy per device and day, last three full hours.',
+    () => recent().energyJoulePerDeviceDay,
+  )
+  return {
+    registry,
+    ingestRows: new Counter({
+      name: 'kinglet_ingest_rows_total',
+      help: 'Rows that changed something, by kind; repeated rows do not count.',
+      labelNames: ['kind'],
+      registers,
+    }),
+    ingestBatches: new Counter({
+      name: 'kinglet_ingest_batches_total',
+      help: 'Ingest batches by outcome (accepted, or the error code).',
+      labelNames: ['outcome'],
+      registers,
+    }),
+    requests: new Counter({
+      name: 'kinglet_http_requests_total',
+      help: 'HTTP requests by method, route pattern and status.',
+      labelNames: ['method', 'route', 'status'],
+      registers,
+    }),
+    tickSeconds: new Histogram({
+      name: 'kinglet_evaluation_seconds',
+      help: 'Duration of one evaluation of gates, drift and sums, in seconds of the cloud clock.',
+      buckets: [0.005, 0.02, 0.1, 0.5, 2, 10, 60],
+      registers,
+    }),
+    assignmentsSigned: new Counter({
+      name: 'kinglet_assignments_signed_total',
+      help: 'Assignments signed by the director key.',
+      registers,
+    }),
+  }
+}

@@ -1,0 +1,91 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { Store } from '../../cloud/store/store.ts'
+import { DEFAULT_DRIFT_POLICY, DriftMonitor, populationStabilityIndex } from '../../cloud/telemetry/drift.ts'
+import { seededRandom } from '../../contract/random.ts'
+import { batchOf, HOUR, SyntheticDevice, T0 } from '../unit/cloud/synthetic-fleet.ts'
+
+const MODEL = 'aaaaaaaaaaaaaaaa'
+const NEXT = 'bbbbbbbbbbbbbbbb'
+
+describe('drift', () => {
+  const stores: Store[] = []
+  afterEach(() => {
+    for (const store of stores.splice(0)) store.close()
+  })
+
+  class Fleet {
+    readonly store = new Store(':memory:', T0)
+    readonly monitor = new DriftMonitor(this.store, DEFAULT_DRIFT_POLICY)
+    readonly devices: SyntheticDevice[]
+    nowMs = T0
+    constructor(seed: number, count: number) {
+      stores.push(this.store)
+      const random = seededRandom(seed)
+      this.devices = Array.from(
+        { length: count },
+        (_, i) => new SyntheticDevice(`d-${i}`, MODEL, T0, random.fork(`${i}`)),
+      )
+    }
+    hour(rates: { falseWakes: number; verified: number; noiseBin?: number }) {
+      this.nowMs += HOUR
+      const batch = batchOf({})
+      for (const device of this.devices) {
+        const { reports, verdicts } = device.live(this.nowMs, rates)
+        batch.reports.push(...reports)
+        batch.verdicts.push(...verdicts)
+      }
+      this.store.telemetry.ingest(batch)
+      return this.monitor.evaluate(this.nowMs + 20 * 60_000)
+    }
+    hours(count: number, rates: { falseWakes: number; verified: number; noiseBin?: number }) {
+      return Array.from({ length: count }, () => this.hour(rates)).flat()
+    }
+  }
+  const QUIET = { falseWakes: 0.3, verified: 0.5 }
+
+  it('a quiet fleet raises nothing in 200 h, whatever the seed', () => {
+    for (let seed = 1; seed <= 8; seed++) expect(new Fleet(seed, 50).hours(200, QUIET)).toEqual([])
+  })
+
+  it.each([11, 12, 13])('a fourfold rise is seen within hours, and its end too (seed %i)', (seed) => {
+    const fleet = new Fleet(seed, 120)
+    expect(fleet.hours(40, QUIET)).toEqual([])
+    let hours = 0
+    let changes: ReturnType<Fleet['hour']> = []
+    const loud = { falseWakes: 1.2, verified: 0.5, noiseBin: 5 }
+    const raised = new Map<string, number>()
+    while (hours < 8) {
+      changes = fleet.hour(loud)
+      hours++
+      for (const { alert, change } of changes) if (change === 'raised') raised.set(alert.metric, hours)
+    }
+    console.log(`seed ${seed}: raised after hours`, Object.fromEntries(raised))
+    expect(raised.get('falseWakesPerHour')).toBeLessThanOrEqual(4)
+    expect(raised.get('noiseFloor')).toBeLessThanOrEqual(4)
+    const [alert] = fleet.store.alerts.allOpen().filter(({ metric }) => metric === 'falseWakesPerHour')
+    expect(alert).toMatchObject({ code: 'drift', model: MODEL, state: 'open' })
+    expect(alert!.ratio).toBeGreaterThan(1.5)
+    // Once only.
+    expect(fleet.hours(5, loud)).toEqual([])
+    const calm = fleet.hours(10, QUIET)
+    expect(calm.map(({ change }) => change)).not.toContain('raised')
+    expect(fleet.store.alerts.allOpen()).toEqual([])
+  })
+
+  it('another model means another baseline: its level is no drift, and the old alert ends', () => {
+    const fleet = new Fleet(21, 60)
+    fleet.hours(40, QUIET)
+    fleet.hours(6, { falseWakes: 1.5, verified: 0.5 })
+    expect(fleet.store.alerts.allOpen()).not.toEqual([])
+    for (const device of fleet.devices) device.reboot(NEXT, Math.max(device.atMs, fleet.nowMs))
+    const changes = fleet.hours(60, { falseWakes: 1.5, verified: 0.5 })
+    expect(changes.every(({ change }) => change === 'resolved')).toBe(true)
+    expect(fleet.store.alerts.allOpen()).toEqual([])
+  })
+
+  it('population stability index: zero for equal shares, large for a shift of two bins', () => {
+    expect(populationStabilityIndex([10, 20, 30], [1, 2, 3])).toBeCloseTo(0, 12)
+    expect(populationStabilityIndex([0, 0, 80, 20], [80, 20, 0, 0])).toBeGreaterThan(1)
+    expect(populationStabilityIndex([0, 0], [1, 1])).toBe(0)
+  })
+})
