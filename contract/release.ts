@@ -64,7 +64,10 @@ export type Assignment = Omit<z.infer<typeof assignmentSchema>, 'release'> & { r
 export function parseContent<T>(schema: z.ZodMiniType<T>, content: unknown, what: string): Result<T, ContractError> {
   const version = (content as { v?: unknown } | null)?.v
   if (version !== 1) {
-    return err(contractError('unknown-schema-version', `${what} version ${String(version).slice(0, 20)}, known: 1`))
+    // Not String(): an object of a hostile document may bring a `toString` that is no function.
+    const found =
+      typeof version === 'number' || typeof version === 'string' ? String(version).slice(0, 20) : typeof version
+    return err(contractError('unknown-schema-version', `${what} version ${found}, known: 1`))
   }
   const parsed = schema.safeParse(content)
   if (parsed.success) return ok(parsed.data)
