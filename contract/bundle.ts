@@ -40,10 +40,11 @@ export function encodeBundle(sections: readonly BundleSection[]): Uint8Array {
   if (names.size !== sections.length) throw new RangeError('section names must be unique')
   for (const name of names) if (!SECTION_NAME.test(name)) throw new RangeError(`section name "${name}"`)
 
-  // The table's own length moves the offsets inside it: iterate to the fixed point (two or three rounds).
+  // The table's own length moves the offsets inside it: iterate to the fixed point, usually two or three rounds. Longer
+  // tables move offsets up only, so rounds end; the bound is five lengths of a CBOR integer a section.
   let tocBytes = 0
   let toc = new Uint8Array(0)
-  for (let round = 0; round < 8; round++) {
+  for (let round = 0; round < 5 * LIMITS.bundleSections; round++) {
     let offset = align(HEADER_BYTES + tocBytes)
     const rows = sections.map(({ name, data }) => {
       const row = [name, offset, data.length, sha256(data)]

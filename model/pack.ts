@@ -2,6 +2,7 @@ import canonicalize from 'canonicalize'
 import { encodeBundle } from '../contract/bundle.ts'
 import { sha256Hex } from '../contract/bytes.ts'
 import { type ContractError, contractError } from '../contract/errors.ts'
+import { LIMITS } from '../contract/limits.ts'
 import {
   type BundleManifest,
   encodeGolden,
@@ -75,12 +76,18 @@ export async function packBundle(input: PackInput, engine: Engine): Promise<Resu
   if (!budget.ok) return budget
 
   const encoder = new TextEncoder()
-  const bundle = encodeBundle([
+  const sections = [
     { name: SECTIONS.manifest, data: encoder.encode(canonicalize(manifest)) },
     ...graphs.map(({ id }) => ({ name: graphSection(id), data: input.graphs.get(id)! })),
     { name: SECTIONS.golden, data: encodeGolden(golden.value) },
     { name: SECTIONS.card, data: encoder.encode(input.card) },
-  ])
+  ]
+  // The encoder throws at its bounds, for its callers' bugs; a model that is too large is a user's matter.
+  const bytes = sections.reduce((sum, { data }) => sum + data.length, LIMITS.bundleTocBytes)
+  if (bytes > LIMITS.bundleBytes) {
+    return err(contractError('too-large', `about ${bytes} bytes, a bundle has at most ${LIMITS.bundleBytes}`))
+  }
+  const bundle = encodeBundle(sections)
   const opened = await openBundle(bundle, engine, Number.POSITIVE_INFINITY)
   if (!opened.ok) return opened
   await opened.value.dispose()
