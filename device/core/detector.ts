@@ -26,8 +26,10 @@ export function createDetector(policy: WakePolicy, labels: readonly string[]): D
     update(posteriors, atMs) {
       const row = at.next * labels.length
       for (let i = 0; i < labels.length; i++) {
-        sums[i] = sums[i]! - history[row + i]! + posteriors[i]!
-        history[row + i] = posteriors[i]!
+        // NaN, from a broken float network, would stay in the sums and leave the device deaf for good.
+        const posterior = Number.isNaN(posteriors[i]!) ? 0 : posteriors[i]!
+        sums[i] = sums[i]! - history[row + i]! + posterior
+        history[row + i] = posterior
       }
       at.next = (at.next + 1) % smoothingWindows
       let label = -1

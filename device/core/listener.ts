@@ -46,6 +46,15 @@ export function createListener({ manifest, definition, step, session }: Listener
   const policy = sparse ? { ...manifest.policy, smoothingWindows: 1 } : manifest.policy
   const detector = createDetector(policy, manifest.labels)
   const stream = createMfccStream(definition, step.hopFrames)
+  const { clipSamples, sampleRateHz } = definition
+  // By position and not by window, so that a stretch that ends within a window counts its part of it.
+  const listenedMs = (samples: number): number => {
+    const { hopSamples } = stream
+    const listened = sparse
+      ? Math.floor(samples / hopSamples) * clipSamples + Math.min(samples % hopSamples, clipSamples)
+      : samples
+    return (listened * 1000) / sampleRateHz
+  }
 
   return {
     async listen(samples, onWake) {
@@ -88,7 +97,7 @@ export function createListener({ manifest, definition, step, session }: Listener
       }
       const elapsedMs = (samples.length * 1000) / definition.sampleRateHz
       return ok({
-        listeningMs: sparse ? Math.min(elapsedMs, windows * windowMs) : elapsedMs,
+        listeningMs: listenedMs(startSamples + samples.length) - listenedMs(startSamples),
         elapsedMs,
         windows,
         openWindows,

@@ -22,17 +22,17 @@ export interface VoiceGate {
 /** @param marginDb how far above the floor a hop must be to open the gate
  *  @param hangoverMs how long the gate stays open after the last loud hop */
 export function createVoiceGate(marginDb: number, hangoverMs: number): VoiceGate {
-  const at = { floorDb: Number.NaN, openForMs: 0, openings: 0 }
+  const at = { floorDb: Number.NaN, sinceLoudMs: Number.POSITIVE_INFINITY, open: false, openings: 0 }
   return {
     update(levelDb, hopMs) {
       if (Number.isNaN(at.floorDb)) at.floorDb = levelDb
       // Level first: a hop is judged against the floor before it, so that an onset does not raise its own bar.
       const loud = levelDb > at.floorDb + marginDb
       at.floorDb = Math.min(levelDb, at.floorDb + (FLOOR_RISE_DB_PER_SECOND * hopMs) / 1000)
-      const wasOpen = at.openForMs > 0
-      at.openForMs = loud ? hangoverMs + hopMs : Math.max(0, at.openForMs - hopMs)
-      const isOpen = at.openForMs > 0
-      if (isOpen && !wasOpen) at.openings++
+      at.sinceLoudMs = loud ? 0 : at.sinceLoudMs + hopMs
+      const isOpen = at.sinceLoudMs <= hangoverMs
+      if (isOpen && !at.open) at.openings++
+      at.open = isOpen
       return isOpen
     },
     floorDb: () => (Number.isNaN(at.floorDb) ? SILENCE_DBFS : at.floorDb),
