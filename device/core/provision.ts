@@ -3,7 +3,7 @@ import type { ContractError } from '../../contract/errors.ts'
 import { contractError } from '../../contract/errors.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 import type { Flash } from '../ports/flash.ts'
-import { type BootRecord, EMPTY_IMAGE, writeRecord } from './boot-record.ts'
+import { type BootRecord, EMPTY_IMAGE, newestRecord, writeRecord } from './boot-record.ts'
 import { type FlashLayout, layoutOf, type SlotIndex } from './flash-layout.ts'
 
 /** Programs part of a slot, erasing each sector as it is entered. The tail of the last word is padded with 0xff.
@@ -43,9 +43,11 @@ export function provision(
   if (!layout.ok) return layout
   const written = programSlot(flash, layout.value, 0, 0, bundle)
   if (!written.ok) return written
+  // On a flash that was used before, the record must outrank the old ones, and boot ids must not come twice.
+  const former = newestRecord(flash, layout.value)?.record
   const record: BootRecord = {
-    seq: 1,
-    boots: 0,
+    seq: (former?.seq ?? 0) + 1,
+    boots: former?.boots ?? 0,
     active: 0,
     phase: 'confirmed',
     images: [{ sha256: sha256(bundle), bytes: bundle.length }, EMPTY_IMAGE],

@@ -1,4 +1,5 @@
-import { closeSync, existsSync, fsyncSync, ftruncateSync, openSync, readSync, statSync, writeSync } from 'node:fs'
+import { closeSync, existsSync, fsyncSync, openSync, readSync, renameSync, rmSync, statSync, writeSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { type ContractError, contractError } from '../../contract/errors.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 import type { Flash } from '../ports/flash.ts'
@@ -26,15 +27,26 @@ export class FlashFile implements Flash {
       const { size } = statSync(path)
       return { flash: new FlashFile(openSync(path, 'r+'), size), created: false }
     }
-    const fd = openSync(path, 'wx+')
-    ftruncateSync(fd, 0)
+    // Under another name until it is whole: a power cut or a full disk must not leave a flash that is too small.
+    const unfinished = `${path}.new`
+    const fd = openSync(unfinished, 'w+')
+    const flash = new FlashFile(fd, sizeBytes)
     const erased = new Uint8Array(SECTOR_BYTES).fill(0xff)
-    for (let at = 0; at < sizeBytes; at += SECTOR_BYTES) writeSync(fd, erased, 0, SECTOR_BYTES, at)
-    fsyncSync(fd)
-    return { flash: new FlashFile(fd, sizeBytes), created: true }
+    try {
+      for (let at = 0; at < sizeBytes; at += SECTOR_BYTES) flash.#writeAll(at, erased.subarray(0, sizeBytes - at))
+      fsyncSync(fd)
+      renameSync(unfinished, path)
+      syncFolder(dirname(path))
+    } catch (cause) {
+      closeSync(fd)
+      rmSync(unfinished, { force: true })
+      throw cause
+    }
+    return { flash, created: true }
   }
 
   read(offset: number, length: number): Uint8Array {
+    this.#bound(offset, length)
     const out = new Uint8Array(length)
     let got = 0
     while (got < length) {
@@ -46,11 +58,13 @@ export class FlashFile implements Flash {
   }
 
   erase(offset: number): Result<void, ContractError> {
-    if (offset % SECTOR_BYTES !== 0 || offset >= this.sizeBytes) throw new RangeError(`erase at ${offset}`)
+    this.#bound(offset, SECTOR_BYTES)
+    if (offset % SECTOR_BYTES !== 0) throw new RangeError(`erase at ${offset}`)
     return this.#write(offset, new Uint8Array(SECTOR_BYTES).fill(0xff))
   }
 
   program(offset: number, data: Uint8Array): Result<void, ContractError> {
+    this.#bound(offset, data.length)
     if (offset % PROGRAM_BYTES !== 0 || data.length % PROGRAM_BYTES !== 0) throw new RangeError(`program at ${offset}`)
     return this.#write(offset, data)
   }
@@ -61,8 +75,7 @@ export class FlashFile implements Flash {
 
   #write(offset: number, data: Uint8Array): Result<void, ContractError> {
     try {
-      let done = 0
-      while (done < data.length) done += writeSync(this.#fd, data, done, data.length - done, offset + done)
+      this.#writeAll(offset, data)
       fsyncSync(this.#fd)
       return ok(undefined)
     } catch (cause) {
@@ -70,5 +83,25 @@ export class FlashFile implements Flash {
       const full = code === 'ENOSPC' || code === 'EDQUOT'
       return err(contractError(full ? 'flash-full' : 'flash-write-failed', `${code ?? 'write'} at ${offset}`))
     }
+  }
+
+  #writeAll(offset: number, data: Uint8Array): void {
+    let done = 0
+    while (done < data.length) done += writeSync(this.#fd, data, done, data.length - done, offset + done)
+  }
+
+  #bound(offset: number, length: number): void {
+    if (offset < 0 || offset + length > this.sizeBytes)
+      throw new RangeError(`${length} bytes at ${offset} of ${this.sizeBytes}`)
+  }
+}
+
+/** A rename is durable when its folder is. */
+function syncFolder(path: string): void {
+  const fd = openSync(path, 'r')
+  try {
+    fsyncSync(fd)
+  } finally {
+    closeSync(fd)
   }
 }
