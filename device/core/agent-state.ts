@@ -70,10 +70,12 @@ export interface AgentState {
   readonly eventSeq: number
   readonly nextReportMs: number
   readonly nextGovernMs: number
-  /** outbox id of the first report of this boot, which a trial waits for */
+  /** outbox id of the first report of this boot, 0 before it; a trial waits until it or a later one is acknowledged */
   readonly firstReportId: number
-  /** newest assignment that was refused in this boot: its retained copy is not complained of again */
-  readonly refusedSeq: number
+  /** sha256 of the last assignment document that was refused in this boot, hex: its retained copy is not complained of again */
+  readonly refusedDigest: string
+  /** when an engine failure was last told */
+  readonly engineFailedAtMs: number
   /** last radio use, for the cost of a session */
   readonly radioAtMs: number
 }
@@ -82,7 +84,8 @@ export type AgentEvent =
   | TransportEvent
   | { readonly type: 'heard'; readonly heard: Heard }
   | { readonly type: 'tick' }
-  | { readonly type: 'image-checked'; readonly slot: SlotIndex; readonly result: Result<void, ContractError> }
+  /** @see the effect `check-image`; sha256 is that of the release it was checked against */
+  | { readonly type: 'image-checked'; readonly sha256: string; readonly result: Result<void, ContractError> }
   | { readonly type: 'flash-failed'; readonly error: ContractError }
   | { readonly type: 'engine-failed'; readonly error: ContractError }
   /** publish a report now, as before a planned stop */

@@ -39,6 +39,9 @@ export class AgentHost {
   #running: { state: AgentState; readonly bundle: OpenedBundle } | undefined
   #boot: Promise<Result<void, ContractError>>
   #cancelTick: () => void = () => undefined
+  /** events that came while the effects of another were performed; at most what the ports say within those calls */
+  readonly #events: AgentEvent[] = []
+  #performing = false
   #closed = false
 
   private constructor(options: HostOptions, layout: FlashLayout) {
@@ -88,7 +91,9 @@ export class AgentHost {
   /** Feeds an event to the agent. Events that meet a device between reset and boot are lost, as on hardware. */
   dispatch(event: AgentEvent): void {
     if (this.#running === undefined || this.#closed) return
-    this.#apply(this.#running.bundle, step(this.#running.state, event, this.#now()))
+    this.#events.push(event)
+    // A port that answers within the call must not see its event decided before the effects of the present step are done.
+    if (!this.#performing) this.#drain()
   }
 
   /** Takes the power away: no spool, no report. */
@@ -115,6 +120,7 @@ export class AgentHost {
     const { flash, engine, transport, battery, config } = this.#options
     const previous = this.#running?.bundle
     this.#running = undefined
+    this.#events.length = 0
     this.#cancelTick()
     await transport.close()
     await previous?.dispose()
@@ -149,6 +155,7 @@ export class AgentHost {
       this.#now(),
     )
     this.#apply(bundle.value, started)
+    this.#drain()
     transport.open((event) => this.dispatch(event))
     return ok(undefined)
   }
@@ -158,20 +165,33 @@ export class AgentHost {
     return bytesEqual(sha256(this.#options.flash.read(this.#layout.slots[slot], image.bytes)), image.sha256)
   }
 
+  #drain(): void {
+    while (this.#running !== undefined && !this.#closed) {
+      const event = this.#events.shift()
+      if (event === undefined) break
+      this.#apply(this.#running.bundle, step(this.#running.state, event, this.#now()))
+    }
+    this.#schedule()
+  }
+
   #apply(bundle: OpenedBundle, { state, effects }: StepResult): void {
     const before = this.#running === undefined ? 0 : totalEnergy(this.#running.state.energy)
     this.#running = { state, bundle }
     this.#options.battery.spent(totalEnergy(state.energy) - before)
-    for (const effect of effects) {
-      const failure = this.#perform(effect)
-      this.#options.observe?.(effect, state)
-      if (failure !== undefined) {
-        // The effects after a failed flash write were decided in the belief that it held.
-        this.dispatch({ type: 'flash-failed', error: failure })
-        return
+    this.#performing = true
+    try {
+      for (const effect of effects) {
+        const failure = this.#perform(effect)
+        this.#options.observe?.(effect, state)
+        if (failure !== undefined) {
+          // The effects after a failed flash write were decided in the belief that it held.
+          this.#events.unshift({ type: 'flash-failed', error: failure })
+          break
+        }
       }
+    } finally {
+      this.#performing = false
     }
-    this.#schedule()
   }
 
   #schedule(): void {
@@ -182,7 +202,7 @@ export class AgentHost {
     this.#cancelTick = clock.after(delayMs, () => this.dispatch({ type: 'tick' }))
   }
 
-  /** @returns the flash's error, if it had one */
+  /** @returns the flash's error, if what follows depends on the write */
   #perform(effect: AgentEffect): ContractError | undefined {
     const { flash, engine, transport, config } = this.#options
     const failureOf = (result: Result<unknown, ContractError>) => (result.ok ? undefined : result.error)
@@ -194,14 +214,17 @@ export class AgentHost {
         return failureOf(programSlot(flash, this.#layout, effect.slot, effect.offset, effect.data))
       case 'write-record':
         return failureOf(writeRecord(flash, this.#layout, effect.record))
+      // The spool is a second copy of messages that are in the outbox: without it a power cut loses them, and no more.
       case 'save-spool':
-        return failureOf(saveSpool(flash, this.#layout, effect.outbox))
+        saveSpool(flash, this.#layout, effect.outbox)
+        return undefined
       case 'clear-spool':
-        return failureOf(clearSpool(flash, this.#layout))
+        clearSpool(flash, this.#layout)
+        return undefined
       case 'check-image': {
         const image = flash.read(this.#layout.slots[effect.slot], effect.release.bytes)
         void checkImage(image, effect.release, engine, modelRamBytes(config.board)).then((result) =>
-          this.dispatch({ type: 'image-checked', slot: effect.slot, result }),
+          this.dispatch({ type: 'image-checked', sha256: effect.release.sha256, result }),
         )
         return undefined
       }

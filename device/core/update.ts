@@ -69,12 +69,13 @@ export type AssignmentDecision =
 
 /** Judges an assignment: signatures, binding, freshness, agreement with the release, then the resource contract, all before a
  *  byte is downloaded.
- *  @returns what to do, or the code it is refused with and the sequence number if the document was authentic
+ *  @returns what to do, or the code it is refused with; with the sequence number and the bundle's hash if the document was
+ *    authentic
  */
 export function judgeAssignment(
   payload: Uint8Array,
   context: UpdateContext,
-): Result<AssignmentDecision, ContractError & { readonly seq?: number }> {
+): Result<AssignmentDecision, ContractError & { readonly seq?: number; readonly sha256?: string }> {
   const { record } = context
   const document = parseSigned(payload, LIMITS.assignmentBytes)
   if (!document.ok) return document
@@ -86,7 +87,7 @@ export function judgeAssignment(
   if (!verified.ok) return verified
   const { assignment, release } = verified.value
   const sha256 = hexToBytes(release.sha256)
-  const refuse = (error: ContractError) => err({ ...error, seq: assignment.seq })
+  const refuse = (error: ContractError) => err({ ...error, seq: assignment.seq, sha256: release.sha256 })
   if (bytesEqual(record.images[record.active].sha256, sha256)) return ok({ kind: 'current', seq: assignment.seq })
   if (bytesEqual(record.failedSha256, sha256) && record.failures >= FAILURES_MAX) {
     return refuse(contractError('penalized', `${release.name} failed ${record.failures} times in a row here`))

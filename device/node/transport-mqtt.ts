@@ -41,7 +41,6 @@ export class TransportMqtt implements Transport {
       reconnectPeriod: reconnectMs,
       connectTimeout: 10_000,
       keepalive: 60,
-      // mqtt.js would send its own copies again after a reconnect, beside the core's.
       queueQoSZero: false,
       resubscribe: false,
       transformWsUrl: (wsUrl, _options, current) => {
@@ -60,6 +59,8 @@ export class TransportMqtt implements Transport {
     })
     client.on('close', () => {
       client.options.password = token()
+      // mqtt.js would send its own copies again after a reconnect, beside the core's.
+      for (const messageId of Object.keys(client.outgoing)) client.removeOutgoingMessage(Number(messageId))
       if (isCurrent()) listener({ type: 'disconnected', reason: 'connection closed' })
     })
     // A refused or reset connection is followed by `close`; the core needs no second event for it.
@@ -68,7 +69,8 @@ export class TransportMqtt implements Transport {
       const parsed = parseTopic(topic)
       if (!parsed.ok || !isCurrent()) return
       const { kind } = parsed.value
-      if (kind === 'assign' || kind === 'block' || kind === 'verdict') listener({ type: 'received', kind, payload })
+      if (kind === 'block') listener({ type: 'received', kind, sha256: parsed.value.sha256, payload })
+      else if (kind === 'assign' || kind === 'verdict') listener({ type: 'received', kind, payload })
     })
     this.#published = (id) => {
       if (isCurrent()) listener({ type: 'published', id })

@@ -1,10 +1,12 @@
-import type { DownlinkKind, UplinkKind } from '../../contract/topics.ts'
+import type { UplinkKind } from '../../contract/topics.ts'
 
 /** What a device's connection tells the core. `connected` comes after the device's own prefix is subscribed. */
 export type TransportEvent =
   | { readonly type: 'connected' }
   | { readonly type: 'disconnected'; readonly reason: string }
-  | { readonly type: 'received'; readonly kind: DownlinkKind; readonly payload: Uint8Array }
+  | { readonly type: 'received'; readonly kind: 'assign' | 'verdict'; readonly payload: Uint8Array }
+  /** sha256: the artifact the block belongs to, the last level of its topic */
+  | { readonly type: 'received'; readonly kind: 'block'; readonly sha256: string; readonly payload: Uint8Array }
   | { readonly type: 'published'; readonly id: number }
 
 /** One device's link to its gateway. Reconnects by itself; never queues: what was not acknowledged before a disconnect is the
