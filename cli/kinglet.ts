@@ -5,9 +5,13 @@ import { Command, CommanderError } from 'commander'
 import { systemClock } from './clock-system.ts'
 import { deviceCommand } from './device-command.ts'
 import { CommandFailure } from './failure.ts'
+import { keysCommand, releaseCommand } from './keys-command.ts'
 import { modelCommand } from './model-command.ts'
 import { packageRoot } from './package-root.ts'
+import { rolloutCommand } from './rollout-command.ts'
+import { cloudCommand, gatewayCommand } from './service-commands.ts'
 import { simCommand } from './sim-command.ts'
+import { storyCommand } from './story-command.ts'
 
 /** Entry file: chooses the adapters (the machine's clock, the terminal) and nothing else. */
 const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string }
@@ -21,8 +25,14 @@ const program = new Command('kinglet')
   .configureHelp({ sortSubcommands: false })
   .exitOverride()
 
+program.addCommand(storyCommand(systemClock))
 program.addCommand(modelCommand(systemClock))
 program.addCommand(deviceCommand(systemClock))
+program.addCommand(gatewayCommand(systemClock))
+program.addCommand(cloudCommand(systemClock))
+program.addCommand(keysCommand())
+program.addCommand(releaseCommand())
+program.addCommand(rolloutCommand())
 program.addCommand(simCommand(systemClock))
 
 // A reader that closes the pipe early (head, jq) is no error of ours.

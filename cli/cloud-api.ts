@@ -1,0 +1,63 @@
+import { CommandFailure } from './failure.ts'
+
+/** Chosen: an answer takes milliseconds; a busy machine gets room, a dead cloud is noticed. */
+const TIMEOUT_MS = 15_000
+
+/** The cloud's HTTP API as an operator's tool calls it. */
+export class CloudApi {
+  readonly url: string
+  readonly #token: string
+
+  constructor(url: string, token: string) {
+    this.url = url.replace(/\/$/, '')
+    this.#token = token
+  }
+
+  get<T>(path: string): Promise<T> {
+    return this.#call('GET', path)
+  }
+
+  post<T>(path: string, body: unknown): Promise<T> {
+    return this.#call('POST', path, JSON.stringify(body), 'application/json')
+  }
+
+  put<T>(path: string, body: Uint8Array): Promise<T> {
+    return this.#call('PUT', path, body, 'application/octet-stream')
+  }
+
+  async #call<T>(method: string, path: string, body?: string | Uint8Array, type?: string): Promise<T> {
+    let response: Response
+    try {
+      response = await fetch(`${this.url}${path}`, {
+        method,
+        headers: { authorization: `Bearer ${this.#token}`, ...(type && { 'content-type': type }) },
+        ...(body !== undefined && { body: typeof body === 'string' ? body : Buffer.from(body) }),
+        signal: AbortSignal.timeout(TIMEOUT_MS),
+      })
+    } catch (cause) {
+      throw new CloudUnreachable(`${method} ${this.url}${path}: the cloud does not answer`, cause)
+    }
+    const text = await response.text()
+    if (response.ok) return (text === '' ? undefined : JSON.parse(text)) as T
+    throw new CommandFailure(`${method} ${path}: ${problemOf(text, response.status)}`)
+  }
+}
+
+/** The cloud is down or restarting; the call may be repeated. */
+export class CloudUnreachable extends CommandFailure {
+  constructor(message: string, cause: unknown) {
+    super(message, { hint: 'is "kinglet cloud run" up, and is the address right?', cause })
+  }
+}
+
+/** One line from an RFC 9457 problem, or from whatever else came. */
+function problemOf(text: string, status: number): string {
+  try {
+    const problem = JSON.parse(text) as { code?: string; title?: string; detail?: string }
+    const words = [problem.code ?? problem.title, problem.detail].filter((word) => word !== undefined)
+    if (words.length > 0) return words.join(': ')
+  } catch {
+    // Not JSON: a proxy's page, perhaps.
+  }
+  return `HTTP ${status} ${text.slice(0, 200)}`
+}

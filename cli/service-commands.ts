@@ -1,0 +1,161 @@
+import { readFileSync } from 'node:fs'
+import { Command } from 'commander'
+import pino from 'pino'
+import * as z from 'zod'
+import { startCloud } from '../cloud/cloud.ts'
+import type { Clock } from '../contract/clock.ts'
+import { seededRandom } from '../contract/random.ts'
+import { startGateway } from '../gateway/gateway.ts'
+import type { VerifierModel } from '../gateway/verifier.ts'
+import { EngineOrtNode } from '../model/engine-ort-node.ts'
+import { CommandFailure, fileFailure } from './failure.ts'
+import { readRoleFile } from './key-file.ts'
+import { numberOption } from './number-option.ts'
+import { zooFile } from './package-root.ts'
+import { secureRandom } from './random-secure.ts'
+import { serviceClock } from './service-clock.ts'
+
+const port = numberOption(0, 65_535)
+
+/** Runs a service until SIGINT or SIGTERM, then closes it in order. */
+async function serve(start: () => Promise<{ close(): Promise<void> }>): Promise<void> {
+  let service: { close(): Promise<void> }
+  try {
+    service = await start()
+  } catch (cause) {
+    if (cause instanceof CommandFailure) throw cause
+    const { code } = cause as NodeJS.ErrnoException
+    const hint =
+      code === 'EADDRINUSE' ? 'another process has that port; give another with the --…port option' : undefined
+    throw new CommandFailure(cause instanceof Error ? cause.message : String(cause), { cause, ...(hint && { hint }) })
+  }
+  await new Promise<void>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve())
+  })
+  await service.close()
+}
+
+interface CloudFlags {
+  readonly data: string
+  readonly host: string
+  readonly port: number
+  readonly releaseRole: string
+  readonly publicReads?: boolean
+  readonly evaluateEveryMs: number
+  readonly clock?: string
+}
+
+/** `kinglet cloud …` */
+export function cloudCommand(system: Clock): Command {
+  const cloud = new Command('cloud').description('registry, rollouts, gates, telemetry and the HTTP API')
+  cloud
+    .command('run')
+    .description('run the cloud; keys and the operator token are made in --data at the first start')
+    .requiredOption('--data <DIR>', 'folder of the database, artifacts and keys')
+    .requiredOption('--release-role <FILE>', 'public release keys ("kinglet keys make FILE" writes FILE.pub.json)')
+    .option('--host <ADDRESS>', 'address to listen on', '127.0.0.1')
+    .option('--port <N>', 'port of the HTTP API and status page', port, 8080)
+    .option('--public-reads', 'let GET requests pass without a token: for a laptop, never for a network')
+    .option(
+      '--evaluate-every-ms <MS>',
+      'how often gates and drift are looked at',
+      numberOption(100, 86_400_000),
+      900_000,
+    )
+    .option('--clock <FILE>', 'clock file of a simulation (default: this machine’s clock)')
+    .action((flags: CloudFlags) =>
+      serve(() =>
+        startCloud({
+          dataDir: flags.data,
+          host: flags.host,
+          port: flags.port,
+          clock: serviceClock(system, flags.clock),
+          secureRandom,
+          logger: pino(),
+          releaseRole: readRoleFile(flags.releaseRole),
+          publicReads: flags.publicReads === true,
+          evaluateEveryMs: flags.evaluateEveryMs,
+        }),
+      ),
+    )
+  return cloud
+}
+
+interface GatewayFlags {
+  readonly data: string
+  readonly cloud: string
+  readonly tokenFile: string
+  readonly id: string
+  readonly host: string
+  readonly mqttPort: number
+  readonly wsPort: number
+  readonly httpPort: number
+  readonly uplinkEveryMs: number
+  readonly verifier: string
+  readonly clock?: string
+}
+
+const verifierFileSchema = z.object({
+  labels: z.array(z.string()),
+  input: z.object({ scale: z.number(), zeroPoint: z.int() }),
+})
+
+/** Reads a verifier: NAME.onnx and, beside it, NAME.json with labels and feature quantization. */
+function readVerifier(path: string): VerifierModel {
+  const describing = path.replace(/\.onnx$/, '.json')
+  try {
+    const parsed = verifierFileSchema.safeParse(JSON.parse(readFileSync(describing, 'utf8')))
+    if (!parsed.success) throw new CommandFailure(`${describing}: ${z.prettifyError(parsed.error)}`)
+    const { labels, input } = parsed.data
+    return { graph: readFileSync(path), labels, featureQuantization: input }
+  } catch (cause) {
+    throw cause instanceof CommandFailure ? cause : fileFailure(path, cause)
+  }
+}
+
+/** `kinglet gateway …` */
+export function gatewayCommand(system: Clock): Command {
+  const gateway = new Command('gateway').description('MQTT broker, verifier, aggregation and artifact cache of a site')
+  gateway
+    .command('run')
+    .description('run a gateway between devices and the cloud')
+    .requiredOption('--data <DIR>', 'folder of its store and artifact cache')
+    .requiredOption('--cloud <URL>', 'address of the cloud')
+    .requiredOption('--token-file <FILE>', 'file with a service token of role "gateway" (POST /v1/tokens)')
+    .option('--id <ID>', 'name of this gateway', 'gateway-1')
+    .option('--host <ADDRESS>', 'address the broker listens on', '127.0.0.1')
+    .option('--mqtt-port <N>', 'port of MQTT over TCP', port, 1883)
+    .option('--ws-port <N>', 'port of MQTT over WebSocket', port, 8083)
+    .option('--http-port <N>', 'port of /healthz and /metrics', port, 9100)
+    .option('--uplink-every-ms <MS>', 'how often batches go to the cloud', numberOption(10, 86_400_000), 1_000)
+    .option('--verifier <FILE>', 'verifier network, with its .json beside it', zooFile('models', 'verifier.onnx'))
+    .option('--clock <FILE>', 'clock file of a simulation (default: this machine’s clock)')
+    .action((flags: GatewayFlags) =>
+      serve(() => {
+        let serviceToken: string
+        try {
+          serviceToken = readFileSync(flags.tokenFile, 'utf8').trim()
+        } catch (cause) {
+          throw fileFailure(flags.tokenFile, cause)
+        }
+        return startGateway({
+          dataDir: flags.data,
+          gatewayId: flags.id,
+          host: flags.host,
+          mqttPort: flags.mqttPort,
+          wsPort: flags.wsPort,
+          httpPort: flags.httpPort,
+          cloudUrl: flags.cloud,
+          serviceToken,
+          clock: serviceClock(system, flags.clock),
+          random: seededRandom(new DataView(secureRandom.bytes(4).buffer).getUint32(0)),
+          secureRandom,
+          logger: pino(),
+          engine: new EngineOrtNode(),
+          verifier: readVerifier(flags.verifier),
+          uplinkIntervalMs: flags.uplinkEveryMs,
+        })
+      }),
+    )
+  return gateway
+}

@@ -1,0 +1,109 @@
+import type { Clock } from '../contract/clock.ts'
+import { seededRandom } from '../contract/random.ts'
+import type { TrustedRole } from '../contract/signed.ts'
+import { parseDeviceId, parseSiteId } from '../contract/topics.ts'
+import { TransportMqtt } from '../device/node/transport-mqtt.ts'
+import type { ClockMaster } from '../firmware-sim/clock-shared.ts'
+import { VirtualClock } from '../firmware-sim/clock-virtual.ts'
+import { SharedEngine } from '../firmware-sim/engine-shared.ts'
+import { Fleet } from '../firmware-sim/fleet.ts'
+import { planFleet } from '../firmware-sim/fleet-plan.ts'
+import { Hearing } from '../firmware-sim/hearing.ts'
+import { Ledger } from '../firmware-sim/ledger.ts'
+import { loadSoundBank } from '../firmware-sim/sound-bank.ts'
+import { EngineOrtNode } from '../model/engine-ort-node.ts'
+import type { CloudApi } from './cloud-api.ts'
+
+export interface StoryFleet {
+  readonly fleet: Fleet
+  readonly ledger: Ledger
+  readonly hearing: Hearing
+  readonly time: VirtualClock
+  /** lets the noise floor rise from now on, over the next hours */
+  raiseNoise(overHours: number): void
+  close(): Promise<void>
+}
+
+const HOUR_MS = 3_600_000
+/** Real ms; a restarted gateway is found again within this. */
+const RECONNECT_MS = 250
+
+/** Enrols the devices of the story with the cloud and boots them on real MQTT. */
+export async function startStoryFleet(options: {
+  readonly devices: number
+  readonly seed: number
+  readonly startMs: number
+  readonly bankDir: string
+  readonly factoryImage: Uint8Array
+  readonly factoryModel: string
+  readonly api: CloudApi
+  readonly mqttUrl: string
+  readonly master: ClockMaster
+  readonly real: Clock
+}): Promise<StoryFleet> {
+  const { devices, seed, startMs, api, master, real } = options
+  const random = seededRandom(seed)
+  const bank = loadSoundBank(options.bankDir)
+  const specs = planFleet(devices, startMs, random.fork('fleet'))
+  const tokens = new Map<string, string>()
+  // In parts, as an operator's import would: the API bounds the rows of one request.
+  for (let from = 0; from < specs.length; from += 500) {
+    const rows = specs.slice(from, from + 500).map(({ device, site, board, scene }) => ({
+      device,
+      site,
+      board: board.name,
+      tags: [scene.name],
+      model: options.factoryModel,
+    }))
+    const enrolled = await api.post<{ devices: { device: string; token: string }[] }>('/v1/devices', rows)
+    for (const { device, token } of enrolled.devices) tokens.set(device, token)
+  }
+  const keys = await api.get<{ director: { keyId: string; publicKey: string }; release: TrustedRole }>('/v1/keys')
+  const time = new VirtualClock(startMs)
+  const ledger = new Ledger()
+  const hearing = new Hearing(bank, random.fork('sounds'))
+  const engine = new SharedEngine(new EngineOrtNode())
+  const drift = { fromMs: Number.POSITIVE_INFINITY, overMs: 1 }
+  const fleet = await Fleet.start({
+    specs,
+    world: {
+      engine,
+      hearing,
+      ledger,
+      keywords: [...bank.keywords.keys()],
+      director: { keys: [keys.director], threshold: 1 },
+      release: keys.release,
+      raisedShare: () => Math.min(1, Math.max(0, (time.wallMs() - drift.fromMs) / drift.overMs)),
+    },
+    time,
+    master,
+    real,
+    factoryImage: options.factoryImage,
+    transportOf({ device, site }) {
+      const ids = { device: parseDeviceId(device), site: parseSiteId(site) }
+      if (!ids.device.ok || !ids.site.ok) throw new Error(`bad id ${site}/${device}`)
+      return new TransportMqtt({
+        url: options.mqttUrl,
+        site: ids.site.value,
+        device: ids.device.value,
+        token: () => tokens.get(device)!,
+        reconnectMs: RECONNECT_MS,
+      })
+    },
+    random: random.fork('devices'),
+  })
+  return {
+    fleet,
+    ledger,
+    hearing,
+    time,
+    raiseNoise(overHours) {
+      drift.fromMs = time.wallMs()
+      drift.overMs = overHours * HOUR_MS
+    },
+    async close() {
+      await fleet.close()
+      await engine.close()
+    },
+  }
+}

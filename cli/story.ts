@@ -1,0 +1,515 @@
+import { mkdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { decodeBundle } from '../contract/bundle.ts'
+import { sha256Hex } from '../contract/bytes.ts'
+import type { Clock } from '../contract/clock.ts'
+import { parseManifest } from '../contract/manifest.ts'
+import type { SecureRandom } from '../contract/random.ts'
+import { signDocument } from '../contract/signed.ts'
+import { ClockMaster } from '../firmware-sim/clock-shared.ts'
+import { releaseOf } from '../model/pack.ts'
+import { type CloudApi, CloudUnreachable } from './cloud-api.ts'
+import { CommandFailure } from './failure.ts'
+import { makeKeyFile, readKeyFile } from './key-file.ts'
+import { zooFile } from './package-root.ts'
+import { type StoryFleet, startStoryFleet } from './story-fleet.ts'
+import type { StoryResult } from './story-result.ts'
+import { type StoryServices, startServices } from './story-services.ts'
+
+export interface StoryOptions {
+  readonly scenario: 'story' | 'quiet'
+  readonly seed: number
+  readonly devices: number
+  /** virtual seconds per real second */
+  readonly speed: number
+  /** kill -9 the gateway, later the cloud, in mid-rollout */
+  readonly chaos: boolean
+  readonly dir: string
+  readonly port: number
+  /** folder of WAV files for the scenes, laid out as zoo/bank */
+  readonly bankDir: string
+  /** entry file of the command, for the services */
+  readonly script: string
+  readonly real: Clock
+  readonly random: SecureRandom
+  /** one line of progress for people */
+  readonly say: (line: string) => void
+  /** the present state in one line, rewritten in place on a terminal */
+  readonly status: (line: string) => void
+}
+
+/** A story that has been told; the services go on until `close`. */
+export interface ToldStory {
+  readonly result: StoryResult
+  readonly pageUrl: string
+  close(): Promise<void>
+}
+
+const HOUR_MS = 3_600_000
+/** Chosen: a Monday at midnight, the same for every run, so that the hour of day means the same. */
+const START_MS = Date.UTC(2026, 0, 5)
+/** Chosen: rollouts and drift are looked at four times an hour. */
+const EVALUATE_EVERY_MS = 15 * 60_000
+/** Chosen: the gateway's batches leave every ten minutes of fleet time. */
+const UPLINK_EVERY_MS = 10 * 60_000
+const BASELINE_HOURS = 14
+const RAMP_HOURS = 2
+/** Hours measured under drift before the operator acts. */
+const UNDER_DRIFT_HOURS = 6
+const AFTER_HOURS = 6
+/** Bounds on what the story waits for; past them it has not held. */
+const ALERT_HOURS_MAX = 30
+const GOOD_ROLLOUT_HOURS_MAX = 220
+const BAD_ROLLOUT_HOURS_MAX = 72
+const QUIET_HOURS = 60
+const DRAIN_REAL_MS = 45_000
+
+interface RolloutView {
+  readonly id: string
+  readonly model: string
+  readonly state: string
+  readonly stage: number
+  readonly percents: readonly number[]
+  readonly reachedPercent: number
+  readonly devicesExposed: number
+  readonly createdMs: number
+  readonly hoursToDecision: number | null
+  readonly why: string
+  readonly gateWords: string | null
+}
+
+interface Figures {
+  readonly listeningMs: number
+  readonly activeMs: number
+  readonly wakes: number
+  readonly rejected: number
+}
+
+interface SeriesPoint extends Figures {
+  readonly hourMs: number
+}
+
+interface AlertView {
+  readonly code: string
+  readonly metric: string
+  readonly modelName: string | null
+  readonly sinceMs: number
+  readonly ratio: number
+}
+
+/** Tells the story of a fleet from end to end: real models on real sound, a real broker, a real store. */
+export async function tellStory(options: StoryOptions): Promise<ToldStory> {
+  const { real, say, dir } = options
+  const startedMs = real.monotonicMs()
+  mkdirSync(dir, { recursive: true })
+  const releaseKeyFile = join(dir, 'release.key')
+  makeKeyFile(releaseKeyFile, options.random)
+  const clockFile = join(dir, 'clock')
+  const master = new ClockMaster(clockFile, real, START_MS, options.speed)
+  let gone: string | undefined
+  const services = await startServices({
+    dir,
+    script: options.script,
+    clockFile,
+    releaseRoleFile: `${releaseKeyFile}.pub.json`,
+    port: options.port,
+    real,
+    evaluateEveryMs: EVALUATE_EVERY_MS,
+    uplinkEveryMs: UPLINK_EVERY_MS,
+    onGone: (reason) => {
+      gone = reason
+    },
+  })
+  let story: Teller | undefined
+  try {
+    say(`cloud and gateway are up; status page ${services.pageUrl}`)
+    story = new Teller(options, services, master, () => gone)
+    const result = await story.tell(startedMs)
+    const told = story
+    return {
+      result,
+      pageUrl: services.pageUrl,
+      async close() {
+        await told.close()
+        await services.stop()
+        master.close()
+      },
+    }
+  } catch (error) {
+    await story?.close()
+    await services.stop()
+    master.close()
+    throw error
+  }
+}
+
+class Teller {
+  readonly #options: StoryOptions
+  readonly #services: StoryServices
+  readonly #api: CloudApi
+  readonly #master: ClockMaster
+  readonly #gone: () => string | undefined
+  #fleet: StoryFleet | undefined
+  #running: Promise<void> = Promise.resolve()
+  #stop = false
+  #fleetError: unknown
+
+  constructor(options: StoryOptions, services: StoryServices, master: ClockMaster, gone: () => string | undefined) {
+    this.#options = options
+    this.#services = services
+    this.#api = services.api
+    this.#master = master
+    this.#gone = gone
+  }
+
+  async close(): Promise<void> {
+    this.#stop = true
+    await this.#running
+    await this.#fleet?.close()
+  }
+
+  async tell(startedMs: number): Promise<StoryResult> {
+    const { say, real, seed, devices, scenario } = this.#options
+    await this.#release('kws-1')
+    await this.#api.post('/v1/models/kws-1/promote', { to: 'staging', reason: 'factory model' })
+    await this.#api.post('/v1/models/kws-1/promote', { to: 'production', reason: 'factory model' })
+    this.#fleet = await startStoryFleet({
+      ...this.#options,
+      startMs: START_MS,
+      factoryImage: readFileSync(zooFile('bundles', 'kws-1.kinglet')),
+      factoryModel: 'kws-1',
+      api: this.#api,
+      mqttUrl: this.#services.mqttUrl,
+      master: this.#master,
+    })
+    const story = this.#fleet
+    // Booting took real time; fleet time begins now.
+    this.#master.holdAt(START_MS)
+    this.#running = story.fleet
+      .runUntil(() => this.#stop)
+      .catch((error: unknown) => {
+        this.#fleetError = error
+      })
+    say(`${devices} devices run kws-1 on ${new Set(story.fleet.devices.map(({ spec }) => spec.site)).size} sites`)
+    await this.#hours(BASELINE_HOURS)
+    const calm = await this.#figures(2, BASELINE_HOURS)
+    say(`calm: ${this.#words(calm)}`)
+
+    const told = scenario === 'story' ? await this.#drift() : await this.#quiet()
+    this.#stop = true
+    await this.#running
+    const holding = await story.fleet.drain(DRAIN_REAL_MS)
+    if (holding > 0) say(`${holding} devices still hold messages`)
+    const groundTruth = await this.#groundTruth()
+    const groundTruthMatches = Object.values(groundTruth).every(({ simulator, cloud }) => simulator === cloud)
+    const rollouts = (await this.#rollouts()).reverse()
+    const alerts = await this.#alerts()
+    const counters = await this.#api.get<{
+      counters: Record<string, number>
+      energyMj: Record<string, number>
+      levelMs: Record<string, number>
+    }>('/v1/fleet/counters')
+    const total = (counters.counters.radioRxBytes ?? 0) + (counters.counters.radioTxBytes ?? 0)
+    const sum = (values: Record<string, number>) => Object.values(values).reduce((a, b) => a + b, 0)
+    const deviceDays = sum(counters.levelMs) / (24 * HOUR_MS)
+    const endModels = new Map<string, number>()
+    for (const { model } of story.fleet.devices)
+      endModels.set(model ?? 'none', (endModels.get(model ?? 'none') ?? 0) + 1)
+    const wanted = rollouts.some(({ model, state }) => model === 'kws-2' && state === 'completed')
+      ? ['kws-2']
+      : ['kws-1', 'kws-2']
+    const checks = [
+      ...told.checks,
+      {
+        what: `every device ends on an intended model: ${[...endModels].map(([model, n]) => `${n} on ${model}`).join(', ')}`,
+        holds: [...endModels.keys()].every((model) => wanted.includes(model)),
+      },
+      { what: "the cloud's counters equal the simulator's ground truth", holds: groundTruthMatches },
+    ]
+    return {
+      ok: checks.every(({ holds }) => holds),
+      scenario,
+      seed,
+      devices,
+      wallSeconds: (real.monotonicMs() - startedMs) / 1000,
+      virtualHours: (story.time.wallMs() - START_MS) / HOUR_MS,
+      rollouts: rollouts.map(({ model, state, reachedPercent, devicesExposed, hoursToDecision, why }) => ({
+        model,
+        state,
+        reachedPercent,
+        devicesExposed,
+        hoursToDecision,
+        why,
+      })),
+      falseWakesPerHour: {
+        calm: perHour(calm, 'rejected'),
+        before: perHour(told.before, 'rejected'),
+        after: perHour(told.after, 'rejected'),
+      },
+      dutyCycle: { calm: duty(calm), before: duty(told.before), after: duty(told.after) },
+      wakesPerHour: {
+        calm: perHour(calm, 'wakes'),
+        before: perHour(told.before, 'wakes'),
+        after: perHour(told.after, 'wakes'),
+      },
+      bytesOnAir: { total, perDevice: total / devices },
+      energyJoulePerDeviceDay: sum(counters.energyMj) / 1000 / Math.max(deviceDays, 1e-9),
+      alerts: alerts.map(({ code, metric, modelName, ratio, sinceMs }) => ({
+        code,
+        metric,
+        model: modelName,
+        ratio,
+        hoursAfterDrift: told.driftMs === null ? null : (sinceMs - told.driftMs) / HOUR_MS,
+      })),
+      hoursToDetect: {
+        drift: told.hoursToDrift,
+        badModel: rollouts.find(({ model }) => model === 'kws-regressed')?.hoursToDecision ?? null,
+      },
+      devicesEverOnBadModel: story.fleet.devices.filter(({ modelsRun }) => modelsRun.includes('kws-regressed')).length,
+      restarts: { cloud: this.#services.cloud.restarts, gateway: this.#services.gateway.restarts },
+      groundTruthMatches,
+      groundTruth,
+      windowsInferred: story.hearing.inferred,
+      checks,
+    }
+  }
+
+  async #drift() {
+    const { say } = this.#options
+    const story = this.#fleet!
+    const driftMs = story.time.wallMs()
+    story.raiseNoise(RAMP_HOURS)
+    say('the noise floor rises')
+    const alerted = await this.#until(async () => (await this.#alerts()).length > 0, ALERT_HOURS_MAX)
+    const hoursToDrift = alerted ? (story.time.wallMs() - driftMs) / HOUR_MS : null
+    const first = (await this.#alerts()).at(-1)
+    if (first !== undefined) {
+      say(
+        `drift alert after ${hoursToDrift?.toFixed(1)} h: ${first.metric} of ${first.modelName} is ${first.ratio.toFixed(1)} times its baseline`,
+      )
+    }
+    await this.#until(
+      async () => story.time.wallMs() >= driftMs + (RAMP_HOURS + UNDER_DRIFT_HOURS) * HOUR_MS,
+      ALERT_HOURS_MAX,
+    )
+    const before = await this.#figures(
+      (driftMs - START_MS) / HOUR_MS + RAMP_HOURS,
+      (story.time.wallMs() - START_MS) / HOUR_MS,
+    )
+    say(`under noise: ${this.#words(before)}`)
+
+    const good = await this.#rollOut(
+      'kws-2',
+      'fine-tuned on the noise of the field',
+      GOOD_ROLLOUT_HOURS_MAX,
+      this.#options.chaos,
+    )
+    const afterFrom = (story.time.wallMs() - START_MS) / HOUR_MS
+    await this.#hours(AFTER_HOURS)
+    const after = await this.#figures(afterFrom, afterFrom + AFTER_HOURS)
+    say(`after the update: ${this.#words(after)}`)
+
+    const bad = await this.#rollOut(
+      'kws-regressed',
+      'passed its offline check on quiet clips',
+      BAD_ROLLOUT_HOURS_MAX,
+      false,
+    )
+    // Exposed devices return to the image in their other slot: no download, one reboot each.
+    const returned = await this.#until(
+      async () => story.fleet.devices.every(({ model, diedAtMs }) => diedAtMs !== undefined || model === good?.model),
+      12,
+    )
+    if (returned) say('every device is back on kws-2')
+    const before2 = perHour(before, 'rejected') ?? 0
+    const after2 = perHour(after, 'rejected') ?? Number.POSITIVE_INFINITY
+    return {
+      before,
+      after,
+      driftMs,
+      hoursToDrift,
+      checks: [
+        { what: 'the rise of the noise floor raised a drift alert', holds: alerted },
+        {
+          what: 'kws-2 was released, gated and reached 100 %',
+          holds: good?.state === 'completed' && good.reachedPercent === 100,
+        },
+        {
+          what: `false wakes fell from ${before2.toFixed(2)} to ${after2.toFixed(2)} an hour`,
+          holds: after2 < before2,
+        },
+        {
+          what: 'kws-regressed was rolled back by the gate, still in canary',
+          holds: bad?.state === 'rolled-back' && bad.stage === 1,
+        },
+        { what: 'every exposed device went back', holds: returned },
+      ],
+    }
+  }
+
+  async #quiet() {
+    const { say } = this.#options
+    const good = await this.#rollOut('kws-2', 'the same field, a newer model', QUIET_HOURS, this.#options.chaos)
+    const figures = await this.#figures(BASELINE_HOURS, (this.#fleet!.time.wallMs() - START_MS) / HOUR_MS)
+    const alerts = await this.#alerts()
+    say(`quiet field: ${this.#words(figures)}; ${alerts.length} alerts`)
+    return {
+      before: null,
+      after: figures,
+      driftMs: null,
+      hoursToDrift: null,
+      checks: [
+        { what: 'no rollout was rolled back', holds: good !== undefined && good.state !== 'rolled-back' },
+        { what: 'no alert was raised', holds: alerts.length === 0 },
+      ],
+    }
+  }
+
+  /** Signs a bundle with the release key and registers it. The cloud never sees the key. */
+  async #release(name: string): Promise<void> {
+    const bundle = readFileSync(zooFile('bundles', `${name}.kinglet`))
+    const sections = decodeBundle(bundle)
+    const manifest = sections.ok ? parseManifest(sections.value) : sections
+    if (!manifest.ok) throw new CommandFailure(`${name}: ${manifest.error.code}: ${manifest.error.detail}`)
+    await this.#api.put(`/v1/artifacts/${sha256Hex(bundle)}`, bundle)
+    const secret = readKeyFile(join(this.#options.dir, 'release.key'))
+    await this.#api.post('/v1/models', { release: signDocument(releaseOf(bundle, manifest.value), secret) })
+  }
+
+  /** Releases a model, starts its rollout and waits for the decision. */
+  async #rollOut(name: string, reason: string, hoursMax: number, chaos: boolean): Promise<RolloutView | undefined> {
+    const { say } = this.#options
+    await this.#release(name)
+    await this.#api.post(`/v1/models/${name}/promote`, { to: 'staging', reason })
+    const { id } = await this.#api.post<RolloutView>('/v1/rollouts', {
+      name,
+      percents: [20, 50, 100],
+      gate: { soakHours: 6, covariateHours: 12 },
+    })
+    say(`${name} is released (${reason}); stages 20, 50, 100 %`)
+    let stage = 0
+    let last: RolloutView | undefined
+    const chaosAt = { gateway: this.#nowHours() + 6, cloud: this.#nowHours() + 12, done: chaos ? 0 : 2 }
+    await this.#until(async () => {
+      const now = this.#nowHours()
+      if (chaosAt.done === 0 && now >= chaosAt.gateway) {
+        chaosAt.done = 1
+        say('kill -9 of the gateway')
+        this.#services.gateway.kill()
+      }
+      if (chaosAt.done === 1 && now >= chaosAt.cloud) {
+        chaosAt.done = 2
+        say('kill -9 of the cloud')
+        this.#services.cloud.kill()
+      }
+      last = await this.#api.get<RolloutView>(`/v1/rollouts/${id}`)
+      if (last.stage !== stage) {
+        stage = last.stage
+        say(`${name}: stage ${stage}, ${last.percents[stage - 1]} % of the fleet`)
+      }
+      this.#options.status(`${name} ${last.state} at ${last.reachedPercent} %: ${last.gateWords ?? last.why}`)
+      return last.state !== 'running'
+    }, hoursMax)
+    if (last !== undefined)
+      say(`${name}: ${last.state} at ${last.reachedPercent} %, ${last.devicesExposed} devices exposed: ${last.why}`)
+    return last
+  }
+
+  #nowHours(): number {
+    return (this.#fleet!.time.wallMs() - START_MS) / HOUR_MS
+  }
+
+  async #hours(count: number): Promise<void> {
+    const end = this.#nowHours() + count
+    await this.#until(async () => this.#nowHours() >= end, count + 1)
+  }
+
+  /** Waits for a condition; a cloud that is restarting is asked again.
+   *  @returns whether it held within `hoursMax` of fleet time */
+  async #until(condition: () => Promise<boolean>, hoursMax: number): Promise<boolean> {
+    const end = this.#nowHours() + hoursMax
+    for (;;) {
+      const gone = this.#gone()
+      if (gone !== undefined) throw new CommandFailure(gone)
+      if (this.#fleetError !== undefined) throw this.#fleetError
+      try {
+        if (await condition()) return true
+      } catch (error) {
+        if (!(error instanceof CloudUnreachable)) throw error
+      }
+      if (this.#nowHours() >= end) return false
+      this.#options.status('')
+      await new Promise<void>((resolve) => {
+        this.#options.real.after(150, resolve)
+      })
+    }
+  }
+
+  async #rollouts(): Promise<RolloutView[]> {
+    return (await this.#api.get<{ rollouts: RolloutView[] }>('/v1/rollouts')).rollouts
+  }
+
+  async #alerts(): Promise<AlertView[]> {
+    return (await this.#api.get<{ alerts: AlertView[] }>('/v1/alerts')).alerts
+  }
+
+  /** Fleet figures summed over whole hours of the run. */
+  async #figures(fromHour: number, toHour: number): Promise<Figures> {
+    const { points } = await this.#api.get<{ points: SeriesPoint[] }>('/v1/fleet/series?hours=744')
+    const inside = points.filter(({ hourMs }) => {
+      const hour = (hourMs - START_MS) / HOUR_MS
+      return hour >= Math.ceil(fromHour) && hour + 1 <= Math.floor(toHour)
+    })
+    const sum = (name: keyof Figures) => inside.reduce((total, point) => total + point[name], 0)
+    return {
+      listeningMs: sum('listeningMs'),
+      activeMs: sum('activeMs'),
+      wakes: sum('wakes'),
+      rejected: sum('rejected'),
+    }
+  }
+
+  #words(figures: Figures): string {
+    const number = (value: number | null) => (value === null ? '–' : value.toFixed(2))
+    return `${number(perHour(figures, 'rejected'))} false wakes and ${number(perHour(figures, 'wakes'))} wakes an hour, duty cycle ${(100 * (duty(figures) ?? 0)).toFixed(1)} %`
+  }
+
+  /** Compares the cloud's sums with the ledger; the last messages get a while to arrive. */
+  async #groundTruth(): Promise<StoryResult['groundTruth']> {
+    const { ledger } = this.#fleet!
+    const deadline = this.#options.real.monotonicMs() + DRAIN_REAL_MS
+    for (;;) {
+      let truth: StoryResult['groundTruth'] | undefined
+      try {
+        const { counters, verdicts } = await this.#api.get<{
+          counters: Record<string, number>
+          verdicts: { confirmed: number; rejected: number }
+        }>('/v1/fleet/counters')
+        const names = [
+          'listeningMs',
+          'windows',
+          'inferences',
+          'gateOpenings',
+          'wakes',
+          'installsStarted',
+          'installsConfirmed',
+        ] as const
+        truth = Object.fromEntries(names.map((name) => [name, { simulator: ledger[name], cloud: counters[name] ?? 0 }]))
+        truth.wakesVerified = { simulator: ledger.wakes, cloud: verdicts.confirmed + verdicts.rejected }
+      } catch (error) {
+        if (!(error instanceof CloudUnreachable)) throw error
+      }
+      const equal = truth !== undefined && Object.values(truth).every(({ simulator, cloud }) => simulator === cloud)
+      if (truth !== undefined && (equal || this.#options.real.monotonicMs() > deadline)) return truth
+      await new Promise<void>((resolve) => {
+        this.#options.real.after(200, resolve)
+      })
+    }
+  }
+}
+
+const perHour = (figures: Figures | null, name: 'wakes' | 'rejected'): number | null =>
+  figures === null || figures.listeningMs === 0 ? null : (figures[name] * HOUR_MS) / figures.listeningMs
+
+const duty = (figures: Figures | null): number | null =>
+  figures === null || figures.listeningMs === 0 ? null : figures.activeMs / figures.listeningMs
