@@ -1,4 +1,5 @@
 import { OpenAPIHono } from '@hono/zod-openapi'
+import { HTTPException } from 'hono/http-exception'
 import { contractError } from '../../contract/errors.ts'
 import { consoleRoutes } from '../console/routes.ts'
 import type { CloudApp, CloudEnv, CloudServices } from './environment.ts'
@@ -50,8 +51,10 @@ export function createApp(services: CloudServices): CloudApp {
   app.notFound((c) => problemResponse(contractError('not-found', `no ${c.req.method} ${c.req.path.slice(0, 200)}`)))
   app.onError((error, c) => {
     if (error instanceof ProblemError) return problemResponse(error.problem, error.headers)
-    // hono itself refuses bodies that are not JSON with a 400.
-    if ('status' in error && error.status === 400) return problemResponse(contractError('malformed', error.message))
+    // hono itself refuses bodies that are not JSON, or do not say that they are.
+    if (error instanceof HTTPException && error.status < 500) {
+      return problemResponse(contractError(error.status === 400 ? 'malformed' : 'invalid-request', error.message))
+    }
     logger.error({ err: error, method: c.req.method, path: c.req.path }, 'request failed')
     return problemResponse(contractError('internal', 'the cloud failed; its log says why'))
   })
