@@ -98,11 +98,11 @@ export function publishKind(session: Session, topic: string): UplinkKind | undef
   return UPLINK_KINDS.includes(kind) ? kind : undefined
 }
 
-/** Whether a device may subscribe: everything of its own, or one topic of its own; no other wildcard. */
+/** Whether a device may subscribe: everything of its own, one topic of its own, or all its blocks; no other wildcard. */
 export function maySubscribe(session: Session, filter: string): boolean {
   if (!filter.startsWith(session.prefix)) return false
   const [kind = '', hash, ...rest] = filter.slice(session.prefix.length).split('/')
   if (rest.length > 0) return false
-  if (hash !== undefined) return kind === 'block' && isSha256Hex(hash)
+  if (hash !== undefined) return kind === 'block' && (hash === '+' || isSha256Hex(hash))
   return kind === '#' || isId(kind)
 }
