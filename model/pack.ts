@@ -83,7 +83,7 @@ export async function packBundle(input: PackInput, engine: Engine): Promise<Resu
     { name: SECTIONS.card, data: encoder.encode(input.card) },
   ]
   // The encoder throws at its bounds, for its callers' bugs; a model that is too large is a user's matter.
-  const bytes = sections.reduce((sum, { data }) => sum + data.length, LIMITS.bundleTocBytes)
+  const bytes = sections.reduce((sum, { data }) => sum + data.length, 0) + LIMITS.bundleTocBytes
   if (bytes > LIMITS.bundleBytes) {
     return err(contractError('too-large', `about ${bytes} bytes, a bundle has at most ${LIMITS.bundleBytes}`))
   }

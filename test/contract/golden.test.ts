@@ -1,0 +1,148 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { decodeBundle } from '../../contract/bundle.ts'
+import { bytesToHex, hexToBytes } from '../../contract/bytes.ts'
+import { LIMITS } from '../../contract/limits.ts'
+import { decodeGolden } from '../../contract/manifest.ts'
+import {
+  blockCodec,
+  eventCodec,
+  getCodec,
+  type Report,
+  reportCodec,
+  verdictCodec,
+  wakeCodec,
+} from '../../contract/messages.ts'
+import { verifyAssignment, verifyRelease } from '../../contract/release.ts'
+import { parseSigned } from '../../contract/signed.ts'
+import { bundleSections, contractSamples, reportSample, wakeSample } from '../fixtures/contract-samples.ts'
+import { BOARD, DEVICE, ISSUED_MS, releaseSample, SITE } from '../fixtures/documents.ts'
+import { directorKey, releaseKey } from '../fixtures/keys.ts'
+
+/** Devices in the field speak these bytes for years. A change that turns this red is a new schema version, not a new golden
+ *  file; a new sample is added with KINGLET_WRITE_GOLDEN=1. */
+const FILE = new URL('../fixtures/contract-v1.json', import.meta.url)
+const samples = contractSamples()
+if (process.env.KINGLET_WRITE_GOLDEN === '1') {
+  const hex = Object.fromEntries(Object.entries(samples).map(([name, bytes]) => [name, bytesToHex(bytes)]))
+  writeFileSync(FILE, `${JSON.stringify(hex, undefined, 2)}\n`)
+}
+const golden = JSON.parse(readFileSync(FILE, 'utf8')) as Record<string, string>
+const bytesOf = (name: string): Uint8Array => hexToBytes(golden[name]!)
+
+describe('golden bytes of contract v1', () => {
+  it('cover every sample', () => {
+    expect(Object.keys(golden)).toEqual(Object.keys(samples))
+  })
+
+  it.each(Object.keys(samples))('%s is encoded to the same bytes', (name) => {
+    expect(bytesToHex(samples[name]!)).toBe(golden[name])
+  })
+
+  it('are read back', () => {
+    expect(reportCodec.decode(bytesOf('report'))).toEqual({ ok: true, value: reportSample })
+    expect(wakeCodec.decode(bytesOf('wake'))).toEqual({ ok: true, value: wakeSample })
+    expect(eventCodec.decode(bytesOf('event'))).toMatchObject({ ok: true, value: { error: 'arena-over-budget' } })
+    expect(eventCodec.decode(bytesOf('event-bare'))).toMatchObject({ ok: true, value: { model: undefined } })
+    expect(getCodec.decode(bytesOf('get'))).toMatchObject({ ok: true, value: { offset: 8_192, length: 4_096 } })
+    expect(blockCodec.decode(bytesOf('block'))).toMatchObject({ ok: true, value: { totalBytes: 8_200 } })
+    expect(blockCodec.decode(bytesOf('block-error'))).toMatchObject({
+      ok: true,
+      value: { error: 'artifact-not-found' },
+    })
+    expect(verdictCodec.decode(bytesOf('verdict'))).toEqual({
+      ok: true,
+      value: { boot: 7, index: 96, confirmed: true },
+    })
+    const sections = decodeBundle(bytesOf('bundle'))
+    expect(sections.ok && [...sections.value].map(([name, data]) => ({ name, data: new Uint8Array(data) }))).toEqual(
+      bundleSections,
+    )
+    const shape = { graph: 'full', count: 2, inputLength: 4, outputLength: 2, tolerance: 0 }
+    expect(decodeGolden(bytesOf('golden-vectors'), shape)[0]).toEqual({
+      input: Int8Array.of(-128, -1, 0, 127),
+      output: Float32Array.of(0.25, 0.75),
+    })
+  })
+
+  it('verify with the public keys', () => {
+    const release = parseSigned(bytesOf('release'), LIMITS.assignmentBytes)
+    expect(release.ok && verifyRelease(release.value, releaseKey.role)).toEqual({ ok: true, value: releaseSample })
+    const assignment = parseSigned(bytesOf('assignment'), LIMITS.assignmentBytes)
+    const context = { device: DEVICE, site: SITE, board: BOARD, lastSeq: 0, securityCounter: 0, nowMs: ISSUED_MS }
+    const verified =
+      assignment.ok &&
+      verifyAssignment(assignment.value, { ...context, director: directorKey.role, release: releaseKey.role })
+    expect(verified).toMatchObject({ ok: true, value: { assignment: { seq: 1 }, release: releaseSample } })
+  })
+})
+
+describe('sizes on the air', () => {
+  it('a report of the default set is within its limit for a day, and for the worst boot of 49 days', () => {
+    expect(samples.report!.length).toBeLessThanOrEqual(LIMITS.reportDefaultBytes)
+    const word = 0xffff_ffff
+    const worst: Report = {
+      ...reportSample,
+      boot: 0xffff,
+      seq: 49 * 24,
+      uptimeMs: word,
+      wallMs: 4_102_444_800_000,
+      // Windows, radio bytes and wakes of a 32-bit boot; installs, drops and moves stay far below.
+      counters: [word, word, word, word, 0xffff, word, 0xffff, 0xffff, word, word, 200, 200, 200, 0xffff],
+      levelMs: [word, word, word, word, word],
+      energyMj: [word, word, word, word, word],
+      posteriorBins: new Array(8).fill(word) as number[],
+      noiseBins: new Array(8).fill(word) as number[],
+      assignmentSeq: 0xffff,
+    }
+    expect(reportCodec.encode(worst).length).toBeLessThanOrEqual(LIMITS.reportDefaultBytes)
+  })
+
+  it('a device up for two years still fits', () => {
+    const years = 2 * 365 * 86_400_000
+    const report: Report = {
+      ...reportSample,
+      seq: 17_520,
+      uptimeMs: years,
+      counters: [years, years / 200, years / 400, 700_000, 70_000, 3e9, 3, 2, 9e7, 9e7, 2, 1, 1, 400],
+      levelMs: [years / 2, years / 3, years / 6, 1e8, 0],
+      energyMj: [1e6, 3e9, 4e8, 1e6, 1e3],
+      posteriorBins: [1.5e8, 1e7, 1e6, 1e6, 3e5, 1e5, 7e4, 7e4].map(Math.round),
+      noiseBins: [0, 1e8, 1e8, 1e8, 1e7, 1e6, 6e4, 0],
+    }
+    expect(reportCodec.encode(report).length).toBeLessThanOrEqual(LIMITS.reportDefaultBytes)
+  })
+
+  it('no report exceeds its bound, whatever it counts', () => {
+    const most = (length: number) => new Array(length).fill(LIMITS.counter) as number[]
+    const report: Report = {
+      ...reportSample,
+      boot: 0xffff_ffff,
+      seq: 0xffff_ffff,
+      uptimeMs: LIMITS.counter,
+      wallMs: LIMITS.counter,
+      counters: most(14),
+      levelMs: most(5),
+      energyMj: most(5),
+      batteryPermille: 1000,
+      posteriorBins: most(8),
+      noiseBins: most(8),
+      assignmentSeq: LIMITS.counter,
+    }
+    expect(reportCodec.encode(report).length).toBeLessThanOrEqual(LIMITS.reportBytes)
+  })
+
+  it('the longest event of the agent fits, even in a script of three bytes a letter', () => {
+    const event = eventCodec.encode({
+      boot: 0xffff_ffff,
+      seq: 0xffff_ffff,
+      wallMs: LIMITS.counter,
+      code: 10,
+      model: new Uint8Array(8),
+      error: 'security-counter-too-low',
+      detail: 'あ'.repeat(LIMITS.eventDetailLength),
+      assignmentSeq: LIMITS.counter,
+    })
+    expect(event.length).toBeLessThanOrEqual(LIMITS.eventBytes)
+  })
+})
