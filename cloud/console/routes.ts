@@ -17,7 +17,7 @@ export function consoleRoutes(app: CloudApp): void {
     '/': [join(STATIC, 'index.html'), 'text/html; charset=utf-8'],
     '/console/console.css': [join(STATIC, 'console.css'), 'text/css; charset=utf-8'],
     '/console/console.js': [join(STATIC, 'console.js'), 'text/javascript; charset=utf-8'],
-    '/console/uplot.js': [join(uplot, 'uPlot.esm.js'), 'text/javascript; charset=utf-8'],
+    '/console/uplot.js': [join(uplot, 'uPlot.iife.min.js'), 'text/javascript; charset=utf-8'],
     '/console/uplot.css': [join(uplot, 'uPlot.min.css'), 'text/css; charset=utf-8'],
   } as const
   for (const [path, [file, type]] of Object.entries(files)) {

@@ -1,7 +1,6 @@
-import uPlot from '/console/uplot.js'
-
 /** The status page. Reads the API, listens to /v1/stream, writes text nodes only (nothing of the data becomes markup). */
 
+const { uPlot } = globalThis
 const HOURS = 120
 const $ = (id) => document.getElementById(id)
 
@@ -24,6 +23,13 @@ const day = (ms) =>
     minute: '2-digit',
     timeZone: 'UTC',
   })
+
+/** Time of day, or the date at midnight. @param seconds Unix time */
+const hourLabel = (seconds) => {
+  const date = new Date(seconds * 1000)
+  const options = date.getUTCHours() === 0 ? { day: 'numeric', month: 'short' } : { hour: '2-digit', minute: '2-digit' }
+  return date.toLocaleString('en-GB', { ...options, timeZone: 'UTC' })
+}
 
 const METRICS = {
   falseWakesPerHour: 'false wakes per hour',
@@ -220,6 +226,7 @@ function drawBands(plot) {
     ctx.fillStyle = css('--soft')
     ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`
     ctx.textBaseline = 'top'
+    ctx.textAlign = 'left'
     if (left >= bbox.left) ctx.fillText(label, left + 4 * devicePixelRatio, bbox.top + 3 * devicePixelRatio)
   }
   ctx.restore()
@@ -252,7 +259,7 @@ function chart(id, title, color, format) {
       },
     ],
     axes: [
-      { ...axis, space: 70 },
+      { ...axis, space: 64, values: (_, splits) => splits.map(hourLabel) },
       { ...axis, size: 56, values: (_, splits) => splits.map(format) },
     ],
     hooks: { drawClear: [drawBands] },
