@@ -176,7 +176,10 @@ export class DeviceTable {
   sums(device: string): Sums {
     const { closedSums, boots } = this.get(device)
     const total = [...closedSums]
-    for (const { runs } of boots.values()) latestSums(runs).forEach((sum, i) => void (total[i]! += sum))
+    for (const { runs } of boots.values())
+      latestSums(runs).forEach((sum, i) => {
+        total[i]! += sum
+      })
     return total
   }
 

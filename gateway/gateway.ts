@@ -86,6 +86,8 @@ export interface GatewayOptions {
 export interface GatewayStats {
   /** what came of messages, requests and rows, by kind and outcome, since the start */
   readonly messages: Readonly<Record<string, Readonly<Record<string, number>>>>
+  /** transactions of the store and the messages and verdicts in them */
+  readonly commits: { readonly commits: number; readonly works: number }
   readonly depths: Readonly<
     Record<'connectedDevices' | 'spoolReports' | 'spoolEvents' | 'pendingWakes' | 'artifactBytes', number>
   >
@@ -245,7 +247,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     mqttPort: broker.mqttPort,
     wsPort: broker.wsPort,
     httpPort: http.port,
-    stats: () => ({ messages: counters.snapshot(), depths: depths() }),
+    stats: () => ({ messages: counters.snapshot(), commits: commit.totals, depths: depths() }),
     deviceSums: (device) => {
       const sums = devices.sums(device)
       return Object.fromEntries(SUM_NAMES.map((name, i) => [name, sums[i]!])) as Record<SumName, number>
@@ -254,10 +256,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       cancelUpkeep()
       cloud.close()
       await Promise.all([assignments.close(), uplink.close(), verifier?.close(), http.close()])
-      commit.flush()
+      // What is queued is still acknowledged; what comes after this is refused and sent again elsewhere.
+      commit.close()
       link.close()
       await broker.close()
-      commit.close()
       store.close()
       logger.info({}, 'gateway stopped')
     },

@@ -1,7 +1,8 @@
+import type { Statement } from 'better-sqlite3'
 import type { Clock } from '../contract/clock.ts'
-import type { Store } from './store.ts'
+import { LogSync, type Store } from './store.ts'
 
-/** One change of the store: `apply` runs inside a transaction that it shares with others, `done` after that is on the medium. */
+/** One change of the store: `apply` runs inside a transaction that it shares with others, `done` once that is on the medium. */
 export interface Work {
   apply(): void
   done(error?: Error): void
@@ -25,16 +26,24 @@ const BATCH_MAX = 1_000
  */
 export class GroupCommit {
   readonly #store: Store
+  readonly #sync: LogSync
+  readonly #begin: Statement
+  readonly #end: Statement
   readonly #clock: Clock
   readonly #windowMs: number
   readonly #hooks: GroupCommitHooks
   #queue: Work[] = []
   #cancel: (() => void) | undefined
   #closed = false
+  #commits = 0
+  #works = 0
 
   /** @param windowMs how long the first message of a batch waits for company, in ms of `clock` */
   constructor(store: Store, clock: Clock, windowMs: number, hooks: GroupCommitHooks) {
     this.#store = store
+    this.#sync = new LogSync(store)
+    this.#begin = store.prepare('BEGIN IMMEDIATE')
+    this.#end = store.prepare('COMMIT')
     this.#clock = clock
     this.#windowMs = windowMs
     this.#hooks = hooks
@@ -58,25 +67,42 @@ export class GroupCommit {
     if (works.length === 0) return
     this.#queue = []
     const failure = this.#commit(works)
-    if (failure === undefined) {
-      for (const work of works) work.done()
-      return
+    const committed: Work[] = []
+    if (failure === undefined) committed.push(...works)
+    else if (works.length === 1) works[0]!.done(failure)
+    else {
+      for (const work of works) {
+        const alone = this.#commit([work])
+        if (alone === undefined) committed.push(work)
+        else work.done(alone)
+      }
     }
-    for (const work of works) work.done(works.length === 1 ? failure : this.#commit([work]))
+    if (committed.length === 0) return
+    this.#sync.after((error) => {
+      for (const work of committed) work.done(error)
+    })
   }
 
-  /** Commits the rest; later works are refused. */
+  /** Commits the rest and waits for the medium; later works are refused. */
   close(): void {
     this.flush()
     this.#closed = true
+    this.#sync.close()
+  }
+
+  /** commits and the works in them, for the mean size of a batch */
+  get totals(): { readonly commits: number; readonly works: number } {
+    return { commits: this.#commits, works: this.#works }
   }
 
   #commit(works: readonly Work[]): Error | undefined {
     try {
-      this.#store.exec('BEGIN IMMEDIATE')
+      this.#begin.run()
       for (const work of works) work.apply()
       this.#hooks.beforeCommit()
-      this.#store.exec('COMMIT')
+      this.#end.run()
+      this.#commits++
+      this.#works += works.length
       return undefined
     } catch (cause) {
       // SQLite itself rolls back on some errors (disk full); then there is no transaction left to end.

@@ -33,8 +33,6 @@ export type SpoolKind = (typeof SPOOL_KINDS)[number]
 export interface SpoolBatch {
   readonly batch: IngestBatch
   readonly rows: number
-  /** there may be more than this */
-  readonly full: boolean
   /** takes the rows off the spool; a row that changed since stays due */
   delivered(): void
 }
@@ -213,8 +211,7 @@ export class Spool {
       for (const { revision, device, boot, hour } of verdicts) this.#verdictSent.run(revision, device, boot, hour)
       for (const { revision, hour, grp } of aggregates) this.#aggregateSent.run(revision, hour, grp)
     })
-    const full = Math.max(reports.length, events.length, verdicts.length, aggregates.length) >= rowsMax
-    return { batch, rows, full, delivered }
+    return { batch, rows, delivered }
   }
 
   /** Removes verdicts and aggregates of hours before `hourMs` that the cloud has. */

@@ -1,0 +1,30 @@
+import { type GatewayOptions, startGateway } from '../../../gateway/gateway.ts'
+import { FakeCloud, fakeEngine, gatewayOptions } from './gateway-harness.ts'
+
+/** A gateway in a process of its own, to be killed. Options come as JSON; `verifierDelayMs` keeps wakes pending for a while. */
+const { cloudUrl, dataDir, jwks, verifierDelayMs } = JSON.parse(process.argv[2]!) as {
+  cloudUrl: string
+  dataDir: string
+  jwks: NonNullable<GatewayOptions['jwks']>
+  verifierDelayMs: number
+}
+const prompt = fakeEngine()
+const engine: GatewayOptions['engine'] = {
+  name: 'slow',
+  async load(graph) {
+    const session = await prompt.load(graph)
+    if (!session.ok) return session
+    const { run } = session.value
+    const value = {
+      ...session.value,
+      run: async (window: Parameters<typeof run>[0]) => {
+        await new Promise((resolve) => setTimeout(resolve, verifierDelayMs))
+        return run(window)
+      },
+    }
+    return { ok: true, value }
+  },
+}
+const gateway = await startGateway({ ...gatewayOptions(new FakeCloud(), dataDir, { jwks, engine }), cloudUrl })
+process.send!({ mqttPort: gateway.mqttPort })
+process.on('message', () => process.send!({ stats: gateway.stats(), sums: gateway.deviceSums('d1') }))
