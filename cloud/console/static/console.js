@@ -304,6 +304,7 @@ async function refresh() {
     showAlerts(alerts)
     showAudit(audit)
     $('login').hidden = true
+    document.querySelector('main').hidden = false
   } finally {
     setTimeout(() => {
       running = false
@@ -323,6 +324,7 @@ function state(name, text) {
 function show(error) {
   if (error instanceof Unauthorized) {
     $('login').hidden = false
+    document.querySelector('main').hidden = true
     state('off', 'no access')
   } else state('off', 'no connection, trying again')
 }

@@ -48,7 +48,9 @@ describe('the gate decides', () => {
     expect(codes(input({ elapsedHours: 23 }))).toEqual(['too-early'])
     expect(codes(input({ devices: 20 }))).toContain('too-few-devices')
     expect(codes(input({ exposure: { assigned: 60, installed: 40 } }))).toEqual(['too-few-installed'])
-    expect(codes(input({ canaryFalse: 11 }))).toEqual(['undecided'])
+    const little = { canary: arm(60, 1, 3), control: arm(180, 1, 3) }
+    const current = { falseWakesPerHour: little, verifiedWakesPerHour: little }
+    expect(codes(input({ current }))).toEqual(['undecided', 'undecided'])
   })
   it('does not roll back on a batch below the minima: its variance means nothing yet', () => {
     expect(judge(input({ devices: 12, canaryFalse: 40 })).verdict).toBe('hold')
