@@ -1,6 +1,6 @@
 import { basename, dirname } from 'node:path'
 import { seededRandom } from '../contract/random.ts'
-import { allTakes, drawTake, LEAD_SAMPLES, renderTake, SCENES, sceneNamed, TAKE_MS } from '../firmware-sim/scene.ts'
+import { drawTake, LEAD_SAMPLES, renderTake, SCENES, sceneNamed, TAKE_MS, takePool } from '../firmware-sim/scene.ts'
 import { loadSoundBank } from '../firmware-sim/sound-bank.ts'
 import { readAudio, wavFiles } from './audio-files.ts'
 import { CommandFailure } from './failure.ts'
@@ -65,11 +65,10 @@ function* scenePieces(audio: string): Generator<AudioPiece> {
   const keywords = [...bank.keywords.keys()]
   const random = seededRandom(1).fork(scene.name)
   // One of each kind of take would say little; draw as the fleet does, and always say at least one keyword.
-  const spoken = allTakes(scene, raised, keywords).filter(({ kind }) => kind === 'keyword')
+  const pool = takePool(scene, raised, keywords)
   const count = Math.max(1, Math.round((seconds * 1000) / TAKE_MS))
   for (let i = 0; i < count; i++) {
-    const take =
-      i === 0 ? spoken[Math.floor(random.next() * spoken.length)]! : drawTake(scene, raised, keywords, 1, random)
+    const take = i === 0 ? pool.keyword[Math.floor(random.next() * pool.keyword.length)]! : drawTake(pool, 1, random)
     const sound = renderTake(take, raised ? scene.raised : scene.calm, bank, seededRandom(1))
     yield {
       name: `${scene.name} ${(i * TAKE_MS) / 1000} s (${take.kind})`,

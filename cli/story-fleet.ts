@@ -10,6 +10,7 @@ import { Fleet } from '../firmware-sim/fleet.ts'
 import { planFleet } from '../firmware-sim/fleet-plan.ts'
 import { Hearing } from '../firmware-sim/hearing.ts'
 import { Ledger } from '../firmware-sim/ledger.ts'
+import { scenePools } from '../firmware-sim/scene.ts'
 import { loadSoundBank } from '../firmware-sim/sound-bank.ts'
 import { EngineOrtNode } from '../model/engine-ort-node.ts'
 import type { CloudApi } from './cloud-api.ts'
@@ -70,7 +71,7 @@ export async function startStoryFleet(options: {
       engine,
       hearing,
       ledger,
-      keywords: [...bank.keywords.keys()],
+      pools: scenePools([...bank.keywords.keys()]),
       director: { keys: [keys.director], threshold: 1 },
       release: keys.release,
       raisedShare: () => Math.min(1, Math.max(0, (time.wallMs() - drift.fromMs) / drift.overMs)),

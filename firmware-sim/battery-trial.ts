@@ -10,7 +10,7 @@ import { SharedEngine } from './engine-shared.ts'
 import { Fleet } from './fleet.ts'
 import { Hearing } from './hearing.ts'
 import { Ledger } from './ledger.ts'
-import { SCENES } from './scene.ts'
+import { SCENES, scenePools } from './scene.ts'
 import type { SoundBank } from './sound-bank.ts'
 import { SILENT_TRANSPORT } from './transport-silent.ts'
 
@@ -75,7 +75,7 @@ export async function runBatteryTrial(options: BatteryTrialOptions, governed: bo
       engine: shared,
       hearing: new Hearing(bank, random.fork('sounds')),
       ledger,
-      keywords: [...bank.keywords.keys()],
+      pools: scenePools([...bank.keywords.keys()]),
       director: { keys: [], threshold: 1 },
       release: { keys: [], threshold: 1 },
       raisedShare: () => 0,

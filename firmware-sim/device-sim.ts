@@ -18,7 +18,7 @@ import { BatteryCell } from './battery-cell.ts'
 import { FlashNor } from './flash-nor.ts'
 import { type Hearing, joinHeard } from './hearing.ts'
 import type { Ledger } from './ledger.ts'
-import { drawTake, type Scene, type Take } from './scene.ts'
+import { drawTake, type Scene, type Take, type TakePool } from './scene.ts'
 
 /** What one simulated device is made of. */
 export interface DeviceSpec {
@@ -42,7 +42,8 @@ export interface DeviceWorld {
   readonly engine: Engine
   readonly hearing: Hearing
   readonly ledger: Ledger
-  readonly keywords: readonly string[]
+  /** takes of each scene, calm and raised, made once for the fleet */
+  readonly pools: (scene: Scene) => readonly [calm: TakePool, raised: TakePool]
   readonly director: TrustedRole
   readonly release: TrustedRole
   /** share of the field whose noise floor is raised now, 0 to 1 */
@@ -52,7 +53,7 @@ export interface DeviceWorld {
 const HOUR_MS = 3_600_000
 
 /** Share of the day's activity at an hour of the day, mean about 1: quiet nights, busy afternoons. */
-const diurnal = (wallMs: number): number => 1 - 0.6 * Math.cos((2 * Math.PI * (wallMs - 3 * HOUR_MS)) / (24 * HOUR_MS))
+const diurnal = (wallMs: number): number => 1 - 0.2 * Math.cos((2 * Math.PI * (wallMs - 3 * HOUR_MS)) / (24 * HOUR_MS))
 
 /** One device of the fleet: the shipping agent on simulated flash, battery, board and sound. */
 export class DeviceSim {
@@ -61,6 +62,7 @@ export class DeviceSim {
   readonly #host: AgentHost
   readonly #cell: BatteryCell | undefined
   readonly #random: SeededRandom
+  readonly #pools: readonly [TakePool, TakePool]
   /** names of the models that ran here, in order of their first boot */
   readonly modelsRun: string[] = []
   diedAtMs: number | undefined
@@ -77,6 +79,7 @@ export class DeviceSim {
     this.#host = host
     this.#cell = cell
     this.#random = random
+    this.#pools = world.pools(spec.scene)
   }
 
   /** Flashes the factory image and boots. */
@@ -121,26 +124,24 @@ export class DeviceSim {
     if (bundle === undefined || level === undefined || this.diedAtMs !== undefined) return undefined
     const { name } = bundle.manifest
     if (this.modelsRun.at(-1) !== name && !this.modelsRun.includes(name)) this.modelsRun.push(name)
-    const { clock, hearing, keywords, raisedShare } = this.#world
+    const { clock, hearing, raisedShare } = this.#world
+    const [calm, raised] = this.#pools
     const activity = diurnal(clock.wallMs()) * this.spec.busyness
-    const takes: Take[] = []
     const share = raisedShare()
+    const memory = hearing.memoryOf(bundle, level)
+    const takes: Take[] = []
+    const heards: Heard[] = []
     for (let i = 0; i < count; i++) {
-      const raised = share > 0 && this.#random.next() < share
-      takes.push(drawTake(this.spec.scene, raised, keywords, activity, this.#random))
+      const take = drawTake(share > 0 && this.#random.next() < share ? raised : calm, activity, this.#random)
+      takes.push(take)
+      const heard = hearing.recall(memory, take)
+      if (heard !== undefined) heards.push(heard)
     }
-    const known: Heard[] = []
-    for (const take of takes) {
-      const heard = hearing.recall(bundle, level, take)
-      if (heard === undefined) {
-        return Promise.all(takes.map((each) => hearing.hear(bundle, level, each))).then((heards) =>
-          this.#take(bundle, takes, heards),
-        )
-      }
-      known.push(heard)
+    if (heards.length === takes.length) {
+      this.#take(bundle, takes, heards)
+      return undefined
     }
-    this.#take(bundle, takes, known)
-    return undefined
+    return Promise.all(takes.map((take) => hearing.hear(memory, take))).then((all) => this.#take(bundle, takes, all))
   }
 
   #take(bundle: OpenedBundle, takes: readonly Take[], heards: readonly Heard[]): void {

@@ -1,21 +1,33 @@
+import { createHash } from 'node:crypto'
 import { sha256Hex } from '../contract/bytes.ts'
 import { type BundleManifest, graphSection, type LadderStep } from '../contract/manifest.ts'
 import type { LadderLevel } from '../contract/messages.ts'
 import type { SeededRandom } from '../contract/random.ts'
+import { ok } from '../contract/result.ts'
 import { type Heard, type HeardWake, zeroBins } from '../device/core/heard.ts'
 import { createListener } from '../device/core/listener.ts'
+import type { EngineInput, EngineSession } from '../model/engine.ts'
 import type { OpenedBundle } from '../model/opened-bundle.ts'
-import { LEAD_SAMPLES, renderTake, sceneNamed, TAKE_MS, type Take, takeKey } from './scene.ts'
+import { LEAD_SAMPLES, renderTake, sceneNamed, TAKE_MS, type Take } from './scene.ts'
 import { BANK_RATE_HZ, type SoundBank } from './sound-bank.ts'
+
+/** What one graph heard at one ladder level. */
+export interface Memory {
+  readonly bundle: OpenedBundle
+  readonly level: LadderLevel
+  readonly heard: Map<Take, Heard>
+  readonly pending: Map<Take, Promise<Heard>>
+}
 
 /** What the shipping listener hears in a take. Inference is real; because it is deterministic, the result is remembered for
  *  (model, level, take) and shared by all devices that hear the same. */
 export class Hearing {
   readonly #bank: SoundBank
   readonly #random: SeededRandom
-  readonly #remembered = new Map<string, Heard>()
-  readonly #pending = new Map<string, Promise<Heard>>()
+  readonly #memories = new Map<string, Memory>()
   readonly #graphHashes = new WeakMap<OpenedBundle, Map<string, string>>()
+  /** posteriors by window, by graph */
+  readonly #posteriors = new Map<string, Map<string, Float32Array>>()
   #inferred = 0
 
   /** @param random seeds the takes' clips, positions and noises */
@@ -29,32 +41,56 @@ export class Hearing {
     return this.#inferred
   }
 
+  /** What is remembered for a model at a level; empty for one that nobody ran yet. Looked up once a turn, not once a take. */
+  memoryOf(bundle: OpenedBundle, level: LadderLevel): Memory {
+    const key = `${this.#graphHash(bundle, stepOf(bundle.manifest, level)?.graph ?? '')}|${level}`
+    const memory = this.#memories.get(key) ?? { bundle, level, heard: new Map(), pending: new Map() }
+    this.#memories.set(key, memory)
+    return memory
+  }
+
   /** The outcome of a take, at once if it is known. */
-  recall(bundle: OpenedBundle, level: LadderLevel, take: Take): Heard | undefined {
-    return level === 'hibernate' ? HIBERNATED : this.#remembered.get(this.#keyOf(bundle, level, take))
+  recall({ level, heard }: Memory, take: Take): Heard | undefined {
+    return level === 'hibernate' ? HIBERNATED : heard.get(take)
   }
 
   /** The outcome of a take; listens to it if nobody has. */
-  async hear(bundle: OpenedBundle, level: LadderLevel, take: Take): Promise<Heard> {
-    const known = this.recall(bundle, level, take)
+  async hear(memory: Memory, take: Take): Promise<Heard> {
+    const known = this.recall(memory, take)
     if (known !== undefined) return known
-    const key = this.#keyOf(bundle, level, take)
-    const pending = this.#pending.get(key) ?? this.#listen(bundle, level, take)
-    this.#pending.set(key, pending)
+    const pending = memory.pending.get(take) ?? this.#listen(memory.bundle, memory.level, take)
+    memory.pending.set(take, pending)
     const heard = await pending
-    this.#pending.delete(key)
-    this.#remembered.set(key, heard)
+    memory.pending.delete(take)
+    memory.heard.set(take, heard)
     return heard
   }
 
-  /** Named by the graph's hash and not the bundle's: what the lite graph hears is the same in every bundle that carries it. */
-  #keyOf(bundle: OpenedBundle, level: LadderLevel, take: Take): string {
-    const graph = stepOf(bundle.manifest, level)?.graph ?? ''
+  /** A session that infers each distinct window once: the gated level then costs nothing where the full level has been. */
+  #remembering(graph: string, session: EngineSession): EngineSession {
+    const known = this.#posteriors.get(graph) ?? new Map<string, Float32Array>()
+    this.#posteriors.set(graph, known)
+    return {
+      ...session,
+      run: async (window) => {
+        const key = windowKey(window)
+        const found = known.get(key)
+        if (found !== undefined) return ok(found)
+        const result = await session.run(window)
+        if (result.ok) known.set(key, result.value)
+        this.#inferred++
+        return result
+      },
+    }
+  }
+
+  /** The graph's hash and not the bundle's: what the lite graph hears is the same in every bundle that carries it. */
+  #graphHash(bundle: OpenedBundle, graph: string): string {
     const hashes = this.#graphHashes.get(bundle) ?? new Map<string, string>()
     this.#graphHashes.set(bundle, hashes)
     const hash = hashes.get(graph) ?? sha256Hex(bundle.sections.get(graphSection(graph))!)
     hashes.set(graph, hash)
-    return `${hash}|${level}|${takeKey(take)}`
+    return hash
   }
 
   async #listen(bundle: OpenedBundle, level: LadderLevel, take: Take): Promise<Heard> {
@@ -63,7 +99,8 @@ export class Hearing {
     const scene = sceneNamed(take.scene)
     if (step === undefined || scene === undefined) throw new Error(`no level ${level} or no scene ${take.scene}`)
     const sound = renderTake(take, take.raised ? scene.raised : scene.calm, this.#bank, this.#random)
-    const listener = createListener({ manifest, definition, step, session: sessions.get(step.graph ?? '')! })
+    const session = this.#remembering(this.#graphHash(bundle, step.graph ?? ''), sessions.get(step.graph ?? '')!)
+    const listener = createListener({ manifest, definition, step, session })
     const hopSamples = step.hopFrames * definition.strideSamples
     const sparse = hopSamples > definition.clipSamples
     // The lead-in fills the first window but one hop: the take then holds exactly its own hops.
@@ -71,7 +108,6 @@ export class Hearing {
     const samples = sound.subarray(LEAD_SAMPLES - lead)
     const heard = await listener.listen(samples)
     if (!heard.ok) throw new Error(`${heard.error.code}: ${heard.error.detail}`)
-    this.#inferred += heard.value.inferences
     const leadMs = (lead * 1000) / BANK_RATE_HZ
     return {
       ...heard.value,
@@ -81,6 +117,11 @@ export class Hearing {
     }
   }
 }
+
+const windowKey = (window: EngineInput): string =>
+  createHash('sha256')
+    .update(new Uint8Array(window.buffer, window.byteOffset, window.byteLength))
+    .digest('base64')
 
 const stepOf = (manifest: BundleManifest, level: LadderLevel): LadderStep | undefined =>
   manifest.ladder.find((candidate) => candidate.level === level)

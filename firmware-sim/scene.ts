@@ -50,7 +50,7 @@ export const takeKey = ({ scene, raised, kind, variant, keyword }: Take): string
 
 /** Distinct takes of a kind in one ambience. Chosen: enough that one that wakes falsely is one of many, few enough that all of them are
  *  inferred for real within seconds. */
-const VARIANTS: Readonly<Record<TakeKind, number>> = { steady: 4, burst: 64, speech: 48, keyword: 2 }
+const VARIANTS: Readonly<Record<TakeKind, number>> = { steady: 4, burst: 40, speech: 32, keyword: 2 }
 
 const gainOf = (dbfs: number): number => 10 ** (dbfs / 20)
 
@@ -111,41 +111,42 @@ export function renderTake(take: Take, ambience: Ambience, bank: SoundBank, rand
   return out
 }
 
-/** Draws the take a device hears next. Arrivals of bursts, speech and keywords are independent per take.
- *  @param activity how busy it is now, 0 (night) to about 1.5 */
-export function drawTake(
-  scene: Scene,
-  raised: boolean,
-  keywords: readonly string[],
-  activity: number,
-  random: SeededRandom,
-): Take {
-  const ambience = raised ? scene.raised : scene.calm
-  const perTake = (perHour: number) => (perHour * activity * TAKE_MS) / 3_600_000
-  const u = random.next()
-  const base = { scene: scene.name, raised }
-  const variant = (kind: TakeKind) => Math.floor(random.next() * VARIANTS[kind])
-  const keywordEdge = perTake(ambience.keywordsPerHour)
-  const speechEdge = keywordEdge + perTake(ambience.speechPerHour)
-  const burstEdge = speechEdge + perTake(ambience.burstsPerHour)
-  if (u < keywordEdge) return { ...base, kind: 'keyword', variant: variant('keyword'), keyword: pick(keywords, random) }
-  if (u < speechEdge) return { ...base, kind: 'speech', variant: variant('speech') }
-  if (u < burstEdge) return { ...base, kind: 'burst', variant: variant('burst') }
-  return { ...base, kind: 'steady', variant: variant('steady') }
+/** The takes of one ambience, made once: devices draw from them millions of times, and what was heard is remembered by identity. */
+export interface TakePool {
+  readonly ambience: Ambience
+  readonly steady: readonly Take[]
+  readonly burst: readonly Take[]
+  readonly speech: readonly Take[]
+  readonly keyword: readonly Take[]
 }
 
-/** Every take an ambience can produce, for warming a memory up. */
-export function allTakes(scene: Scene, raised: boolean, keywords: readonly string[]): readonly Take[] {
+/** @param keywords what the bank can say */
+export function takePool(scene: Scene, raised: boolean, keywords: readonly string[]): TakePool {
   const base = { scene: scene.name, raised }
-  const variants = (kind: TakeKind) => Array.from({ length: VARIANTS[kind] }, (_, variant) => variant)
-  return [
-    ...variants('steady').map((variant): Take => ({ ...base, kind: 'steady', variant })),
-    ...variants('burst').map((variant): Take => ({ ...base, kind: 'burst', variant })),
-    ...variants('speech').map((variant): Take => ({ ...base, kind: 'speech', variant })),
-    ...keywords.flatMap((keyword) =>
-      variants('keyword').map((variant): Take => ({ ...base, kind: 'keyword', variant, keyword })),
-    ),
-  ]
+  const takes = (kind: TakeKind, keyword?: string) =>
+    Array.from(
+      { length: VARIANTS[kind] },
+      (_, variant): Take => ({ ...base, kind, variant, ...(keyword !== undefined && { keyword }) }),
+    )
+  return {
+    ambience: raised ? scene.raised : scene.calm,
+    steady: takes('steady'),
+    burst: takes('burst'),
+    speech: takes('speech'),
+    keyword: keywords.flatMap((keyword) => takes('keyword', keyword)),
+  }
+}
+
+/** Draws the take a device hears next. Arrivals of bursts, speech and keywords are independent per take.
+ *  @param activity how busy it is now, 0 (night) to about 1.5 */
+export function drawTake(pool: TakePool, activity: number, random: SeededRandom): Take {
+  const { keywordsPerHour, speechPerHour, burstsPerHour } = pool.ambience
+  const takesPerHour = 3_600_000 / TAKE_MS
+  const u = (random.next() * takesPerHour) / activity
+  if (u < keywordsPerHour) return pick(pool.keyword, random)
+  if (u < keywordsPerHour + speechPerHour) return pick(pool.speech, random)
+  if (u < keywordsPerHour + speechPerHour + burstsPerHour) return pick(pool.burst, random)
+  return pick(pool.steady, random)
 }
 
 const calm: Ambience = {
@@ -207,3 +208,11 @@ export const SCENES: readonly Scene[] = [
 ]
 
 export const sceneNamed = (name: string): Scene | undefined => SCENES.find((scene) => scene.name === name)
+
+/** The pools of all scenes, for `DeviceWorld.pools`. */
+export function scenePools(keywords: readonly string[]): (scene: Scene) => readonly [calm: TakePool, raised: TakePool] {
+  const pools = new Map(
+    SCENES.map((scene) => [scene.name, [takePool(scene, false, keywords), takePool(scene, true, keywords)] as const]),
+  )
+  return ({ name }) => pools.get(name)!
+}
