@@ -42,6 +42,7 @@ interface CloudFlags {
   readonly releaseRole: string
   readonly publicReads?: boolean
   readonly evaluateEveryMs: number
+  readonly driftBaselineHours: number
   readonly clock?: string
 }
 
@@ -62,6 +63,12 @@ export function cloudCommand(system: Clock): Command {
       numberOption(100, 86_400_000),
       900_000,
     )
+    .option(
+      '--drift-baseline-hours <H>',
+      'first hours on a model that drift is measured against',
+      numberOption(2, 720),
+      24,
+    )
     .option('--clock <FILE>', 'clock file of a simulation (default: this machine’s clock)')
     .action((flags: CloudFlags) =>
       serve(() =>
@@ -75,6 +82,7 @@ export function cloudCommand(system: Clock): Command {
           releaseRole: readRoleFile(flags.releaseRole),
           publicReads: flags.publicReads === true,
           evaluateEveryMs: flags.evaluateEveryMs,
+          drift: { baselineHours: flags.driftBaselineHours },
         }),
       ),
     )
@@ -127,7 +135,12 @@ export function gatewayCommand(system: Clock): Command {
     .option('--mqtt-port <N>', 'port of MQTT over TCP', port, 1883)
     .option('--ws-port <N>', 'port of MQTT over WebSocket', port, 8083)
     .option('--http-port <N>', 'port of /healthz and /metrics', port, 9100)
-    .option('--uplink-every-ms <MS>', 'how often batches go to the cloud', numberOption(10, 86_400_000), 1_000)
+    .option(
+      '--uplink-every-ms <MS>',
+      'how often batches go to the cloud and an idle assignment feed is asked again',
+      numberOption(10, 86_400_000),
+      1_000,
+    )
     .option('--verifier <FILE>', 'verifier network, with its .json beside it', zooFile('models', 'verifier.onnx'))
     .option('--clock <FILE>', 'clock file of a simulation (default: this machine’s clock)')
     .action((flags: GatewayFlags) =>
@@ -154,6 +167,7 @@ export function gatewayCommand(system: Clock): Command {
           engine: new EngineOrtNode(),
           verifier: readVerifier(flags.verifier),
           uplinkIntervalMs: flags.uplinkEveryMs,
+          assignmentIdleMs: flags.uplinkEveryMs,
         })
       }),
     )

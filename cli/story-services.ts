@@ -29,6 +29,7 @@ export async function startServices(options: {
   readonly real: Clock
   readonly evaluateEveryMs: number
   readonly uplinkEveryMs: number
+  readonly driftBaselineHours: number
   readonly onGone: (reason: string) => void
 }): Promise<StoryServices> {
   const { dir, script, clockFile, real, onGone } = options
@@ -47,6 +48,7 @@ export async function startServices(options: {
       args: [
         ...['cloud', 'run', '--data', cloudDir, '--port', String(cloudPort), '--clock', clockFile, '--public-reads'],
         ...['--release-role', options.releaseRoleFile, '--evaluate-every-ms', String(options.evaluateEveryMs)],
+        ...['--drift-baseline-hours', String(options.driftBaselineHours)],
       ],
     },
     script,

@@ -53,6 +53,8 @@ const EVALUATE_EVERY_MS = 15 * 60_000
 /** Chosen: the gateway's batches leave every ten minutes of fleet time. */
 const UPLINK_EVERY_MS = 10 * 60_000
 const BASELINE_HOURS = 14
+/** Chosen: half a day of baseline is enough for 240 devices, and the story is short. */
+const DRIFT_BASELINE_HOURS = 12
 const RAMP_HOURS = 2
 /** Hours measured under drift before the operator acts. */
 const UNDER_DRIFT_HOURS = 6
@@ -116,6 +118,7 @@ export async function tellStory(options: StoryOptions): Promise<ToldStory> {
     real,
     evaluateEveryMs: EVALUATE_EVERY_MS,
     uplinkEveryMs: UPLINK_EVERY_MS,
+    driftBaselineHours: DRIFT_BASELINE_HOURS,
     onGone: (reason) => {
       gone = reason
     },
