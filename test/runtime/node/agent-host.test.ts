@@ -1,0 +1,370 @@
+import { afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { decodeBundle, encodeBundle } from '../../../contract/bundle.ts'
+import { bytesToHex, sha256Hex } from '../../../contract/bytes.ts'
+import { EVENT_CODES } from '../../../contract/messages.ts'
+import type { Release } from '../../../contract/release.ts'
+import { provision } from '../../../device/core/provision.ts'
+import type { Flash } from '../../../device/ports/flash.ts'
+import { FlashNor } from '../../../firmware-sim/flash-nor.ts'
+import type { Packed } from '../../../model/pack.ts'
+import { heardOf } from '../../fixtures/agent.ts'
+import { packKws } from '../../fixtures/bundles.ts'
+import { BenchDevice, FLASH_BYTES, HOUR, until } from '../../fixtures/device.ts'
+import { strangerKey } from '../../fixtures/keys.ts'
+
+let first: Packed
+let second: Packed
+const devices: BenchDevice[] = []
+
+beforeAll(async () => {
+  first = await packKws({ name: 'kws-1', version: 1, model: 'kws-1' })
+  second = await packKws({ name: 'kws-2', version: 2, model: 'kws-2' })
+})
+afterEach(async () => {
+  for (const device of devices.splice(0)) await device.off()
+})
+
+const factory = async (flash?: Flash, config = {}): Promise<BenchDevice> => {
+  const device = await BenchDevice.booted(first.bundle, config, flash)
+  devices.push(device)
+  device.gateway.store(second.bundle)
+  return device
+}
+const install = async (device: BenchDevice, { release }: Packed = second, seq = 1) => {
+  device.assign(release, seq)
+  await until('trial', () => device.phase === 'trial' && device.model === release.name)
+  await device.live()
+  await until('confirmed', () => device.phase === 'idle')
+}
+/** Nothing of the active image has changed, in the record or in the flash, and the device still runs it and listens. */
+const expectUntouched = (device: BenchDevice) => {
+  expect(device.model).toBe('kws-1')
+  expect(device.slotSha256(0)).toBe(first.release.sha256)
+  expect(device.record()).toMatchObject({ active: 0, phase: 'confirmed' })
+  expect(bytesToHex(device.record()!.images[0].sha256)).toBe(first.release.sha256)
+  const before = device.host.state!.counters.windows
+  device.host.hear(heardOf({ windows: 5 }))
+  expect(device.host.state!.counters.windows).toBe(before + 5)
+}
+
+describe('an update, end to end', () => {
+  it('factory, assignment, blocks, verification, golden vectors, trial, confirmation', async () => {
+    const device = await factory()
+    expect(device.model).toBe('kws-1')
+    await install(device)
+    expect(device.gateway.story).toEqual([
+      'booted',
+      'install-started',
+      'download-complete',
+      'booted',
+      'trial-started',
+      'install-confirmed',
+    ])
+    expect(device.gateway.blocksServed.get(second.release.sha256)).toBe(Math.ceil(second.bundle.length / 4_096))
+    expect(device.record()).toMatchObject({ active: 1, phase: 'confirmed', assignmentSeq: 1, failures: 0 })
+    expect(device.slotSha256(1)).toBe(second.release.sha256)
+    // The last report of the old boot went through the spool; the new boot counts from zero under a new id.
+    expect(device.gateway.reports.map(({ boot, seq }) => [boot, seq])).toEqual([
+      [1, 0],
+      [2, 0],
+    ])
+    const about = new Map(device.gateway.events.map(({ code, model }) => [EVENT_CODES[code], bytesToHex(model!)]))
+    expect(about.get('install-started')).toBe(second.release.sha256.slice(0, 16))
+    expect(about.get('install-confirmed')).toBe(second.release.sha256.slice(0, 16))
+    await device.off()
+    await device.boot()
+    expect(device.model).toBe('kws-2')
+  })
+
+  it('a trial that nobody confirms reverts by itself, and a second one penalizes the image', async () => {
+    const device = await factory()
+    for (let attempt = 1; attempt <= 2; attempt++) {
+      device.assign(second.release, attempt)
+      await until('trial', () => device.phase === 'trial')
+      device.gateway.disconnect()
+      device.pass(3 * HOUR)
+      await until('reverted', () => device.model === 'kws-1')
+      expect(device.record()).toMatchObject({ active: 0, phase: 'confirmed', failures: attempt })
+      device.gateway.reconnect()
+      await until(
+        'told',
+        () => device.gateway.story.filter((said) => said === 'reverted: trial-failed').length === attempt,
+      )
+    }
+    const blocks = device.gateway.blocksServed.get(second.release.sha256)
+    device.assign(second.release, 3)
+    await until('refused', () => device.gateway.story.includes('install-refused: penalized'))
+    // The second attempt found the image in its slot; the third was not made.
+    expect(device.gateway.blocksServed.get(second.release.sha256)).toBe(blocks)
+    expect(blocks).toBe(Math.ceil(second.bundle.length / 4_096))
+    expectUntouched(device)
+  })
+
+  it('power lost during the trial reverts', async () => {
+    const device = await factory()
+    device.assign(second.release, 1)
+    await until('trial', () => device.phase === 'trial')
+    await device.off()
+    await device.boot()
+    expect(device.model).toBe('kws-1')
+    expect(device.record()).toMatchObject({ failures: 1, phase: 'confirmed' })
+  })
+
+  it('a rollback to the stored image costs no download', async () => {
+    const device = await factory()
+    await install(device)
+    await install(device, first, 2)
+    expect(device.model).toBe('kws-1')
+    expect(device.gateway.blocksServed.get(first.release.sha256)).toBeUndefined()
+    expect(device.record()).toMatchObject({ active: 0, phase: 'confirmed', assignmentSeq: 2 })
+  })
+
+  it('the retained assignment of what runs is silent at every connection', async () => {
+    const device = await factory()
+    await install(device)
+    await until('told', () => device.host.state!.outbox.messages.length === 0)
+    const told = device.gateway.story.length
+    for (let i = 0; i < 3; i++) {
+      device.gateway.disconnect()
+      device.gateway.reconnect()
+      await until('connected', () => device.host.state!.connected)
+    }
+    for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve))
+    expect(device.gateway.story).toHaveLength(told)
+  })
+
+  it('a download goes on where it was when the link comes back', async () => {
+    const device = await factory()
+    let lost = false
+    device.gateway.spoil = (payload, offset) => {
+      if (offset < 5 * 4_096 || lost) return payload
+      lost = true
+      return undefined
+    }
+    device.assign(second.release, 1)
+    await until('block lost', () => lost)
+    device.gateway.disconnect()
+    device.pass(5 * HOUR)
+    device.gateway.reconnect()
+    await until('trial', () => device.phase === 'trial')
+    expect(device.gateway.blocksServed.get(second.release.sha256)).toBe(Math.ceil(second.bundle.length / 4_096) + 1)
+  })
+
+  it('a lost block is asked for again after ten minutes', async () => {
+    const device = await factory()
+    let lost = 0
+    device.gateway.spoil = (payload, offset) => (offset === 8_192 && lost++ < 2 ? undefined : payload)
+    device.assign(second.release, 1)
+    for (const times of [1, 2]) {
+      await until('block lost', () => lost === times)
+      device.pass(10 * 60_000)
+    }
+    await until('trial', () => device.phase === 'trial')
+  })
+})
+
+describe('refused with a code, the active model untouched and running', () => {
+  /** Everything of a bundle that a device can find wrong after the release key signed its hash. */
+  const releaseOf = (bundle: Uint8Array, change: Partial<Release> = {}): Release => ({
+    ...second.release,
+    sha256: sha256Hex(bundle),
+    bytes: bundle.length,
+    ...change,
+  })
+  const attempt = async (device: BenchDevice, bundle: Uint8Array, release = releaseOf(bundle)) => {
+    device.gateway.artifacts.set(release.sha256, bundle)
+    device.assign(release, 1)
+    await until('refusal', () => device.gateway.story.some((said) => /^install-(failed|refused)/.test(said)))
+    return device.gateway.story.find((said) => /^install-(failed|refused)/.test(said))
+  }
+  const resealed = (change: (sections: Map<string, Uint8Array>) => void): Uint8Array => {
+    const decoded = decodeBundle(second.bundle)
+    if (!decoded.ok) throw new Error(decoded.error.detail)
+    const sections = new Map(decoded.value)
+    change(sections)
+    return encodeBundle([...sections].map(([name, data]) => ({ name, data })))
+  }
+  const json = (value: unknown) => new TextEncoder().encode(JSON.stringify(value))
+
+  it('a bundle tampered with on its way, in any section: hash-mismatch', async () => {
+    const decoded = decodeBundle(second.bundle)
+    if (!decoded.ok) throw new Error(decoded.error.detail)
+    const places = [...decoded.value].map(
+      ([name, section]) => [name, section.byteOffset - second.bundle.byteOffset] as const,
+    )
+    expect(places.map(([name]) => name)).toEqual([
+      'manifest.json',
+      'graph/full',
+      'graph/lite',
+      'golden.bin',
+      'card.json',
+    ])
+    for (const [, at] of [...places, ['head', 6], ['table', 40]] as const) {
+      const device = await factory()
+      const tampered = Uint8Array.from(second.bundle)
+      tampered[at]! ^= 1
+      expect(await attempt(device, tampered, second.release)).toBe('install-failed: hash-mismatch')
+      expectUntouched(device)
+      await device.off()
+    }
+  })
+
+  it.each<[string, () => Uint8Array]>([
+    [
+      'bundle-section-hash',
+      () => {
+        const spoiled = Uint8Array.from(second.bundle)
+        spoiled[spoiled.length - 1]! ^= 1
+        return spoiled
+      },
+    ],
+    [
+      'unknown-schema-version',
+      () => {
+        const future = Uint8Array.from(second.bundle)
+        future[4] = 2
+        return future
+      },
+    ],
+    [
+      'unknown-schema-version',
+      () => resealed((sections) => sections.set('manifest.json', json({ ...second.manifest, v: 2 }))),
+    ],
+    [
+      'bundle-bad-manifest',
+      () => resealed((sections) => sections.set('manifest.json', json({ ...second.manifest, labels: [] }))),
+    ],
+    ['bundle-bad-manifest', () => resealed((sections) => sections.delete('golden.bin'))],
+    ['bundle-bad-magic', () => json('not a bundle')],
+    [
+      'contradicts-release',
+      () => resealed((sections) => sections.set('manifest.json', json({ ...second.manifest, version: 7 }))),
+    ],
+    [
+      'contradicts-release',
+      () =>
+        resealed((sections) =>
+          sections.set(
+            'manifest.json',
+            json({ ...second.manifest, features: { ...second.manifest.features, logOffset: 1e-5 } }),
+          ),
+        ),
+    ],
+    [
+      'unsupported-features',
+      () =>
+        resealed((sections) => sections.set('manifest.json', json({ ...second.manifest, features: { kind: 'plp' } }))),
+    ],
+    [
+      'arena-over-budget',
+      () =>
+        resealed((sections) =>
+          sections.set(
+            'manifest.json',
+            json({ ...second.manifest, graphs: second.manifest.graphs.map((graph) => ({ ...graph, ramBytes: 100 })) }),
+          ),
+        ),
+    ],
+    ['unsupported-engine', () => resealed((sections) => sections.set('graph/full', new Uint8Array(1000).fill(7)))],
+    [
+      'golden-mismatch',
+      () =>
+        resealed((sections) => {
+          const golden = Uint8Array.from(sections.get('golden.bin')!)
+          new DataView(golden.buffer).setFloat32(490, 9, true)
+          sections.set('golden.bin', golden)
+        }),
+    ],
+    [
+      'golden-mismatch',
+      () => resealed((sections) => sections.set('graph/full', decodeSection(first.bundle, 'graph/lite'))),
+    ],
+  ])('a signed bundle that does not hold: %s (%#)', async (code, make) => {
+    const device = await factory()
+    expect(await attempt(device, make())).toBe(`install-failed: ${code}`)
+    expectUntouched(device)
+    expect(device.record()).toMatchObject({ failures: 1 })
+  })
+
+  it('wrong signatures: unknown-key and bad-signature, and nothing is asked for', async () => {
+    const device = await factory()
+    device.assign(second.release, 1, { directorSecret: strangerKey.secretKey })
+    await until('refusal', () => device.gateway.story.includes('install-refused: unknown-key'))
+    device.assign(second.release, 2, { releaseSecret: strangerKey.secretKey })
+    await until(
+      'refusal',
+      () => device.gateway.story.filter((said) => said === 'install-refused: unknown-key').length === 2,
+    )
+    const forged = { ...second.release, version: 9 }
+    const signedRelease = { signed: forged, signatures: [{ keyId: strangerKey.public.keyId, sig: '00'.repeat(64) }] }
+    device.assign(forged, 3, { signedRelease })
+    await until(
+      'refusal',
+      () => device.gateway.story.filter((said) => said === 'install-refused: unknown-key').length === 3,
+    )
+    expect(device.gateway.blocksServed.size).toBe(0)
+    expectUntouched(device)
+  })
+
+  it('an unknown version of the assignment: unknown-schema-version', async () => {
+    const device = await factory()
+    device.assign(second.release, 1, { content: { v: 2 } })
+    await until('refusal', () => device.gateway.story.includes('install-refused: unknown-schema-version'))
+    expectUntouched(device)
+  })
+
+  it('a truncated download: download-truncated, size-mismatch, artifact-not-found', async () => {
+    const cut = async (artifact: Uint8Array | undefined) => {
+      const device = await factory()
+      if (artifact === undefined) device.gateway.artifacts.clear()
+      else device.gateway.artifacts.set(second.release.sha256, artifact)
+      device.assign(second.release, 1)
+      await until('refusal', () => device.gateway.story.some((said) => said.startsWith('install-failed')))
+      expectUntouched(device)
+      return device.gateway.story.at(-1)
+    }
+    expect(await cut(second.bundle.subarray(0, 50_000))).toBe('install-failed: size-mismatch')
+    expect(await cut(undefined)).toBe('install-failed: artifact-not-found')
+    const device = await factory()
+    device.gateway.spoil = (payload, offset) => (offset === 8_192 ? shortened(payload) : payload)
+    device.assign(second.release, 1)
+    await until('refusal', () => device.gateway.story.includes('install-failed: download-truncated'))
+    expectUntouched(device)
+  })
+
+  it.each(['flash-full', 'flash-write-failed'] as const)(
+    'a medium that fails from some operation on: %s',
+    async (code) => {
+      const probe = new FlashNor({ sizeBytes: FLASH_BYTES })
+      provision(probe, first.bundle, 0)
+      const flash = new FlashNor({ sizeBytes: FLASH_BYTES, failAfter: { operations: probe.operations + 12, code } })
+      const device = await factory(flash)
+      device.assign(second.release, 1)
+      await until('failure', () => device.gateway.story.includes(`install-failed: ${code}`))
+      expectUntouched(device)
+      // A dead flash must not make the agent spin: hours go by, reports still go out.
+      const before = device.gateway.reports.length
+      device.pass(5 * HOUR)
+      await until('reports', () => device.gateway.reports.length >= before + 5)
+    },
+  )
+
+  it('nothing provisioned: no-fallback-slot', async () => {
+    const blank = BenchDevice.of(new FlashNor({ sizeBytes: FLASH_BYTES }))
+    expect(await blank.tryBoot()).toMatchObject({ ok: false, error: { code: 'no-fallback-slot' } })
+    const tiny = BenchDevice.of(new FlashNor({ sizeBytes: 65_536 }))
+    expect(await tiny.tryBoot()).toMatchObject({ ok: false, error: { code: 'flash-over-budget' } })
+  })
+})
+
+function decodeSection(bundle: Uint8Array, name: string): Uint8Array {
+  const decoded = decodeBundle(bundle)
+  if (!decoded.ok) throw new Error(decoded.error.detail)
+  return decoded.value.get(name)!
+}
+
+/** The same block with one byte of data less. */
+function shortened(payload: Uint8Array): Uint8Array {
+  const at = payload.findIndex((byte, i) => byte === 0x59 && payload[i + 1] === 0x10 && payload[i + 2] === 0x00)
+  return Uint8Array.of(...payload.subarray(0, at), 0x59, 0x0f, 0xff, ...payload.subarray(at + 4))
+}
