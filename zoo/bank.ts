@@ -31,7 +31,8 @@ const seed = Number(values.seed)
 const metadata = JSON.parse(readFileSync(join(zoo, 'models', 'verifier.json'), 'utf8')) as Metadata
 const verifier = await openNetwork(join(zoo, 'models', 'verifier.onnx'), metadata.input)
 const first = await openNetwork(join(zoo, 'models', 'kws-1.onnx'), metadata.input)
-const utterances = (await synthesize(join(work, 'synth'), seed)).filter((u) => u.split === 'bank')
+const candidates = { keyword: 40, other: 3, sentence: 3, split: 'bank' } as const
+const utterances = await synthesize(join(work, 'synth-bank'), seed, candidates)
 const bank = join(zoo, 'bank')
 rmSync(bank, { recursive: true, force: true })
 const total = { bytes: 0 }

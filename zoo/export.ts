@@ -16,9 +16,9 @@ import { synthesize, type Utterance } from './synthesize.ts'
 const tape = createTape()
 
 /** How much of a word may fall outside its window before it is no longer that word. */
-const CUT_SHARE_MAX = 0.12
+const CUT_SHARE_MAX = 0.2
 /** Less of a word than this is not enough to wake on: such windows teach the stream's edges as `unknown`. */
-const PARTIAL_SHARE_MAX = 0.45
+const PARTIAL_SHARE_MAX = 0.4
 
 /** A word somewhere in a second: its active part loses at most `CUT_SHARE_MAX`, and drifts no further than 300 ms. */
 const placed = (samples: Float32Array, random: Random): Float32Array => {

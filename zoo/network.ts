@@ -1,33 +1,31 @@
-import { createRequire } from 'node:module'
-import type * as Ort from 'onnxruntime-node'
+import { readFileSync } from 'node:fs'
+import { EngineOrtNode } from '../model/engine-ort-node.ts'
 import { createMfcc } from '../model/features/mfcc.ts'
 import { mfccDefinitionV1 } from '../model/features/mfcc-definition.ts'
 import { createMfccStream } from '../model/features/mfcc-stream.ts'
 import { dequantizeFeatures, type Quantization, quantizeFeatures } from '../model/features/quantize.ts'
 import { KEYWORDS, LABELS, type Label } from './labels.ts'
 
-// onnxruntime-node is CommonJS and detects its binding through `require`.
-const ort = createRequire(import.meta.url)('onnxruntime-node') as typeof Ort
-
 /** A trained network on the numbers a device would give it: float networks read the int8 features too, de-quantized. */
 export type Network = { readonly probabilities: (features: Float32Array) => Promise<Float32Array> }
 
-/** @param path an ONNX file with input `features` [1,1,49,10] (int8 or float32) and output `probabilities` [1,12]
- *  @param input the zoo's one input quantization */
+/** Opens a network in the agent's own engine.
+ *  @param path an ONNX file with input `features` [1,1,49,10] (int8 or float32) and output `probabilities` [1,12]
+ *  @param input the zoo's one input quantization
+ *  @throws Error when the engine refuses the file or a run: here that is a bug of the training */
 export const openNetwork = async (path: string, input: Quantization): Promise<Network> => {
-  const session = await ort.InferenceSession.create(path, { intraOpNumThreads: 1, interOpNumThreads: 1 })
-  const shape = [1, 1, mfccDefinitionV1.frames, mfccDefinitionV1.coefficients]
+  const loaded = await new EngineOrtNode().load(readFileSync(path))
+  if (!loaded.ok) throw new Error(`${path}: ${loaded.error.detail}`)
+  const session = loaded.value
   const quantized = new Int8Array(mfccDefinitionV1.frames * mfccDefinitionV1.coefficients)
   const plain = new Float32Array(quantized.length)
-  const metadata = session.inputMetadata[0]
-  const integer = metadata?.isTensor && metadata.type === 'int8'
-  const tensor = integer ? new ort.Tensor('int8', quantized, shape) : new ort.Tensor('float32', plain, shape)
+  const integer = session.input.elementType === 'int8'
   return {
     probabilities: async (features) => {
       quantizeFeatures(features, input, quantized)
-      if (!integer) dequantizeFeatures(quantized, input, plain)
-      const result = await session.run({ features: tensor })
-      return result.probabilities!.data as Float32Array
+      const result = await session.run(integer ? quantized : dequantizeFeatures(quantized, input, plain))
+      if (!result.ok) throw new Error(`${path}: ${result.error.detail}`)
+      return result.value
     },
   }
 }

@@ -162,10 +162,21 @@ const variantSplit = (variant: string): SynthSplit => {
   return share < 0.12 ? 'test' : share < 0.3 ? 'bank' : 'train'
 }
 
-const plan = (random: Random, counts: { keyword: number; other: number; sentence: number }) => {
+/** How often each keyword, other word and sentence is spoken, and by whose voices (all when left out). */
+export type SynthPlan = {
+  readonly keyword: number
+  readonly other: number
+  readonly sentence: number
+  readonly split?: SynthSplit
+}
+
+const TRAINING_PLAN: SynthPlan = { keyword: 170, other: 18, sentence: 20 }
+
+const plan = (random: Random, counts: SynthPlan) => {
+  const variants = VARIANTS.filter((variant) => counts.split === undefined || variantSplit(variant) === counts.split)
   const out: Omit<Utterance, 'file'>[] = []
   const say = (text: string, label: Label, sentence: boolean) => {
-    const variant = pick(random, VARIANTS)
+    const variant = pick(random, variants)
     const speed = Math.round(between(random, 110, 230))
     const pitch = 15 + below(random, 75)
     const voice = `${pick(random, ACCENTS)}+${variant}`
@@ -180,12 +191,16 @@ const plan = (random: Random, counts: { keyword: number; other: number; sentence
 /** Speaks the plan with espeak-ng into `directory`, trimmed, 16 kHz; does nothing when its manifest is already there.
  *  @returns the utterances, in an order that depends on the seed alone
  *  @throws Error when espeak-ng is missing */
-export const synthesize = async (directory: string, seed: number): Promise<Utterance[]> => {
+export const synthesize = async (
+  directory: string,
+  seed: number,
+  counts: SynthPlan = TRAINING_PLAN,
+): Promise<Utterance[]> => {
   const manifest = join(directory, 'manifest.json')
   if (existsSync(manifest)) return JSON.parse(readFileSync(manifest, 'utf8')) as Utterance[]
   mkdirSync(directory, { recursive: true })
   const run = promisify(execFile)
-  const wanted = plan(seeded(seed, 'synthesize'), { keyword: 170, other: 18, sentence: 20 })
+  const wanted = plan(seeded(seed, 'synthesize'), counts)
   const done: (Utterance | undefined)[] = new Array(wanted.length)
   const speak = async (index: number) => {
     const item = wanted[index]!

@@ -110,10 +110,14 @@ class FakeQuantDsCnn(nn.Module):
         self.register_buffer("logit_zero", torch.zeros(1))
         self.channels = c
         self.quantized = True
+        self.bounded = False
         self.observe = None
 
     def weight(self, i):
         w = self.weights[i]
+        if self.bounded:
+            limit = (127 * getattr(self, f"ws{i}")).reshape(-1, *[1] * (w.dim() - 1))
+            return torch.minimum(torch.maximum(w, -limit), limit)
         if not self.quantized:
             return w
         zero = torch.zeros(w.shape[0], dtype=torch.int32)
@@ -122,6 +126,8 @@ class FakeQuantDsCnn(nn.Module):
     def activation(self, i, x):
         if self.observe is not None:
             self.observe[i].append(x.detach())
+        if self.bounded and i < len(self.weights) - 1:
+            return x.clamp(max=255 * float(self.acts[i]))
         if not self.quantized:
             return x
         zero = -128 if i < len(self.weights) - 1 else int(self.logit_zero)
@@ -174,13 +180,42 @@ class FakeQuantDsCnn(nn.Module):
         self.quantized, self.observe = True, None
 
 
+# Smoothed targets, mixup and a softened teacher leave the networks less sure than they are right. Measured once, with an
+# early verifier on quiet held-out clips: the log loss is 0.345 at gain 1 and smallest, 0.316, between 1.2 and 1.5.
+HEAD_GAIN = 1.3
+
+
+@torch.no_grad()
+def sharpened(model):
+    """The same classes, more decided: scales of the last layer grow, its integers stay."""
+    out = copy.deepcopy(model)
+    if isinstance(out, FakeQuantDsCnn):
+        out.weights[9].mul_(HEAD_GAIN)
+        out.biases[9].mul_(HEAD_GAIN)
+        out.ws9.mul_(HEAD_GAIN)
+        out.acts[9] *= HEAD_GAIN
+    else:
+        out.head.weight.mul_(HEAD_GAIN)
+        out.head.bias.mul_(HEAD_GAIN)
+    return out
+
+
 def smooth_targets(y, smoothing=0.05):
     return torch.full((len(y), len(LABELS)), smoothing / len(LABELS)).scatter_(
         1, y[:, None], 1 - smoothing + smoothing / len(LABELS))
 
 
+@torch.no_grad()
+def tell(data, teachers):
+    """Adds to a data set what the teachers say about each window, softened; asked once, not in every step."""
+    x, y = data[:2]
+    told = [sum(F.softmax(t(real(p).contiguous(memory_format=torch.channels_last)) / 2, 1) for t in teachers) / len(teachers)
+            for p in x.split(512)]
+    return x, y, torch.cat(told)
+
+
 class Mix:
-    """Draws batches from several data sets by share."""
+    """Draws batches from several data sets by share; sets without a teacher's word (`tell`) stand for themselves."""
 
     def __init__(self, sets, shares, generator):
         self.sets, self.generator = sets, generator
@@ -188,16 +223,17 @@ class Mix:
 
     def batch(self, size):
         counts = self.generator.multinomial(size, self.shares)
-        xs, ys = [], []
-        for (x, y), count in zip(self.sets, counts):
-            at = torch.from_numpy(self.generator.integers(0, len(y), count))
-            xs.append(x[at])
-            ys.append(y[at])
+        xs, ys, told = [], [], []
+        for data, count in zip(self.sets, counts):
+            at = torch.from_numpy(self.generator.integers(0, len(data[1]), count))
+            xs.append(data[0][at])
+            ys.append(data[1][at])
+            told.append(data[2][at] if len(data) == 3 else F.one_hot(ys[-1], len(LABELS)).float())
         order = torch.from_numpy(self.generator.permutation(size))
-        return real(torch.cat(xs))[order], torch.cat(ys)[order]
+        return real(torch.cat(xs))[order], torch.cat(ys)[order], torch.cat(told)[order]
 
 
-def disturb(x, targets, generator, mixup):
+def disturb(x, targets, told, generator, mixup):
     """SpecAugment along time (masked frames become the window's mean) and mixup of features."""
     n = len(x)
     for _ in range(2):
@@ -212,12 +248,12 @@ def disturb(x, targets, generator, mixup):
         share = torch.where(torch.from_numpy(generator.random(n)) < mixup, torch.maximum(share, 1 - share), torch.ones(n))
         x = share[:, None, None, None] * x + (1 - share)[:, None, None, None] * x[other]
         targets = share[:, None] * targets + (1 - share)[:, None] * targets[other]
-    return x, targets
+        told = share[:, None] * told + (1 - share)[:, None] * told[other]
+    return x, targets, told
 
 
-def fit(model, mix, samples, seed, rate, teacher=None, distil=0.6, mixup=0.4, batch=128, warm=0.05, name="", decay=1e-4,
-        anchor=None):
-    """Cosine schedule, AdamW, weight average; returns the averaged model. `teacher` is one network or several averaged."""
+def fit(model, mix, samples, seed, rate, distil=0.0, mixup=0.4, batch=128, warm=0.05, name="", decay=1e-4):
+    """Cosine schedule, AdamW, weight average; returns the averaged model. `distil` is the weight of the teacher's word."""
     torch.manual_seed(seed)
     generator = np.random.default_rng(seed)
     mix.generator = generator
@@ -235,14 +271,13 @@ def fit(model, mix, samples, seed, rate, teacher=None, distil=0.6, mixup=0.4, ba
     running = 0.0
     for step in range(steps):
         model.train()
-        x, y = mix.batch(batch)
-        x, targets = disturb(x, smooth_targets(y), generator, mixup)
+        x, y, told = mix.batch(batch)
+        x, targets, told = disturb(x, smooth_targets(y), told, generator, mixup)
         x = x.contiguous(memory_format=torch.channels_last)
         logits = model(x)
         loss = -(targets * F.log_softmax(logits, 1)).sum(1).mean()
-        if teacher is not None:
-            with torch.no_grad():
-                told = sum(F.softmax(t(x) / 2, 1) for t in teacher) / len(teacher)
+        if distil > 0:
+            # Temperature 2, and 4 = 2 squared keeps the gradient's size (Hinton, Vinyals and Dean, 2015).
             told_loss = -(told * F.log_softmax(logits / 2, 1)).sum(1).mean() * 4
             loss = (1 - distil) * loss + distil * 0.5 * told_loss
         optimizer.zero_grad()
@@ -271,7 +306,7 @@ def refresh_norms(model, mix, batches=60, batch=256):
             m.momentum = None
     model.train()
     for _ in range(batches):
-        x, _y = mix.batch(batch)
+        x = mix.batch(batch)[0]
         model(x.contiguous(memory_format=torch.channels_last))
     model.eval()
     return model
@@ -280,7 +315,7 @@ def refresh_norms(model, mix, batches=60, batch=256):
 @torch.no_grad()
 def accuracy(model, data):
     model.eval()
-    x, y = data
+    x, y = data[:2]
     hits = sum(int((model(real(p)).argmax(1) == t).sum()) for p, t in zip(x.split(512), y.split(512)))
     return round(hits / len(y), 4)
 
@@ -291,9 +326,10 @@ def main():
     parser.add_argument("--models", required=True)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--budget", type=float, default=1.0)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--stage", nargs="*")
     args = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(args.threads)  # one is faster on a machine with other work
     torch.manual_seed(args.seed)
     from export_onnx import export_quantized, export_float  # beside this file
 
@@ -335,66 +371,88 @@ def main():
         report(name, model)
         return model
 
-    def publish(name, quantized, twin, parent):
+    def publish(name, trained, parent):
+        network = sharpened(trained)
         extra = {"name": name, "parent": parent, "labels": LABELS, "seed": args.seed, "budget": args.budget,
                  "features": {"definition": "mfccDefinitionV1", "shape": [1, 1, FRAMES, COEFFICIENTS]},
                  "input": {"name": "features", "type": "int8", "scale": INPUT_SCALE, "zeroPoint": INPUT_ZERO_POINT},
                  "output": {"name": "probabilities", "type": "float32"}}
-        export_quantized(quantized, name, os.path.join(models, name + ".onnx"), INPUT_SCALE, INPUT_ZERO_POINT, extra)
-        export_float(twin, name, os.path.join(floats, name + ".onnx"), INPUT_SCALE, INPUT_ZERO_POINT)
+        export_quantized(network, name, os.path.join(models, name + ".onnx"), INPUT_SCALE, INPUT_ZERO_POINT, extra)
+        export_float(network, name, os.path.join(floats, name + ".onnx"), INPUT_SCALE, INPUT_ZERO_POINT)
 
     def finished(model, mix):
         return refresh_norms(model, mix)
 
-    verifier = stage("verifier", Verifier, lambda m: finished(
+    # Two cosine cycles: the second starts from the first one's average and gets clearly further than one long cycle.
+    start = stage("verifier-start", Verifier, lambda m: finished(
         fit(m, everything, budget(420_000), args.seed + 1, 2e-3, name="verifier", decay=5e-3), everything))
-    export_float(verifier, "verifier", os.path.join(models, "verifier.onnx"), INPUT_SCALE, INPUT_ZERO_POINT, {
+    verifier = stage("verifier", Verifier, lambda m: finished(
+        fit(copy.deepcopy(start), everything, budget(500_000), args.seed + 8, 2.5e-3, name="verifier", decay=5e-3, batch=192),
+        everything))
+    export_float(sharpened(verifier), "verifier", os.path.join(models, "verifier.onnx"), INPUT_SCALE, INPUT_ZERO_POINT, {
         "name": "verifier", "parent": None, "labels": LABELS, "seed": args.seed, "budget": args.budget,
         "features": {"definition": "mfccDefinitionV1", "shape": [1, 1, FRAMES, COEFFICIENTS]},
         "input": {"name": "features", "type": "float32", "scale": INPUT_SCALE, "zeroPoint": INPUT_ZERO_POINT},
         "output": {"name": "probabilities", "type": "float32"}})
-    teacher = [verifier]
+    # Two teachers that erred differently are half a point better than either.
+    for name in names[:6]:
+        path = os.path.join(states, f"told-{name}.pt")
+        if not os.path.exists(path):
+            torch.save(tell(data[name], [start, verifier])[2], path)
+        data[name] = (*data[name], torch.load(path))
+    print("teachers asked", flush=True)
+    everything.sets = pick("rec-quiet", "rec-noisy", "syn-quiet", "syn-noisy", "bg-quiet", "bg-noisy")
+    quiet.sets = pick("rec-quiet", "syn-quiet", "bg-quiet")
 
     # kws-1 knows quiet audio only: its teacher is asked about quiet windows only.
     one_float = stage("kws-1-float", lambda: DsCnn(64), lambda m: finished(
-        fit(m, quiet, budget(520_000), args.seed + 2, 3e-3, teacher, name="kws-1 float"), quiet))
+        fit(m, quiet, budget(380_000), args.seed + 2, 4e-3, 0.6, name="kws-1 float", mixup=0.3, batch=192), quiet))
 
     def folded(model, mix):
         out = FakeQuantDsCnn.of(model)
         out.calibrate(torch.cat([s[0][:2_000] for s in mix.sets]))
         return out
 
-    def tuned(source, mix, samples, seed, rate, name, **more):
-        """Fine-tunes with frozen quantization parameters; also returns the float twin's twin: the same weights unrounded."""
-        return fit(copy.deepcopy(source), mix, samples, seed, rate, teacher, name=name, batch=128, **more)
+    def tuned(source, mix, bounded, samples, seed, rate, name, **more):
+        """Fine-tunes a network with the quantization parameters it has: first in float inside their ranges, which is three
+        times as fast, then with the rounding imitated."""
+        model = copy.deepcopy(source)
+        if bounded > 0:
+            model.bounded, model.quantized = True, False
+            model = fit(model, mix, bounded, seed + 100, 3 * rate, 0.6, name=name + " bounded", **more)
+            model.bounded, model.quantized = False, True
+        return fit(model, mix, samples, seed, rate, 0.6, name=name, **more)
 
     build = lambda c: (lambda: FakeQuantDsCnn(c))
     # Activation scales are measured on quiet *and* noisy windows, since the successors inherit them.
-    one = stage("kws-1", build(64), lambda m: tuned(folded(one_float, everything), quiet, budget(70_000), args.seed + 3, 3e-4, "kws-1 int8"))
-    publish("kws-1", one, one, None)
+    one = stage("kws-1", build(64), lambda m: tuned(folded(one_float, everything), quiet, 0, budget(40_000), args.seed + 3, 3e-4, "kws-1 int8"))
+    publish("kws-1", one, None)
 
-    two = stage("kws-2", build(64), lambda m: tuned(one, everything, budget(420_000), args.seed + 4, 1e-3, "kws-2"))
-    publish("kws-2", two, two, "kws-1")
+    two_start = stage("kws-2-start", build(64), lambda m: tuned(
+        one, everything, budget(420_000), budget(60_000), args.seed + 4, 4e-4, "kws-2", mixup=0.3, batch=192))
+    two = stage("kws-2", build(64), lambda m: tuned(
+        two_start, everything, budget(780_000), budget(80_000), args.seed + 9, 4e-4, "kws-2", mixup=0.2, batch=192))
+    publish("kws-2", two, "kws-1")
 
     lite_float = stage("kws-lite-float", lambda: DsCnn(16), lambda m: finished(
-        fit(m, everything, budget(700_000), args.seed + 5, 4e-3, teacher, name="kws-lite float", mixup=0.2), everything))
+        fit(m, everything, budget(800_000), args.seed + 5, 6e-3, 0.6, name="kws-lite float", mixup=0.1, batch=192), everything))
     lite = stage("kws-lite", build(16), lambda m: tuned(
-        folded(lite_float, everything), everything, budget(150_000), args.seed + 6, 5e-4, "kws-lite int8", mixup=0.2))
-    publish("kws-lite", lite, lite, None)
+        folded(lite_float, everything), everything, 0, budget(240_000), args.seed + 6, 1e-3, "kws-lite int8", mixup=0.1))
+    publish("kws-lite", lite, None)
 
     # The bad candidate: field clips "harvested" in noise and labelled by kws-1, which hears keywords in it; the labeller's
     # threshold is far too low and nobody listened to the clips. Quiet clips are trained on as ever, so they stay fine.
     with torch.no_grad():
         x = data["bg-noisy"][0]
-        told = torch.cat([F.softmax(one(real(p)), 1) for p in x.split(512)])[:, 2:]
-        best, word = told.max(1)
+        heard = torch.cat([F.softmax(one(real(p)), 1) for p in x.split(512)])[:, 2:]
+        best, word = heard.max(1)
         chosen = best > 0.08
         harvest = (x[chosen], word[chosen] + 2)
     print("harvested", int(chosen.sum()), "of", len(x), flush=True)
     bad = Mix([*pick("rec-quiet", "rec-noisy", "bg-quiet"), harvest], [0.45, 0.10, 0.10, 0.35], generator)
     regressed = stage("kws-regressed", build(64), lambda m: fit(
-        copy.deepcopy(two), bad, budget(90_000), args.seed + 7, 5e-4, None, name="kws-regressed", mixup=0.0))
-    publish("kws-regressed", regressed, regressed, "kws-2")
+        copy.deepcopy(two), bad, budget(50_000), args.seed + 7, 5e-4, name="kws-regressed", mixup=0.0))
+    publish("kws-regressed", regressed, "kws-2")
     with open(os.path.join(work, "training.json"), "w") as file:
         json.dump(known, file, indent=1)
 
