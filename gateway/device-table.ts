@@ -6,6 +6,9 @@ import type { Store } from './store.ts'
 
 /** What is remembered of one boot of a device. */
 export interface BootState {
+  /** row in the store; 0 before the first write. Rows lie in the order in which boots began, so those that are written together,
+   *  the running ones, share pages: by (device, boot) each would dirty a page of its own. */
+  id: number
   readonly runs: ReportRun[]
   readonly wakes: SeqRange[]
   readonly events: SeqRange[]
@@ -44,27 +47,27 @@ export class DeviceTable {
   readonly #cache = new Map<string, DeviceState>()
   readonly #dirty: DeviceState[] = []
   readonly #readDevice: Statement<[string], { state: string }>
-  readonly #readBoots: Statement<[string], { boot: number; state: string }>
+  readonly #readBoots: Statement<[string], { id: number; boot: number; state: string }>
   readonly #readTags: Statement<[string], AssignmentTag>
   readonly #writeDevice: Statement<[string, string]>
-  readonly #writeBoot: Statement<[string, number, string]>
-  readonly #deleteBoot: Statement<[string, number]>
+  readonly #addBoot: Statement<[string, number, string]>
+  readonly #writeBoot: Statement<[string, number]>
+  readonly #deleteBoot: Statement<[number]>
   readonly #addTag: Statement<[string, number, string, number, string, string]>
   readonly #trimTags: Statement<[string, string, number]>
 
   constructor(store: Store) {
     this.#readDevice = store.prepare('SELECT state FROM device WHERE id = ?')
-    this.#readBoots = store.prepare('SELECT boot, state FROM boot WHERE device = ?')
+    this.#readBoots = store.prepare('SELECT id, boot, state FROM boot WHERE device = ?')
     this.#readTags = store.prepare(
       'SELECT seq, rollout, stage, arm, board FROM assignment_tag WHERE device = ? ORDER BY seq',
     )
     this.#writeDevice = store.prepare(
       'INSERT INTO device VALUES (?, ?) ON CONFLICT DO UPDATE SET state = excluded.state',
     )
-    this.#writeBoot = store.prepare(
-      'INSERT INTO boot VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET state = excluded.state',
-    )
-    this.#deleteBoot = store.prepare('DELETE FROM boot WHERE device = ? AND boot = ?')
+    this.#addBoot = store.prepare('INSERT INTO boot (device, boot, state) VALUES (?, ?, ?)')
+    this.#writeBoot = store.prepare('UPDATE boot SET state = ? WHERE id = ?')
+    this.#deleteBoot = store.prepare('DELETE FROM boot WHERE id = ?')
     this.#addTag = store.prepare('INSERT OR REPLACE INTO assignment_tag VALUES (?, ?, ?, ?, ?, ?)')
     this.#trimTags = store.prepare(
       'DELETE FROM assignment_tag WHERE device = ? AND seq NOT IN (SELECT seq FROM assignment_tag WHERE device = ? ORDER BY seq DESC LIMIT ?)',
@@ -78,14 +81,14 @@ export class DeviceTable {
     const stored = row === undefined ? [0, 0, SUM_NAMES.map(() => 0)] : (JSON.parse(row.state) as unknown[])
     const [acceptedSeq, closedBelow, closedSums] = stored as [number, number, number[]]
     const boots = new Map<number, BootState>()
-    for (const { boot, state } of this.#readBoots.all(device)) {
+    for (const { id, boot, state } of this.#readBoots.all(device)) {
       const [runs, wakes, events, assignmentSeq] = JSON.parse(state) as [
         ReportRun[],
         SeqRange[],
         SeqRange[],
         number | null,
       ]
-      boots.set(boot, { runs, wakes, events, assignmentSeq: assignmentSeq ?? undefined, dirty: false })
+      boots.set(boot, { id, runs, wakes, events, assignmentSeq: assignmentSeq ?? undefined, dirty: false })
     }
     const tags = this.#readTags.all(device)
     const state: DeviceState = {
@@ -108,7 +111,7 @@ export class DeviceTable {
     const known = state.boots.get(boot)
     if (known !== undefined) return known
     if (state.closedBelow !== 0 && seqBefore(boot, state.closedBelow)) return undefined
-    const fresh: BootState = { runs: [], wakes: [], events: [], assignmentSeq: undefined, dirty: false }
+    const fresh: BootState = { id: 0, runs: [], wakes: [], events: [], assignmentSeq: undefined, dirty: false }
     state.boots.set(boot, fresh)
     if (state.boots.size > BOOTS_MAX) {
       const [oldest, second] = [...state.boots.keys()].sort((a, b) => (seqBefore(a, b) ? -1 : 1))
@@ -117,7 +120,7 @@ export class DeviceTable {
       state.closedSums = state.closedSums.map((sum, i) => sum + sums[i]!)
       state.closedBelow = second!
       state.boots.delete(oldest!)
-      this.#deleteBoot.run(state.device, oldest!)
+      this.#deleteBoot.run(closed.id)
       state.changed = true
       this.touch(state)
       if (oldest === boot) return undefined
@@ -154,7 +157,9 @@ export class DeviceTable {
         if (!boot.dirty) continue
         boot.dirty = false
         const { runs, wakes, events, assignmentSeq } = boot
-        this.#writeBoot.run(state.device, number, JSON.stringify([runs, wakes, events, assignmentSeq ?? null]))
+        const text = JSON.stringify([runs, wakes, events, assignmentSeq ?? null])
+        if (boot.id === 0) boot.id = Number(this.#addBoot.run(state.device, number, text).lastInsertRowid)
+        else this.#writeBoot.run(text, boot.id)
       }
     }
     this.#dirty.length = 0

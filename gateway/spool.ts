@@ -62,8 +62,8 @@ export class Spool {
   readonly #devices: DeviceTable
   readonly #counters: MessageCounters
   readonly #limits: SpoolLimits
-  readonly #addReport: Statement<[string, string, number, number, number, Buffer]>
-  readonly #addEvent: Statement<[string, string, number, Buffer]>
+  readonly #addReport: Statement<[number, string, string, number, number, number, Buffer]>
+  readonly #addEvent: Statement<[number, string, string, number, Buffer]>
   readonly #bumpVerdict: Statement<[string, number, number, string, string, number, number]>
   readonly #writeCell: Statement<[number, string, string, number]>
   readonly #readCell: Statement<[number, string], { cells: string; revision: number }>
@@ -82,6 +82,9 @@ export class Spool {
   #reportCount: number
   #eventCount: number
   #pruneAfter = 0
+  // Never used twice while a batch that names them may be under way; cheaper than AUTOINCREMENT's table.
+  #lastReport = 0
+  #lastEvent = 0
 
   constructor(store: Store, devices: DeviceTable, counters: MessageCounters, limits: SpoolLimits) {
     this.#store = store
@@ -89,9 +92,11 @@ export class Spool {
     this.#counters = counters
     this.#limits = limits
     this.#addReport = store.prepare(
-      'INSERT INTO spool_report (site, device, boot, seq, received, payload) VALUES (?, ?, ?, ?, ?, ?)',
+      'INSERT INTO spool_report (id, site, device, boot, seq, received, payload) VALUES (?, ?, ?, ?, ?, ?, ?)',
     )
-    this.#addEvent = store.prepare('INSERT INTO spool_event (site, device, received, payload) VALUES (?, ?, ?, ?)')
+    this.#addEvent = store.prepare(
+      'INSERT INTO spool_event (id, site, device, received, payload) VALUES (?, ?, ?, ?, ?)',
+    )
     this.#bumpVerdict = store.prepare(
       `INSERT INTO verdict (device, boot, hour, site, model, confirmed, rejected, revision) VALUES (?, ?, ?, ?, ?, ?, ?, 1)
        ON CONFLICT DO UPDATE SET confirmed = confirmed + excluded.confirmed, rejected = rejected + excluded.rejected,
@@ -138,13 +143,17 @@ export class Spool {
   recount(): void {
     const count = (table: string): number =>
       (this.#store.prepare(`SELECT count(*) AS n FROM ${table}`).get() as { n: number }).n
+    const last = (table: string): number =>
+      (this.#store.prepare(`SELECT coalesce(max(id), 0) AS n FROM ${table}`).get() as { n: number }).n
     this.#reportCount = count('spool_report')
     this.#eventCount = count('spool_event')
+    this.#lastReport = Math.max(this.#lastReport, last('spool_report'))
+    this.#lastEvent = Math.max(this.#lastEvent, last('spool_event'))
   }
 
   /** @param payload the report as the device encoded it; decoded again when it is sent */
   addReport(site: string, device: string, boot: number, seq: number, receivedMs: number, payload: Buffer): void {
-    this.#addReport.run(site, device, boot, seq, receivedMs, payload)
+    this.#addReport.run(++this.#lastReport, site, device, boot, seq, receivedMs, payload)
     this.#reportCount++
     if (this.#reportCount <= this.#limits.reportsMax || this.#reportCount % PRUNE_STRIDE !== 0) return
     this.#prune()
@@ -155,7 +164,7 @@ export class Spool {
   }
 
   addEvent(site: string, device: string, receivedMs: number, payload: Buffer): void {
-    this.#addEvent.run(site, device, receivedMs, payload)
+    this.#addEvent.run(++this.#lastEvent, site, device, receivedMs, payload)
     this.#eventCount++
     if (this.#eventCount < this.#limits.eventsMax + PRUNE_STRIDE) return
     this.#eventCount -= this.#oldestEvents.run(PRUNE_STRIDE).changes

@@ -7,7 +7,8 @@ export type Store = Database.Database
 /** Schema by version; a store is brought up from whatever `user_version` it has. Statements are never edited, only appended. */
 const MIGRATIONS: readonly string[] = [
   `CREATE TABLE device (id TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
-   CREATE TABLE boot (device TEXT, boot INTEGER, state TEXT NOT NULL, PRIMARY KEY (device, boot)) WITHOUT ROWID;
+   CREATE TABLE boot (
+     id INTEGER PRIMARY KEY, device TEXT NOT NULL, boot INTEGER NOT NULL, state TEXT NOT NULL, UNIQUE (device, boot));
    CREATE TABLE aggregate (
      hour INTEGER, grp TEXT, cells TEXT NOT NULL, revision INTEGER NOT NULL, sent INTEGER NOT NULL DEFAULT 0,
      PRIMARY KEY (hour, grp)) WITHOUT ROWID;
@@ -18,10 +19,10 @@ const MIGRATIONS: readonly string[] = [
      PRIMARY KEY (device, boot, hour)) WITHOUT ROWID;
    CREATE INDEX verdict_unsent ON verdict (hour) WHERE sent < revision;
    CREATE TABLE spool_report (
-     id INTEGER PRIMARY KEY AUTOINCREMENT, site TEXT NOT NULL, device TEXT NOT NULL, boot INTEGER NOT NULL,
+     id INTEGER PRIMARY KEY, site TEXT NOT NULL, device TEXT NOT NULL, boot INTEGER NOT NULL,
      seq INTEGER NOT NULL, received INTEGER NOT NULL, payload BLOB NOT NULL);
    CREATE TABLE spool_event (
-     id INTEGER PRIMARY KEY AUTOINCREMENT, site TEXT NOT NULL, device TEXT NOT NULL, received INTEGER NOT NULL,
+     id INTEGER PRIMARY KEY, site TEXT NOT NULL, device TEXT NOT NULL, received INTEGER NOT NULL,
      payload BLOB NOT NULL);
    CREATE TABLE wake_pending (
      id INTEGER PRIMARY KEY AUTOINCREMENT, site TEXT NOT NULL, device TEXT NOT NULL, boot INTEGER NOT NULL,

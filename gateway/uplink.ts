@@ -35,17 +35,21 @@ export class Uplink {
   readonly #gateway: string
   readonly #intervalMs: number
   readonly #retry: Retry
-  #rowsMax: number = LIMITS.ingestRows
+  readonly #batchRows: number
+  #rowsMax: number
   #closed = false
   #running: Promise<void> | undefined
 
-  /** @param intervalMs of the injected clock between two batches. With LIMITS.ingestRows it bounds the share of the core that
-   *    forwarding takes from the broker (2000 rows of a kind in a second by default, a fleet of seven million hourly reports); a
-   *    gateway that is flooded beyond it keeps its spool full and lets superseded reports go. */
-  constructor(parts: Parts, gateway: string, intervalMs: number) {
+  /** @param intervalMs of the injected clock between two batches
+   *  @param batchRows rows of a kind in a batch, at most LIMITS.ingestRows. The two bound the share of the core that forwarding
+   *    takes from the broker, and the time it holds it up; a gateway that is flooded beyond them keeps its spool full and lets
+   *    superseded reports go. */
+  constructor(parts: Parts, gateway: string, intervalMs: number, batchRows: number) {
     this.#parts = parts
     this.#gateway = gateway
     this.#intervalMs = intervalMs
+    this.#batchRows = Math.min(batchRows, LIMITS.ingestRows)
+    this.#rowsMax = this.#batchRows
     this.#retry = new Retry(parts.clock, parts.random)
   }
 
@@ -79,7 +83,7 @@ export class Uplink {
         next.delivered()
         counters.add('uplink', 'delivered', next.rows)
         this.#retry.succeeded()
-        this.#rowsMax = Math.min(LIMITS.ingestRows, this.#rowsMax * 2)
+        this.#rowsMax = Math.min(this.#batchRows, this.#rowsMax * 2)
         return 'done'
       }
       counters.add('uplink', answer.error.code)
