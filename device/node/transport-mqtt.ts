@@ -42,6 +42,8 @@ export class TransportMqtt implements Transport {
       connectTimeout: 10_000,
       keepalive: 60,
       queueQoSZero: false,
+      // A refused token may be renewed, and a gateway that has just started may not know its keys yet: try again.
+      reconnectOnConnackError: true,
       resubscribe: false,
       transformWsUrl: (wsUrl, _options, current) => {
         current.options.password = token()
@@ -54,7 +56,10 @@ export class TransportMqtt implements Transport {
       // Not `#`: the broker would echo the device's own publishes.
       const prefix = devicePrefix(site, device)
       client.subscribe([`${prefix}assign`, `${prefix}block/+`, `${prefix}verdict`], { qos: 1 }, (error) => {
-        if (!error && isCurrent()) listener({ type: 'connected' })
+        if (!isCurrent()) return
+        // A device that cannot hear is not connected. Closed, mqtt.js tries again after `reconnectMs`.
+        if (error) client.stream.destroy()
+        else listener({ type: 'connected' })
       })
     })
     client.on('close', () => {
@@ -80,7 +85,9 @@ export class TransportMqtt implements Transport {
   publish(id: number, kind: UplinkKind, payload: Uint8Array, qos: 0 | 1): void {
     const { site, device } = this.#options
     const published = this.#published
-    this.#client?.publish(topicOf(site, device, kind), Buffer.from(payload), { qos }, (error) => {
+    // Without a connection mqtt.js would keep the message and send it later.
+    if (!this.#client?.connected) return
+    this.#client.publish(topicOf(site, device, kind), Buffer.from(payload), { qos }, (error) => {
       if (!error) published(id)
     })
   }
