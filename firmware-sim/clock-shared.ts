@@ -11,6 +11,9 @@ import type { Clock } from '../contract/clock.ts'
  *  The simulator moves the anchor when it falls behind; time then waits for it in every process alike. */
 const FILE_BYTES = 32
 
+/** Chosen: tearing takes two processes within a microsecond; ten times in a row is no accident. */
+const READS_MAX = 10
+
 interface Anchor {
   readonly realMs: number
   readonly virtualMs: number
@@ -33,8 +36,13 @@ export class SharedClock implements Clock {
   constructor(path: string, real: Clock) {
     this.#fd = openSync(path, 'r')
     this.#real = real
-    const anchor = this.#read()
-    if (anchor === undefined) throw new Error(`${path} is no shared clock`)
+    let anchor: Anchor | undefined
+    // The writer may be in the middle of it; a file that is torn again and again is something else.
+    for (let attempt = 0; attempt < READS_MAX && anchor === undefined; attempt++) anchor = this.#read()
+    if (anchor === undefined) {
+      closeSync(this.#fd)
+      throw new Error(`${path} is no shared clock`)
+    }
     this.#last = anchor
     this.#latestMs = virtualAt(anchor, real.wallMs())
     this.#startMs = this.#latestMs
@@ -52,7 +60,18 @@ export class SharedClock implements Clock {
   }
 
   after(delayMs: number, callback: () => void): () => void {
-    return this.#real.after(Math.max(1, delayMs / this.#last.scale), callback)
+    const dueMs = this.wallMs() + Math.max(0, delayMs)
+    const at = { cancel: (): void => undefined }
+    const wait = (leftMs: number): void => {
+      at.cancel = this.#real.after(Math.max(1, leftMs / this.#last.scale), () => {
+        const left = dueMs - this.wallMs()
+        // Time was held back meanwhile: what is left is waited for, since a timer never runs early.
+        if (left > 0) wait(left)
+        else callback()
+      })
+    }
+    wait(dueMs - this.#latestMs)
+    return () => at.cancel()
   }
 
   close(): void {
@@ -67,7 +86,8 @@ export class SharedClock implements Clock {
       number,
       number,
     ]
-    return realMs + virtualMs + scale === sum ? { realMs, virtualMs, scale } : undefined
+    // A file of zeros has a right sum and no time.
+    return scale > 0 && realMs + virtualMs + scale === sum ? { realMs, virtualMs, scale } : undefined
   }
 }
 
@@ -95,9 +115,10 @@ export class ClockMaster {
     return virtualAt(this.#anchor, this.#real.wallMs())
   }
 
-  /** Lets time go on from `virtualMs`, which must not be later than now. */
+  /** Lets time go on from `virtualMs`; a time later than now is taken for now. */
   holdAt(virtualMs: number): void {
-    this.#anchor = { ...this.#anchor, realMs: this.#real.wallMs(), virtualMs }
+    const realMs = this.#real.wallMs()
+    this.#anchor = { ...this.#anchor, realMs, virtualMs: Math.min(virtualMs, virtualAt(this.#anchor, realMs)) }
     this.#write()
   }
 

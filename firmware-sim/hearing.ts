@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { sha256Hex } from '../contract/bytes.ts'
-import { type BundleManifest, graphSection, type LadderStep } from '../contract/manifest.ts'
+import { type BundleManifest, featuresSha256, graphSection, type LadderStep } from '../contract/manifest.ts'
 import type { LadderLevel } from '../contract/messages.ts'
 import type { SeededRandom } from '../contract/random.ts'
 import { ok } from '../contract/result.ts'
@@ -25,8 +25,9 @@ export class Hearing {
   readonly #bank: SoundBank
   readonly #random: SeededRandom
   readonly #memories = new Map<string, Memory>()
-  readonly #graphHashes = new WeakMap<OpenedBundle, Map<string, string>>()
-  /** posteriors by window, by graph */
+  /** fingerprints by level, by bundle */
+  readonly #fingerprints = new WeakMap<OpenedBundle, Map<LadderLevel, Fingerprint>>()
+  /** posteriors by window, by graph; at most the windows of all takes of all pools, since nothing else is ever listened to */
   readonly #posteriors = new Map<string, Map<string, Float32Array>>()
   #inferred = 0
 
@@ -43,7 +44,7 @@ export class Hearing {
 
   /** What is remembered for a model at a level; empty for one that nobody ran yet. Looked up once a turn, not once a take. */
   memoryOf(bundle: OpenedBundle, level: LadderLevel): Memory {
-    const key = `${this.#graphHash(bundle, stepOf(bundle.manifest, level)?.graph ?? '')}|${level}`
+    const key = this.#fingerprint(bundle, level).listener
     const memory = this.#memories.get(key) ?? { bundle, level, heard: new Map(), pending: new Map() }
     this.#memories.set(key, memory)
     return memory
@@ -84,13 +85,12 @@ export class Hearing {
     }
   }
 
-  /** The graph's hash and not the bundle's: what the lite graph hears is the same in every bundle that carries it. */
-  #graphHash(bundle: OpenedBundle, graph: string): string {
-    const hashes = this.#graphHashes.get(bundle) ?? new Map<string, string>()
-    this.#graphHashes.set(bundle, hashes)
-    const hash = hashes.get(graph) ?? sha256Hex(bundle.sections.get(graphSection(graph))!)
-    hashes.set(graph, hash)
-    return hash
+  #fingerprint(bundle: OpenedBundle, level: LadderLevel): Fingerprint {
+    const known = this.#fingerprints.get(bundle) ?? new Map<LadderLevel, Fingerprint>()
+    this.#fingerprints.set(bundle, known)
+    const fingerprint = known.get(level) ?? fingerprintOf(bundle, level)
+    known.set(level, fingerprint)
+    return fingerprint
   }
 
   async #listen(bundle: OpenedBundle, level: LadderLevel, take: Take): Promise<Heard> {
@@ -99,7 +99,7 @@ export class Hearing {
     const scene = sceneNamed(take.scene)
     if (step === undefined || scene === undefined) throw new Error(`no level ${level} or no scene ${take.scene}`)
     const sound = renderTake(take, take.raised ? scene.raised : scene.calm, this.#bank, this.#random)
-    const session = this.#remembering(this.#graphHash(bundle, step.graph ?? ''), sessions.get(step.graph ?? '')!)
+    const session = this.#remembering(this.#fingerprint(bundle, level).graph, sessions.get(step.graph ?? '')!)
     const listener = createListener({ manifest, definition, step, session })
     const hopSamples = step.hopFrames * definition.strideSamples
     const sparse = hopSamples > definition.clipSamples
@@ -122,6 +122,26 @@ const windowKey = (window: EngineInput): string =>
   createHash('sha256')
     .update(new Uint8Array(window.buffer, window.byteOffset, window.byteLength))
     .digest('base64')
+
+/** What decides a result, hashed: not the bundle, so that bundles which carry the same lite graph share what it hears. */
+interface Fingerprint {
+  /** network, its quantization and its front end: decides posteriors */
+  readonly graph: string
+  /** the same with gate, hop, wake policy and labels: decides what is heard */
+  readonly listener: string
+}
+
+function fingerprintOf({ manifest, sections }: OpenedBundle, level: LadderLevel): Fingerprint {
+  const step = stepOf(manifest, level)
+  const graph = manifest.graphs.find(({ id }) => id === step?.graph)
+  // A hibernating device runs no graph.
+  if (step === undefined || graph === undefined) return { graph: '', listener: level }
+  const { input, output } = graph
+  const network = [sha256Hex(sections.get(graphSection(graph.id))!), input, output, featuresSha256(manifest.features)]
+  // The quantization is that of the feature map a wake carries; `graph` is the id, which means nothing beyond its bundle.
+  const listening = [level, step.hopFrames, step.gate, manifest.policy, manifest.labels, manifest.featureQuantization]
+  return { graph: JSON.stringify(network), listener: JSON.stringify([network, listening]) }
+}
 
 const stepOf = (manifest: BundleManifest, level: LadderLevel): LadderStep | undefined =>
   manifest.ladder.find((candidate) => candidate.level === level)

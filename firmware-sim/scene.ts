@@ -50,7 +50,7 @@ export const takeKey = ({ scene, raised, kind, variant, keyword }: Take): string
 
 /** Distinct takes of a kind in one ambience. Chosen: enough that one that wakes falsely is one of many, few enough that all of them are
  *  inferred for real within seconds. */
-const VARIANTS: Readonly<Record<TakeKind, number>> = { steady: 4, burst: 40, speech: 32, keyword: 2 }
+const VARIANTS: Readonly<Record<TakeKind, number>> = { steady: 4, burst: 32, speech: 64, keyword: 2 }
 
 const gainOf = (dbfs: number): number => 10 ** (dbfs / 20)
 
@@ -166,7 +166,15 @@ export const SCENES: readonly Scene[] = [
   {
     name: 'office',
     calm: { ...calm, steady: ['room'], bursts: ['babble'] },
-    raised: { ...calm, steady: ['fan'], steadyDbfs: -38, bursts: ['babble'], burstsPerHour: 50, burstDbfs: -30 },
+    raised: {
+      ...calm,
+      steady: ['fan'],
+      steadyDbfs: -38,
+      bursts: ['babble'],
+      burstsPerHour: 140,
+      burstDbfs: -30,
+      speechPerHour: 100,
+    },
   },
   {
     name: 'kitchen',
@@ -176,8 +184,9 @@ export const SCENES: readonly Scene[] = [
       steady: ['hum', 'fan'],
       steadyDbfs: -40,
       bursts: ['kitchen', 'babble'],
-      burstsPerHour: 50,
+      burstsPerHour: 120,
       burstDbfs: -30,
+      speechPerHour: 100,
     },
   },
   {
@@ -188,8 +197,9 @@ export const SCENES: readonly Scene[] = [
       steady: ['pink'],
       steadyDbfs: -38,
       bursts: ['street', 'babble'],
-      burstsPerHour: 60,
+      burstsPerHour: 160,
       burstDbfs: -28,
+      speechPerHour: 100,
     },
   },
   {
@@ -200,9 +210,9 @@ export const SCENES: readonly Scene[] = [
       steady: ['fan', 'hum'],
       steadyDbfs: -36,
       bursts: ['babble', 'kitchen'],
-      burstsPerHour: 40,
+      burstsPerHour: 100,
       burstDbfs: -28,
-      speechPerHour: 12,
+      speechPerHour: 100,
     },
   },
 ]
