@@ -83,6 +83,7 @@ const main = async () => {
     quiet(quietly(window, pool, random), u.label)
     noisy(mixAtSnr(window, someNoise(random), between(random, -5, 20)), u.label)
   })
+  counts.wide = exportWide(directory, words, sentences, utterances, seed)
   counts.bg = exportBackground(directory, training, words, sentences, pool, seed)
   counts.rec = exportPairs(directory, 'rec', copies, seed, training, (clip, random, quiet, noisy, copy) => {
     if (clip.label === 'silence') {
@@ -157,6 +158,39 @@ const exportBackground = (
     const noise = cut(pick(random, pool[kind]), random)
     if (n % 2 === 0) noisy.add(noise, kind === 'babble' ? 'unknown' : 'silence')
     else noisy.add(mixAtSnr(withLength(speech(random)), noise, between(random, -5, 15)), 'unknown')
+  }
+  return noisy.close()
+}
+
+/** What a device hears that is no keyword, from far more noises than the words above are mixed with: false wakes come from
+ *  sounds nobody thought of, so variety counts here and repetition does not. */
+const exportWide = (
+  directory: string,
+  words: readonly { readonly u: Utterance; readonly samples: Float32Array }[],
+  sentences: readonly Float32Array[],
+  utterances: readonly Utterance[],
+  seed: number,
+): number => {
+  const others = words.filter(({ u }) => u.label === 'unknown')
+  const random = seeded(seed, 'wide')
+  const talk = (): Float32Array =>
+    random() < 0.7
+      ? placed(voiced(pick(random, others).samples, random), random)
+      : withLength(cut(voiced(pick(random, sentences), random), random))
+  const quiet = createFeatureFile(directory, 'wide-quiet')
+  const hush = createNoisePool(utterances, 'train', seed + 1_000, 4, 10)
+  for (let n = 0; n < 10_000; n += 1) quiet.add(quietly(talk(), hush, random), 'unknown')
+  quiet.close()
+  const noisy = createFeatureFile(directory, 'wide-noisy')
+  for (let round = 0; round < 12; round += 1) {
+    // Pools are made and dropped one by one: all of them at once would need gigabytes.
+    const pool = createNoisePool(utterances, 'train', seed + 2_000 + round, 5, 8)
+    for (let n = 0; n < 2_500; n += 1) {
+      const kind: NoiseKind = pick(random, NOISE_KINDS)
+      const noise = cut(pick(random, pool[kind]), random)
+      if (n % 2 === 0) noisy.add(noise, kind === 'babble' ? 'unknown' : 'silence')
+      else noisy.add(mixAtSnr(talk(), noise, between(random, -5, 20)), 'unknown')
+    }
   }
   return noisy.close()
 }

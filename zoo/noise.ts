@@ -2,7 +2,7 @@ import { RATE_HZ } from './labels.ts'
 import { below, between, normal, pick, type Random } from './random.ts'
 
 /** Places a listening device lives in; each is a generator, so that any amount of it can be made from a seed. */
-export const NOISE_KINDS = ['fan', 'pink', 'babble', 'street', 'kitchen', 'hum', 'room'] as const
+export const NOISE_KINDS = ['fan', 'pink', 'babble', 'street', 'kitchen', 'hum', 'machine', 'music', 'room'] as const
 export type NoiseKind = (typeof NOISE_KINDS)[number]
 
 /** Noise with a slope between white (0) and brown (1), by a leaky integrator mixed with white. */
@@ -137,6 +137,61 @@ const kitchen = (length: number, random: Random): Float32Array => {
   return out
 }
 
+/** Washing machines, mixers, saws: resonating noise and tone in bursts about as long as syllables. */
+const machine = (length: number, random: Random): Float32Array => {
+  const source = coloured(length, between(random, 0, 0.6), random)
+  const motorHz = between(random, 50, 300)
+  const voicing = between(random, 0, 3)
+  for (let i = 0; i < length; i += 1) source[i]! += voicing * (((motorHz * i) / RATE_HZ) % 1 < 0.15 ? 1 : -0.18)
+  const out = source.map((v) => 0.05 * v)
+  const bodies = 2 + below(random, 3)
+  for (let b = 0; b < bodies; b += 1) {
+    const ring = resonate(source, between(random, 250, 3_500), between(random, 60, 400))
+    const gain = between(random, 0.5, 3)
+    for (let i = 0; i < length; i += 1) out[i]! += gain * ring[i]!
+  }
+  const rateHz = between(random, 0.6, 4)
+  const sharpness = between(random, 1, 6)
+  const rest = between(random, 0.003, 0.1)
+  for (let i = 0; i < length; i += 1) {
+    const wave = 0.5 + 0.5 * Math.sin((2 * Math.PI * rateHz * i) / RATE_HZ)
+    out[i]! *= rest + wave ** sharpness
+  }
+  return out
+}
+
+/** A radio in the next room: notes with harmonics and vibrato, a beat, chords now and then. */
+const music = (length: number, random: Random): Float32Array => {
+  const out = pink(length, random).map((v) => v * 0.004)
+  const beat = Math.floor(between(random, 0.14, 0.5) * RATE_HZ)
+  const keyHz = between(random, 100, 320)
+  const scale = [0, 2, 4, 5, 7, 9, 11, 12, 14, 16]
+  const partials = 3 + below(random, 8)
+  const vibrato = between(random, 0, 0.012)
+  const percussion = random() < 0.6
+  for (let at = 0; at < length; at += beat) {
+    const voices = random() < 0.25 ? 0 : random() < 0.3 ? 3 : 1
+    const span = Math.min(length - at, beat * (1 + below(random, 3)))
+    for (let v = 0; v < voices; v += 1) {
+      const hz = keyHz * 2 ** (pick(random, scale) / 12)
+      const decay = between(random, 0.5, 8)
+      for (let i = 0; i < span; i += 1) {
+        const t = i / RATE_HZ
+        const phase = 2 * Math.PI * hz * t + vibrato * (hz / 6) * Math.sin(2 * Math.PI * 6 * t) * 10
+        const edge = Math.min(1, i / 200, (span - i) / 400) * Math.exp(-decay * t)
+        let tone = 0
+        for (let p = 1; p <= partials; p += 1) tone += Math.sin(p * phase) / p
+        out[at + i]! += 0.5 * edge * tone
+      }
+    }
+    if (percussion && random() < 0.5) {
+      const hit = Math.min(length - at, 1_600)
+      for (let i = 0; i < hit; i += 1) out[at + i]! += 0.7 * normal(random) * Math.exp(-i / 250)
+    }
+  }
+  return out
+}
+
 /** Microphone hiss of a quiet room: nearly white, with a trace of low rumble. */
 const room = (length: number, random: Random): Float32Array => coloured(length, between(random, 0, 0.6), random)
 
@@ -168,7 +223,7 @@ export const makeNoise = (
   voices: readonly Float32Array[] = [],
 ): Float32Array => {
   const length = Math.round(seconds * RATE_HZ)
-  const makers = { fan, pink, babble, street, kitchen, hum, room }
+  const makers = { fan, pink, babble, street, kitchen, hum, machine, music, room }
   const out = makers[kind](length, random, voices)
   let peak = 1e-9
   for (let i = 0; i < length; i += 1) peak = Math.max(peak, Math.abs(out[i]!))
