@@ -1,20 +1,23 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { basename, extname, join } from 'node:path'
 import { resample } from '../model/audio/resample.ts'
-import { parseWav } from '../model/audio/wav.ts'
-import { CommandFailure, fileFailure } from './failure.ts'
+import { parseWav, WAV_LIMITS } from '../model/audio/wav.ts'
+import { CommandFailure, fileFailure, fileReason } from './failure.ts'
 
 /** Reads a WAV file as mono samples at a rate.
- *  @returns the samples and what was done to them, or why the file cannot be used */
+ *  @returns the samples and what was done to them, or why the file cannot be used: not there, too large, no WAV */
 export function readAudio(
   path: string,
   sampleRateHz: number,
 ): { readonly samples: Float32Array; readonly notes: readonly string[] } | { readonly refusal: string } {
   let bytes: Uint8Array
   try {
+    const { size } = statSync(path)
+    if (size > WAV_LIMITS.fileBytesMax)
+      return { refusal: `wav-too-large: ${size} bytes, at most ${WAV_LIMITS.fileBytesMax}` }
     bytes = readFileSync(path)
   } catch (cause) {
-    throw fileFailure(path, cause)
+    return { refusal: fileReason(cause) }
   }
   const notes: string[] = []
   let wav = parseWav(bytes)
@@ -36,37 +39,39 @@ export function readAudio(
 export function wavFiles(path: string): readonly string[] {
   try {
     if (!statSync(path).isDirectory()) return [path]
-    return readdirSync(path, { withFileTypes: true })
-      .flatMap((entry) => {
-        const full = join(path, entry.name)
-        if (entry.isFile()) return isWav(entry.name) ? [full] : []
-        if (!entry.isDirectory()) return []
-        return readdirSync(full)
-          .filter(isWav)
-          .map((name) => join(full, name))
-      })
-      .sort()
+    const folders = [path, ...foldersOf(path).map((name) => join(path, name))]
+    return folders.flatMap(wavsOf).sort()
   } catch (cause) {
     throw fileFailure(path, cause)
   }
 }
 
-const isWav = (name: string): boolean => extname(name).toLowerCase() === '.wav'
+/** Follows links, as data sets are often linked into place; a link to nothing is a file that cannot be read, and is said to be. */
+const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
+
+const foldersOf = (path: string): string[] =>
+  readdirSync(path)
+    .filter((name) => isFolder(join(path, name)))
+    .sort()
+
+const wavsOf = (folder: string): string[] =>
+  readdirSync(folder)
+    .filter((name) => extname(name).toLowerCase() === '.wav')
+    .map((name) => join(folder, name))
+    .filter((path) => !isFolder(path))
 
 /** `DIR/<label>/*.wav`, the layout of labelled clips.
  *  @returns files by label, only labels that have any */
 export function labelledClips(dir: string, labels: readonly string[]): ReadonlyMap<string, readonly string[]> {
   let folders: string[]
   try {
-    folders = readdirSync(dir, { withFileTypes: true })
-      .filter((entry) => entry.isDirectory())
-      .map(({ name }) => name)
+    folders = foldersOf(dir)
   } catch (cause) {
     throw fileFailure(dir, cause)
   }
   const found = new Map<string, readonly string[]>()
   const foreign: string[] = []
-  for (const folder of folders.sort()) {
+  for (const folder of folders) {
     const files = wavFiles(join(dir, folder))
     if (files.length === 0) continue
     if (labels.includes(folder)) found.set(folder, files)

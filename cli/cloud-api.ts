@@ -9,7 +9,13 @@ export class CloudApi {
   readonly #token: string
 
   constructor(url: string, token: string) {
-    this.url = url.replace(/\/$/, '')
+    if (!/^https?:\/\//.test(url) || !URL.canParse(url)) {
+      throw new CommandFailure(`"${url}" is no address of a cloud`, {
+        hint: 'for example http://127.0.0.1:8080',
+        exitCode: 2,
+      })
+    }
+    this.url = url.replace(/\/+$/, '')
     this.#token = token
   }
 
@@ -27,18 +33,28 @@ export class CloudApi {
 
   async #call<T>(method: string, path: string, body?: string | Uint8Array, type?: string): Promise<T> {
     let response: Response
+    let text: string
     try {
       response = await fetch(`${this.url}${path}`, {
         method,
         headers: { authorization: `Bearer ${this.#token}`, ...(type && { 'content-type': type }) },
         ...(body !== undefined && { body: typeof body === 'string' ? body : Buffer.from(body) }),
+        // The socket's time, not the fleet's.
         signal: AbortSignal.timeout(TIMEOUT_MS),
       })
+      text = await response.text()
     } catch (cause) {
       throw new CloudUnreachable(`${method} ${this.url}${path}: the cloud does not answer`, cause)
     }
-    const text = await response.text()
-    if (response.ok) return (text === '' ? undefined : JSON.parse(text)) as T
+    if (response.ok) {
+      try {
+        return (text === '' ? undefined : JSON.parse(text)) as T
+      } catch {
+        throw new CommandFailure(`${method} ${this.url}${path}: the answer is no JSON`, {
+          hint: 'is this the address of a Kinglet cloud?',
+        })
+      }
+    }
     throw new CommandFailure(`${method} ${path}: ${problemOf(text, response.status)}`)
   }
 }

@@ -1,10 +1,10 @@
 import { basename, dirname } from 'node:path'
 import { seededRandom } from '../contract/random.ts'
 import { drawTake, LEAD_SAMPLES, renderTake, SCENES, sceneNamed, TAKE_MS, takePool } from '../firmware-sim/scene.ts'
-import { loadSoundBank } from '../firmware-sim/sound-bank.ts'
 import { readAudio, wavFiles } from './audio-files.ts'
 import { CommandFailure } from './failure.ts'
 import { zooFile } from './package-root.ts'
+import { openSoundBank } from './sound-bank-folder.ts'
 
 /** One piece of audio to listen to from a fresh start. */
 export interface AudioPiece {
@@ -52,16 +52,20 @@ function* scenePieces(audio: string): Generator<AudioPiece> {
   const scene = sceneNamed(name)
   if (scene === undefined) {
     throw new CommandFailure(`there is no scene "${name}"`, {
+      exitCode: 2,
       hint: `scenes: ${SCENES.map((known) => known.name).join(', ')}; for example scene:office:raised:600`,
     })
   }
-  const raised = options.includes('raised')
-  const secondsText = options.find((option) => option !== 'raised')
-  const seconds = secondsText === undefined ? SCENE_SECONDS : Number(secondsText)
-  if (!Number.isFinite(seconds) || seconds <= 0 || seconds > 86_400) {
-    throw new CommandFailure(`"${secondsText}" is no number of seconds between 1 and 86400`)
+  const raised = options[0] === 'raised'
+  const [secondsText = String(SCENE_SECONDS), ...rest] = raised ? options.slice(1) : options
+  const seconds = Number(secondsText)
+  if (rest.length > 0 || secondsText === '' || !(seconds >= 1 && seconds <= 86_400)) {
+    throw new CommandFailure(`"${audio}" is no scene`, {
+      exitCode: 2,
+      hint: 'expected scene:NAME[:raised][:SECONDS] with 1 to 86400 seconds; for example scene:office:raised:600',
+    })
   }
-  const bank = loadSoundBank(zooFile('bank'))
+  const bank = openSoundBank(zooFile('bank'))
   const keywords = [...bank.keywords.keys()]
   const random = seededRandom(1).fork(scene.name)
   // One of each kind of take would say little; draw as the fleet does, and always say at least one keyword.

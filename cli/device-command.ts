@@ -7,6 +7,7 @@ import { runConnected } from './device-connected.ts'
 import { runOnAudio } from './device-run.ts'
 import { CommandFailure } from './failure.ts'
 import { zooFile } from './package-root.ts'
+import { serviceClock } from './service-clock.ts'
 
 interface RunFlags {
   readonly audio?: string
@@ -21,7 +22,11 @@ interface RunFlags {
   readonly tokenFile?: string
   readonly trust?: string
   readonly flash?: string
+  readonly clock?: string
 }
+
+/** Options that mean nothing without a gateway. */
+const CONNECTED_ONLY = ['site', 'device', 'tokenFile', 'trust', 'flash', 'clock'] as const
 
 /** `kinglet device …` */
 export function deviceCommand(clock: Clock): Command {
@@ -29,7 +34,10 @@ export function deviceCommand(clock: Clock): Command {
   device
     .command('run')
     .description('listen to audio and print wakes; with --gateway also report and take updates')
-    .option('--audio <PATH>', 'a WAV file, a folder of WAV files, or scene:NAME[:raised][:SECONDS]')
+    .option(
+      '--audio <PATH>',
+      'a WAV file, a folder of WAV files, or scene:NAME[:raised][:SECONDS]; with --gateway also - for standard input',
+    )
     .option(
       '--bundle <FILE>',
       'model bundle to run (the factory image when --flash is new)',
@@ -55,8 +63,19 @@ export function deviceCommand(clock: Clock): Command {
     .option('--token-file <FILE>', 'file with the device token (with --gateway)')
     .option('--trust <FILE>', 'JSON with the director and release keys, as GET /v1/keys gives them (with --gateway)')
     .option('--flash <FILE>', 'flash image that survives restarts (with --gateway)')
+    .option('--clock <FILE>', 'clock file of a simulation (with --gateway; default: this machine’s clock)')
     .action(async (flags: RunFlags) => {
-      if (flags.gateway !== undefined) return runConnected({ ...required(flags), gateway: flags.gateway }, clock)
+      if (flags.gateway !== undefined) {
+        return runConnected({ ...required(flags), gateway: flags.gateway }, serviceClock(clock, flags.clock))
+      }
+      const idle = CONNECTED_ONLY.filter((name) => flags[name] !== undefined)
+      if (idle.length > 0) {
+        const names = idle.map((name) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`)
+        throw new CommandFailure(`${names.join(', ')} without --gateway`, {
+          hint: 'give --gateway URL to connect, or leave them out to listen here only',
+          exitCode: 2,
+        })
+      }
       if (flags.audio === undefined) {
         throw new CommandFailure('nothing to listen to', {
           hint: 'give --audio FILE, --audio DIR or --audio scene:office, or --gateway URL to serve one',

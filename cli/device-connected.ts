@@ -1,10 +1,9 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import type { Clock } from '../contract/clock.ts'
-import type { LadderLevel } from '../contract/messages.ts'
-import type { TrustedRole } from '../contract/signed.ts'
+import { LADDER_LEVELS, type LadderLevel } from '../contract/messages.ts'
 import { parseDeviceId, parseSiteId } from '../contract/topics.ts'
 import { agentConfig } from '../device/core/agent-config.ts'
-import type { AgentEffect } from '../device/core/agent-state.ts'
+import type { AgentEffect, AgentState } from '../device/core/agent-state.ts'
 import { radioNamed, totalEnergy } from '../device/core/energy.ts'
 import { AgentHost } from '../device/core/host.ts'
 import { createListener, type Listener } from '../device/core/listener.ts'
@@ -12,12 +11,14 @@ import { provision } from '../device/core/provision.ts'
 import { FlashFile } from '../device/node/flash-file.ts'
 import { TransportMqtt } from '../device/node/transport-mqtt.ts'
 import { MAINS } from '../device/ports/battery.ts'
-import { boardNamed } from '../model/boards.ts'
+import { type Board, boardNamed, modelRamBytes } from '../model/boards.ts'
 import { EngineOrtNode } from '../model/engine-ort-node.ts'
 import type { OpenedBundle } from '../model/opened-bundle.ts'
-import { audioPieces } from './device-audio.ts'
 import { CommandFailure, fileFailure } from './failure.ts'
-import { readBundleFile } from './open-bundle-file.ts'
+import { readTrustFile } from './key-file.ts'
+import { openBundleFile, readBundleFile } from './open-bundle-file.ts'
+import { microphone, paced, playback } from './sound-stream.ts'
+import { readToken } from './token-file.ts'
 
 export interface ConnectedRun {
   readonly gateway: string
@@ -44,35 +45,59 @@ export async function runConnected(run: ConnectedRun, clock: Clock): Promise<voi
   const site = parseSiteId(run.site)
   const device = parseDeviceId(run.device)
   if (!site.ok || !device.ok) throw new CommandFailure('ids are lower-case letters, digits and dashes', { exitCode: 2 })
+  if (!URL.canParse(run.gateway) || !GATEWAY_PROTOCOLS.includes(new URL(run.gateway).protocol)) {
+    throw new CommandFailure(`"${run.gateway}" is no address of a gateway`, {
+      hint: 'for example mqtt://127.0.0.1:1883 or ws://127.0.0.1:8083',
+      exitCode: 2,
+    })
+  }
   if (run.audio === undefined) {
     throw new CommandFailure('a connected device needs ears', {
       hint: 'give --audio - for a microphone (16 kHz, 16-bit mono, raw, on standard input), or a file, folder or scene to play',
       exitCode: 2,
     })
   }
-  const token = readText(run.tokenFile).trim()
-  const trust = readTrust(run.trust)
-  const flash = openFlash(run.flash, board.flashBytes, run.bundle)
+  const token = readToken(run.tokenFile)
+  const trust = readTrustFile(run.trust)
+  const sound = run.audio === '-' ? undefined : playback(run.audio)
+  // The first piece now: audio that cannot be played is refused before the device goes on the air.
+  const first = sound?.next()
+  const flash = await openFlash(run.flash, board, run.bundle)
   const say = (event: Record<string, unknown>, sentence: string) =>
     console.log(run.json ? JSON.stringify({ atMs: Math.round(clock.wallMs()), ...event }) : sentence)
-  const observe = (effect: AgentEffect) => {
+  const observe = (effect: AgentEffect, state: AgentState) => {
     if (effect.type === 'tell-event') {
-      const why = [effect.error, effect.detail].filter(Boolean).join(': ')
-      say(
-        { type: 'event', code: effect.code, error: effect.error, detail: effect.detail },
-        `${effect.code}${why && ` (${why})`}`,
-      )
+      const { code, error, detail } = effect
+      const boot = state.record.boots
+      const why = [error, detail].filter(Boolean).join(': ')
+      say({ type: 'event', code, error, detail, boot, slot: state.slot }, `${code}${why && ` (${why})`}`)
     } else if (effect.type === 'tell-wake') {
-      const label = host?.bundle?.manifest.labels[effect.wake.label] ?? '?'
+      const label = state.manifest.labels[effect.wake.label] ?? '?'
       const posterior = effect.wake.posteriorPermille / 1000
-      const energyMj = Number(totalEnergy(host!.state!.energy).toFixed(3))
+      const level = LADDER_LEVELS[state.governor.level]
+      const latencyMs = Number(ears?.latencyMs.toFixed(3))
+      const energyMj = Number(totalEnergy(state.energy).toFixed(3))
       say(
-        { type: 'wake', label, posterior, level: host?.level, energyMj },
-        `${label}  ${posterior.toFixed(3)}  ${host?.level}  ${energyMj} mJ`,
+        { type: 'wake', label, posterior, latencyMs, level, energyMj },
+        `${label}  ${posterior.toFixed(3)}  latency ${latencyMs} ms  ${level}  ${energyMj} mJ`,
       )
     }
   }
-  let host: AgentHost | undefined
+  let ears: Ears | undefined
+  const link = new TransportMqtt({
+    url: run.gateway,
+    site: site.value,
+    device: device.value,
+    token: () => token,
+    reconnectMs: RECONNECT_MS,
+  })
+  let linkState: string | undefined
+  const told = (state: 'connected' | 'disconnected') => {
+    // Each attempt of a reconnect ends in a disconnect: once is enough.
+    if (state === linkState) return
+    linkState = state
+    say({ type: 'link', state }, `${state === 'connected' ? 'connected' : 'no connection'} to ${run.gateway}`)
+  }
   const started = await AgentHost.start({
     config: agentConfig({
       device: run.device,
@@ -85,41 +110,72 @@ export async function runConnected(run: ConnectedRun, clock: Clock): Promise<voi
     }),
     flash,
     engine: new EngineOrtNode(),
-    transport: new TransportMqtt({
-      url: run.gateway,
-      site: site.value,
-      device: device.value,
-      token: () => token,
-      reconnectMs: RECONNECT_MS,
-    }),
+    transport: {
+      open: (listener) =>
+        link.open((event) => {
+          // Otherwise a device with a wrong address or token would look like one that hears nothing.
+          if (event.type === 'connected' || event.type === 'disconnected') told(event.type)
+          listener(event)
+        }),
+      publish: (...message) => link.publish(...message),
+      close: () => link.close(),
+    },
     battery: MAINS,
     clock,
     observe,
   })
-  if (!started.ok) throw new CommandFailure(`${run.flash}: ${started.error.code}: ${started.error.detail}`)
-  host = started.value
-
+  if (!started.ok) {
+    throw new CommandFailure(`${run.flash}: ${started.error.code}: ${started.error.detail}`, {
+      hint: 'a flash file of another board or a damaged one; with another --flash the device starts from its factory image',
+    })
+  }
+  const host = started.value
+  ears = new Ears(host, clock)
   const stop = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort())
-  const ears = new Ears(host)
-  const chunks = run.audio === '-' ? microphone() : playback(run.audio, clock, stop.signal)
+  try {
+    if (sound === undefined || first === undefined) {
+      await listenTo(microphone(stop.signal), ears, host)
+    } else await listenTo(paced(first, sound, clock, stop.signal), ears, host)
+  } finally {
+    // Also when listening failed: an open link would keep the process.
+    await host.close()
+    flash.close()
+  }
+}
+
+/** URL.protocol of what mqtt.js connects to. */
+const GATEWAY_PROTOCOLS = ['mqtt:', 'mqtts:', 'ws:', 'wss:']
+
+async function listenTo(chunks: AsyncIterable<Float32Array>, ears: Ears, host: AgentHost): Promise<void> {
   for await (const chunk of chunks) {
-    if (stop.signal.aborted) break
+    if (host.bundle === undefined) {
+      // Between a reset and the next boot: what was said meanwhile is lost. A device that cannot boot is at its end.
+      const booted = await host.booted()
+      if (!booted.ok) throw new CommandFailure(`the device cannot boot: ${booted.error.code}: ${booted.error.detail}`)
+      continue
+    }
     await ears.hear(chunk)
   }
-  await host.close()
-  flash.close()
 }
 
 /** Keeps a listener for the running bundle and level; both change under an update or the governor. */
 class Ears {
   readonly #host: AgentHost
+  readonly #clock: Clock
   #bundle: OpenedBundle | undefined
   #level: LadderLevel | undefined
   #listener: Listener | undefined
+  #latencyMs = 0
 
-  constructor(host: AgentHost) {
+  constructor(host: AgentHost, clock: Clock) {
     this.#host = host
+    this.#clock = clock
+  }
+
+  /** how long the newest chunk took from its arrival to the decision */
+  get latencyMs(): number {
+    return this.#latencyMs
   }
 
   async hear(samples: Float32Array): Promise<void> {
@@ -135,7 +191,9 @@ class Ears {
           ? undefined
           : createListener({ manifest: bundle.manifest, definition: bundle.definition, step, session })
     }
+    const fromMs = this.#clock.monotonicMs()
     const heard = await this.#listener?.listen(samples)
+    this.#latencyMs = this.#clock.monotonicMs() - fromMs
     if (heard?.ok) this.#host.hear(heard.value)
     else if (heard !== undefined && heard.error.code !== 'engine-disposed') {
       this.#host.dispatch({ type: 'engine-failed', error: { code: 'model-load-failed', detail: heard.error.detail } })
@@ -143,92 +201,21 @@ class Ears {
   }
 }
 
-const RATE_HZ = 16_000
-const CHUNK_SAMPLES = RATE_HZ / 5
-
-async function* microphone(): AsyncGenerator<Float32Array> {
-  let rest = Buffer.alloc(0)
-  for await (const data of process.stdin as AsyncIterable<Buffer>) {
-    rest = Buffer.concat([rest, data])
-    const whole = rest.length - (rest.length % 2)
-    const samples = new Float32Array(whole / 2)
-    for (let i = 0; i < samples.length; i++) samples[i] = rest.readInt16LE(2 * i) / 32_768
-    rest = rest.subarray(whole)
-    yield samples
-  }
-}
-
-/** Plays files over and over at the speed of sound. */
-async function* playback(audio: string, clock: Clock, stop: AbortSignal): AsyncGenerator<Float32Array> {
-  let dueMs = clock.monotonicMs()
-  while (!stop.aborted) {
-    for (const piece of audioPieces(audio, RATE_HZ, [], (file, reason) =>
-      console.error(`skipped ${file}: ${reason}`),
-    )) {
-      for (let at = 0; at < piece.samples.length && !stop.aborted; at += CHUNK_SAMPLES) {
-        const chunk = piece.samples.subarray(at, at + CHUNK_SAMPLES)
-        dueMs += (1000 * chunk.length) / RATE_HZ
-        const waitMs = dueMs - clock.monotonicMs()
-        if (waitMs > 0) {
-          await new Promise<void>((resolve) => {
-            const cancel = clock.after(waitMs, resolve)
-            stop.addEventListener(
-              'abort',
-              () => {
-                cancel()
-                resolve()
-              },
-              { once: true },
-            )
-          })
-        }
-        yield chunk
-      }
-    }
-  }
-}
-
-function openFlash(path: string, sizeBytes: number, bundlePath: string): FlashFile {
+async function openFlash(path: string, board: Board, bundlePath: string): Promise<FlashFile> {
+  const isNew = !existsSync(path)
+  // Before the file is made: a flash without an image could never boot.
+  if (isNew) await (await openBundleFile(bundlePath, modelRamBytes(board))).dispose()
+  let opened: ReturnType<typeof FlashFile.open>
   try {
-    const { flash, created } = FlashFile.open(path, sizeBytes)
-    if (!created) return flash
-    const done = provision(flash, readBundleFile(bundlePath), 0)
-    if (!done.ok) throw new CommandFailure(`${path}: ${done.error.code}: ${done.error.detail}`)
-    return flash
-  } catch (cause) {
-    throw cause instanceof CommandFailure ? cause : fileFailure(path, cause)
-  }
-}
-
-function readText(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
+    opened = FlashFile.open(path, board.flashBytes)
   } catch (cause) {
     throw fileFailure(path, cause)
   }
-}
-
-function readTrust(path: string): { readonly director: TrustedRole; readonly release: TrustedRole } {
-  const isRole = (value: unknown): value is TrustedRole => {
-    const role = value as TrustedRole | undefined
-    return (
-      Number.isInteger(role?.threshold) &&
-      Array.isArray(role?.keys) &&
-      role.keys.every((key) => /^[0-9a-f]{64}$/.test(key?.publicKey))
-    )
-  }
-  let json: { director?: unknown; release?: unknown }
-  try {
-    json = JSON.parse(readText(path))
-  } catch (cause) {
-    if (cause instanceof CommandFailure) throw cause
-    throw new CommandFailure(`${path}: not JSON`)
-  }
-  const { director, release } = json
-  if (!isRole(director) || !isRole(release)) {
-    throw new CommandFailure(
-      `${path}: expected {"director": {"keys": [{"keyId", "publicKey"}], "threshold"}, "release": {…}}`,
-    )
-  }
-  return { director, release }
+  const { flash, created } = opened
+  if (!created) return flash
+  const done = provision(flash, readBundleFile(bundlePath), 0)
+  if (done.ok) return flash
+  flash.close()
+  rmSync(path, { force: true })
+  throw new CommandFailure(`${path}: ${done.error.code}: ${done.error.detail}`)
 }

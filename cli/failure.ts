@@ -12,8 +12,8 @@ export class CommandFailure extends Error {
   }
 }
 
-/** Turns a file system error into a sentence a person can act on. */
-export function fileFailure(path: string, cause: unknown): CommandFailure {
+/** What a file system error means to a person. */
+export function fileReason(cause: unknown): string {
   const code = (cause as NodeJS.ErrnoException).code
   const reasons: Record<string, string> = {
     ENOENT: 'there is no such file or folder',
@@ -22,8 +22,9 @@ export function fileFailure(path: string, cause: unknown): CommandFailure {
     ENOTDIR: 'it is a file, a folder is expected',
     ENOSPC: 'the disk is full',
   }
-  return new CommandFailure(
-    `${path}: ${reasons[code ?? ''] ?? (cause instanceof Error ? cause.message : String(cause))}`,
-    { cause },
-  )
+  return reasons[code ?? ''] ?? (cause instanceof Error ? cause.message : String(cause))
 }
+
+/** Turns a file system error into a sentence a person can act on. */
+export const fileFailure = (path: string, cause: unknown): CommandFailure =>
+  new CommandFailure(`${path}: ${fileReason(cause)}`, { cause })

@@ -1,13 +1,12 @@
-import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { sha256Hex } from '../contract/bytes.ts'
 import { signDocument } from '../contract/signed.ts'
 import { releaseOf } from '../model/pack.ts'
 import { CloudApi } from './cloud-api.ts'
-import { fileFailure } from './failure.ts'
 import { makeKeyFile, readKeyFile } from './key-file.ts'
 import { openBundleFile, readBundleFile } from './open-bundle-file.ts'
 import { secureRandom } from './random-secure.ts'
+import { readToken } from './token-file.ts'
 
 /** `kinglet keys …` */
 export function keysCommand(): Command {
@@ -52,12 +51,4 @@ export function releaseCommand(): Command {
       console.log(`${added.name} ${added.version} is registered as ${added.state}`)
     })
   return release
-}
-
-export function readToken(file: string): string {
-  try {
-    return readFileSync(file, 'utf8').trim()
-  } catch (cause) {
-    throw fileFailure(file, cause)
-  }
 }

@@ -21,9 +21,7 @@ const program = new Command('kinglet')
     'Runs quantized models on small devices and updates them over the air, gated on what the fleet measures.',
   )
   .version(version)
-  .showHelpAfterError('(add --help for what this command takes)')
   .configureHelp({ sortSubcommands: false })
-  .exitOverride()
 
 program.addCommand(storyCommand(systemClock))
 program.addCommand(modelCommand(systemClock))
@@ -35,11 +33,20 @@ program.addCommand(releaseCommand())
 program.addCommand(rolloutCommand())
 program.addCommand(simCommand(systemClock))
 
+/** Commands that are added ready-made do not inherit these from their parent. */
+function settle(command: Command): void {
+  command.showHelpAfterError('(add --help for what this command takes)').exitOverride()
+  for (const below of command.commands) settle(below)
+}
+settle(program)
+
 // A reader that closes the pipe early (head, jq) is no error of ours.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(0)
-  throw error
-})
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0)
+    throw error
+  })
+}
 
 try {
   await program.parseAsync()

@@ -1,5 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import * as z from 'zod'
 import { sha256Hex } from '../contract/bytes.ts'
 import { wakePolicySchema } from '../contract/manifest.ts'
@@ -11,6 +11,7 @@ import { quantizeFeatures } from '../model/features/quantize.ts'
 import { type Packed, packBundle } from '../model/pack.ts'
 import { readAudio, wavFiles } from './audio-files.ts'
 import { CommandFailure, fileFailure } from './failure.ts'
+import { firstIssue, readJsonFile } from './json-file.ts'
 import { readBundleFile } from './open-bundle-file.ts'
 
 const quantization = z.strictObject({ scale: z.number().positive(), zeroPoint: z.int() })
@@ -64,14 +65,14 @@ export async function packFile(specPath: string, outPath: string): Promise<PackR
   if (!definition.ok) throw new CommandFailure(`${specPath}: ${definition.error.code}: ${definition.error.detail}`)
   const read = (file: string): Uint8Array => {
     try {
-      return readFileSync(join(here, file))
+      return readFileSync(resolve(here, file))
     } catch (cause) {
-      throw fileFailure(join(here, file), cause)
+      throw fileFailure(resolve(here, file), cause)
     }
   }
   const mfcc = createMfcc(definition.value)
   const { clipSamples, frames, coefficients, sampleRateHz } = definition.value
-  const clips = wavFiles(join(here, spec.golden.audio))
+  const clips = wavFiles(resolve(here, spec.golden.audio))
   if (clips.length === 0)
     throw new CommandFailure(`${specPath}: no WAV files for golden vectors in ${spec.golden.audio}`)
   // Spread over the folder, so that every label's sub-folder is likely to be seen.
@@ -91,7 +92,7 @@ export async function packFile(specPath: string, outPath: string): Promise<PackR
       manifest: {
         ...rest,
         features: { ...definition.value },
-        parent: parent === null ? null : sha256Hex(readBundleFile(join(here, parent))),
+        parent: parent === null ? null : sha256Hex(readBundleFile(resolve(here, parent))),
         graphs: graphs.map(({ id, input, output }) => ({ id, input, output })),
         goldenTolerance: golden.tolerance,
       },
@@ -111,14 +112,7 @@ export async function packFile(specPath: string, outPath: string): Promise<PackR
 }
 
 function readSpec(path: string): z.infer<typeof packFileSchema> {
-  let json: unknown
-  try {
-    json = JSON.parse(readFileSync(path, 'utf8'))
-  } catch (cause) {
-    if (cause instanceof SyntaxError) throw new CommandFailure(`${path}: not JSON: ${cause.message}`)
-    throw fileFailure(path, cause)
-  }
-  const parsed = packFileSchema.safeParse(json)
+  const parsed = packFileSchema.safeParse(readJsonFile(path))
   if (parsed.success) return parsed.data
-  throw new CommandFailure(`${path}: ${z.prettifyError(parsed.error)}`)
+  throw new CommandFailure(`${path}: ${firstIssue(parsed.error)}`, { hint: 'docs/bundle.md explains every field' })
 }

@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import { CloudApi } from './cloud-api.ts'
 import { CommandFailure } from './failure.ts'
-import { readToken } from './keys-command.ts'
+import { readToken } from './token-file.ts'
 
 interface CloudFlags {
   readonly cloud: string
@@ -58,7 +58,7 @@ export function rolloutCommand(): Command {
         throw new CommandFailure(`there is no release "${model}"`, { hint: 'register one with "kinglet release add"' })
       }
       if (found.state === 'candidate')
-        await api.post(`/v1/models/${model}/promote`, { to: 'staging', reason: flags.reason })
+        await api.post(`/v1/models/${encodeURIComponent(model)}/promote`, { to: 'staging', reason: flags.reason })
       print(await api.post<RolloutView>('/v1/rollouts', { name: model, percents: stages }))
     })
   withCloud(rollout.command('list'))
@@ -74,7 +74,11 @@ export function rolloutCommand(): Command {
       .argument('<ID>', 'rollout id')
       .requiredOption('--reason <TEXT>', 'why, for the audit log')
       .action(async (id: string, flags: CloudFlags & { reason: string }) => {
-        print(await apiOf(flags).post<RolloutView>(`/v1/rollouts/${id}/${action}`, { reason: flags.reason }))
+        print(
+          await apiOf(flags).post<RolloutView>(`/v1/rollouts/${encodeURIComponent(id)}/${action}`, {
+            reason: flags.reason,
+          }),
+        )
       })
   }
   return rollout

@@ -9,16 +9,20 @@ import { startGateway } from '../gateway/gateway.ts'
 import type { VerifierModel } from '../gateway/verifier.ts'
 import { EngineOrtNode } from '../model/engine-ort-node.ts'
 import { CommandFailure, fileFailure } from './failure.ts'
+import { firstIssue, readJsonFile } from './json-file.ts'
 import { readRoleFile } from './key-file.ts'
-import { numberOption } from './number-option.ts'
+import { integerOption } from './number-option.ts'
 import { zooFile } from './package-root.ts'
 import { secureRandom } from './random-secure.ts'
 import { serviceClock } from './service-clock.ts'
+import { readToken } from './token-file.ts'
 
-const port = numberOption(0, 65_535)
+const port = integerOption(0, 65_535)
 
-/** Runs a service until SIGINT or SIGTERM, then closes it in order. */
+/** Runs a service until SIGINT or SIGTERM, then closes it in order. A service that a supervisor started with a channel ends with
+ *  the supervisor too, even one that was killed. */
 async function serve(start: () => Promise<{ close(): Promise<void> }>): Promise<void> {
+  const supervised = process.connected === true
   let service: { close(): Promise<void> }
   try {
     service = await start()
@@ -31,8 +35,13 @@ async function serve(start: () => Promise<{ close(): Promise<void> }>): Promise<
   }
   await new Promise<void>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve())
+    if (!supervised) return
+    process.once('disconnect', () => resolve())
+    if (!process.connected) resolve()
   })
   await service.close()
+  // An open channel would keep the process.
+  if (process.connected) process.disconnect()
 }
 
 interface CloudFlags {
@@ -60,13 +69,13 @@ export function cloudCommand(system: Clock): Command {
     .option(
       '--evaluate-every-ms <MS>',
       'how often gates and drift are looked at',
-      numberOption(100, 86_400_000),
+      integerOption(100, 86_400_000),
       900_000,
     )
     .option(
       '--drift-baseline-hours <H>',
       'first hours on a model that drift is measured against',
-      numberOption(2, 720),
+      integerOption(2, 720),
       24,
     )
     .option('--clock <FILE>', 'clock file of a simulation (default: this machine’s clock)')
@@ -111,13 +120,13 @@ const verifierFileSchema = z.object({
 /** Reads a verifier: NAME.onnx and, beside it, NAME.json with labels and feature quantization. */
 function readVerifier(path: string): VerifierModel {
   const describing = path.replace(/\.onnx$/, '.json')
+  const parsed = verifierFileSchema.safeParse(readJsonFile(describing))
+  if (!parsed.success) throw new CommandFailure(`${describing}: ${firstIssue(parsed.error)}`)
+  const { labels, input } = parsed.data
   try {
-    const parsed = verifierFileSchema.safeParse(JSON.parse(readFileSync(describing, 'utf8')))
-    if (!parsed.success) throw new CommandFailure(`${describing}: ${z.prettifyError(parsed.error)}`)
-    const { labels, input } = parsed.data
     return { graph: readFileSync(path), labels, featureQuantization: input }
   } catch (cause) {
-    throw cause instanceof CommandFailure ? cause : fileFailure(path, cause)
+    throw fileFailure(path, cause)
   }
 }
 
@@ -138,20 +147,14 @@ export function gatewayCommand(system: Clock): Command {
     .option(
       '--uplink-every-ms <MS>',
       'how often batches go to the cloud and an idle assignment feed is asked again',
-      numberOption(10, 86_400_000),
+      integerOption(10, 86_400_000),
       1_000,
     )
     .option('--verifier <FILE>', 'verifier network, with its .json beside it', zooFile('models', 'verifier.onnx'))
     .option('--clock <FILE>', 'clock file of a simulation (default: this machine’s clock)')
     .action((flags: GatewayFlags) =>
-      serve(() => {
-        let serviceToken: string
-        try {
-          serviceToken = readFileSync(flags.tokenFile, 'utf8').trim()
-        } catch (cause) {
-          throw fileFailure(flags.tokenFile, cause)
-        }
-        return startGateway({
+      serve(() =>
+        startGateway({
           dataDir: flags.data,
           gatewayId: flags.id,
           host: flags.host,
@@ -159,7 +162,7 @@ export function gatewayCommand(system: Clock): Command {
           wsPort: flags.wsPort,
           httpPort: flags.httpPort,
           cloudUrl: flags.cloud,
-          serviceToken,
+          serviceToken: readToken(flags.tokenFile),
           clock: serviceClock(system, flags.clock),
           random: seededRandom(new DataView(secureRandom.bytes(4).buffer).getUint32(0)),
           secureRandom,
@@ -168,8 +171,8 @@ export function gatewayCommand(system: Clock): Command {
           verifier: readVerifier(flags.verifier),
           uplinkIntervalMs: flags.uplinkEveryMs,
           assignmentIdleMs: flags.uplinkEveryMs,
-        })
-      }),
+        }),
+      ),
     )
   return gateway
 }

@@ -1,11 +1,11 @@
 import { Command } from 'commander'
 import type { Clock } from '../contract/clock.ts'
 import { runBatteryTrial } from '../firmware-sim/battery-trial.ts'
-import { loadSoundBank } from '../firmware-sim/sound-bank.ts'
 import { EngineOrtNode } from '../model/engine-ort-node.ts'
-import { numberOption } from './number-option.ts'
-import { readBundleFile } from './open-bundle-file.ts'
+import { integerOption, numberOption } from './number-option.ts'
+import { openBundleFile, readBundleFile } from './open-bundle-file.ts'
 import { zooFile } from './package-root.ts'
+import { openSoundBank } from './sound-bank-folder.ts'
 
 interface BatteryFlags {
   readonly devices: number
@@ -22,14 +22,16 @@ export function simCommand(real: Clock): Command {
   sim
     .command('battery')
     .description('run a fleet with small batteries with and without the governor and compare how long it lives')
-    .option('--devices <N>', 'devices', numberOption(1, 10_000), 12)
-    .option('--days <N>', 'days the batteries must last', numberOption(1, 365), 14)
+    .option('--devices <N>', 'devices', integerOption(1, 10_000), 12)
+    .option('--days <N>', 'days the batteries must last', integerOption(1, 365), 14)
     .option('--capacity <SHARE>', 'battery as a share of what the full level takes', numberOption(0.01, 2), 0.4)
-    .option('--seed <N>', 'seed of the run', numberOption(0, 0xffff_ffff), 1)
+    .option('--seed <N>', 'seed of the run', integerOption(0, 0xffff_ffff), 1)
     .option('--bundle <FILE>', 'model bundle', zooFile('bundles', 'kws-2.kinglet'))
     .option('--json', 'print both results as one JSON object')
     .action(async (flags: BatteryFlags) => {
-      const bank = loadSoundBank(zooFile('bank'))
+      const bank = openSoundBank(zooFile('bank'))
+      // Opened once by itself, so that a bad bundle is refused with its file's name.
+      await (await openBundleFile(flags.bundle, Number.POSITIVE_INFINITY)).dispose()
       const bundle = readBundleFile(flags.bundle)
       const run = (governed: boolean) =>
         runBatteryTrial(

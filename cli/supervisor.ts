@@ -15,7 +15,7 @@ export interface ServiceSpec {
 const RESTARTS_MAX = 10
 const RESTART_DELAY_MS = 500
 
-/** A child process that is started again when it dies, as a service manager would. */
+/** A child process that is started again when it dies, as a service manager would, and that ends when this process does. */
 export class Service {
   readonly name: string
   readonly #spec: ServiceSpec
@@ -36,6 +36,8 @@ export class Service {
     this.#clock = clock
     this.#onGone = onGone
     this.#log = createWriteStream(spec.logFile, { flags: 'a' })
+    // A full disk costs the log, not the service.
+    this.#log.on('error', () => undefined)
     this.#start()
   }
 
@@ -52,7 +54,10 @@ export class Service {
   async stop(): Promise<void> {
     this.#stopping = true
     const child = this.#child
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) {
+      this.#log.end()
+      return
+    }
     const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
     child.kill('SIGTERM')
     const cancel = this.#clock.after(5_000, () => child.kill('SIGKILL'))
@@ -62,22 +67,29 @@ export class Service {
   }
 
   #start(): void {
-    const child = spawn(process.execPath, [this.#script, ...this.#spec.args], { stdio: ['ignore', 'pipe', 'pipe'] })
+    // The fourth is a channel that nobody speaks on: it closes with this process, however that ends, and the service with it.
+    const child = spawn(process.execPath, [this.#script, ...this.#spec.args], {
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    })
     this.#child = child
-    child.stdout.pipe(this.#log, { end: false })
-    child.stderr.pipe(this.#log, { end: false })
-    child.once('exit', (code, signal) => {
-      if (this.#stopping) return
-      this.#restarts++
-      if (this.#restarts > RESTARTS_MAX) {
-        this.#onGone(
-          `${this.name} died ${this.#restarts} times (last: ${signal ?? `exit ${code}`}); its log is ${this.#spec.logFile}`,
-        )
-        return
-      }
-      this.#clock.after(RESTART_DELAY_MS, () => {
-        if (!this.#stopping) this.#start()
-      })
+    child.stdout?.pipe(this.#log, { end: false })
+    child.stderr?.pipe(this.#log, { end: false })
+    child.once('exit', (code, signal) => this.#died(signal ?? `exit ${code}`))
+    // No process at all (out of memory or of processes): `exit` does not come then.
+    child.once('error', (error) => {
+      if (child.pid === undefined) this.#died(error.message)
+    })
+  }
+
+  #died(how: string): void {
+    if (this.#stopping) return
+    this.#restarts++
+    if (this.#restarts > RESTARTS_MAX) {
+      this.#onGone(`${this.name} died ${this.#restarts} times (last: ${how}); its log is ${this.#spec.logFile}`)
+      return
+    }
+    this.#clock.after(RESTART_DELAY_MS, () => {
+      if (!this.#stopping) this.#start()
     })
   }
 }
