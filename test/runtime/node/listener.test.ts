@@ -1,0 +1,157 @@
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { LadderLevel } from '../../../contract/messages.ts'
+import type { Heard } from '../../../device/core/heard.ts'
+import { createListener, type Listener } from '../../../device/core/listener.ts'
+import { EngineOrtNode } from '../../../model/engine-ort-node.ts'
+import { type OpenedBundle, openBundle } from '../../../model/opened-bundle.ts'
+import { noise, sceneOf, utterances } from '../../fixtures/audio.ts'
+import { packKws } from '../../fixtures/bundles.ts'
+import { LABELS } from '../../fixtures/manifest.ts'
+
+let bundle: OpenedBundle
+beforeAll(async () => {
+  const opened = await openBundle((await packKws()).bundle, new EngineOrtNode(), Number.POSITIVE_INFINITY)
+  if (!opened.ok) throw new Error(opened.error.detail)
+  bundle = opened.value
+})
+afterAll(() => bundle.dispose())
+
+const listenerOf = (level: LadderLevel): Listener => {
+  const step = bundle.manifest.ladder.find((candidate) => candidate.level === level)!
+  return createListener({ ...bundle, step, session: bundle.sessions.get(step.graph!)! })
+}
+const listen = async (listener: Listener, samples: Float32Array): Promise<Heard> => {
+  const heard = await listener.listen(samples)
+  if (!heard.ok) throw new Error(heard.error.detail)
+  return heard.value
+}
+const hear = (level: LadderLevel, samples: Float32Array) => listen(listenerOf(level), samples)
+/** The same audio cut at the given lengths, over and over; what was heard added up. */
+const hearInPieces = async (level: LadderLevel, samples: Float32Array, lengths: readonly number[]): Promise<Heard> => {
+  const listener = listenerOf(level)
+  const sums = { listeningMs: 0, elapsedMs: 0, windows: 0, openWindows: 0, inferences: 0, gateOpenings: 0, overruns: 0 }
+  const wakes: Heard['wakes'][number][] = []
+  const posteriorBins = new Array<number>(8).fill(0)
+  const noiseBins = new Array<number>(8).fill(0)
+  for (let at = 0, i = 0; at < samples.length; i++) {
+    const piece = await listen(listener, samples.subarray(at, at + lengths[i % lengths.length]!))
+    at += lengths[i % lengths.length]!
+    for (const wake of piece.wakes) wakes.push({ ...wake, atMs: wake.atMs + sums.elapsedMs })
+    for (const name of Object.keys(sums) as (keyof typeof sums)[]) sums[name] += piece[name]
+    piece.posteriorBins.forEach((count, bin) => {
+      posteriorBins[bin]! += count
+    })
+    piece.noiseBins.forEach((count, bin) => {
+      noiseBins[bin]! += count
+    })
+  }
+  return { ...sums, wakes, posteriorBins, noiseBins }
+}
+
+describe('streaming over real audio', () => {
+  it('finds keywords where they are, by their name, and carries their features', async () => {
+    let found = 0
+    let spoken = 0
+    for (const label of ['go', 'yes', 'stop', 'left', 'no']) {
+      for (const utterance of utterances(label).slice(0, 3)) {
+        spoken++
+        const { wakes } = await hear('full', sceneOf(4, [[1.5, utterance]]))
+        const wake = wakes.find((each) => LABELS[each.label] === label)
+        if (wake === undefined) continue
+        found++
+        expect(wake.atMs).toBeGreaterThan(1_500)
+        expect(wake.atMs).toBeLessThan(3_700)
+        expect(wake.posteriorPermille).toBeGreaterThanOrEqual(500)
+        expect(wake.features).toHaveLength(490)
+      }
+    }
+    // The zoo's own card says how good the network is; here it has to be plainly more than chance.
+    expect(found / spoken).toBeGreaterThan(0.5)
+  })
+
+  it('is quiet in silence and in noise, and tells their level', async () => {
+    const silence = await hear('full', new Float32Array(5 * 16_000))
+    expect(silence.wakes).toEqual([])
+    expect(silence.noiseBins[0]).toBe(silence.windows)
+    const hiss = await hear('full', noise(5 * 16_000, 0.0024))
+    expect(hiss.wakes).toEqual([])
+    // 0.0024 rms is -52.4 dBFS
+    expect(hiss.noiseBins[3]).toBe(hiss.windows)
+  })
+
+  it('counts windows by hops of 200 ms from the first full second', async () => {
+    const heard = await hear('full', noise(10 * 16_000, 0.001))
+    expect(heard).toMatchObject({ windows: 46, inferences: 46, listeningMs: 10_000, elapsedMs: 10_000, overruns: 0 })
+    expect(heard.posteriorBins.reduce((a, b) => a + b)).toBe(46)
+    expect(heard.noiseBins.reduce((a, b) => a + b)).toBe(46)
+    expect(await hear('full', new Float32Array(0))).toMatchObject({ windows: 0, elapsedMs: 0, wakes: [] })
+  })
+
+  it('a broken engine is told, not thrown', async () => {
+    const step = bundle.manifest.ladder[0]!
+    const failing = {
+      ...bundle.sessions.get('full')!,
+      run: async () => ({ ok: false as const, error: { code: 'engine-run-failed' as const, detail: 'x' } }),
+    }
+    const listener = createListener({ ...bundle, step, session: failing })
+    expect(await listener.listen(noise(16_000, 0.01))).toMatchObject({
+      ok: false,
+      error: { code: 'engine-run-failed' },
+    })
+  })
+})
+
+describe('levels of the ladder on the same audio', () => {
+  const minute = () =>
+    sceneOf(
+      60,
+      utterances('go')
+        .slice(0, 3)
+        .map((sound, i) => [10 + 15 * i, sound] as const),
+    )
+
+  it('gated runs far fewer inferences than full, and finds the same words', async () => {
+    const [full, gated] = [await hear('full', minute()), await hear('gated', minute())]
+    expect(full.inferences).toBe(full.windows)
+    expect(gated.windows).toBe(full.windows)
+    expect(gated.inferences).toBe(gated.openWindows)
+    expect(gated.inferences).toBeLessThan(full.inferences / 3)
+    expect(gated.gateOpenings).toBe(3)
+    expect(gated.wakes.map(({ label }) => label)).toEqual(full.wakes.map(({ label }) => label))
+    expect(full.wakes.length).toBeGreaterThan(0)
+  })
+
+  it('lite runs the small network behind the same gate', async () => {
+    const [gated, lite] = [await hear('gated', minute()), await hear('lite', minute())]
+    expect(lite.inferences).toBe(gated.inferences)
+  })
+
+  it('sparse listens a tenth of the time', async () => {
+    const heard = await hear('sparse', minute())
+    expect(heard).toMatchObject({ elapsedMs: 60_000, listeningMs: 6_000, windows: 6 })
+  })
+})
+
+describe('cut into chunks of any size', () => {
+  const audio = () =>
+    sceneOf(13, [
+      [2, utterances('go')[0]!],
+      [8, utterances('stop')[0]!],
+    ])
+
+  it.each(['full', 'gated', 'lite', 'sparse'] as const)('%s hears exactly the same', async (level) => {
+    const whole = await hear(level, audio())
+    if (level === 'full') expect(whole.wakes.length).toBeGreaterThan(0)
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.integer({ min: 50, max: 40_000 }), { minLength: 1, maxLength: 6 }),
+        async (lengths) => {
+          expect(await hearInPieces(level, audio(), lengths)).toEqual(whole)
+        },
+      ),
+      { numRuns: 8 },
+    )
+    expect(await hearInPieces(level, audio(), [3_200])).toEqual(whole)
+  })
+})
