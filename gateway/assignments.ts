@@ -8,6 +8,7 @@ import { err, type Result } from '../contract/result.ts'
 import { asSigned, encodeSigned } from '../contract/signed.ts'
 import { type DeviceId, isId, type SiteId, topicOf } from '../contract/topics.ts'
 import { type AssignmentFeed, assignmentFeedSchema } from '../contract/uplink.ts'
+import type { Checkpoint } from './checkpoint.ts'
 import type { CloudClient, CloudError } from './cloud-client.ts'
 import type { DeviceTable } from './device-table.ts'
 import type { GroupCommit } from './group-commit.ts'
@@ -22,6 +23,7 @@ interface Parts {
   readonly settings: Settings
   readonly commit: GroupCommit
   readonly devices: DeviceTable
+  readonly checkpoint: Checkpoint
   readonly counters: MessageCounters
   readonly clock: Clock
   readonly random: SeededRandom
@@ -117,7 +119,7 @@ export class Assignments {
 
   /** Stores documents, tags and cursor in one transaction, then publishes. */
   #take(feed: AssignmentFeed): Promise<boolean> {
-    const { commit, settings, counters, devices, logger } = this.#parts
+    const { commit, settings, counters, devices, logger, checkpoint } = this.#parts
     let changed: { held: Held; formerSite: string | undefined }[] = []
     return new Promise((resolve) => {
       commit.submit({
@@ -140,6 +142,8 @@ export class Assignments {
             devices.addTag(held.device, tag)
             changed.push({ held, formerSite: current?.site })
           }
+          // Tags say where later reports count: a replay must find those that were known then.
+          checkpoint.require()
           settings.set(CURSOR, String(feed.cursor))
         },
         done: (error) => {

@@ -42,10 +42,12 @@ export const TAGS_MAX = 8
 /** chosen: about 1 kB each; devices past it are read back from the store when they speak */
 const CACHED_DEVICES_MAX = 20_000
 
-/** Per-device state: written through in each commit, read back on first use, so that memory holds nothing the store does not. */
+/** Per-device state: read on first use, changed in memory, written at each checkpoint (checkpoint.ts). */
 export class DeviceTable {
   readonly #cache = new Map<string, DeviceState>()
   readonly #dirty: DeviceState[] = []
+  /** rows of boots that were closed since the last write */
+  readonly #closedBoots: number[] = []
   readonly #readDevice: Statement<[string], { state: string }>
   readonly #readBoots: Statement<[string], { id: number; boot: number; state: string }>
   readonly #readTags: Statement<[string], AssignmentTag>
@@ -120,7 +122,7 @@ export class DeviceTable {
       state.closedSums = state.closedSums.map((sum, i) => sum + sums[i]!)
       state.closedBelow = second!
       state.boots.delete(oldest!)
-      this.#deleteBoot.run(closed.id)
+      if (closed.id !== 0) this.#closedBoots.push(closed.id)
       state.changed = true
       this.touch(state)
       if (oldest === boot) return undefined
@@ -145,7 +147,7 @@ export class DeviceTable {
     }
   }
 
-  /** Inside the transaction that changed them. */
+  /** Inside the transaction of a checkpoint. */
   writeDirty(): void {
     for (const state of this.#dirty) {
       state.dirty = false
@@ -163,6 +165,7 @@ export class DeviceTable {
       }
     }
     this.#dirty.length = 0
+    for (const id of this.#closedBoots.splice(0)) this.#deleteBoot.run(id)
     for (const device of this.#cache.keys()) {
       if (this.#cache.size <= CACHED_DEVICES_MAX) break
       this.#cache.delete(device)
@@ -191,5 +194,6 @@ export class DeviceTable {
   reset(): void {
     this.#cache.clear()
     this.#dirty.length = 0
+    this.#closedBoots.length = 0
   }
 }

@@ -11,6 +11,7 @@ import { ARTIFACT_CACHE_LIMITS, ArtifactCache, type ArtifactCacheLimits } from '
 import { Assignments } from './assignments.ts'
 import { BLOCK_LIMITS, type BlockLimits, BlockServer } from './block-server.ts'
 import { BROKER_LIMITS, Broker, type BrokerLimits } from './broker.ts'
+import { Checkpoint } from './checkpoint.ts'
 import { CloudClient } from './cloud-client.ts'
 import { DeviceLink } from './device-link.ts'
 import { DeviceTable } from './device-table.ts'
@@ -23,7 +24,7 @@ import { MessageCounters } from './message-counters.ts'
 import { GatewayMetrics } from './metrics.ts'
 import { type PendingWake, PendingWakes } from './pending-wakes.ts'
 import { SUM_NAMES, type SumName } from './report-timeline.ts'
-import { Spool, type SpoolLimits } from './spool.ts'
+import { Spool, type SpoolBatch, type SpoolKind, type SpoolLimits } from './spool.ts'
 import { openStore, Settings } from './store.ts'
 import { Uplink } from './uplink.ts'
 import { Verifier, type VerifierModel } from './verifier.ts'
@@ -128,17 +129,19 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const pending = new PendingWakes(store, limits.pendingWakes)
   const spool = new Spool(store, devices, counters, limits.spool)
   const aggregates = new AggregateTable(spool)
+  const recover = (): void => {
+    devices.reset()
+    aggregates.reset()
+    spool.recount()
+    pending.recount()
+    checkpoint.reset()
+    const replayed = ingest.replay(spool.reportsAfter(checkpoint.covered))
+    logger.info({ replayed }, 'state recovered')
+  }
+  const checkpoint = new Checkpoint({ store, settings, devices, aggregates, spool, recover })
   const commit = new GroupCommit(store, clock, options.commitWindowMs ?? 2, {
-    beforeCommit() {
-      devices.writeDirty()
-      spool.writeCells(aggregates.takeDirty())
-    },
-    afterRollback() {
-      devices.reset()
-      aggregates.reset()
-      spool.recount()
-      pending.recount()
-    },
+    beforeCommit: () => checkpoint.beforeCommit(),
+    afterRollback: recover,
   })
   const shared = {
     clock,
@@ -152,6 +155,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     aggregates,
     spool,
     pending,
+    checkpoint,
     cloud,
   }
 
@@ -173,6 +177,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       ? undefined
       : await Verifier.open({ ...shared, publishVerdict }, options.verifier, options.engine)
   const ingest = new Ingest({ ...shared, wakeAdded: verifier === undefined ? undefined : () => verifier.wake() })
+
+  recover()
 
   const cache = new ArtifactCache(
     join(dataDir, 'artifacts'),
@@ -214,7 +220,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     counters,
     depths,
     nowMs: () => clock.wallMs(),
-    cellsSince: (hourMs) => spool.storedCells(hourMs),
+    cellsSince: (hourMs) => {
+      checkpoint.writeNow()
+      return spool.storedCells(hourMs)
+    },
   })
   const http = await OperatorHttp.listen(options.httpHost ?? '127.0.0.1', options.httpPort ?? 0, metrics, () => ({
     ok: store.open,
@@ -226,15 +235,21 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     options.assignmentWaitSeconds ?? 25,
     options.assignmentIdleMs ?? 200,
   )
+  const gatewayId = options.gatewayId ?? 'gateway-1'
+  const nextBatch = (rowsMax: number, kinds: readonly SpoolKind[]): SpoolBatch | undefined => {
+    commit.flush()
+    checkpoint.writeNow()
+    return spool.nextBatch(gatewayId, rowsMax, kinds)
+  }
   const uplink = new Uplink(
-    { ...shared, random: random.fork('uplink'), flush: () => commit.flush() },
-    options.gatewayId ?? 'gateway-1',
+    { ...shared, random: random.fork('uplink'), nextBatch },
     options.uplinkIntervalMs ?? 1_000,
     options.uplinkBatchRows ?? 500,
   )
   let cancelUpkeep = (): void => {}
   const upkeep = (): void => {
     const now = clock.wallMs()
+    checkpoint.writeNow()
     spool.forgetBefore(hourOf(now) - RETENTION_MS)
     aggregates.forgetBefore(hourOf(now) - CACHED_HOURS_MS)
     cancelUpkeep = clock.after(HOUR_MS, upkeep)
@@ -263,6 +278,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       commit.close()
       link.close()
       await broker.close()
+      checkpoint.writeNow()
       store.close()
       logger.info({}, 'gateway stopped')
     },

@@ -1,14 +1,16 @@
 import type { Clock } from '../contract/clock.ts'
-import { EVENT_CODES, type EventCode, eventCodec, reportCodec, wakeCodec } from '../contract/messages.ts'
+import { EVENT_CODES, type EventCode, eventCodec, type Report, wakeCodec } from '../contract/messages.ts'
 import type { DeviceId, SiteId } from '../contract/topics.ts'
 import { type AggregateTable, groupKey, hourOf, modelHex, sumsOf, tagAt } from './aggregation.ts'
+import type { Checkpoint } from './checkpoint.ts'
 import type { DeviceTable } from './device-table.ts'
 import type { GroupCommit } from './group-commit.ts'
 import type { MessageCounters } from './message-counters.ts'
 import type { PendingWakes } from './pending-wakes.ts'
-import { insertReport } from './report-timeline.ts'
+import { decodeReport } from './report-decoder.ts'
+import { insertReport, type Sums } from './report-timeline.ts'
 import { insertSeq } from './seq-ranges.ts'
-import type { Spool } from './spool.ts'
+import type { ReportRecord, Spool } from './spool.ts'
 
 /** Who sent a message, as its token says. */
 export interface Origin {
@@ -35,6 +37,7 @@ interface Parts {
   readonly spool: Spool
   readonly pending: PendingWakes
   readonly counters: MessageCounters
+  readonly checkpoint: Checkpoint
   /** a wake is on disk and waits for the verifier; undefined: this gateway has none, wakes are only counted */
   readonly wakeAdded: (() => void) | undefined
 }
@@ -69,7 +72,7 @@ export class Ingest {
   }
 
   #report(origin: Origin, payload: Buffer, done: (error?: Error) => void): void {
-    const decoded = reportCodec.decode(payload)
+    const decoded = decodeReport(payload)
     if (!decoded.ok) {
       this.#drop('report', decoded.error.code, done)
       return
@@ -82,26 +85,49 @@ export class Ingest {
     }
     const receivedMs = this.#parts.clock.wallMs()
     this.#submit('report', done, () => {
-      const { devices, aggregates, spool } = this.#parts
-      const { device, site } = origin
-      const state = devices.get(device)
-      const boot = devices.boot(state, report.boot)
-      if (boot === undefined) {
-        // The cloud keeps every boot and takes a row twice without harm; only the sums made here leave it out.
-        spool.addReport(site, device, report.boot, report.seq, receivedMs, payload)
-        return 'late'
+      const outcome = this.#count(origin, report, sums, receivedMs)
+      // A late one too: the cloud keeps every boot and takes a row twice without harm; only the sums made here leave it out.
+      if (outcome === 'accepted' || outcome === 'late') {
+        this.#parts.spool.addReport(origin, report.boot, report.seq, receivedMs, payload)
       }
-      const tag = tagAt(state.tags, report.assignmentSeq)
-      const group = groupKey(modelHex(report.model), site, origin.board, tag)
-      const result = insertReport(boot.runs, report.seq, sums, aggregates.place(hourOf(receivedMs), group))
-      if (result.outcome !== 'accepted') return result.outcome
-      for (const { place, delta } of result.bookings) aggregates.book(place, delta)
-      if (boot.runs.at(-1)![1] === report.seq) boot.assignmentSeq = report.assignmentSeq
-      devices.touch(state, boot)
-      devices.accept(state, report.assignmentSeq)
-      spool.addReport(site, device, report.boot, report.seq, receivedMs, payload)
-      return 'accepted'
+      return outcome
     })
+  }
+
+  /** What a report changes in memory; the state tables follow at the next checkpoint. */
+  #count(
+    origin: Origin,
+    report: Report,
+    sums: Sums,
+    receivedMs: number,
+  ): 'accepted' | 'duplicate' | 'conflict' | 'late' {
+    const { devices, aggregates } = this.#parts
+    const state = devices.get(origin.device)
+    const boot = devices.boot(state, report.boot)
+    if (boot === undefined) return 'late'
+    const tag = tagAt(state.tags, report.assignmentSeq)
+    const group = groupKey(modelHex(report.model), origin.site, origin.board, tag)
+    const result = insertReport(boot.runs, report.seq, sums, aggregates.place(hourOf(receivedMs), group))
+    if (result.outcome !== 'accepted') return result.outcome
+    for (const { place, delta } of result.bookings) aggregates.book(place, delta)
+    if (boot.runs.at(-1)![1] === report.seq) boot.assignmentSeq = report.assignmentSeq
+    devices.touch(state, boot)
+    devices.accept(state, report.assignmentSeq)
+    return 'accepted'
+  }
+
+  /** Takes spooled reports in again that the state tables do not have yet.
+   *  @returns how many */
+  replay(records: Iterable<ReportRecord>): number {
+    let count = 0
+    for (const { site, device, board, received, payload } of records) {
+      const decoded = decodeReport(payload)
+      const sums = decoded.ok ? sumsOf(decoded.value) : undefined
+      if (!decoded.ok || sums === undefined) continue
+      this.#count({ site, device, board } as Origin, decoded.value, sums, received)
+      count++
+    }
+    return count
   }
 
   #wake(origin: Origin, payload: Buffer, done: (error?: Error) => void): void {
@@ -119,6 +145,7 @@ export class Ingest {
       if (boot === undefined) return 'late'
       if (!insertSeq(boot.wakes, wake.index)) return 'duplicate'
       devices.touch(state, boot)
+      this.#parts.checkpoint.require()
       if (this.#parts.wakeAdded === undefined) return 'unverified'
       // A wake carries no assignment: it counts where the boot's newest report does, or else where the device last stood.
       const tag = tagAt(state.tags, boot.assignmentSeq ?? state.acceptedSeq)
@@ -146,6 +173,7 @@ export class Ingest {
       if (boot !== undefined) {
         if (!insertSeq(boot.events, event.seq)) return 'duplicate'
         devices.touch(state, boot)
+        this.#parts.checkpoint.require()
         if (ACCEPTING.has(EVENT_CODES[event.code]!)) devices.accept(state, event.assignmentSeq ?? 0)
       }
       spool.addEvent(origin.site, origin.device, receivedMs, payload)

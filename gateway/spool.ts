@@ -1,23 +1,27 @@
 import type { Statement } from 'better-sqlite3'
 import { LIMITS } from '../contract/limits.ts'
-import { EVENT_CODES, eventCodec, reportCodec } from '../contract/messages.ts'
+import { EVENT_CODES, eventCodec } from '../contract/messages.ts'
 import type { EventRow, IngestBatch, ReportRow, VerdictRow } from '../contract/uplink.ts'
 import { type AggregateCell, aggregateRow, modelHex } from './aggregation.ts'
 import type { DeviceTable } from './device-table.ts'
+import type { Origin } from './ingest.ts'
 import type { MessageCounters } from './message-counters.ts'
+import { decodeReport } from './report-decoder.ts'
 import type { Place } from './report-timeline.ts'
 import type { Store } from './store.ts'
 
-interface ReportRecord {
+/** A spooled report. */
+export interface ReportRecord {
   readonly id: number
   readonly site: string
   readonly device: string
   readonly boot: number
   readonly seq: number
+  readonly board: string
   readonly received: number
   readonly payload: Buffer
 }
-type EventRecord = Omit<ReportRecord, 'boot' | 'seq'>
+type EventRecord = Omit<ReportRecord, 'boot' | 'seq' | 'board'>
 type VerdictRecord = Omit<VerdictRow, 'hourMs'> & { readonly hour: number; readonly revision: number }
 interface AggregateRecord {
   readonly hour: number
@@ -62,13 +66,14 @@ export class Spool {
   readonly #devices: DeviceTable
   readonly #counters: MessageCounters
   readonly #limits: SpoolLimits
-  readonly #addReport: Statement<[number, string, string, number, number, number, Buffer]>
+  readonly #addReport: Statement<[number, string, string, number, number, string, number, Buffer]>
   readonly #addEvent: Statement<[number, string, string, number, Buffer]>
   readonly #bumpVerdict: Statement<[string, number, number, string, string, number, number]>
   readonly #writeCell: Statement<[number, string, string, number]>
   readonly #readCell: Statement<[number, string], { cells: string; revision: number }>
   readonly #cellsSince: Statement<[number], AggregateRecord>
   readonly #reports: Statement<[number], ReportRecord>
+  readonly #after: Statement<[number], ReportRecord>
   readonly #events: Statement<[number], EventRecord>
   readonly #verdicts: Statement<[number], VerdictRecord>
   readonly #aggregates: Statement<[number], AggregateRecord>
@@ -85,6 +90,7 @@ export class Spool {
   // Never used twice while a batch that names them may be under way; cheaper than AUTOINCREMENT's table.
   #lastReport = 0
   #lastEvent = 0
+  #lastDeleted = 0
 
   constructor(store: Store, devices: DeviceTable, counters: MessageCounters, limits: SpoolLimits) {
     this.#store = store
@@ -92,7 +98,7 @@ export class Spool {
     this.#counters = counters
     this.#limits = limits
     this.#addReport = store.prepare(
-      'INSERT INTO spool_report (id, site, device, boot, seq, received, payload) VALUES (?, ?, ?, ?, ?, ?, ?)',
+      'INSERT INTO spool_report (id, site, device, boot, seq, board, received, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
     )
     this.#addEvent = store.prepare(
       'INSERT INTO spool_event (id, site, device, received, payload) VALUES (?, ?, ?, ?, ?)',
@@ -109,6 +115,7 @@ export class Spool {
     this.#readCell = store.prepare('SELECT cells, revision FROM aggregate WHERE hour = ? AND grp = ?')
     this.#cellsSince = store.prepare('SELECT hour, grp, cells, revision FROM aggregate WHERE hour >= ?')
     this.#reports = store.prepare('SELECT * FROM spool_report ORDER BY id LIMIT ?')
+    this.#after = store.prepare('SELECT * FROM spool_report WHERE id > ? ORDER BY id')
     this.#events = store.prepare('SELECT * FROM spool_event ORDER BY id LIMIT ?')
     this.#verdicts = store.prepare(
       `SELECT site, device, boot, model, hour, confirmed, rejected, revision FROM verdict
@@ -139,6 +146,26 @@ export class Spool {
     return { reports: this.#reportCount, events: this.#eventCount }
   }
 
+  /** Id of the newest report that was ever added. */
+  get lastReport(): number {
+    return this.#lastReport
+  }
+
+  /** Bound of the ids of reports that were pruned. */
+  get lastDeleted(): number {
+    return this.#lastDeleted
+  }
+
+  /** Ids go on above this one, also when the spool is empty. */
+  startAfter(report: number): void {
+    this.#lastReport = Math.max(this.#lastReport, report)
+  }
+
+  /** Reports added after this one, oldest first. */
+  reportsAfter(report: number): IterableIterator<ReportRecord> {
+    return this.#after.iterate(report)
+  }
+
   /** Counts rows anew; after a rollback, whose insertions were counted. */
   recount(): void {
     const count = (table: string): number =>
@@ -152,13 +179,16 @@ export class Spool {
   }
 
   /** @param payload the report as the device encoded it; decoded again when it is sent */
-  addReport(site: string, device: string, boot: number, seq: number, receivedMs: number, payload: Buffer): void {
-    this.#addReport.run(++this.#lastReport, site, device, boot, seq, receivedMs, payload)
+  addReport(origin: Origin, boot: number, seq: number, receivedMs: number, payload: Buffer): void {
+    const { site, device, board } = origin
+    this.#addReport.run(++this.#lastReport, site, device, boot, seq, board, receivedMs, payload)
     this.#reportCount++
     if (this.#reportCount <= this.#limits.reportsMax || this.#reportCount % PRUNE_STRIDE !== 0) return
     this.#prune()
     if (this.#reportCount < 2 * this.#limits.reportsMax) return
     const dropped = this.#oldestReports.run(PRUNE_STRIDE).changes
+    // Ids have no gaps to speak of, so this is at least the newest that went.
+    this.#lastDeleted = this.#lastReport
     this.#reportCount -= dropped
     this.#counters.add('spool', 'report-dropped', dropped)
   }
@@ -196,7 +226,7 @@ export class Spool {
    *  @param rowsMax of each kind, at most LIMITS.ingestRows
    *  @param kinds the others stay empty
    *  @returns undefined when nothing is due */
-  nextBatch(gateway: string, rowsMax: number, kinds: readonly SpoolKind[] = SPOOL_KINDS): SpoolBatch | undefined {
+  nextBatch(gateway: string, rowsMax: number, kinds: readonly SpoolKind[]): SpoolBatch | undefined {
     const limit = (kind: SpoolKind): number => (kinds.includes(kind) ? Math.min(rowsMax, LIMITS.ingestRows) : 0)
     const reports = this.#reports.all(limit('reports'))
     const events = this.#events.all(limit('events'))
@@ -248,6 +278,7 @@ export class Spool {
       // A report of a closed boot has no known successor: it stays.
       if (runs === undefined || runs.at(-1)?.[1] === seq) continue
       this.#deleteReport.run(id)
+      this.#lastDeleted = Math.max(this.#lastDeleted, id)
       this.#reportCount--
       this.#counters.add('spool', 'superseded')
       if (this.#reportCount <= this.#limits.reportsMax - PRUNE_STRIDE) return
@@ -258,7 +289,7 @@ export class Spool {
 }
 
 function reportRow({ site, device, received, payload }: ReportRecord): ReportRow {
-  const decoded = reportCodec.decode(payload)
+  const decoded = decodeReport(payload)
   if (!decoded.ok) throw new Error(`spooled report: ${decoded.error.detail}`)
   const { model, counters, levelMs, energyMj, posteriorBins, noiseBins, ...rest } = decoded.value
   return {

@@ -20,7 +20,7 @@ const MIGRATIONS: readonly string[] = [
    CREATE INDEX verdict_unsent ON verdict (hour) WHERE sent < revision;
    CREATE TABLE spool_report (
      id INTEGER PRIMARY KEY, site TEXT NOT NULL, device TEXT NOT NULL, boot INTEGER NOT NULL,
-     seq INTEGER NOT NULL, received INTEGER NOT NULL, payload BLOB NOT NULL);
+     seq INTEGER NOT NULL, board TEXT NOT NULL, received INTEGER NOT NULL, payload BLOB NOT NULL);
    CREATE TABLE spool_event (
      id INTEGER PRIMARY KEY, site TEXT NOT NULL, device TEXT NOT NULL, received INTEGER NOT NULL,
      payload BLOB NOT NULL);

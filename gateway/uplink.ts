@@ -5,17 +5,16 @@ import type { CloudClient, CloudError } from './cloud-client.ts'
 import type { GatewayLogger } from './logger.ts'
 import type { MessageCounters } from './message-counters.ts'
 import { Retry } from './retry.ts'
-import { SPOOL_KINDS, type Spool } from './spool.ts'
+import { SPOOL_KINDS, type SpoolBatch, type SpoolKind } from './spool.ts'
 
 interface Parts {
   readonly cloud: CloudClient
-  readonly spool: Spool
   readonly counters: MessageCounters
   readonly clock: Clock
   readonly random: SeededRandom
   readonly logger: GatewayLogger
-  /** commits what is queued, so that a batch holds what was acknowledged */
-  flush(): void
+  /** the oldest rows of each kind, of committed and checkpointed state; see Spool.nextBatch */
+  nextBatch(rowsMax: number, kinds: readonly SpoolKind[]): SpoolBatch | undefined
 }
 
 /** again: the batch must be made anew, at once */
@@ -32,7 +31,6 @@ const isRefusal = ({ status }: CloudError): boolean =>
  */
 export class Uplink {
   readonly #parts: Parts
-  readonly #gateway: string
   readonly #intervalMs: number
   readonly #retry: Retry
   readonly #batchRows: number
@@ -44,9 +42,8 @@ export class Uplink {
    *  @param batchRows rows of a kind in a batch, at most LIMITS.ingestRows. The two bound the share of the core that forwarding
    *    takes from the broker, and the time it holds it up; a gateway that is flooded beyond them keeps its spool full and lets
    *    superseded reports go. */
-  constructor(parts: Parts, gateway: string, intervalMs: number, batchRows: number) {
+  constructor(parts: Parts, intervalMs: number, batchRows: number) {
     this.#parts = parts
-    this.#gateway = gateway
     this.#intervalMs = intervalMs
     this.#batchRows = Math.min(batchRows, LIMITS.ingestRows)
     this.#rowsMax = this.#batchRows
@@ -73,10 +70,9 @@ export class Uplink {
   }
 
   async #send(): Promise<Outcome> {
-    const { cloud, spool, counters, logger } = this.#parts
+    const { cloud, counters, logger } = this.#parts
     try {
-      this.#parts.flush()
-      const next = spool.nextBatch(this.#gateway, this.#rowsMax)
+      const next = this.#parts.nextBatch(this.#rowsMax, SPOOL_KINDS)
       if (next === undefined) return 'done'
       const answer = await cloud.postJson('/v1/ingest', next.batch)
       if (answer.ok) {
@@ -101,9 +97,9 @@ export class Uplink {
   }
   /** Sends the oldest row of each kind alone and drops those that are refused even so. */
   async #singleOut(): Promise<Outcome> {
-    const { cloud, spool, counters, logger } = this.#parts
+    const { cloud, counters, logger } = this.#parts
     for (const kind of SPOOL_KINDS) {
-      const next = spool.nextBatch(this.#gateway, 1, [kind])
+      const next = this.#parts.nextBatch(1, [kind])
       if (next === undefined) continue
       const answer = await cloud.postJson('/v1/ingest', next.batch)
       if (!answer.ok && !isRefusal(answer.error)) return 'failed'

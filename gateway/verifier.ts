@@ -3,6 +3,7 @@ import type { Clock } from '../contract/clock.ts'
 import type { Engine, EngineSession } from '../model/engine.ts'
 import { dequantizeFeatures, type Quantization } from '../model/features/quantize.ts'
 import { type AggregateTable, hourOf } from './aggregation.ts'
+import type { Checkpoint } from './checkpoint.ts'
 import type { GroupCommit } from './group-commit.ts'
 import type { GatewayLogger } from './logger.ts'
 import type { MessageCounters } from './message-counters.ts'
@@ -26,6 +27,7 @@ interface Parts {
   readonly clock: Clock
   readonly commit: GroupCommit
   readonly aggregates: AggregateTable
+  readonly checkpoint: Checkpoint
   readonly spool: Spool
   readonly pending: PendingWakes
   readonly counters: MessageCounters
@@ -137,7 +139,7 @@ export class Verifier {
 
   #book(wake: PendingWake & { readonly id: number }, confirmed: boolean | undefined): void {
     if (confirmed === undefined && this.#closed) return
-    const { commit, pending, aggregates, spool, counters } = this.#parts
+    const { commit, pending, aggregates, spool, counters, checkpoint } = this.#parts
     let removed = false
     commit.submit({
       apply() {
@@ -145,6 +147,7 @@ export class Verifier {
         if (!removed || confirmed === undefined) return
         const { device, site, boot, model, group } = wake
         const hourMs = hourOf(wake.receivedMs)
+        checkpoint.require()
         aggregates.bookVerdict(aggregates.place(hourMs, group), confirmed)
         spool.addVerdict({ site, device, boot, model, hourMs }, confirmed)
       },

@@ -147,7 +147,7 @@ describe('artifacts', () => {
     for (const download of await Promise.all(downloads)) expect(download.equals(artifact)).toBe(true)
     expect(fetches()).toBe(1)
     expect(readdirSync(join(dataDir, 'artifacts'))).toEqual([hash])
-    const client = clients[0]!
+    const client = clients.find(({ options }) => options.clientId === 'd1')!
     expect(await ask(client, 'd1', artifact.length)).toMatchObject({ error: 'invalid-request', data: undefined })
     expect(await ask(client, 'd1', 0, 0)).toMatchObject({ totalBytes: artifact.length, data: new Uint8Array(0) })
   })
