@@ -3,9 +3,13 @@ import { decodeBundle, encodeBundle } from '../../../contract/bundle.ts'
 import { bytesToHex, sha256Hex } from '../../../contract/bytes.ts'
 import { EVENT_CODES } from '../../../contract/messages.ts'
 import type { Release } from '../../../contract/release.ts'
+import { err } from '../../../contract/result.ts'
 import { provision } from '../../../device/core/provision.ts'
 import type { Flash } from '../../../device/ports/flash.ts'
+import type { TransportEvent } from '../../../device/ports/transport.ts'
 import { FlashNor } from '../../../firmware-sim/flash-nor.ts'
+import type { Engine } from '../../../model/engine.ts'
+import { EngineOrtNode } from '../../../model/engine-ort-node.ts'
 import type { Packed } from '../../../model/pack.ts'
 import { heardOf } from '../../fixtures/agent.ts'
 import { packKws } from '../../fixtures/bundles.ts'
@@ -354,6 +358,106 @@ describe('refused with a code, the active model untouched and running', () => {
     expect(await blank.tryBoot()).toMatchObject({ ok: false, error: { code: 'no-fallback-slot' } })
     const tiny = BenchDevice.of(new FlashNor({ sizeBytes: 65_536 }))
     expect(await tiny.tryBoot()).toMatchObject({ ok: false, error: { code: 'flash-over-budget' } })
+  })
+})
+
+describe('ports at their worst', () => {
+  it('a transport that answers within the call changes nothing', async () => {
+    const device = await factory()
+    const { gateway } = device
+    const listeners: ((event: TransportEvent) => void)[] = []
+    const [open, publish] = [gateway.open.bind(gateway), gateway.publish.bind(gateway)]
+    gateway.open = (listener) => {
+      listeners.push(listener)
+      open(listener)
+    }
+    gateway.publish = (id, kind, payload, qos) => {
+      publish(id, kind, payload, qos)
+      listeners.at(-1)?.({ type: 'published', id })
+    }
+    await device.off()
+    await device.boot()
+    await install(device)
+    expect(device.record()).toMatchObject({ active: 1, phase: 'confirmed' })
+    expect(device.gateway.reports.map(({ boot, seq }) => [boot, seq])).toEqual([
+      [2, 0],
+      [3, 0],
+    ])
+  })
+
+  it('a trial image that this runtime cannot load reverts within the boot', async () => {
+    const real = new EngineOrtNode()
+    let refusing = false
+    const engine: Engine = {
+      name: 'moody',
+      load: async (graph, io) =>
+        refusing ? err({ code: 'engine-load-failed', detail: 'no memory today' }) : real.load(graph, io),
+    }
+    const flash = new FlashNor({ sizeBytes: FLASH_BYTES })
+    provision(flash, first.bundle, 0)
+    const device = BenchDevice.of(flash, {}, engine)
+    devices.push(device)
+    device.gateway.store(second.bundle)
+    await device.boot()
+    const close = device.gateway.close.bind(device.gateway)
+    device.gateway.close = async () => {
+      // The reboot into the trial: only the new image is refused.
+      refusing = device.record()?.phase === 'pending'
+      await close()
+      setImmediate(() =>
+        setImmediate(() => {
+          refusing = false
+        }),
+      )
+    }
+    device.assign(second.release, 1)
+    await until('reverted', () => device.gateway.story.includes('reverted: trial-failed'))
+    expectUntouched(device)
+    expect(device.record()).toMatchObject({ failures: 1 })
+  })
+
+  it('a spool that cannot be written costs its messages and nothing else', async () => {
+    const nor = new FlashNor({ sizeBytes: FLASH_BYTES })
+    const spoolEnd = 2 * 4_096 + 65_536
+    const isSpool = (offset: number) => offset >= 2 * 4_096 && offset < spoolEnd
+    const worn = err({ code: 'flash-write-failed', detail: 'worn' } as const)
+    const flash: Flash = {
+      sizeBytes: nor.sizeBytes,
+      sectorBytes: nor.sectorBytes,
+      programBytes: nor.programBytes,
+      read: (offset, length) => nor.read(offset, length),
+      erase: (offset) => (isSpool(offset) ? worn : nor.erase(offset)),
+      program: (offset, data) => (isSpool(offset) ? worn : nor.program(offset, data)),
+    }
+    const device = await factory(flash)
+    await install(device)
+    expect(device.model).toBe('kws-2')
+    device.gateway.disconnect()
+    device.pass(5 * HOUR)
+    device.gateway.reconnect()
+    await until('reports', () => device.gateway.reports.length >= 6)
+  })
+
+  it('a trial whose spool fails at its end still reverts', async () => {
+    const nor = new FlashNor({ sizeBytes: FLASH_BYTES })
+    let spoolWorn = false
+    const worn = err({ code: 'flash-full', detail: 'worn' } as const)
+    const flash: Flash = {
+      sizeBytes: nor.sizeBytes,
+      sectorBytes: nor.sectorBytes,
+      programBytes: nor.programBytes,
+      read: (offset, length) => nor.read(offset, length),
+      erase: (offset) => (spoolWorn && offset === 2 * 4_096 ? worn : nor.erase(offset)),
+      program: (offset, data) => nor.program(offset, data),
+    }
+    const device = await factory(flash)
+    device.assign(second.release, 1)
+    await until('trial', () => device.phase === 'trial')
+    spoolWorn = true
+    device.gateway.disconnect()
+    device.pass(3 * HOUR)
+    await until('reverted', () => device.model === 'kws-1')
+    expectUntouched(device)
   })
 })
 

@@ -1,0 +1,98 @@
+import { describe, expect, it } from 'vitest'
+import { decodeBundle } from '../../../contract/bundle.ts'
+import { sha256Hex } from '../../../contract/bytes.ts'
+import { LIMITS } from '../../../contract/limits.ts'
+import { decodeGolden, featuresSha256, parseManifest } from '../../../contract/manifest.ts'
+import { releaseSchema } from '../../../contract/release.ts'
+import { BOARDS } from '../../../model/boards.ts'
+import { EngineOrtNode } from '../../../model/engine-ort-node.ts'
+import { type PackInput, packBundle } from '../../../model/pack.ts'
+import { goldenInputs, graphFile, packInput, packKws } from '../../fixtures/bundles.ts'
+
+const refusal = async (change: Partial<PackInput>, manifest: Partial<PackInput['manifest']> = {}): Promise<string> => {
+  const input = packInput({ change: manifest })
+  const packed = await packBundle({ ...input, ...change }, new EngineOrtNode())
+  return packed.ok ? 'ok' : packed.error.code
+}
+
+describe('packBundle', () => {
+  it('gives the same bytes for the same input', async () => {
+    const [a, b] = [await packKws(), await packKws()]
+    expect(sha256Hex(a.bundle)).toBe(sha256Hex(b.bundle))
+    expect(a.release).toEqual(b.release)
+    expect((await packKws({ version: 2 })).release.sha256).not.toBe(a.release.sha256)
+  })
+
+  it('writes what it measured, and a release document that says the same', async () => {
+    const { bundle, manifest, release } = await packKws({ name: 'kws-9', version: 9, securityCounter: 3 })
+    const sections = decodeBundle(bundle)
+    if (!sections.ok) throw new Error(sections.error.detail)
+    expect([...sections.value.keys()]).toEqual(['manifest.json', 'graph/full', 'graph/lite', 'golden.bin', 'card.json'])
+    expect(parseManifest(sections.value)).toEqual({ ok: true, value: manifest })
+    const [full, lite] = manifest.graphs
+    expect(full).toMatchObject({ id: 'full', macs: 2_656_768, constantBytes: 24_376, arenaBytes: 16_000 })
+    expect(lite!.macs).toBeLessThan(full!.macs / 4)
+    expect(full!.ramBytes).toBeGreaterThanOrEqual(full!.arenaBytes)
+    expect(release).toEqual({
+      v: 1,
+      type: 'release',
+      name: 'kws-9',
+      version: 9,
+      sha256: sha256Hex(bundle),
+      bytes: bundle.length,
+      securityCounter: 3,
+      arenaBytes: full!.ramBytes,
+      constantBytes: 24_376,
+      featuresSha256: featuresSha256(manifest.features),
+      boards: [],
+    })
+    expect(releaseSchema.safeParse(release).success).toBe(true)
+  })
+
+  it('golden vectors are what this engine gives for the given windows', async () => {
+    const { bundle, manifest } = await packKws()
+    const sections = decodeBundle(bundle)
+    const vectors = sections.ok ? decodeGolden(sections.value.get('golden.bin')!, manifest.golden) : []
+    expect(vectors.map(({ input }) => [...input])).toEqual(goldenInputs(4).map((input) => [...input]))
+    for (const { output } of vectors) expect(output.reduce((a, b) => a + b)).toBeCloseTo(1, 1)
+  })
+
+  it('packs for every board it knows', async () => {
+    expect(await refusal({}, { boards: BOARDS.map(({ name }) => name) })).toBe('ok')
+  })
+
+  it.each<[string, () => Partial<PackInput>, Partial<PackInput['manifest']>]>([
+    ['bundle-bad-manifest', () => ({ graphs: new Map() }), {}],
+    ['bundle-bad-manifest', () => ({}), { graphs: [] }],
+    ['bundle-bad-manifest', () => ({ goldenInputs: [] }), {}],
+    ['bundle-bad-manifest', () => ({ goldenInputs: goldenInputs(LIMITS.goldenVectors + 1) }), {}],
+    ['bundle-bad-manifest', () => ({}), { name: 'Not An Id' }],
+    [
+      'bundle-bad-manifest',
+      () => ({}),
+      { labels: ['yes', 'no'], policy: { ...packInput().manifest.policy, ignoreLabels: [] } },
+    ],
+    ['model-load-failed', () => ({ goldenInputs: [new Int8Array(7)] }), {}],
+    [
+      'unsupported-engine',
+      () => ({
+        graphs: new Map([
+          ['full', new Uint8Array(10)],
+          ['lite', graphFile('kws-lite')],
+        ]),
+      }),
+      {},
+    ],
+    ['unsupported-features', () => ({}), { features: { kind: 'spectrogram' } }],
+    ['wrong-board', () => ({}), { boards: ['abacus'] }],
+    // 43.4 ms an inference do not go into one 20 ms frame.
+    [
+      'energy-over-budget',
+      () => ({}),
+      { boards: ['NUCLEO-L4R5ZI'], ladder: [{ level: 'full', graph: 'full', hopFrames: 1, gate: null }] },
+    ],
+    ['too-large', () => ({ card: 'x'.repeat(LIMITS.bundleBytes) }), {}],
+  ])('refuses a false claim with %s (%#)', async (code, change, manifest) => {
+    expect(await refusal(change(), manifest)).toBe(code)
+  })
+})
