@@ -44,6 +44,10 @@ export const createMfccStream = (definition: MfccDefinition, hopFrames: number):
   const pending = new Float32Array(windowSamples)
   // Rings by frame number and by block number (a block is one stride of samples).
   const analysed = new Float64Array(frames * frameValues)
+  // Coefficients of each frame in the ring and the maximum they were normalised with: while the loudest sample of the window
+  // stays the same, only the frames of the newest hop are normalised.
+  const normalised = new Float32Array(frames * coefficients)
+  const normalisedWith = new Float64Array(frames).fill(Number.NaN)
   const maxima = new Float64Array(blocks)
   const energies = new Float64Array(blocks)
   // One object of numbers instead of many closed-over variables: the hot loop reads it into locals.
@@ -78,7 +82,9 @@ export const createMfccStream = (definition: MfccDefinition, hopFrames: number):
       at.blockMaximum = maximum
       at.blockEnergy = energy
       if (at.pending === windowSamples) {
-        kernel.analyse(pending, 0, analysed, (at.frames % frames) * frameValues)
+        const slot = at.frames % frames
+        kernel.analyse(pending, 0, analysed, slot * frameValues)
+        normalisedWith[slot] = Number.NaN
         at.frames += 1
         pending.copyWithin(0, strideSamples)
         at.pending = windowSamples - strideSamples
@@ -104,7 +110,14 @@ export const createMfccStream = (definition: MfccDefinition, hopFrames: number):
     // When the last block of a window is full exactly `frames` frames of that window are, the newest in the ring.
     const first = at.frames - frames
     for (let frame = 0; frame < frames; frame += 1) {
-      kernel.normalise(analysed, ((first + frame) % frames) * frameValues, maximum, out, frame * coefficients)
+      const slot = (first + frame) % frames
+      const from = slot * coefficients
+      if (normalisedWith[slot] !== maximum) {
+        kernel.normalise(analysed, slot * frameValues, maximum, normalised, from)
+        normalisedWith[slot] = maximum
+      }
+      const to = frame * coefficients
+      for (let k = 0; k < coefficients; k += 1) out[to + k] = normalised[from + k]!
     }
     at.due += hopFrames
   }
