@@ -1,0 +1,77 @@
+import { describe, expect, it } from 'vitest'
+import type { AgentEffect } from '../../../device/core/agent-state.ts'
+import { type Heard, zeroBins } from '../../../device/core/heard.ts'
+import { Ledger } from '../../../firmware-sim/ledger.ts'
+import type { Take } from '../../../firmware-sim/scene.ts'
+
+const labels = ['silence', 'go', 'stop']
+const heardOf = (wakes: readonly string[], change: Partial<Heard> = {}): Heard => ({
+  listeningMs: 10_000,
+  elapsedMs: 10_000,
+  windows: 50,
+  openWindows: 9,
+  inferences: 20,
+  gateOpenings: 2,
+  overruns: 0,
+  posteriorBins: zeroBins(),
+  noiseBins: zeroBins(),
+  wakes: wakes.map((label) => ({
+    atMs: 1,
+    label: labels.indexOf(label),
+    posteriorPermille: 900,
+    features: new Uint8Array(490),
+    noiseDb: -60,
+  })),
+  ...change,
+})
+const take = (kind: Take['kind'], keyword?: string): Take => ({
+  scene: 'office',
+  raised: false,
+  kind,
+  variant: 0,
+  ...(keyword !== undefined && { keyword }),
+})
+const event = (code: 'install-started' | 'install-confirmed' | 'install-failed'): AgentEffect => ({
+  type: 'tell-event',
+  code,
+  error: undefined,
+  detail: undefined,
+})
+
+describe('the ledger', () => {
+  it('adds up what was heard', () => {
+    const ledger = new Ledger()
+    ledger.heard(heardOf(['go', 'stop']))
+    ledger.heard(heardOf([]))
+    expect(ledger).toMatchObject({ listeningMs: 20_000, windows: 100, inferences: 40, gateOpenings: 4, wakes: 2 })
+  })
+
+  it('finds a keyword when the take that says it wakes with that word', () => {
+    const ledger = new Ledger()
+    ledger.take(take('keyword', 'go'), heardOf(['stop', 'go']), labels)
+    ledger.take(take('keyword', 'go'), heardOf(['stop']), labels)
+    ledger.take(take('keyword', 'go'), heardOf([]), labels)
+    expect(ledger).toMatchObject({ keywordsSpoken: 3, keywordsFound: 1, falseWakes: 0 })
+  })
+
+  it('calls wakes false when nobody spoke to the device', () => {
+    const ledger = new Ledger()
+    for (const kind of ['steady', 'burst', 'speech'] as const) ledger.take(take(kind), heardOf(['go']), labels)
+    expect(ledger).toMatchObject({ keywordsSpoken: 0, falseWakes: 3 })
+  })
+
+  it('does not hold against a device what was said while it slept', () => {
+    const ledger = new Ledger()
+    ledger.take(take('keyword', 'go'), heardOf([], { listeningMs: 0 }), labels)
+    expect(ledger.keywordsSpoken).toBe(0)
+  })
+
+  it('counts installs that began and that were confirmed, and nothing else', () => {
+    const ledger = new Ledger()
+    for (const code of ['install-started', 'install-failed', 'install-started', 'install-confirmed'] as const) {
+      ledger.effect(event(code))
+    }
+    ledger.effect({ type: 'reboot', reason: 'x' })
+    expect(ledger).toMatchObject({ installsStarted: 2, installsConfirmed: 1 })
+  })
+})
