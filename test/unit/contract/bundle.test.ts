@@ -174,6 +174,28 @@ describe('decodeBundle refuses', () => {
     expect(codeOf(make([row('a', f, 4), row('b', f + 16, 400)], f + 20))).toBe('bundle-bad-section')
   })
 
+  it('sections that share bytes or lie off their alignment, though all hashes hold', () => {
+    const body = Uint8Array.from({ length: 20 }, (_, i) => i + 1)
+    const tableOf = (b: unknown[]) => cbor([row('a', 112, 20, sha256(body)), b])
+    const at = (toc: Uint8Array) => Math.ceil((32 + toc.length) / 16) * 16
+    const make = (offset: number, length: number, total: number) => {
+      const first = at(tableOf(row('b', 112, 4)))
+      const b = row('b', first + offset, length, sha256(body.subarray(offset, offset + length)))
+      const toc = cbor([row('a', first, 20, sha256(body)), b])
+      expect(at(toc)).toBe(first)
+      return container(toc, 2, (out) => out.set(body, first), first + total)
+    }
+    // The last four bytes of a, seen as b; and all of a once more.
+    expect(codeOf(make(16, 4, 20))).toBe('bundle-bad-section')
+    expect(codeOf(make(0, 20, 20))).toBe('bundle-bad-section')
+    const first = at(tableOf(row('b', 112, 4)))
+    const close = cbor([
+      row('a', first, 4, sha256(body.subarray(0, 4))),
+      row('b', first + 4, 16, sha256(body.subarray(4))),
+    ])
+    expect(codeOf(container(close, 2, (out) => out.set(body, first), first + 20))).toBe('bundle-bad-section')
+  })
+
   it('padding that is not zero, and a section without its hash', () => {
     const made = bundle()
     const decoded = decodeBundle(made)
