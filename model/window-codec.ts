@@ -41,7 +41,7 @@ export function writeWindow(window: EngineInput, io: TensorIo, target: EngineInp
   const most = least + 255
   for (let i = 0; i < window.length; i++) {
     const stored = roundHalfToEven(Math.fround(window[i]! / scale)) + zeroPoint
-    target[i] = stored < least ? least : stored > most ? most : stored
+    target[i] = Math.min(most, Math.max(least, stored))
   }
   return ok(null)
 }
