@@ -130,6 +130,10 @@ describe('levels of the ladder on the same audio', () => {
   it('sparse listens a tenth of the time', async () => {
     const heard = await hear('sparse', minute())
     expect(heard).toMatchObject({ elapsedMs: 60_000, listeningMs: 6_000, windows: 6 })
+    // The first second of every ten, as far as it has passed.
+    expect((await hear('sparse', minute().subarray(0, 8_000))).listeningMs).toBe(500)
+    expect((await hear('sparse', minute().subarray(0, 16_000 * 7))).listeningMs).toBe(1_000)
+    expect((await hear('sparse', minute().subarray(0, 16_000 * 10.25))).listeningMs).toBe(1_250)
   })
 })
 
