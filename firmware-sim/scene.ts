@@ -50,7 +50,7 @@ export const takeKey = ({ scene, raised, kind, variant, keyword }: Take): string
 
 /** Distinct takes of a kind in one ambience. Chosen: enough that one that wakes falsely is one of many, few enough that all of them are
  *  inferred for real within seconds. */
-const VARIANTS: Readonly<Record<TakeKind, number>> = { steady: 4, burst: 32, speech: 64, keyword: 2 }
+const VARIANTS: Readonly<Record<TakeKind, number>> = { steady: 12, burst: 32, speech: 48, keyword: 2 }
 
 const gainOf = (dbfs: number): number => 10 ** (dbfs / 20)
 
@@ -152,68 +152,44 @@ export function drawTake(pool: TakePool, activity: number, random: SeededRandom)
 const calm: Ambience = {
   steady: ['room'],
   steadyDbfs: -62,
-  bursts: ['babble'],
-  burstsPerHour: 12,
+  bursts: ['babble', 'pink'],
+  burstsPerHour: 8,
   burstDbfs: -42,
   speechPerHour: 20,
   keywordsPerHour: 3,
   speechDbfs: -26,
 }
 
-/** The places of the fleet. `raised` is what the story turns on: fans, voices and traffic some 25 dB above the calm floor, as when
- *  an office gets an air conditioner and a window is left open. */
+const raised: Ambience = {
+  ...calm,
+  steady: ['pink'],
+  steadyDbfs: -42,
+  burstsPerHour: 30,
+  burstDbfs: -28,
+  speechPerHour: 40,
+}
+
+/** Voices and moving air: what a raised field has most of. */
+const VOICES_AND_AIR = ['babble', 'babble', 'fan', 'pink', 'pink'] as const
+
+/** The places of the fleet. `raised` is what the story turns on: the floor 20 dB above the calm one, more voices, and in each place a
+ *  sound it did not have before — as when an office gets an air conditioner, a radio and a window that is left open. */
 export const SCENES: readonly Scene[] = [
-  {
-    name: 'office',
-    calm: { ...calm, steady: ['room'], bursts: ['babble'] },
-    raised: {
-      ...calm,
-      steady: ['fan'],
-      steadyDbfs: -38,
-      bursts: ['babble'],
-      burstsPerHour: 140,
-      burstDbfs: -30,
-      speechPerHour: 100,
-    },
-  },
+  { name: 'office', calm, raised: { ...raised, bursts: [...VOICES_AND_AIR, 'music'] } },
   {
     name: 'kitchen',
-    calm: { ...calm, steady: ['hum'], steadyDbfs: -58, bursts: ['kitchen'] },
-    raised: {
-      ...calm,
-      steady: ['hum', 'fan'],
-      steadyDbfs: -40,
-      bursts: ['kitchen', 'babble'],
-      burstsPerHour: 120,
-      burstDbfs: -30,
-      speechPerHour: 100,
-    },
+    calm: { ...calm, steadyDbfs: -58 },
+    raised: { ...raised, bursts: [...VOICES_AND_AIR, 'kitchen'] },
   },
   {
     name: 'street',
-    calm: { ...calm, steady: ['pink'], steadyDbfs: -58, bursts: ['street'], burstsPerHour: 20 },
-    raised: {
-      ...calm,
-      steady: ['pink'],
-      steadyDbfs: -38,
-      bursts: ['street', 'babble'],
-      burstsPerHour: 160,
-      burstDbfs: -28,
-      speechPerHour: 100,
-    },
+    calm: { ...calm, steady: ['pink'], steadyDbfs: -58, burstsPerHour: 12 },
+    raised: { ...raised, steadyDbfs: -38, bursts: [...VOICES_AND_AIR, 'street'] },
   },
   {
     name: 'workshop',
-    calm: { ...calm, steady: ['hum'], steadyDbfs: -60, bursts: ['kitchen'], burstsPerHour: 8, speechPerHour: 12 },
-    raised: {
-      ...calm,
-      steady: ['fan', 'hum'],
-      steadyDbfs: -36,
-      bursts: ['babble', 'kitchen'],
-      burstsPerHour: 100,
-      burstDbfs: -28,
-      speechPerHour: 100,
-    },
+    calm: { ...calm, steadyDbfs: -60, speechPerHour: 12 },
+    raised: { ...raised, steadyDbfs: -38, speechPerHour: 30, bursts: [...VOICES_AND_AIR, 'machine'] },
   },
 ]
 
