@@ -5,9 +5,10 @@ import { Command, CommanderError } from 'commander'
 import { systemClock } from './clock-system.ts'
 import { deviceCommand } from './device-command.ts'
 import { CommandFailure } from './failure.ts'
-import { keysCommand, releaseCommand } from './keys-command.ts'
+import { keysCommand } from './keys-command.ts'
 import { modelCommand } from './model-command.ts'
 import { packageRoot } from './package-root.ts'
+import { releaseCommand } from './release-command.ts'
 import { rolloutCommand } from './rollout-command.ts'
 import { cloudCommand, gatewayCommand } from './service-commands.ts'
 import { simCommand } from './sim-command.ts'
@@ -51,13 +52,19 @@ for (const stream of [process.stdout, process.stderr]) {
 try {
   await program.parseAsync()
 } catch (error) {
+  process.exitCode = report(error)
+  // What a failed start has opened must not keep a command that is over.
+  process.exit()
+}
+
+/** @returns the exit code: 1 failure, 2 wrong use, 70 a bug of ours (EX_SOFTWARE) */
+function report(error: unknown): number {
   if (error instanceof CommandFailure) {
     console.error(`kinglet: ${error.message}`)
-    process.exitCode = error.exitCode
-  } else if (error instanceof CommanderError) {
-    process.exitCode = error.exitCode === 0 ? 0 : 2
-  } else {
-    console.error(error)
-    process.exitCode = 70
+    return error.exitCode
   }
+  // Help and version come as errors too, and have been printed.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+  console.error(error)
+  return 70
 }

@@ -73,6 +73,7 @@ describe('help', () => {
     ['keys', 'make'],
     ['release'],
     ['release', 'add'],
+    ['release', 'promote'],
     ['rollout'],
     ['rollout', 'start'],
     ['rollout', 'list'],
