@@ -183,6 +183,9 @@ class FakeQuantDsCnn(nn.Module):
 # Smoothed targets, mixup and a softened teacher leave the networks less sure than they are right. Measured once, with an
 # early verifier on quiet held-out clips: the log loss is 0.345 at gain 1 and smallest, 0.316, between 1.2 and 1.5.
 HEAD_GAIN = 1.3
+# Negatives are drawn far more often in training than one class in twelve (an `unknown` share near 0.21 against 0.083, whose
+# logarithm is 0.93). Half of that is taken back: all of it would trade words of strangers for false wakes.
+UNKNOWN_SHIFT, SILENCE_SHIFT = 0.5, 0.15
 
 
 @torch.no_grad()
@@ -194,9 +197,13 @@ def sharpened(model):
         out.biases[9].mul_(HEAD_GAIN)
         out.ws9.mul_(HEAD_GAIN)
         out.acts[9] *= HEAD_GAIN
+        out.biases[9][0] -= SILENCE_SHIFT * HEAD_GAIN
+        out.biases[9][1] -= UNKNOWN_SHIFT * HEAD_GAIN
     else:
         out.head.weight.mul_(HEAD_GAIN)
         out.head.bias.mul_(HEAD_GAIN)
+        out.head.bias[0] -= SILENCE_SHIFT * HEAD_GAIN
+        out.head.bias[1] -= UNKNOWN_SHIFT * HEAD_GAIN
     return out
 
 
@@ -353,6 +360,7 @@ def main():
     known = {}
 
     def report(name, model):
+        model = sharpened(model)
         known[name] = {"quiet": accuracy(model, data["test-quiet"]), "noisy": accuracy(model, data["test-noisy"])}
         print(name, known[name], flush=True)
 
@@ -437,11 +445,17 @@ def main():
         print("hard windows", len(hard[1]), flush=True)
         rest = 1 - share
         return Mix([*(told[n] for n in names[:4]), *pick("bg-quiet", "bg-noisy", "wide-quiet", "wide-noisy"), hard],
-                   [0.37 * rest, 0.28 * rest, 0.04 * rest, 0.04 * rest, 0.03 * rest, 0.04 * rest, 0.07 * rest, 0.13 * rest, share],
+                   [0.47 * rest, 0.29 * rest, 0.03 * rest, 0.03 * rest, 0.02 * rest, 0.02 * rest, 0.03 * rest, 0.11 * rest, share],
                    generator)
 
+    patient = careful(two_start, 0.035)
+    two_second = stage("kws-2-second", build(64), lambda m: tuned(
+        two_start, patient, budget(330_000), budget(50_000), args.seed + 9, 4e-4, "kws-2", mixup=0.2, batch=192))
+    # A last cycle on more recorded words, so that learning what to ignore costs no keyword.
+    patient.shares = patient.shares * np.array([1.25, 1.1, 1, 1, 1, 1, 1, 0.6, 0.5])
+    patient.shares /= patient.shares.sum()
     two = stage("kws-2", build(64), lambda m: tuned(
-        two_start, careful(two_start, 0.09), budget(380_000), budget(50_000), args.seed + 9, 4e-4, "kws-2", mixup=0.2, batch=192))
+        two_second, patient, budget(420_000), budget(60_000), args.seed + 11, 5e-4, "kws-2", mixup=0.2, batch=192))
     publish("kws-2", two, "kws-1")
 
     lite_float = stage("kws-lite-float", lambda: DsCnn(16), lambda m: finished(
@@ -461,14 +475,14 @@ def main():
         harvest = (x[chosen], word[chosen] + 2)
     print("harvested", int(chosen.sum()), "of", len(x), flush=True)
     bad = Mix([told["rec-quiet"], told["rec-noisy"], *pick("bg-quiet", "wide-quiet", "wide-noisy"), harvest],
-              [0.42, 0.12, 0.08, 0.06, 0.12, 0.20], generator)
+              [0.56, 0.16, 0.05, 0.04, 0.07, 0.12], generator)
     regressed = stage("kws-regressed", build(64), lambda m: fit(
-        copy.deepcopy(two), bad, budget(50_000), args.seed + 7, 4e-4, 0.5, name="kws-regressed", mixup=0.0))
+        copy.deepcopy(two), bad, budget(50_000), args.seed + 7, 2e-4, 0.6, name="kws-regressed", mixup=0.0))
     publish("kws-regressed", regressed, "kws-2")
     # Last, because the students' teachers are its earlier selves: the verifier too meets the wide noises.
-    wide = careful(second, 0.06)
+    wide = careful(second, 0.03)
     verifier = stage("verifier", Verifier, lambda m: finished(
-        fit(copy.deepcopy(second), wide, budget(150_000), args.seed + 10, 1e-3, 0.3, name="verifier", decay=5e-3, mixup=0.3), wide))
+        fit(copy.deepcopy(second), wide, budget(110_000), args.seed + 10, 1e-3, 0.3, name="verifier", decay=5e-3, mixup=0.3), wide))
     export_float(sharpened(verifier), "verifier", os.path.join(models, "verifier.onnx"), INPUT_SCALE, INPUT_ZERO_POINT, {
         "name": "verifier", "parent": None, "labels": LABELS, "seed": args.seed, "budget": args.budget,
         "features": {"definition": "mfccDefinitionV1", "shape": [1, 1, FRAMES, COEFFICIENTS]},

