@@ -66,8 +66,13 @@ function reportPayload(boot: number, seq: number): Uint8Array {
   })
 }
 
-/** @returns milliseconds from the first publish to the last acknowledgement, over all devices */
-export async function runLoad(plan: LoadPlan): Promise<number> {
+/** Publishers that are connected and have made their packets, so that only messages are measured. */
+export interface Load {
+  /** @returns milliseconds from the first publish to the last acknowledgement, over all devices; disconnects then */
+  run(): Promise<number>
+}
+
+export async function prepareLoad(plan: LoadPlan): Promise<Load> {
   const sockets = await Promise.all(plan.devices.map((device) => open(plan, device)))
   const packets = plan.devices.map(({ name }) => {
     const topic = field(Buffer.from(`kinglet/v1/${plan.site}/${name}/report`))
@@ -77,11 +82,15 @@ export async function runLoad(plan: LoadPlan): Promise<number> {
       return packet(0x32, Buffer.concat([topic, id, reportPayload(plan.boot, seq)]))
     })
   })
-  const start = performance.now()
-  await Promise.all(sockets.map((socket, i) => publishAll(socket, packets[i]!, plan.window)))
-  const elapsedMs = performance.now() - start
-  for (const socket of sockets) socket.destroy()
-  return elapsedMs
+  return {
+    async run() {
+      const start = performance.now()
+      await Promise.all(sockets.map((socket, i) => publishAll(socket, packets[i]!, plan.window)))
+      const elapsedMs = performance.now() - start
+      for (const socket of sockets) socket.destroy()
+      return elapsedMs
+    },
+  }
 }
 
 function open(plan: LoadPlan, { name, token }: LoadPlan['devices'][number]): Promise<Socket> {

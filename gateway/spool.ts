@@ -79,6 +79,7 @@ export class Spool {
   readonly #aggregates: Statement<[number], AggregateRecord>
   readonly #reportStride: Statement<[number, number], { id: number; device: string; boot: number; seq: number }>
   readonly #deleteReport: Statement<[number]>
+  readonly #deleteStride: Statement<[number, number, string]>
   readonly #deleteEvent: Statement<[number]>
   readonly #oldestEvents: Statement<[number]>
   readonly #oldestReports: Statement<[number]>
@@ -128,6 +129,9 @@ export class Spool {
       'SELECT id, device, boot, seq FROM spool_report WHERE id > ? ORDER BY id LIMIT ?',
     )
     this.#deleteReport = store.prepare('DELETE FROM spool_report WHERE id = ?')
+    this.#deleteStride = store.prepare(
+      'DELETE FROM spool_report WHERE id > ? AND id <= ? AND id NOT IN (SELECT value FROM json_each(?))',
+    )
     this.#deleteEvent = store.prepare('DELETE FROM spool_event WHERE id = ?')
     this.#oldestEvents = store.prepare(
       'DELETE FROM spool_event WHERE id IN (SELECT id FROM spool_event ORDER BY id LIMIT ?)',
@@ -183,7 +187,7 @@ export class Spool {
     const { site, device, board } = origin
     this.#addReport.run(++this.#lastReport, site, device, boot, seq, board, receivedMs, payload)
     this.#reportCount++
-    if (this.#reportCount <= this.#limits.reportsMax || this.#reportCount % PRUNE_STRIDE !== 0) return
+    if (this.#reportCount <= this.#limits.reportsMax || this.#lastReport % PRUNE_STRIDE !== 0) return
     this.#prune()
     if (this.#reportCount < 2 * this.#limits.reportsMax) return
     const dropped = this.#oldestReports.run(PRUNE_STRIDE).changes
@@ -270,21 +274,22 @@ export class Spool {
     this.#store.prepare('DELETE FROM aggregate WHERE hour < ? AND sent >= revision').run(hourMs)
   }
 
+  /** Looks at the next stride of the oldest reports and keeps of it what nothing supersedes. */
   #prune(): void {
     const stride = this.#reportStride.all(this.#pruneAfter, 2 * PRUNE_STRIDE)
+    const kept: number[] = []
     for (const { id, device, boot, seq } of stride) {
-      this.#pruneAfter = id
       const runs = this.#devices.get(device).boots.get(boot)?.runs
       // A report of a closed boot has no known successor: it stays.
-      if (runs === undefined || runs.at(-1)?.[1] === seq) continue
-      this.#deleteReport.run(id)
-      this.#lastDeleted = Math.max(this.#lastDeleted, id)
-      this.#reportCount--
-      this.#counters.add('spool', 'superseded')
-      if (this.#reportCount <= this.#limits.reportsMax - PRUNE_STRIDE) return
+      if (runs === undefined || runs.at(-1)?.[1] === seq) kept.push(id)
     }
+    const last = stride.at(-1)?.id ?? this.#pruneAfter
+    const superseded = this.#deleteStride.run(this.#pruneAfter, last, JSON.stringify(kept)).changes
+    this.#reportCount -= superseded
+    this.#counters.add('spool', 'superseded', superseded)
+    this.#lastDeleted = Math.max(this.#lastDeleted, last)
     // Every row was looked at: what was the newest then may be superseded now, so start over.
-    if (stride.length < 2 * PRUNE_STRIDE) this.#pruneAfter = 0
+    this.#pruneAfter = stride.length < 2 * PRUNE_STRIDE ? 0 : last
   }
 }
 
