@@ -11,8 +11,8 @@ import {
   UPLINK_KINDS,
   type UplinkKind,
 } from '../contract/topics.ts'
-import type { Origin } from './ingest.ts'
 import type { KeySource } from './key-source.ts'
+import type { Origin } from './origin.ts'
 
 /** Audience of device tokens. */
 export const TOKEN_AUDIENCE = 'kinglet-gateway'

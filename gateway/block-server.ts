@@ -4,8 +4,8 @@ import type { ErrorCode } from '../contract/errors.ts'
 import { type Block, blockCodec, type Get, getCodec } from '../contract/messages.ts'
 import { blockTopic } from '../contract/topics.ts'
 import type { ArtifactCache } from './artifact-cache.ts'
-import type { Origin } from './ingest.ts'
 import type { MessageCounters } from './message-counters.ts'
+import type { Origin } from './origin.ts'
 
 export interface BlockLimits {
   /** requests of one device under way at a time; chosen: a device that pipelines wants a few, not more */

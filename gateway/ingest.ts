@@ -1,23 +1,17 @@
 import type { Clock } from '../contract/clock.ts'
 import { EVENT_CODES, type EventCode, eventCodec, type Report, wakeCodec } from '../contract/messages.ts'
-import type { DeviceId, SiteId } from '../contract/topics.ts'
 import { type AggregateTable, groupKey, hourOf, modelHex, sumsOf, tagAt } from './aggregation.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import type { DeviceTable } from './device-table.ts'
 import type { GroupCommit } from './group-commit.ts'
 import type { MessageCounters } from './message-counters.ts'
+import type { Origin } from './origin.ts'
 import type { PendingWakes } from './pending-wakes.ts'
 import { decodeReport } from './report-decoder.ts'
 import { insertReport, type Sums } from './report-timeline.ts'
 import { insertSeq } from './seq-ranges.ts'
-import type { ReportRecord, Spool } from './spool.ts'
-
-/** Who sent a message, as its token says. */
-export interface Origin {
-  readonly site: SiteId
-  readonly device: DeviceId
-  readonly board: string
-}
+import type { Spool } from './spool.ts'
+import type { ReportRecord } from './spool-rows.ts'
 
 export type IngestKind = 'report' | 'wake' | 'event'
 

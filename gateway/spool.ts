@@ -1,27 +1,14 @@
 import type { Statement } from 'better-sqlite3'
 import { LIMITS } from '../contract/limits.ts'
-import { EVENT_CODES, eventCodec } from '../contract/messages.ts'
-import type { EventRow, IngestBatch, ReportRow, VerdictRow } from '../contract/uplink.ts'
-import { type AggregateCell, aggregateRow, modelHex } from './aggregation.ts'
+import type { IngestBatch, VerdictRow } from '../contract/uplink.ts'
+import { type AggregateCell, aggregateRow } from './aggregation.ts'
 import type { DeviceTable } from './device-table.ts'
-import type { Origin } from './ingest.ts'
 import type { MessageCounters } from './message-counters.ts'
-import { decodeReport } from './report-decoder.ts'
+import type { Origin } from './origin.ts'
 import type { Place } from './report-timeline.ts'
+import { type EventRecord, eventRow, type ReportRecord, reportRow } from './spool-rows.ts'
 import type { Store } from './store.ts'
 
-/** A spooled report. */
-export interface ReportRecord {
-  readonly id: number
-  readonly site: string
-  readonly device: string
-  readonly boot: number
-  readonly seq: number
-  readonly board: string
-  readonly received: number
-  readonly payload: Buffer
-}
-type EventRecord = Omit<ReportRecord, 'boot' | 'seq' | 'board'>
 type VerdictRecord = Omit<VerdictRow, 'hourMs'> & { readonly hour: number; readonly revision: number }
 interface AggregateRecord {
   readonly hour: number
@@ -290,40 +277,5 @@ export class Spool {
     this.#lastDeleted = Math.max(this.#lastDeleted, last)
     // Every row was looked at: what was the newest then may be superseded now, so start over.
     this.#pruneAfter = stride.length < 2 * PRUNE_STRIDE ? 0 : last
-  }
-}
-
-function reportRow({ site, device, received, payload }: ReportRecord): ReportRow {
-  const decoded = decodeReport(payload)
-  if (!decoded.ok) throw new Error(`spooled report: ${decoded.error.detail}`)
-  const { model, counters, levelMs, energyMj, posteriorBins, noiseBins, ...rest } = decoded.value
-  return {
-    ...rest,
-    site,
-    device,
-    receivedMs: received,
-    model: modelHex(model),
-    counters: [...counters],
-    levelMs: [...levelMs],
-    energyMj: [...energyMj],
-    posteriorBins: [...posteriorBins],
-    noiseBins: [...noiseBins],
-  }
-}
-
-function eventRow({ site, device, received, payload }: EventRecord): EventRow {
-  const decoded = eventCodec.decode(payload)
-  if (!decoded.ok) throw new Error(`spooled event: ${decoded.error.detail}`)
-  const { code, model, error, detail, assignmentSeq, ...rest } = decoded.value
-  return {
-    ...rest,
-    site,
-    device,
-    receivedMs: received,
-    code: EVENT_CODES[code]!,
-    ...(model === undefined ? {} : { model: modelHex(model) }),
-    ...(error === undefined ? {} : { error }),
-    ...(detail === undefined ? {} : { detail }),
-    ...(assignmentSeq === undefined ? {} : { assignmentSeq }),
   }
 }
