@@ -20,15 +20,17 @@ function capacityFor(board: Board, days: number, random: SeededRandom): number {
   return milliwatt * days * (DAY_MS / 1000) * (1.05 + 0.1 * random.next())
 }
 
+/** Chosen: three sites of each kind of place. Fixed, so that a larger fleet has the same sites and not other ones. */
+const SITES = 12
+
 /** The fleet of the story: sites with one kind of place each, boards and radios mixed, some places busier than others. Each device's
  *  properties come from its own fork of the seed: adding one changes no other.
  *  @param startMs virtual time at which batteries are fresh, Unix ms
  */
 export function planFleet(devices: number, startMs: number, random: SeededRandom): readonly DeviceSpec[] {
-  const sites = Math.max(1, Math.min(12, Math.round(devices / 20)))
   return Array.from({ length: devices }, (_, i) => {
     const own = random.fork(`device ${i}`)
-    const siteIndex = i % sites
+    const siteIndex = i % SITES
     const board = pick(BOARDS, own)
     const mains = board.name === 'ESP32-S3' || own.next() < MAINS_SHARE
     return {

@@ -50,7 +50,7 @@ export const takeKey = ({ scene, raised, kind, variant, keyword }: Take): string
 
 /** Distinct takes of a kind in one ambience. Chosen: enough that one that wakes falsely is one of many, few enough that all of them are
  *  inferred for real within seconds. */
-const VARIANTS: Readonly<Record<TakeKind, number>> = { steady: 12, burst: 32, speech: 48, keyword: 2 }
+const VARIANTS: Readonly<Record<TakeKind, number>> = { steady: 12, burst: 40, speech: 48, keyword: 2 }
 
 const gainOf = (dbfs: number): number => 10 ** (dbfs / 20)
 
@@ -163,33 +163,37 @@ const calm: Ambience = {
 const raised: Ambience = {
   ...calm,
   steady: ['pink'],
-  steadyDbfs: -42,
-  burstsPerHour: 30,
+  steadyDbfs: -40,
+  // Mostly voices and moving air; one in eight is a machine's hum.
+  bursts: ['babble', 'babble', 'babble', 'fan', 'pink', 'pink', 'pink', 'hum'],
+  burstsPerHour: 20,
   burstDbfs: -28,
-  speechPerHour: 40,
+  speechPerHour: 30,
 }
 
-/** Voices and moving air: what a raised field has most of. */
-const VOICES_AND_AIR = ['babble', 'babble', 'fan', 'pink', 'pink'] as const
-
-/** The places of the fleet. `raised` is what the story turns on: the floor 20 dB above the calm one, more voices, and in each place a
- *  sound it did not have before — as when an office gets an air conditioner, a radio and a window that is left open. */
+/** The places of the fleet. `raised` is what the story turns on: the floor 20 dB above the calm one, more voices, and a hum that was
+ *  not there before — as when a building gets an air conditioner and its windows are left open. */
 export const SCENES: readonly Scene[] = [
-  { name: 'office', calm, raised: { ...raised, bursts: [...VOICES_AND_AIR, 'music'] } },
+  { name: 'office', calm, raised },
   {
     name: 'kitchen',
     calm: { ...calm, steadyDbfs: -58 },
-    raised: { ...raised, bursts: [...VOICES_AND_AIR, 'kitchen'] },
+    raised: { ...raised, bursts: ['babble', 'fan', 'fan', 'pink', 'pink', 'pink', 'pink', 'hum'] },
   },
   {
     name: 'street',
     calm: { ...calm, steady: ['pink'], steadyDbfs: -58, burstsPerHour: 12 },
-    raised: { ...raised, steadyDbfs: -38, bursts: [...VOICES_AND_AIR, 'street'] },
+    raised: { ...raised, steadyDbfs: -38, burstsPerHour: 25 },
   },
   {
     name: 'workshop',
     calm: { ...calm, steadyDbfs: -60, speechPerHour: 12 },
-    raised: { ...raised, steadyDbfs: -38, speechPerHour: 30, bursts: [...VOICES_AND_AIR, 'machine'] },
+    raised: {
+      ...raised,
+      speechPerHour: 20,
+      burstsPerHour: 25,
+      bursts: ['babble', 'fan', 'fan', 'fan', 'pink', 'pink', 'pink', 'hum'],
+    },
   },
 ]
 

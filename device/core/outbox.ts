@@ -1,5 +1,6 @@
 import { decode as cborDecode, encode as cborEncode } from 'cborg'
 import { LIMITS } from '../../contract/limits.ts'
+import { reportCodec } from '../../contract/messages.ts'
 
 export type OutboxKind = 'report' | 'wake' | 'event'
 
@@ -25,21 +26,32 @@ const IN_FLIGHT_MAX = 8
 
 export const EMPTY_OUTBOX: Outbox = { nextId: 1, messages: [], dropped: 0 }
 
-/** Adds a message. At the bound the oldest report but the newest goes first (a later one of the same boot contains it), then the
- *  oldest event, then the oldest wake; each drop is counted and reported. */
+/** Adds a message; at the bound one is dropped, counted and reported (see `leastMissed`). */
 export function enqueue(outbox: Outbox, kind: OutboxKind, payload: Uint8Array): Outbox {
   const messages = [...outbox.messages, { id: outbox.nextId, kind, payload, inFlight: false }]
   if (messages.length <= OUTBOX_MESSAGES_MAX) return { ...outbox, nextId: outbox.nextId + 1, messages }
-  const reports = messages.filter((message) => message.kind === 'report')
-  const victim =
-    reports.length > 1
-      ? reports[0]!
-      : (messages.find(({ kind: k }) => k === 'event') ?? messages.find(({ kind: k }) => k === 'wake')!)
+  const victim = leastMissed(messages)
   return {
     nextId: outbox.nextId + 1,
     messages: messages.filter((message) => message !== victim),
     dropped: outbox.dropped + 1,
   }
+}
+
+/** The message whose loss matters least: the oldest report that a later one of the same boot contains, then the oldest event, then the
+ *  oldest wake. The last report of an earlier boot goes only when there is nothing else: no other message has its counters. */
+export function leastMissed(messages: readonly OutboxMessage[]): OutboxMessage | undefined {
+  const reports = messages
+    .filter(({ kind }) => kind === 'report')
+    .map((message) => ({ message, boot: bootOf(message) }))
+  const contained = reports.find(({ boot }, i) => reports.slice(i + 1).some((later) => later.boot === boot))
+  const first = (wanted: OutboxKind) => messages.find(({ kind }) => kind === wanted)
+  return contained?.message ?? first('event') ?? first('wake') ?? messages[0]
+}
+
+function bootOf({ payload }: OutboxMessage): number | undefined {
+  const report = reportCodec.decode(payload)
+  return report.ok ? report.value.boot : undefined
 }
 
 /** Marks messages for sending, oldest first, within the in-flight bound. */

@@ -3,9 +3,9 @@ import { ok, type Result } from '../../contract/result.ts'
 import type { Flash } from '../ports/flash.ts'
 import { decodeFrame, encodeFrame, FRAME_HEADER_BYTES } from './boot-record.ts'
 import type { FlashLayout } from './flash-layout.ts'
-import { decodeSpool, EMPTY_OUTBOX, encodeSpool, type Outbox } from './outbox.ts'
+import { decodeSpool, EMPTY_OUTBOX, encodeSpool, leastMissed, type Outbox } from './outbox.ts'
 
-/** Writes the outbox to the spool region; when it does not fit, the oldest messages stay out.
+/** Writes the outbox to the spool region; when it does not fit, those that are missed least stay out.
  *  @returns how many messages stayed out, or the flash's error */
 export function saveSpool(flash: Flash, layout: FlashLayout, outbox: Outbox): Result<number, ContractError> {
   const { offset, bytes } = layout.spool
@@ -13,7 +13,8 @@ export function saveSpool(flash: Flash, layout: FlashLayout, outbox: Outbox): Re
   let left = outbox.messages
   let payload = encodeSpool(left)
   while (payload.length > room) {
-    left = left.slice(1)
+    const victim = leastMissed(left)
+    left = left.filter((message) => message !== victim)
     payload = encodeSpool(left)
   }
   const frame = encodeFrame(payload, flash.programBytes)
