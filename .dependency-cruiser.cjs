@@ -16,7 +16,8 @@ module.exports = {
     {
       name: 'pure-code-imports-no-platform',
       severity: 'error',
-      comment: 'contract, model (but its engines) and device/core run in Node, a page and the simulator: no node: module.',
+      comment:
+        'contract, model (but its engines) and device/core run in Node, a page and the simulator: no node: module.',
       from: { path: pure },
       to: { dependencyTypes: ['core'] },
     },
@@ -25,11 +26,19 @@ module.exports = {
       severity: 'error',
       comment: 'A package inside the pure part must be portable; add it here with a decision record.',
       from: { path: pure },
-      to: { path: 'node_modules', pathNot: 'node_modules/(@noble/hashes|@tufjs/canonical-json|canonicalize|tweetnacl|cborg|zod|fft\\.js)/' },
+      to: {
+        path: 'node_modules',
+        pathNot: 'node_modules/(@noble/hashes|@tufjs/canonical-json|canonicalize|tweetnacl|cborg|zod|fft\\.js)/',
+      },
     },
     onlyLocal('contract-imports-nothing-local', '^contract/', '^contract/', 'The wire format depends on nobody.'),
     onlyLocal('model-imports-contract', '^model/', '^(contract|model)/', 'model imports contract only.'),
-    onlyLocal('device-core-is-inner', '^device/(core|ports)/', '^(contract|model|device/(core|ports))/', 'The core owns its ports.'),
+    onlyLocal(
+      'device-core-is-inner',
+      '^device/(core|ports)/',
+      '^(contract|model|device/(core|ports))/',
+      'The core owns its ports.',
+    ),
     {
       name: 'device-core-knows-no-engine',
       severity: 'error',
@@ -37,11 +46,21 @@ module.exports = {
       to: { path: '^model/engine-ort-' },
     },
     onlyLocal('device-knows-inner-layers', '^device/', '^(contract|model|device)/', 'Device adapters see no server.'),
-    onlyLocal('gateway-is-alone', '^gateway/', '^(contract|model|gateway)/', 'The gateway knows contract and model only.'),
+    onlyLocal(
+      'gateway-is-alone',
+      '^gateway/',
+      '^(contract|model|gateway)/',
+      'The gateway knows contract and model only.',
+    ),
     onlyLocal('cloud-is-alone', '^cloud/', '^(contract|model|cloud)/', 'The cloud knows contract and model only.'),
     { name: 'nobody-imports-test', severity: 'error', from: { pathNot: '^test/' }, to: { path: '^test/' } },
     { name: 'not-unresolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
-    { name: 'no-undeclared-package', severity: 'error', from: {}, to: { dependencyTypes: ['npm-no-pkg', 'npm-unknown'] } },
+    {
+      name: 'no-undeclared-package',
+      severity: 'error',
+      from: {},
+      to: { dependencyTypes: ['npm-no-pkg', 'npm-unknown'] },
+    },
     {
       name: 'no-dev-package-in-product',
       severity: 'error',
@@ -54,6 +73,10 @@ module.exports = {
     exclude: { path: '^dist/' },
     tsConfig: { fileName: 'tsconfig.json' },
     tsPreCompilationDeps: true,
-    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'node', 'default', 'types'], extensions: ['.ts', '.js', '.json'] },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'node', 'default', 'types'],
+      extensions: ['.ts', '.js', '.json'],
+    },
   },
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { Command, Option } from 'commander'
 import type { Clock } from '../contract/clock.ts'
 import { fileFailure } from './failure.ts'
-import { numberOption } from './number-option.ts'
+import { integerOption, numberOption } from './number-option.ts'
 import { zooFile } from './package-root.ts'
 import { secureRandom } from './random-secure.ts'
 import { tellStory } from './story.ts'
@@ -33,8 +33,8 @@ export function storyCommand(real: Clock): Command {
         .choices(['story', 'quiet'])
         .default('story'),
     )
-    .option('--devices <N>', 'simulated devices (the gate needs 30 in each arm)', numberOption(160, 5_000), 240)
-    .option('--seed <N>', 'seed of fleet and sounds', numberOption(0, 0xffff_ffff), 1)
+    .option('--devices <N>', 'simulated devices (the gate needs 30 in each arm)', integerOption(160, 5_000), 240)
+    .option('--seed <N>', 'seed of fleet and sounds', integerOption(0, 0xffff_ffff), 1)
     .option(
       '--speed <X>',
       'fleet seconds a real second; time waits when the machine cannot keep up',
@@ -42,7 +42,7 @@ export function storyCommand(real: Clock): Command {
       3_600,
     )
     .option('--chaos', 'kill -9 the gateway, then the cloud, in mid-rollout')
-    .option('--port <N>', 'port of the status page (default: any free one)', numberOption(0, 65_535), 0)
+    .option('--port <N>', 'port of the status page (default: any free one)', integerOption(0, 65_535), 0)
     .option(
       '--bank <DIR>',
       'sounds of the scenes: keyword/<label>, other and noise/<kind> with WAV files',
@@ -54,6 +54,8 @@ export function storyCommand(real: Clock): Command {
 }
 
 async function run(flags: StoryFlags, real: Clock): Promise<void> {
+  // Two minutes of story must not end in a file that cannot be written.
+  if (flags.json !== undefined) writeOrFail(flags.json, '')
   const dir = flags.data ?? mkdtempSync(join(tmpdir(), 'kinglet-'))
   const terminal = process.stdout.isTTY === true
   const from = real.monotonicMs()
@@ -93,9 +95,19 @@ async function run(flags: StoryFlags, real: Clock): Promise<void> {
     say,
     status,
   })
-  const told = await Promise.race([telling, interrupted])
+  const removeData = () => {
+    if (flags.data === undefined) rmSync(dir, { recursive: true, force: true })
+  }
+  let told: Awaited<typeof telling> | 'interrupted'
+  try {
+    told = await Promise.race([telling, interrupted])
+  } catch (error) {
+    removeData()
+    throw error
+  }
   if (told === 'interrupted') {
-    // Children end with their parent's group; what they leave is the data folder.
+    // The services end when the channel to their parent closes.
+    removeData()
     process.exit(130)
   }
   statusShown = ''
@@ -104,19 +116,20 @@ async function run(flags: StoryFlags, real: Clock): Promise<void> {
   console.log('')
   for (const line of resultLines(result)) console.log(line)
   console.log(result.ok ? '\nthe story held' : '\nthe story did NOT hold')
-  if (flags.json !== undefined) {
-    try {
-      writeFileSync(flags.json, `${JSON.stringify(result, null, 2)}\n`)
-    } catch (cause) {
-      await told.close()
-      throw fileFailure(flags.json, cause)
-    }
-  }
+  if (flags.json !== undefined) writeOrFail(flags.json, `${JSON.stringify(result, null, 2)}\n`)
   if (terminal) {
     console.log(`status page ${told.pageUrl} – Ctrl-C ends`)
     await interrupted
   }
   await told.close()
-  if (flags.data === undefined) rmSync(dir, { recursive: true, force: true })
+  removeData()
   process.exitCode = result.ok ? 0 : 1
+}
+
+function writeOrFail(path: string, text: string): void {
+  try {
+    writeFileSync(path, text)
+  } catch (cause) {
+    throw fileFailure(path, cause)
+  }
 }

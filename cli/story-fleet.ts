@@ -11,9 +11,9 @@ import { planFleet } from '../firmware-sim/fleet-plan.ts'
 import { Hearing } from '../firmware-sim/hearing.ts'
 import { Ledger } from '../firmware-sim/ledger.ts'
 import { scenePools } from '../firmware-sim/scene.ts'
-import { loadSoundBank } from '../firmware-sim/sound-bank.ts'
 import { EngineOrtNode } from '../model/engine-ort-node.ts'
 import type { CloudApi } from './cloud-api.ts'
+import { openSoundBank } from './sound-bank-folder.ts'
 
 export interface StoryFleet {
   readonly fleet: Fleet
@@ -44,7 +44,7 @@ export async function startStoryFleet(options: {
 }): Promise<StoryFleet> {
   const { devices, seed, startMs, api, master, real } = options
   const random = seededRandom(seed)
-  const bank = loadSoundBank(options.bankDir)
+  const bank = openSoundBank(options.bankDir)
   const specs = planFleet(devices, startMs, random.fork('fleet'))
   const tokens = new Map<string, string>()
   // In parts, as an operator's import would: the API bounds the rows of one request.
