@@ -109,12 +109,13 @@ def export_float(model, name, path, input_scale, input_zero, metadata=None):
     model.eval()
     before = getattr(model, "quantized", None)
     if before is not None:
-        model.quantized = False
+        # Without rounding, inside the ranges it was trained in.
+        model.quantized, model.bounded = False, True
     wrapped = Probabilities(model).eval()
     torch.onnx.export(wrapped, torch.zeros(1, 1, 49, 10), path, opset_version=13, input_names=["features"],
                       output_names=["probabilities"], do_constant_folding=True)
     if before is not None:
-        model.quantized = before
+        model.quantized, model.bounded = before, False
     loaded = onnx.load(path)
     loaded.graph.name = name
     loaded.producer_name = "kinglet-zoo"
