@@ -107,7 +107,7 @@ export async function tellStory(options: StoryOptions): Promise<ToldStory> {
   const releaseKeyFile = join(dir, 'release.key')
   makeKeyFile(releaseKeyFile, options.random)
   const clockFile = join(dir, 'clock')
-  const master = new ClockMaster(clockFile, real, START_MS, options.speed)
+  const master = new ClockMaster(clockFile, real, START_MS, options.speed, START_MS)
   let gone: string | undefined
   const services = await startServices({
     dir,
@@ -201,6 +201,9 @@ class Teller {
     const told = scenario === 'story' ? await this.#drift() : await this.#quiet()
     this.#stop = true
     await this.#running
+    // The devices' time has ended; what is under way still needs everybody else's to move.
+    this.#master.holdAt(story.time.wallMs())
+    this.#master.grant(0)
     const holding = await story.fleet.drain(DRAIN_REAL_MS)
     if (holding > 0) say(`${holding} devices still hold messages`)
     const groundTruth = await this.#groundTruth()

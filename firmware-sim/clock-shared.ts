@@ -1,15 +1,17 @@
 import { closeSync, openSync, readSync, writeSync } from 'node:fs'
 import type { Clock } from '../contract/clock.ts'
 
-/** A clock that several processes of one machine share through a 32-byte file:
+/** A clock that several processes of one machine share through a 40-byte file:
  *
  *      0  8  real time of the anchor, Unix ms (float64, little endian)
  *      8  8  virtual time at the anchor, Unix ms
  *     16  8  virtual ms per real ms
- *     24  8  sum of the three, so that a torn read is seen
+ *     24  8  virtual time that must not be passed, 0 for none
+ *     32  8  sum of the four, so that a torn read is seen
  *
- *  The simulator moves the anchor when it falls behind; time then waits for it in every process alike. */
-const FILE_BYTES = 32
+ *  The simulator grants time minute by minute and moves the anchor when it falls behind: time waits for it in every process alike,
+ *  and nobody's clock is ever ahead of the devices. */
+const FILE_BYTES = 40
 
 /** Chosen: tearing takes two processes within a microsecond; ten times in a row is no accident. */
 const READS_MAX = 10
@@ -18,9 +20,16 @@ interface Anchor {
   readonly realMs: number
   readonly virtualMs: number
   readonly scale: number
+  readonly untilMs: number
 }
 
-const virtualAt = ({ realMs, virtualMs, scale }: Anchor, nowMs: number): number => virtualMs + (nowMs - realMs) * scale
+const extrapolated = ({ realMs, virtualMs, scale }: Anchor, nowMs: number): number =>
+  virtualMs + (nowMs - realMs) * scale
+
+const virtualAt = (anchor: Anchor, nowMs: number): number => {
+  const free = extrapolated(anchor, nowMs)
+  return anchor.untilMs === 0 ? free : Math.min(free, anchor.untilMs)
+}
 
 /** Reads a shared clock.
  *  @param real the machine's clock; timers run on it, scaled
@@ -80,14 +89,11 @@ export class SharedClock implements Clock {
 
   #read(): Anchor | undefined {
     if (readSync(this.#fd, this.#buffer, 0, FILE_BYTES, 0) !== FILE_BYTES) return undefined
-    const [realMs, virtualMs, scale, sum] = [0, 8, 16, 24].map((at) => this.#buffer.getFloat64(at, true)) as [
-      number,
-      number,
-      number,
-      number,
-    ]
+    const field = (index: number) => this.#buffer.getFloat64(8 * index, true)
+    const [realMs, virtualMs, scale, untilMs] = [field(0), field(1), field(2), field(3)]
     // A file of zeros has a right sum and no time.
-    return scale > 0 && realMs + virtualMs + scale === sum ? { realMs, virtualMs, scale } : undefined
+    const whole = scale > 0 && realMs + virtualMs + scale + untilMs === field(4)
+    return whole ? { realMs, virtualMs, scale, untilMs } : undefined
   }
 }
 
@@ -98,11 +104,12 @@ export class ClockMaster {
   #anchor: Anchor
 
   /** @param startMs virtual time now, Unix ms
-   *  @param scale virtual ms per real ms */
-  constructor(path: string, real: Clock, startMs: number, scale: number) {
+   *  @param scale virtual ms per real ms
+   *  @param untilMs time granted so far; 0: time flows freely */
+  constructor(path: string, real: Clock, startMs: number, scale: number, untilMs = 0) {
     this.#fd = openSync(path, 'w+')
     this.#real = real
-    this.#anchor = { realMs: real.wallMs(), virtualMs: startMs, scale }
+    this.#anchor = { realMs: real.wallMs(), virtualMs: startMs, scale, untilMs }
     this.#write()
   }
 
@@ -111,14 +118,21 @@ export class ClockMaster {
     return this.#anchor.scale
   }
 
+  /** Where time would be without grants: what the simulation has to keep up with. */
   nowMs(): number {
-    return virtualAt(this.#anchor, this.#real.wallMs())
+    return extrapolated(this.#anchor, this.#real.wallMs())
+  }
+
+  /** Lets everybody's time run to `untilMs` and no further; 0 lets it flow freely. */
+  grant(untilMs: number): void {
+    this.#anchor = { ...this.#anchor, untilMs }
+    this.#write()
   }
 
   /** Lets time go on from `virtualMs`; a time later than now is taken for now. */
   holdAt(virtualMs: number): void {
     const realMs = this.#real.wallMs()
-    this.#anchor = { ...this.#anchor, realMs, virtualMs: Math.min(virtualMs, virtualAt(this.#anchor, realMs)) }
+    this.#anchor = { ...this.#anchor, realMs, virtualMs: Math.min(virtualMs, extrapolated(this.#anchor, realMs)) }
     this.#write()
   }
 
@@ -128,8 +142,8 @@ export class ClockMaster {
 
   #write(): void {
     const buffer = new DataView(new ArrayBuffer(FILE_BYTES))
-    const { realMs, virtualMs, scale } = this.#anchor
-    ;[realMs, virtualMs, scale, realMs + virtualMs + scale].forEach((value, i) => {
+    const { realMs, virtualMs, scale, untilMs } = this.#anchor
+    ;[realMs, virtualMs, scale, untilMs, realMs + virtualMs + scale + untilMs].forEach((value, i) => {
       buffer.setFloat64(8 * i, value, true)
     })
     writeSync(this.#fd, buffer, 0, FILE_BYTES, 0)

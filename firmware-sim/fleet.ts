@@ -69,6 +69,7 @@ export class Fleet {
         // Two minutes behind means that the machine is too slow for the scale: everybody's time waits.
         else if (-early > 2 * STEP_MS) master.holdAt(target + STEP_MS)
       }
+      master?.grant(target)
       // The network and the engine need their turns of the event loop; without a network once an hour is enough.
       if (master !== undefined || this.#minute % 60 === 0) await this.#pause(0)
       time.advanceTo(target)

@@ -163,11 +163,11 @@ const calm: Ambience = {
 const raised: Ambience = {
   ...calm,
   steady: ['pink'],
-  steadyDbfs: -40,
+  steadyDbfs: -36,
   // Mostly voices and moving air; one in eight is a machine's hum.
   bursts: ['babble', 'babble', 'babble', 'fan', 'pink', 'pink', 'pink', 'hum'],
   burstsPerHour: 20,
-  burstDbfs: -28,
+  burstDbfs: -23,
   speechPerHour: 30,
 }
 
@@ -183,7 +183,7 @@ export const SCENES: readonly Scene[] = [
   {
     name: 'street',
     calm: { ...calm, steady: ['pink'], steadyDbfs: -58, burstsPerHour: 12 },
-    raised: { ...raised, steadyDbfs: -38, burstsPerHour: 25 },
+    raised: { ...raised, steadyDbfs: -35, burstsPerHour: 25 },
   },
   {
     name: 'workshop',

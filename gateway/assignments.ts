@@ -82,6 +82,16 @@ export class Assignments {
     this.#running = this.#follow()
   }
 
+  /** Publishes a device's assignment again when its report names an older one. A broker may drop a delivery to a connected client:
+   *  aedes takes a message that is overtaken by a later one of the same client for a duplicate. At most once a report, and a
+   *  device ignores the number it has. */
+  repair(device: string, acceptedSeq: number): void {
+    const held = this.#current.get(device)
+    if (held === undefined || held.seq <= acceptedSeq) return
+    this.#parts.counters.add('assignment', 'repeated')
+    this.#publish(held)
+  }
+
   async close(): Promise<void> {
     this.#closed = true
     this.#retry.close()

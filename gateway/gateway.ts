@@ -176,7 +176,11 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     options.engine === undefined || options.verifier === undefined
       ? undefined
       : await Verifier.open({ ...shared, publishVerdict }, options.verifier, options.engine)
-  const ingest = new Ingest({ ...shared, wakeAdded: verifier === undefined ? undefined : () => verifier.wake() })
+  const ingest = new Ingest({
+    ...shared,
+    wakeAdded: verifier === undefined ? undefined : () => verifier.wake(),
+    assignmentSeen: (device, seq) => assignments.repair(device, seq),
+  })
 
   recover()
 

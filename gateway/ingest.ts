@@ -34,6 +34,8 @@ interface Parts {
   readonly checkpoint: Checkpoint
   /** a wake is on disk and waits for the verifier; undefined: this gateway has none, wakes are only counted */
   readonly wakeAdded: (() => void) | undefined
+  /** a device said which assignment it accepted last */
+  readonly assignmentSeen: (device: string, seq: number) => void
 }
 
 /** Takes a device's report, wake or event to its durable effect, once.
@@ -78,6 +80,7 @@ export class Ingest {
       return
     }
     const receivedMs = this.#parts.clock.wallMs()
+    this.#parts.assignmentSeen(origin.device, report.assignmentSeq)
     this.#submit('report', done, () => {
       const outcome = this.#count(origin, report, sums, receivedMs)
       // A late one too: the cloud keeps every boot and takes a row twice without harm; only the sums made here leave it out.
