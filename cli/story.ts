@@ -1,17 +1,14 @@
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { decodeBundle } from '../contract/bundle.ts'
-import { sha256Hex } from '../contract/bytes.ts'
 import type { Clock } from '../contract/clock.ts'
-import { parseManifest } from '../contract/manifest.ts'
 import type { SecureRandom } from '../contract/random.ts'
-import { signDocument } from '../contract/signed.ts'
 import { ClockMaster } from '../firmware-sim/clock-shared.ts'
-import { releaseOf } from '../model/pack.ts'
-import { type CloudApi, CloudUnreachable } from './cloud-api.ts'
+import { CloudUnreachable } from './cloud-api.ts'
 import { CommandFailure } from './failure.ts'
-import { makeKeyFile, readKeyFile } from './key-file.ts'
+import { makeKeyFile } from './key-file.ts'
 import { zooFile } from './package-root.ts'
+import { type GroundTruth, type RolloutView, StoryCloud, truthMatches } from './story-cloud.ts'
+import { dutyCycle, type Figures, figureWords, perHour } from './story-figures.ts'
 import { type StoryFleet, startStoryFleet } from './story-fleet.ts'
 import type { StoryResult } from './story-result.ts'
 import { type StoryServices, startServices } from './story-services.ts'
@@ -66,46 +63,14 @@ const BAD_ROLLOUT_HOURS_MAX = 72
 const QUIET_HOURS = 60
 const DRAIN_REAL_MS = 45_000
 
-interface RolloutView {
-  readonly id: string
-  readonly model: string
-  readonly state: string
-  readonly stage: number
-  readonly percents: readonly number[]
-  readonly reachedPercent: number
-  readonly devicesExposed: number
-  readonly createdMs: number
-  readonly hoursToDecision: number | null
-  readonly why: string
-  readonly gateWords: string | null
-}
-
-interface Figures {
-  readonly listeningMs: number
-  readonly activeMs: number
-  readonly wakes: number
-  readonly rejected: number
-}
-
-interface SeriesPoint extends Figures {
-  readonly hourMs: number
-}
-
-interface AlertView {
-  readonly code: string
-  readonly metric: string
-  readonly modelName: string | null
-  readonly sinceMs: number
-  readonly ratio: number
-}
+const releaseKeyFile = (dir: string): string => join(dir, 'release.key')
 
 /** Tells the story of a fleet from end to end: real models on real sound, a real broker, a real store. */
 export async function tellStory(options: StoryOptions): Promise<ToldStory> {
   const { real, say, dir } = options
   const startedMs = real.monotonicMs()
   mkdirSync(dir, { recursive: true })
-  const releaseKeyFile = join(dir, 'release.key')
-  makeKeyFile(releaseKeyFile, options.random)
+  makeKeyFile(releaseKeyFile(dir), options.random)
   const clockFile = join(dir, 'clock')
   const master = new ClockMaster(clockFile, real, START_MS, options.speed, START_MS)
   let gone: string | undefined
@@ -113,7 +78,7 @@ export async function tellStory(options: StoryOptions): Promise<ToldStory> {
     dir,
     script: options.script,
     clockFile,
-    releaseRoleFile: `${releaseKeyFile}.pub.json`,
+    releaseRoleFile: `${releaseKeyFile(dir)}.pub.json`,
     port: options.port,
     real,
     evaluateEveryMs: EVALUATE_EVERY_MS,
@@ -149,7 +114,7 @@ export async function tellStory(options: StoryOptions): Promise<ToldStory> {
 class Teller {
   readonly #options: StoryOptions
   readonly #services: StoryServices
-  readonly #api: CloudApi
+  readonly #cloud: StoryCloud
   readonly #master: ClockMaster
   readonly #gone: () => string | undefined
   #fleet: StoryFleet | undefined
@@ -160,7 +125,7 @@ class Teller {
   constructor(options: StoryOptions, services: StoryServices, master: ClockMaster, gone: () => string | undefined) {
     this.#options = options
     this.#services = services
-    this.#api = services.api
+    this.#cloud = new StoryCloud(services.api, releaseKeyFile(options.dir))
     this.#master = master
     this.#gone = gone
   }
@@ -173,15 +138,15 @@ class Teller {
 
   async tell(startedMs: number): Promise<StoryResult> {
     const { say, real, seed, devices, scenario } = this.#options
-    await this.#release('kws-1')
-    await this.#api.post('/v1/models/kws-1/promote', { to: 'staging', reason: 'factory model' })
-    await this.#api.post('/v1/models/kws-1/promote', { to: 'production', reason: 'factory model' })
+    await this.#cloud.release('kws-1')
+    await this.#cloud.promote('kws-1', 'staging', 'factory model')
+    await this.#cloud.promote('kws-1', 'production', 'factory model')
     this.#fleet = await startStoryFleet({
       ...this.#options,
       startMs: START_MS,
       factoryImage: readFileSync(zooFile('bundles', 'kws-1.kinglet')),
       factoryModel: 'kws-1',
-      api: this.#api,
+      api: this.#services.api,
       mqttUrl: this.#services.mqttUrl,
       master: this.#master,
     })
@@ -196,7 +161,7 @@ class Teller {
     say(`${devices} devices run kws-1 on ${new Set(story.fleet.devices.map(({ spec }) => spec.site)).size} sites`)
     await this.#hours(BASELINE_HOURS)
     const calm = await this.#figures(2, BASELINE_HOURS)
-    say(`calm: ${this.#words(calm)}`)
+    say(`calm: ${figureWords(calm)}`)
 
     const told = scenario === 'story' ? await this.#drift() : await this.#quiet()
     this.#stop = true
@@ -207,16 +172,12 @@ class Teller {
     const holding = await story.fleet.drain(DRAIN_REAL_MS)
     if (holding > 0) say(`${holding} devices still hold messages`)
     const groundTruth = await this.#groundTruth()
-    const groundTruthMatches = Object.values(groundTruth).every(({ simulator, cloud }) => simulator === cloud)
-    const rollouts = (await this.#rollouts()).reverse()
-    const alerts = await this.#alerts()
-    const counters = await this.#api.get<{
-      counters: Record<string, number>
-      energyMj: Record<string, number>
-      levelMs: Record<string, number>
-    }>('/v1/fleet/counters')
+    const groundTruthMatches = truthMatches(groundTruth)
+    const rollouts = await this.#cloud.rollouts()
+    const alerts = await this.#cloud.alerts()
+    const counters = await this.#cloud.counters()
     const total = (counters.counters.radioRxBytes ?? 0) + (counters.counters.radioTxBytes ?? 0)
-    const sum = (values: Record<string, number>) => Object.values(values).reduce((a, b) => a + b, 0)
+    const sum = (values: Readonly<Record<string, number>>) => Object.values(values).reduce((a, b) => a + b, 0)
     const deviceDays = sum(counters.levelMs) / (24 * HOUR_MS)
     const endModels = new Map<string, number>()
     for (const { model } of story.fleet.devices)
@@ -252,7 +213,7 @@ class Teller {
         before: perHour(told.before, 'rejected'),
         after: perHour(told.after, 'rejected'),
       },
-      dutyCycle: { calm: duty(calm), before: duty(told.before), after: duty(told.after) },
+      dutyCycle: { calm: dutyCycle(calm), before: dutyCycle(told.before), after: dutyCycle(told.after) },
       wakesPerHour: {
         calm: perHour(calm, 'wakes'),
         before: perHour(told.before, 'wakes'),
@@ -286,9 +247,9 @@ class Teller {
     const driftMs = story.time.wallMs()
     story.raiseNoise(RAMP_HOURS)
     say('the noise floor rises')
-    const alerted = await this.#until(async () => (await this.#alerts()).length > 0, ALERT_HOURS_MAX)
+    const alerted = await this.#until(async () => (await this.#cloud.alerts()).length > 0, ALERT_HOURS_MAX)
     const hoursToDrift = alerted ? (story.time.wallMs() - driftMs) / HOUR_MS : null
-    const first = (await this.#alerts()).at(-1)
+    const first = (await this.#cloud.alerts()).at(-1)
     if (first !== undefined) {
       say(
         `drift alert after ${hoursToDrift?.toFixed(1)} h: ${first.metric} of ${first.modelName} is ${first.ratio.toFixed(1)} times its baseline`,
@@ -302,7 +263,7 @@ class Teller {
       (driftMs - START_MS) / HOUR_MS + RAMP_HOURS,
       (story.time.wallMs() - START_MS) / HOUR_MS,
     )
-    say(`under noise: ${this.#words(before)}`)
+    say(`under noise: ${figureWords(before)}`)
 
     const good = await this.#rollOut(
       'kws-2',
@@ -313,7 +274,7 @@ class Teller {
     const afterFrom = (story.time.wallMs() - START_MS) / HOUR_MS
     await this.#hours(AFTER_HOURS)
     const after = await this.#figures(afterFrom, afterFrom + AFTER_HOURS)
-    say(`after the update: ${this.#words(after)}`)
+    say(`after the update: ${figureWords(after)}`)
 
     const bad = await this.#rollOut(
       'kws-regressed',
@@ -357,8 +318,8 @@ class Teller {
     const { say } = this.#options
     const good = await this.#rollOut('kws-2', 'the same field, a newer model', QUIET_HOURS, this.#options.chaos)
     const figures = await this.#figures(BASELINE_HOURS, (this.#fleet!.time.wallMs() - START_MS) / HOUR_MS)
-    const alerts = await this.#alerts()
-    say(`quiet field: ${this.#words(figures)}; ${alerts.length} alerts`)
+    const alerts = await this.#cloud.alerts()
+    say(`quiet field: ${figureWords(figures)}; ${alerts.length} alerts`)
     return {
       before: null,
       after: figures,
@@ -371,27 +332,12 @@ class Teller {
     }
   }
 
-  /** Signs a bundle with the release key and registers it. The cloud never sees the key. */
-  async #release(name: string): Promise<void> {
-    const bundle = readFileSync(zooFile('bundles', `${name}.kinglet`))
-    const sections = decodeBundle(bundle)
-    const manifest = sections.ok ? parseManifest(sections.value) : sections
-    if (!manifest.ok) throw new CommandFailure(`${name}: ${manifest.error.code}: ${manifest.error.detail}`)
-    await this.#api.put(`/v1/artifacts/${sha256Hex(bundle)}`, bundle)
-    const secret = readKeyFile(join(this.#options.dir, 'release.key'))
-    await this.#api.post('/v1/models', { release: signDocument(releaseOf(bundle, manifest.value), secret) })
-  }
-
   /** Releases a model, starts its rollout and waits for the decision. */
   async #rollOut(name: string, reason: string, hoursMax: number, chaos: boolean): Promise<RolloutView | undefined> {
     const { say } = this.#options
-    await this.#release(name)
-    await this.#api.post(`/v1/models/${name}/promote`, { to: 'staging', reason })
-    const { id } = await this.#api.post<RolloutView>('/v1/rollouts', {
-      name,
-      percents: [20, 50, 100],
-      gate: { soakHours: 6, covariateHours: 12 },
-    })
+    await this.#cloud.release(name)
+    await this.#cloud.promote(name, 'staging', reason)
+    const id = await this.#cloud.startRollout(name)
     say(`${name} is released (${reason}); stages 20, 50, 100 %`)
     let stage = 0
     let last: RolloutView | undefined
@@ -408,7 +354,7 @@ class Teller {
         say('kill -9 of the cloud')
         this.#services.cloud.kill()
       }
-      last = await this.#api.get<RolloutView>(`/v1/rollouts/${id}`)
+      last = await this.#cloud.rollout(id)
       if (last.stage !== stage) {
         stage = last.stage
         say(`${name}: stage ${stage}, ${last.percents[stage - 1]} % of the fleet`)
@@ -445,77 +391,32 @@ class Teller {
       }
       if (this.#nowHours() >= end) return false
       this.#options.status('')
-      await new Promise<void>((resolve) => {
-        this.#options.real.after(150, resolve)
-      })
+      await this.#pause(150)
     }
   }
 
-  async #rollouts(): Promise<RolloutView[]> {
-    return (await this.#api.get<{ rollouts: RolloutView[] }>('/v1/rollouts')).rollouts
-  }
-
-  async #alerts(): Promise<AlertView[]> {
-    return (await this.#api.get<{ alerts: AlertView[] }>('/v1/alerts')).alerts
-  }
-
-  /** Fleet figures summed over whole hours of the run. */
   async #figures(fromHour: number, toHour: number): Promise<Figures> {
-    const { points } = await this.#api.get<{ points: SeriesPoint[] }>('/v1/fleet/series?hours=744')
-    const inside = points.filter(({ hourMs }) => {
-      const hour = (hourMs - START_MS) / HOUR_MS
-      return hour >= Math.ceil(fromHour) && hour + 1 <= Math.floor(toHour)
-    })
-    const sum = (name: keyof Figures) => inside.reduce((total, point) => total + point[name], 0)
-    return {
-      listeningMs: sum('listeningMs'),
-      activeMs: sum('activeMs'),
-      wakes: sum('wakes'),
-      rejected: sum('rejected'),
-    }
-  }
-
-  #words(figures: Figures): string {
-    const number = (value: number | null) => (value === null ? '–' : value.toFixed(2))
-    return `${number(perHour(figures, 'rejected'))} false wakes and ${number(perHour(figures, 'wakes'))} wakes an hour, duty cycle ${(100 * (duty(figures) ?? 0)).toFixed(1)} %`
+    return this.#cloud.figures(START_MS, fromHour, toHour)
   }
 
   /** Compares the cloud's sums with the ledger; the last messages get a while to arrive. */
-  async #groundTruth(): Promise<StoryResult['groundTruth']> {
-    const { ledger } = this.#fleet!
+  async #groundTruth(): Promise<GroundTruth> {
     const deadline = this.#options.real.monotonicMs() + DRAIN_REAL_MS
     for (;;) {
-      let truth: StoryResult['groundTruth'] | undefined
+      let truth: GroundTruth | undefined
       try {
-        const { counters, verdicts } = await this.#api.get<{
-          counters: Record<string, number>
-          verdicts: { confirmed: number; rejected: number }
-        }>('/v1/fleet/counters')
-        const names = [
-          'listeningMs',
-          'windows',
-          'inferences',
-          'gateOpenings',
-          'wakes',
-          'installsStarted',
-          'installsConfirmed',
-        ] as const
-        truth = Object.fromEntries(names.map((name) => [name, { simulator: ledger[name], cloud: counters[name] ?? 0 }]))
-        truth.wakesVerified = { simulator: ledger.wakes, cloud: verdicts.confirmed + verdicts.rejected }
+        truth = await this.#cloud.groundTruth(this.#fleet!.ledger)
       } catch (error) {
         if (!(error instanceof CloudUnreachable)) throw error
       }
-      const equal = truth !== undefined && Object.values(truth).every(({ simulator, cloud }) => simulator === cloud)
-      if (truth !== undefined && (equal || this.#options.real.monotonicMs() > deadline)) return truth
-      await new Promise<void>((resolve) => {
-        this.#options.real.after(200, resolve)
-      })
+      if (truth !== undefined && (truthMatches(truth) || this.#options.real.monotonicMs() > deadline)) return truth
+      await this.#pause(200)
     }
   }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#options.real.after(ms, resolve)
+    })
+  }
 }
-
-const perHour = (figures: Figures | null, name: 'wakes' | 'rejected'): number | null =>
-  figures === null || figures.listeningMs === 0 ? null : (figures[name] * HOUR_MS) / figures.listeningMs
-
-const duty = (figures: Figures | null): number | null =>
-  figures === null || figures.listeningMs === 0 ? null : figures.activeMs / figures.listeningMs

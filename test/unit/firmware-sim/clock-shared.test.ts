@@ -57,6 +57,43 @@ describe('a shared clock', () => {
     expect(reader.wallMs()).toBe(START_MS + 10 * SCALE)
   })
 
+  it('runs as far as time was granted and no further, in every reader alike', () => {
+    const { path, real, master, pass, reader } = shared()
+    master.grant(START_MS + 600_000)
+    pass(1_000)
+    expect(reader.wallMs()).toBe(START_MS + 600_000)
+    expect(new SharedClock(path, real).wallMs()).toBe(START_MS + 600_000)
+    // The master's own time goes on: it is what the simulation has to keep up with.
+    expect(master.nowMs()).toBe(START_MS + 3_600_000)
+    master.grant(START_MS + 1_200_000)
+    expect(reader.wallMs()).toBe(START_MS + 1_200_000)
+  })
+
+  it('never takes back what it granted, and flows freely again after a grant of 0', () => {
+    const { master, pass, reader } = shared()
+    master.grant(START_MS + 900_000)
+    pass(1_000)
+    expect(reader.wallMs()).toBe(START_MS + 900_000)
+    master.grant(START_MS + 300_000)
+    expect(reader.wallMs()).toBe(START_MS + 900_000)
+    master.grant(0)
+    expect(reader.wallMs()).toBe(START_MS + 3_600_000)
+  })
+
+  it('fires a timer only once its time is granted', () => {
+    const { master, pass, reader } = shared()
+    master.grant(START_MS + 60_000)
+    let fired = false
+    reader.after(120_000, () => {
+      fired = true
+    })
+    pass(1_000)
+    expect(fired).toBe(false)
+    master.grant(START_MS + 240_000)
+    pass(100)
+    expect(fired).toBe(true)
+  })
+
   it('keeps its last anchor when a read is torn, and follows again once it is whole', () => {
     const { path, master, pass, reader } = shared()
     pass(100)
