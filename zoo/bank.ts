@@ -12,7 +12,7 @@ import { shifted } from './augment.ts'
 import type { Metadata } from './card.ts'
 import { readAudio } from './corpus.ts'
 import { KEYWORDS, RATE_HZ } from './labels.ts'
-import { classify, detect, openNetwork } from './network.ts'
+import { classify, detect, openNetwork, WAKE_POLICY } from './network.ts'
 import { makeNoise, NOISE_KINDS } from './noise.ts'
 import { seeded } from './random.ts'
 import { synthesize } from './synthesize.ts'
@@ -96,7 +96,7 @@ for (const kind of NOISE_KINDS) {
   for (let n = 1; n <= NOISE_CANDIDATES; n += 1) {
     const noise = makeNoise(kind, NOISE_SECONDS, seeded(seed, `noise/bank/${kind}/${n}`), voices)
     const looped = Float32Array.from({ length: LOOP_SECONDS * RATE_HZ }, (_, i) => noise[i % noise.length]!)
-    candidates.push({ noise, wakes: (await detect(first, looped)).length })
+    candidates.push({ noise, wakes: (await detect(first, looped, WAKE_POLICY)).length })
   }
   const bearable = candidates.filter(({ wakes }) => wakes <= WAKES_MAX)
   const chosen = bearable.sort((a, b) => b.wakes - a.wakes).slice(0, NOISE_PIECES)

@@ -7,7 +7,7 @@ import { mixAtSnr } from '../model/audio/mix.ts'
 import { type Card, type ClipScore, type Metadata, renderCard, type StreamScore, sha256 } from './card.ts'
 import { type Clip, hashFiles, readAudio, readCorpus } from './corpus.ts'
 import { KEYWORDS, LABELS, type Label, RATE_HZ } from './labels.ts'
-import { classify, detect, type Network, openNetwork, WAKE_POLICY } from './network.ts'
+import { classify, detect, type Network, openNetwork, type WakePolicy, wakePolicyOf } from './network.ts'
 import { NOISE_KINDS, type NoiseKind } from './noise.ts'
 import { createNoisePool, cut, type NoisePool } from './noise-pool.ts'
 import { pick, seeded } from './random.ts'
@@ -38,11 +38,11 @@ const scoreClips = async (
  *  a second long and three of them are averaged. Every other wake is false. */
 const LATE_SECONDS = 1.2
 
-const scoreStream = async (network: Network, stream: Stream): Promise<StreamScore> => {
+const scoreStream = async (network: Network, policy: WakePolicy, stream: Stream): Promise<StreamScore> => {
   const perKeyword: Record<string, { said: number; detected: number }> = {}
   const heard = new Set<number>()
   let falseWakes = 0
-  for (const wake of await detect(network, stream.samples)) {
+  for (const wake of await detect(network, stream.samples, policy)) {
     const index = stream.said.findIndex(
       (s) => s.label === wake.label && wake.atSeconds >= s.fromSeconds && wake.atSeconds <= s.toSeconds + LATE_SECONDS,
     )
@@ -108,6 +108,13 @@ const buildStreams = (
   }
 }
 
+/** What a former card of the very same file says of its float twin, which is not kept. */
+const formerTwin = (card: string, network: string): Card['floatTwin'] => {
+  if (!existsSync(card)) return undefined
+  const former = JSON.parse(readFileSync(card, 'utf8')) as Card
+  return former.sha256 === sha256(readFileSync(network)) ? former.floatTwin : undefined
+}
+
 const main = async () => {
   const { values } = parseArgs({
     options: {
@@ -158,24 +165,24 @@ const main = async () => {
     const network = await openNetwork(path, metadata.input)
     const twinPath = join(work, 'float', `${name}.onnx`)
     const twin = existsSync(twinPath) ? await openNetwork(twinPath, metadata.input) : undefined
+    const policy = wakePolicyOf(name, join(zoo, 'bundles'))
+    const scoreTwin = async (network: Network) => ({
+      quiet: (await scoreClips(network, heldOut)).accuracy,
+      zeroDb: (await scoreClips(network, inNoise)).accuracy,
+    })
     const heard: Record<string, StreamScore> = {}
-    for (const [stream, content] of Object.entries(streams)) heard[stream] = await scoreStream(network, content)
+    for (const [stream, content] of Object.entries(streams)) heard[stream] = await scoreStream(network, policy, content)
     const card: Card = {
       name,
       bytes: statSync(path).size,
       sha256: sha256(readFileSync(path)),
       metadata,
       provenance,
-      wakePolicy: WAKE_POLICY,
+      wakePolicy: policy,
       clips: { quiet: await scoreClips(network, heldOut), zeroDb: await scoreClips(network, inNoise) },
-      ...(twin === undefined
-        ? {}
-        : {
-            floatTwin: {
-              quiet: (await scoreClips(twin, heldOut)).accuracy,
-              zeroDb: (await scoreClips(twin, inNoise)).accuracy,
-            },
-          }),
+      ...((floatTwin) => (floatTwin === undefined ? {} : { floatTwin }))(
+        twin === undefined ? formerTwin(join(zoo, 'cards', `${name}.json`), path) : await scoreTwin(twin),
+      ),
       streams: heard,
     }
     writeFileSync(join(zoo, 'cards', `${name}.json`), `${JSON.stringify(card, null, 1)}\n`)

@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { EngineOrtNode } from '../model/engine-ort-node.ts'
 import { createMfcc } from '../model/features/mfcc.ts'
 import { mfccDefinitionV1 } from '../model/features/mfcc-definition.ts'
@@ -38,7 +39,7 @@ export const classify = async (network: Network, samples: Float32Array): Promise
   return LABELS[out.indexOf(Math.max(...out))]!
 }
 
-/** When a stream wakes; the defaults are what the bundles of the zoo ship with. */
+/** When a stream wakes. */
 export type WakePolicy = {
   readonly hopFrames: number
   /** Windows over which the posterior is averaged. */
@@ -47,18 +48,37 @@ export type WakePolicy = {
   readonly refractorySeconds: number
 }
 
+/** For networks that ship in no bundle of their own, and for choosing the bank's noises, which came before the bundles. */
 export const WAKE_POLICY: WakePolicy = { hopFrames: 10, smoothing: 3, threshold: 0.75, refractorySeconds: 1 }
+
+/** The policy a network ships with, from its pack file; kws-lite ships inside the others and wakes as kws-2's bundle does. */
+export function wakePolicyOf(name: string, bundles: string): WakePolicy {
+  const file = join(bundles, `${name === 'kws-lite' ? 'kws-2' : name}.pack.json`)
+  if (!existsSync(file)) return WAKE_POLICY
+  const { policy, ladder } = JSON.parse(readFileSync(file, 'utf8')) as PackFile
+  return {
+    hopFrames: ladder.find(({ level }) => level === (name === 'kws-lite' ? 'lite' : 'full'))!.hopFrames,
+    smoothing: policy.smoothingWindows,
+    threshold: policy.thresholdPermille / 1000,
+    refractorySeconds: policy.refractoryMs / 1000,
+  }
+}
+
+type PackFile = {
+  readonly policy: {
+    readonly smoothingWindows: number
+    readonly thresholdPermille: number
+    readonly refractoryMs: number
+  }
+  readonly ladder: readonly { readonly level: string; readonly hopFrames: number }[]
+}
 
 export type Wake = { readonly label: Label; readonly atSeconds: number; readonly posterior: number }
 
 /** Runs a detector over a stretch of audio, as a plain measure beside the device's own.
  *  @param samples 16 kHz mono
  *  @returns wakes in order of time; `atSeconds` is the end of the window that decided */
-export const detect = async (
-  network: Network,
-  samples: Float32Array,
-  policy: WakePolicy = WAKE_POLICY,
-): Promise<Wake[]> => {
+export const detect = async (network: Network, samples: Float32Array, policy: WakePolicy): Promise<Wake[]> => {
   const stream = createMfccStream(mfccDefinitionV1, policy.hopFrames)
   const features = new Float32Array(mfccDefinitionV1.frames * mfccDefinitionV1.coefficients)
   const history: Float32Array[] = []

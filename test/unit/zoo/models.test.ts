@@ -5,13 +5,14 @@ import { parseWav } from '../../../model/audio/wav.ts'
 import { shifted } from '../../../zoo/augment.ts'
 import type { Metadata } from '../../../zoo/card.ts'
 import { KEYWORDS, LABELS, RATE_HZ } from '../../../zoo/labels.ts'
-import { classify, detect, openNetwork } from '../../../zoo/network.ts'
+import { classify, detect, openNetwork, wakePolicyOf } from '../../../zoo/network.ts'
 
 const zoo = new URL('../../../zoo/', import.meta.url).pathname
 const NAMES = ['kws-1', 'kws-2', 'kws-lite', 'kws-regressed', 'verifier']
 
 const metadata = (name: string) =>
   JSON.parse(readFileSync(join(zoo, 'models', `${name}.json`), 'utf8')) as Metadata & { labels: string[] }
+const policyOf = (name: string) => wakePolicyOf(name, join(zoo, 'bundles'))
 const open = (name: string) => openNetwork(join(zoo, 'models', `${name}.onnx`), metadata(name).input)
 
 const read = (file: string): Float32Array => {
@@ -51,7 +52,8 @@ describe('models', () => {
   })
 
   it('sleep through digital silence', async () => {
-    for (const name of NAMES) expect(await detect(await open(name), new Float32Array(5 * RATE_HZ))).toEqual([])
+    for (const name of NAMES)
+      expect(await detect(await open(name), new Float32Array(5 * RATE_HZ), policyOf(name))).toEqual([])
   })
 })
 
@@ -82,7 +84,7 @@ describe('the bank', () => {
     const keywords = wavsUnder('keyword')
     let woken = 0
     for (const file of keywords) {
-      const wakes = await detect(network, said(read(file)))
+      const wakes = await detect(network, said(read(file)), policyOf('kws-1'))
       if (wakes.some((wake) => file.includes(`/${wake.label}/`))) woken += 1
     }
     expect(woken / keywords.length).toBeGreaterThan(0.5)

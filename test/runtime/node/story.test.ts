@@ -1,0 +1,47 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, it } from 'vitest'
+import { expectRefusal, kinglet, Running } from './cli-process.ts'
+
+const dir = mkdtempSync(join(tmpdir(), 'kinglet-story-'))
+afterAll(() => rmSync(dir, { recursive: true, force: true }))
+
+/** The whole story is told by `npm start`; what is here is how it begins and how it is broken off. */
+describe('kinglet story', () => {
+  it('refuses what it cannot tell before it starts anything', async () => {
+    expectRefusal(await kinglet('story', '--devices', '3'), 2, /--devices/)
+    expectRefusal(await kinglet('story', '--scenario', 'loud'), 2, /story, quiet/)
+    expectRefusal(await kinglet('story', '--json', join(dir, 'none', 'out.json')), 1, /no such file or folder/)
+  })
+
+  it('starts real services and a listening fleet, and leaves nothing behind when it is interrupted', async () => {
+    const data = join(dir, 'data')
+    const story = new Running(['story', '--data', data, '--seed', '5', '--devices', '160'])
+    const said = async (words: RegExp) => {
+      await expect.poll(() => story.lines.find((line) => words.test(line)), { timeout: 60_000 }).toBeDefined()
+      return words.exec(story.lines.find((line) => words.test(line))!)!
+    }
+    const url = (await said(/status page (http:\S+)/))[1]!
+    await said(/160 devices run kws-1 on 12 sites/)
+    const fleet = (await (await fetch(`${url}v1/fleet/counters`)).json()) as { counters: Record<string, number> }
+    expect(fleet.counters).toHaveProperty('listeningMs')
+    expect((await fetch(`${url}healthz`)).ok).toBe(true)
+    story.child.kill('SIGINT')
+    const { code } = await story.ended
+    expect(code).toBe(130)
+    await expect
+      .poll(
+        () =>
+          fetch(`${url}healthz`).then(
+            () => 'up',
+            () => 'gone',
+          ),
+        { timeout: 10_000 },
+      )
+      .toBe('gone')
+    // A folder the user named is the user's.
+    expect(existsSync(join(data, 'cloud'))).toBe(true)
+    expect(readFileSync(join(data, 'cloud.log'), 'utf8')).not.toMatch(/"level":[56]0/)
+  }, 120_000)
+})
