@@ -21,6 +21,8 @@ const metricPolicySchema = z.strictObject({
   alphaAdvance: alpha,
   /** largest harm that counts as "no worse", as a ratio above 1 */
   marginRatio: ratio,
+  /** a harm estimated below this never rolls back, however sure the test is of it; 1: every harm beyond chance does */
+  toleranceRatio: z._default(z.number().check(z.minimum(1), z.maximum(10)), 1),
   /** smallest harm that the roll back test is planned to find with 80 % power; fixes its rho */
   planRatio: ratio,
 })
@@ -51,7 +53,8 @@ export type GatePolicy = z.infer<typeof gatePolicySchema>
 
 /** Defaults. False-rollback probability .05 in all: .03 + .01 + .01, most of it where the harm is expected. Minimum exposure
  *  from the simulations behind `test/simulation/gate.test.ts`. A deaf model has no false wakes, so verified wakes are gated
- *  beside them, and a fall of them rolls back too instead of waiting for a person.
+ *  beside them, and a fall of them rolls back too instead of waiting for a person: but only one of the size that would not have
+ *  been let through either, since fewer wakes within the margin are the usual price of fewer false ones.
  */
 export const DEFAULT_GATE_POLICY: GatePolicy = {
   metrics: [
@@ -61,6 +64,7 @@ export const DEFAULT_GATE_POLICY: GatePolicy = {
       alphaRollback: 0.03,
       alphaAdvance: 0.05,
       marginRatio: 1.25,
+      toleranceRatio: 1,
       planRatio: 1.5,
     },
     {
@@ -69,6 +73,7 @@ export const DEFAULT_GATE_POLICY: GatePolicy = {
       alphaRollback: 0.01,
       alphaAdvance: 0.05,
       marginRatio: 1.25,
+      toleranceRatio: 1.25,
       planRatio: 1.5,
     },
   ],

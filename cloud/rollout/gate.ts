@@ -71,6 +71,8 @@ export interface MetricReading {
   readonly ratio: number | null
   /** 95 % interval of the ratio, for people; the tests below decide, not this */
   readonly interval: readonly [low: number, high: number] | null
+  /** whether the estimated harm is beyond what the policy tolerates */
+  readonly harmful: boolean
   /** sum of 1/variance over the batches */
   readonly information: number
   readonly batches: readonly BatchEvidence[]
@@ -157,6 +159,7 @@ function readMetric(
   const batches = [...input.frozen[metric.name], ...running].map(({ d, variance }) => ({ d, variance }))
   const { s, information } = evidence(batches, 1, 0)
   const mean = information > 0 ? s / information : 0
+  const harm = metric.worse === 'higher' ? mean : -mean
   const spread = information > 0 ? 1.96 / Math.sqrt(information) : 0
   return {
     missing,
@@ -167,6 +170,7 @@ function readMetric(
       control: comparison?.control ?? null,
       ratio: information > 0 ? Math.exp(mean) : null,
       interval: information > 0 ? [Math.exp(mean - spread), Math.exp(mean + spread)] : null,
+      harmful: information > 0 && harm > Math.log(metric.toleranceRatio),
       information,
       batches,
       running: batches[input.frozen[metric.name].length] ?? null,
@@ -192,7 +196,7 @@ export function judgeStage(policy: GatePolicy, input: GateInput): GateReading {
   const harmful: GateReading['reasons'] = [
     ...(alpha > 0 && decided(installs) ? [{ code: 'installs-failing', metric: 'installFailures' } as const] : []),
     ...readings
-      .filter(({ reading }) => reading.rollback !== null && decided(reading.rollback))
+      .filter(({ reading }) => reading.rollback !== null && decided(reading.rollback) && reading.harmful)
       .map(({ reading }) => ({ code: 'metric-worse', metric: reading.name }) as const),
   ]
   const hours = input.current === null ? policy.soakHours : policy.minHours

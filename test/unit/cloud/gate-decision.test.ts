@@ -44,6 +44,18 @@ describe('the gate decides', () => {
   it('does not let a deaf model pass', () => {
     expect(judge(input({ canaryFalse: 1, canaryVerified: 3 })).verdict).toBe('rollback')
   })
+  it('tolerates as little fewer verified wakes as it would let through, and not a step more', () => {
+    // A tenth fewer, beyond any chance: the price of fewer false wakes, within the margin of 1.25.
+    const tenth = judge(input({ canaryFalse: 5, canaryVerified: 27 }))
+    expect(tenth.metrics[1]!.rollback!.logE).toBeGreaterThan(tenth.metrics[1]!.rollback!.threshold)
+    expect(tenth.verdict).toBe('advance')
+    expect(judge(input({ canaryFalse: 5, canaryVerified: 20 })).verdict).toBe('rollback')
+    // False wakes have no such tolerance: a rise beyond chance is what the rollout is gated on.
+    expect(judge(input({ canaryFalse: 11.5 })).verdict).toBe('rollback')
+    const strict = DEFAULT_GATE_POLICY.metrics.map((metric) => ({ ...metric, toleranceRatio: 1 }))
+    const same = input({ canaryFalse: 5, canaryVerified: 27 })
+    expect(judgeStage({ ...DEFAULT_GATE_POLICY, metrics: strict }, same).verdict).toBe('rollback')
+  })
   it('holds while too early, with few devices, or with few installs, and says which', () => {
     expect(codes(input({ elapsedHours: 23 }))).toEqual(['too-early'])
     expect(codes(input({ devices: 20 }))).toContain('too-few-devices')
