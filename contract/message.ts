@@ -32,9 +32,16 @@ export const bytes = (min: number, max: number = min): FieldType<Uint8Array> => 
   read: (value) => (value instanceof Uint8Array && value.length >= min && value.length <= max ? value : undefined),
 })
 
+/** What a CBOR decoder makes of bytes that are no UTF-8. Such text is refused: two byte strings would be one message. */
+const NO_TEXT = /[\ufffd\p{Surrogate}]/u
+
+/** Text from anywhere, cut to what a field takes: an error's detail may quote what an attacker wrote. */
+export const plainText = (value: string, maxLength: number): string =>
+  value.slice(0, maxLength).replace(new RegExp(NO_TEXT, 'gu'), '?')
+
 export const text = (maxLength: number): FieldType<string> => ({
   describe: `text up to ${maxLength} characters`,
-  read: (value) => (typeof value === 'string' && value.length <= maxLength ? value : undefined),
+  read: (value) => (typeof value === 'string' && value.length <= maxLength && !NO_TEXT.test(value) ? value : undefined),
 })
 
 export const uints = (length: number): FieldType<readonly number[]> => {

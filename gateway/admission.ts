@@ -18,6 +18,8 @@ import type { Origin } from './origin.ts'
 export const TOKEN_AUDIENCE = 'kinglet-gateway'
 /** chosen: clocks of issuer and gateway may differ by this much */
 const CLOCK_TOLERANCE_S = 5
+/** chosen: our tokens have about 350 characters; checked before anything is decoded */
+const TOKEN_BYTES_MAX = 2_048
 /** chosen: the exact topics of the contract and `#`, several times over */
 export const SUBSCRIPTIONS_MAX = 16
 
@@ -45,12 +47,13 @@ const BOARD = /^[A-Za-z0-9._-]{1,32}$/
  */
 export async function admit(
   claim: ConnectClaim,
-  keys: KeySource,
+  keys: Pick<KeySource, 'key'>,
   clock: Clock,
 ): Promise<Result<Session, ContractError>> {
   const { clientId, username, password, will } = claim
   const refuse = (code: ErrorCode, detail: string) => err(contractError(code, detail))
   if (username === undefined || password === undefined) return refuse('token-invalid', 'no user name or no token')
+  if (password.length > TOKEN_BYTES_MAX) return refuse('token-invalid', `token of ${password.length} bytes`)
   const claims = await verifyToken(Buffer.from(password).toString('latin1'), keys, clock)
   if (!claims.ok) return claims
   const { sub, site, board, exp } = claims.value
@@ -74,7 +77,7 @@ export async function admit(
   return ok(session)
 }
 
-async function verifyToken(token: string, keys: KeySource, clock: Clock) {
+async function verifyToken(token: string, keys: Pick<KeySource, 'key'>, clock: Clock) {
   try {
     const { payload } = await jwtVerify<{ site?: unknown; board?: unknown }>(token, keys.key, {
       algorithms: ['EdDSA'],

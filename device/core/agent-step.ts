@@ -1,6 +1,7 @@
 import { hexToBytes } from '../../contract/bytes.ts'
 import type { ContractError } from '../../contract/errors.ts'
 import { LIMITS } from '../../contract/limits.ts'
+import { plainText } from '../../contract/message.ts'
 import {
   COUNTER_NAMES,
   type CounterName,
@@ -93,7 +94,8 @@ export class Step {
 
   event(code: EventCode, { error, detail, assignmentSeq, about }: EventDetails = {}): void {
     const { state, now } = this
-    const say = (detail ?? error?.detail)?.slice(0, LIMITS.eventDetailLength)
+    const words = detail ?? error?.detail
+    const say = words === undefined ? undefined : plainText(words, LIMITS.eventDetailLength)
     const hash = typeof about === 'string' ? hexToBytes(about) : (about ?? state.model)
     this.effect({ type: 'tell-event', code, error: error?.code, detail: say })
     this.set({ eventSeq: state.eventSeq + 1 })
