@@ -157,7 +157,10 @@ function schemasOf(limits: TufLimits) {
     snapshot: z.looseObject({ ...common, meta: z.record(z.string(), fileMeta) }),
     targets: z.looseObject({
       ...common,
-      targets: z.record(name, z.looseObject({ length: z.int().check(z.minimum(0)), hashes, custom: z.optional(z.unknown()) })),
+      targets: z.record(
+        name,
+        z.looseObject({ length: z.int().check(z.minimum(0)), hashes, custom: z.optional(z.unknown()) }),
+      ),
       delegations: z.optional(
         z
           .looseObject({

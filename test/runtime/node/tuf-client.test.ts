@@ -328,7 +328,8 @@ describe('rollback', () => {
     repository.restart(role)
     if (role === 'targets') delete repository.snapshotMeta['delegated.json']
     repository.publish('root', ...ALL.filter((one) => one !== role), role)
-    if (role !== 'timestamp') repository.publish(...ONLINE.filter((one) => one !== role || role === 'snapshot').slice(-1))
+    if (role !== 'timestamp')
+      repository.publish(...ONLINE.filter((one) => one !== role || role === 'snapshot').slice(-1))
     if (role === 'targets') repository.publish(...ONLINE)
     expect(await client.refresh(), client.said).toBe(0)
     expect(client.trusted.find((one) => one.startsWith(role))).toBe(`${role} 1`)
@@ -411,7 +412,11 @@ describe('keys', () => {
 
   it('ignores keys of schemes nobody knows', async () => {
     const { repository, client } = await startInitialised()
-    const strange = { ...repository.newSigner(), keyId: 'strange', key: { keytype: 'wax', scheme: 'seal', keyval: { ring: 'x' } } }
+    const strange = {
+      ...repository.newSigner(),
+      keyId: 'strange',
+      key: { keytype: 'wax', scheme: 'seal', keyval: { ring: 'x' } },
+    }
     repository.holders.root!.unshift(strange)
     repository.forge('root', (signed) => signed)
     expect(await client.refresh()).toBe(0)
@@ -419,8 +424,9 @@ describe('keys', () => {
   })
 })
 
-/** [keys, threshold, signers] of one version after another, and whether the last is taken */
-type Rotation = readonly [name: string, taken: boolean, ...versions: (readonly [number[], number, number[]])[]]
+/** [keys, threshold, signers] of one version, and of one after another; and whether the last is taken */
+type RoleVersion = readonly [number[], number, number[]]
+type Rotation = readonly [name: string, taken: boolean, ...versions: RoleVersion[]]
 
 const FIVE = [0, 1, 2, 3, 4]
 const rootRotations: Rotation[] = [
@@ -428,7 +434,13 @@ const rootRotations: Rotation[] = [
   ['unused signatures', true, [[1], 1, [3, 1, 4]], [[2], 1, [3, 2, 1, 4]], [[2], 1, [3, 2, 4]]],
   ['other signers of five', true, [FIVE, 3, [0, 2, 4]], [FIVE, 3, [0, 4, 1]], [FIVE, 3, [0, 1, 3]]],
   ['one of five', true, [FIVE, 3, [0, 2, 4]], [[0, 1, 3, 4, 5], 3, [0, 4, 1]]],
-  ['all of five', true, [FIVE, 3, [0, 2, 4]], [[5, 6, 7, 8, 9], 3, [0, 2, 4, 5, 6, 7]], [[5, 6, 7, 8, 9], 3, [5, 6, 7]]],
+  [
+    'all of five',
+    true,
+    [FIVE, 3, [0, 2, 4]],
+    [[5, 6, 7, 8, 9], 3, [0, 2, 4, 5, 6, 7]],
+    [[5, 6, 7, 8, 9], 3, [5, 6, 7]],
+  ],
   ['threshold up', true, [[1, 2, 3], 1, [1]], [[1, 2, 3], 2, [1, 2]]],
   ['threshold down', true, [[1, 2, 3], 2, [1, 2]], [[1, 2, 3], 1, [1, 2]], [[1, 2, 3], 1, [1]]],
   ['not by the old key', false, [[1], 1, [1]], [[2], 1, [2, 3, 4]]],
@@ -440,7 +452,7 @@ const rootRotations: Rotation[] = [
 ]
 
 describe('rotation', () => {
-  function useKeys(repository: TufRepository, role: string, signers: TestSigner[], [keys, threshold, by]: Rotation[2]) {
+  function useKeys(repository: TufRepository, role: string, signers: TestSigner[], [keys, threshold, by]: RoleVersion) {
     repository.holders[role] = keys.map((i) => signers[i]!)
     repository.signing[role] = by.map((i) => signers[i]!)
     repository.thresholds[role] = threshold
@@ -451,7 +463,7 @@ describe('rotation', () => {
     repository.restart('root')
     const signers = Array.from({ length: 10 }, () => repository.newSigner())
     for (const version of versions) {
-      useKeys(repository, 'root', signers, version as Rotation[2])
+      useKeys(repository, 'root', signers, version)
       repository.publish('root')
     }
     client.provision()
@@ -466,7 +478,7 @@ describe('rotation', () => {
     ['not by the new key', false, [[2], 1, [1, 3, 4]]],
     ['two of five', false, [[0, 1, 3, 4, 5], 3, [0, 4]]],
     ['two right ones and a stranger', false, [[0, 1, 3, 4, 5], 3, [0, 2, 4]]],
-  ] as Rotation[])('of the other roles: %s, taken: %s', async (_name, taken, version) => {
+  ] as [string, boolean, RoleVersion][])('of the other roles: %s, taken: %s', async (_name, taken, version) => {
     const { repository, client } = await startInitialised()
     const signers = Array.from({ length: 10 }, () => repository.newSigner())
     for (const role of ['timestamp', 'snapshot', 'targets']) {
@@ -479,36 +491,41 @@ describe('rotation', () => {
 })
 
 describe('targets', () => {
-  it.each([true, false])('downloads, keeps and replaces targets, consistent snapshots: %s', async (consistentSnapshot) => {
-    const { repository, client } = await startInitialised({ consistentSnapshot })
-    repository.addTarget('targets', 'path/to/a/file.txt', utf8('one'))
-    repository.addTarget('targets', 'other.txt', utf8('other'))
-    repository.publish(...ALL)
-    expect(await client.refresh()).toBe(0)
-    expect(client.downloaded).toEqual([])
-    expect(await client.download(['path/to/a/file.txt', 'other.txt'])).toBe(0)
-    expect(client.downloaded).toEqual(['one', 'other'])
-    expect(repository.askedRoles).toContain(consistentSnapshot ? 'targets 2' : 'targets')
-    const asked = () => repository.requests.filter((address) => address.startsWith('targets/'))
-    expect(asked()[0]).toMatch(consistentSnapshot ? /^targets\/path\/to\/a\/[0-9a-f]{64}\.file\.txt$/ : /a\/file\.txt$/)
-    // Kept: not fetched again.
-    expect(await client.download(['path/to/a/file.txt'])).toBe(0)
-    expect(asked()).toHaveLength(2)
-    repository.addTarget('targets', 'path/to/a/file.txt', utf8('two'))
-    repository.publish(...ALL)
-    expect(await client.download('path/to/a/file.txt')).toBe(0)
-    expect(client.downloaded).toEqual(['other', 'two'])
-    // Replaced by an attacker: same length, other bytes, and more of them.
-    for (const evil of ['owt', 'two and more']) {
-      repository.artifacts.set('path/to/a/file.txt', utf8(evil))
-      repository.artifacts.set('other.txt', utf8(evil))
-      repository.addTarget('targets', 'new.txt', utf8('new'))
-      repository.artifacts.set('new.txt', utf8(evil))
+  it.each([true, false])(
+    'downloads, keeps and replaces targets, consistent snapshots: %s',
+    async (consistentSnapshot) => {
+      const { repository, client } = await startInitialised({ consistentSnapshot })
+      repository.addTarget('targets', 'path/to/a/file.txt', utf8('one'))
+      repository.addTarget('targets', 'other.txt', utf8('other'))
       repository.publish(...ALL)
-      expect(await client.download('new.txt')).toBe(1)
+      expect(await client.refresh()).toBe(0)
+      expect(client.downloaded).toEqual([])
+      expect(await client.download(['path/to/a/file.txt', 'other.txt'])).toBe(0)
+      expect(client.downloaded).toEqual(['one', 'other'])
+      expect(repository.askedRoles).toContain(consistentSnapshot ? 'targets 2' : 'targets')
+      const asked = () => repository.requests.filter((address) => address.startsWith('targets/'))
+      expect(asked()[0]).toMatch(
+        consistentSnapshot ? /^targets\/path\/to\/a\/[0-9a-f]{64}\.file\.txt$/ : /a\/file\.txt$/,
+      )
+      // Kept: not fetched again.
+      expect(await client.download(['path/to/a/file.txt'])).toBe(0)
+      expect(asked()).toHaveLength(2)
+      repository.addTarget('targets', 'path/to/a/file.txt', utf8('two'))
+      repository.publish(...ALL)
+      expect(await client.download('path/to/a/file.txt')).toBe(0)
       expect(client.downloaded).toEqual(['other', 'two'])
-    }
-  })
+      // Replaced by an attacker: same length, other bytes, and more of them.
+      for (const evil of ['owt', 'two and more']) {
+        repository.artifacts.set('path/to/a/file.txt', utf8(evil))
+        repository.artifacts.set('other.txt', utf8(evil))
+        repository.addTarget('targets', 'new.txt', utf8('new'))
+        repository.artifacts.set('new.txt', utf8(evil))
+        repository.publish(...ALL)
+        expect(await client.download('new.txt')).toBe(1)
+        expect(client.downloaded).toEqual(['other', 'two'])
+      }
+    },
+  )
 
   it.each([[['sha256']], [['sha512']], [['sha256', 'sha512']]])('checks %j', async (algorithms) => {
     const { repository, client } = await startInitialised()
@@ -536,7 +553,10 @@ describe('targets', () => {
       repository.publish(role, ...ALL)
       expect(await client.download('nonexistent target')).toBe(1)
       expect(client.said).toContain('target-unknown')
-      const quoted = encodeURIComponent(role).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`)
+      const quoted = encodeURIComponent(role).replace(
+        /[!'()*]/g,
+        (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`,
+      )
       expect(repository.requests).toContain(`metadata/1.${quoted}.json`)
       expect(client.trusted).toHaveLength(5)
       // It is found again by that name.
@@ -562,17 +582,113 @@ describe('delegations', () => {
 
   it.each<[string, Edge[], string]>([
     ['one', [['targets', 'A']], 'A'],
-    ['two', [['targets', 'A'], ['targets', 'B']], 'A B'],
-    ['two levels', [['targets', 'A'], ['targets', 'B'], ['B', 'C']], 'A B C'],
-    ['depth first', [['targets', 'A'], ['targets', 'B'], ['A', 'C'], ['A', 'D']], 'A C D B'],
-    ['three levels', [['targets', 'A'], ['targets', 'B'], ['A', 'C'], ['C', 'D']], 'A C D B'],
-    ['terminating', [['targets', 'A'], ['targets', 'B'], ['A', 'C', LAST], ['A', 'D']], 'A C'],
-    ['terminating with children', [['targets', 'A'], ['targets', 'B'], ['A', 'C', LAST], ['C', 'D']], 'A C D'],
-    ['another path', [['targets', 'A', PY], ['targets', 'B'], ['A', 'C']], 'B'],
-    ['another path below', [['targets', 'A'], ['targets', 'B'], ['A', 'C', PY], ['C', 'D']], 'A B'],
-    ['a cycle', [['targets', 'A'], ['targets', 'B'], ['B', 'C'], ['C', 'D'], ['D', 'B']], 'A B C D'],
-    ['two to a third', [['targets', 'A'], ['targets', 'B'], ['B', 'C'], ['A', 'C']], 'A C B'],
-    ['two to a third, one not for it', [['targets', 'A'], ['targets', 'B'], ['B', 'C'], ['A', 'C', PY]], 'A B C'],
+    [
+      'two',
+      [
+        ['targets', 'A'],
+        ['targets', 'B'],
+      ],
+      'A B',
+    ],
+    [
+      'two levels',
+      [
+        ['targets', 'A'],
+        ['targets', 'B'],
+        ['B', 'C'],
+      ],
+      'A B C',
+    ],
+    [
+      'depth first',
+      [
+        ['targets', 'A'],
+        ['targets', 'B'],
+        ['A', 'C'],
+        ['A', 'D'],
+      ],
+      'A C D B',
+    ],
+    [
+      'three levels',
+      [
+        ['targets', 'A'],
+        ['targets', 'B'],
+        ['A', 'C'],
+        ['C', 'D'],
+      ],
+      'A C D B',
+    ],
+    [
+      'terminating',
+      [
+        ['targets', 'A'],
+        ['targets', 'B'],
+        ['A', 'C', LAST],
+        ['A', 'D'],
+      ],
+      'A C',
+    ],
+    [
+      'terminating with children',
+      [
+        ['targets', 'A'],
+        ['targets', 'B'],
+        ['A', 'C', LAST],
+        ['C', 'D'],
+      ],
+      'A C D',
+    ],
+    [
+      'another path',
+      [
+        ['targets', 'A', PY],
+        ['targets', 'B'],
+        ['A', 'C'],
+      ],
+      'B',
+    ],
+    [
+      'another path below',
+      [
+        ['targets', 'A'],
+        ['targets', 'B'],
+        ['A', 'C', PY],
+        ['C', 'D'],
+      ],
+      'A B',
+    ],
+    [
+      'a cycle',
+      [
+        ['targets', 'A'],
+        ['targets', 'B'],
+        ['B', 'C'],
+        ['C', 'D'],
+        ['D', 'B'],
+      ],
+      'A B C D',
+    ],
+    [
+      'two to a third',
+      [
+        ['targets', 'A'],
+        ['targets', 'B'],
+        ['B', 'C'],
+        ['A', 'C'],
+      ],
+      'A C B',
+    ],
+    [
+      'two to a third, one not for it',
+      [
+        ['targets', 'A'],
+        ['targets', 'B'],
+        ['B', 'C'],
+        ['A', 'C', PY],
+      ],
+      'A B C',
+    ],
   ])('visits %s in order', async (_name, edges, order) => {
     const { repository, client } = await startInitialised()
     for (const [delegator, role, options] of edges) repository.delegate(delegator, role, options)
@@ -601,7 +717,12 @@ describe('delegations', () => {
     repository.publish('A', 'B', 'C', 'D', ...ALL)
     expect(await client.download(path)).toBe(found ? 0 : 1)
     expect(client.downloaded).toEqual(found ? [path] : [])
-    expect(repository.askedRoles.slice(4).map((role) => role.replace(' 1', '')).join(' ')).toBe(order)
+    expect(
+      repository.askedRoles
+        .slice(4)
+        .map((role) => role.replace(' 1', ''))
+        .join(' '),
+    ).toBe(order)
   })
 
   it('finds targets in hash bins and by hash prefix', async () => {

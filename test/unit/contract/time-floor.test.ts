@@ -12,7 +12,11 @@ import {
 const DAY_MS = 86_400_000
 const YEAR_MS = 365 * DAY_MS
 const SEEN_MS = Date.UTC(2026, 0, 1)
-const word = (issuedMs: number | undefined, witness = 'A', rootIssuedMs?: number) => ({ issuedMs, witness, rootIssuedMs })
+const word = (issuedMs: number | undefined, witness = 'A', rootIssuedMs?: number) => ({
+  issuedMs,
+  witness,
+  rootIssuedMs,
+})
 const floor: TimeFloor = raiseFloor(NO_TIME_FLOOR, word(SEEN_MS))
 const EXPIRES_MS = SEEN_MS + 7 * DAY_MS
 /** whether a document that expires a week after it was signed would be taken */
