@@ -28,6 +28,21 @@ export const ERROR_CODES = [
   'security-counter-too-low',
   'hash-mismatch',
   'size-mismatch',
+  // update metadata (contract/tuf): each names the attack it stops
+  'metadata-too-large', // endless data
+  'metadata-malformed', // not the format, or hostile on purpose
+  'metadata-signature', // arbitrary installation: nobody trusted has signed
+  'metadata-threshold', // key compromise below the threshold
+  'metadata-rollback', // an older version than one already trusted, or a role that has disappeared
+  'metadata-version-mismatch', // mix and match: not the version that the role above names
+  'metadata-hash-mismatch', // mix and match: not the bytes that the role above names
+  'metadata-expired', // freeze
+  'metadata-missing', // the repository does not have the file, or no role above names it
+  'metadata-unavailable', // drop request: the file could not be fetched this time
+  'root-not-consecutive', // a root that is not exactly the next version
+  'target-unknown', // no role that may speak for the path knows it
+  'target-path-unsafe', // a path that would leave its folder
+  'delegation-too-deep', // endless delegations
   // budgets
   'arena-over-budget',
   'flash-over-budget',

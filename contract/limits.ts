@@ -55,3 +55,77 @@ export const LIMITS = {
   ingestRows: 2_000,
   ingestBytes: 8 * 1024 * 1024,
 } as const
+
+/** Bounds of update metadata. One table for a device and one for the public conformance suite, whose repositories are larger. */
+export interface TufLimits {
+  readonly rootBytes: number
+  readonly timestampBytes: number
+  readonly snapshotBytes: number
+  /** of one role: the top-level targets or a delegated one */
+  readonly targetsBytes: number
+  /** new roots accepted in one cycle; the next cycle goes on from there */
+  readonly rootRotations: number
+  /** targets roles one search may visit */
+  readonly rolesVisited: number
+  /** keys of one role, and signatures of one document */
+  readonly keysPerRole: number
+  /** keys of one document */
+  readonly keys: number
+  /** delegations of one document */
+  readonly delegations: number
+  /** path patterns or hash prefixes of one delegation */
+  readonly patterns: number
+  /** nesting of objects and lists; the format itself needs 7 (delegations, roles, role, paths) */
+  readonly jsonDepth: number
+  /** UTF-16 units of a role name, a target path or a path pattern */
+  readonly nameLength: number
+  /** UTF-16 units of one public key; RSA 4096 as PEM has 800 */
+  readonly keyLength: number
+}
+
+/** What a device reads. */
+export const TUF_LIMITS: TufLimits = {
+  /** measured: 8 Ed25519 keys and as many signatures are 3.4 kB; room for rotation with both sets signing. */
+  rootBytes: 16 * 1024,
+  /** measured: 455 bytes with one Ed25519 signature, see `test/unit/contract/tuf`. */
+  timestampBytes: 2 * 1024,
+  /** chosen: about 60 bytes a role with version only, so 32 roles take 2 kB; room for hashes. */
+  snapshotBytes: 8 * 1024,
+  /** chosen: a target with a release document is about 0.7 kB, so some 80 artifacts a role. */
+  targetsBytes: 64 * 1024,
+  /** chosen: a device in a drawer for five years of monthly rotations catches up in one cycle. */
+  rootRotations: 64,
+  /** spec: leaves the number to the application; 32 is what python-tuf and tuf-js take. */
+  rolesVisited: 32,
+  /** chosen: 8 people and 8 successors. */
+  keysPerRole: 16,
+  /** chosen: four roles of 8 keys, or as many delegations with keys of their own. */
+  keys: 64,
+  /** chosen: as many as can be visited. */
+  delegations: 32,
+  /** chosen: the models of one team, by pattern. */
+  patterns: 64,
+  /** chosen: room for a `custom` document below the targets. */
+  jsonDepth: 16,
+  /** chosen: fits a file name of 255 bytes for names of plain characters. */
+  nameLength: 200,
+  keyLength: 1_024,
+}
+
+/** What the conformance client reads. Sizes, rotations and visits are the defaults of python-tuf and tuf-js; the rest is chosen
+ *  with room, since there the sizes are the real bound. */
+export const TUF_LIMITS_CONFORMANCE: TufLimits = {
+  rootBytes: 512_000,
+  timestampBytes: 16_384,
+  snapshotBytes: 2_000_000,
+  targetsBytes: 5_000_000,
+  rootRotations: 256,
+  rolesVisited: 32,
+  keysPerRole: 256,
+  keys: 1_024,
+  delegations: 4_096,
+  patterns: 4_096,
+  jsonDepth: 64,
+  nameLength: 4_096,
+  keyLength: 8_192,
+}
