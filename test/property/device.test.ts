@@ -6,7 +6,7 @@ import { seededRandom } from '../../contract/random.ts'
 import { ok } from '../../contract/result.ts'
 import { nextDeadlineMs } from '../../device/core/agent.ts'
 import type { AgentEvent } from '../../device/core/agent-state.ts'
-import { decodeFrame, newestRecord, writeRecord } from '../../device/core/boot-record.ts'
+import { readRecord, writeRecord } from '../../device/core/boot-record.ts'
 import { layoutOf } from '../../device/core/flash-layout.ts'
 import {
   type GovernorState,
