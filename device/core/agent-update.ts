@@ -233,7 +233,9 @@ export function flashFailed(step: Step, error: ContractError, found: AgentState[
   const trial = update.phase === 'trial'
   // `active` and `phase` are what this boot decided, even where the record could not be written: an update of this boot must never
   // go to the slot that runs.
-  const kept = trial ? { active: otherSlot(slot), phase: 'running' as const } : { active: slot, phase: 'confirmed' as const }
+  const kept = trial
+    ? { active: otherSlot(slot), phase: 'running' as const }
+    : { active: slot, phase: 'confirmed' as const }
   step.set({ record: { ...(found ?? record), boots: record.boots, ...kept } })
   if (!trial) attemptFailed(step, error)
   else if (update.confirmAtMs === Number.POSITIVE_INFINITY) {

@@ -128,7 +128,11 @@ async function open(
 
 /** No slot holds what the record says: somebody has flashed the device by hand, or the images have rotted. A whole bundle is run, and
  *  told of, rather than nothing; it stays until the next assignment, which brings back what the fleet runs. */
-function foundImage({ flash, layout }: BootParts, record: BootRecord, refused: ReadonlySet<SlotIndex>): BootPlan | undefined {
+function foundImage(
+  { flash, layout }: BootParts,
+  record: BootRecord,
+  refused: ReadonlySet<SlotIndex>,
+): BootPlan | undefined {
   for (const slot of [record.active, otherSlot(record.active)]) {
     // An image that is on record and was refused in this boot is not found anew; nor is a download that was never verified.
     if (refused.has(slot) || record.images[slot].bytes === 0) continue
@@ -152,7 +156,11 @@ function foundImage({ flash, layout }: BootParts, record: BootRecord, refused: R
 
 /** After a fall-back: a slot whose bytes are not the recorded ones is empty to the next update, which then downloads. One that
  *  is whole and does not load keeps its name: fetching the same bytes again would change nothing. */
-function withoutLostImage({ flash, layout }: BootParts, { outcome, record }: BootPlan, refused: ReadonlySet<SlotIndex>) {
+function withoutLostImage(
+  { flash, layout }: BootParts,
+  { outcome, record }: BootPlan,
+  refused: ReadonlySet<SlotIndex>,
+) {
   const lost = otherSlot(record.active)
   if (outcome !== 'fell-back' || refused.has(lost) || isIntact(flash, layout, record, lost)) return record
   return { ...record, images: withImage(record, lost, EMPTY_IMAGE) }

@@ -43,8 +43,11 @@ export function writePair(flash: Flash, region: PairRegion, content: Uint8Array)
   const seq = former === undefined ? 1 : (former.seq + 1) >>> 0
   const said = writeFrame(flash, region.areas[area], encodeFrame({ seq, payload: content }, flash.programBytes))
   const now = newest(flash, region)
-  if (now !== undefined && now.area === area && now.seq === seq && bytesEqual(now.payload, content)) return ok(undefined)
-  return said.ok ? err(contractError('flash-write-failed', `record at ${region.areas[area]} reads back otherwise`)) : said
+  if (now !== undefined && now.area === area && now.seq === seq && bytesEqual(now.payload, content))
+    return ok(undefined)
+  return said.ok
+    ? err(contractError('flash-write-failed', `record at ${region.areas[area]} reads back otherwise`))
+    : said
 }
 
 /** Erases the sectors of a frame and programs it. */

@@ -208,7 +208,8 @@ export const retryDelayMs = (attempts: number, random: number): number =>
 type Trial = Extract<UpdateState, { phase: 'trial' }>
 
 export const trialVerdict = (state: Trial, nowMs: number): 'healthy' | 'waiting' | 'failed' => {
-  if (state.windowsHeard >= TRIAL_WINDOWS_MIN && state.reportAcknowledged && nowMs >= state.confirmAtMs) return 'healthy'
+  if (state.windowsHeard >= TRIAL_WINDOWS_MIN && state.reportAcknowledged && nowMs >= state.confirmAtMs)
+    return 'healthy'
   return nowMs >= state.deadlineMs ? 'failed' : 'waiting'
 }
 
