@@ -77,6 +77,11 @@ export class FlashNor implements Flash {
     this.#dead = false
   }
 
+  /** The bytes of a sector as they are, undefined when erased; the object changes with the content. */
+  sector(index: number): Uint8Array | undefined {
+    return this.#sectors.get(index)
+  }
+
   /** Begins to note which sectors are read before they are erased: what follows is a function of these, and of nothing else of
    *  this chip. */
   watch(): void {
@@ -197,7 +202,7 @@ export class FlashNor implements Flash {
 
   #writable(index: number): Uint8Array {
     const former = this.#sectors.get(index)
-    const sector = former === undefined ? new Uint8Array(this.sectorBytes).fill(0xff) : Uint8Array.from(former)
+    const sector = former === undefined ? new Uint8Array(this.sectorBytes).fill(0xff) : former.slice()
     this.#sectors.set(index, sector)
     return sector
   }

@@ -10,7 +10,9 @@ import type { FlashNor } from './flash-nor.ts'
 export class CutMemory {
   readonly #layout: FlashLayout
   readonly #known = new Map<string, Map<string, number>>()
-  readonly #hashes = new WeakMap<Uint8Array, string>()
+  readonly #contents = new WeakMap<Uint8Array, number>()
+  readonly #frames = new Map<string, number>()
+  readonly #numbers = new Map<string, number>()
 
   constructor(layout: FlashLayout) {
     this.#layout = layout
@@ -38,11 +40,10 @@ export class CutMemory {
 
   #digest(flash: FlashNor, sectors: readonly number[]): string {
     const { boot, spool } = this.#layout
-    const image = flash.image()
-    const parts = sectors.map((index) => this.#hashOf(image.get(index)))
-    for (const offset of boot.areas) parts.push(frameText(flash, offset, boot.areaBytes))
-    parts.push(frameText(flash, spool.offset, spool.bytes))
-    return createHash('sha256').update(parts.join(' ')).digest('base64')
+    let key = ''
+    for (const index of sectors) key += `${this.#contentOf(flash.sector(index))},`
+    for (const offset of boot.areas) key += `${this.#frameOf(flash, offset, boot.areaBytes)},`
+    return key + this.#frameOf(flash, spool.offset, spool.bytes)
   }
 
   #isFramed(offset: number): boolean {
@@ -53,15 +54,36 @@ export class CutMemory {
     )
   }
 
-  #hashOf(sector: Uint8Array | undefined): string {
-    if (sector === undefined) return '-'
-    const hash = this.#hashes.get(sector) ?? createHash('sha256').update(sector).digest('base64')
-    this.#hashes.set(sector, hash)
-    return hash
+  /** A number for each different content of a sector. */
+  #contentOf(sector: Uint8Array | undefined): number {
+    if (sector === undefined) return 0
+    const known = this.#contents.get(sector)
+    if (known !== undefined) return known
+    const number = this.#numberOf(createHash('sha256').update(sector).digest('base64'))
+    this.#contents.set(sector, number)
+    return number
   }
-}
 
-function frameText(flash: FlashNor, offset: number, bytes: number): string {
-  const frame = readFrame(flash, offset, bytes)
-  return frame === undefined ? '-' : `${frame.seq}:${createHash('sha256').update(frame.payload).digest('base64')}`
+  /** A number for each different frame; 0 for none. */
+  #frameOf(flash: FlashNor, offset: number, bytes: number): number {
+    let place = `${offset}:`
+    for (let at = offset; at < offset + bytes; at += flash.sectorBytes) {
+      place += `${this.#contentOf(flash.sector(at / flash.sectorBytes))},`
+    }
+    const known = this.#frames.get(place)
+    if (known !== undefined) return known
+    const frame = readFrame(flash, offset, bytes)
+    const number =
+      frame === undefined
+        ? 0
+        : this.#numberOf(`${frame.seq} ${createHash('sha256').update(frame.payload).digest('base64')}`)
+    this.#frames.set(place, number)
+    return number
+  }
+
+  #numberOf(text: string): number {
+    const number = this.#numbers.get(text) ?? this.#numbers.size + 1
+    this.#numbers.set(text, number)
+    return number
+  }
 }

@@ -5,7 +5,15 @@ import { RememberedEngine } from './engine-remembered.ts'
 import { FlashNor } from './flash-nor.ts'
 import { type TrialImage, trialImage } from './power-cut-images.ts'
 import { type CutStart, type CutStory, factoryStart, finish } from './power-cut-story.ts'
-import { cutInARow, edgesOf, failRecords, newTally, type SweepOptions, sweep } from './power-cut-sweep.ts'
+import {
+  cutInARow,
+  edgesAndOneOf,
+  edgesOf,
+  failRecords,
+  newTally,
+  type SweepOptions,
+  sweep,
+} from './power-cut-sweep.ts'
 import { CutWorld } from './power-cut-world.ts'
 
 const USAGE = `usage: npm run powercut -- [--seeds N] [--seed S]

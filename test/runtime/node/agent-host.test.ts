@@ -178,8 +178,8 @@ describe('refused with a code, the active model untouched and running', () => {
   const attempt = async (device: BenchDevice, bundle: Uint8Array, release = releaseOf(bundle)) => {
     device.gateway.artifacts.set(release.sha256, bundle)
     device.assign(release, 1)
-    await until('refusal', () => device.gateway.story.some((said) => /^install-(failed|refused)/.test(said)))
-    return device.gateway.story.find((said) => /^install-(failed|refused)/.test(said))
+    await until('refusal', () => device.gateway.story.some((said) => /^install-(failed|refused|delayed)/.test(said)))
+    return device.gateway.story.find((said) => /^install-(failed|refused|delayed)/.test(said))
   }
   const resealed = (change: (sections: Map<string, Uint8Array>) => void): Uint8Array => {
     const decoded = decodeBundle(second.bundle)
@@ -207,7 +207,7 @@ describe('refused with a code, the active model untouched and running', () => {
       const device = await factory()
       const tampered = Uint8Array.from(second.bundle)
       tampered[at]! ^= 1
-      expect(await attempt(device, tampered, second.release)).toBe('install-failed: hash-mismatch')
+      expect(await attempt(device, tampered, second.release)).toBe('install-delayed: hash-mismatch')
       expectUntouched(device)
       await device.off()
     }
@@ -323,16 +323,16 @@ describe('refused with a code, the active model untouched and running', () => {
       if (artifact === undefined) device.gateway.artifacts.clear()
       else device.gateway.artifacts.set(second.release.sha256, artifact)
       device.assign(second.release, 1)
-      await until('refusal', () => device.gateway.story.some((said) => said.startsWith('install-failed')))
+      await until('refusal', () => device.gateway.story.some((said) => said.startsWith('install-delayed')))
       expectUntouched(device)
       return device.gateway.story.at(-1)
     }
-    expect(await cut(second.bundle.subarray(0, 50_000))).toBe('install-failed: size-mismatch')
-    expect(await cut(undefined)).toBe('install-failed: artifact-not-found')
+    expect(await cut(second.bundle.subarray(0, 50_000))).toBe('install-delayed: size-mismatch')
+    expect(await cut(undefined)).toBe('install-delayed: artifact-not-found')
     const device = await factory()
     device.gateway.spoil = (payload, offset) => (offset === 8_192 ? shortened(payload) : payload)
     device.assign(second.release, 1)
-    await until('refusal', () => device.gateway.story.includes('install-failed: download-truncated'))
+    await until('refusal', () => device.gateway.story.includes('install-delayed: download-truncated'))
     expectUntouched(device)
   })
 
@@ -344,7 +344,7 @@ describe('refused with a code, the active model untouched and running', () => {
       const flash = new FlashNor({ sizeBytes: FLASH_BYTES, failAfter: { operations: probe.operations + 12, code } })
       const device = await factory(flash)
       device.assign(second.release, 1)
-      await until('failure', () => device.gateway.story.includes(`install-failed: ${code}`))
+      await until('failure', () => device.gateway.story.includes(`install-delayed: ${code}`))
       expectUntouched(device)
       // A dead flash must not make the agent spin: hours go by, reports still go out.
       const before = device.gateway.reports.length
