@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto'
+import { bytesToHex } from '../contract/bytes.ts'
+import { readRecord } from '../device/core/boot-record.ts'
 import { readFrame } from '../device/core/flash-frame.ts'
 import type { FlashLayout } from '../device/core/flash-layout.ts'
 import type { FlashNor } from './flash-nor.ts'
@@ -10,12 +12,16 @@ import type { FlashNor } from './flash-nor.ts'
 export class CutMemory {
   readonly #layout: FlashLayout
   readonly #known = new Map<string, Map<string, number>>()
+  readonly #countsMatter: boolean
   readonly #contents = new WeakMap<Uint8Array, number>()
   readonly #frames = new Map<string, number>()
   readonly #numbers = new Map<string, number>()
 
-  constructor(layout: FlashLayout) {
+  /** @param countsMatter false: numbers of frames and boots, and what spooled messages say, make no difference; for pairs of cuts,
+   *  which differ in little else */
+  constructor(layout: FlashLayout, countsMatter = true) {
     this.#layout = layout
+    this.#countsMatter = countsMatter
   }
 
   /** @returns the number of the story whose content was equal in all that it read; undefined: none was */
@@ -42,7 +48,9 @@ export class CutMemory {
     const { boot, spool } = this.#layout
     let key = ''
     for (const index of sectors) key += `${this.#contentOf(flash.sector(index))},`
-    for (const offset of boot.areas) key += `${this.#frameOf(flash, offset, boot.areaBytes)},`
+    if (this.#countsMatter) {
+      for (const offset of boot.areas) key += `${this.#frameOf(flash, offset, boot.areaBytes)},`
+    } else key += `${this.#recordOf(flash)},`
     return key + this.#frameOf(flash, spool.offset, spool.bytes)
   }
 
@@ -64,6 +72,15 @@ export class CutMemory {
     return number
   }
 
+  /** The boot record without its counts, and which area the next one goes to. */
+  #recordOf(flash: FlashNor): number {
+    const { boot } = this.#layout
+    const [a, b] = boot.areas.map((offset) => readFrame(flash, offset, boot.areaBytes)?.seq)
+    const next = a !== undefined && (b === undefined || a > b) ? 1 : 0
+    const plain = (_key: string, value: unknown) => (value instanceof Uint8Array ? bytesToHex(value) : value)
+    return this.#numberOf(`${next} ${JSON.stringify({ ...readRecord(flash, this.#layout), boots: 0 }, plain)}`)
+  }
+
   /** A number for each different frame; 0 for none. */
   #frameOf(flash: FlashNor, offset: number, bytes: number): number {
     let place = `${offset}:`
@@ -73,10 +90,12 @@ export class CutMemory {
     const known = this.#frames.get(place)
     if (known !== undefined) return known
     const frame = readFrame(flash, offset, bytes)
-    const number =
-      frame === undefined
-        ? 0
-        : this.#numberOf(`${frame.seq} ${createHash('sha256').update(frame.payload).digest('base64')}`)
+    let number = 0
+    if (frame !== undefined) {
+      const { seq, payload } = frame
+      const text = `${seq} ${createHash('sha256').update(payload).digest('base64')}`
+      number = this.#numberOf(this.#countsMatter ? text : `${payload.length} bytes`)
+    }
     this.#frames.set(place, number)
     return number
   }

@@ -37,6 +37,8 @@ export interface SweepOptions extends Omit<CutWorldOptions, 'breach'> {
   readonly sampleOneIn: number
   /** cuts that a cut of this sweep stands for, when it starts from where several others have ended alike; else 1 */
   readonly weight?: number
+  /** shared by sweeps of one story from several starts */
+  readonly memory?: CutMemory
 }
 
 /** Where cut stories ended: the flash, and how many cuts led to just this. */
@@ -101,7 +103,7 @@ export async function sweep(
   const world = counting(options, () => where)
   const { moments } = await tell(world, start, story)
   const scratch = new FlashNor({ sizeBytes: new CutWorld(world, start.image, start.past).flash.sizeBytes })
-  const memory = new CutMemory(new CutWorld(world, start.image, start.past).layout)
+  const memory = options.memory ?? new CutMemory(new CutWorld(world, start.image, start.past).layout)
   const ends: CutEnd[] = []
   for (const [index, moment] of moments.entries()) {
     for (const fault of faults(moment, random)) {
@@ -111,7 +113,9 @@ export async function sweep(
       scratch.apply(moment.operation, fault)
       const known = memory.find(scratch)
       if (known !== undefined) {
-        ends[known]!.cuts++
+        // Of another start's sweep, when the memory is shared.
+        const alike = ends[known]
+        if (alike !== undefined) alike.cuts++
         if (random.next() * sampleOneIn >= 1) continue
       }
       if (known !== undefined) tally.sampled++

@@ -4,6 +4,7 @@ import { EngineOrtNode } from '../model/engine-ort-node.ts'
 import { RememberedEngine } from './engine-remembered.ts'
 import { FlashNor } from './flash-nor.ts'
 import { type TrialImage, trialImage } from './power-cut-images.ts'
+import { CutMemory } from './power-cut-memory.ts'
 import { type CutStart, type CutStory, factoryStart, finish } from './power-cut-story.ts'
 import {
   cutInARow,
@@ -116,9 +117,16 @@ await part('install cut, then revert cut', async () => {
   const quiet = { ...optionsOf('first of a pair'), tally: newTally() }
   const { ends } = await sweep(quiet, factory, install, edgesOf)
   let pairs = 0
+  const { layout } = new CutWorld({ ...quiet, breach: () => undefined }, factory.image, factory.past)
+  const memory = new CutMemory(layout, false)
   for (const [i, { end, cuts }] of ends.entries()) {
     const name = `revert after an install that was cut (ending ${i + 1} of ${ends.length})`
-    const { operations } = await sweep({ ...optionsOf(name), weight: cuts }, end, { ...revert, name }, edgesAndOneOf)
+    const { operations } = await sweep(
+      { ...optionsOf(name), weight: cuts, memory, sampleOneIn: 60 },
+      end,
+      { ...revert, name },
+      edgesAndOneOf,
+    )
     pairs += 2 * cuts * operations
     if (i % 5 === 4) progress(`${name}: ${pairs} pairs so far`)
   }
