@@ -8,6 +8,7 @@ import { radioNamed, totalEnergy } from '../device/core/energy.ts'
 import { AgentHost } from '../device/core/host.ts'
 import { createListener, type Listener } from '../device/core/listener.ts'
 import { provision } from '../device/core/provision.ts'
+import { WatchdogTimer } from '../device/core/watchdog-timer.ts'
 import { FlashFile } from '../device/node/flash-file.ts'
 import { TransportMqtt } from '../device/node/transport-mqtt.ts'
 import { MAINS } from '../device/ports/battery.ts'
@@ -122,6 +123,7 @@ export async function runConnected(run: ConnectedRun, clock: Clock): Promise<voi
     },
     battery: MAINS,
     clock,
+    watchdog: new WatchdogTimer(clock),
     observe,
   })
   if (!started.ok) {
@@ -189,7 +191,13 @@ class Ears {
       this.#listener =
         step === undefined || session === undefined
           ? undefined
-          : createListener({ manifest: bundle.manifest, definition: bundle.definition, step, session })
+          : createListener({
+              manifest: bundle.manifest,
+              definition: bundle.definition,
+              step,
+              session,
+              clock: this.#clock,
+            })
     }
     const fromMs = this.#clock.monotonicMs()
     const heard = await this.#listener?.listen(samples)

@@ -21,7 +21,7 @@ export const COUNTER_NAMES = [
   'wakes',
   /** ms in which the device was awake: inference, wake hold, radio */
   'activeMs',
-  /** windows dropped because the previous one was not finished */
+  /** windows dropped because the inference before them was not finished in time; counted where audio comes from a microphone */
   'overruns',
   /** messages dropped at the bound of the store-and-forward queue */
   'spoolDrops',
@@ -103,6 +103,12 @@ export const EVENT_CODES = [
   'level-changed',
   'battery-low',
   'engine-failed',
+  /** an attempt failed for a reason that may pass; the device tries again by itself */
+  'install-delayed',
+  /** the confirmed image was lost and the other one runs */
+  'fell-back',
+  /** no slot held the image on record; a whole one of unknown origin runs */
+  'image-found',
 ] as const
 export type EventCode = (typeof EVENT_CODES)[number]
 

@@ -74,6 +74,15 @@ export interface AgentState {
   readonly firstReportId: number
   /** sha256 of the last assignment document that was refused in this boot, hex: its retained copy is not complained of again */
   readonly refusedDigest: string
+  /** the assignment that is being carried out, and how many attempts at it have failed for reasons that may pass */
+  readonly assignment: Uint8Array
+  readonly attempts: number
+  /** the release that this boot has given up, hex ('': none), and until when its retained assignment waits */
+  readonly restingSha256: string
+  readonly restingUntilMs: number
+  /** outbox id of the event that `record.untold` stands for; 0: not queued yet */
+  readonly untoldId: number
+  readonly batteryLowTold: boolean
   /** when an engine failure was last told */
   readonly engineFailedAtMs: number
   /** last radio use, for the cost of a session */
@@ -86,7 +95,10 @@ export type AgentEvent =
   | { readonly type: 'tick' }
   /** @see the effect `check-image`; sha256 is that of the release it was checked against */
   | { readonly type: 'image-checked'; readonly sha256: string; readonly result: Result<void, ContractError> }
-  | { readonly type: 'flash-failed'; readonly error: ContractError }
+  /** a write-record of the last step is in flash */
+  | { readonly type: 'record-written' }
+  /** a write of the last step failed, and what came after it was not done; `record` is what the flash holds */
+  | { readonly type: 'flash-failed'; readonly error: ContractError; readonly record?: BootRecord | undefined }
   | { readonly type: 'engine-failed'; readonly error: ContractError }
   /** publish a report now, as before a planned stop */
   | { readonly type: 'report-requested' }
@@ -104,6 +116,7 @@ export type AgentEffect =
   | { readonly type: 'program-slot'; readonly slot: SlotIndex; readonly offset: number; readonly data: Uint8Array }
   /** hash, container, manifest, resource contract, golden vectors: answered by `image-checked` */
   | { readonly type: 'check-image'; readonly slot: SlotIndex; readonly release: Release }
+  /** answered by `record-written` or `flash-failed` */
   | { readonly type: 'write-record'; readonly record: BootRecord }
   | { readonly type: 'save-spool'; readonly outbox: Outbox }
   | { readonly type: 'clear-spool' }
@@ -131,4 +144,6 @@ export interface BootContext {
   readonly manifest: BundleManifest
   readonly outbox: Outbox
   readonly batteryMj: number
+  /** @see Booted */
+  readonly trouble?: ContractError | undefined
 }

@@ -20,6 +20,8 @@ import { enqueue, type OutboxKind, takeForSending } from './outbox.ts'
 
 /** Chosen: the battery is looked at this often. */
 export const GOVERN_INTERVAL_MS = 10 * 60_000
+/** Chosen: of a battery meant for a year, five weeks to send somebody. */
+const BATTERY_LOW_SHARE = 0.1
 /** Chosen: a link idle for longer pays for a new session. */
 const RADIO_SESSION_IDLE_MS = 5 * 60_000
 /** QoS-1 PUBLISH: fixed header, topic length, packet id; and the four bytes of its PUBACK. */
@@ -92,14 +94,15 @@ export class Step {
     return outbox.nextId
   }
 
-  event(code: EventCode, { error, detail, assignmentSeq, about }: EventDetails = {}): void {
+  /** @returns the event's id in the outbox */
+  event(code: EventCode, { error, detail, assignmentSeq, about }: EventDetails = {}): number {
     const { state, now } = this
     const words = detail ?? error?.detail
     const say = words === undefined ? undefined : plainText(words, LIMITS.eventDetailLength)
     const hash = typeof about === 'string' ? hexToBytes(about) : (about ?? state.model)
     this.effect({ type: 'tell-event', code, error: error?.code, detail: say })
     this.set({ eventSeq: state.eventSeq + 1 })
-    this.enqueue(
+    return this.enqueue(
       'event',
       eventCodec.encode({
         boot: state.record.boots,
@@ -146,7 +149,7 @@ export class Step {
   }
 
   writeRecord(change: Partial<AgentState['record']>): void {
-    const record = { ...this.state.record, ...change, seq: this.state.record.seq + 1 }
+    const record = { ...this.state.record, ...change }
     this.set({ record })
     this.effect({ type: 'write-record', record })
   }
@@ -168,6 +171,7 @@ export class Step {
   govern(): void {
     const { config, governor, manifest } = this.state
     this.set({ nextGovernMs: this.now.monotonicMs + GOVERN_INTERVAL_MS })
+    this.#warnOfLowBattery()
     if (config.power === null || !config.governed) return
     const next = govern(
       governor,
@@ -184,6 +188,16 @@ export class Step {
     this.count({ ladderMoves: 1 })
     this.effect({ type: 'set-level', level: to })
     this.event('level-changed', { detail: `${from} to ${to}` })
+  }
+
+  /** Once a boot: a battery does not fill up again in the field, and one that is changed resets the device. */
+  #warnOfLowBattery(): void {
+    const { config, batteryLowTold } = this.state
+    if (config.power === null || batteryLowTold) return
+    const share = this.remainingMj / config.power.capacityMj
+    if (share > BATTERY_LOW_SHARE) return
+    this.set({ batteryLowTold: true })
+    this.event('battery-low', { detail: `${Math.round(share * 100)} % left` })
   }
 
   /** Ends the step: sends what may be sent, or, before a reboot, puts the counters of this boot and what was not acknowledged

@@ -1,17 +1,25 @@
 import { bytesToHex, hexToBytes, sha256Hex } from '../../contract/bytes.ts'
 import type { ContractError } from '../../contract/errors.ts'
+import { EVENT_CODES, eventCodec } from '../../contract/messages.ts'
+import { seededRandom } from '../../contract/random.ts'
 import type { AgentEvent, AgentState } from './agent-state.ts'
-import type { Step } from './agent-step.ts'
-import { type BootRecord, EMPTY_IMAGE, penalty, type SlotImage } from './boot-record.ts'
+import type { EventDetails, Step } from './agent-step.ts'
+import { EMPTY_IMAGE, penalty, withImage } from './boot-record.ts'
 import { flashMillijoule } from './energy.ts'
-import { otherSlot, type SlotIndex } from './flash-layout.ts'
+import { otherSlot } from './flash-layout.ts'
 import {
+  type AssignmentDecision,
+  CHECK_WINDOW_MS,
   confirmedRecord,
   downloadTimedOut,
   IDLE,
   judgeAssignment,
   judgeBlock,
   nextRequest,
+  RESTING_MS,
+  RETRIES_MAX,
+  RETRY_DELAY_MS,
+  retryDelayMs,
   trialVerdict,
 } from './update.ts'
 
@@ -21,10 +29,12 @@ import {
 const GET_ID = 0
 
 type Downloading = Extract<AgentState['update'], { phase: 'downloading' }>
+type Wanted = Exclude<AssignmentDecision, { kind: 'current' }>
 
-export function assigned(step: Step, payload: Uint8Array): void {
-  const { config, record, update } = step.state
-  const judged = judgeAssignment(payload, {
+/** Judges a document against what holds now: the record, the time, the battery. */
+function judge(step: Step, payload: Uint8Array): ReturnType<typeof judgeAssignment> {
+  const { config, record } = step.state
+  return judgeAssignment(payload, {
     assignment: {
       device: config.device,
       site: config.site,
@@ -40,6 +50,25 @@ export function assigned(step: Step, payload: Uint8Array): void {
     featuresSha256: config.featuresSha256,
     remainingMj: step.remainingMj,
   })
+}
+
+/** A retry takes nothing for granted that was true at the attempt before it. */
+function retry(step: Step): void {
+  const judged = judge(step, step.state.assignment)
+  step.set({ update: IDLE })
+  if (!judged.ok) {
+    step.count({ installsFailed: 1 })
+    step.event('install-failed', {
+      error: judged.error,
+      about: judged.error.sha256 ?? null,
+      assignmentSeq: step.state.record.assignmentSeq,
+    })
+  } else if (judged.value.kind !== 'current') beginInstall(step, judged.value)
+}
+
+export function assigned(step: Step, payload: Uint8Array): void {
+  const { record, update } = step.state
+  const judged = judge(step, payload)
   if (!judged.ok) {
     // The broker repeats a retained assignment at every connection: one that was refused is complained of once a boot.
     const digest = sha256Hex(payload)
@@ -70,27 +99,48 @@ export function assigned(step: Step, payload: Uint8Array): void {
   const wanted = decision.kind === 'current' ? undefined : decision.release.sha256
   const isNew = decision.seq > record.assignmentSeq
   if (isNew) step.writeRecord({ assignmentSeq: decision.seq })
-  if (busyWith === wanted) return
+  if (busyWith === wanted) {
+    // The newest document is the one to be judged again. A newer number for what is waited for says: now.
+    if (isNew) step.set({ assignment: payload })
+    if (isNew && update.phase === 'waiting') retry(step)
+    return
+  }
   if (decision.kind === 'current') {
     step.set({ update: IDLE })
     return
   }
-  const slot = otherSlot(record.active)
-  const { release, seq } = decision
-  step.count({ installsStarted: 1 })
-  step.event('install-started', { detail: release.name, assignmentSeq: seq, about: release.sha256 })
-  if (decision.kind === 'stored') {
-    step.set({ update: { phase: 'checking', release, slot } })
-    step.effect({ type: 'check-image', slot, release })
+  const { restingSha256, restingUntilMs } = step.state
+  step.set({ assignment: payload, attempts: 0 })
+  if (!isNew && wanted === restingSha256 && step.now.monotonicMs < restingUntilMs) {
+    step.set({ update: { phase: 'waiting', release: decision.release, retryAtMs: restingUntilMs } })
     return
   }
-  // From here on the other slot is being overwritten: its old image must not be taken for whole.
-  step.writeRecord({ images: withImage(step.state.record, slot, EMPTY_IMAGE) })
+  step.count({ installsStarted: 1 })
+  step.event('install-started', {
+    detail: decision.release.name,
+    assignmentSeq: decision.seq,
+    about: decision.release.sha256,
+  })
+  beginInstall(step, decision)
+}
+
+/** One attempt: everything from here on may be repeated. */
+function beginInstall(step: Step, { kind, release }: Wanted): void {
+  const slot = otherSlot(step.state.record.active)
+  if (kind === 'stored') {
+    check(step, release, slot)
+    return
+  }
+  // From here on the other slot is being overwritten: its old image must not be taken for whole. The first block is programmed in
+  // a later step, which is not reached when this write fails.
+  const { record } = step.state
+  step.writeRecord({ phase: 'confirmed', images: withImage(record, slot, EMPTY_IMAGE) })
   requestBlock(step, { phase: 'downloading', release, slot, offset: 0, requestedAtMs: 0, attempts: 0 })
 }
 
-function withImage(record: BootRecord, slot: SlotIndex, image: SlotImage): BootRecord['images'] {
-  return slot === 0 ? [image, record.images[1]] : [record.images[0], image]
+function check(step: Step, release: Wanted['release'], slot: Downloading['slot']): void {
+  step.set({ update: { phase: 'checking', release, slot, deadlineMs: step.now.monotonicMs + CHECK_WINDOW_MS } })
+  step.effect({ type: 'check-image', slot, release })
 }
 
 /** Asks for the next range of the download. */
@@ -109,7 +159,7 @@ export function blockArrived(step: Step, sha256: string, payload: Uint8Array): v
   if (update.phase !== 'downloading' || update.release.sha256 !== sha256) return
   const judged = judgeBlock(update, payload)
   if (!judged.ok) {
-    installFailed(step, judged.error)
+    attemptFailed(step, judged.error)
     return
   }
   const decision = judged.value
@@ -123,8 +173,7 @@ export function blockArrived(step: Step, sha256: string, payload: Uint8Array): v
   }
   const { assignmentSeq } = step.state.record
   step.event('download-complete', { detail: release.name, assignmentSeq, about: release.sha256 })
-  step.set({ update: { phase: 'checking', release, slot } })
-  step.effect({ type: 'check-image', slot, release })
+  check(step, release, slot)
 }
 
 export function imageChecked(step: Step, event: Extract<AgentEvent, { type: 'image-checked' }>): void {
@@ -135,8 +184,16 @@ export function imageChecked(step: Step, event: Extract<AgentEvent, { type: 'ima
   const sha256 = hexToBytes(release.sha256)
   if (!event.result.ok) {
     // Not kept as "stored" either: bytes that have rotted must be fetched anew.
-    step.writeRecord({ ...penalty(record, sha256), images: withImage(record, slot, EMPTY_IMAGE) })
-    installFailed(step, event.result.error)
+    const images = withImage(record, slot, EMPTY_IMAGE)
+    const { error } = event.result
+    if (error.code === 'hash-mismatch') {
+      // These bytes are not the image: they say nothing about it, and much about a cache, the air or this flash.
+      step.writeRecord({ images })
+      attemptFailed(step, error)
+    } else {
+      step.writeRecord({ ...penalty(record, sha256), images })
+      installFailed(step, error)
+    }
     return
   }
   const images = withImage(record, slot, { sha256, bytes: release.bytes })
@@ -145,25 +202,62 @@ export function imageChecked(step: Step, event: Extract<AgentEvent, { type: 'ima
   step.reboot(`trial of ${release.name}`)
 }
 
+/** An attempt has failed for a reason that may pass: a poisoned cache, a link, a tired flash. Tried again, a bounded number of times. */
+export function attemptFailed(step: Step, error: ContractError): void {
+  const { update, attempts, config, record } = step.state
+  if (update.phase === 'idle' || update.phase === 'trial' || update.phase === 'waiting') return
+  const { release } = update
+  if (attempts >= RETRIES_MAX) {
+    installFailed(step, error)
+    step.set({ restingSha256: release.sha256, restingUntilMs: step.now.monotonicMs + RESTING_MS })
+    return
+  }
+  const draw = seededRandom(record.boots).fork(`${config.device} attempt ${attempts}`).next()
+  const retryAtMs = step.now.monotonicMs + retryDelayMs(attempts, draw)
+  step.set({ update: { phase: 'waiting', release, retryAtMs }, attempts: attempts + 1 })
+  step.event('install-delayed', { error, assignmentSeq: record.assignmentSeq, about: release.sha256 })
+}
+
+/** The update is given up; the image that runs goes on. */
 export function installFailed(step: Step, error: ContractError): void {
   const { update, record } = step.state
   if (update.phase === 'idle' || update.phase === 'trial') return
-  // Phase "rebooting": the record that was to start the trial did not reach the flash, so there is none to start.
-  if (update.phase === 'rebooting') step.set({ record: { ...record, phase: 'confirmed' } })
   step.count({ installsFailed: 1 })
   step.set({ update: IDLE })
   step.event('install-failed', { error, assignmentSeq: record.assignmentSeq, about: update.release.sha256 })
 }
 
+/** @param found the record as the flash holds it, which from now on is the agent's too */
+export function flashFailed(step: Step, error: ContractError, found: AgentState['record'] | undefined): void {
+  const { update, record, slot } = step.state
+  const trial = update.phase === 'trial'
+  // `active` and `phase` are what this boot decided, even where the record could not be written: an update of this boot must never
+  // go to the slot that runs.
+  const kept = trial
+    ? { active: otherSlot(slot), phase: 'running' as const }
+    : { active: slot, phase: 'confirmed' as const }
+  step.set({ record: { ...(found ?? record), boots: record.boots, ...kept } })
+  if (!trial) attemptFailed(step, error)
+  else if (update.confirmAtMs === Number.POSITIVE_INFINITY) {
+    step.set({ update: { ...update, confirmAtMs: step.now.monotonicMs + RETRY_DELAY_MS } })
+  }
+}
+
 /** Timers of an update: a block that does not come, a trial that ends. */
 export function updateTimers(step: Step): void {
   const { update, connected } = step.state
+  const { monotonicMs } = step.now
   if (update.phase === 'trial') concludeTrial(step)
+  if (update.phase === 'waiting' && monotonicMs >= update.retryAtMs) retry(step)
+  if (update.phase === 'checking' && monotonicMs >= update.deadlineMs) {
+    const error = { code: 'model-load-failed', detail: 'the check of the image did not end' } as const
+    imageChecked(step, { type: 'image-checked', sha256: update.release.sha256, result: { ok: false, error } })
+  }
   if (update.phase !== 'downloading' || !connected) return
-  const verdict = downloadTimedOut(update, step.now.monotonicMs)
+  const verdict = downloadTimedOut(update, monotonicMs)
   if (verdict === 'retry') requestBlock(step, update)
   else if (verdict === 'give-up') {
-    installFailed(step, {
+    attemptFailed(step, {
       code: 'download-stalled',
       detail: `${update.offset} of ${update.release.bytes} bytes came`,
     })
@@ -175,12 +269,50 @@ function concludeTrial(step: Step): void {
   if (update.phase !== 'trial') return
   const verdict = trialVerdict(update, step.now.monotonicMs)
   if (verdict === 'healthy') {
-    const confirmed = confirmedRecord(record, manifest.securityCounter)
-    step.set({ record: confirmed, update: IDLE })
-    step.effect({ type: 'write-record', record: confirmed })
-    step.count({ installsConfirmed: 1 })
-    step.event('install-confirmed', { detail: manifest.name, assignmentSeq: record.assignmentSeq })
+    // Confirmed is what the flash says is confirmed: the event waits for `record-written`.
+    step.set({ update: { ...update, confirmAtMs: Number.POSITIVE_INFINITY } })
+    step.effect({ type: 'write-record', record: confirmedRecord(record, manifest.securityCounter) })
   } else if (verdict === 'failed') {
     step.reboot('the trial was not confirmed in time')
   }
+}
+
+/** A record of the last step is in flash. */
+export function recordWritten(step: Step): void {
+  const { update, record, manifest } = step.state
+  if (update.phase !== 'trial' || update.confirmAtMs !== Number.POSITIVE_INFINITY) return
+  step.set({ record: confirmedRecord(record, manifest.securityCounter), update: IDLE })
+  step.count({ installsConfirmed: 1 })
+  tellUntold(step)
+}
+
+/** Queues the event that the record stands for, unless an earlier boot's copy of it is still in the queue. It is struck from the
+ *  record when it has been acknowledged: told at least once, whatever the power does. */
+export function tellUntold(step: Step): void {
+  const { record, manifest, outbox } = step.state
+  const { untold, assignmentSeq } = record
+  if (untold === 'none') return
+  const queued = outbox.messages.find(({ kind, payload }) => {
+    const event = kind === 'event' ? eventCodec.decode(payload) : undefined
+    return event?.ok && EVENT_CODES[event.value.code] === untold && event.value.assignmentSeq === assignmentSeq
+  })
+  if (queued !== undefined) {
+    step.set({ untoldId: queued.id })
+    return
+  }
+  const details: EventDetails =
+    untold === 'reverted'
+      ? {
+          error: { code: 'trial-failed', detail: 'the trial was not confirmed' },
+          assignmentSeq,
+          about: record.failedSha256,
+        }
+      : { detail: manifest.name, assignmentSeq }
+  step.set({ untoldId: step.event(untold, details) })
+}
+
+/** The gateway has the event. */
+export function toldUntold(step: Step): void {
+  step.set({ untoldId: 0 })
+  step.writeRecord({ untold: 'none' })
 }

@@ -1,13 +1,25 @@
+import { bytesToHex } from '../../contract/bytes.ts'
 import type { ContractError } from '../../contract/errors.ts'
 import { COUNTER_NAMES, type CounterName, type Counters, LADDER_LEVELS, wakeCodec } from '../../contract/messages.ts'
 import type { AgentConfig, AgentEvent, AgentState, BootContext, Now, StepResult } from './agent-state.ts'
 import { GOVERN_INTERVAL_MS, Step } from './agent-step.ts'
-import { assigned, blockArrived, imageChecked, installFailed, requestBlock, updateTimers } from './agent-update.ts'
+import {
+  assigned,
+  blockArrived,
+  flashFailed,
+  imageChecked,
+  recordWritten,
+  requestBlock,
+  tellUntold,
+  toldUntold,
+  updateTimers,
+} from './agent-update.ts'
 import { activeMsOf, listeningEnergy, macsOf, NO_ENERGY } from './energy.ts'
+import { otherSlot } from './flash-layout.ts'
 import { HIBERNATE, initialGovernor, observeListening } from './governor.ts'
 import { addBins, type Heard, zeroBins } from './heard.ts'
 import { acknowledge, forgetInFlight } from './outbox.ts'
-import { BLOCK_TIMEOUT_MS, IDLE, TRIAL_WINDOW_MS } from './update.ts'
+import { BLOCK_TIMEOUT_MS, IDLE, RETRY_DELAY_MS, TRIAL_WINDOW_MS } from './update.ts'
 
 /** Chosen: a model on trial reports this soon, so that a broken link to the gateway shows within the trial. */
 const TRIAL_REPORT_MS = 10 * 60_000
@@ -41,7 +53,13 @@ export function startAgent(config: AgentConfig, boot: BootContext, now: Now): St
       connected: false,
       spooled: boot.outbox.messages.length > 0,
       update: trial
-        ? { phase: 'trial', deadlineMs: now.monotonicMs + TRIAL_WINDOW_MS, windowsHeard: 0, reportAcknowledged: false }
+        ? {
+            phase: 'trial',
+            deadlineMs: now.monotonicMs + TRIAL_WINDOW_MS,
+            windowsHeard: 0,
+            reportAcknowledged: false,
+            confirmAtMs: Number.NEGATIVE_INFINITY,
+          }
         : IDLE,
       reportSeq: 0,
       eventSeq: 0,
@@ -49,19 +67,28 @@ export function startAgent(config: AgentConfig, boot: BootContext, now: Now): St
       nextGovernMs: now.monotonicMs + GOVERN_INTERVAL_MS,
       firstReportId: 0,
       refusedDigest: '',
+      assignment: new Uint8Array(0),
+      attempts: 0,
+      restingSha256: '',
+      restingUntilMs: 0,
+      untoldId: 0,
+      batteryLowTold: false,
       engineFailedAtMs: Number.NEGATIVE_INFINITY,
       radioAtMs: Number.NEGATIVE_INFINITY,
     },
     now,
   )
-  step.event('booted', { detail: `slot ${slot}, ${outcome}` })
+  step.event('booted', { detail: `slot ${slot}, ${outcome}`, ...(boot.trouble && { error: boot.trouble }) })
   const { assignmentSeq } = record
   if (trial) step.event('trial-started', { assignmentSeq })
-  if (outcome === 'reverted') {
+  if (outcome === 'reverted') step.count({ installsFailed: 1 })
+  if (outcome === 'abandoned' && boot.trouble !== undefined) {
+    const failed = record.images[otherSlot(slot)].sha256
     step.count({ installsFailed: 1 })
-    const error = { code: 'trial-failed', detail: 'the trial was not confirmed' } as const
-    step.event('reverted', { error, assignmentSeq, about: record.failedSha256 })
+    step.event('install-failed', { error: boot.trouble, assignmentSeq, about: failed })
+    step.set({ restingSha256: bytesToHex(failed), restingUntilMs: now.monotonicMs + RETRY_DELAY_MS })
   }
+  tellUntold(step)
   step.govern()
   return step.result()
 }
@@ -95,7 +122,10 @@ export function step(state: AgentState, event: AgentEvent, now: Now): StepResult
       imageChecked(next, event)
       break
     case 'flash-failed':
-      installFailed(next, event.error)
+      flashFailed(next, event.error, event.record)
+      break
+    case 'record-written':
+      recordWritten(next)
       break
     case 'engine-failed':
       engineFailed(next, event.error)
@@ -116,7 +146,8 @@ export function nextDeadlineMs(state: AgentState): number {
   const due = [state.nextReportMs, state.nextGovernMs]
   // Without a link no block can come: the reconnection asks again, not the clock.
   if (update.phase === 'downloading' && connected) due.push(update.requestedAtMs + BLOCK_TIMEOUT_MS)
-  if (update.phase === 'trial') due.push(update.deadlineMs)
+  if (update.phase === 'trial' || update.phase === 'checking') due.push(update.deadlineMs)
+  if (update.phase === 'waiting') due.push(update.retryAtMs)
   return Math.min(...due)
 }
 
@@ -139,6 +170,7 @@ function published(step: Step, id: number): void {
     step.set({ spooled: false })
     step.effect({ type: 'clear-spool' })
   }
+  if (state.untoldId > 0 && id === state.untoldId) toldUntold(step)
   // Any report of this boot will do: at the bound of the outbox the first one is dropped in favour of later ones.
   const isReport = message?.kind === 'report' && state.firstReportId > 0 && id >= state.firstReportId
   if (state.update.phase === 'trial' && isReport) {

@@ -1,10 +1,16 @@
 import { type ContractError, contractError } from '../../contract/errors.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 import type { Flash } from '../ports/flash.ts'
+import { FRAME_HEADER_BYTES } from './flash-frame.ts'
+import type { PairRegion } from './record-pair.ts'
 
-/** Where things are in flash: boot record A, boot record B, spool, slot 0, slot 1; all on sector boundaries. */
+/** Where things are in flash: boot record, identity, trust (two areas each), spool, slot 0, slot 1; all on sector boundaries. */
 export interface FlashLayout {
-  readonly bootRecords: readonly [number, number]
+  readonly boot: PairRegion
+  /** who this device is; one sector an area, so content is at least 496 bytes and on common flash 4 080 */
+  readonly identity: PairRegion
+  /** what this device trusts; content up to TRUST_BYTES */
+  readonly trust: PairRegion
   readonly spool: { readonly offset: number; readonly bytes: number }
   readonly slots: readonly [number, number]
   readonly slotBytes: number
@@ -16,21 +22,30 @@ export const otherSlot = (slot: SlotIndex): SlotIndex => (slot === 0 ? 1 : 0)
 
 /** Chosen: holds the outbox at its bound (see outbox.ts), whatever the sector size. */
 const SPOOL_BYTES = 64 * 1024
+/** Chosen: root, timestamp, snapshot and targets metadata of a small repository. */
+export const TRUST_BYTES = 32 * 1024
 
 /** @returns `flash-over-budget` when the chip has no room for two slots of at least one sector */
 export function layoutOf(flash: Pick<Flash, 'sizeBytes' | 'sectorBytes'>): Result<FlashLayout, ContractError> {
   const { sectorBytes } = flash
-  const spoolBytes = Math.ceil(SPOOL_BYTES / sectorBytes) * sectorBytes
-  const spoolOffset = 2 * sectorBytes
-  const slotsOffset = spoolOffset + spoolBytes
-  const slotBytes = Math.floor((flash.sizeBytes - slotsOffset) / 2 / sectorBytes) * sectorBytes
+  let end = 0
+  const take = (bytes: number): number => {
+    const offset = end
+    end += Math.ceil(bytes / sectorBytes) * sectorBytes
+    return offset
+  }
+  const pair = (bytes: number): PairRegion => {
+    const areas = [take(bytes), take(bytes)] as const
+    return { areas, areaBytes: areas[1] - areas[0] }
+  }
+  const boot = pair(sectorBytes)
+  const identity = pair(sectorBytes)
+  const trust = pair(TRUST_BYTES + FRAME_HEADER_BYTES)
+  const spoolOffset = take(SPOOL_BYTES)
+  const spool = { offset: spoolOffset, bytes: end - spoolOffset }
+  const slotBytes = Math.floor((flash.sizeBytes - end) / 2 / sectorBytes) * sectorBytes
   if (slotBytes < sectorBytes) {
     return err(contractError('flash-over-budget', `${flash.sizeBytes} bytes of flash have no room for two slots`))
   }
-  return ok({
-    bootRecords: [0, sectorBytes],
-    spool: { offset: spoolOffset, bytes: spoolBytes },
-    slots: [slotsOffset, slotsOffset + slotBytes],
-    slotBytes,
-  })
+  return ok({ boot, identity, trust, spool, slots: [end, end + slotBytes], slotBytes })
 }

@@ -1,19 +1,20 @@
-import { bytesEqual, sha256 } from '../../contract/bytes.ts'
 import type { Clock } from '../../contract/clock.ts'
-import { type ContractError, contractError } from '../../contract/errors.ts'
+import type { ContractError } from '../../contract/errors.ts'
 import { LADDER_LEVELS, type LadderLevel } from '../../contract/messages.ts'
-import { err, ok, type Result } from '../../contract/result.ts'
+import { ok, type Result } from '../../contract/result.ts'
 import { modelRamBytes } from '../../model/boards.ts'
 import type { Engine } from '../../model/engine.ts'
-import { type OpenedBundle, openBundle } from '../../model/opened-bundle.ts'
+import type { OpenedBundle } from '../../model/opened-bundle.ts'
 import type { Battery } from '../ports/battery.ts'
 import type { Flash } from '../ports/flash.ts'
 import type { Transport } from '../ports/transport.ts'
+import { NO_WATCHDOG, type Watchdog } from '../ports/watchdog.ts'
 import { nextDeadlineMs, startAgent, step } from './agent.ts'
 import type { AgentConfig, AgentEffect, AgentEvent, AgentState, Now, StepResult } from './agent-state.ts'
-import { newestRecord, planBoot, writeRecord } from './boot-record.ts'
+import { bootImage } from './boot.ts'
+import { readRecord, writeRecord } from './boot-record.ts'
 import { totalEnergy } from './energy.ts'
-import { type FlashLayout, layoutOf, type SlotIndex } from './flash-layout.ts'
+import { type FlashLayout, layoutOf } from './flash-layout.ts'
 import type { Heard } from './heard.ts'
 import { checkImage } from './image-check.ts'
 import { programSlot } from './provision.ts'
@@ -26,9 +27,16 @@ export interface HostOptions {
   readonly transport: Transport
   readonly battery: Battery
   readonly clock: Clock
+  /** ends boots and trials that hang; without one only their own deadlines do */
+  readonly watchdog?: Watchdog
   /** told of every effect after it was performed: logs, the application, a simulator's ledger */
   readonly observe?: (effect: AgentEffect, state: AgentState) => void
 }
+
+/** Chosen: hashing, loading and the golden vectors take seconds on the slowest board. */
+const BOOT_WATCHDOG_MS = 5 * 60_000
+/** Chosen: three times the longest pause between two turns of the agent, see GOVERN_INTERVAL_MS. */
+const TRIAL_WATCHDOG_MS = 30 * 60_000
 
 /** One device: boots from flash, runs the agent's steps and performs their effects through the ports. The same host runs on
  *  a device, in a page and in the simulator; only the ports differ.
@@ -43,6 +51,8 @@ export class AgentHost {
   readonly #events: AgentEvent[] = []
   #performing = false
   #closed = false
+  /** number of the newest reset: what an older one still does is void */
+  #reset = 0
 
   private constructor(options: HostOptions, layout: FlashLayout) {
     this.#options = options
@@ -57,7 +67,7 @@ export class AgentHost {
     const layout = layoutOf(options.flash)
     if (!layout.ok) return layout
     const host = new AgentHost(options, layout.value)
-    const booted = await host.#reset()
+    const booted = await host.#restart()
     return booted.ok ? ok(host) : booted
   }
 
@@ -100,8 +110,10 @@ export class AgentHost {
   async close(): Promise<void> {
     this.#closed = true
     this.#cancelTick()
+    this.#watchdog.stop()
     await this.#options.transport.close()
-    await this.#boot
+    // A boot that hangs is not waited for: it finds itself void if it ever goes on.
+    this.#reset++
     await this.#running?.bundle.dispose()
     this.#running = undefined
   }
@@ -111,12 +123,23 @@ export class AgentHost {
     return { monotonicMs: clock.monotonicMs(), wallMs: Math.round(clock.wallMs()) }
   }
 
-  #reset(): Promise<Result<void, ContractError>> {
-    this.#boot = this.#bootUp()
+  get #watchdog(): Watchdog {
+    return this.#options.watchdog ?? NO_WATCHDOG
+  }
+
+  /** Resets the device. A boot that hangs is ended by the watchdog, whose reset then answers for it. */
+  #restart(): Promise<Result<void, ContractError>> {
+    const reset = ++this.#reset
+    this.#boot = new Promise((resolve, reject) => {
+      this.#watchdog.feed(BOOT_WATCHDOG_MS, () => resolve(this.#restart()))
+      this.#bootUp(reset).then((booted) => {
+        if (reset === this.#reset || this.#closed) resolve(booted)
+      }, reject)
+    })
     return this.#boot
   }
 
-  async #bootUp(): Promise<Result<void, ContractError>> {
+  async #bootUp(reset: number): Promise<Result<void, ContractError>> {
     const { flash, engine, transport, battery, config } = this.#options
     const previous = this.#running?.bundle
     this.#running = undefined
@@ -124,45 +147,38 @@ export class AgentHost {
     this.#cancelTick()
     await transport.close()
     await previous?.dispose()
-    const newest = newestRecord(flash, this.#layout)
-    if (newest === undefined) return err(contractError('no-fallback-slot', 'the device was never provisioned'))
-    const plan = planBoot(newest.record, (slot) => this.#isIntact(newest.record.images[slot], slot))
-    if (!plan.ok) return plan
-    const { record, slot, outcome } = plan.value
-    // Before anything of the image runs: if this boot dies, the next one must know that it was tried.
-    const written = writeRecord(flash, this.#layout, record)
-    if (!written.ok) return written
-    const image = flash.read(this.#layout.slots[slot], record.images[slot].bytes)
-    const bundle = await openBundle(image, engine, modelRamBytes(config.board))
-    if (!bundle.ok) {
-      // An image on trial that cannot even load has failed; the record says "running", so the next boot reverts.
-      return outcome === 'trial' ? this.#bootUp() : bundle
-    }
-    if (this.#closed) {
-      await bundle.value.dispose()
+    if (reset !== this.#reset) return ok(undefined)
+    const booted = await bootImage({
+      flash,
+      layout: this.#layout,
+      engine,
+      ramBytes: modelRamBytes(config.board),
+      wallMs: this.#now().wallMs,
+      isVoid: () => reset !== this.#reset,
+    })
+    if (reset !== this.#reset) {
+      if (booted.ok) await booted.value.bundle.dispose()
       return ok(undefined)
     }
+    this.#watchdog.stop()
+    // What the step that led to the reset was still to be told concerns nobody now.
+    this.#events.length = 0
+    if (!booted.ok) return booted
+    const { bundle, ...boot } = booted.value
     const started = startAgent(
       { ...config, slotBytes: this.#layout.slotBytes },
       {
-        record,
-        slot,
-        outcome,
-        manifest: bundle.value.manifest,
+        ...boot,
+        manifest: bundle.manifest,
         outbox: readSpool(flash, this.#layout),
         batteryMj: battery.remainingMj(),
       },
       this.#now(),
     )
-    this.#apply(bundle.value, started)
+    this.#apply(bundle, started)
     this.#drain()
     transport.open((event) => this.dispatch(event))
     return ok(undefined)
-  }
-
-  #isIntact(image: { readonly sha256: Uint8Array; readonly bytes: number }, slot: SlotIndex): boolean {
-    if (image.bytes === 0 || image.bytes > this.#layout.slotBytes) return false
-    return bytesEqual(sha256(this.#options.flash.read(this.#layout.slots[slot], image.bytes)), image.sha256)
   }
 
   #drain(): void {
@@ -179,16 +195,21 @@ export class AgentHost {
     this.#running = { state, bundle }
     this.#options.battery.spent(totalEnergy(state.energy) - before)
     this.#performing = true
+    let answer: AgentEvent | undefined
     try {
       for (const effect of effects) {
         const failure = this.#perform(effect)
         this.#options.observe?.(effect, state)
         if (failure !== undefined) {
           // The effects after a failed flash write were decided in the belief that it held.
-          this.#events.unshift({ type: 'flash-failed', error: failure })
+          const record = readRecord(this.#options.flash, this.#layout)
+          answer = { type: 'flash-failed', error: failure, record }
           break
         }
+        if (effect.type === 'write-record') answer = { type: 'record-written' }
       }
+      // Before any other event: the next step must know what the flash holds.
+      if (answer !== undefined) this.#events.unshift(answer)
     } finally {
       this.#performing = false
     }
@@ -198,6 +219,9 @@ export class AgentHost {
     this.#cancelTick()
     if (this.#running === undefined || this.#closed) return
     const { clock } = this.#options
+    // A model on trial must leave the agent its turns; the tick comes at least as often as the battery is looked at.
+    if (this.#running.state.update.phase === 'trial') this.#watchdog.feed(TRIAL_WATCHDOG_MS, () => void this.#restart())
+    else this.#watchdog.stop()
     const delayMs = Math.max(0, nextDeadlineMs(this.#running.state) - clock.monotonicMs())
     this.#cancelTick = clock.after(delayMs, () => this.dispatch({ type: 'tick' }))
   }
@@ -229,7 +253,7 @@ export class AgentHost {
         return undefined
       }
       case 'reboot':
-        void this.#reset()
+        void this.#restart()
         return undefined
       case 'set-level':
       case 'tell-wake':

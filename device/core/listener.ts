@@ -1,3 +1,4 @@
+import type { Clock } from '../../contract/clock.ts'
 import type { BundleManifest, LadderStep } from '../../contract/manifest.ts'
 import { ok, type Result } from '../../contract/result.ts'
 import type { EngineError, EngineSession } from '../../model/engine.ts'
@@ -18,6 +19,9 @@ export interface ListenerOptions {
   readonly step: LadderStep
   /** engine session of `step.graph` */
   readonly session: EngineSession
+  /** for audio that does not wait: windows that come due while an inference before them has taken too long are dropped and counted as
+   *  overruns. Without it every window is inferred, however long that takes: files and simulations wait. */
+  readonly clock?: Clock
 }
 
 /** Streaming keyword detection at one ladder level: front end, voice-activity gate, network, smoothing, wake policy. */
@@ -30,7 +34,7 @@ export interface Listener {
 }
 
 /** The agent's one detection path: on a device, in `model eval --streaming` and in the simulator. */
-export function createListener({ manifest, definition, step, session }: ListenerOptions): Listener {
+export function createListener({ manifest, definition, step, session, clock }: ListenerOptions): Listener {
   const length = definition.frames * definition.coefficients
   const features = new Float32Array(length)
   const quantized = new Int8Array(length)
@@ -47,6 +51,8 @@ export function createListener({ manifest, definition, step, session }: Listener
   const detector = createDetector(policy, manifest.labels)
   const stream = createMfccStream(definition, step.hopFrames)
   const { clipSamples, sampleRateHz } = definition
+  /** how far inference is behind the audio, ms */
+  let behindMs = 0
   // By position and not by window, so that a stretch that ends within a window counts its part of it.
   const listenedMs = (samples: number): number => {
     const { hopSamples } = stream
@@ -66,6 +72,7 @@ export function createListener({ manifest, definition, step, session }: Listener
       let windows = 0
       let openWindows = 0
       let inferences = 0
+      let overruns = 0
       for (let at = 0; at < samples.length; ) {
         at += stream.push(samples, at)
         if (!stream.windowReady()) continue
@@ -80,9 +87,17 @@ export function createListener({ manifest, definition, step, session }: Listener
           detector.reset()
           continue
         }
+        if (behindMs >= hopMs) {
+          behindMs -= hopMs
+          overruns++
+          stream.skipWindow()
+          continue
+        }
         stream.takeWindow(features)
         inferences++
+        const fromMs = clock?.monotonicMs() ?? 0
         const posteriors = await session.run(features)
+        if (clock !== undefined) behindMs = Math.max(0, behindMs + clock.monotonicMs() - fromMs - hopMs)
         if (!posteriors.ok) return posteriors
         const atMs = ((stream.samplesTaken() - startSamples) * 1000) / definition.sampleRateHz
         const label = detector.update(posteriors.value, (stream.samplesTaken() * 1000) / definition.sampleRateHz)
@@ -103,7 +118,7 @@ export function createListener({ manifest, definition, step, session }: Listener
         openWindows,
         inferences,
         gateOpenings: gate.openings() - openingsBefore,
-        overruns: 0,
+        overruns,
         wakes,
         posteriorBins,
         noiseBins,

@@ -3,7 +3,7 @@ import type { ContractError } from '../../contract/errors.ts'
 import { contractError } from '../../contract/errors.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 import type { Flash } from '../ports/flash.ts'
-import { type BootRecord, EMPTY_IMAGE, newestRecord, writeRecord } from './boot-record.ts'
+import { type BootRecord, EMPTY_IMAGE, readRecord, writeRecord } from './boot-record.ts'
 import { type FlashLayout, layoutOf, type SlotIndex } from './flash-layout.ts'
 
 /** Programs part of a slot, erasing each sector as it is entered. The tail of the last word is padded with 0xff.
@@ -31,7 +31,8 @@ export function programSlot(
   return flash.program(start, padded)
 }
 
-/** Flashes a device as a factory does: the bundle in slot 0, confirmed, and an empty slot 1.
+/** Flashes a device as a factory does: the bundle in slot 0, confirmed, and an empty slot 1. Identity and
+ *  trust of a flash that was used before stay.
  *  @returns the layout, or `flash-over-budget` | `flash-write-failed` | `flash-full`
  */
 export function provision(
@@ -43,10 +44,9 @@ export function provision(
   if (!layout.ok) return layout
   const written = programSlot(flash, layout.value, 0, 0, bundle)
   if (!written.ok) return written
-  // On a flash that was used before, the record must outrank the old ones, and boot ids must not come twice.
-  const former = newestRecord(flash, layout.value)?.record
+  // On a flash that was used before, boot ids must not come twice.
+  const former = readRecord(flash, layout.value)
   const record: BootRecord = {
-    seq: (former?.seq ?? 0) + 1,
     boots: former?.boots ?? 0,
     active: 0,
     phase: 'confirmed',
@@ -55,6 +55,7 @@ export function provision(
     securityCounter,
     failedSha256: new Uint8Array(32),
     failures: 0,
+    untold: 'none',
   }
   const recorded = writeRecord(flash, layout.value, record)
   return recorded.ok ? ok(layout.value) : recorded

@@ -1,15 +1,16 @@
 import type { ContractError } from '../../contract/errors.ts'
 import { ok, type Result } from '../../contract/result.ts'
 import type { Flash } from '../ports/flash.ts'
-import { decodeFrame, encodeFrame, FRAME_HEADER_BYTES } from './boot-record.ts'
+import { encodeFrame, FRAME_HEADER_BYTES, readFrame } from './flash-frame.ts'
 import type { FlashLayout } from './flash-layout.ts'
 import { decodeSpool, EMPTY_OUTBOX, encodeSpool, leastMissed, type Outbox } from './outbox.ts'
+import { writeFrame } from './record-pair.ts'
 
 /** Writes the outbox to the spool region; when it does not fit, those that are missed least stay out.
  *  @returns how many messages stayed out, or the flash's error */
 export function saveSpool(flash: Flash, layout: FlashLayout, outbox: Outbox): Result<number, ContractError> {
   const { offset, bytes } = layout.spool
-  const room = Math.min(bytes, 0xffff) - FRAME_HEADER_BYTES
+  const room = bytes - FRAME_HEADER_BYTES
   let left = outbox.messages
   let payload = encodeSpool(left)
   while (payload.length > room) {
@@ -17,12 +18,7 @@ export function saveSpool(flash: Flash, layout: FlashLayout, outbox: Outbox): Re
     left = left.filter((message) => message !== victim)
     payload = encodeSpool(left)
   }
-  const frame = encodeFrame(payload, flash.programBytes)
-  for (let at = offset; at < offset + frame.length; at += flash.sectorBytes) {
-    const erased = flash.erase(at)
-    if (!erased.ok) return erased
-  }
-  const written = flash.program(offset, frame)
+  const written = writeFrame(flash, offset, encodeFrame({ seq: 0, payload }, flash.programBytes))
   return written.ok ? ok(outbox.messages.length - left.length) : written
 }
 
@@ -30,7 +26,7 @@ export function saveSpool(flash: Flash, layout: FlashLayout, outbox: Outbox): Re
  *  An erased, torn or rotten spool is an empty outbox: it must not stop a boot. */
 export function readSpool(flash: Flash, layout: FlashLayout): Outbox {
   const { offset, bytes } = layout.spool
-  const payload = decodeFrame(flash.read(offset, Math.min(bytes, 0xffff)))
+  const payload = readFrame(flash, offset, bytes)?.payload
   return payload === undefined ? EMPTY_OUTBOX : decodeSpool(payload)
 }
 

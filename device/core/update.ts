@@ -23,13 +23,22 @@ export type UpdateState =
       /** unanswered requests in a row */
       readonly attempts: number
     }
-  | { readonly phase: 'checking'; readonly release: Release; readonly slot: SlotIndex }
+  /** an attempt failed for a reason that may pass */
+  | { readonly phase: 'waiting'; readonly release: Release; readonly retryAtMs: number }
+  | {
+      readonly phase: 'checking'
+      readonly release: Release
+      readonly slot: SlotIndex
+      readonly deadlineMs: number
+    }
   | { readonly phase: 'rebooting'; readonly release: Release }
   | {
       readonly phase: 'trial'
       readonly deadlineMs: number
       readonly windowsHeard: number
       readonly reportAcknowledged: boolean
+      /** the confirming record is not tried again before this: Infinity while its write is not answered, past at first */
+      readonly confirmAtMs: number
     }
 
 export const IDLE: UpdateState = { phase: 'idle' }
@@ -38,6 +47,13 @@ export const IDLE: UpdateState = { phase: 'idle' }
 export const BLOCK_TIMEOUT_MS = 10 * 60_000
 /** Chosen: a day of silence from the gateway ends a download; the assignment stays and a new one starts it again. */
 const BLOCK_ATTEMPTS_MAX = 144
+/** Chosen: hashing, loading and a few dozen inferences take seconds on the slowest board; a check that has not ended by then hangs. */
+export const CHECK_WINDOW_MS = 60 * 60_000
+/** Chosen: an attempt that failed for a reason that may pass is repeated after 1, 2, 4 … 128 minutes, a quarter of an hour's outage
+ *  or four hours' alike, and then given up for a day, or until another assignment comes. */
+export const RETRY_DELAY_MS = 60_000
+export const RETRIES_MAX = 8
+export const RESTING_MS = 24 * 3_600_000
 /** Chosen: a trial fails when it has not been healthy for this long. */
 export const TRIAL_WINDOW_MS = 3 * 3_600_000
 /** Chosen: the new model must have looked at this many windows without an engine error. */
@@ -184,10 +200,16 @@ export const downloadTimedOut = (state: Downloading, nowMs: number): 'wait' | 'r
   return state.attempts >= BLOCK_ATTEMPTS_MAX ? 'give-up' : 'retry'
 }
 
+/** Delay before attempt `attempts + 1`, doubling, less up to half at random so that a site does not return as one.
+ *  @param random a draw in [0, 1) */
+export const retryDelayMs = (attempts: number, random: number): number =>
+  Math.round(RETRY_DELAY_MS * 2 ** Math.min(attempts, RETRIES_MAX) * (1 - random / 2))
+
 type Trial = Extract<UpdateState, { phase: 'trial' }>
 
 export const trialVerdict = (state: Trial, nowMs: number): 'healthy' | 'waiting' | 'failed' => {
-  if (state.windowsHeard >= TRIAL_WINDOWS_MIN && state.reportAcknowledged) return 'healthy'
+  if (state.windowsHeard >= TRIAL_WINDOWS_MIN && state.reportAcknowledged && nowMs >= state.confirmAtMs)
+    return 'healthy'
   return nowMs >= state.deadlineMs ? 'failed' : 'waiting'
 }
 
@@ -195,11 +217,11 @@ export const trialVerdict = (state: Trial, nowMs: number): 'healthy' | 'waiting'
 export function confirmedRecord(record: BootRecord, securityCounter: number): BootRecord {
   return {
     ...record,
-    seq: record.seq + 1,
     active: otherSlot(record.active),
     phase: 'confirmed',
     securityCounter: Math.max(record.securityCounter, securityCounter),
     failedSha256: new Uint8Array(32),
     failures: 0,
+    untold: 'install-confirmed',
   }
 }

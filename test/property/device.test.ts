@@ -6,7 +6,8 @@ import { seededRandom } from '../../contract/random.ts'
 import { ok } from '../../contract/result.ts'
 import { nextDeadlineMs } from '../../device/core/agent.ts'
 import type { AgentEvent } from '../../device/core/agent-state.ts'
-import { decodeFrame, newestRecord, writeRecord } from '../../device/core/boot-record.ts'
+import { readRecord, writeRecord } from '../../device/core/boot-record.ts'
+import { readFrame } from '../../device/core/flash-frame.ts'
 import { layoutOf } from '../../device/core/flash-layout.ts'
 import {
   type GovernorState,
@@ -135,20 +136,25 @@ describe('outbox', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 400 }), (data) => {
         decodeSpool(data)
-        expect(decodeFrame(data)).toBeUndefined()
+        const flash = new FlashNor({ sizeBytes: 4_096 })
+        flash.program(
+          0,
+          Uint8Array.from({ length: 400 }, (_, i) => data[i] ?? 0xff),
+        )
+        expect(readFrame(flash, 0, 4_096)).toBeUndefined()
       }),
     )
   })
 })
 
 describe('boot records', () => {
-  it('however a write is torn, the newest record is the old one or the new one', () => {
+  it('however a write is torn, the record is the old one or the new one', () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 16 }), fc.integer({ min: 1, max: 6 }), (words, writes) => {
         const flash = new FlashNor({ sizeBytes: 262_144 })
         const layout = layoutOf(flash)
         if (!layout.ok) throw new Error('no layout')
-        for (let seq = 1; seq <= writes; seq++) writeRecord(flash, layout.value, { ...recordSample, seq })
+        for (let boots = 1; boots <= writes; boots++) writeRecord(flash, layout.value, { ...recordSample, boots })
         const torn = {
           sizeBytes: flash.sizeBytes,
           sectorBytes: flash.sectorBytes,
@@ -160,8 +166,8 @@ describe('boot records', () => {
             return ok(undefined)
           },
         }
-        writeRecord(torn, layout.value, { ...recordSample, seq: writes + 1 })
-        expect([writes, writes + 1]).toContain(newestRecord(flash, layout.value)?.record.seq)
+        writeRecord(torn, layout.value, { ...recordSample, boots: writes + 1 })
+        expect([writes, writes + 1]).toContain(readRecord(flash, layout.value)?.boots)
       }),
     )
   })
@@ -185,6 +191,7 @@ describe('agent', () => {
       .uint8Array({ maxLength: 80 })
       .map((payload): AgentEvent => ({ type: 'received', kind: 'block', sha256: wantedRelease.sha256, payload })),
     fc.uint8Array({ maxLength: 80 }).map((payload): AgentEvent => ({ type: 'received', kind: 'verdict', payload })),
+    fc.constant<AgentEvent>({ type: 'record-written' }),
     fc.constant<AgentEvent>({ type: 'flash-failed', error: { code: 'flash-full', detail: 'x' } }),
     fc.constant<AgentEvent>({ type: 'engine-failed', error: { code: 'model-load-failed', detail: 'x' } }),
   )

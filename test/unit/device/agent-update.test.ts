@@ -8,7 +8,16 @@ import { nextDeadlineMs } from '../../../device/core/agent.ts'
 import type { AgentEffect } from '../../../device/core/agent-state.ts'
 import { type BootRecord, EMPTY_IMAGE } from '../../../device/core/boot-record.ts'
 import { radioNamed } from '../../../device/core/energy.ts'
-import { BLOCK_TIMEOUT_MS, TRIAL_WINDOW_MS, TRIAL_WINDOWS_MIN } from '../../../device/core/update.ts'
+import {
+  BLOCK_TIMEOUT_MS,
+  CHECK_WINDOW_MS,
+  RESTING_MS,
+  RETRIES_MAX,
+  RETRY_DELAY_MS,
+  retryDelayMs,
+  TRIAL_WINDOW_MS,
+  TRIAL_WINDOWS_MIN,
+} from '../../../device/core/update.ts'
 import {
   ACTIVE_SHA,
   codes,
@@ -304,17 +313,28 @@ describe('blocks', () => {
     ['size-mismatch', (agent) => block(agent, 0, { totalBytes: 9_999 })],
     ['download-truncated', (agent) => block(agent, 0, { data: new Uint8Array(4_095) })],
     ['download-truncated', (agent) => block(agent, 0, { data: new Uint8Array(0) })],
-  ])('%s ends the download and is told; the active image is not touched', (code, spoil) => {
-    const agent = downloading()
-    const effects = spoil(agent)
-    expect(codes(effects)).toEqual([`install-failed: ${code}`])
-    expect(ofType(agent.all, 'program-slot')).toEqual([])
-    expect(agent.state).toMatchObject({ update: { phase: 'idle' }, record: { active: 0, phase: 'confirmed' } })
-    expect(eventsOf(agent).at(-1)).toMatchObject({ code: 'install-failed', model: sha.slice(0, 16), assignmentSeq: 1 })
-    expect(agent.state.counters.installsFailed).toBe(1)
-    // The next connection brings the assignment again, and with it another attempt.
-    expect(codes(assign(agent))).toEqual(['install-started'])
-  })
+  ])(
+    '%s ends the attempt and is told; the active image is not touched, and the next attempt comes by itself',
+    (code, spoil) => {
+      const agent = downloading()
+      const effects = spoil(agent)
+      expect(codes(effects)).toEqual([`install-delayed: ${code}`])
+      expect(ofType(agent.all, 'program-slot')).toEqual([])
+      expect(agent.state).toMatchObject({
+        update: { phase: 'waiting' },
+        record: { active: 0, phase: 'confirmed', failures: 0 },
+      })
+      expect(eventsOf(agent).at(-1)).toMatchObject({
+        code: 'install-delayed',
+        model: sha.slice(0, 16),
+        assignmentSeq: 1,
+      })
+      expect(agent.state.counters.installsFailed).toBe(0)
+      // The retained assignment of the next connection does not hurry it.
+      expect(assign(agent)).toEqual([])
+      expect(gets(agent.after(RETRY_DELAY_MS))).toMatchObject([{ offset: 0 }])
+    },
+  )
 
   it('out of order, repeated or unasked for are ignored', () => {
     const agent = downloading()
@@ -332,11 +352,11 @@ describe('blocks', () => {
     expect(gets(agent.after(1))).toMatchObject([{ offset: 0 }])
   })
 
-  it('a day without a block ends the download', () => {
+  it('a day without a block ends the attempt', () => {
     const agent = downloading()
     for (let i = 0; i < 144; i++) agent.after(BLOCK_TIMEOUT_MS)
-    expect(codes(agent.all)).toContain('install-failed: download-stalled')
-    expect(agent.state.update.phase).toBe('idle')
+    expect(codes(agent.all)).toContain('install-delayed: download-stalled')
+    expect(agent.state.update.phase).toBe('waiting')
     expect(nextDeadlineMs(agent.state)).toBeGreaterThan(agent.nowMs)
   })
 
@@ -359,8 +379,8 @@ describe('failures of the flash', () => {
     const agent = connected()
     assign(agent)
     block(agent, 0)
-    expect(codes(agent.send({ type: 'flash-failed', error }))).toEqual(['install-failed: flash-full'])
-    expect(agent.state.update.phase).toBe('idle')
+    expect(codes(agent.send({ type: 'flash-failed', error }))).toEqual(['install-delayed: flash-full'])
+    expect(agent.state.update.phase).toBe('waiting')
   })
 
   it('of the record that begins a trial: no trial, no mark, and the next update goes its way', () => {
@@ -368,8 +388,9 @@ describe('failures of the flash', () => {
     assign(agent)
     download(agent)
     agent.send({ type: 'image-checked', sha256: sha, result: ok(undefined) })
-    expect(codes(agent.send({ type: 'flash-failed', error }))).toEqual(['install-failed: flash-full'])
-    expect(agent.state).toMatchObject({ update: { phase: 'idle' }, record: { phase: 'confirmed', failures: 0 } })
+    const record = { ...agent.state.record, phase: 'confirmed' as const, boots: 0 }
+    expect(codes(agent.send({ type: 'flash-failed', error, record }))).toEqual(['install-delayed: flash-full'])
+    expect(agent.state).toMatchObject({ update: { phase: 'waiting' }, record: { phase: 'confirmed', failures: 0 } })
     expect(codes(assign(agent, { release: other, seq: 2 }))).toEqual(['install-started'])
   })
 
@@ -403,7 +424,165 @@ describe('checks that fail', () => {
     const agent = connected({ record })
     assign(agent)
     agent.send({ type: 'image-checked', sha256: sha, result: err({ code: 'hash-mismatch', detail: 'rot' }) })
-    expect(gets(assign(agent))).toHaveLength(1)
+    expect(agent.state.record).toMatchObject({ failures: 0, images: [{}, { bytes: 0 }] })
+    expect(gets(agent.after(RETRY_DELAY_MS))).toHaveLength(1)
+  })
+})
+
+describe('attempts', () => {
+  const poisoned = err({ code: 'hash-mismatch', detail: 'other bytes' } as const)
+  const attempt = (agent: PureAgent) => {
+    download(agent)
+    return agent.send({ type: 'image-checked', sha256: sha, result: poisoned })
+  }
+
+  it('whose bytes are not the image say nothing about it: a poisoned cache bans no release', () => {
+    const agent = connected()
+    assign(agent)
+    for (let i = 0; i < 3; i++) {
+      expect(codes(attempt(agent))).toEqual(['install-delayed: hash-mismatch'])
+      agent.after(RETRY_DELAY_MS * 2 ** i)
+    }
+    download(agent)
+    expect(ofType(agent.send({ type: 'image-checked', sha256: sha, result: ok(undefined) }), 'reboot')).toHaveLength(1)
+    expect(agent.state.record.failures).toBe(0)
+    expect(agent.state.counters).toMatchObject({ installsStarted: 1, installsFailed: 0 })
+  })
+
+  it('are repeated after longer and longer, then given up for a day; the image gets no mark', () => {
+    const agent = connected()
+    assign(agent)
+    const waits: number[] = []
+    for (let i = 0; i < RETRIES_MAX; i++) {
+      attempt(agent)
+      const { update } = agent.state
+      if (update.phase !== 'waiting') throw new Error(update.phase)
+      waits.push(update.retryAtMs - agent.nowMs)
+      expect(gets(agent.after(update.retryAtMs - agent.nowMs - 1))).toEqual([])
+      expect(gets(agent.after(1))).toHaveLength(1)
+    }
+    waits.forEach((ms, i) => {
+      expect(ms).toBeGreaterThan((RETRY_DELAY_MS * 2 ** i) / 2)
+      expect(ms).toBeLessThanOrEqual(RETRY_DELAY_MS * 2 ** i)
+    })
+    expect(codes(attempt(agent))).toEqual(['install-failed: hash-mismatch'])
+    expect(agent.state).toMatchObject({
+      update: { phase: 'idle' },
+      record: { failures: 0 },
+      counters: { installsFailed: 1 },
+    })
+    // However often the link comes back.
+    assign(agent)
+    expect(gets(agent.after(RESTING_MS - 1))).toEqual([])
+    expect(gets(agent.after(1))).toHaveLength(1)
+  })
+
+  it('another number for what is waited for means now', () => {
+    const agent = connected()
+    assign(agent)
+    attempt(agent)
+    expect(gets(assign(agent, { seq: 2 }))).toHaveLength(1)
+  })
+
+  it('judge the assignment anew: one that has expired meanwhile is dropped', () => {
+    const agent = connected()
+    assign(agent, { expiresMs: agent.now.wallMs + 30_000 })
+    attempt(agent)
+    expect(codes(agent.after(RETRY_DELAY_MS))).toEqual(['install-failed: expired'])
+    expect(agent.state.update.phase).toBe('idle')
+  })
+
+  it('differ from device to device and from boot to boot', () => {
+    const waitOf = (device: string, boots: number) => {
+      const agent = connected({ record: { ...recordSample, boots } }, { device })
+      agent.send({
+        type: 'received',
+        kind: 'assign',
+        payload: assignmentBytes({ release: wantedRelease, content: { device } }),
+      })
+      attempt(agent)
+      return agent.state.update.phase === 'waiting' ? agent.state.update.retryAtMs : 0
+    }
+    expect(new Set([waitOf('bird-1', 1), waitOf('bird-2', 1), waitOf('bird-1', 2)]).size).toBe(3)
+    expect(waitOf('bird-1', 1)).toBe(waitOf('bird-1', 1))
+    expect([retryDelayMs(0, 0), retryDelayMs(99, 0)]).toEqual([RETRY_DELAY_MS, RETRY_DELAY_MS * 2 ** RETRIES_MAX])
+  })
+
+  it('whose check hangs fail, with a mark', () => {
+    const agent = connected()
+    assign(agent)
+    download(agent)
+    expect(codes(agent.after(CHECK_WINDOW_MS - 1))).toEqual([])
+    expect(codes(agent.after(1))).toEqual(['install-failed: model-load-failed'])
+    expect(agent.state).toMatchObject({ update: { phase: 'idle' }, record: { failures: 1 } })
+  })
+})
+
+describe('what the record says and what is said', () => {
+  const images: BootRecord['images'] = [recordSample.images[0], { sha256: hexToBytes(sha), bytes: 10_000 }]
+  const error = { code: 'flash-write-failed', detail: 'worn' } as const
+  const record: BootRecord = { ...recordSample, phase: 'running', images, assignmentSeq: 1 }
+  const healthy = () => {
+    const agent = connected({ record, slot: 1, outcome: 'trial' })
+    agent.answersWrites = false
+    agent.send({ type: 'heard', heard: heardOf({ windows: TRIAL_WINDOWS_MIN }) })
+    const [report] = ofType(agent.after(10 * MINUTE), 'publish')
+    agent.send({ type: 'published', id: report!.id })
+    return agent
+  }
+
+  it('install-confirmed is not said before the record is in flash', () => {
+    const agent = healthy()
+    expect(records(agent.last)).toMatchObject([{ phase: 'confirmed', active: 1, untold: 'install-confirmed' }])
+    expect(codes(agent.all)).not.toContain('install-confirmed')
+    expect(codes(agent.send({ type: 'record-written' }))).toEqual(['install-confirmed'])
+    expect(agent.state).toMatchObject({ record: { active: 1 }, update: { phase: 'idle' } })
+  })
+
+  it('nor when it cannot be written: tried again, and reverted when the window is over', () => {
+    const agent = healthy()
+    agent.send({ type: 'flash-failed', error, record })
+    expect(agent.state).toMatchObject({ record: { active: 0, phase: 'running' }, update: { phase: 'trial' } })
+    expect(records(agent.after(RETRY_DELAY_MS - 1))).toEqual([])
+    expect(records(agent.after(1))).toMatchObject([{ phase: 'confirmed', active: 1 }])
+    agent.send({ type: 'flash-failed', error, record })
+    const effects = agent.after(TRIAL_WINDOW_MS)
+    // One more try, or the reboot; never both in one step.
+    const last =
+      records(effects).length > 0 ? (agent.send({ type: 'flash-failed', error, record }), agent.after(1)) : effects
+    expect(ofType(last, 'reboot')).toHaveLength(1)
+    expect(codes(agent.all)).not.toContain('install-confirmed')
+  })
+
+  it('a confirmation that nobody acknowledged is said again by the next boot, and struck out when it was', () => {
+    const confirmed: BootRecord = { ...recordSample, images, active: 1, assignmentSeq: 1, untold: 'install-confirmed' }
+    const agent = new PureAgent({ record: confirmed, slot: 1 })
+    expect(codes(agent.all)).toEqual(['booted', 'install-confirmed'])
+    expect(eventsOf(agent).at(-1)).toMatchObject({ model: sha.slice(0, 16), assignmentSeq: 1 })
+    const sent = ofType(agent.send({ type: 'connected' }), 'publish')
+    const { untoldId } = agent.state
+    expect(sent.map(({ id }) => id)).toContain(untoldId)
+    for (const { id } of sent.filter((message) => message.id !== untoldId)) {
+      expect(records(agent.send({ type: 'published', id }))).toEqual([])
+    }
+    expect(records(agent.send({ type: 'published', id: untoldId }))).toMatchObject([{ untold: 'none', active: 1 }])
+    expect(agent.state.untoldId).toBe(0)
+  })
+
+  it('is not said twice when the spool has it still', () => {
+    const confirmed: BootRecord = { ...recordSample, images, active: 1, assignmentSeq: 1, untold: 'install-confirmed' }
+    const before = new PureAgent({ record: confirmed, slot: 1 })
+    const again = new PureAgent({ record: confirmed, slot: 1, outbox: before.state.outbox })
+    expect(codes(again.all)).toEqual(['booted'])
+    expect(again.state.untoldId).toBe(before.state.untoldId)
+  })
+
+  it('a trial that could not be recorded is told as a failed install, and waited for', () => {
+    const agent = connected({ record: { ...record, phase: 'confirmed' }, outcome: 'abandoned', trouble: error })
+    expect(codes(agent.all)).toEqual(['booted: flash-write-failed', 'install-failed: flash-write-failed'])
+    expect(eventsOf(agent).at(-1)).toMatchObject({ model: sha.slice(0, 16) })
+    expect(ofType(assign(agent), 'check-image')).toEqual([])
+    expect(ofType(agent.after(RETRY_DELAY_MS), 'check-image')).toHaveLength(1)
   })
 })
 

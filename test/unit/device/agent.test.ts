@@ -43,7 +43,10 @@ describe('boot', () => {
 
   it('counts and names a reverted image', () => {
     const failed = hexToBytes('cd'.repeat(32))
-    const agent = new PureAgent({ outcome: 'reverted', record: { ...recordSample, failedSha256: failed, failures: 1 } })
+    const agent = new PureAgent({
+      outcome: 'reverted',
+      record: { ...recordSample, untold: 'reverted', failedSha256: failed, failures: 1 },
+    })
     expect(codes(agent.all)).toEqual(['booted', 'reverted: trial-failed'])
     expect(agent.state.counters.installsFailed).toBe(1)
     const events = ofType(agent.send({ type: 'connected' }), 'publish').map(({ payload }) =>

@@ -2,17 +2,18 @@ import { describe, expect, it } from 'vitest'
 import {
   type BootPhase,
   type BootRecord,
-  decodeFrame,
   EMPTY_IMAGE,
-  encodeFrame,
-  newestRecord,
   penalty,
   planBoot,
+  readRecord,
   writeRecord,
 } from '../../../device/core/boot-record.ts'
-import { layoutOf, type SlotIndex } from '../../../device/core/flash-layout.ts'
+import { FRAME_HEADER_BYTES } from '../../../device/core/flash-frame.ts'
+import { layoutOf, type SlotIndex, TRUST_BYTES } from '../../../device/core/flash-layout.ts'
 import { programSlot, provision } from '../../../device/core/provision.ts'
+import { readPair, writePair } from '../../../device/core/record-pair.ts'
 import { FlashNor } from '../../../firmware-sim/flash-nor.ts'
+import { BOARDS } from '../../../model/boards.ts'
 import { recordSample } from '../../fixtures/agent.ts'
 
 const open = () => {
@@ -23,7 +24,6 @@ const open = () => {
 }
 const image = (byte: number) => ({ sha256: new Uint8Array(32).fill(byte), bytes: 100 })
 const full: BootRecord = {
-  seq: 0xffff_fffe,
   boots: 0xffff_ffff,
   active: 1,
   phase: 'running',
@@ -35,69 +35,22 @@ const full: BootRecord = {
   securityCounter: Number.MAX_SAFE_INTEGER,
   failedSha256: new Uint8Array(32).fill(3),
   failures: 255,
+  untold: 'image-found',
 }
-
-describe('frames', () => {
-  it('bring the payload back, padded with erased bytes', () => {
-    const payload = Uint8Array.of(1, 2, 3)
-    const frame = encodeFrame(payload, 16)
-    expect(frame).toHaveLength(16)
-    expect([...frame.subarray(13)]).toEqual([0xff, 0xff, 0xff])
-    expect(decodeFrame(frame)).toEqual(payload)
-  })
-
-  it('with any other byte in head or payload, or cut short, are nothing', () => {
-    const frame = encodeFrame(
-      Uint8Array.from({ length: 22 }, (_, i) => i),
-      16,
-    )
-    for (let at = 0; at < 32; at++) {
-      const torn = Uint8Array.from(frame)
-      torn[at]! ^= 0x10
-      expect(decodeFrame(torn)).toBeUndefined()
-    }
-    for (let length = 0; length < frame.length; length++) expect(decodeFrame(frame.subarray(0, length))).toBeUndefined()
-    expect(decodeFrame(new Uint8Array(64).fill(0xff))).toBeUndefined()
-    expect(decodeFrame(new Uint8Array(64))).toBeUndefined()
-  })
-})
 
 describe('boot records', () => {
   it('come back as they were written, at their largest too', () => {
     for (const record of [recordSample, full]) {
       const { flash, layout } = open()
-      writeRecord(flash, layout, record)
-      expect(newestRecord(flash, layout)?.record).toEqual(record)
+      expect(writeRecord(flash, layout, record).ok).toBe(true)
+      expect(readRecord(flash, layout)).toEqual(record)
     }
   })
 
-  it('are written in turn, the newest counts', () => {
+  it('a record that this firmware does not know is none', () => {
     const { flash, layout } = open()
-    expect(newestRecord(flash, layout)).toBeUndefined()
-    for (let seq = 1; seq < 6; seq++) {
-      writeRecord(flash, layout, { ...recordSample, seq })
-      expect(newestRecord(flash, layout)).toMatchObject({ record: { seq }, nextSector: seq % 2 })
-    }
-  })
-
-  it.each([0, 1] as const)('survive the loss of copy %d', (lost) => {
-    const { flash, layout } = open()
-    writeRecord(flash, layout, { ...recordSample, seq: 1 })
-    writeRecord(flash, layout, { ...recordSample, seq: 2 })
-    flash.erase(layout.bootRecords[lost])
-    expect(newestRecord(flash, layout)).toMatchObject({ record: { seq: lost === 0 ? 2 : 1 }, nextSector: lost })
-    flash.program(layout.bootRecords[lost], new Uint8Array(64).fill(0x5a))
-    expect(newestRecord(flash, layout)).toMatchObject({ record: { seq: lost === 0 ? 2 : 1 }, nextSector: lost })
-  })
-
-  it('a torn write leaves the record before it', () => {
-    const { flash, layout } = open()
-    writeRecord(flash, layout, { ...recordSample, seq: 1 })
-    writeRecord(flash, layout, { ...recordSample, seq: 2 })
-    const whole = flash.read(layout.bootRecords[1], 192)
-    flash.erase(layout.bootRecords[1])
-    flash.program(layout.bootRecords[1], whole.subarray(0, 96))
-    expect(newestRecord(flash, layout)?.record.seq).toBe(1)
+    writePair(flash, layout.boot, Uint8Array.of(1, 2, 3))
+    expect(readRecord(flash, layout)).toBeUndefined()
   })
 
   it("say the flash's error", () => {
@@ -143,7 +96,7 @@ describe('planBoot', () => {
     }
     expect(plan).toMatchObject({
       ok: true,
-      value: { slot, outcome, record: { phase: next, active, seq: 3, boots: 2 } },
+      value: { slot, outcome, record: { phase: next, active, boots: 2 } },
     })
   })
 
@@ -152,6 +105,24 @@ describe('planBoot', () => {
     expect(plan.ok && plan.value.record).toMatchObject({ failures: 1, failedSha256: image(2).sha256 })
     const again = planBoot({ ...record('running'), failures: 1, failedSha256: image(2).sha256 }, () => true)
     expect(again.ok && again.value.record.failures).toBe(2)
+  })
+
+  it('an image that rotted before its trial gets no mark, and is stored no more', () => {
+    const plan = planBoot(record('pending'), (slot) => slot === 0)
+    expect(plan.ok && plan.value.record).toMatchObject({ failures: 0, images: [image(1), EMPTY_IMAGE] })
+  })
+
+  it('what has happened to the running image is to be told', () => {
+    const untold = (phase: BootPhase, usable: readonly SlotIndex[]) => {
+      const plan = planBoot(record(phase), (slot) => usable.includes(slot))
+      return plan.ok && plan.value.record.untold
+    }
+    expect([
+      untold('running', [0, 1]),
+      untold('confirmed', [1]),
+      untold('confirmed', [0]),
+      untold('pending', [1]),
+    ]).toEqual(['reverted', 'fell-back', 'none', 'none'])
   })
 
   it('does not fall back to an empty slot', () => {
@@ -172,27 +143,34 @@ describe('layout and provisioning', () => {
     for (const sectorBytes of [512, 4_096, 65_536]) {
       const layout = layoutOf({ sizeBytes: 1_048_576, sectorBytes })
       if (!layout.ok) throw new Error(layout.error.detail)
-      const { bootRecords, spool, slots, slotBytes } = layout.value
-      const regions = [
-        [bootRecords[0], sectorBytes],
-        [bootRecords[1], sectorBytes],
-        [spool.offset, spool.bytes],
-        [slots[0], slotBytes],
-        [slots[1], slotBytes],
-      ] as const
+      const { boot, identity, trust, spool, slots, slotBytes } = layout.value
+      const pairs = [boot, identity, trust].flatMap(({ areas, areaBytes }) =>
+        areas.map((area) => [area, areaBytes] as const),
+      )
+      const regions = [...pairs, [spool.offset, spool.bytes], [slots[0], slotBytes], [slots[1], slotBytes]] as const
       for (const [i, [offset, bytes]] of regions.entries()) {
         expect(offset % sectorBytes).toBe(0)
+        expect(bytes % sectorBytes).toBe(0)
         expect(offset + bytes).toBeLessThanOrEqual(regions[i + 1]?.[0] ?? 1_048_576)
       }
+      expect(trust.areaBytes - FRAME_HEADER_BYTES).toBeGreaterThanOrEqual(TRUST_BYTES)
     }
   })
 
+  it.each(BOARDS.map(({ name, flashBytes }) => [name, flashBytes] as const))(
+    '%s has room for two bundles of 300 kB',
+    (_name, sizeBytes) => {
+      const layout = layoutOf({ sizeBytes, sectorBytes: 4_096 })
+      expect(layout.ok && layout.value.slotBytes).toBeGreaterThan(300_000)
+    },
+  )
+
   it('a chip without room for two slots is flash-over-budget', () => {
-    expect(layoutOf({ sizeBytes: 20 * 4_096 - 1, sectorBytes: 4_096 })).toMatchObject({
+    expect(layoutOf({ sizeBytes: 40 * 4_096 - 1, sectorBytes: 4_096 })).toMatchObject({
       ok: false,
       error: { code: 'flash-over-budget' },
     })
-    expect(layoutOf({ sizeBytes: 20 * 4_096, sectorBytes: 4_096 }).ok).toBe(true)
+    expect(layoutOf({ sizeBytes: 40 * 4_096, sectorBytes: 4_096 }).ok).toBe(true)
   })
 
   it('an image that is larger than a slot is refused before anything is erased', () => {
@@ -206,19 +184,18 @@ describe('layout and provisioning', () => {
     expect(provision(flash, new Uint8Array(layout.slotBytes), 0).ok).toBe(true)
   })
 
-  it('a used flash is provisioned anew: the new record outranks the old ones and boot ids go on', () => {
+  it('a used flash is provisioned anew: boot ids go on, identity and trust stay', () => {
     const { flash, layout } = open()
     provision(flash, Uint8Array.of(1), 0)
-    const first = newestRecord(flash, layout)!.record
-    writeRecord(flash, layout, { ...first, seq: 40, boots: 12, active: 1, assignmentSeq: 9 })
+    writePair(flash, layout.identity, Uint8Array.of(7))
+    writePair(flash, layout.trust, Uint8Array.of(8))
+    writeRecord(flash, layout, { ...readRecord(flash, layout)!, boots: 12, active: 1, assignmentSeq: 9 })
     provision(flash, Uint8Array.of(2), 3)
-    expect(newestRecord(flash, layout)!.record).toMatchObject({
-      seq: 41,
-      boots: 12,
-      active: 0,
-      assignmentSeq: 0,
-      securityCounter: 3,
-    })
+    expect(readRecord(flash, layout)).toMatchObject({ boots: 12, active: 0, assignmentSeq: 0, securityCounter: 3 })
+    expect([readPair(flash, layout.identity), readPair(flash, layout.trust)]).toEqual([
+      Uint8Array.of(7),
+      Uint8Array.of(8),
+    ])
   })
 
   it('programs a slot in pieces, erasing each sector once, and pads the last word', () => {

@@ -1,0 +1,82 @@
+import { bytesToHex } from '../contract/bytes.ts'
+import { blockCodec, EVENT_CODES, type EventCode, eventCodec, getCodec } from '../contract/messages.ts'
+import type { UplinkKind } from '../contract/topics.ts'
+import type { Transport, TransportEvent } from '../device/ports/transport.ts'
+
+/** A gateway in memory for one device, whose answers wait until they are delivered: one turn at a time, always in the same order. */
+export class ScriptedGateway implements Transport {
+  /** the retained assignment */
+  assignment: Uint8Array | undefined
+  /** false: takes nothing, so that a trial is not confirmed */
+  acknowledges = true
+  readonly artifacts: ReadonlyMap<string, Uint8Array>
+  /** events taken, in order; "code" or "code: error" */
+  readonly story: string[] = []
+  readonly eventCodes: EventCode[] = []
+  #listener: ((event: TransportEvent) => void) | undefined
+  #answers: TransportEvent[] = []
+
+  /** @param artifacts by sha256, hex */
+  constructor(artifacts: ReadonlyMap<string, Uint8Array>) {
+    this.artifacts = artifacts
+  }
+
+  open(listener: (event: TransportEvent) => void): void {
+    this.#listener = listener
+    this.#answers = [{ type: 'connected' }]
+    if (this.assignment !== undefined) this.#assign()
+  }
+
+  async close(): Promise<void> {
+    this.#listener = undefined
+    this.#answers = []
+  }
+
+  publish(id: number, kind: UplinkKind, payload: Uint8Array): void {
+    if (this.#listener === undefined) return
+    if (kind === 'get') {
+      this.#serve(payload)
+      return
+    }
+    if (!this.acknowledges) return
+    const event = kind === 'event' ? eventCodec.decode(payload) : undefined
+    if (event?.ok) {
+      const code = EVENT_CODES[event.value.code]!
+      this.eventCodes.push(code)
+      this.story.push(event.value.error === undefined ? code : `${code}: ${event.value.error}`)
+    }
+    this.#answers.push({ type: 'published', id })
+  }
+
+  assign(document: Uint8Array): void {
+    this.assignment = document
+    if (this.#listener !== undefined) this.#assign()
+  }
+
+  /** Delivers what has been answered so far.
+   *  @returns whether there was anything */
+  deliver(): boolean {
+    const answers = this.#answers
+    this.#answers = []
+    for (const answer of answers) this.#listener?.(answer)
+    return answers.length > 0
+  }
+
+  #assign(): void {
+    this.#answers.push({ type: 'received', kind: 'assign', payload: this.assignment! })
+  }
+
+  #serve(request: Uint8Array): void {
+    const get = getCodec.decode(request)
+    if (!get.ok) throw new Error(`the device asked for ${get.error.detail}`)
+    const { offset, length } = get.value
+    const sha256 = bytesToHex(get.value.sha256)
+    const artifact = this.artifacts.get(sha256)
+    const payload = blockCodec.encode(
+      artifact === undefined
+        ? { offset, totalBytes: 0, data: undefined, error: 'artifact-not-found' }
+        : { offset, totalBytes: artifact.length, data: artifact.subarray(offset, offset + length), error: undefined },
+    )
+    this.#answers.push({ type: 'received', kind: 'block', sha256, payload })
+  }
+}

@@ -1,0 +1,78 @@
+import { readFileSync } from 'node:fs'
+import nacl from 'tweetnacl'
+import { decodeBundle } from '../contract/bundle.ts'
+import { sha256Hex } from '../contract/bytes.ts'
+import { featuresSha256, parseManifest } from '../contract/manifest.ts'
+import type { Assignment, Release } from '../contract/release.ts'
+import { encodeSigned, publicKeyOf, signDocument, type TrustedRole } from '../contract/signed.ts'
+
+/** A bundle of the zoo and the document that its release key has signed. */
+export interface TrialImage {
+  readonly name: string
+  readonly bundle: Uint8Array
+  readonly release: Release
+}
+
+export const CUT_DEVICE = 'bird-1'
+export const CUT_SITE = 'lab'
+/** the board with the smallest flash */
+export const CUT_BOARD = 'NUCLEO-U385RG'
+export const CUT_START_MS = 1_700_000_000_000
+const DECADE_MS = 10 * 365 * 24 * 3_600_000
+
+/** Keys from fixed seeds: the same documents in every run. They sign for nobody but the device of the sweep. */
+const keyOf = (byte: number) => {
+  const { secretKey, publicKey } = nacl.sign.keyPair.fromSeed(new Uint8Array(32).fill(byte))
+  const role: TrustedRole = { keys: [publicKeyOf(publicKey)], threshold: 1 }
+  return { secretKey, role }
+}
+const director = keyOf(101)
+const release = keyOf(102)
+export const CUT_ROLES = { director: director.role, release: release.role }
+
+/** Reads a bundle. Throws when it is not whole: the sweep has nothing to say then.
+ *  @param path a file */
+export function trialImage(path: string | URL): TrialImage {
+  const bundle = new Uint8Array(readFileSync(path))
+  const sections = decodeBundle(bundle)
+  if (!sections.ok) throw new Error(`${path}: ${sections.error.detail}`)
+  const manifest = parseManifest(sections.value)
+  if (!manifest.ok) throw new Error(`${path}: ${manifest.error.detail}`)
+  const { name, version, securityCounter, graphs, features, boards } = manifest.value
+  return {
+    name,
+    bundle,
+    release: {
+      v: 1,
+      type: 'release',
+      name,
+      version,
+      sha256: sha256Hex(bundle),
+      bytes: bundle.length,
+      securityCounter,
+      arenaBytes: Math.max(...graphs.map(({ ramBytes }) => ramBytes)),
+      constantBytes: graphs.reduce((sum, { constantBytes }) => sum + constantBytes, 0),
+      featuresSha256: featuresSha256(features),
+      boards: [...boards],
+    },
+  }
+}
+
+/** The director's order to run an image. */
+export function orderOf(image: TrialImage, seq: number): Uint8Array {
+  const { name, version, sha256 } = image.release
+  const assignment: Assignment = {
+    v: 1,
+    type: 'assignment',
+    device: CUT_DEVICE,
+    site: CUT_SITE,
+    board: CUT_BOARD,
+    seq,
+    issuedMs: CUT_START_MS,
+    expiresMs: CUT_START_MS + DECADE_MS,
+    target: { name, version, sha256 },
+    rollout: { id: 'cut', stage: 0, arm: 'canary' },
+    release: signDocument(image.release, release.secretKey),
+  }
+  return encodeSigned(signDocument(assignment, director.secretKey))
+}

@@ -1,0 +1,108 @@
+import { createHash } from 'node:crypto'
+import { bytesToHex } from '../contract/bytes.ts'
+import { readRecord } from '../device/core/boot-record.ts'
+import { readFrame } from '../device/core/flash-frame.ts'
+import type { FlashLayout } from '../device/core/flash-layout.ts'
+import type { FlashNor } from './flash-nor.ts'
+
+/** Which flash contents a story has been carried to its end from. Power has taken the RAM, clock and gateway begin alike, so what
+ *  follows is a function of the flash sectors that the device reads before it erases them. Two contents that agree there
+ *  have one and the same future, and it is lived once. Boot record and spool are read through their frames only, so there
+ *  a torn frame is like any other torn frame. */
+export class CutMemory {
+  readonly #layout: FlashLayout
+  readonly #known = new Map<string, Map<string, number>>()
+  readonly #countsMatter: boolean
+  readonly #contents = new WeakMap<Uint8Array, number>()
+  readonly #frames = new Map<string, number>()
+  readonly #numbers = new Map<string, number>()
+
+  /** @param countsMatter false: numbers of frames and boots, and what spooled messages say, make no difference; for pairs of cuts,
+   *  which differ in little else */
+  constructor(layout: FlashLayout, countsMatter = true) {
+    this.#layout = layout
+    this.#countsMatter = countsMatter
+  }
+
+  /** @returns the number of the story whose content was equal in all that it read; undefined: none was */
+  find(flash: FlashNor): number | undefined {
+    for (const [shape, stories] of this.#known) {
+      const story = stories.get(this.#digest(flash, shape === '' ? [] : shape.split(',').map(Number)))
+      if (story !== undefined) return story
+    }
+    return undefined
+  }
+
+  /** @param before the content that the story began with
+   *  @param watched the sectors that it read
+   *  @param story its number */
+  add(before: FlashNor, watched: readonly number[], story: number): void {
+    const sectors = watched.filter((index) => !this.#isFramed(index * before.sectorBytes))
+    const shape = sectors.join(',')
+    const stories = this.#known.get(shape) ?? new Map<string, number>()
+    this.#known.set(shape, stories)
+    stories.set(this.#digest(before, sectors), story)
+  }
+
+  #digest(flash: FlashNor, sectors: readonly number[]): string {
+    const { boot, spool } = this.#layout
+    let key = ''
+    for (const index of sectors) key += `${this.#contentOf(flash.sector(index))},`
+    if (this.#countsMatter) {
+      for (const offset of boot.areas) key += `${this.#frameOf(flash, offset, boot.areaBytes)},`
+    } else key += `${this.#recordOf(flash)},`
+    return key + this.#frameOf(flash, spool.offset, spool.bytes)
+  }
+
+  #isFramed(offset: number): boolean {
+    const { boot, spool } = this.#layout
+    return (
+      boot.areas.some((area) => offset >= area && offset < area + boot.areaBytes) ||
+      (offset >= spool.offset && offset < spool.offset + spool.bytes)
+    )
+  }
+
+  /** A number for each different content of a sector. */
+  #contentOf(sector: Uint8Array | undefined): number {
+    if (sector === undefined) return 0
+    const known = this.#contents.get(sector)
+    if (known !== undefined) return known
+    const number = this.#numberOf(createHash('sha256').update(sector).digest('base64'))
+    this.#contents.set(sector, number)
+    return number
+  }
+
+  /** The boot record without its counts, and which area the next one goes to. */
+  #recordOf(flash: FlashNor): number {
+    const { boot } = this.#layout
+    const [a, b] = boot.areas.map((offset) => readFrame(flash, offset, boot.areaBytes)?.seq)
+    const next = a !== undefined && (b === undefined || a > b) ? 1 : 0
+    const plain = (_key: string, value: unknown) => (value instanceof Uint8Array ? bytesToHex(value) : value)
+    return this.#numberOf(`${next} ${JSON.stringify({ ...readRecord(flash, this.#layout), boots: 0 }, plain)}`)
+  }
+
+  /** A number for each different frame; 0 for none. */
+  #frameOf(flash: FlashNor, offset: number, bytes: number): number {
+    let place = `${offset}:`
+    for (let at = offset; at < offset + bytes; at += flash.sectorBytes) {
+      place += `${this.#contentOf(flash.sector(at / flash.sectorBytes))},`
+    }
+    const known = this.#frames.get(place)
+    if (known !== undefined) return known
+    const frame = readFrame(flash, offset, bytes)
+    let number = 0
+    if (frame !== undefined) {
+      const { seq, payload } = frame
+      const text = `${seq} ${createHash('sha256').update(payload).digest('base64')}`
+      number = this.#numberOf(this.#countsMatter ? text : `${payload.length} bytes`)
+    }
+    this.#frames.set(place, number)
+    return number
+  }
+
+  #numberOf(text: string): number {
+    const number = this.#numbers.get(text) ?? this.#numbers.size + 1
+    this.#numbers.set(text, number)
+    return number
+  }
+}
