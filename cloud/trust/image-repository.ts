@@ -5,7 +5,6 @@ import type { Clock } from '../../contract/clock.ts'
 import { type ContractError, contractError } from '../../contract/errors.ts'
 import { parseMetadataFile } from '../../contract/metadata-file.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
-import type { Logger } from '../api/environment.ts'
 import type { ArtifactFolder } from '../registry/artifact-folder.ts'
 import type { Store } from '../store/store.ts'
 import type { OnlineKey, OnlineKeys } from './online-keys.ts'
@@ -38,7 +37,7 @@ interface Parts {
   readonly store: Store
   readonly artifacts: ArtifactFolder
   readonly clock: Clock
-  readonly logger: Logger
+  readonly logger: Record<'info' | 'warn' | 'error', (fields: object, message: string) => void>
   readonly online: OnlineKeys
 }
 

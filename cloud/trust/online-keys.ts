@@ -1,5 +1,5 @@
 import { sign } from 'node:crypto'
-import { existsSync, renameSync } from 'node:fs'
+import { existsSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import nacl from 'tweetnacl'
 import { bytesToHex } from '../../contract/bytes.ts'
@@ -30,6 +30,7 @@ export class OnlineKeys {
     this.#folder = folder
     this.#random = random
     this.#current = this.#load('online.seed')
+    this.#writePublic()
     this.#next = existsSync(join(folder, 'online-next.seed')) ? this.#load('online-next.seed') : undefined
   }
 
@@ -57,6 +58,13 @@ export class OnlineKeys {
     renameSync(join(this.#folder, 'online-next.seed'), join(this.#folder, 'online.seed'))
     this.#current = this.#next
     this.#next = undefined
+    this.#writePublic()
+  }
+
+  /** For `kinglet keys init` and `kinglet keys online`. */
+  #writePublic(): void {
+    const text = `${JSON.stringify(this.#current.publicKey, null, 2)}\n`
+    writeFileSync(join(this.#folder, 'online.pub.json'), text)
   }
 
   #load(name: string): OnlineKey {
