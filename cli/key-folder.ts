@@ -178,6 +178,6 @@ export function readPublicKeyFile(path: string): string {
   const parsed = publicFileSchema.safeParse(online ?? json)
   if (parsed.success) return parsed.data.publicKey
   throw new CommandFailure(`${path}: ${firstIssue(parsed.error)}`, {
-    hint: 'expected a .pub.json of "kinglet keys make", or online.pub.json from the data folder of the cloud',
+    hint: 'expected a .pub.json of "kinglet keys make", or keys/online.pub.json from the data folder of the cloud',
   })
 }

@@ -217,9 +217,10 @@ export class KeyLifecycle {
     const families = top?.content.delegations?.roles ?? []
     const role = families.find(({ paths }) => paths.some((pattern) => matchesPattern(path, pattern)))?.name ?? 'targets'
     const target = { length: release.bytes, hashes: { sha256: release.sha256 }, custom: { kinglet: release } }
-    const known = state.targets.get(role)?.content.targets
-    if (known !== undefined && Object.hasOwn(known, path)) {
-      if (canonicalize(known[path]!.custom.kinglet) === canonicalize(release)) return role
+    // Released before its family had a key of its own, it stands in targets, which devices ask first.
+    for (const [holder, { content }] of state.targets) {
+      if (!Object.hasOwn(content.targets, path)) continue
+      if (canonicalize(content.targets[path]!.custom.kinglet) === canonicalize(release)) return holder
       throw new CommandFailure(`${path} is released with other content`, {
         hint: 'a release is never changed: pack the bundle with a higher version',
       })

@@ -61,7 +61,10 @@ export function keysCommand(clock: Clock): Command {
   const command = (name: string, description: string) => offlineOptions(keys.command(name).description(description))
 
   command('init', 'make the keys and the first root: who may sign what, for every device')
-    .requiredOption('--online-key <FILE>', 'online.pub.json from the data folder of the cloud, or its GET /v1/keys')
+    .requiredOption(
+      '--online-key <FILE>',
+      'keys/online.pub.json from the data folder of the cloud, or the answer of its GET /v1/keys',
+    )
     .option('--root-keys <N>', 'root keys to make here', integerOption(0, LIMITS.signatures), 3)
     .option('--root-threshold <N>', 'how many of them a new root needs', keyCount, 2)
     .option('--root-key <FILE>', 'public key (.pub.json) of a root holder elsewhere; may be repeated', several, [])

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { serve } from '@hono/node-server'
@@ -105,7 +105,6 @@ export async function startCloud(options: CloudOptions): Promise<RunningCloud> {
       ...{ store, artifacts, clock, logger },
       online: new OnlineKeys(keysDir, secureRandom),
     })
-    writeFileSync(join(dataDir, 'online.pub.json'), `${JSON.stringify(repository.online.current.publicKey, null, 2)}\n`)
     const services: CloudServices = {
       ...{ store, clock, logger, artifacts, engine, director, tokens, releaseRole, metrics, hub, assignmentsChanged },
       repository,
