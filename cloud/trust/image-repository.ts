@@ -150,8 +150,10 @@ export class ImageRepository {
       const content = store.metadata.newest(role)
       return content === undefined ? 0 : expiryOf(content) - now
     }
-    const snapshotDueMs = leftMs('snapshot') - SNAPSHOT_TTL_MS / 2
-    const timestampDueMs = leftMs('timestamp') - TIMESTAMP_TTL_MS / 2
+    // What lives longer than we make anything live was made by a clock that has since fallen back: made anew too.
+    const dueMs = (role: string, ttlMs: number): number => (leftMs(role) > ttlMs ? 0 : leftMs(role) - ttlMs / 2)
+    const snapshotDueMs = dueMs('snapshot', SNAPSHOT_TTL_MS)
+    const timestampDueMs = dueMs('timestamp', TIMESTAMP_TTL_MS)
     if (snapshotDueMs <= 0 || timestampDueMs <= 0) {
       store.atomically(() => {
         if (snapshotDueMs <= 0) this.#makeSnapshot(key.value, now)
