@@ -18,6 +18,8 @@ import { Store } from './store/store.ts'
 import { DEFAULT_DRIFT_POLICY, DriftMonitor, type DriftPolicy } from './telemetry/drift.ts'
 import { createMetrics } from './telemetry/metrics.ts'
 import { createDirector, loadOrCreateSeed, writePrivateFile } from './trust/director.ts'
+import { ImageRepository } from './trust/image-repository.ts'
+import { OnlineKeys } from './trust/online-keys.ts'
 import { createTokenIssuer, type TokenIssuer } from './trust/tokens.ts'
 
 const DAY_MS = 86_400_000
@@ -51,6 +53,8 @@ export interface CloudOptions {
 export interface RunningCloud {
   readonly url: string
   readonly directorKey: PublicKey
+  /** keys, files and renewal of the image repository */
+  readonly repository: ImageRepository
   /** bearer token with every right, also in `<dataDir>/operator.token` */
   readonly operatorToken: string
   /** Mints a service token without HTTP, for a gateway in the same process. */
@@ -97,8 +101,13 @@ export async function startCloud(options: CloudOptions): Promise<RunningCloud> {
       everyMs: options.evaluateEveryMs ?? 15 * 60_000,
       reportRetentionMs: options.reportRetentionMs ?? 90 * DAY_MS,
     })
+    const repository = new ImageRepository({
+      ...{ store, artifacts, clock, logger },
+      online: new OnlineKeys(keysDir, secureRandom),
+    })
     const services: CloudServices = {
       ...{ store, clock, logger, artifacts, engine, director, tokens, releaseRole, metrics, hub, assignmentsChanged },
+      repository,
       registry: new Registry(store, artifacts, releaseRole, clock),
       nudge: () => loop.nudge(),
       publicReads: options.publicReads ?? false,
@@ -111,21 +120,24 @@ export async function startCloud(options: CloudOptions): Promise<RunningCloud> {
       server.once('error', reject)
     })
     loop.start()
+    repository.start()
     const { port } = server.address() as AddressInfo
     const host = options.host.includes(':') ? `[${options.host}]` : options.host
     const url = `http://${host}:${port}`
-    logger.info({ url, dataDir }, 'cloud is up')
+    logger.info({ url, dataDir, onlineKey: repository.online.current.publicKey }, 'cloud is up')
 
     let closing: Promise<void> | undefined
     return {
       url,
       directorKey: director.publicKey,
+      repository,
       operatorToken,
       tokens,
       evaluate: () => loop.evaluate(),
       close() {
         closing ??= (async () => {
           loop.stop()
+          repository.stop()
           hub.close()
           assignmentsChanged.raise()
           await new Promise<void>((resolve) => {

@@ -24,6 +24,19 @@ export const LIMITS = {
   blockBytes: 4_096,
   /** chosen: block payload and its CBOR fields. */
   blockMessageBytes: 4_096 + 64,
+  /** spec: names in the manner of `12.root.json`; chosen length, with room for ten digits and a role name of 32. */
+  metadataFileLength: 80,
+  /** chosen: one metadata file of the image repository. A target is about 700 bytes, so a family of models has room for
+   *  180 releases, and a device that must hold one in RAM while it verifies still can; a repository that grows past it delegates. */
+  metadataFileBytes: 128 * 1024,
+  /** chosen: keys or signatures of one metadata file; a rotated root is signed by old and new keys. */
+  metadataSignatures: 16,
+  /** spec: version numbers rise by one; chosen bound: one a second for 300 years, and no name past ten digits. */
+  metadataVersion: 9_999_999_999,
+  /** chosen: a file name and an offset. */
+  metaGetBytes: 112,
+  /** chosen: a block, its file name and CBOR fields. */
+  metaMessageBytes: 4_096 + 160,
   /** measured: about 1.6 kB with a release document of two boards; head room for more boards and signatures. */
   assignmentBytes: 8_192,
   /** chosen: idle slots of the boards in `firmware-sim/boards.ts` are larger; a DS-CNN bundle is about 0.1 MB. */

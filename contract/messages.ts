@@ -143,6 +143,22 @@ export const blockCodec = defineMessage('block', SCHEMA_VERSION, LIMITS.blockMes
   error: [4, optional(text(40))],
 })
 
+/** Device asks the gateway for a metadata file of the image repository, from an offset on. */
+export const metaGetCodec = defineMessage('meta-get', SCHEMA_VERSION, LIMITS.metaGetBytes, {
+  /** a name of `contract/metadata-file.ts`, `timestamp.json` or `3.targets.json` */
+  file: [1, text(LIMITS.metadataFileLength)],
+  offset: [2, uint(LIMITS.metadataFileBytes)],
+})
+
+/** Gateway answers with the next LIMITS.blockBytes of the file, or with an error code and no data. */
+export const metaCodec = defineMessage('meta', SCHEMA_VERSION, LIMITS.metaMessageBytes, {
+  file: [1, text(LIMITS.metadataFileLength)],
+  offset: [2, uint(LIMITS.metadataFileBytes)],
+  totalBytes: [3, uint(LIMITS.metadataFileBytes)],
+  data: [4, optional(bytes(0, LIMITS.blockBytes))],
+  error: [5, optional(text(40))],
+})
+
 /** Gateway tells the device what the verifier said of a wake. */
 export const verdictCodec = defineMessage('verdict', SCHEMA_VERSION, 64, {
   boot: [1, uint(0xffff_ffff)],
@@ -160,4 +176,6 @@ export type Wake = Decoded<typeof wakeCodec>
 export type DeviceEvent = Decoded<typeof eventCodec>
 export type Get = Decoded<typeof getCodec>
 export type Block = Decoded<typeof blockCodec>
+export type MetaGet = Decoded<typeof metaGetCodec>
+export type Meta = Decoded<typeof metaCodec>
 export type Verdict = Decoded<typeof verdictCodec>

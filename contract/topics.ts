@@ -7,15 +7,15 @@ export type DeviceId = Brand<string, 'DeviceId'>
 export type SiteId = Brand<string, 'SiteId'>
 
 /** What a device may publish. */
-export const UPLINK_KINDS = ['report', 'wake', 'event', 'get'] as const
+export const UPLINK_KINDS = ['report', 'wake', 'event', 'get', 'meta-get'] as const
 /** What the gateway publishes to one device; `block` carries the artifact's sha256 as one more level. */
-export const DOWNLINK_KINDS = ['assign', 'block', 'verdict'] as const
+export const DOWNLINK_KINDS = ['assign', 'block', 'verdict', 'meta'] as const
 
 export type UplinkKind = (typeof UPLINK_KINDS)[number]
 export type DownlinkKind = (typeof DOWNLINK_KINDS)[number]
 
 export type ParsedTopic =
-  | { readonly site: SiteId; readonly device: DeviceId; readonly kind: UplinkKind | 'assign' | 'verdict' }
+  | { readonly site: SiteId; readonly device: DeviceId; readonly kind: UplinkKind | 'assign' | 'verdict' | 'meta' }
   | { readonly site: SiteId; readonly device: DeviceId; readonly kind: 'block'; readonly sha256: string }
 
 const ID_PATTERN = /^[a-z0-9][a-z0-9-]*$/
@@ -36,7 +36,7 @@ export function parseSiteId(text: string): Result<SiteId, ContractError> {
 /** The prefix under which a device may publish and subscribe, and nowhere else. Ends in a slash. */
 export const devicePrefix = (site: SiteId, device: DeviceId): string => `kinglet/v1/${site}/${device}/`
 
-export const topicOf = (site: SiteId, device: DeviceId, kind: UplinkKind | 'assign' | 'verdict'): string =>
+export const topicOf = (site: SiteId, device: DeviceId, kind: UplinkKind | 'assign' | 'verdict' | 'meta'): string =>
   devicePrefix(site, device) + kind
 
 export const blockTopic = (site: SiteId, device: DeviceId, sha256: string): string =>
@@ -57,8 +57,10 @@ export function parseTopic(topic: string): Result<ParsedTopic, ContractError> {
     case 'wake':
     case 'event':
     case 'get':
+    case 'meta-get':
     case 'assign':
     case 'verdict':
+    case 'meta':
       return ok({ ...ids, kind })
     default:
       return bad()

@@ -3,28 +3,15 @@ import type { Clock } from '../contract/clock.ts'
 import type { ErrorCode } from '../contract/errors.ts'
 import { type Block, blockCodec, type Get, getCodec } from '../contract/messages.ts'
 import { blockTopic } from '../contract/topics.ts'
+import { type AllowanceLimits, Allowances } from './allowance.ts'
 import type { ArtifactCache } from './artifact-cache.ts'
 import type { MessageCounters } from './message-counters.ts'
 import type { Origin } from './origin.ts'
 
-export interface BlockLimits {
-  /** requests of one device under way at a time; chosen: a device that pipelines wants a few, not more */
-  readonly concurrent: number
-  /** requests of one device per second of the gateway's clock, and how many it may save up */
-  readonly perSecond: number
-  readonly burst: number
-}
+export type BlockLimits = AllowanceLimits
 
+/** chosen: a device that pipelines wants a few at a time, not more */
 export const BLOCK_LIMITS: BlockLimits = { concurrent: 4, perSecond: 32, burst: 128 }
-
-interface Allowance {
-  running: number
-  tokens: number
-  refilledMs: number
-}
-
-/** chosen: allowances of devices remembered; one that is forgotten starts with a full burst */
-const ALLOWANCES_MAX = 20_000
 
 interface Parts {
   readonly cache: ArtifactCache
@@ -41,12 +28,11 @@ interface Parts {
  */
 export class BlockServer {
   readonly #parts: Parts
-  readonly #limits: BlockLimits
-  readonly #allowances = new Map<string, Allowance>()
+  readonly #allowances: Allowances
 
   constructor(parts: Parts, limits: BlockLimits) {
     this.#parts = parts
-    this.#limits = limits
+    this.#allowances = new Allowances(parts.clock, limits)
   }
 
   async handle(origin: Origin, payload: Uint8Array): Promise<void> {
@@ -55,17 +41,8 @@ export class BlockServer {
     // Without a hash there is no topic to answer on.
     if (!decoded.ok) return counters.add('get', decoded.error.code)
     const get = decoded.value
-    const allowance = this.#allowance(origin.device)
-    if (allowance.running >= this.#limits.concurrent || allowance.tokens < 1) {
-      return this.#refuse(origin, get, 'rate-limited')
-    }
-    allowance.tokens--
-    allowance.running++
-    try {
-      await this.#serve(origin, get)
-    } finally {
-      allowance.running--
-    }
+    const allowed = await this.#allowances.spend(origin.device, () => this.#serve(origin, get))
+    if (!allowed) this.#refuse(origin, get, 'rate-limited')
   }
 
   async #serve(origin: Origin, get: Get): Promise<void> {
@@ -86,19 +63,5 @@ export class BlockServer {
     const topic = blockTopic(origin.site, origin.device, bytesToHex(get.sha256))
     const sent = this.#parts.send(origin, topic, blockCodec.encode(block))
     this.#parts.counters.add('get', sent ? outcome : 'device-too-slow')
-  }
-
-  #allowance(device: string): Allowance {
-    const now = this.#parts.clock.monotonicMs()
-    const { burst, perSecond } = this.#limits
-    let allowance = this.#allowances.get(device)
-    if (allowance === undefined) {
-      allowance = { running: 0, tokens: burst, refilledMs: now }
-      this.#allowances.set(device, allowance)
-      if (this.#allowances.size > ALLOWANCES_MAX) this.#allowances.delete(this.#allowances.keys().next().value!)
-    }
-    allowance.tokens = Math.min(burst, allowance.tokens + ((now - allowance.refilledMs) * perSecond) / 1000)
-    allowance.refilledMs = now
-    return allowance
   }
 }

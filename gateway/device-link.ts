@@ -13,6 +13,8 @@ interface Parts {
   readonly ingest: Ingest
   /** a device asks for a block; answers on its own */
   get(session: Session, payload: Buffer): void
+  /** a device asks for a metadata file; answers on its own */
+  metaGet(session: Session, payload: Buffer): void
 }
 
 interface Link {
@@ -86,8 +88,9 @@ export class DeviceLink {
       // QoS 2 would need a store of half-done handshakes, and identities make every message harmless to repeat.
       if (packet.retain || packet.qos === 2) return this.#refusePublish('not-authorized', callback)
       const payload = typeof packet.payload === 'string' ? Buffer.from(packet.payload) : packet.payload
-      if (kind !== 'get') return this.#parts.ingest.accept(kind, link.session, payload, callback)
-      this.#parts.get(link.session, payload)
+      if (kind === 'get') this.#parts.get(link.session, payload)
+      else if (kind === 'meta-get') this.#parts.metaGet(link.session, payload)
+      else return this.#parts.ingest.accept(kind, link.session, payload, callback)
       callback()
     },
     authorizeSubscribe: (client, subscription, callback) => {

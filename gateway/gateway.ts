@@ -21,6 +21,8 @@ import { Ingest } from './ingest.ts'
 import { KeySource } from './key-source.ts'
 import type { GatewayLogger } from './logger.ts'
 import { MessageCounters } from './message-counters.ts'
+import { MetadataCache } from './metadata-cache.ts'
+import { MetadataServer } from './metadata-server.ts'
 import { GatewayMetrics } from './metrics.ts'
 import { type PendingWake, PendingWakes } from './pending-wakes.ts'
 import { SUM_NAMES, type SumName } from './report-timeline.ts'
@@ -189,24 +191,20 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     { ...shared, secureRandom: options.secureRandom },
     limits.artifacts,
   )
-  const blocks = new BlockServer(
-    {
-      ...shared,
-      cache,
-      send: ({ device }, topic, payload) => {
-        const client = link.client(device)
-        if (client === undefined || client.conn.writableLength > UNSENT_BYTES_MAX) return false
-        publish(topic, payload, 0, false)
-        return true
-      },
-    },
-    limits.blocks,
-  )
+  const send = ({ device }: { readonly device: string }, topic: string, payload: Uint8Array): boolean => {
+    const client = link.client(device)
+    if (client === undefined || client.conn.writableLength > UNSENT_BYTES_MAX) return false
+    publish(topic, payload, 0, false)
+    return true
+  }
+  const blocks = new BlockServer({ ...shared, cache, send }, limits.blocks)
+  const metadata = new MetadataServer({ ...shared, cache: new MetadataCache(shared), send })
   const link = new DeviceLink({
     ...shared,
     keys,
     ingest,
     get: (session, payload) => void blocks.handle(session, payload),
+    metaGet: (session, payload) => void metadata.handle(session, payload),
   })
 
   const listen = { host: options.host ?? '127.0.0.1', mqttPort: options.mqttPort ?? 0, wsPort: options.wsPort ?? 0 }
@@ -229,10 +227,14 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       return spool.storedCells(hourMs)
     },
   })
-  const http = await OperatorHttp.listen(options.httpHost ?? '127.0.0.1', options.httpPort ?? 0, metrics, () => ({
-    ok: store.open,
-    detail: depths(),
-  }))
+  const health = () => ({ ok: store.open, detail: depths() })
+  const http = await OperatorHttp.listen(
+    options.httpHost ?? '127.0.0.1',
+    options.httpPort ?? 0,
+    metrics,
+    health,
+    metadata,
+  )
 
   const assignments = new Assignments(
     { ...shared, random: random.fork('assignments'), publish: (topic, payload) => publish(topic, payload, 1, true) },

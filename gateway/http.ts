@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { MetadataServer } from './metadata-server.ts'
 import type { GatewayMetrics } from './metrics.ts'
 
 /** What `GET /healthz` says. */
@@ -8,13 +9,16 @@ export interface Health {
   readonly detail: Readonly<Record<string, unknown>>
 }
 
-/** The operator's listener: `/healthz` (200 or 503) and `/metrics`. It has no authentication and so listens on loopback by default. */
+/** The gateway's plain HTTP listener: `/healthz` (200 or 503), `/metrics`, and `/metadata/{file}`, the signed metadata of the image
+ *  repository. It has no authentication and so listens on loopback by default. */
 export class OperatorHttp {
   readonly #server: Server
   readonly #metrics: GatewayMetrics
   readonly #health: () => Health
+  readonly #metadata: MetadataServer
 
-  private constructor(metrics: GatewayMetrics, health: () => Health) {
+  private constructor(metrics: GatewayMetrics, health: () => Health, metadata: MetadataServer) {
+    this.#metadata = metadata
     this.#metrics = metrics
     this.#health = health
     this.#server = createServer((request, response) => {
@@ -27,8 +31,9 @@ export class OperatorHttp {
     port: number,
     metrics: GatewayMetrics,
     health: () => Health,
+    metadata: MetadataServer,
   ): Promise<OperatorHttp> {
-    const http = new OperatorHttp(metrics, health)
+    const http = new OperatorHttp(metrics, health, metadata)
     await new Promise<void>((resolve, reject) => {
       http.#server.once('error', reject)
       http.#server.listen(port, host, resolve)
@@ -45,7 +50,8 @@ export class OperatorHttp {
     await new Promise<void>((resolve) => this.#server.close(() => resolve()))
   }
 
-  async #answer({ method, url }: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { method, url } = request
     const path = url?.split('?')[0]
     if (method === 'GET' && path === '/healthz') {
       const { ok, detail } = this.#health()
@@ -53,8 +59,10 @@ export class OperatorHttp {
     } else if (method === 'GET' && path === '/metrics') {
       const page = await this.#metrics.scrape()
       response.writeHead(200, { 'content-type': this.#metrics.contentType }).end(page)
+    } else if (path?.startsWith('/metadata/')) {
+      await this.#metadata.answer(request, response)
     } else {
-      const problem = { status: 404, code: 'not-found', title: 'there are /healthz and /metrics' }
+      const problem = { status: 404, code: 'not-found', title: 'there are /healthz, /metrics and /metadata/{file}' }
       response.writeHead(404, { 'content-type': 'application/problem+json' }).end(JSON.stringify(problem))
     }
   }

@@ -7,6 +7,7 @@ import type { RolloutEngine } from '../rollout/engine.ts'
 import type { Store } from '../store/store.ts'
 import type { CloudMetrics } from '../telemetry/metrics.ts'
 import type { Director } from '../trust/director.ts'
+import type { ImageRepository } from '../trust/image-repository.ts'
 import type { Principal, TokenIssuer } from '../trust/tokens.ts'
 import type { EventHub } from './event-hub.ts'
 import type { Signal } from './signal.ts'
@@ -25,6 +26,7 @@ export interface CloudServices {
   readonly logger: Logger
   readonly artifacts: ArtifactFolder
   readonly registry: Registry
+  readonly repository: ImageRepository
   readonly engine: RolloutEngine
   readonly director: Director
   readonly tokens: TokenIssuer

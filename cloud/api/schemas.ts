@@ -241,9 +241,33 @@ export const keys = z
   .object({
     director: publicKey,
     release: z.object({ keys: z.array(publicKey).readonly(), threshold: count }),
+    /** signs snapshot and timestamp; named by the offline root */
+    online: publicKey,
     jwks: z.any(),
   })
   .openapi('Keys')
+
+export const metadataRequest = z.strictObject({
+  files: z
+    .array(
+      z.strictObject({
+        file: z.string().max(LIMITS.metadataFileLength),
+        /** the file's canonical JSON, as text, byte for byte */
+        content: z.string().max(LIMITS.metadataFileBytes),
+      }),
+    )
+    .min(1)
+    .max(512),
+})
+export const metadataHeads = z
+  .object({
+    /** newest version of each role */
+    versions: z.record(z.string(), count),
+    online: publicKey,
+    /** made to take the place of `online` as soon as a root names it */
+    nextOnline: publicKey.nullable(),
+  })
+  .openapi('MetadataHeads')
 
 /** A JSON response and the problems that any route may answer with. */
 export const answers = <S extends z.ZodType>(schema: S, description: string) =>

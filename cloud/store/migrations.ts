@@ -279,8 +279,27 @@ CREATE TABLE rollout_stages (
 ) STRICT, WITHOUT ROWID;
 `
 
+const METADATA = `
+CREATE TABLE metadata (
+  role TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  content BLOB NOT NULL,           -- the file as it is served
+  stored_ms INTEGER NOT NULL,
+  PRIMARY KEY (role, version)
+) STRICT, WITHOUT ROWID;
+
+-- Highest version ever made or taken of each role: rises only, whatever becomes of the files.
+CREATE TABLE metadata_versions (
+  role TEXT PRIMARY KEY,
+  version INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER metadata_versions_rise BEFORE UPDATE ON metadata_versions WHEN NEW.version <= OLD.version
+BEGIN SELECT RAISE(ABORT, 'a metadata version is never reused or lowered'); END;
+`
+
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, name: 'fleet, registry, assignments, audit', sql: FLEET },
   { version: 2, name: 'telemetry', sql: TELEMETRY },
   { version: 3, name: 'rollouts', sql: ROLLOUTS },
+  { version: 4, name: 'image repository', sql: METADATA },
 ]

@@ -5,6 +5,7 @@ import { BaselineStore } from './baseline-store.ts'
 import { openDatabase, type SqliteDatabase } from './database.ts'
 import { DeviceStore } from './device-store.ts'
 import { FleetStore } from './fleet-store.ts'
+import { MetadataStore } from './metadata-store.ts'
 import { ModelStore } from './model-store.ts'
 import { OutcomeStore } from './outcome-store.ts'
 import { RolloutStore } from './rollout-store.ts'
@@ -25,6 +26,7 @@ export class Store {
   readonly rollouts: RolloutStore
   readonly alerts: AlertStore
   readonly baselines: BaselineStore
+  readonly metadata: MetadataStore
 
   /** @param path database file; created when missing
    *  @throws DatabaseTooNewError */
@@ -41,6 +43,7 @@ export class Store {
     this.rollouts = new RolloutStore(this.db)
     this.alerts = new AlertStore(this.db)
     this.baselines = new BaselineStore(this.db)
+    this.metadata = new MetadataStore(this.db)
   }
 
   /** Runs `work` in one transaction: all of it happens, or, when it throws or the process dies, none. */

@@ -8,6 +8,8 @@ import {
   blockCodec,
   eventCodec,
   getCodec,
+  metaCodec,
+  metaGetCodec,
   type Report,
   reportCodec,
   verdictCodec,
@@ -54,6 +56,12 @@ describe('golden bytes of contract v1', () => {
       ok: true,
       value: { boot: 7, index: 96, confirmed: true },
     })
+    expect(metaGetCodec.decode(bytesOf('meta-get'))).toEqual({
+      ok: true,
+      value: { file: '12.targets.json', offset: 4_096 },
+    })
+    expect(metaCodec.decode(bytesOf('meta'))).toMatchObject({ ok: true, value: { offset: 4_096, totalBytes: 4_104 } })
+    expect(metaCodec.decode(bytesOf('meta-error'))).toMatchObject({ ok: true, value: { error: 'not-found' } })
     const sections = decodeBundle(bytesOf('bundle'))
     expect(sections.ok && [...sections.value].map(([name, data]) => ({ name, data: new Uint8Array(data) }))).toEqual(
       bundleSections,
@@ -130,6 +138,14 @@ describe('sizes on the air', () => {
       assignmentSeq: LIMITS.counter,
     }
     expect(reportCodec.encode(report).length).toBeLessThanOrEqual(LIMITS.reportBytes)
+  })
+
+  it('the longest metadata name and a full block fit', () => {
+    const file = 'x'.repeat(LIMITS.metadataFileLength)
+    const most = { file, offset: LIMITS.metadataFileBytes }
+    expect(metaGetCodec.encode(most).length).toBeLessThanOrEqual(LIMITS.metaGetBytes)
+    const block = { totalBytes: LIMITS.metadataFileBytes, data: new Uint8Array(LIMITS.blockBytes), error: undefined }
+    expect(metaCodec.encode({ ...most, ...block }).length).toBeLessThanOrEqual(LIMITS.metaMessageBytes)
   })
 
   it('the longest event of the agent fits, even in a script of three bytes a letter', () => {

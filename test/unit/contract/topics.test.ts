@@ -19,7 +19,7 @@ const hash = 'a0'.repeat(32)
 
 describe('topics', () => {
   it('are made and read back', () => {
-    for (const kind of [...UPLINK_KINDS, 'assign', 'verdict'] as const) {
+    for (const kind of [...UPLINK_KINDS, 'assign', 'verdict', 'meta'] as const) {
       expect(topicOf(site, device, kind)).toBe(`kinglet/v1/north-1/bird-7/${kind}`)
       expect(parseTopic(topicOf(site, device, kind))).toEqual({ ok: true, value: { site, device, kind } })
     }
@@ -27,7 +27,7 @@ describe('topics', () => {
       ok: true,
       value: { site, device, kind: 'block', sha256: hash },
     })
-    expect([...DOWNLINK_KINDS]).toEqual(['assign', 'block', 'verdict'])
+    expect([...DOWNLINK_KINDS]).toEqual(['assign', 'block', 'verdict', 'meta'])
     expect(devicePrefix(site, device).endsWith('/')).toBe(true)
   })
 

@@ -1,0 +1,66 @@
+import { createRoute } from '@hono/zod-openapi'
+import { sha256Hex } from '../../contract/bytes.ts'
+import { requireRole } from './auth.ts'
+import { bodyLimitOf } from './body-limit.ts'
+import type { CloudApp, CloudServices } from './environment.ts'
+import { unwrap } from './problem.ts'
+import * as schemas from './schemas.ts'
+
+/** chosen: some fifty files of the largest size; a new cloud is filled with every root and the newest of the rest */
+const UPLOAD_BYTES_MAX = 8 * 1024 * 1024
+
+/** Metadata of the image repository: files for gateways and devices, uploads of operators. */
+export function metadataRoutes(app: CloudApp, services: CloudServices): void {
+  const { repository, store, clock } = services
+  const heads = () => ({
+    versions: repository.versions(),
+    online: repository.online.current.publicKey,
+    nextOnline: repository.online.next?.publicKey ?? null,
+  })
+
+  const list = createRoute({
+    method: 'get',
+    path: '/v1/metadata',
+    summary: 'Newest version of each metadata role, and the online keys',
+    middleware: requireRole(services, 'viewer', 'gateway'),
+    responses: schemas.answers(schemas.metadataHeads, 'Versions and keys'),
+  })
+  app.openapi(list, (c) => c.json(heads(), 200))
+
+  app.get('/v1/metadata/:file', requireRole(services, 'viewer', 'gateway'), (c) => {
+    const { content, immutable } = unwrap(repository.file(c.req.param('file')))
+    const etag = `"${sha256Hex(content)}"`
+    const headers = { etag, 'cache-control': immutable ? 'public, max-age=31536000, immutable' : 'no-cache' }
+    if (c.req.header('if-none-match') === etag) return new Response(null, { status: 304, headers })
+    return new Response(Buffer.from(content), { headers: { ...headers, 'content-type': 'application/json' } })
+  })
+
+  const upload = createRoute({
+    method: 'post',
+    path: '/v1/metadata',
+    summary: 'Publish root, targets and delegated targets that the offline keys have signed: all of them or none',
+    middleware: [requireRole(services), bodyLimitOf(UPLOAD_BYTES_MAX)] as const,
+    request: schemas.jsonBody(schemas.metadataRequest),
+    responses: schemas.answers(schemas.metadataHeads, 'Versions after the publication'),
+  })
+  app.openapi(upload, (c) => {
+    const encoder = new TextEncoder()
+    const files = c.req.valid('json').files.map(({ file, content }) => ({ file, content: encoder.encode(content) }))
+    unwrap(repository.publish(files, c.get('principal').subject))
+    return c.json(heads(), 200)
+  })
+
+  const nextOnline = createRoute({
+    method: 'post',
+    path: '/v1/metadata/online-key',
+    summary: 'Make the online key that follows the present one as soon as a root names it',
+    middleware: requireRole(services),
+    responses: schemas.answers(schemas.metadataHeads, 'Versions and keys'),
+  })
+  app.openapi(nextOnline, (c) => {
+    const { keyId } = repository.online.makeNext().publicKey
+    const actor = c.get('principal').subject
+    store.audit.append({ atMs: clock.wallMs(), actor, action: 'online-key.made', subject: keyId, detail: {} })
+    return c.json(heads(), 200)
+  })
+}

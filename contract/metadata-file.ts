@@ -1,0 +1,43 @@
+import { type ContractError, contractError } from './errors.ts'
+import { LIMITS } from './limits.ts'
+import { err, ok, type Result } from './result.ts'
+import { isId } from './topics.ts'
+
+/** Names of the roles that every image repository has. A delegated role (a family of models) has another id. */
+export const TOP_LEVEL_ROLES = ['root', 'targets', 'snapshot', 'timestamp'] as const
+export type TopLevelRole = (typeof TOP_LEVEL_ROLES)[number]
+
+/** Which metadata file a name means. The timestamp alone has no version in its name: it is what a device asks for first. */
+export interface MetadataFile {
+  /** one of TOP_LEVEL_ROLES or the name of a delegated role */
+  readonly role: string
+  /** undefined for `timestamp.json` only */
+  readonly version: number | undefined
+}
+
+const VERSIONED = /^([1-9]\d{0,9})\.([a-z0-9][a-z0-9-]*)\.json$/
+
+/** Names a metadata file as consistent snapshots do. @see TUF 1.0.33 section 6.2 */
+export const metadataFileName = (role: string, version: number): string =>
+  role === 'timestamp' ? 'timestamp.json' : `${version}.${role}.json`
+
+/** Whether a model family may have this name as a delegated role. `mirrors` is a role of the specification too. */
+export const isDelegatedRoleName = (name: string): boolean =>
+  isId(name) && name !== 'mirrors' && !(TOP_LEVEL_ROLES as readonly string[]).includes(name)
+
+/** Reads a file name from a request. What passes has no path, no escape, no second spelling.
+ *  @returns `invalid-request`
+ */
+export function parseMetadataFile(name: string): Result<MetadataFile, ContractError> {
+  if (name === 'timestamp.json') return ok({ role: 'timestamp', version: undefined })
+  const match = name.length <= LIMITS.metadataFileLength ? VERSIONED.exec(name) : null
+  const [, version, role] = match ?? []
+  if (version === undefined || role === undefined || role === 'timestamp' || role === 'mirrors' || !isId(role)) {
+    return err(contractError('invalid-request', `"${name.slice(0, 80)}" is no metadata file`))
+  }
+  return ok({ role, version: Number(version) })
+}
+
+/** Where a release lies in the image repository: `kws-2/2.kinglet`. */
+export const targetPathOf = (release: { readonly name: string; readonly version: number }): string =>
+  `${release.name}/${release.version}.kinglet`
