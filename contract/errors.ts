@@ -25,6 +25,7 @@ export const ERROR_CODES = [
   'wrong-device',
   'wrong-board',
   'contradicts-release',
+  'contradicts-repository', // an assignment that the image repository does not confirm
   'security-counter-too-low',
   'hash-mismatch',
   'size-mismatch',

@@ -2,14 +2,14 @@ import * as z from 'zod/mini'
 import { type ContractError, contractError } from './errors.ts'
 import { LIMITS } from './limits.ts'
 import { err, ok, type Result } from './result.ts'
-import { asSigned, type Signed, type TrustedRole, verifySigned } from './signed.ts'
+import { type Signed, type TrustedRole, verifySigned } from './signed.ts'
 
 const sha256Text = z.string().check(z.regex(/^[0-9a-f]{64}$/))
 const idText = z.string().check(z.regex(/^[a-z0-9][a-z0-9-]*$/), z.maxLength(LIMITS.idLength))
 const uintNumber = z.int().check(z.minimum(0), z.maximum(LIMITS.counter))
 
-/** What the release key vouches for, small enough to travel inside an assignment, so that a device can refuse before it
- *  downloads a byte. */
+/** What the release keys vouch for: `custom.kinglet` of a target in the image repository, so that a device can refuse before it
+ *  downloads a byte of the bundle. @see repository-target.ts */
 export const releaseSchema = z.strictObject({
   v: z.literal(1),
   type: z.literal('release'),
@@ -39,7 +39,7 @@ const rolloutTagSchema = z.strictObject({
 /** Which comparison a device takes part in; echoed by nobody, kept by gateway and cloud for attribution. */
 export type RolloutTag = z.infer<typeof rolloutTagSchema>
 
-/** What one device is to run. Honoured only where it agrees with the release document it carries. */
+/** What one device is to run. Honoured only where the image repository says the same of `target`. */
 export const assignmentSchema = z.strictObject({
   v: z.literal(1),
   type: z.literal('assignment'),
@@ -53,10 +53,8 @@ export const assignmentSchema = z.strictObject({
   expiresMs: uintNumber,
   target: z.strictObject({ name: idText, version: uintNumber, sha256: sha256Text }),
   rollout: z.nullable(rolloutTagSchema),
-  /** the release document of `target`, signed by the release key */
-  release: z.unknown(),
 })
-export type Assignment = Omit<z.infer<typeof assignmentSchema>, 'release'> & { readonly release: Signed<Release> }
+export type Assignment = z.infer<typeof assignmentSchema>
 
 /** Parses verified content, strict about unknown fields.
  *  @returns `malformed` | `unknown-schema-version`
@@ -75,37 +73,27 @@ export function parseContent<T>(schema: z.ZodMiniType<T>, content: unknown, what
   return err(contractError('malformed', `${what}.${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'invalid'}`))
 }
 
-/** Verifies a release document against the release role. */
-export function verifyRelease(document: Signed<unknown>, role: TrustedRole): Result<Release, ContractError> {
-  const content = verifySigned(document, role)
-  return content.ok ? parseContent(releaseSchema, content.value, 'release') : content
-}
-
 /** What a device knows of itself when it judges an assignment. */
 export interface AssignmentContext {
   readonly device: string
   readonly site: string
   readonly board: string
   readonly director: TrustedRole
-  readonly release: TrustedRole
   /** newest sequence number accepted so far; 0 for none */
   readonly lastSeq: number
-  /** lowest security counter the device accepts */
-  readonly securityCounter: number
-  /** wall time in Unix ms, fixed for the whole update cycle; 0 when the device has no wall clock (no expiry check then) */
+  /** the time to judge by, Unix ms, see time-floor.ts; 0 when nothing is known of the time (no expiry check then) */
   readonly nowMs: number
 }
 
-/** Verifies an assignment before any byte of a slot is written: both signatures, binding, freshness, agreement.
- *  @returns the assignment and the release it agrees with, or `malformed` | `unknown-schema-version` | `unknown-key` |
- *    `bad-signature` | `wrong-device` | `wrong-board` | `replayed` | `expired` | `contradicts-release` |
- *    `security-counter-too-low`
+/** Verifies an assignment: the director's half of what a device accepts. The other half is `agreesWithRepository`.
+ *  @returns the assignment, or `malformed` | `unknown-schema-version` | `unknown-key` | `bad-signature` | `wrong-device` |
+ *    `wrong-board` | `replayed` | `expired`
  *  @see Uptane 2.1 "full verification" (director and image repository must agree)
  */
 export function verifyAssignment(
   document: Signed<unknown>,
   context: AssignmentContext,
-): Result<{ assignment: Assignment; release: Release }, ContractError> {
+): Result<Assignment, ContractError> {
   const content = verifySigned(document, context.director)
   if (!content.ok) return content
   const parsed = parseContent(assignmentSchema, content.value, 'assignment')
@@ -124,25 +112,32 @@ export function verifyAssignment(
   if (context.nowMs > 0 && assignment.expiresMs <= context.nowMs) {
     return err(contractError('expired', `expired ${context.nowMs - assignment.expiresMs} ms ago`))
   }
-  const envelope = asSigned(assignment.release)
-  if (!envelope.ok) return envelope
-  const verified = verifyRelease(envelope.value, context.release)
-  if (!verified.ok) return verified
-  const release = verified.value
-  const { target } = assignment
+  return ok(assignment)
+}
+
+/** Checks that the release which the image repository has at the assigned path is the assigned one, and fits this device.
+ *  @param release as `releaseOfTarget` gives it
+ *  @returns `contradicts-repository` | `wrong-board` | `security-counter-too-low`
+ */
+export function agreesWithRepository(
+  { target }: Assignment,
+  release: Release,
+  device: {
+    readonly board: string
+    /** lowest security counter the device accepts */
+    readonly securityCounter: number
+  },
+): Result<void, ContractError> {
   if (target.sha256 !== release.sha256 || target.name !== release.name || target.version !== release.version) {
-    return err(contractError('contradicts-release', `assignment names ${target.name}, release is ${release.name}`))
+    const detail = `assigned ${target.sha256.slice(0, 16)}…, the repository has ${release.sha256.slice(0, 16)}… there`
+    return err(contractError('contradicts-repository', `${target.name} ${target.version}: ${detail}`))
   }
-  if (release.boards.length > 0 && !release.boards.includes(context.board)) {
+  if (release.boards.length > 0 && !release.boards.includes(device.board)) {
     return err(contractError('wrong-board', `release is for ${release.boards.join(', ')}`))
   }
-  if (release.securityCounter < context.securityCounter) {
-    return err(
-      contractError(
-        'security-counter-too-low',
-        `release has ${release.securityCounter}, device ${context.securityCounter}`,
-      ),
-    )
+  if (release.securityCounter < device.securityCounter) {
+    const detail = `release has ${release.securityCounter}, device ${device.securityCounter}`
+    return err(contractError('security-counter-too-low', detail))
   }
-  return ok({ assignment: { ...assignment, release: envelope.value as Signed<Release> }, release })
+  return ok(undefined)
 }
