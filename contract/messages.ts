@@ -109,6 +109,8 @@ export const EVENT_CODES = [
   'fell-back',
   /** no slot held the image on record; a whole one of unknown origin runs */
   'image-found',
+  /** the image repository said what cannot be believed; what was believed before still is */
+  'repository-refused',
 ] as const
 export type EventCode = (typeof EVENT_CODES)[number]
 

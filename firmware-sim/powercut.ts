@@ -3,7 +3,7 @@ import { seededRandom } from '../contract/random.ts'
 import { EngineOrtNode } from '../model/engine-ort-node.ts'
 import { RememberedEngine } from './engine-remembered.ts'
 import { FlashNor } from './flash-nor.ts'
-import { type TrialImage, trialImage } from './power-cut-images.ts'
+import { cutRepository, type TrialImage, trialImage } from './power-cut-images.ts'
 import { CutMemory } from './power-cut-memory.ts'
 import { type CutStart, type CutStory, factoryStart, finish } from './power-cut-story.ts'
 import {
@@ -50,11 +50,13 @@ const zoo = (name: string): TrialImage =>
   )
 const [first, second, third] = [zoo('kws-1'), zoo('kws-2'), zoo('kws-regressed')]
 const engine = new RememberedEngine(new EngineOrtNode())
+const repository = cutRepository([first, second, third])
 const tally = newTally()
 const random = seededRandom(seed)
 const optionsOf = (name: string): SweepOptions => ({
   engine,
   images: [first, second, third],
+  repository,
   tally,
   random: random.fork(name),
   sampleOneIn: 20_000,

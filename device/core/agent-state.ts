@@ -3,15 +3,18 @@ import type { BundleManifest } from '../../contract/manifest.ts'
 import type { Counters, EventCode, LadderLevel } from '../../contract/messages.ts'
 import type { Release } from '../../contract/release.ts'
 import type { Result } from '../../contract/result.ts'
-import type { TrustedRole } from '../../contract/signed.ts'
+import type { UplinkKind } from '../../contract/topics.ts'
+import type { SignatureSchemes } from '../../contract/tuf/signature-scheme.ts'
 import type { Board } from '../../model/boards.ts'
 import type { TransportEvent } from '../ports/transport.ts'
+import type { Consultation } from './agent-repository.ts'
 import type { BootOutcome, BootRecord } from './boot-record.ts'
 import type { EnergyAccounts, Radio } from './energy.ts'
 import type { SlotIndex } from './flash-layout.ts'
 import type { GovernorState, PowerBudget } from './governor.ts'
 import type { Heard, HeardWake } from './heard.ts'
 import type { Outbox } from './outbox.ts'
+import type { TrustRecord } from './trust-record.ts'
 import type { UpdateState } from './update.ts'
 
 /** The two times of one step, read once by the host. */
@@ -27,8 +30,9 @@ export interface AgentConfig {
   readonly site: string
   readonly board: Board
   readonly radio: Radio
-  readonly director: TrustedRole
-  readonly release: TrustedRole
+  /** the first root of the image repository, as the factory put it there; empty: no update is ever accepted */
+  readonly trustRoot: Uint8Array
+  readonly schemes: SignatureSchemes
   readonly slotBytes: number
   readonly featuresSha256: string
   readonly reportIntervalMs: number
@@ -74,6 +78,18 @@ export interface AgentState {
   readonly firstReportId: number
   /** sha256 of the last assignment document that was refused in this boot, hex: its retained copy is not complained of again */
   readonly refusedDigest: string
+  /** what is believed of the image repository and of the time, and whether its signatures were checked in this boot */
+  readonly trust: TrustRecord
+  readonly trustVerified: boolean
+  /** when the floor of `trust` was last let rise, monotonic ms */
+  readonly floorAtMs: number
+  readonly consultation: Consultation | null
+  readonly nextPollMs: number
+  /** an assignment whose director was not known, until root has been asked for; and when that last happened */
+  readonly unknownDirector: Uint8Array | null
+  readonly unknownDirectorAtMs: number
+  /** whether `install-started` was said of the assignment that is being carried out */
+  readonly installTold: boolean
   /** the assignment that is being carried out, and how many attempts at it have failed for reasons that may pass */
   readonly assignment: Uint8Array
   readonly attempts: number
@@ -108,7 +124,7 @@ export type AgentEffect =
   | {
       readonly type: 'publish'
       readonly id: number
-      readonly kind: 'report' | 'wake' | 'event' | 'get'
+      readonly kind: UplinkKind
       readonly payload: Uint8Array
       readonly qos: 0 | 1
     }
@@ -118,6 +134,7 @@ export type AgentEffect =
   | { readonly type: 'check-image'; readonly slot: SlotIndex; readonly release: Release }
   /** answered by `record-written` or `flash-failed` */
   | { readonly type: 'write-record'; readonly record: BootRecord }
+  | { readonly type: 'write-trust'; readonly trust: TrustRecord }
   | { readonly type: 'save-spool'; readonly outbox: Outbox }
   | { readonly type: 'clear-spool' }
   | { readonly type: 'reboot'; readonly reason: string }
@@ -143,6 +160,7 @@ export interface BootContext {
   readonly outcome: BootOutcome
   readonly manifest: BundleManifest
   readonly outbox: Outbox
+  readonly trust: TrustRecord
   readonly batteryMj: number
   /** @see Booted */
   readonly trouble?: ContractError | undefined

@@ -1,13 +1,16 @@
 import { bytesToHex } from '../../contract/bytes.ts'
 import type { ContractError } from '../../contract/errors.ts'
 import { COUNTER_NAMES, type CounterName, type Counters, LADDER_LEVELS, wakeCodec } from '../../contract/messages.ts'
+import { consultationTimedOut, META_TIMEOUT_MS, metaArrived, repeatRequest } from './agent-repository.ts'
 import type { AgentConfig, AgentEvent, AgentState, BootContext, Now, StepResult } from './agent-state.ts'
 import { GOVERN_INTERVAL_MS, Step } from './agent-step.ts'
 import {
   assigned,
   blockArrived,
+  consulted,
   flashFailed,
   imageChecked,
+  POLL_INTERVAL_MS,
   recordWritten,
   requestBlock,
   tellUntold,
@@ -67,6 +70,14 @@ export function startAgent(config: AgentConfig, boot: BootContext, now: Now): St
       nextGovernMs: now.monotonicMs + GOVERN_INTERVAL_MS,
       firstReportId: 0,
       refusedDigest: '',
+      trust: boot.trust,
+      trustVerified: false,
+      floorAtMs: now.monotonicMs,
+      consultation: null,
+      nextPollMs: now.monotonicMs + POLL_INTERVAL_MS,
+      unknownDirector: null,
+      unknownDirectorAtMs: Number.NEGATIVE_INFINITY,
+      installTold: false,
       assignment: new Uint8Array(0),
       attempts: 0,
       restingSha256: '',
@@ -103,6 +114,7 @@ export function step(state: AgentState, event: AgentEvent, now: Now): StepResult
       next.set({ connected: true, outbox: forgetInFlight(state.outbox) })
       // A block that was asked for before the link broke will not come.
       if (state.update.phase === 'downloading') requestBlock(next, state.update)
+      repeatRequest(next)
       break
     case 'disconnected':
       next.set({ connected: false, outbox: forgetInFlight(state.outbox) })
@@ -114,6 +126,7 @@ export function step(state: AgentState, event: AgentEvent, now: Now): StepResult
       next.radio(event.kind, event.payload.length, 'rx', event.kind === 'block' ? event.sha256 : undefined)
       if (event.kind === 'assign') assigned(next, event.payload)
       else if (event.kind === 'block') blockArrived(next, event.sha256, event.payload)
+      else if (event.kind === 'meta') consulted(next, metaArrived(next, event.payload))
       break
     case 'heard':
       heard(next, event.heard)
@@ -142,8 +155,10 @@ export function step(state: AgentState, event: AgentEvent, now: Now): StepResult
 
 /** When the agent wants the next `tick`, monotonic ms. */
 export function nextDeadlineMs(state: AgentState): number {
-  const { update, connected } = state
+  const { update, connected, consultation } = state
   const due = [state.nextReportMs, state.nextGovernMs]
+  if (consultation !== null && connected) due.push(consultation.requestedAtMs + META_TIMEOUT_MS)
+  if (consultation === null && connected && update.phase === 'idle') due.push(state.nextPollMs)
   // Without a link no block can come: the reconnection asks again, not the clock.
   if (update.phase === 'downloading' && connected) due.push(update.requestedAtMs + BLOCK_TIMEOUT_MS)
   if (update.phase === 'trial' || update.phase === 'checking') due.push(update.deadlineMs)
@@ -159,6 +174,7 @@ function timers(step: Step): void {
     if (!state.connected) step.saveSpool()
   }
   if (now.monotonicMs >= state.nextGovernMs) step.govern()
+  consulted(step, consultationTimedOut(step))
   updateTimers(step)
 }
 

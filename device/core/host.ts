@@ -19,6 +19,7 @@ import type { Heard } from './heard.ts'
 import { checkImage } from './image-check.ts'
 import { programSlot } from './provision.ts'
 import { clearSpool, readSpool, saveSpool } from './spool.ts'
+import { factoryTrust, readTrust, writeTrust } from './trust-record.ts'
 
 export interface HostOptions {
   readonly config: Omit<AgentConfig, 'slotBytes'>
@@ -171,6 +172,7 @@ export class AgentHost {
         ...boot,
         manifest: bundle.manifest,
         outbox: readSpool(flash, this.#layout),
+        trust: readTrust(flash, this.#layout) ?? factoryTrust(config.trustRoot),
         batteryMj: battery.remainingMj(),
       },
       this.#now(),
@@ -238,6 +240,8 @@ export class AgentHost {
         return failureOf(programSlot(flash, this.#layout, effect.slot, effect.offset, effect.data))
       case 'write-record':
         return failureOf(writeRecord(flash, this.#layout, effect.record))
+      case 'write-trust':
+        return failureOf(writeTrust(flash, this.#layout, effect.trust))
       // The spool is a second copy of messages that are in the outbox: without it a power cut loses them, and no more.
       case 'save-spool':
         saveSpool(flash, this.#layout, effect.outbox)

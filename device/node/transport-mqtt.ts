@@ -75,7 +75,7 @@ export class TransportMqtt implements Transport {
       if (!parsed.ok || !isCurrent()) return
       const { kind } = parsed.value
       if (kind === 'block') listener({ type: 'received', kind, sha256: parsed.value.sha256, payload })
-      else if (kind === 'assign' || kind === 'verdict') listener({ type: 'received', kind, payload })
+      else if (kind === 'assign' || kind === 'verdict' || kind === 'meta') listener({ type: 'received', kind, payload })
     })
     this.#published = (id) => {
       if (isCurrent()) listener({ type: 'published', id })
