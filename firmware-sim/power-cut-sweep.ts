@@ -174,7 +174,7 @@ export async function cutInARow(
     // Orders follow each other until the power goes.
     for (let orders = 0; orders < stories.length; orders++) {
       const wanted = order()
-      if (!(await device.live(() => isOver(device, wanted), 24))) break
+      if (!(await device.live(() => isOver(device, wanted), 12))) break
       at++
       seq++
       device.gateway.assign(orderOf(order().target, seq))
@@ -216,7 +216,7 @@ export async function failRecords(
   device.flash.onOperation = (operation, index) => (index === cutAt ? faultOf(operation, random) : failing(operation))
   tally.cuts++
   tally.lived++
-  if (await device.boot()) await device.live(() => isOver(device, story), 24)
+  if (await device.boot()) await device.live(() => isOver(device, story), 6)
   const told = [...device.gateway.story]
   if (rate === 1 && device.past.confirmed !== start.past.confirmed) {
     world.breach('broken promise', 'another image is confirmed than the record can say')
