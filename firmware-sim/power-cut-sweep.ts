@@ -111,7 +111,9 @@ export async function sweep(
       tally.cuts += weight
       scratch.restore(moment.image)
       scratch.apply(moment.operation, fault)
-      const known = memory.find(scratch)
+      const past = pastOf(moments, index, fault)
+      const held = Object.values(past).join(' ')
+      const known = memory.find(scratch, held)
       if (known !== undefined) {
         // Of another start's sweep, when the memory is shared.
         const alike = ends[known]
@@ -121,13 +123,13 @@ export async function sweep(
       if (known !== undefined) tally.sampled++
       else tally.lived++
       where = `${story.name}, operation ${index + 1} of ${moments.length} (${moment.operation.kind} at ${moment.operation.offset}), ${described(fault)}`
-      const device = new CutWorld(world, scratch.image(), pastOf(moments, index, fault))
+      const device = new CutWorld(world, scratch.image(), past)
       device.flash.watch()
       const wrong = await finish(device, story)
       if (wrong !== undefined) world.breach('broken promise', wrong)
       await device.off()
       if (known !== undefined) continue
-      memory.add(scratch, device.flash.watched, ends.length)
+      memory.add(scratch, device.flash.watched, held, ends.length)
       ends.push({ end: { image: device.flash.image(), past: device.past }, cuts: 1 })
     }
   }

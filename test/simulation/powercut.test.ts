@@ -1,7 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { ContractError } from '../../contract/errors.ts'
 import { seededRandom } from '../../contract/random.ts'
-import type { Result } from '../../contract/result.ts'
 import { layoutOf } from '../../device/core/flash-layout.ts'
 import type { Flash } from '../../device/ports/flash.ts'
 import { RememberedEngine } from '../../firmware-sim/engine-remembered.ts'
