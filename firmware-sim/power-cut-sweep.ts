@@ -214,6 +214,7 @@ export async function failRecords(
   const device = new CutWorld(world, start.image, start.past)
   const { areas, areaBytes } = device.layout.boot
   const failing = failingAt(rate, random, { from: areas[0], to: areas[1] + areaBytes })
+  device.gateway.acknowledges = story.healthy
   device.gateway.assignment = orderOf(story.target, story.seq)
   device.flash.onOperation = (operation, index) => (index === cutAt ? faultOf(operation, random) : failing(operation))
   tally.cuts++
