@@ -26,9 +26,11 @@ export const LIMITS = {
   blockMessageBytes: 4_096 + 64,
   /** spec: names in the manner of `12.root.json`; chosen length, with room for ten digits and a role name of 32. */
   metadataFileLength: 80,
-  /** chosen: one metadata file of the image repository. A target is about 700 bytes, so a family of models has room for
-   *  180 releases, and a device that must hold one in RAM while it verifies still can; a repository that grows past it delegates. */
-  metadataFileBytes: 128 * 1024,
+  /** chosen: one metadata file of the image repository, what a device holds in RAM while it verifies. A target is about 700 bytes, so
+   *  a role has room for some 80 releases; a repository that grows past it delegates. */
+  metadataFileBytes: 64 * 1024,
+  /** measured: 8 keys and 16 signatures are 5 kB; what is larger no device reads. */
+  metadataRootBytes: 16 * 1024,
   /** chosen: keys or signatures of one metadata file; a rotated root is signed by old and new keys. */
   metadataSignatures: 16,
   /** spec: version numbers rise by one; chosen bound: one a second for 300 years, and no name past ten digits. */
