@@ -410,7 +410,7 @@ describe('metadata of the image repository', () => {
     for (const offset of [0, 4_096]) {
       client.publish(topic('d1', 'meta-get'), Buffer.from(metaGetCodec.encode({ file: '1.targets.json', offset })))
     }
-    await until(() => answers.length === 2)
+    await until('both blocks', () => answers.length === 2)
     const read = answers.map((payload) => metaCodec.decode(payload))
     const data = read.flatMap((meta) => (meta.ok ? [...meta.value.data!] : []))
     expect(Uint8Array.from(data)).toEqual(file)
