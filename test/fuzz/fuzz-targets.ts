@@ -6,7 +6,16 @@ import type { Clock } from '../../contract/clock.ts'
 import type { ContractError } from '../../contract/errors.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { parseManifest } from '../../contract/manifest.ts'
-import { blockCodec, eventCodec, getCodec, reportCodec, verdictCodec, wakeCodec } from '../../contract/messages.ts'
+import {
+  blockCodec,
+  eventCodec,
+  getCodec,
+  metaCodec,
+  metaGetCodec,
+  reportCodec,
+  verdictCodec,
+  wakeCodec,
+} from '../../contract/messages.ts'
 import { verifyAssignment } from '../../contract/release.ts'
 import type { Result } from '../../contract/result.ts'
 import { parseSigned } from '../../contract/signed.ts'
@@ -272,6 +281,8 @@ export async function fuzzTargets(files: FuzzFiles): Promise<readonly FuzzTarget
     message('event', eventCodec, some('event', 'event-bare')),
     message('get', getCodec, some('get')),
     message('block', blockCodec, some('block', 'block-error')),
+    message('meta-get', metaGetCodec, some('meta-get')),
+    message('meta', metaCodec, some('meta', 'meta-error')),
     message('verdict', verdictCodec, some('verdict')),
     assignment(),
     bundle(samples),
