@@ -80,6 +80,7 @@ export class Broker {
     this.#ws.on('error', () => counters.add('connection', 'handshake-failed'))
   }
 
+  /** @throws when a port is taken; the other is free again then */
   static async listen(
     options: ListenOptions,
     handlers: BrokerHandlers,
@@ -99,8 +100,13 @@ export class Broker {
     aedes.on('connectionError', () => counters.add('connection', 'error'))
     await aedes.listen()
     const broker = new Broker(aedes, limits, counters)
-    await listening(broker.#tcp, options.mqttPort, options.host)
-    await listening(broker.#http, options.wsPort, options.host)
+    try {
+      await listening(broker.#tcp, options.mqttPort, options.host)
+      await listening(broker.#http, options.wsPort, options.host)
+    } catch (cause) {
+      await broker.close()
+      throw cause
+    }
     return broker
   }
 
@@ -116,7 +122,7 @@ export class Broker {
     return this.#connections.size
   }
 
-  /** Stops listening, ends every connection. Call `GroupCommit.close` first, so that what is queued is still acknowledged. */
+  /** Stops listening, ends every connection. Call `Ingest.close` first, so that what is queued is still acknowledged. */
   async close(): Promise<void> {
     this.#tcp.close()
     this.#http.close()

@@ -30,9 +30,9 @@ export class CloudClient {
     return this.#json(path, bytesMax)
   }
 
-  /** Sends a document; what the cloud says beside "taken" is of no interest. */
-  async postJson(path: string, body: unknown): Promise<Result<void, CloudError>> {
-    const answer = await this.#request('POST', path, JSON.stringify(body))
+  /** Sends a document that is JSON already; what the cloud says beside "taken" is of no interest. */
+  async postJson(path: string, body: Uint8Array): Promise<Result<void, CloudError>> {
+    const answer = await this.#request('POST', path, body)
     if (!answer.ok) return answer
     // Read to the end so that the connection can be used again.
     await readBounded(answer.value, ERROR_BYTES_MAX).catch(() => undefined)
@@ -65,7 +65,7 @@ export class CloudClient {
     }
   }
 
-  async #request(method: string, path: string, body: string | undefined): Promise<Result<Response, CloudError>> {
+  async #request(method: string, path: string, body: Uint8Array | undefined): Promise<Result<Response, CloudError>> {
     try {
       const response = await fetch(this.#baseUrl + path, {
         method,

@@ -3,6 +3,10 @@ import type { EventRow, ReportRow } from '../contract/uplink.ts'
 import { modelHex } from './aggregation.ts'
 import { decodeReport } from './report-decoder.ts'
 
+/** What waits for the cloud. */
+export const SPOOL_KINDS = ['reports', 'events', 'verdicts', 'aggregates'] as const
+export type SpoolKind = (typeof SPOOL_KINDS)[number]
+
 /** A spooled report. */
 export interface ReportRecord {
   readonly id: number
@@ -14,8 +18,10 @@ export interface ReportRecord {
   readonly received: number
   readonly payload: Buffer
 }
+
 /** A spooled event. */
 export type EventRecord = Omit<ReportRecord, 'boot' | 'seq' | 'board'>
+
 /** The row the cloud gets of a spooled report. */
 export function reportRow({ site, device, received, payload }: ReportRecord): ReportRow {
   const decoded = decodeReport(payload)

@@ -19,7 +19,15 @@ beforeAll(() => {
   const source = join(root, 'test/runtime/node/gateway-process.ts')
   const read = ts.readConfigFile(join(root, 'tsconfig.json'), ts.sys.readFile)
   const { options } = ts.parseJsonConfigFileContent(read.config, ts.sys, root)
-  ts.createProgram([source], { ...options, noEmit: false, noCheck: true, outDir: compiled, rootDir: root }).emit()
+  // The store's thread is named by its address, not imported.
+  const worker = join(root, 'gateway/store-worker.ts')
+  ts.createProgram([source, worker], {
+    ...options,
+    noEmit: false,
+    noCheck: true,
+    outDir: compiled,
+    rootDir: root,
+  }).emit()
   entry = join(compiled, 'test/runtime/node/gateway-process.js')
 })
 afterAll(() => rmSync(compiled, { recursive: true, force: true }))

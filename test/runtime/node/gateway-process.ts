@@ -25,6 +25,7 @@ const engine: GatewayOptions['engine'] = {
     return { ok: true, value }
   },
 }
-const gateway = await startGateway({ ...gatewayOptions(new FakeCloud(), dataDir, { jwks, engine }), cloudUrl })
+const options = gatewayOptions(new FakeCloud(), dataDir, { jwks, engine, storeInProcess: false })
+const gateway = await startGateway({ ...options, cloudUrl })
 process.send!({ mqttPort: gateway.mqttPort })
-process.on('message', () => process.send!({ stats: gateway.stats(), sums: gateway.deviceSums('d1') }))
+process.on('message', async () => process.send!({ stats: gateway.stats(), sums: await gateway.deviceSums('d1') }))

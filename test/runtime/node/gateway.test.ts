@@ -303,7 +303,11 @@ describe('messages', () => {
     for (const seq of [3, 0, 3, 1, 5, 0, 2, 5]) await send(report(1, seq))
     await send(report(2, 0))
     expect(gateway.stats().messages.report).toEqual({ accepted: 6, duplicate: 3 })
-    expect(gateway.deviceSums('d1')).toMatchObject({ listeningMs: 7 * 3_600_000, wakes: 7 * 3, radioBytes: 7 * 30 })
+    expect(await gateway.deviceSums('d1')).toMatchObject({
+      listeningMs: 7 * 3_600_000,
+      wakes: 7 * 3,
+      radioBytes: 7 * 30,
+    })
     // Delayed past everything, and contradicting what came after it: two devices with one identity look like this.
     await send(report(1, 7))
     await client.publishAsync(topic('d1', 'report'), report(1, 6), { qos: 1 })
