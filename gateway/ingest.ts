@@ -17,11 +17,15 @@ interface Parts {
   assignmentMissed(held: HeldAssignment): void
 }
 
+/** chosen: one at the medium, one committed behind it, one being decoded, one on its way; the next one grows meanwhile */
+const BATCHES_UNDER_WAY_MAX = 4
+
 /** Takes messages from the broker to the store in batches and answers for each when the store has it on the medium. What a message
  *  means, and whether it is one at all, is found out there (ledger.ts).
  *
  *  The queue is bounded by its sources: aedes reads no further from a connection before every packet of the last chunk is
- *  answered, so a slow medium makes larger batches and slower devices, and not a longer queue.
+ *  answered. While BATCHES_UNDER_WAY_MAX batches are unanswered only full ones follow, so a slow medium makes larger batches and
+ *  slower devices, and not a longer queue.
  */
 export class Ingest {
   readonly #parts: Parts
@@ -53,7 +57,7 @@ export class Ingest {
     }
     this.#waiting.push(done)
     if (this.#batch.count === BATCH_MESSAGES_MAX) this.#flush()
-    else this.#cancel ??= this.#parts.clock.after(this.#windowMs, () => this.#flush())
+    else this.#cancel ??= this.#parts.clock.after(this.#windowMs, () => this.#due())
   }
 
   /** Answers for what it has; later messages are refused. */
@@ -61,6 +65,11 @@ export class Ingest {
     this.#closed = true
     this.#flush()
     await Promise.all(this.#underWay)
+  }
+
+  #due(): void {
+    this.#cancel = undefined
+    if (this.#underWay.size < BATCHES_UNDER_WAY_MAX) this.#flush()
   }
 
   #flush(): void {
@@ -71,7 +80,11 @@ export class Ingest {
     const batch = this.#batch
     this.#waiting = []
     this.#batch = new MessageBatch()
-    const sent = this.#enter(batch, waiting).finally(() => this.#underWay.delete(sent))
+    const sent = this.#enter(batch, waiting).finally(() => {
+      this.#underWay.delete(sent)
+      // It came due while there were too many.
+      if (this.#cancel === undefined) this.#flush()
+    })
     this.#underWay.add(sent)
   }
 

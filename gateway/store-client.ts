@@ -106,7 +106,7 @@ export class StoreClient {
     const pending = this.#pending.get(id)
     this.#pending.delete(id)
     if (error === undefined) pending?.resolve(value)
-    else pending?.reject(error)
+    else pending?.reject(Object.assign(new Error(error.message), { code: error.code }))
   }
 
   async #end(): Promise<void> {

@@ -12,13 +12,20 @@ export interface StoreRequest {
   readonly args: readonly unknown[]
 }
 
+/** What is left of an exception behind the port: SQLite's own would arrive without their message. */
+export interface StoreError {
+  readonly message: string
+  /** SQLite's, when there is one */
+  readonly code: string | undefined
+}
+
 /** Every answer carries what was counted since the last one, so that what a device was told is also what the figures say. */
 export type StoreMessage =
   | {
       /** of the request; 0 says that the store is open, or why not */
       readonly id: number
       readonly value?: unknown
-      readonly error?: Error
+      readonly error?: StoreError
       readonly counts?: readonly (readonly [kind: string, outcome: string, amount: number])[]
       readonly figures?: StoreFigures
     }
@@ -34,7 +41,10 @@ export interface ServerPort {
 export function serveStore(port: ServerPort, options: StoreOptions): void {
   const log = (level: keyof GatewayLogger) => (context: object, text: string) =>
     port.postMessage({ log: level, context, text })
-  const error = (cause: unknown): Error => (cause instanceof Error ? cause : new Error(String(cause)))
+  const error = (cause: unknown): StoreError => {
+    const { message = String(cause), code } = cause as Partial<StoreError>
+    return { message, code }
+  }
   let service: StoreService
   try {
     service = new StoreService(options, { info: log('info'), warn: log('warn'), error: log('error') })
@@ -42,7 +52,7 @@ export function serveStore(port: ServerPort, options: StoreOptions): void {
     port.postMessage({ id: 0, error: error(cause) })
     return
   }
-  const answer = (id: number, result: { readonly value?: unknown; readonly error?: Error }): void =>
+  const answer = (id: number, result: { readonly value?: unknown; readonly error?: StoreError }): void =>
     port.postMessage({ id, ...result, counts: service.counters.take(), figures: service.figures })
   port.on('message', async ({ id, method, args }) => {
     try {

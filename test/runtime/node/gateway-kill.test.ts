@@ -1,5 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import type { MqttClient } from 'mqtt'
 import ts from 'typescript'
@@ -89,6 +89,47 @@ async function sendAll(client: MqttClient, messages: Message[], onAck: () => voi
   }
   await Promise.all(Array.from({ length: 30 }, lane))
 }
+
+describe('the thread of the store', () => {
+  it('ends with the gateway, which has answered what it took and leaves the rest to be sent again', async () => {
+    const issuer = await tokenIssuer()
+    const cloud = await new FakeCloud().start()
+    await cloud.stop()
+    const options = { cloudUrl: cloud.url, dataDir: tempDir(), jwks: issuer.jwks, verifierDelayMs: 1 }
+    const first = await spawn(options)
+    const exit = new Promise<number | null>((resolve) => first.process.once('exit', (code) => resolve(code)))
+    const client = await connectDevice(first.url, 'd1', await issuer.token('d1'))
+    client.on('error', () => {})
+    const messages = outbox()
+    let left = 100
+    await sendAll(client, messages, () => {
+      if (--left === 0) first.process.send('close')
+    })
+    client.end(true)
+    expect(await exit).toBe(0)
+    // SQLite removes the log when the last connection to a store is closed.
+    expect(readdirSync(options.dataDir).sort()).toEqual(['artifacts', 'gateway.sqlite'])
+    const acknowledged = (of: string) => messages.filter(({ kind, acknowledged }) => kind === of && acknowledged).length
+    expect(acknowledged('report')).toBeGreaterThan(0)
+    expect(acknowledged('report')).toBeLessThan(MESSAGES)
+    const second = await spawn(options)
+    try {
+      const { depths } = (await query(second.process)).stats
+      expect(depths.spoolReports).toBeGreaterThanOrEqual(acknowledged('report'))
+      expect(depths.spoolEvents).toBeGreaterThanOrEqual(acknowledged('event'))
+    } finally {
+      second.process.kill('SIGKILL')
+    }
+  })
+
+  it('fails the start when the store is none', async () => {
+    const issuer = await tokenIssuer()
+    const dataDir = tempDir()
+    writeFileSync(join(dataDir, 'gateway.sqlite'), 'not a store'.repeat(100))
+    const options = { cloudUrl: 'http://127.0.0.1:1', dataDir, jwks: issuer.jwks, verifierDelayMs: 1 }
+    await expect(spawn(options)).rejects.toThrow('gateway ended with 1')
+  })
+})
 
 describe('kill -9', () => {
   it('loses nothing that was acknowledged and counts nothing twice', async () => {

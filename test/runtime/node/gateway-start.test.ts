@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -41,6 +41,13 @@ describe('a gateway that cannot start', () => {
       await release(taken)
     },
   )
+
+  it('says so when the store is none', async () => {
+    const dataDir = tempDir()
+    writeFileSync(join(dataDir, 'gateway.sqlite'), 'not a store'.repeat(100))
+    const starting = startGateway(gatewayOptions(cloud, dataDir))
+    await expect(starting).rejects.toMatchObject({ code: 'SQLITE_NOTADB', message: 'file is not a database' })
+  })
 
   it('gives back its store when the verifier’s graph cannot be loaded', async () => {
     const dataDir = tempDir()
