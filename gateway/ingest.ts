@@ -9,7 +9,7 @@ type Done = (error?: Error) => void
 
 interface Parts {
   readonly clock: Clock
-  readonly store: StoreClient
+  readonly store: Pick<StoreClient, 'enter'>
   readonly counters: MessageCounters
   /** wakes are on disk and wait for the verifier */
   wakesAdded(): void
