@@ -65,7 +65,7 @@ export class StoreClient {
     return this.#figures!
   }
 
-  /** @returns what the service's method returns, once it is on the medium; rejects with what it throws */
+  /** @returns what the service's method returns; rejects with what it throws */
   ask<M extends StoreMethod>(
     method: M,
     ...args: Parameters<StoreService[M]>

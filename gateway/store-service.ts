@@ -56,7 +56,10 @@ const CACHED_HOURS_MS = 2 * HOUR_MS
 
 /** Everything of a gateway that is on disk, and what must be done in its transactions: decoding, de-duplication, aggregation, spool,
  *  pending wakes, assignments. It reads no clock and talks to nobody; the broker's thread asks it through `StoreClient`, and
- *  its methods take and return what may cross between threads. A change is on the medium when its promise resolves. */
+ *  its methods take and return what may cross between threads.
+ *
+ *  Messages, verdicts and assignments are on the medium when their promise resolves. The rest waits for no medium, because a power cut that
+ *  undoes it does no harm: rows are sent to the cloud twice, keys are fetched again. */
 export class StoreService {
   readonly counters = new MessageCounters()
   readonly #store: Store
