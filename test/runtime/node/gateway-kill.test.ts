@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import Database from 'better-sqlite3'
 import type { MqttClient } from 'mqtt'
 import ts from 'typescript'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -32,13 +33,17 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(compiled, { recursive: true, force: true }))
 
-async function spawn(options: object): Promise<{ process: ChildProcess; url: string }> {
-  const process = fork(entry, [JSON.stringify(options)])
+async function spawn(options: object): Promise<{ process: ChildProcess; url: string; said(): string }> {
+  const process = fork(entry, [JSON.stringify(options)], { stdio: ['ignore', 'inherit', 'pipe', 'ipc'] })
+  let said = ''
+  process.stderr!.on('data', (chunk: Buffer) => {
+    said += chunk.toString()
+  })
   const { mqttPort } = await new Promise<{ mqttPort: number }>((resolve, reject) => {
     process.once('message', (message) => resolve(message as { mqttPort: number }))
-    process.once('exit', (code) => reject(new Error(`gateway ended with ${code}`)))
+    process.once('close', (code) => reject(new Error(`gateway ended with ${code}: ${said}`)))
   })
-  return { process, url: `mqtt://127.0.0.1:${mqttPort}` }
+  return { process, url: `mqtt://127.0.0.1:${mqttPort}`, said: () => said }
 }
 const query = (process: ChildProcess) =>
   new Promise<{ stats: GatewayStats; sums: { wakes: number } }>((resolve) => {
@@ -122,12 +127,31 @@ describe('the thread of the store', () => {
     }
   })
 
+  it('ends the process when it breaks, and what it had not taken is not acknowledged', async () => {
+    const issuer = await tokenIssuer()
+    const options = { cloudUrl: 'http://127.0.0.1:1', dataDir: tempDir(), jwks: issuer.jwks, verifierDelayMs: 1 }
+    const gateway = await spawn(options)
+    const exit = new Promise<number | null>((resolve) => gateway.process.once('close', (code) => resolve(code)))
+    const client = await connectDevice(gateway.url, 'd1', await issuer.token('d1'))
+    client.on('error', () => {})
+    const other = new Database(join(options.dataDir, 'gateway.sqlite'))
+    other.exec('DROP TABLE spool_report')
+    other.close()
+    let acknowledged = 0
+    await sendAll(client, outbox(), () => {
+      acknowledged++
+    })
+    client.end(true)
+    expect([await exit, acknowledged]).toEqual([1, 0])
+    expect(gateway.said()).toContain('the store broke: SqliteError: no such table: spool_report')
+  })
+
   it('fails the start when the store is none', async () => {
     const issuer = await tokenIssuer()
     const dataDir = tempDir()
     writeFileSync(join(dataDir, 'gateway.sqlite'), 'not a store'.repeat(100))
     const options = { cloudUrl: 'http://127.0.0.1:1', dataDir, jwks: issuer.jwks, verifierDelayMs: 1 }
-    await expect(spawn(options)).rejects.toThrow('gateway ended with 1')
+    await expect(spawn(options)).rejects.toThrow(/^gateway ended with 1: .*file is not a database/s)
   })
 })
 
