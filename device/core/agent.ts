@@ -17,7 +17,7 @@ import {
   toldUntold,
   updateTimers,
 } from './agent-update.ts'
-import { activeMsOf, listeningEnergy, macsOf, NO_ENERGY } from './energy.ts'
+import { activeMsOf, addEnergy, listeningEnergy, macsOf, NO_ENERGY } from './energy.ts'
 import { otherSlot } from './flash-layout.ts'
 import { HIBERNATE, initialGovernor, observeListening } from './governor.ts'
 import { addBins, type Heard, zeroBins } from './heard.ts'
@@ -156,14 +156,16 @@ export function step(state: AgentState, event: AgentEvent, now: Now): StepResult
 /** When the agent wants the next `tick`, monotonic ms. */
 export function nextDeadlineMs(state: AgentState): number {
   const { update, connected, consultation } = state
-  const due = [state.nextReportMs, state.nextGovernMs]
-  if (consultation !== null && connected) due.push(consultation.requestedAtMs + META_TIMEOUT_MS)
-  if (consultation === null && connected && update.phase === 'idle') due.push(state.nextPollMs)
-  // Without a link no block can come: the reconnection asks again, not the clock.
-  if (update.phase === 'downloading' && connected) due.push(update.requestedAtMs + BLOCK_TIMEOUT_MS)
-  if (update.phase === 'trial' || update.phase === 'checking') due.push(update.deadlineMs)
-  if (update.phase === 'waiting') due.push(update.retryAtMs)
-  return Math.min(...due)
+  let dueMs = Math.min(state.nextReportMs, state.nextGovernMs)
+  // Without a link nothing can come: the reconnection asks again, not the clock.
+  if (connected) {
+    if (consultation !== null) dueMs = Math.min(dueMs, consultation.requestedAtMs + META_TIMEOUT_MS)
+    else if (update.phase === 'idle') dueMs = Math.min(dueMs, state.nextPollMs)
+    if (update.phase === 'downloading') dueMs = Math.min(dueMs, update.requestedAtMs + BLOCK_TIMEOUT_MS)
+  }
+  if (update.phase === 'trial' || update.phase === 'checking') dueMs = Math.min(dueMs, update.deadlineMs)
+  if (update.phase === 'waiting') dueMs = Math.min(dueMs, update.retryAtMs)
+  return dueMs
 }
 
 function timers(step: Step): void {
@@ -212,23 +214,29 @@ function heard(step: Step, stretch: Heard): void {
   const ladderStep = manifest.ladder.find((candidate) => candidate.level === level)
   const macs = ladderStep === undefined ? 0 : macsOf(manifest, ladderStep)
   const wakes = stretch.wakes.length
-  step.spend(listeningEnergy(config.board, macs, stretch))
-  step.set({
-    levelMs: step.state.levelMs.map((ms, i) => (i === governor.level ? ms + stretch.elapsedMs : ms)),
-    posteriorBins: addBins(step.state.posteriorBins, stretch.posteriorBins),
-    noiseBins: addBins(step.state.noiseBins, stretch.noiseBins),
+  const { state } = step
+  const { counters } = state
+  const firstWake = counters.wakes
+  // One new state with its parts written out: this runs at every hop, where a merge of parts by name cost as much as the rest.
+  step.state = {
+    ...state,
+    energy: addEnergy(state.energy, listeningEnergy(config.board, macs, stretch)),
+    levelMs: state.levelMs.map((ms, i) => (i === governor.level ? ms + stretch.elapsedMs : ms)),
+    posteriorBins: addBins(state.posteriorBins, stretch.posteriorBins),
+    noiseBins: addBins(state.noiseBins, stretch.noiseBins),
     governor: observeListening(governor, stretch),
-  })
-  const firstWake = step.state.counters.wakes
-  step.count({
-    listeningMs: stretch.listeningMs,
-    windows: stretch.windows,
-    inferences: stretch.inferences,
-    gateOpenings: stretch.gateOpenings,
-    overruns: stretch.overruns,
-    wakes,
-    activeMs: activeMsOf(config.board, macs, stretch.inferences, wakes, manifest.policy.wakeHoldMs),
-  })
+    counters: {
+      ...counters,
+      listeningMs: counters.listeningMs + stretch.listeningMs,
+      windows: counters.windows + stretch.windows,
+      inferences: counters.inferences + stretch.inferences,
+      gateOpenings: counters.gateOpenings + stretch.gateOpenings,
+      overruns: counters.overruns + stretch.overruns,
+      wakes: counters.wakes + wakes,
+      activeMs:
+        counters.activeMs + activeMsOf(config.board, macs, stretch.inferences, wakes, manifest.policy.wakeHoldMs),
+    },
+  }
   stretch.wakes.forEach((wake, i) => {
     step.effect({ type: 'tell-wake', wake })
     step.enqueue(

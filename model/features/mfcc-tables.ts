@@ -8,7 +8,8 @@ export type MfccTables = {
   readonly twiddles: Float64Array
   /** cos and sin of 2 pi k / fftSize, for what makes the real transform of it. */
   readonly untangling: Float64Array
-  /** First FFT bin and number of bins of each mel band. */
+  /** First FFT bin and number of bins of each mel band. Numbers are multiples of `BIN_STEP`, the weights zero at the end: loops of
+   *  few different lengths are predicted better than exact ones. */
   readonly bands: Int32Array
   /** Weights of all bands one after the other, halved because the untangled spectrum is twice the true one. */
   readonly weights: Float64Array
@@ -17,6 +18,8 @@ export type MfccTables = {
   /** Rows of the DCT-II basis, an even number of values each: row k, column n is sqrt(2/N) cos(pi k (n + 1/2) / N). */
   readonly basis: Float64Array
 }
+
+export const BIN_STEP = 4
 
 const melOfHz = (hz: number): number => 1127 * Math.log(1 + hz / 700)
 
@@ -41,6 +44,7 @@ const melBank = (d: MfccDefinition): Pick<MfccTables, 'bands' | 'weights' | 'bin
       weights.push(weight / 2)
     }
     binEnd = Math.max(binEnd, bands[2 * band]! + bands[2 * band + 1]!)
+    for (; bands[2 * band + 1]! % BIN_STEP !== 0; bands[2 * band + 1]! += 1) weights.push(0)
   }
   return { bands, weights: Float64Array.from(weights), binEnd }
 }

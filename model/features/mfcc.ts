@@ -1,7 +1,7 @@
 import { frontEndWasm } from './front-end-wasm.ts'
 import type { MfccDefinition } from './mfcc-definition.ts'
 import { checkMfccDefinition } from './mfcc-definition.ts'
-import { mfccTables } from './mfcc-tables.ts'
+import { BIN_STEP, mfccTables } from './mfcc-tables.ts'
 
 /** The arithmetic of the MFCC over memory of its own, in three parts. Dividing the waveform by m divides every mel magnitude x
  *  by m, and
@@ -90,7 +90,7 @@ const createMfccKernel = (definition: MfccDefinition): MfccKernel => {
     basis: place(tables.basis.byteLength),
     ping: place(2 * pairOfLanes * points),
     pong: place(2 * pairOfLanes * points),
-    magnitudes: place(pairOfLanes * Math.max(tables.binEnd, points + 1)),
+    magnitudes: place(pairOfLanes * (tables.binEnd + BIN_STEP)),
     logs: place(pairOfLanes * even(melBands)),
     inverses: place(pairOfLanes * even(melBands)),
   }

@@ -37,7 +37,7 @@ declare const hann: usize
 declare const twiddles: usize
 /** f64 pairs: cos and sin of 2 pi k / (2 points). */
 declare const untangling: usize
-/** i32 by band: first bin, number of bins. */
+/** i32 by band: first bin, number of bins (a multiple of four). */
 declare const bands: usize
 /** f64, the bands' weights one after the other. */
 declare const weights: usize
@@ -105,9 +105,10 @@ export function analyse(count: i32): void {
 export function normalise(count: i32, divisor: f64): void {
   const offset = logOffset * divisor
   const scale = f64x2.splat(1 / divisor)
-  const logarithm = f64x2.extract_lane(log(f64x2.splat(divisor)), 0)
+  v128.store(logs, f64x2.splat(divisor))
+  logarithms(16)
   // The DCT of a constant is all in coefficient 0.
-  const shift = f64x2.replace_lane(f64x2.splat(0), 0, sqrt(2 * <f64>melBands) * logarithm)
+  const shift = f64x2.replace_lane(f64x2.splat(0), 0, sqrt(2 * <f64>melBands) * load<f64>(logs))
   const even = (coefficients + 1) & ~1
   for (let frame = 0; frame < count; frame++) {
     const from = frames + ((<usize>frame * frameValues) << 3)
@@ -132,8 +133,9 @@ export function normalise(count: i32, divisor: f64): void {
     const pairs = <usize>((melBands + 1) & ~1) << 3
     for (let n: usize = 0; n < pairs; n += 16) {
       const ratio = f64x2.mul(v128.load(magnitudeFrom + n), scale)
-      v128.store(logs + n, log(f64x2.add(ratio, f64x2.splat(logOffset))))
+      v128.store(logs + n, f64x2.add(ratio, f64x2.splat(logOffset)))
     }
+    logarithms(pairs)
     for (let k: usize = 0, row = basis; k < <usize>coefficients; k++, row += pairs) {
       let sum = f64x2.splat(0)
       for (let n: usize = 0; n < pairs; n += 16) {
@@ -202,43 +204,78 @@ function transform(): usize {
   return to
 }
 
-/** One pass of radix 4: `quarters` groups, each of `stride` butterflies with the same twiddles. */
+/** One pass of radix 4: `quarters` groups, each of `stride` butterflies with the same twiddles; those of the first are 1. */
 function quarter(from: usize, to: usize, quarters: usize, stride: usize): void {
   const run = stride << 5
   const apart = quarters * run
-  for (let p: usize = 0; p < quarters; p++) {
-    const twiddle = twiddles + ((p * stride) << 4)
-    const w1r = v128.load64_splat(twiddle)
-    const w1i = v128.load64_splat(twiddle, 8)
-    const second = twiddle + ((p * stride) << 4)
-    const w2r = v128.load64_splat(second)
-    const w2i = v128.load64_splat(second, 8)
-    const third = second + ((p * stride) << 4)
-    const w3r = v128.load64_splat(third)
-    const w3i = v128.load64_splat(third, 8)
-    const end = from + run
-    for (; from < end; from += 32, to += 32) {
+  for (const end = from + run; from < end; from += 32, to += 32) {
+    const b = from + apart
+    const c = b + apart
+    const d = c + apart
+    const ar = v128.load(from)
+    const cr = v128.load(c)
+    const br = v128.load(b)
+    const dr = v128.load(d)
+    const sumR = f64x2.add(ar, cr)
+    const differenceR = f64x2.sub(ar, cr)
+    const otherSumR = f64x2.add(br, dr)
+    const otherDifferenceR = f64x2.sub(br, dr)
+    v128.store(to, f64x2.add(sumR, otherSumR))
+    v128.store(to + 2 * run, f64x2.sub(sumR, otherSumR))
+    const ai = v128.load(from, 16)
+    const ci = v128.load(c, 16)
+    const bi = v128.load(b, 16)
+    const di = v128.load(d, 16)
+    const sumI = f64x2.add(ai, ci)
+    const differenceI = f64x2.sub(ai, ci)
+    const otherSumI = f64x2.add(bi, di)
+    const otherDifferenceI = f64x2.sub(bi, di)
+    v128.store(to, f64x2.add(sumI, otherSumI), 16)
+    v128.store(to + 2 * run, f64x2.sub(sumI, otherSumI), 16)
+    v128.store(to + run, f64x2.add(differenceR, otherDifferenceI))
+    v128.store(to + run, f64x2.sub(differenceI, otherDifferenceR), 16)
+    v128.store(to + 3 * run, f64x2.sub(differenceR, otherDifferenceI))
+    v128.store(to + 3 * run, f64x2.add(differenceI, otherDifferenceR), 16)
+  }
+  to += 3 * run
+  for (let p: usize = 1; p < quarters; p++) {
+    const step = (p * stride) << 4
+    const w1r = v128.load64_splat(twiddles + step)
+    const w1i = v128.load64_splat(twiddles + step, 8)
+    const w2r = v128.load64_splat(twiddles + 2 * step)
+    const w2i = v128.load64_splat(twiddles + 2 * step, 8)
+    const w3r = v128.load64_splat(twiddles + 3 * step)
+    const w3i = v128.load64_splat(twiddles + 3 * step, 8)
+    for (const end = from + run; from < end; from += 32, to += 32) {
       const b = from + apart
       const c = b + apart
       const d = c + apart
-      const sumR = f64x2.add(v128.load(from), v128.load(c))
-      const sumI = f64x2.add(v128.load(from, 16), v128.load(c, 16))
-      const differenceR = f64x2.sub(v128.load(from), v128.load(c))
-      const differenceI = f64x2.sub(v128.load(from, 16), v128.load(c, 16))
-      const otherSumR = f64x2.add(v128.load(b), v128.load(d))
-      const otherSumI = f64x2.add(v128.load(b, 16), v128.load(d, 16))
-      const otherDifferenceR = f64x2.sub(v128.load(b), v128.load(d))
-      const otherDifferenceI = f64x2.sub(v128.load(b, 16), v128.load(d, 16))
+      const ar = v128.load(from)
+      const cr = v128.load(c)
+      const sumR = f64x2.add(ar, cr)
+      const differenceR = f64x2.sub(ar, cr)
+      const ai = v128.load(from, 16)
+      const ci = v128.load(c, 16)
+      const sumI = f64x2.add(ai, ci)
+      const differenceI = f64x2.sub(ai, ci)
+      const br = v128.load(b)
+      const dr = v128.load(d)
+      const otherSumR = f64x2.add(br, dr)
+      const otherDifferenceR = f64x2.sub(br, dr)
+      const bi = v128.load(b, 16)
+      const di = v128.load(d, 16)
+      const otherSumI = f64x2.add(bi, di)
+      const otherDifferenceI = f64x2.sub(bi, di)
       v128.store(to, f64x2.add(sumR, otherSumR))
       v128.store(to, f64x2.add(sumI, otherSumI), 16)
-      const r1 = f64x2.add(differenceR, otherDifferenceI)
-      const i1 = f64x2.sub(differenceI, otherDifferenceR)
-      v128.store(to + run, f64x2.sub(f64x2.mul(r1, w1r), f64x2.mul(i1, w1i)))
-      v128.store(to + run, f64x2.add(f64x2.mul(r1, w1i), f64x2.mul(i1, w1r)), 16)
       const r2 = f64x2.sub(sumR, otherSumR)
       const i2 = f64x2.sub(sumI, otherSumI)
       v128.store(to + 2 * run, f64x2.sub(f64x2.mul(r2, w2r), f64x2.mul(i2, w2i)))
       v128.store(to + 2 * run, f64x2.add(f64x2.mul(r2, w2i), f64x2.mul(i2, w2r)), 16)
+      const r1 = f64x2.add(differenceR, otherDifferenceI)
+      const i1 = f64x2.sub(differenceI, otherDifferenceR)
+      v128.store(to + run, f64x2.sub(f64x2.mul(r1, w1r), f64x2.mul(i1, w1i)))
+      v128.store(to + run, f64x2.add(f64x2.mul(r1, w1i), f64x2.mul(i1, w1r)), 16)
       const r3 = f64x2.sub(differenceR, otherDifferenceI)
       const i3 = f64x2.add(differenceI, otherDifferenceR)
       v128.store(to + 3 * run, f64x2.sub(f64x2.mul(r3, w3r), f64x2.mul(i3, w3i)))
@@ -270,7 +307,8 @@ function magnitude(spectrum: usize): void {
   }
 }
 
-/** Mel bands of the magnitudes into two frames of the store, and their logarithms and inverses for `cosines`. */
+/** Mel bands of the magnitudes into two frames of the store, and, for `cosines`, into `logs` their logarithms and into `inverses`
+ *  their inverses. */
 function filter(a: usize, b: usize): void {
   const even = <usize>(coefficients + 1) & ~1
   let toA = a + (even << 4)
@@ -281,36 +319,57 @@ function filter(a: usize, b: usize): void {
     let bin = magnitudes + (<usize>load<i32>(bands + (band << 3)) << 4)
     const end = bin + (<usize>load<i32>(bands + (band << 3), 4) << 4)
     let sum = f64x2.splat(0)
-    for (; bin < end; bin += 16, weight += 8) {
-      sum = f64x2.add(sum, f64x2.mul(v128.load(bin), v128.load64_splat(weight)))
+    for (; bin < end; bin += 64, weight += 32) {
+      const first = f64x2.mul(v128.load(bin), v128.load64_splat(weight))
+      const second = f64x2.mul(v128.load(bin, 16), v128.load64_splat(weight, 8))
+      const third = f64x2.mul(v128.load(bin, 32), v128.load64_splat(weight, 16))
+      const fourth = f64x2.mul(v128.load(bin, 48), v128.load64_splat(weight, 24))
+      sum = f64x2.add(sum, f64x2.add(f64x2.add(first, second), f64x2.add(third, fourth)))
     }
     v128.store64_lane(toA, sum, 0)
     v128.store64_lane(toB, sum, 1)
     toA += 8
     toB += 8
-    v128.store(logs + (band << 4), log(sum))
+    v128.store(logs + (band << 4), sum)
     v128.store(inverses + (band << 4), f64x2.div(f64x2.splat(1), sum))
     smallest = f64x2.pmin(smallest, sum)
   }
   v128.store64_lane(a + (<usize>(frameValues - 1) << 3), smallest, 0)
   v128.store64_lane(b + (<usize>(frameValues - 1) << 3), smallest, 1)
+  logarithms(<usize>melBands << 4)
 }
 
 /** Transforms logarithms and inverses into two frames of the store. Where a band is zero they mean nothing, and are not read. */
 function cosines(a: usize, b: usize): void {
   const inverseFrom = <usize>((coefficients + 1) & ~1) << 3
-  const rowBytes = <usize>((melBands + 1) & ~1) << 3
-  // A row of the basis is even or odd about its middle: the halves are folded once and each product serves two bands.
+  const row = <usize>((melBands + 1) & ~1) << 3
+  // Each row of the basis is even or odd about its middle, the rows in turn: the halves are folded once, sums to the front and
+  // differences to the back, and each product serves two bands.
   const half = <usize>melBands >> 1
+  const last = <usize>(melBands - 1) << 4
+  for (let n: usize = 0; n < half << 4; n += 16) {
+    fold(logs + n, logs + last - n)
+    fold(inverses + n, inverses + last - n)
+  }
+  const middle = (<usize>melBands & 1) === 1
   for (let k: usize = 0; k < <usize>coefficients; k++) {
-    const row = basis + k * rowBytes
     const odd = (k & 1) === 1
+    let at: usize = odd ? last : 0
+    const by = odd ? -16 : 16
+    let weight = basis + k * row
+    const end = weight + (half << 3)
     let sum = f64x2.splat(0)
     let inverse = f64x2.splat(0)
-    for (let n: usize = 0; n < <usize>melBands; n++) {
-      const weight = v128.load64_splat(row + (n << 3))
-      sum = f64x2.add(sum, f64x2.mul(v128.load(logs + (n << 4)), weight))
-      inverse = f64x2.add(inverse, f64x2.mul(v128.load(inverses + (n << 4)), weight))
+    for (; weight < end; weight += 8, at += <usize>by) {
+      const factor = v128.load64_splat(weight)
+      sum = f64x2.add(sum, f64x2.mul(v128.load(logs + at), factor))
+      inverse = f64x2.add(inverse, f64x2.mul(v128.load(inverses + at), factor))
+    }
+    // The middle one of an odd number of bands has no partner, and weighs nothing in an odd row.
+    if (middle && !odd) {
+      const factor = v128.load64_splat(weight)
+      sum = f64x2.add(sum, f64x2.mul(v128.load(logs + at), factor))
+      inverse = f64x2.add(inverse, f64x2.mul(v128.load(inverses + at), factor))
     }
     v128.store64_lane(a + (k << 3), sum, 0)
     v128.store64_lane(b + (k << 3), sum, 1)
@@ -319,31 +378,40 @@ function cosines(a: usize, b: usize): void {
   }
 }
 
-/** Natural logarithms of positive, normal numbers; NaN for what is not finite. */
-function log(x: v128): v128 {
-  // x = 2^exponent m with m in [sqrt(1/2), sqrt 2), by integer arithmetic on the bits.
-  const rebased = i64x2.sub(x, i64x2.splat(0x3fe6a09e667f3bcd - 0x3ff0000000000000))
-  const exponent = i64x2.shr_u(rebased, 52)
-  const m = i64x2.add(
-    i64x2.sub(x, v128.and(rebased, i64x2.splat(0x7ff0000000000000))),
-    i64x2.splat(0x3ff0000000000000),
-  )
-  // Small integers become floats in the mantissa of 2^52.
-  const power = f64x2.sub(v128.or(exponent, i64x2.splat(0x4330000000000000)), f64x2.splat(4503599627370496.0 + 1023.0))
-  // ln m = 2 atanh s = 2 (s + s^3/3 + s^5/5 + ...) with s = (m - 1) / (m + 1), |s| < 0.1716: what is left out after s^19 is
-  // below 9e-18 of it.
-  const f = f64x2.sub(m, f64x2.splat(1))
-  const s = f64x2.div(f, f64x2.add(m, f64x2.splat(1)))
-  const z = f64x2.mul(s, s)
-  const z2 = f64x2.mul(z, z)
-  const z4 = f64x2.mul(z2, z2)
-  const low = f64x2.add(
-    pair(z, 2.0 / 3, 2.0 / 5), f64x2.mul(z2, pair(z, 2.0 / 7, 2.0 / 9)))
-  const high = f64x2.add(pair(z, 2.0 / 11, 2.0 / 13), f64x2.mul(z2, pair(z, 2.0 / 15, 2.0 / 17)))
-  const series = f64x2.add(low, f64x2.mul(z4, f64x2.add(high, f64x2.mul(z4, f64x2.splat(2.0 / 19)))))
-  const ln = f64x2.add(f64x2.add(s, s), f64x2.mul(f64x2.mul(s, z), series))
-  const sum = f64x2.add(f64x2.mul(power, f64x2.splat(0.6931471805599453)), ln)
-  return f64x2.add(sum, f64x2.sub(x, x))
+function fold(front: usize, back: usize): void {
+  const a = v128.load(front)
+  const b = v128.load(back)
+  v128.store(front, f64x2.add(a, b))
+  v128.store(back, f64x2.sub(a, b))
+}
+
+/** Replaces the first `bytes` of `logs` by their natural logarithms. They are positive, normal numbers; what is not finite
+ *  becomes NaN. */
+function logarithms(bytes: usize): void {
+  for (let at: usize = logs, end = at + bytes; at < end; at += 16) {
+    const x = v128.load(at)
+    // x = 2^power m with m in [sqrt(1/2), sqrt 2), by integer arithmetic on the bits.
+    const rebased = i64x2.sub(x, i64x2.splat(0x3fe6a09e667f3bcd - 0x3ff0000000000000))
+    const m = i64x2.add(
+      i64x2.sub(x, v128.and(rebased, i64x2.splat(0x7ff0000000000000))),
+      i64x2.splat(0x3ff0000000000000),
+    )
+    // A small integer in the mantissa of 2^52 is that plus a float.
+    const exponent = v128.or(i64x2.shr_u(rebased, 52), i64x2.splat(0x4330000000000000))
+    const power = f64x2.sub(exponent, f64x2.splat(4503599627370496.0 + 1023.0))
+    // ln m = 2 atanh s = 2 (s + s^3/3 + s^5/5 + ...) with s = (m - 1) / (m + 1), |s| < 0.1716: what is left out after s^19 is
+    // below 9e-18.
+    const s = f64x2.div(f64x2.sub(m, f64x2.splat(1)), f64x2.add(m, f64x2.splat(1)))
+    const z = f64x2.mul(s, s)
+    const z2 = f64x2.mul(z, z)
+    const z4 = f64x2.mul(z2, z2)
+    const low = f64x2.add(pair(z, 2.0 / 3, 2.0 / 5), f64x2.mul(z2, pair(z, 2.0 / 7, 2.0 / 9)))
+    const middle = f64x2.add(pair(z, 2.0 / 11, 2.0 / 13), f64x2.mul(z2, pair(z, 2.0 / 15, 2.0 / 17)))
+    const series = f64x2.add(low, f64x2.mul(z4, f64x2.add(middle, f64x2.mul(z4, f64x2.splat(2.0 / 19)))))
+    const ln = f64x2.add(f64x2.add(s, s), f64x2.mul(f64x2.mul(s, z), series))
+    const sum = f64x2.add(f64x2.mul(power, f64x2.splat(0.6931471805599453)), ln)
+    v128.store(at, f64x2.add(sum, f64x2.sub(x, x)))
+  }
 }
 
 /** a + b z */
