@@ -13,7 +13,7 @@ import {
   reportCodec,
 } from '../../contract/messages.ts'
 import { blockTopic, type DeviceId, devicePrefix, type SiteId } from '../../contract/topics.ts'
-import type { AgentEffect, AgentState, Now, StepResult } from './agent-state.ts'
+import { type AgentEffect, type AgentState, copyState, type Now, type StepResult } from './agent-state.ts'
 import { addEnergy, type EnergyAccounts, totalEnergy } from './energy.ts'
 import { govern } from './governor.ts'
 import { enqueue, type OutboxKind, takeForSending } from './outbox.ts'
@@ -49,7 +49,7 @@ export class Step {
   }
 
   set(change: Partial<AgentState>): void {
-    this.state = { ...this.state, ...change }
+    this.state = Object.assign(copyState(this.state), change)
   }
 
   effect(effect: AgentEffect): void {

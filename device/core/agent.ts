@@ -2,7 +2,15 @@ import { bytesToHex } from '../../contract/bytes.ts'
 import type { ContractError } from '../../contract/errors.ts'
 import { COUNTER_NAMES, type CounterName, type Counters, LADDER_LEVELS, wakeCodec } from '../../contract/messages.ts'
 import { consultationTimedOut, META_TIMEOUT_MS, metaArrived, repeatRequest } from './agent-repository.ts'
-import type { AgentConfig, AgentEvent, AgentState, BootContext, Now, StepResult } from './agent-state.ts'
+import {
+  type AgentConfig,
+  type AgentEvent,
+  type AgentState,
+  type BootContext,
+  copyState,
+  type Now,
+  type StepResult,
+} from './agent-state.ts'
 import { GOVERN_INTERVAL_MS, Step } from './agent-step.ts'
 import {
   assigned,
@@ -217,26 +225,30 @@ function heard(step: Step, stretch: Heard): void {
   const { state } = step
   const { counters } = state
   const firstWake = counters.wakes
-  // One new state with its parts written out: this runs at every hop, where a merge of parts by name cost as much as the rest.
-  step.state = {
-    ...state,
-    energy: addEnergy(state.energy, listeningEnergy(config.board, macs, stretch)),
-    levelMs: state.levelMs.map((ms, i) => (i === governor.level ? ms + stretch.elapsedMs : ms)),
-    posteriorBins: addBins(state.posteriorBins, stretch.posteriorBins),
-    noiseBins: addBins(state.noiseBins, stretch.noiseBins),
-    governor: observeListening(governor, stretch),
-    counters: {
-      ...counters,
-      listeningMs: counters.listeningMs + stretch.listeningMs,
-      windows: counters.windows + stretch.windows,
-      inferences: counters.inferences + stretch.inferences,
-      gateOpenings: counters.gateOpenings + stretch.gateOpenings,
-      overruns: counters.overruns + stretch.overruns,
-      wakes: counters.wakes + wakes,
-      activeMs:
-        counters.activeMs + activeMsOf(config.board, macs, stretch.inferences, wakes, manifest.policy.wakeHoldMs),
-    },
+  const next = copyState(state)
+  next.energy = addEnergy(state.energy, listeningEnergy(config.board, macs, stretch))
+  next.levelMs = state.levelMs.map((ms, i) => (i === governor.level ? ms + stretch.elapsedMs : ms))
+  next.posteriorBins = addBins(state.posteriorBins, stretch.posteriorBins)
+  next.noiseBins = addBins(state.noiseBins, stretch.noiseBins)
+  next.governor = observeListening(governor, stretch)
+  const activeMs = activeMsOf(config.board, macs, stretch.inferences, wakes, manifest.policy.wakeHoldMs)
+  next.counters = {
+    listeningMs: counters.listeningMs + stretch.listeningMs,
+    windows: counters.windows + stretch.windows,
+    inferences: counters.inferences + stretch.inferences,
+    wakes: counters.wakes + wakes,
+    gateOpenings: counters.gateOpenings + stretch.gateOpenings,
+    overruns: counters.overruns + stretch.overruns,
+    activeMs: counters.activeMs + activeMs,
+    spoolDrops: counters.spoolDrops,
+    radioRxBytes: counters.radioRxBytes,
+    radioTxBytes: counters.radioTxBytes,
+    installsStarted: counters.installsStarted,
+    installsConfirmed: counters.installsConfirmed,
+    installsFailed: counters.installsFailed,
+    ladderMoves: counters.ladderMoves,
   }
+  step.state = next
   stretch.wakes.forEach((wake, i) => {
     step.effect({ type: 'tell-wake', wake })
     step.enqueue(
