@@ -17,9 +17,11 @@ export type FrontEndWasm = {
   readonly measure: (blocks: number) => void
   readonly analyse: (frames: number) => void
   readonly normalise: (frames: number, divisor: number) => void
+  /** Part of the others, for its test: logarithms of the float64 values in the first `bytes` at the address `logs`, in place. */
+  readonly logarithms: (bytes: number) => void
 }
 
-/** Chosen by the format: 64 KiB. */
+/** A page of the WebAssembly format. */
 const PAGE_BYTES = 65_536
 
 /** Compiled once: 4 KB, within what engines compile while the caller waits. */
@@ -38,6 +40,6 @@ export const frontEndWasm = (memoryBytes: number, layout: Readonly<Record<string
   const pages = Math.ceil(memoryBytes / PAGE_BYTES)
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages })
   const instance = new WebAssembly.Instance(compiled.module, { env: { memory }, 'front-end': layout })
-  const { measure, analyse, normalise } = instance.exports as Omit<FrontEndWasm, 'memory'>
-  return { memory: memory.buffer, measure, analyse, normalise }
+  const { measure, analyse, normalise, logarithms } = instance.exports as Omit<FrontEndWasm, 'memory'>
+  return { memory: memory.buffer, measure, analyse, normalise, logarithms }
 }

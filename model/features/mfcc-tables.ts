@@ -64,7 +64,10 @@ export const mfccTables = (definition: MfccDefinition): MfccTables => {
     }
   }
   return {
-    hann: Float64Array.from({ length: windowSamples }, (_, n) => 0.5 - 0.5 * Math.cos((2 * Math.PI * n) / windowSamples)),
+    hann: Float64Array.from(
+      { length: windowSamples },
+      (_, n) => 0.5 - 0.5 * Math.cos((2 * Math.PI * n) / windowSamples),
+    ),
     twiddles: circle(fftSize / 2, (-4 * Math.PI) / fftSize),
     untangling: circle(fftSize / 2 + 1, (2 * Math.PI) / fftSize),
     ...melBank(definition),

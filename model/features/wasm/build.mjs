@@ -24,7 +24,10 @@ async function compile() {
 }
 
 const bytes = await compile()
-const lines = Buffer.from(bytes).toString('base64').match(/.{1,110}/g) ?? []
+const lines =
+  Buffer.from(bytes)
+    .toString('base64')
+    .match(/.{1,110}/g) ?? []
 const text = `// Generated from wasm/front-end.ts by \`npm run build:wasm\`; ${bytes.length} bytes of WebAssembly.
 export const FRONT_END_BASE64 =
 ${lines.map((line) => `  '${line}'`).join(' +\n')}

@@ -56,7 +56,7 @@ declare const inverses: usize
 export function measure(count: i32): void {
   for (let block = 0; block < count; block++) {
     const from = samples + ((<usize>block * strideSamples) << 2)
-    const end = from + (<usize>strideSamples << 2)
+    const end = from + ((<usize>strideSamples) << 2)
     const fours = from + ((<usize>strideSamples & ~3) << 2)
     let highest = f32x4.splat(-Infinity)
     let low = f64x2.splat(0)
@@ -82,8 +82,8 @@ export function measure(count: i32): void {
       if (sample > maximum) maximum = sample
       energy += <f64>sample * <f64>sample
     }
-    store<f64>(maxima + (<usize>block << 3), <f64>maximum)
-    store<f64>(energies + (<usize>block << 3), energy)
+    store<f64>(maxima + ((<usize>block) << 3), <f64>maximum)
+    store<f64>(energies + ((<usize>block) << 3), energy)
   }
 }
 
@@ -112,11 +112,11 @@ export function normalise(count: i32, divisor: f64): void {
   const even = (coefficients + 1) & ~1
   for (let frame = 0; frame < count; frame++) {
     const from = frames + ((<usize>frame * frameValues) << 3)
-    const smallest = load<f64>(from + (<usize>(frameValues - 1) << 3))
+    const smallest = load<f64>(from + ((<usize>(frameValues - 1)) << 3))
     // Pairs are written from the front, so what the last of an odd number spills over belongs to the next frame, written after it.
     const to = out + ((<usize>frame * coefficients) << 2)
     if (offset <= seriesMax * smallest) {
-      const inverseFrom = from + (<usize>even << 3)
+      const inverseFrom = from + ((<usize>even) << 3)
       const offsets = f64x2.splat(offset)
       let minus = shift
       for (let k: usize = 0; k < <usize>coefficients; k += 2) {
@@ -129,8 +129,8 @@ export function normalise(count: i32, divisor: f64): void {
       }
       continue
     }
-    const magnitudeFrom = from + (<usize>even << 4)
-    const pairs = <usize>((melBands + 1) & ~1) << 3
+    const magnitudeFrom = from + ((<usize>even) << 4)
+    const pairs = (<usize>((melBands + 1) & ~1)) << 3
     for (let n: usize = 0; n < pairs; n += 16) {
       const ratio = f64x2.mul(v128.load(magnitudeFrom + n), scale)
       v128.store(logs + n, f64x2.add(ratio, f64x2.splat(logOffset)))
@@ -160,16 +160,12 @@ function window(frame: i32, partner: i32): void {
     v128.store(to, f64x2.mul(i64x2.shuffle(left, right, 1, 3), v128.load64_splat(weight, 8)), 16)
   }
   if (windowSamples & 1) {
-    const last = f64x2.replace_lane(
-      f64x2.splat(<f64>load<f32>(a + (even << 2))),
-      1,
-      <f64>load<f32>(b + (even << 2)),
-    )
+    const last = f64x2.replace_lane(f64x2.splat(<f64>load<f32>(a + (even << 2))), 1, <f64>load<f32>(b + (even << 2)))
     v128.store(to, f64x2.mul(last, v128.load64_splat(hann + (even << 3))))
     v128.store(to, f64x2.splat(0), 16)
     to += 32
   }
-  for (const end = ping + (<usize>points << 5); to < end; to += 32) {
+  for (const end = ping + ((<usize>points) << 5); to < end; to += 32) {
     v128.store(to, f64x2.splat(0))
     v128.store(to, f64x2.splat(0), 16)
   }
@@ -190,7 +186,7 @@ function transform(): usize {
     to = swapped
   }
   if (size === 1) return from
-  const half = <usize>stride << 5
+  const half = (<usize>stride) << 5
   for (let q: usize = 0; q < half; q += 32) {
     const ar = v128.load(from + q)
     const ai = v128.load(from + q, 16)
@@ -205,7 +201,9 @@ function transform(): usize {
 }
 
 /** One pass of radix 4: `quarters` groups, each of `stride` butterflies with the same twiddles; those of the first are 1. */
-function quarter(from: usize, to: usize, quarters: usize, stride: usize): void {
+function quarter(source: usize, target: usize, quarters: usize, stride: usize): void {
+  let from = source
+  let to = target
   const run = stride << 5
   const apart = quarters * run
   for (const end = from + run; from < end; from += 32, to += 32) {
@@ -288,7 +286,7 @@ function quarter(from: usize, to: usize, quarters: usize, stride: usize): void {
 /** Magnitudes of the real transform's bins from the complex one's: the even part plus the twiddled odd part, see any text on
  *  the transform of a real sequence of length 2N. Twice the true ones; the weights know. */
 function magnitude(spectrum: usize): void {
-  const last = <usize>points << 5
+  const last = (<usize>points) << 5
   for (let k: usize = 1; k < <usize>binEnd; k++) {
     // At Nyquist the spectrum wraps to its first entry.
     const a = spectrum + (k === <usize>points ? 0 : k << 5)
@@ -316,8 +314,8 @@ function filter(a: usize, b: usize): void {
   let weight = weights
   let smallest = f64x2.splat(Infinity)
   for (let band: usize = 0; band < <usize>melBands; band++) {
-    let bin = magnitudes + (<usize>load<i32>(bands + (band << 3)) << 4)
-    const end = bin + (<usize>load<i32>(bands + (band << 3), 4) << 4)
+    let bin = magnitudes + ((<usize>load<i32>(bands + (band << 3))) << 4)
+    const end = bin + ((<usize>load<i32>(bands + (band << 3), 4)) << 4)
     let sum = f64x2.splat(0)
     for (; bin < end; bin += 64, weight += 32) {
       const first = f64x2.mul(v128.load(bin), v128.load64_splat(weight))
@@ -334,19 +332,19 @@ function filter(a: usize, b: usize): void {
     v128.store(inverses + (band << 4), f64x2.div(f64x2.splat(1), sum))
     smallest = f64x2.pmin(smallest, sum)
   }
-  v128.store64_lane(a + (<usize>(frameValues - 1) << 3), smallest, 0)
-  v128.store64_lane(b + (<usize>(frameValues - 1) << 3), smallest, 1)
-  logarithms(<usize>melBands << 4)
+  v128.store64_lane(a + ((<usize>(frameValues - 1)) << 3), smallest, 0)
+  v128.store64_lane(b + ((<usize>(frameValues - 1)) << 3), smallest, 1)
+  logarithms((<usize>melBands) << 4)
 }
 
 /** Transforms logarithms and inverses into two frames of the store. Where a band is zero they mean nothing, and are not read. */
 function cosines(a: usize, b: usize): void {
-  const inverseFrom = <usize>((coefficients + 1) & ~1) << 3
-  const row = <usize>((melBands + 1) & ~1) << 3
+  const inverseFrom = (<usize>((coefficients + 1) & ~1)) << 3
+  const row = (<usize>((melBands + 1) & ~1)) << 3
   // Each row of the basis is even or odd about its middle, the rows in turn: the halves are folded once, sums to the front and
   // differences to the back, and each product serves two bands.
   const half = <usize>melBands >> 1
-  const last = <usize>(melBands - 1) << 4
+  const last = (<usize>(melBands - 1)) << 4
   for (let n: usize = 0; n < half << 4; n += 16) {
     fold(logs + n, logs + last - n)
     fold(inverses + n, inverses + last - n)
@@ -387,11 +385,11 @@ function fold(front: usize, back: usize): void {
 
 /** Replaces the first `bytes` of `logs` by their natural logarithms. They are positive, normal numbers; what is not finite
  *  becomes NaN. */
-function logarithms(bytes: usize): void {
+export function logarithms(bytes: usize): void {
   for (let at: usize = logs, end = at + bytes; at < end; at += 16) {
     const x = v128.load(at)
     // x = 2^power m with m in [sqrt(1/2), sqrt 2), by integer arithmetic on the bits.
-    const rebased = i64x2.sub(x, i64x2.splat(0x3fe6a09e667f3bcd - 0x3ff0000000000000))
+    const rebased = i64x2.sub(x, i64x2.splat(reinterpret<i64>(Math.SQRT1_2) - reinterpret<i64>(1.0)))
     const m = i64x2.add(
       i64x2.sub(x, v128.and(rebased, i64x2.splat(0x7ff0000000000000))),
       i64x2.splat(0x3ff0000000000000),
@@ -409,7 +407,7 @@ function logarithms(bytes: usize): void {
     const middle = f64x2.add(pair(z, 2.0 / 11, 2.0 / 13), f64x2.mul(z2, pair(z, 2.0 / 15, 2.0 / 17)))
     const series = f64x2.add(low, f64x2.mul(z4, f64x2.add(middle, f64x2.mul(z4, f64x2.splat(2.0 / 19)))))
     const ln = f64x2.add(f64x2.add(s, s), f64x2.mul(f64x2.mul(s, z), series))
-    const sum = f64x2.add(f64x2.mul(power, f64x2.splat(0.6931471805599453)), ln)
+    const sum = f64x2.add(f64x2.mul(power, f64x2.splat(Math.LN2)), ln)
     v128.store(at, f64x2.add(sum, f64x2.sub(x, x)))
   }
 }
