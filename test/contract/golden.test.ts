@@ -18,7 +18,7 @@ import {
 import { verifyAssignment } from '../../contract/release.ts'
 import { parseSigned } from '../../contract/signed.ts'
 import { bundleSections, contractSamples, reportSample, wakeSample } from '../fixtures/contract-samples.ts'
-import { BOARD, DEVICE, ISSUED_MS, releaseSample, SITE } from '../fixtures/documents.ts'
+import { BOARD, DEVICE, ISSUED_MS, SITE } from '../fixtures/documents.ts'
 import { directorKey } from '../fixtures/keys.ts'
 
 /** Devices in the field speak these bytes for years. A change that turns this red is a new schema version, not a new golden

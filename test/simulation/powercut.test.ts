@@ -4,7 +4,7 @@ import { layoutOf } from '../../device/core/flash-layout.ts'
 import type { Flash } from '../../device/ports/flash.ts'
 import { RememberedEngine } from '../../firmware-sim/engine-remembered.ts'
 import type { FlashNor } from '../../firmware-sim/flash-nor.ts'
-import { type TrialImage, trialImage } from '../../firmware-sim/power-cut-images.ts'
+import { cutRepository, type TrialImage, trialImage } from '../../firmware-sim/power-cut-images.ts'
 import { type CutStart, type CutStory, factoryStart, tell } from '../../firmware-sim/power-cut-story.ts'
 import {
   cutInARow,
@@ -28,6 +28,7 @@ const revert: CutStory = { name: 'revert', target: third, seq: 2, healthy: false
 const optionsOf = (name: string, change: Partial<SweepOptions> = {}): SweepOptions => ({
   engine,
   images: [first, second, third],
+  repository: cutRepository([first, second, third]),
   tally: newTally(),
   random: seededRandom(seed).fork(name),
   sampleOneIn: 2_000,

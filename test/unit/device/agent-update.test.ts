@@ -40,8 +40,15 @@ const connected = (boot: ConstructorParameters<typeof PureAgent>[0] = {}, config
   for (const { id } of ofType(agent.send({ type: 'connected' }), 'publish')) agent.send({ type: 'published', id })
   return agent
 }
-const assign = (agent: PureAgent, change: AssignmentChange = {}) =>
-  agent.send({ type: 'received', kind: 'assign', payload: assignmentBytes({ release: wantedRelease, ...change }) })
+const assign = (agent: PureAgent, change: AssignmentChange = {}) => {
+  if (change.release !== undefined) agent.release(change.release)
+  return agent.send({
+    type: 'received',
+    kind: 'assign',
+    payload: assignmentBytes({ release: wantedRelease, ...change }),
+  })
+}
+
 const block = (
   agent: PureAgent,
   offset: number,
