@@ -14,8 +14,8 @@ export const LIMITS = {
   wakeBytes: 1_280,
   /** spec: MLPerf Tiny keyword spotting has 490; chosen bound for other front ends. */
   featureBytes: 1_024,
-  /** chosen: a code, a hash and a short detail. */
-  eventBytes: 512,
+  /** chosen: a code, a hash, a short detail in any script, and 76 bytes of signature and counter. */
+  eventBytes: 576,
   /** chosen: one short text for people. */
   eventDetailLength: 120,
   /** chosen: hash, offset, length. */
@@ -64,6 +64,14 @@ export const LIMITS = {
   boards: 16,
   /** chosen: threshold signing with room for rotation. */
   signatures: 8,
+  /** chosen: names a claim, and guesses nothing: its secret is a key of 32 bytes. */
+  claimIdBytes: 8,
+  /** spec: nonce of 16, time of 6 and truncated HMAC-SHA256 of 16 bytes (cloud/trust/challenges.ts). */
+  challengeBytes: 38,
+  /** measured: a device token has about 400 characters. */
+  tokenLength: 2_048,
+  /** chosen: the largest request about identity is about 700 bytes of JSON. */
+  identityBytes: 4_096,
   /** spec: sums stay exact in a double; a counter above this is refused as hostile. */
   counter: Number.MAX_SAFE_INTEGER,
   /** chosen: rows of one ingest batch of a gateway. */

@@ -128,6 +128,10 @@ export const eventCodec = defineMessage('event', SCHEMA_VERSION, LIMITS.eventByt
   error: [6, optional(text(40))],
   detail: [7, optional(text(LIMITS.eventDetailLength))],
   assignmentSeq: [8, optional(uint())],
+  /** lowest security counter the device accepts; said with what is signed */
+  securityCounter: [9, optional(uint())],
+  /** Ed25519, by the device's key, over the device's id and this message without its signature (device-proof.ts) */
+  signature: [10, optional(bytes(64))],
 })
 
 /** Device asks the gateway for a range of an artifact. */

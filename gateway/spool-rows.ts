@@ -45,7 +45,8 @@ export function reportRow({ site, device, received, payload }: ReportRecord): Re
 export function eventRow({ site, device, received, payload }: EventRecord): EventRow {
   const decoded = eventCodec.decode(payload)
   if (!decoded.ok) throw new Error(`spooled event: ${decoded.error.detail}`)
-  const { code, model, error, detail, assignmentSeq, ...rest } = decoded.value
+  // What is signed is the message: the cloud takes the counter from there.
+  const { code, model, error, detail, assignmentSeq, securityCounter: _, signature, ...rest } = decoded.value
   return {
     ...rest,
     site,
@@ -56,5 +57,6 @@ export function eventRow({ site, device, received, payload }: EventRecord): Even
     ...(error === undefined ? {} : { error }),
     ...(detail === undefined ? {} : { detail }),
     ...(assignmentSeq === undefined ? {} : { assignmentSeq }),
+    ...(signature === undefined ? {} : { signed: payload.toString('hex') }),
   }
 }

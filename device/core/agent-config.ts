@@ -1,3 +1,4 @@
+import type { Sign } from '../../contract/device-proof.ts'
 import { featuresSha256 } from '../../contract/manifest.ts'
 import type { LadderLevel } from '../../contract/messages.ts'
 import { PORTABLE_SCHEMES, type SignatureSchemes } from '../../contract/tuf/signature-scheme.ts'
@@ -23,6 +24,7 @@ export function agentConfig(given: {
   readonly governed?: boolean
   readonly reportPhaseMs?: number
   readonly reportIntervalMs?: number
+  readonly sign?: Sign | undefined
 }): Omit<AgentConfig, 'slotBytes'> {
   const { sampleRateHz, strideSamples, clipSamples } = mfccDefinitionV1
   return {
@@ -38,6 +40,7 @@ export function agentConfig(given: {
     power: given.power ?? null,
     fixedLevel: given.level,
     governed: given.governed ?? true,
+    ...(given.sign && { sign: given.sign }),
     timing: { frameMs: (1000 * strideSamples) / sampleRateHz, windowMs: (1000 * clipSamples) / sampleRateHz },
   }
 }

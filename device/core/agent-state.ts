@@ -1,3 +1,4 @@
+import type { Sign } from '../../contract/device-proof.ts'
 import type { ContractError, ErrorCode } from '../../contract/errors.ts'
 import type { BundleManifest } from '../../contract/manifest.ts'
 import type { Counters, EventCode, LadderLevel } from '../../contract/messages.ts'
@@ -44,6 +45,8 @@ export interface AgentConfig {
   readonly fixedLevel: LadderLevel
   /** false: keep `fixedLevel` whatever the battery says (for comparison) */
   readonly governed: boolean
+  /** the device's key; undefined: it has none and its events are not signed */
+  readonly sign?: Sign | undefined
   /** ms between frames and length of a window of the feature front end */
   readonly timing: { readonly frameMs: number; readonly windowMs: number }
 }

@@ -1,3 +1,4 @@
+import { encodeEvent } from '../../contract/attested-event.ts'
 import { hexToBytes } from '../../contract/bytes.ts'
 import type { ContractError } from '../../contract/errors.ts'
 import { LIMITS } from '../../contract/limits.ts'
@@ -8,7 +9,6 @@ import {
   ENERGY_NAMES,
   EVENT_CODES,
   type EventCode,
-  eventCodec,
   LADDER_LEVELS,
   reportCodec,
 } from '../../contract/messages.ts'
@@ -104,16 +104,22 @@ export class Step {
     this.set({ eventSeq: state.eventSeq + 1 })
     return this.enqueue(
       'event',
-      eventCodec.encode({
-        boot: state.record.boots,
-        seq: state.eventSeq,
-        wallMs: now.wallMs,
-        code: EVENT_CODES.indexOf(code),
-        model: about === null ? undefined : hash.slice(0, 8),
-        error: error?.code,
-        detail: say,
-        assignmentSeq,
-      }),
+      encodeEvent(
+        state.config.device,
+        {
+          boot: state.record.boots,
+          seq: state.eventSeq,
+          wallMs: now.wallMs,
+          code: EVENT_CODES.indexOf(code),
+          model: about === null ? undefined : hash.slice(0, 8),
+          error: error?.code,
+          detail: say,
+          // What is signed also says where the device stands.
+          assignmentSeq: assignmentSeq ?? (state.config.sign && state.record.assignmentSeq),
+          securityCounter: state.config.sign && state.record.securityCounter,
+        },
+        state.config.sign,
+      ),
     )
   }
 
