@@ -39,6 +39,29 @@ export class CloudClient {
     return ok(undefined)
   }
 
+  /** Carries a request of somebody else to the cloud and brings back what it says, whether it likes it or not. */
+  async relay(
+    path: string,
+    body: Uint8Array,
+    bytesMax: number,
+  ): Promise<Result<{ readonly status: number; readonly type: string; readonly body: Buffer }, CloudError>> {
+    try {
+      const response = await fetch(this.#baseUrl + path, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${this.#serviceToken}`, 'content-type': 'application/json' },
+        body: Buffer.from(body),
+        redirect: 'error',
+        signal: AbortSignal.any([this.#closing.signal, AbortSignal.timeout(TIMEOUT_MS)]),
+      })
+      const { status, headers } = response
+      const content = await readBounded(response, bytesMax)
+      if (content === undefined) return failure('too-large', `answer of more than ${bytesMax} bytes`, status)
+      return ok({ status, type: headers.get('content-type') ?? 'application/octet-stream', body: content })
+    } catch (cause) {
+      return failure('unavailable', messageOf(cause))
+    }
+  }
+
   /** The body as it arrives, in chunks; the caller bounds it. Throws when the connection breaks underway. */
   async stream(path: string): Promise<Result<AsyncIterable<Uint8Array>, CloudError>> {
     const answer = await this.#request('GET', path, undefined)

@@ -14,8 +14,10 @@ import { BROKER_LIMITS, Broker, type BrokerLimits } from './broker.ts'
 import { CloudClient } from './cloud-client.ts'
 import { DeviceLink } from './device-link.ts'
 import { OperatorHttp } from './http.ts'
+import { IdentityRelay } from './identity-relay.ts'
 import { Ingest } from './ingest.ts'
 import { KeySource } from './key-source.ts'
+import type { TlsOptions } from './listener-tls.ts'
 import type { GatewayLogger } from './logger.ts'
 import { MessageCounters } from './message-counters.ts'
 import { MetadataCache } from './metadata-cache.ts'
@@ -23,8 +25,10 @@ import { MetadataServer } from './metadata-server.ts'
 import { GatewayMetrics } from './metrics.ts'
 import type { PendingWake } from './pending-wakes.ts'
 import { SUM_NAMES, type SumName } from './report-timeline.ts'
+import { Revocations } from './revocations.ts'
 import type { SpoolLimits } from './spool.ts'
 import { StoreClient } from './store-client.ts'
+import { Takeovers } from './takeovers.ts'
 import { Uplink } from './uplink.ts'
 import { Verifier, type VerifierModel } from './verifier.ts'
 
@@ -59,6 +63,8 @@ export interface GatewayOptions {
   readonly mqttPort?: number
   readonly wsPort?: number
   readonly httpPort?: number
+  /** of both ports that devices come to; default: none, in the clear */
+  readonly tls?: TlsOptions | undefined
   /** of /healthz and /metrics; default 127.0.0.1 */
   readonly httpHost?: string
   readonly cloudUrl: string
@@ -86,6 +92,8 @@ export interface GatewayOptions {
   /** the store on the broker's thread instead of one of its own, as a program that runs from TypeScript sources needs it
    *  (store-client.ts); default false */
   readonly storeInProcess?: boolean
+  /** between two looks at the cloud's revocations, ms of the clock: a revoked device is cut off within this; default 30 s */
+  readonly revocationPollMs?: number
 }
 
 export interface GatewayStats {
@@ -200,10 +208,22 @@ async function compose(
   }
   const blocks = new BlockServer({ ...shared, cache, send }, limits.blocks)
   const metadata = new MetadataServer({ ...shared, cache: new MetadataCache(shared), send })
+  const revocations = new Revocations(
+    {
+      ...shared,
+      stored: await store.ask('setting', 'revocations'),
+      keep: (list) => store.ask('keepSetting', 'revocations', list),
+      revoked: (device) => link.revoked(device),
+    },
+    options.revocationPollMs ?? 30_000,
+  )
   const link = new DeviceLink({
     ...shared,
     keys,
     ingest,
+    revocations,
+    takeovers: new Takeovers(shared),
+    certified: (connection) => broker.certified(connection),
     get: (session, payload) => void blocks.handle(session, payload),
     metaGet: (session, payload) => void metadata.handle(session, payload),
   })
@@ -218,7 +238,13 @@ async function compose(
     nowMs: () => clock.wallMs(),
     cellsSince: (hourMs) => store.ask('cellsSince', hourMs),
   })
-  const listen = { host: options.host ?? '127.0.0.1', mqttPort: options.mqttPort ?? 0, wsPort: options.wsPort ?? 0 }
+  const listen = {
+    host: options.host ?? '127.0.0.1',
+    mqttPort: options.mqttPort ?? 0,
+    wsPort: options.wsPort ?? 0,
+    tls: options.tls,
+    onRequest: new IdentityRelay(shared).answer,
+  }
   const broker = await Broker.listen(listen, link.handlers, limits.broker, counters)
   opened.push(broker)
   broker.aedes.on('unsubscribe', (filters: string[], client: Client) => link.unsubscribed(client, filters))
@@ -245,6 +271,7 @@ async function compose(
   await assignments.start()
   upkeep()
   void keys.refresh()
+  revocations.start()
   uplink.start()
   verifier?.wake()
   logger.info({ mqttPort: broker.mqttPort, wsPort: broker.wsPort, httpPort: http.port }, 'gateway listens')
@@ -260,6 +287,7 @@ async function compose(
     },
     async close() {
       cancelUpkeep()
+      revocations.close()
       cloud.close()
       await Promise.all([assignments.close(), uplink.close(), verifier?.close(), http.close()])
       // What is queued is still acknowledged; what comes after this is refused and sent again elsewhere.

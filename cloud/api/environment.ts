@@ -6,6 +6,7 @@ import type { Registry } from '../registry/registry.ts'
 import type { RolloutEngine } from '../rollout/engine.ts'
 import type { Store } from '../store/store.ts'
 import type { CloudMetrics } from '../telemetry/metrics.ts'
+import type { DeviceIdentities } from '../trust/device-identities.ts'
 import type { Director } from '../trust/director.ts'
 import type { ImageRepository } from '../trust/image-repository.ts'
 import type { Principal, TokenIssuer } from '../trust/tokens.ts'
@@ -30,6 +31,7 @@ export interface CloudServices {
   readonly engine: RolloutEngine
   readonly director: Director
   readonly tokens: TokenIssuer
+  readonly identities: DeviceIdentities
   readonly releaseRole: TrustedRole
   readonly metrics: CloudMetrics
   readonly hub: EventHub

@@ -1,4 +1,4 @@
-import { encodeEvent } from '../../contract/attested-event.ts'
+import { ATTESTED_CODES, encodeEvent } from '../../contract/attested-event.ts'
 import { hexToBytes } from '../../contract/bytes.ts'
 import type { ContractError } from '../../contract/errors.ts'
 import { LIMITS } from '../../contract/limits.ts'
@@ -99,6 +99,8 @@ export class Step {
     const { state, now } = this
     const words = detail ?? error?.detail
     const say = words === undefined ? undefined : plainText(words, LIMITS.eventDetailLength)
+    // What is signed also says where the device stands.
+    const attests = state.config.sign !== undefined && ATTESTED_CODES.includes(code)
     const hash = typeof about === 'string' ? hexToBytes(about) : (about ?? state.model)
     this.effect({ type: 'tell-event', code, error: error?.code, detail: say })
     this.set({ eventSeq: state.eventSeq + 1 })
@@ -114,9 +116,8 @@ export class Step {
           model: about === null ? undefined : hash.slice(0, 8),
           error: error?.code,
           detail: say,
-          // What is signed also says where the device stands.
-          assignmentSeq: assignmentSeq ?? (state.config.sign && state.record.assignmentSeq),
-          securityCounter: state.config.sign && state.record.securityCounter,
+          assignmentSeq: assignmentSeq ?? (attests ? state.record.assignmentSeq : undefined),
+          securityCounter: attests ? state.record.securityCounter : undefined,
         },
         state.config.sign,
       ),
