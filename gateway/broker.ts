@@ -84,6 +84,9 @@ export class Broker {
         server.on('tlsClientError', () => counters.add('connection', 'handshake-failed'))
       }
     }
+    // What has not spoken yet, or not finished a handshake, counts too.
+    this.#http.maxConnections = limits.connectionsMax
+    if (tls !== undefined) this.#tcp.maxConnections = limits.connectionsMax
     this.#ws = new WebSocketServer({
       server: this.#http,
       perMessageDeflate: false,
