@@ -70,7 +70,7 @@ export async function admit(
   if (certified !== undefined && certified.name !== sub) {
     return refuse('not-authorized', 'the certificate is for another device')
   }
-  const issuedMs = iat === undefined ? undefined : iat * 1000
+  const issuedMs = iat === undefined ? undefined : Math.round(iat * 1000)
   if (revocations?.refuses(sub, issuedMs)) return refuse('device-revoked', 'the token was revoked')
   const device = parseDeviceId(sub)
   const siteId = parseSiteId(typeof site === 'string' ? site : '')

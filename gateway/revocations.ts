@@ -64,7 +64,7 @@ export class Revocations {
   /** Whether a token is refused. @param issuedMs undefined: it does not say when it was issued, and is refused if any is */
   refuses(device: string, issuedMs: number | undefined): boolean {
     const beforeMs = this.#before.get(device)
-    return beforeMs !== undefined && (issuedMs === undefined || issuedMs < beforeMs)
+    return beforeMs !== undefined && (issuedMs === undefined || issuedMs <= beforeMs)
   }
 
   async #turn(): Promise<void> {

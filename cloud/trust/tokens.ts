@@ -72,7 +72,8 @@ export async function createTokenIssuer(seed: Uint8Array, clock: Clock, random: 
       .setIssuer(ISSUER)
       .setAudience(audience)
       .setJti(jti)
-      .setIssuedAt(Math.floor(issuedMs / 1000))
+      // With its fraction (RFC 7519 section 2): a token of after a revocation must not look like one of before it.
+      .setIssuedAt(issuedMs / 1000)
       .setExpirationTime(Math.floor(expiresMs / 1000))
       .sign(privateKey)
     return { token, jti, issuedMs, expiresMs }
