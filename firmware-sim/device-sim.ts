@@ -1,4 +1,5 @@
 import type { Clock } from '../contract/clock.ts'
+import type { Sign } from '../contract/device-proof.ts'
 import type { ContractError } from '../contract/errors.ts'
 import type { LadderLevel } from '../contract/messages.ts'
 import type { SeededRandom } from '../contract/random.ts'
@@ -47,6 +48,8 @@ export interface DeviceWorld {
   /** first root of the image repository, the factory's */
   readonly trustRoot: Uint8Array
   readonly schemes: SignatureSchemes
+  /** the key that a device signs its events with; undefined: none has one */
+  readonly signOf?: ((spec: DeviceSpec) => Sign) | undefined
   /** share of the field whose noise floor is raised now, 0 to 1 */
   readonly raisedShare: () => number
 }
@@ -97,7 +100,12 @@ export class DeviceSim {
     const cell = spec.power === null ? undefined : new BatteryCell(spec.power.capacityMj)
     const battery: Battery = cell ?? MAINS
     const host = await AgentHost.start({
-      config: agentConfig({ ...spec, trustRoot: world.trustRoot, schemes: world.schemes }),
+      config: agentConfig({
+        ...spec,
+        trustRoot: world.trustRoot,
+        schemes: world.schemes,
+        sign: world.signOf?.(spec),
+      }),
       flash,
       engine: world.engine,
       transport,

@@ -113,7 +113,7 @@ describe('a stolen token', () => {
     await expect(connect('jay-2', token)).rejects.toMatchObject({ code: 5 })
     const client = await connect('jay-1', token)
     // Another site: the connection ends at the first message there.
-    const gone = new Promise((resolve) => client.once('close', resolve))
+    const gone = new Promise<void>((resolve) => client.once('close', () => resolve()))
     client.publish(topic('jay-1', 'event', 'other-site'), Buffer.from('x'), { qos: 1 })
     await gone
     world.clock.aheadMs += HOUR + 10_000
@@ -125,7 +125,7 @@ describe('a stolen token', () => {
     const device = await enrolled('jay-3')
     const token = await tokenOf(device)
     const client = await connect('jay-3', token)
-    const gone = new Promise((resolve) => client.once('close', resolve))
+    const gone = new Promise<void>((resolve) => client.once('close', () => resolve()))
     world.clock.aheadMs += 2_000
     await world.call('POST', '/v1/devices/jay-3/revoke', { reason: 'stolen' })
     const sinceMs = performance.now()
