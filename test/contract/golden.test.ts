@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs'
-import { describe, expect, it } from 'vitest'
 import nacl from 'tweetnacl'
+import { describe, expect, it } from 'vitest'
 import { readSignedEvent } from '../../contract/attested-event.ts'
 import { decodeBundle } from '../../contract/bundle.ts'
 import { bytesToHex, hexToBytes } from '../../contract/bytes.ts'

@@ -323,7 +323,13 @@ it('a token source whose cloud is away tries again, and says so', async () => {
   const waits: number[] = []
   const source = new TokenSource(
     async () => err({ code: 'unavailable', detail: 'away' }),
-    { ...systemClock, after: (ms) => (waits.push(ms), () => undefined) },
+    {
+      ...systemClock,
+      after(ms) {
+        waits.push(ms)
+        return () => undefined
+      },
+    },
     seededRandom(3),
     (error) => told.push(error?.code),
   )
