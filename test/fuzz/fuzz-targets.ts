@@ -31,17 +31,8 @@ import { contractSamples } from '../fixtures/contract-samples.ts'
 import { assignmentBytes, BOARD, DEVICE, ISSUED_MS, SITE } from '../fixtures/documents.ts'
 import { directorKey } from '../fixtures/keys.ts'
 import type { FuzzTarget } from './fuzz-run.ts'
-
-const MIB = 1024 * 1024
-const codeOf = (result: Result<unknown, Pick<ContractError, 'code'> | { readonly code: string }>): string =>
-  result.ok ? 'accepted' : result.error.code
-
-class Unsound extends Error {
-  override readonly name = 'Unsound'
-}
-const must = (holds: boolean, what: string): void => {
-  if (!holds) throw new Unsound(what)
-}
+import { codeOf, MIB, must } from './fuzz-soundness.ts'
+import { trustTargets } from './fuzz-targets-trust.ts'
 
 interface Codec<T> {
   readonly maxBytes: number
@@ -290,6 +281,7 @@ export async function fuzzTargets(files: FuzzFiles): Promise<readonly FuzzTarget
     onnx(files.graph),
     wav(files.clip),
     bootRecord(files.flash),
+    ...trustTargets(samples),
     spool(samples),
     topic(),
     await deviceToken(clock),
