@@ -61,7 +61,7 @@ export function deviceCommand(clock: Clock): Command {
     .option('--site <ID>', 'site of this device (with --gateway)')
     .option('--device <ID>', 'id of this device (with --gateway)')
     .option('--token-file <FILE>', 'file with the device token (with --gateway)')
-    .option('--trust <FILE>', 'JSON with the director and release keys, as GET /v1/keys gives them (with --gateway)')
+    .option('--trust <FILE>', 'root of the image repository, metadata/1.root.json of its folder (with --gateway)')
     .option('--flash <FILE>', 'flash image that survives restarts (with --gateway)')
     .option('--clock <FILE>', 'clock file of a simulation (with --gateway; default: this machine’s clock)')
     .action(async (flags: RunFlags) => {

@@ -16,10 +16,10 @@ import { type Board, boardNamed, modelRamBytes } from '../model/boards.ts'
 import { EngineOrtNode } from '../model/engine-ort-node.ts'
 import type { OpenedBundle } from '../model/opened-bundle.ts'
 import { CommandFailure, fileFailure } from './failure.ts'
-import { readTrustFile } from './key-file.ts'
 import { openBundleFile, readBundleFile } from './open-bundle-file.ts'
 import { microphone, paced, playback } from './sound-stream.ts'
 import { readToken } from './token-file.ts'
+import { readTrustRoot } from './trust-root.ts'
 
 export interface ConnectedRun {
   readonly gateway: string
@@ -59,7 +59,7 @@ export async function runConnected(run: ConnectedRun, clock: Clock): Promise<voi
     })
   }
   const token = readToken(run.tokenFile)
-  const trust = readTrustFile(run.trust)
+  const trustRoot = readTrustRoot(run.trust)
   const sound = run.audio === '-' ? undefined : playback(run.audio)
   // The first piece now: audio that cannot be played is refused before the device goes on the air.
   const first = sound?.next()
@@ -106,7 +106,7 @@ export async function runConnected(run: ConnectedRun, clock: Clock): Promise<voi
       board,
       radio,
       level: run.level,
-      ...trust,
+      trustRoot,
       reportPhaseMs: 60_000,
     }),
     flash,

@@ -12,6 +12,7 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   'not-authorized': 403,
   'not-found': 404,
   'artifact-not-found': 404,
+  'target-unknown': 404,
   conflict: 409,
   'too-large': 413,
   'rate-limited': 429,

@@ -21,6 +21,7 @@ export function agentConfig(given: {
   readonly level: LadderLevel
   readonly director?: TrustedRole
   readonly release?: TrustedRole
+  readonly trustRoot?: Uint8Array
   readonly power?: PowerBudget | null
   readonly governed?: boolean
   readonly reportPhaseMs?: number
