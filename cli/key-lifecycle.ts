@@ -156,6 +156,11 @@ export class KeyLifecycle {
         hint: '"kinglet keys online --cloud URL --token-file FILE" puts the next one in its place',
       })
     }
+    if (role === 'director') {
+      throw new CommandFailure(`${short(keyId)} is the cloud's director key`, {
+        hint: '"kinglet keys director --cloud URL --token-file FILE" puts the next one in its place',
+      })
+    }
     const change = this.#change()
     const trust = editTrust(change, role)
     trust.role.keyids = trust.role.keyids.filter((id) => id !== keyId)

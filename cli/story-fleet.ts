@@ -1,6 +1,5 @@
 import type { Clock } from '../contract/clock.ts'
 import { seededRandom } from '../contract/random.ts'
-import type { TrustedRole } from '../contract/signed.ts'
 import { parseDeviceId, parseSiteId } from '../contract/topics.ts'
 import { TransportMqtt } from '../device/node/transport-mqtt.ts'
 import type { ClockMaster } from '../firmware-sim/clock-shared.ts'
@@ -37,6 +36,8 @@ export async function startStoryFleet(options: {
   readonly bankDir: string
   readonly factoryImage: Uint8Array
   readonly factoryModel: string
+  /** root of the image repository that the devices are built with */
+  readonly trustRoot: Uint8Array
   readonly api: CloudApi
   readonly mqttUrl: string
   readonly master: ClockMaster
@@ -59,7 +60,6 @@ export async function startStoryFleet(options: {
     const enrolled = await api.post<{ devices: { device: string; token: string }[] }>('/v1/devices', rows)
     for (const { device, token } of enrolled.devices) tokens.set(device, token)
   }
-  const keys = await api.get<{ director: { keyId: string; publicKey: string }; release: TrustedRole }>('/v1/keys')
   const time = new VirtualClock(startMs)
   const ledger = new Ledger()
   const hearing = new Hearing(bank, random.fork('sounds'))
@@ -72,8 +72,7 @@ export async function startStoryFleet(options: {
       hearing,
       ledger,
       pools: scenePools([...bank.keywords.keys()]),
-      director: { keys: [keys.director], threshold: 1 },
-      release: keys.release,
+      trustRoot: options.trustRoot,
       raisedShare: () => Math.min(1, Math.max(0, (time.wallMs() - drift.fromMs) / drift.overMs)),
     },
     time,
