@@ -111,7 +111,10 @@ export class ImageRepository {
     if (release !== undefined) return ok(release)
     const path = targetPathOf({ name, version })
     return err(
-      contractError('target-unknown', `the image repository has no ${path}: "kinglet release add" signs and publishes it`),
+      contractError(
+        'target-unknown',
+        `the image repository has no ${path}: "kinglet release add" signs and publishes it`,
+      ),
     )
   }
 
