@@ -175,11 +175,7 @@ describe('operator commands', () => {
     // Nothing is signed for a cloud that is not there, or for one whose operator this is not.
     const nobody = ['--cloud', `http://127.0.0.1:${await freePort()}`, '--token-file', path('cloud/operator.token')]
     expectRefusal(await add('kws-1', nobody), 1, /does not answer/)
-    expectRefusal(
-      await add('kws-1', ['--cloud', cloudUrl, '--token-file', path('gateway.token')]),
-      1,
-      /not-authorized/,
-    )
+    expectRefusal(await add('kws-1', ['--cloud', cloudUrl, '--token-file', path('gateway.token')]), 1, /not-authorized/)
     expect(existsSync(path('repo/metadata/2.targets.json'))).toBe(false)
     const first = await add('kws-1')
     expect(first.code, first.stderr).toBe(0)
@@ -208,7 +204,14 @@ describe('operator commands', () => {
 describe('a device process', () => {
   const flags = (more: readonly string[] = []) => [
     ...['device', 'run', '--json', '--gateway', mqttUrl, '--site', 'lab', '--device', 'bird-1', '--clock', clock],
-    ...['--token-file', path('bird-1.token'), '--trust', path('repo/metadata/1.root.json'), '--flash', path('bird-1.flash')],
+    ...[
+      '--token-file',
+      path('bird-1.token'),
+      '--trust',
+      path('repo/metadata/1.root.json'),
+      '--flash',
+      path('bird-1.flash'),
+    ],
     ...['--bundle', zooBundle('kws-1'), ...more],
   ]
   const isEvent = (code: string) => (line: Record<string, unknown>) => line.type === 'event' && line.code === code

@@ -87,9 +87,7 @@ describe('the life of the keys', () => {
     })
     const artifact = await fetch(`${url}/v1/artifacts/${target!.hashes.sha256}`)
     expect(Buffer.compare(Buffer.from(await artifact.arrayBuffer()), bundle)).toBe(0)
-    expect(await done(release('kws-1'))).toBe(
-      'the cloud has everything already\nkws-1 1 is registered as candidate\n',
-    )
+    expect(await done(release('kws-1'))).toBe('the cloud has everything already\nkws-1 1 is registered as candidate\n')
   })
 
   it('files are served with what caches need, by strict names, and not taken without a token', async () => {
@@ -177,7 +175,9 @@ describe('the life of the keys', () => {
     const served = async () =>
       ((await (await fetch(`${url}/v1/keys`)).json()) as { director: { keyId: string } }).director.keyId
     const former = await served()
-    expect(await done(keys('list'))).toMatch(new RegExp(`director, the cloud´s: 1 of 1 keys\\n {2}${former} {2}elsewhere`))
+    expect(await done(keys('list'))).toMatch(
+      new RegExp(`director, the cloud´s: 1 of 1 keys\\n {2}${former} {2}elsewhere`),
+    )
     expectRefusal(await keys('rotate', 'director'), 1, /the key of director is the cloud's/)
     expectRefusal(await keys('revoke', former.slice(0, 16)), 1, /is the cloud's director key/)
     expectRefusal(await keys('director', path('cloud/keys/director.pub.json')), 1, /as director already/)
