@@ -11,7 +11,8 @@
  *
  *  Rounds alternate between the two, the first of each is thrown away; the result is the median over the rounds of gateway to
  *  aedes of the same round. Beside the ratio of throughputs there is the ratio of CPU time per message on the broker's own thread,
- *  which says the same on a machine that is busy with other things, where the throughputs are mostly noise.
+ *  which says the same on a machine that is busy with other things, where the throughputs are mostly noise, and the CPU time of all
+ *  threads: with two cores the gateway's store shares one of them with the load generator.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -46,6 +47,7 @@ type Answer = {
   readonly port?: number
   readonly elapsedMs?: number
   readonly cpuMs?: number
+  readonly processMs?: number
   readonly messages?: unknown
 }
 
@@ -102,7 +104,8 @@ async function child(): Promise<void> {
       case 'run':
         return { elapsedMs: await load!.run() }
       case 'usage': {
-        return { cpuMs: mainThreadMs(), messages: stats() }
+        const { user, system } = process.cpuUsage()
+        return { cpuMs: mainThreadMs(), processMs: (user + system) / 1000, messages: stats() }
       }
     }
   }
@@ -131,9 +134,11 @@ interface Measured {
   readonly perSecond: number
   /** CPU time of the broker's thread per message, µs */
   readonly coreMicros: number
+  /** of all threads of its process: the store's, the thread pool's and the collector's too */
+  readonly processMicros: number
 }
-const describe = ({ perSecond, coreMicros }: Measured): string =>
-  `${perSecond.toFixed(0)}/s (${coreMicros.toFixed(1)} µs of its core each)`
+const describe = ({ perSecond, coreMicros, processMicros }: Measured): string =>
+  `${perSecond.toFixed(0)}/s (${coreMicros.toFixed(1)} µs of its core each, ${processMicros.toFixed(1)} of all threads)`
 
 const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1]!
 
@@ -201,7 +206,11 @@ async function main(): Promise<void> {
       const before = await ask(worker, { do: 'usage' })
       const { elapsedMs } = await ask(load, { do: 'run' })
       const after = await ask(worker, { do: 'usage' })
-      return { perSecond: (total * 1000) / elapsedMs!, coreMicros: ((after.cpuMs! - before.cpuMs!) * 1000) / total }
+      return {
+        perSecond: (total * 1000) / elapsedMs!,
+        coreMicros: ((after.cpuMs! - before.cpuMs!) * 1000) / total,
+        processMicros: ((after.processMs! - before.processMs!) * 1000) / total,
+      }
     }
     console.log(`${deviceCount} devices × ${messagesPerDevice} reports, ${window} unacknowledged each, QoS 1`)
     const results: { aedes: Measured; gateway: Measured }[] = []
@@ -220,6 +229,10 @@ async function main(): Promise<void> {
       throw new Error(`not every report was counted: ${JSON.stringify(accepted)}`)
     const ratio = median(results.map(({ aedes, gateway }) => gateway.perSecond / aedes.perSecond))
     const coreRatio = median(results.map(({ aedes, gateway }) => aedes.coreMicros / gateway.coreMicros))
+    const micros = (of: 'aedes' | 'gateway', what: 'coreMicros' | 'processMicros'): string =>
+      median(results.map((result) => result[of][what])).toFixed(1)
+    for (const of of ['aedes', 'gateway'] as const)
+      console.log(`${of}: median µs a message ${micros(of, 'coreMicros')} core, ${micros(of, 'processMicros')} process`)
     const perCommit = commits.works / commits.commits
     console.log(`${perCommit.toFixed(0)} messages a commit, ${cloud.rows()} batches forwarded meanwhile`)
     console.log(`ratio of messages per second                 ${ratio.toFixed(2)} (goal ≥ ${GOAL})`)

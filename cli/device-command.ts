@@ -4,6 +4,7 @@ import { LADDER_LEVELS, type LadderLevel } from '../contract/messages.ts'
 import { RADIOS } from '../device/core/energy.ts'
 import { BOARDS } from '../model/boards.ts'
 import { runConnected } from './device-connected.ts'
+import { identityCommands } from './device-identity.ts'
 import { runOnAudio } from './device-run.ts'
 import { CommandFailure } from './failure.ts'
 import { zooFile } from './package-root.ts'
@@ -20,13 +21,20 @@ interface RunFlags {
   readonly site?: string
   readonly device?: string
   readonly tokenFile?: string
+  readonly cloud?: string
+  readonly tlsCa?: string
+  readonly tlsCert?: string
+  readonly tlsKey?: string
   readonly trust?: string
   readonly flash?: string
   readonly clock?: string
 }
 
 /** Options that mean nothing without a gateway. */
-const CONNECTED_ONLY = ['site', 'device', 'tokenFile', 'trust', 'flash', 'clock'] as const
+const CONNECTED_ONLY = [
+  ...(['site', 'device', 'tokenFile', 'cloud', 'trust', 'flash', 'clock'] as const),
+  ...(['tlsCa', 'tlsCert', 'tlsKey'] as const),
+]
 
 /** `kinglet device …` */
 export function deviceCommand(clock: Clock): Command {
@@ -57,10 +65,20 @@ export function deviceCommand(clock: Clock): Command {
         .default('full'),
     )
     .option('--json', 'print wakes and the summary as JSON lines')
-    .option('--gateway <URL>', 'mqtt:// or ws:// address of a gateway; stays connected until Ctrl-C')
-    .option('--site <ID>', 'site of this device (with --gateway)')
-    .option('--device <ID>', 'id of this device (with --gateway)')
-    .option('--token-file <FILE>', 'file with the device token (with --gateway)')
+    .option(
+      '--gateway <URL>',
+      'mqtt:// or ws:// address of a gateway, mqtts:// or wss:// over TLS; stays connected until Ctrl-C',
+    )
+    .option(
+      '--cloud <URL>',
+      'where an enrolled device gets its tokens: the cloud, or http:// and the WebSocket port of a gateway (with --gateway)',
+    )
+    .option('--token-file <FILE>', 'file with a long token, in place of --cloud (with --gateway)')
+    .option('--site <ID>', 'site of this device, if it is not enrolled (with --gateway)')
+    .option('--device <ID>', 'id of this device, if it is not enrolled (with --gateway)')
+    .option('--tls-ca <FILE>', 'authority of the gateway’s certificate, PEM (with --gateway)')
+    .option('--tls-cert <FILE>', 'certificate of this device, PEM (with --gateway)')
+    .option('--tls-key <FILE>', 'key of that certificate, PEM (with --gateway)')
     .option('--trust <FILE>', 'root of the image repository, metadata/1.root.json of its folder (with --gateway)')
     .option('--flash <FILE>', 'flash image that survives restarts (with --gateway)')
     .option('--clock <FILE>', 'clock file of a simulation (with --gateway; default: this machine’s clock)')
@@ -84,19 +102,18 @@ export function deviceCommand(clock: Clock): Command {
       }
       await runOnAudio({ ...flags, audio: flags.audio, json: flags.json === true }, clock)
     })
+  identityCommands(device)
   return device
 }
 
 function required(flags: RunFlags) {
-  const { site, device, tokenFile, trust, flash } = flags
-  if (
-    site === undefined ||
-    device === undefined ||
-    tokenFile === undefined ||
-    trust === undefined ||
-    flash === undefined
-  ) {
-    throw new CommandFailure('--gateway needs --site, --device, --token-file, --trust and --flash', { exitCode: 2 })
+  const { site, device, tokenFile, cloud, trust, flash } = flags
+  const imported = tokenFile !== undefined && site !== undefined && device !== undefined
+  if (trust === undefined || flash === undefined || (imported ? cloud !== undefined : cloud === undefined)) {
+    throw new CommandFailure('--gateway needs --trust and --flash, and --cloud or --site, --device and --token-file', {
+      hint: '--cloud for a device that is enrolled in its flash, --token-file for one that was given a long token',
+      exitCode: 2,
+    })
   }
-  return { ...flags, site, device, tokenFile, trust, flash }
+  return { ...flags, trust, flash }
 }

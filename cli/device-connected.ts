@@ -1,31 +1,45 @@
-import { existsSync, rmSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import type { Clock } from '../contract/clock.ts'
+import type { ContractError } from '../contract/errors.ts'
 import { LADDER_LEVELS, type LadderLevel } from '../contract/messages.ts'
-import { parseDeviceId, parseSiteId } from '../contract/topics.ts'
+import { seededRandom } from '../contract/random.ts'
+import { type DeviceId, parseDeviceId, parseSiteId, type SiteId } from '../contract/topics.ts'
 import { agentConfig } from '../device/core/agent-config.ts'
 import type { AgentEffect, AgentState } from '../device/core/agent-state.ts'
 import { radioNamed, totalEnergy } from '../device/core/energy.ts'
+import { layoutOf } from '../device/core/flash-layout.ts'
 import { AgentHost } from '../device/core/host.ts'
+import { deviceKey, readIdentity } from '../device/core/identity.ts'
 import { createListener, type Listener } from '../device/core/listener.ts'
-import { provision } from '../device/core/provision.ts'
 import { WatchdogTimer } from '../device/core/watchdog-timer.ts'
-import { FlashFile } from '../device/node/flash-file.ts'
+import { IdentityClient } from '../device/node/identity-client.ts'
+import { TokenSource } from '../device/node/token-source.ts'
 import { TransportMqtt } from '../device/node/transport-mqtt.ts'
 import { MAINS } from '../device/ports/battery.ts'
-import { type Board, boardNamed, modelRamBytes } from '../model/boards.ts'
+import type { Flash } from '../device/ports/flash.ts'
+import { boardNamed } from '../model/boards.ts'
 import { EngineOrtNode } from '../model/engine-ort-node.ts'
 import type { OpenedBundle } from '../model/opened-bundle.ts'
+import { openFlash } from './device-flash.ts'
+import { httpUrl } from './device-identity.ts'
 import { CommandFailure, fileFailure } from './failure.ts'
-import { openBundleFile, readBundleFile } from './open-bundle-file.ts'
+import { secureRandom } from './random-secure.ts'
 import { microphone, paced, playback } from './sound-stream.ts'
 import { readToken } from './token-file.ts'
 import { readTrustRoot } from './trust-root.ts'
 
 export interface ConnectedRun {
   readonly gateway: string
-  readonly site: string
-  readonly device: string
-  readonly tokenFile: string
+  /** who it is: required without an identity in its flash, and checked against one */
+  readonly site?: string | undefined
+  readonly device?: string | undefined
+  /** a long token, or */
+  readonly tokenFile?: string | undefined
+  /** where a device with an identity gets its tokens */
+  readonly cloud?: string | undefined
+  readonly tlsCa?: string | undefined
+  readonly tlsCert?: string | undefined
+  readonly tlsKey?: string | undefined
   readonly trust: string
   readonly flash: string
   readonly audio?: string
@@ -43,9 +57,11 @@ const RECONNECT_MS = 2_000
 export async function runConnected(run: ConnectedRun, clock: Clock): Promise<void> {
   const board = boardNamed(run.board)!
   const radio = radioNamed(run.radio)!
-  const site = parseSiteId(run.site)
-  const device = parseDeviceId(run.device)
-  if (!site.ok || !device.ok) throw new CommandFailure('ids are lower-case letters, digits and dashes', { exitCode: 2 })
+  const named = [run.site && parseSiteId(run.site), run.device && parseDeviceId(run.device)]
+  if (named.some((id) => id && !id.ok)) {
+    throw new CommandFailure('ids are lower-case letters, digits and dashes', { exitCode: 2 })
+  }
+  const cloudUrl = run.cloud === undefined ? undefined : httpUrl(run.cloud)
   if (!URL.canParse(run.gateway) || !GATEWAY_PROTOCOLS.includes(new URL(run.gateway).protocol)) {
     throw new CommandFailure(`"${run.gateway}" is no address of a gateway`, {
       hint: 'for example mqtt://127.0.0.1:1883 or ws://127.0.0.1:8083',
@@ -58,12 +74,20 @@ export async function runConnected(run: ConnectedRun, clock: Clock): Promise<voi
       exitCode: 2,
     })
   }
-  const token = readToken(run.tokenFile)
+  const longToken = run.tokenFile === undefined ? undefined : readToken(run.tokenFile)
+  const tls = readTls(run)
   const trustRoot = readTrustRoot(run.trust)
   const sound = run.audio === '-' ? undefined : playback(run.audio)
   // The first piece now: audio that cannot be played is refused before the device goes on the air.
   const first = sound?.next()
   const flash = await openFlash(run.flash, board, run.bundle)
+  let self: Self
+  try {
+    self = whoAmI(flash, run)
+  } catch (failure) {
+    flash.close()
+    throw failure
+  }
   const say = (event: Record<string, unknown>, sentence: string) =>
     console.log(run.json ? JSON.stringify({ atMs: Math.round(clock.wallMs()), ...event }) : sentence)
   const observe = (effect: AgentEffect, state: AgentState) => {
@@ -85,11 +109,19 @@ export async function runConnected(run: ConnectedRun, clock: Clock): Promise<voi
     }
   }
   let ears: Ears | undefined
+  const tokens =
+    cloudUrl === undefined || self.seed === undefined
+      ? undefined
+      : tokenSource(new IdentityClient(cloudUrl), self.device, self.seed, clock, (error) => {
+          if (error !== undefined) say({ type: 'token', ...error }, `no token: ${error.code}: ${error.detail}`)
+        })
   const link = new TransportMqtt({
     url: run.gateway,
-    site: site.value,
-    device: device.value,
-    token: () => token,
+    site: self.site,
+    device: self.device,
+    token: () => tokens?.current ?? longToken!,
+    refused: () => tokens?.refused(),
+    tls,
     reconnectMs: RECONNECT_MS,
   })
   let linkState: string | undefined
@@ -99,11 +131,13 @@ export async function runConnected(run: ConnectedRun, clock: Clock): Promise<voi
     linkState = state
     say({ type: 'link', state }, `${state === 'connected' ? 'connected' : 'no connection'} to ${run.gateway}`)
   }
+  await tokens?.start()
   const started = await AgentHost.start({
     config: agentConfig({
-      device: run.device,
-      site: run.site,
+      device: self.device,
+      site: self.site,
       board,
+      sign: self.seed && deviceKey(self.seed).sign,
       radio,
       level: run.level,
       trustRoot,
@@ -141,6 +175,7 @@ export async function runConnected(run: ConnectedRun, clock: Clock): Promise<voi
     } else await listenTo(paced(first, sound, clock, stop.signal), ears, host)
   } finally {
     // Also when listening failed: an open link would keep the process.
+    tokens?.close()
     await host.close()
     flash.close()
   }
@@ -148,6 +183,61 @@ export async function runConnected(run: ConnectedRun, clock: Clock): Promise<voi
 
 /** URL.protocol of what mqtt.js connects to. */
 const GATEWAY_PROTOCOLS = ['mqtt:', 'mqtts:', 'ws:', 'wss:']
+
+interface Self {
+  readonly site: SiteId
+  readonly device: DeviceId
+  /** of its key; undefined: it has none */
+  readonly seed: Uint8Array | undefined
+}
+
+/** Who the device is: by the identity in its flash, else by what the command says. */
+function whoAmI(flash: Flash, run: ConnectedRun): Self {
+  const layout = layoutOf(flash)
+  const identity = layout.ok ? readIdentity(flash, layout.value) : undefined
+  const enrolled = identity?.active === undefined ? undefined : identity
+  if (enrolled === undefined && run.tokenFile === undefined) {
+    throw new CommandFailure(`${run.flash} holds no identity`, {
+      hint: 'enrol the device with "kinglet device enroll", or give --site, --device and --token-file',
+    })
+  }
+  for (const what of ['site', 'device', 'board'] as const) {
+    const given = run[what]
+    if (enrolled !== undefined && given !== undefined && given !== enrolled[what]) {
+      throw new CommandFailure(`--${what} ${given}: the device is enrolled as ${enrolled[what]}`)
+    }
+  }
+  const site = parseSiteId(enrolled?.site ?? run.site ?? '')
+  const device = parseDeviceId(enrolled?.device ?? run.device ?? '')
+  if (!site.ok || !device.ok) throw new CommandFailure('--site and --device are needed', { exitCode: 2 })
+  return { site: site.value, device: device.value, seed: enrolled?.active }
+}
+
+function tokenSource(
+  client: IdentityClient,
+  device: DeviceId,
+  seed: Uint8Array,
+  clock: Clock,
+  told: (error: ContractError | undefined) => void,
+): TokenSource {
+  const jitter = seededRandom(new DataView(Uint8Array.from(secureRandom.bytes(4)).buffer).getUint32(0))
+  return new TokenSource(() => client.token(device, seed), clock, jitter, told)
+}
+
+function readTls({ tlsCa, tlsCert, tlsKey }: ConnectedRun) {
+  const read = (path: string): Buffer => {
+    try {
+      return readFileSync(path)
+    } catch (cause) {
+      throw fileFailure(path, cause)
+    }
+  }
+  return {
+    ...(tlsCa !== undefined && { ca: read(tlsCa) }),
+    ...(tlsCert !== undefined && { cert: read(tlsCert) }),
+    ...(tlsKey !== undefined && { key: read(tlsKey) }),
+  }
+}
 
 async function listenTo(chunks: AsyncIterable<Float32Array>, ears: Ears, host: AgentHost): Promise<void> {
   for await (const chunk of chunks) {
@@ -207,23 +297,4 @@ class Ears {
       this.#host.dispatch({ type: 'engine-failed', error: { code: 'model-load-failed', detail: heard.error.detail } })
     }
   }
-}
-
-async function openFlash(path: string, board: Board, bundlePath: string): Promise<FlashFile> {
-  const isNew = !existsSync(path)
-  // Before the file is made: a flash without an image could never boot.
-  if (isNew) await (await openBundleFile(bundlePath, modelRamBytes(board))).dispose()
-  let opened: ReturnType<typeof FlashFile.open>
-  try {
-    opened = FlashFile.open(path, board.flashBytes)
-  } catch (cause) {
-    throw fileFailure(path, cause)
-  }
-  const { flash, created } = opened
-  if (!created) return flash
-  const done = provision(flash, readBundleFile(bundlePath), 0)
-  if (done.ok) return flash
-  flash.close()
-  rmSync(path, { force: true })
-  throw new CommandFailure(`${path}: ${done.error.code}: ${done.error.detail}`)
 }

@@ -13,6 +13,7 @@ import { rolloutCommand } from './rollout-command.ts'
 import { cloudCommand, gatewayCommand } from './service-commands.ts'
 import { simCommand } from './sim-command.ts'
 import { storyCommand } from './story-command.ts'
+import { tokenCommand } from './token-command.ts'
 
 /** Entry file: chooses the adapters (the machine's clock, the terminal) and nothing else. */
 const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string }
@@ -29,6 +30,7 @@ program.addCommand(modelCommand(systemClock))
 program.addCommand(deviceCommand(systemClock))
 program.addCommand(gatewayCommand(systemClock))
 program.addCommand(cloudCommand(systemClock))
+program.addCommand(tokenCommand())
 program.addCommand(keysCommand(systemClock))
 program.addCommand(releaseCommand(systemClock))
 program.addCommand(rolloutCommand())

@@ -6,6 +6,7 @@ import { startCloud } from '../cloud/cloud.ts'
 import type { Clock } from '../contract/clock.ts'
 import { seededRandom } from '../contract/random.ts'
 import { startGateway } from '../gateway/gateway.ts'
+import type { TlsOptions } from '../gateway/listener-tls.ts'
 import type { VerifierModel } from '../gateway/verifier.ts'
 import { EngineOrtNode } from '../model/engine-ort-node.ts'
 import { CommandFailure, fileFailure } from './failure.ts'
@@ -105,6 +106,9 @@ interface GatewayFlags {
   readonly httpPort: number
   readonly uplinkEveryMs: number
   readonly verifier: string
+  readonly tlsCert?: string
+  readonly tlsKey?: string
+  readonly clientCa?: string
   readonly clock?: string
 }
 
@@ -126,6 +130,21 @@ function readVerifier(path: string): VerifierModel {
   }
 }
 
+function readTls({ tlsCert, tlsKey, clientCa }: GatewayFlags): TlsOptions | undefined {
+  if ((tlsCert === undefined) !== (tlsKey === undefined) || (clientCa !== undefined && tlsCert === undefined)) {
+    throw new CommandFailure('--tls-cert and --tls-key go together, and --client-ca with both', { exitCode: 2 })
+  }
+  if (tlsCert === undefined || tlsKey === undefined) return undefined
+  const read = (path: string): Buffer => {
+    try {
+      return readFileSync(path)
+    } catch (cause) {
+      throw fileFailure(path, cause)
+    }
+  }
+  return { cert: read(tlsCert), key: read(tlsKey), clientCa: clientCa === undefined ? undefined : read(clientCa) }
+}
+
 /** `kinglet gateway …` */
 export function gatewayCommand(system: Clock): Command {
   const gateway = new Command('gateway').description('MQTT broker, verifier, aggregation and artifact cache of a site')
@@ -134,7 +153,7 @@ export function gatewayCommand(system: Clock): Command {
     .description('run a gateway between devices and the cloud')
     .requiredOption('--data <DIR>', 'folder of its store and artifact cache')
     .requiredOption('--cloud <URL>', 'address of the cloud')
-    .requiredOption('--token-file <FILE>', 'file with a service token of role "gateway" (POST /v1/tokens)')
+    .requiredOption('--token-file <FILE>', 'file with a service token of role "gateway" ("kinglet token make")')
     .option('--id <ID>', 'name of this gateway', 'gateway-1')
     .option('--host <ADDRESS>', 'address the broker listens on', '127.0.0.1')
     .option('--mqtt-port <N>', 'port of MQTT over TCP', port, 1883)
@@ -145,6 +164,12 @@ export function gatewayCommand(system: Clock): Command {
       'how often batches go to the cloud and an idle assignment feed is asked again',
       integerOption(10, 86_400_000),
       1_000,
+    )
+    .option('--tls-cert <FILE>', 'certificate for both device-facing ports, PEM; they then speak TLS only')
+    .option('--tls-key <FILE>', 'its key, PEM')
+    .option(
+      '--client-ca <FILE>',
+      'authority of the devices’ certificates, PEM; a device then needs one with its id as CN',
     )
     .option('--verifier <FILE>', 'verifier network, with its .json beside it', zooFile('models', 'verifier.onnx'))
     .option('--clock <FILE>', 'clock file of a simulation (default: this machine’s clock)')
@@ -167,6 +192,9 @@ export function gatewayCommand(system: Clock): Command {
           verifier: readVerifier(flags.verifier),
           uplinkIntervalMs: flags.uplinkEveryMs,
           assignmentIdleMs: flags.uplinkEveryMs,
+          // Half a minute at the usual second; a simulation that runs faster asks as often for its time.
+          revocationPollMs: 30 * flags.uplinkEveryMs,
+          tls: readTls(flags),
         }),
       ),
     )

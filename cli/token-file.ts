@@ -12,6 +12,6 @@ export function readToken(path: string): string {
   // What is no token is refused here, where its file has a name; the cloud would only say that it is not authorized.
   if (/^[\w-]+\.[\w-]+\.[\w-]+$/.test(text)) return text
   throw new CommandFailure(`${path} holds no token`, {
-    hint: 'the operator token is operator.token in the data folder of "kinglet cloud run"; others come from POST /v1/tokens and /v1/devices',
+    hint: 'the operator token is operator.token in the data folder of "kinglet cloud run"; others come from "kinglet token make" and POST /v1/devices',
   })
 }

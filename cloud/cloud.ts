@@ -17,6 +17,7 @@ import { RolloutEngine } from './rollout/engine.ts'
 import { Store } from './store/store.ts'
 import { DEFAULT_DRIFT_POLICY, DriftMonitor, type DriftPolicy } from './telemetry/drift.ts'
 import { createMetrics } from './telemetry/metrics.ts'
+import { DeviceIdentities } from './trust/device-identities.ts'
 import { loadOrCreateSeed, writePrivateFile } from './trust/director.ts'
 import { ImageRepository } from './trust/image-repository.ts'
 import { directorKeys, onlineKeys } from './trust/key-succession.ts'
@@ -37,8 +38,10 @@ export interface CloudOptions {
   readonly publicReads?: boolean
   /** time between two evaluations of gates and drift, ms of the injected clock; default 15 min */
   readonly evaluateEveryMs?: number
-  /** validity of device tokens; default 365 days */
+  /** validity of the tokens of devices that are imported without a key; default 365 days */
   readonly deviceTokenTtlMs?: number
+  /** validity of the tokens of devices with a key, at most and by default an hour */
+  readonly keyedTokenTtlMs?: number
   /** validity of the operator token; default 365 days */
   readonly operatorTokenTtlMs?: number
   /** validity of assignments, renewed when a quarter is left; default 30 days */
@@ -109,6 +112,7 @@ export async function startCloud(options: CloudOptions): Promise<RunningCloud> {
       ...{ store, clock, logger, artifacts, engine, tokens, metrics, hub, assignmentsChanged },
       repository,
       registry: new Registry(store, artifacts, repository, clock),
+      identities: new DeviceIdentities(store, tokens, clock, secureRandom, options.keyedTokenTtlMs),
       nudge: () => loop.nudge(),
       publicReads: options.publicReads ?? false,
       deviceTokenTtlMs: options.deviceTokenTtlMs ?? 365 * DAY_MS,

@@ -119,7 +119,16 @@ export class EvaluationLoop {
     this.#lastHour = hourOf(now)
     store.telemetry.prune(now - reportRetentionMs, PRUNE_ROWS)
     store.tokens.prune(now)
+    this.#closeOldNotices(now)
     hub.publish('fleet', { hourMs: this.#lastHour * 3_600_000 })
+  }
+
+  /** What gateways notice has no end of its own: it is closed after a day, and raised again if a gateway still says so. */
+  #closeOldNotices(now: number): void {
+    const { alerts } = this.#parts.store
+    for (const alert of alerts.allOpen()) {
+      if (alert.code === 'identity-shared' && now - alert.sinceMs >= 86_400_000) alerts.resolve(alert.id, now)
+    }
   }
 
   /** Signs slice by slice, answering requests in between. */

@@ -10,6 +10,10 @@ export const ERROR_CODES = [
   'not-authorized',
   'token-expired',
   'token-invalid',
+  'claim-invalid',
+  'claim-used',
+  'claim-expired',
+  'device-revoked',
   // bundle container
   'bundle-bad-magic',
   'bundle-truncated',

@@ -14,8 +14,8 @@ export const LIMITS = {
   wakeBytes: 1_280,
   /** spec: MLPerf Tiny keyword spotting has 490; chosen bound for other front ends. */
   featureBytes: 1_024,
-  /** chosen: a code, a hash and a short detail. */
-  eventBytes: 512,
+  /** chosen: a code, a hash, a short detail in any script, and 76 bytes of signature and counter. */
+  eventBytes: 576,
   /** chosen: one short text for people. */
   eventDetailLength: 120,
   /** chosen: hash, offset, length. */
@@ -26,9 +26,11 @@ export const LIMITS = {
   blockMessageBytes: 4_096 + 64,
   /** spec: names in the manner of `12.root.json`; chosen length, with room for ten digits and a role name of 32. */
   metadataFileLength: 80,
-  /** chosen: one metadata file of the image repository. A target is about 700 bytes, so a family of models has room for
-   *  180 releases, and a device that must hold one in RAM while it verifies still can; a repository that grows past it delegates. */
-  metadataFileBytes: 128 * 1024,
+  /** chosen: one metadata file of the image repository, what a device holds in RAM while it verifies. A target is about 700 bytes, so
+   *  a role has room for some 80 releases; a repository that grows past it delegates. */
+  metadataFileBytes: 64 * 1024,
+  /** measured: 8 keys and 16 signatures are 5 kB; what is larger no device reads. */
+  metadataRootBytes: 16 * 1024,
   /** chosen: keys or signatures of one metadata file; a rotated root is signed by old and new keys. */
   metadataSignatures: 16,
   /** spec: version numbers rise by one; chosen bound: one a second for 300 years, and no name past ten digits. */
@@ -62,6 +64,14 @@ export const LIMITS = {
   boards: 16,
   /** chosen: threshold signing with room for rotation. */
   signatures: 8,
+  /** chosen: names a claim, and guesses nothing: its secret is a key of 32 bytes. */
+  claimIdBytes: 8,
+  /** spec: nonce of 16, time of 6 and truncated HMAC-SHA256 of 16 bytes (cloud/trust/challenges.ts). */
+  challengeBytes: 38,
+  /** measured: a device token has about 400 characters. */
+  tokenLength: 2_048,
+  /** chosen: the largest request about identity is about 700 bytes of JSON. */
+  identityBytes: 4_096,
   /** spec: sums stay exact in a double; a counter above this is refused as hostile. */
   counter: Number.MAX_SAFE_INTEGER,
   /** chosen: rows of one ingest batch of a gateway. */
@@ -98,13 +108,13 @@ export interface TufLimits {
 
 /** What a device reads. */
 export const TUF_LIMITS: TufLimits = {
-  /** measured: 8 Ed25519 keys and as many signatures are 3.4 kB; room for rotation with both sets signing. */
+  /** measured: 11 Ed25519 keys and 8 signatures are 4.9 kB; room for a rotation with both sets signing. */
   rootBytes: 16 * 1024,
-  /** measured: 455 bytes with one Ed25519 signature, see `test/unit/contract/tuf`. */
+  /** measured: 502 bytes with one Ed25519 signature, hash and time; `test/unit/contract/tuf` holds it to 600. */
   timestampBytes: 2 * 1024,
   /** chosen: about 60 bytes a role with version only, so 32 roles take 2 kB; room for hashes. */
   snapshotBytes: 8 * 1024,
-  /** chosen: a target with a release document is about 0.7 kB, so some 80 artifacts a role. */
+  /** measured: a target with a release document of two boards is 446 bytes, so some 140 of them a role. */
   targetsBytes: 64 * 1024,
   /** chosen: a device in a drawer for five years of monthly rotations catches up in one cycle. */
   rootRotations: 64,

@@ -63,9 +63,12 @@ export const optional = <T>(type: FieldType<T>): FieldType<T | undefined> => ({
 
 type Fields = Readonly<Record<string, readonly [key: number, type: FieldType<unknown>]>>
 
+type ValueOf<Field> = Field extends readonly [number, FieldType<infer T>] ? T : never
+type OptionalKeys<F extends Fields> = { [K in keyof F]: undefined extends ValueOf<F[K]> ? K : never }[keyof F]
+
 export type MessageOf<F extends Fields> = {
-  readonly [K in keyof F]: F[K] extends readonly [number, FieldType<infer T>] ? T : never
-}
+  readonly [K in Exclude<keyof F, OptionalKeys<F>>]: ValueOf<F[K]>
+} & { readonly [K in OptionalKeys<F>]?: ValueOf<F[K]> }
 
 export interface MessageCodec<F extends Fields> {
   readonly maxBytes: number

@@ -109,6 +109,8 @@ export const EVENT_CODES = [
   'fell-back',
   /** no slot held the image on record; a whole one of unknown origin runs */
   'image-found',
+  /** the image repository said what cannot be believed; what was believed before still is */
+  'repository-refused',
 ] as const
 export type EventCode = (typeof EVENT_CODES)[number]
 
@@ -126,6 +128,10 @@ export const eventCodec = defineMessage('event', SCHEMA_VERSION, LIMITS.eventByt
   error: [6, optional(text(40))],
   detail: [7, optional(text(LIMITS.eventDetailLength))],
   assignmentSeq: [8, optional(uint())],
+  /** lowest security counter the device accepts; said with what is signed */
+  securityCounter: [9, optional(uint())],
+  /** Ed25519, by the device's key, over the device's id and this message without its signature (device-proof.ts) */
+  signature: [10, optional(bytes(64))],
 })
 
 /** Device asks the gateway for a range of an artifact. */

@@ -21,7 +21,7 @@ export function releaseOfTarget(target: TargetFile): Result<Release, ContractErr
   if (!parsed.ok) return parsed
   const release = parsed.value
   const agrees =
-    target.path === targetPathOf(release.name, release.version) &&
+    target.path === targetPathOf(release) &&
     target.length === release.bytes &&
     target.hashes.get('sha256') === release.sha256
   return agrees ? ok(release) : err(contractError('contradicts-repository', `${target.path} and its release differ`))

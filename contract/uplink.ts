@@ -54,6 +54,8 @@ export const eventRowSchema = z.strictObject({
   error: z.optional(z.string().check(z.maxLength(40))),
   detail: z.optional(z.string().check(z.maxLength(LIMITS.eventDetailLength))),
   assignmentSeq: z.optional(uintNumber),
+  /** the event as the device sent it, hex, when the device has signed it: the cloud believes these bytes and not the fields */
+  signed: z.optional(z.string().check(z.regex(/^([0-9a-f]{2})+$/), z.maxLength(2 * LIMITS.eventBytes))),
 })
 export type EventRow = z.infer<typeof eventRowSchema>
 

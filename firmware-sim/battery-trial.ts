@@ -1,6 +1,7 @@
 import type { Clock } from '../contract/clock.ts'
 import { LADDER_LEVELS } from '../contract/messages.ts'
 import { seededRandom } from '../contract/random.ts'
+import { PORTABLE_SCHEMES } from '../contract/tuf/signature-scheme.ts'
 import { radioNamed } from '../device/core/energy.ts'
 import { BOARDS } from '../model/boards.ts'
 import type { Engine } from '../model/engine.ts'
@@ -76,8 +77,8 @@ export async function runBatteryTrial(options: BatteryTrialOptions, governed: bo
       hearing: new Hearing(bank, random.fork('sounds')),
       ledger,
       pools: scenePools([...bank.keywords.keys()]),
-      director: { keys: [], threshold: 1 },
-      release: { keys: [], threshold: 1 },
+      trustRoot: new Uint8Array(0),
+      schemes: PORTABLE_SCHEMES,
       raisedShare: () => 0,
     },
     time,

@@ -1,9 +1,10 @@
 import type { Clock } from '../contract/clock.ts'
+import type { Sign } from '../contract/device-proof.ts'
 import type { ContractError } from '../contract/errors.ts'
 import type { LadderLevel } from '../contract/messages.ts'
 import type { SeededRandom } from '../contract/random.ts'
 import { ok, type Result } from '../contract/result.ts'
-import type { TrustedRole } from '../contract/signed.ts'
+import type { SignatureSchemes } from '../contract/tuf/signature-scheme.ts'
 import { agentConfig } from '../device/core/agent-config.ts'
 import type { Radio } from '../device/core/energy.ts'
 import type { Heard } from '../device/core/heard.ts'
@@ -44,8 +45,11 @@ export interface DeviceWorld {
   readonly ledger: Ledger
   /** takes of each scene, calm and raised, made once for the fleet */
   readonly pools: (scene: Scene) => readonly [calm: TakePool, raised: TakePool]
-  readonly director: TrustedRole
-  readonly release: TrustedRole
+  /** first root of the image repository, the factory's */
+  readonly trustRoot: Uint8Array
+  readonly schemes: SignatureSchemes
+  /** the key that a device signs its events with; undefined: none has one */
+  readonly signOf?: ((spec: DeviceSpec) => Sign) | undefined
   /** share of the field whose noise floor is raised now, 0 to 1 */
   readonly raisedShare: () => number
 }
@@ -96,7 +100,12 @@ export class DeviceSim {
     const cell = spec.power === null ? undefined : new BatteryCell(spec.power.capacityMj)
     const battery: Battery = cell ?? MAINS
     const host = await AgentHost.start({
-      config: agentConfig({ ...spec, director: world.director, release: world.release }),
+      config: agentConfig({
+        ...spec,
+        trustRoot: world.trustRoot,
+        schemes: world.schemes,
+        sign: world.signOf?.(spec),
+      }),
       flash,
       engine: world.engine,
       transport,

@@ -2,6 +2,7 @@ import { bytesToHex } from '../contract/bytes.ts'
 import { blockCodec, EVENT_CODES, type EventCode, eventCodec, getCodec } from '../contract/messages.ts'
 import type { UplinkKind } from '../contract/topics.ts'
 import type { Transport, TransportEvent } from '../device/ports/transport.ts'
+import { answerMeta, type MemoryRepository } from './image-repository.ts'
 
 /** A gateway in memory for one device, whose answers wait until they are delivered: one turn at a time, always in the same order. */
 export class ScriptedGateway implements Transport {
@@ -10,6 +11,7 @@ export class ScriptedGateway implements Transport {
   /** false: takes nothing, so that a trial is not confirmed */
   acknowledges = true
   readonly artifacts: ReadonlyMap<string, Uint8Array>
+  readonly #repository: MemoryRepository
   /** events taken, in order; "code" or "code: error" */
   readonly story: string[] = []
   readonly eventCodes: EventCode[] = []
@@ -17,8 +19,9 @@ export class ScriptedGateway implements Transport {
   #answers: TransportEvent[] = []
 
   /** @param artifacts by sha256, hex */
-  constructor(artifacts: ReadonlyMap<string, Uint8Array>) {
+  constructor(artifacts: ReadonlyMap<string, Uint8Array>, repository: MemoryRepository) {
     this.artifacts = artifacts
+    this.#repository = repository
   }
 
   open(listener: (event: TransportEvent) => void): void {
@@ -36,6 +39,11 @@ export class ScriptedGateway implements Transport {
     if (this.#listener === undefined) return
     if (kind === 'get') {
       this.#serve(payload)
+      return
+    }
+    if (kind === 'meta-get') {
+      const answer = answerMeta((name) => this.#repository.file(name), payload)
+      this.#answers.push({ type: 'received', kind: 'meta', payload: answer })
       return
     }
     if (!this.acknowledges) return

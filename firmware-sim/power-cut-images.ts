@@ -5,8 +5,9 @@ import { sha256Hex } from '../contract/bytes.ts'
 import { featuresSha256, parseManifest } from '../contract/manifest.ts'
 import type { Assignment, Release } from '../contract/release.ts'
 import { encodeSigned, publicKeyOf, signDocument, type TrustedRole } from '../contract/signed.ts'
+import { MemoryRepository } from './image-repository.ts'
 
-/** A bundle of the zoo and the document that its release key has signed. */
+/** A bundle of the zoo and what the image repository says of it. */
 export interface TrialImage {
   readonly name: string
   readonly bundle: Uint8Array
@@ -27,8 +28,16 @@ const keyOf = (byte: number) => {
   return { secretKey, role }
 }
 const director = keyOf(101)
-const release = keyOf(102)
-export const CUT_ROLES = { director: director.role, release: release.role }
+
+/** The repository that has all of some images. */
+export function cutRepository(images: readonly TrialImage[]): MemoryRepository {
+  const repository = new MemoryRepository(director.role, CUT_START_MS)
+  repository.publish(
+    images.map(({ release }) => release),
+    CUT_START_MS,
+  )
+  return repository
+}
 
 /** Reads a bundle. Throws when it is not whole: the sweep has nothing to say then.
  *  @param path a file */
@@ -72,7 +81,6 @@ export function orderOf(image: TrialImage, seq: number): Uint8Array {
     expiresMs: CUT_START_MS + DECADE_MS,
     target: { name, version, sha256 },
     rollout: { id: 'cut', stage: 0, arm: 'canary' },
-    release: signDocument(image.release, release.secretKey),
   }
   return encodeSigned(signDocument(assignment, director.secretKey))
 }

@@ -24,10 +24,11 @@ export class CutMemory {
     this.#countsMatter = countsMatter
   }
 
-  /** @returns the number of the story whose content was equal in all that it read; undefined: none was */
-  find(flash: FlashNor): number | undefined {
+  /** @param held what the device is held to from here on: the same flash may be right after one past and wrong after another
+   *  @returns the number of the story whose content was equal in all that it read; undefined: none was */
+  find(flash: FlashNor, held: string): number | undefined {
     for (const [shape, stories] of this.#known) {
-      const story = stories.get(this.#digest(flash, shape === '' ? [] : shape.split(',').map(Number)))
+      const story = stories.get(held + this.#digest(flash, shape === '' ? [] : shape.split(',').map(Number)))
       if (story !== undefined) return story
     }
     return undefined
@@ -36,12 +37,12 @@ export class CutMemory {
   /** @param before the content that the story began with
    *  @param watched the sectors that it read
    *  @param story its number */
-  add(before: FlashNor, watched: readonly number[], story: number): void {
+  add(before: FlashNor, watched: readonly number[], held: string, story: number): void {
     const sectors = watched.filter((index) => !this.#isFramed(index * before.sectorBytes))
     const shape = sectors.join(',')
     const stories = this.#known.get(shape) ?? new Map<string, number>()
     this.#known.set(shape, stories)
-    stories.set(this.#digest(before, sectors), story)
+    stories.set(held + this.#digest(before, sectors), story)
   }
 
   #digest(flash: FlashNor, sectors: readonly number[]): string {

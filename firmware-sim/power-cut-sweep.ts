@@ -111,7 +111,9 @@ export async function sweep(
       tally.cuts += weight
       scratch.restore(moment.image)
       scratch.apply(moment.operation, fault)
-      const known = memory.find(scratch)
+      const past = pastOf(moments, index, fault)
+      const held = Object.values(past).join(' ')
+      const known = memory.find(scratch, held)
       if (known !== undefined) {
         // Of another start's sweep, when the memory is shared.
         const alike = ends[known]
@@ -121,13 +123,13 @@ export async function sweep(
       if (known !== undefined) tally.sampled++
       else tally.lived++
       where = `${story.name}, operation ${index + 1} of ${moments.length} (${moment.operation.kind} at ${moment.operation.offset}), ${described(fault)}`
-      const device = new CutWorld(world, scratch.image(), pastOf(moments, index, fault))
+      const device = new CutWorld(world, scratch.image(), past)
       device.flash.watch()
       const wrong = await finish(device, story)
       if (wrong !== undefined) world.breach('broken promise', wrong)
       await device.off()
       if (known !== undefined) continue
-      memory.add(scratch, device.flash.watched, ends.length)
+      memory.add(scratch, device.flash.watched, held, ends.length)
       ends.push({ end: { image: device.flash.image(), past: device.past }, cuts: 1 })
     }
   }
@@ -174,7 +176,7 @@ export async function cutInARow(
     // Orders follow each other until the power goes.
     for (let orders = 0; orders < stories.length; orders++) {
       const wanted = order()
-      if (!(await device.live(() => isOver(device, wanted), 24))) break
+      if (!(await device.live(() => isOver(device, wanted), 12))) break
       at++
       seq++
       device.gateway.assign(orderOf(order().target, seq))
@@ -212,11 +214,12 @@ export async function failRecords(
   const device = new CutWorld(world, start.image, start.past)
   const { areas, areaBytes } = device.layout.boot
   const failing = failingAt(rate, random, { from: areas[0], to: areas[1] + areaBytes })
+  device.gateway.acknowledges = story.healthy
   device.gateway.assignment = orderOf(story.target, story.seq)
   device.flash.onOperation = (operation, index) => (index === cutAt ? faultOf(operation, random) : failing(operation))
   tally.cuts++
   tally.lived++
-  if (await device.boot()) await device.live(() => isOver(device, story), 24)
+  if (await device.boot()) await device.live(() => isOver(device, story), 6)
   const told = [...device.gateway.story]
   if (rate === 1 && device.past.confirmed !== start.past.confirmed) {
     world.breach('broken promise', 'another image is confirmed than the record can say')

@@ -15,9 +15,13 @@ import type { Engine } from '../model/engine.ts'
 import { VirtualClock } from './clock-virtual.ts'
 import { type FlashImage, FlashNor } from './flash-nor.ts'
 import { ScriptedGateway } from './gateway-scripted.ts'
-import { CUT_BOARD, CUT_DEVICE, CUT_ROLES, CUT_SITE, CUT_START_MS, type TrialImage } from './power-cut-images.ts'
+import type { MemoryRepository } from './image-repository.ts'
+import { CUT_BOARD, CUT_DEVICE, CUT_SITE, CUT_START_MS, type TrialImage } from './power-cut-images.ts'
+import { rememberedSchemes } from './remembered-signatures.ts'
 
 const BOARD = boardNamed(CUT_BOARD)!
+/** All lives meet the same documents. */
+const MEMORY_OF_SIGNATURES = rememberedSchemes()
 const STEP_MS = 10 * 60_000
 /** Turns of one life without virtual time moving; a download takes about twenty. */
 const TURNS_MAX = 100_000
@@ -40,6 +44,7 @@ export type Breach = 'brick' | 'unverified boot' | 'counter decrease' | 'broken 
 export interface CutWorldOptions {
   readonly engine: Engine
   readonly images: readonly TrialImage[]
+  readonly repository: MemoryRepository
   readonly breach: (kind: Breach, what: string) => void
   /** what the device sees of the chip; for firmware that is wrong on purpose */
   readonly flashOf?: ((flash: FlashNor) => Flash) | undefined
@@ -65,7 +70,8 @@ export class CutWorld {
     const layout = layoutOf(this.flash)
     if (!layout.ok) throw new Error(layout.error.detail)
     this.layout = layout.value
-    this.gateway = new ScriptedGateway(new Map(options.images.map(({ bundle, release }) => [release.sha256, bundle])))
+    const artifacts = new Map(options.images.map(({ bundle, release }) => [release.sha256, bundle]))
+    this.gateway = new ScriptedGateway(artifacts, options.repository)
   }
 
   get record(): BootRecord | undefined {
@@ -94,7 +100,8 @@ export class CutWorld {
         board: BOARD,
         radio: radioNamed('ble-1m')!,
         level: 'full',
-        ...CUT_ROLES,
+        trustRoot: this.#options.repository.root,
+        schemes: MEMORY_OF_SIGNATURES,
       }),
       flash: flashOf?.(this.flash) ?? this.flash,
       engine,

@@ -3,7 +3,7 @@ import { seededRandom } from '../contract/random.ts'
 import { EngineOrtNode } from '../model/engine-ort-node.ts'
 import { RememberedEngine } from './engine-remembered.ts'
 import { FlashNor } from './flash-nor.ts'
-import { type TrialImage, trialImage } from './power-cut-images.ts'
+import { cutRepository, type TrialImage, trialImage } from './power-cut-images.ts'
 import { CutMemory } from './power-cut-memory.ts'
 import { type CutStart, type CutStory, factoryStart, finish } from './power-cut-story.ts'
 import {
@@ -20,13 +20,13 @@ import { CutWorld } from './power-cut-world.ts'
 const USAGE = `usage: npm run powercut -- [--seeds N] [--seed S]
 
 Cuts the power of one device at every flash operation of installs, confirmations, reverts and rollbacks, and boots what is left.
-  --seeds N   runs of five cuts in a row, drawn (default 400)
+  --seeds N   runs of five cuts in a row, drawn (default 60)
   --seed S    seed of all that is drawn (default 1)
 `
 
 const { values } = parseArgs({
   options: {
-    seeds: { type: 'string', default: '400' },
+    seeds: { type: 'string', default: '60' },
     seed: { type: 'string', default: '1' },
     help: { type: 'boolean', default: false },
   },
@@ -50,11 +50,13 @@ const zoo = (name: string): TrialImage =>
   )
 const [first, second, third] = [zoo('kws-1'), zoo('kws-2'), zoo('kws-regressed')]
 const engine = new RememberedEngine(new EngineOrtNode())
+const repository = cutRepository([first, second, third])
 const tally = newTally()
 const random = seededRandom(seed)
 const optionsOf = (name: string): SweepOptions => ({
   engine,
   images: [first, second, third],
+  repository,
   tally,
   random: random.fork(name),
   sampleOneIn: 20_000,
@@ -134,7 +136,7 @@ await part('install cut, then revert cut', async () => {
 })
 await part('writes of the boot record that fail', async () => {
   for (const [start, story] of stories) {
-    for (let i = 0; i < 4; i++)
+    for (let i = 0; i < 2; i++)
       await failRecords(
         optionsOf(`${story.name} ${i}`),
         start,
@@ -143,7 +145,7 @@ await part('writes of the boot record that fail', async () => {
         undefined,
         `${story.name}, no record can be written`,
       )
-    for (let i = 0; i < 25; i++) {
+    for (let i = 0; i < 8; i++) {
       const options = optionsOf(`${story.name} half ${i}`)
       const cutAt = Math.floor(options.random.next() * 60)
       await failRecords(
@@ -161,8 +163,8 @@ await part('writes of the boot record that fail', async () => {
 await part('five cuts in a row', async () => {
   const orders = [install, { ...install, target: third, other: first }, { ...install, target: first, other: third }]
   for (let i = 0; i < seeds; i++) {
-    await cutInARow(optionsOf(`row ${i}`), factory, orders, 5, 140, `five cuts in a row, seed ${seed}, run ${i}`)
-    if (i % 100 === 99) progress(`${i + 1} runs of five cuts`)
+    await cutInARow(optionsOf(`row ${i}`), factory, orders, 5, 60, `five cuts in a row, seed ${seed}, run ${i}`)
+    if (i % 20 === 19) progress(`${i + 1} runs of five cuts`)
   }
   return `${seeds} runs; `
 })

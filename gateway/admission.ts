@@ -12,7 +12,9 @@ import {
   type UplinkKind,
 } from '../contract/topics.ts'
 import type { KeySource } from './key-source.ts'
+import type { Certified } from './listener-tls.ts'
 import type { Origin } from './origin.ts'
+import type { Revocations } from './revocations.ts'
 
 /** Audience of device tokens. */
 export const TOKEN_AUDIENCE = 'kinglet-gateway'
@@ -29,6 +31,8 @@ export interface Session extends Origin {
   readonly prefix: string
   /** Unix ms, tolerance included: the connection ends then */
   readonly expiresMs: number
+  /** Unix ms of the token; undefined when it does not say */
+  readonly issuedMs: number | undefined
 }
 
 /** The part of a CONNECT that admission judges. */
@@ -37,27 +41,37 @@ export interface ConnectClaim {
   readonly username: string | undefined
   readonly password: Uint8Array | undefined
   readonly will: { readonly topic: string; readonly retain?: boolean | undefined } | undefined
+  /** what TLS says of the device; undefined where it was not asked */
+  readonly certified?: Certified | undefined
 }
 
 const BOARD = /^[A-Za-z0-9._-]{1,32}$/
 
 /** Judges a connection: an EdDSA JWT for this audience whose subject is the user name and the client id, with claims `site` and
  *  `board`, in date on the injected clock; and a will, when there is one, on a topic the device may publish to.
- *  @returns the session, or `token-invalid` | `token-expired` | `not-authorized` | `bad-topic`
+ *  A certificate, where TLS asks for one, must be the same device's: it does not stand in for the token, which is short-lived, names
+ *  site and board, and can be revoked.
+ *  @returns the session, or `token-invalid` | `token-expired` | `not-authorized` | `device-revoked` | `bad-topic`
  */
 export async function admit(
   claim: ConnectClaim,
   keys: Pick<KeySource, 'key'>,
   clock: Clock,
+  revocations?: Pick<Revocations, 'refuses'>,
 ): Promise<Result<Session, ContractError>> {
-  const { clientId, username, password, will } = claim
+  const { clientId, username, password, will, certified } = claim
   const refuse = (code: ErrorCode, detail: string) => err(contractError(code, detail))
   if (username === undefined || password === undefined) return refuse('token-invalid', 'no user name or no token')
   if (password.length > TOKEN_BYTES_MAX) return refuse('token-invalid', `token of ${password.length} bytes`)
   const claims = await verifyToken(Buffer.from(password).toString('latin1'), keys, clock)
   if (!claims.ok) return claims
-  const { sub, site, board, exp } = claims.value
+  const { sub, site, board, exp, iat } = claims.value
   if (sub !== username || sub !== clientId) return refuse('not-authorized', 'the token is for another device')
+  if (certified !== undefined && certified.name !== sub) {
+    return refuse('not-authorized', 'the certificate is for another device')
+  }
+  const issuedMs = iat === undefined ? undefined : Math.round(iat * 1000)
+  if (revocations?.refuses(sub, issuedMs)) return refuse('device-revoked', 'the token was revoked')
   const device = parseDeviceId(sub)
   const siteId = parseSiteId(typeof site === 'string' ? site : '')
   if (!device.ok || !siteId.ok) return refuse('token-invalid', 'device or site of the token is no id')
@@ -69,7 +83,8 @@ export async function admit(
     device: device.value,
     board,
     prefix,
-    expiresMs: (exp! + CLOCK_TOLERANCE_S) * 1000,
+    expiresMs: Math.min((exp! + CLOCK_TOLERANCE_S) * 1000, certified?.validToMs ?? Number.POSITIVE_INFINITY),
+    issuedMs,
   }
   if (will !== undefined && (will.retain === true || publishKind(session, will.topic) === undefined)) {
     return refuse('bad-topic', 'the will is not on a topic of this device')

@@ -88,7 +88,7 @@ export interface AggregateSource {
 }
 
 /** The hourly sums of every group. Pure but for its source: what it holds is a cache of committed rows and of the rows of the
- *  transaction under way (see store-telemetry.ts). */
+ *  transaction under way (spool.ts). */
 export class AggregateTable {
   readonly #hours = new Map<number, Map<string, AggregateCell>>()
   readonly #dirty: AggregateCell[] = []

@@ -1,4 +1,3 @@
-import type { Statement } from 'better-sqlite3'
 import type { Clock } from '../contract/clock.ts'
 import { contractError } from '../contract/errors.ts'
 import { LIMITS } from '../contract/limits.ts'
@@ -8,38 +7,24 @@ import { err, type Result } from '../contract/result.ts'
 import { asSigned, encodeSigned } from '../contract/signed.ts'
 import { type DeviceId, isId, type SiteId, topicOf } from '../contract/topics.ts'
 import { type AssignmentFeed, assignmentFeedSchema } from '../contract/uplink.ts'
-import type { Checkpoint } from './checkpoint.ts'
+import type { HeldAssignment, NewAssignment } from './assignment-store.ts'
 import type { CloudClient, CloudError } from './cloud-client.ts'
-import type { DeviceTable } from './device-table.ts'
-import type { GroupCommit } from './group-commit.ts'
 import type { GatewayLogger } from './logger.ts'
 import type { MessageCounters } from './message-counters.ts'
 import { Retry } from './retry.ts'
-import type { Settings, Store } from './store.ts'
+import type { StoreClient } from './store-client.ts'
 
 interface Parts {
   readonly cloud: CloudClient
-  readonly store: Store
-  readonly settings: Settings
-  readonly commit: GroupCommit
-  readonly devices: DeviceTable
-  readonly checkpoint: Checkpoint
+  readonly store: StoreClient
   readonly counters: MessageCounters
   readonly clock: Clock
   readonly random: SeededRandom
   readonly logger: GatewayLogger
   /** retained, QoS 1; an empty payload clears the topic */
-  publish(topic: string, payload: Buffer): void
+  publish(topic: string, payload: Uint8Array): void
 }
 
-interface Held {
-  readonly site: string
-  readonly device: string
-  readonly seq: number
-  readonly document: Buffer
-}
-
-const CURSOR = 'assignment-cursor'
 /** contract bound of one answer: as many documents as it may have items, and their JSON around */
 const FEED_BYTES_MAX = LIMITS.ingestRows * (LIMITS.assignmentBytes + 256)
 const BOARD = /^[A-Za-z0-9._-]{0,32}$/
@@ -53,9 +38,7 @@ export class Assignments {
   readonly #waitSeconds: number
   readonly #idleMs: number
   readonly #retry: Retry
-  readonly #current: Statement<[string], Held>
-  readonly #all: Statement<[], Held>
-  readonly #write: Statement<[string, string, number, Buffer]>
+  #cursor = '0'
   #closed = false
   #running: Promise<void> | undefined
 
@@ -67,27 +50,20 @@ export class Assignments {
     this.#waitSeconds = waitSeconds
     this.#idleMs = idleMs
     this.#retry = new Retry(parts.clock, parts.random)
-    const { store } = parts
-    this.#current = store.prepare('SELECT * FROM assignment WHERE device = ?')
-    this.#all = store.prepare('SELECT * FROM assignment')
-    this.#write = store.prepare(
-      `INSERT INTO assignment (device, site, seq, document) VALUES (?, ?, ?, ?)
-       ON CONFLICT DO UPDATE SET site = excluded.site, seq = excluded.seq, document = excluded.document`,
-    )
   }
 
   /** Publishes what is on disk, then follows the feed until `close`. */
-  start(): void {
-    for (const held of this.#all.all()) this.#publish(held)
+  async start(): Promise<void> {
+    const { cursor, held } = await this.#parts.store.ask('assignments')
+    this.#cursor = cursor
+    for (const assignment of held) this.#publish(assignment)
     this.#running = this.#follow()
   }
 
-  /** Publishes a device's assignment again when its report names an older one. A broker may drop a delivery to a connected client:
-   *  aedes takes a message that is overtaken by a later one of the same client for a duplicate. At most once a report, and a
-   *  device ignores the number it has. */
-  repair(device: string, acceptedSeq: number): void {
-    const held = this.#current.get(device)
-    if (held === undefined || held.seq <= acceptedSeq) return
+  /** Publishes a device's assignment again, because its report names an older one. A broker may drop a delivery to a connected
+   *  client: aedes takes a message that is overtaken by a later one of the same client for a duplicate. At most once a report,
+   *  and a device ignores the number it has. */
+  repeat(held: HeldAssignment): void {
     this.#parts.counters.add('assignment', 'repeated')
     this.#publish(held)
   }
@@ -100,7 +76,7 @@ export class Assignments {
 
   async #follow(): Promise<void> {
     while (!this.#closed) {
-      const cursor = this.#parts.settings.get(CURSOR) ?? '0'
+      const cursor = this.#cursor
       const feed = await this.#poll(cursor)
       if (this.#closed) return
       if (!feed.ok) {
@@ -115,7 +91,7 @@ export class Assignments {
         continue
       }
       this.#retry.succeeded()
-      if (String(feed.value.cursor) === cursor) await this.#retry.wait(this.#idleMs)
+      if (this.#cursor === cursor) await this.#retry.wait(this.#idleMs)
     }
   }
 
@@ -128,50 +104,31 @@ export class Assignments {
   }
 
   /** Stores documents, tags and cursor in one transaction, then publishes. */
-  #take(feed: AssignmentFeed): Promise<boolean> {
-    const { commit, settings, counters, devices, logger, checkpoint } = this.#parts
-    let changed: { held: Held; formerSite: string | undefined }[] = []
-    return new Promise((resolve) => {
-      commit.submit({
-        apply: () => {
-          changed = []
-          for (const item of feed.items) {
-            const read = this.#read(item)
-            if (!read.ok) {
-              counters.add('assignment', read.error.code)
-              logger.warn({ error: read.error, device: item.device }, 'assignment dropped')
-              continue
-            }
-            const { held, tag } = read.value
-            const current = this.#current.get(held.device)
-            if (current !== undefined && current.seq >= held.seq) {
-              counters.add('assignment', current.seq === held.seq ? 'duplicate' : 'replayed')
-              continue
-            }
-            this.#write.run(held.device, held.site, held.seq, held.document)
-            devices.addTag(held.device, tag)
-            changed.push({ held, formerSite: current?.site })
-          }
-          // Tags say where later reports count: a replay must find those that were known then.
-          checkpoint.require()
-          settings.set(CURSOR, String(feed.cursor))
-        },
-        done: (error) => {
-          if (error !== undefined) {
-            logger.error({ error }, 'assignments could not be stored')
-            return resolve(false)
-          }
-          for (const { held, formerSite } of changed) {
-            if (formerSite !== undefined && formerSite !== held.site) {
-              this.#publish({ ...held, site: formerSite, document: Buffer.alloc(0) })
-            }
-            counters.add('assignment', 'published')
-            this.#publish(held)
-          }
-          resolve(true)
-        },
-      })
-    })
+  async #take(feed: AssignmentFeed): Promise<boolean> {
+    const { store, counters, logger } = this.#parts
+    const items: NewAssignment[] = []
+    for (const item of feed.items) {
+      const read = this.#read(item)
+      if (read.ok) items.push(read.value)
+      else {
+        counters.add('assignment', read.error.code)
+        logger.warn({ error: read.error, device: item.device }, 'assignment dropped')
+      }
+    }
+    try {
+      for (const { held, formerSite } of await store.ask('takeAssignments', items, feed.cursor)) {
+        if (formerSite !== undefined && formerSite !== held.site) {
+          this.#publish({ ...held, site: formerSite, document: new Uint8Array(0) })
+        }
+        counters.add('assignment', 'published')
+        this.#publish(held)
+      }
+    } catch (cause) {
+      logger.error({ error: cause }, 'assignments could not be stored')
+      return false
+    }
+    this.#cursor = String(feed.cursor)
+    return true
   }
 
   #read({ site, device, board, document }: AssignmentFeed['items'][number]) {
@@ -190,7 +147,7 @@ export class Assignments {
       return err(contractError('wrong-device', `assignment for ${assignment.device} came as one for ${device}`))
     }
     if (!BOARD.test(board)) return err(contractError('malformed', `board "${board}"`))
-    const bytes = Buffer.from(encodeSigned(envelope.value))
+    const bytes = encodeSigned(envelope.value)
     if (bytes.length > LIMITS.assignmentBytes)
       return err(contractError('too-large', `assignment of ${bytes.length} bytes`))
     const { seq, rollout } = assignment
@@ -204,7 +161,7 @@ export class Assignments {
     return { ok: true, value: { held: { site, device, seq, document: bytes }, tag } } as const
   }
 
-  #publish({ site, device, document }: Held): void {
+  #publish({ site, device, document }: HeldAssignment): void {
     this.#parts.publish(topicOf(site as SiteId, device as DeviceId, 'assign'), document)
   }
 }

@@ -1,8 +1,11 @@
-import { createServer as createHttpServer, type Server as HttpServer } from 'node:http'
+import { createServer as createHttpServer, type Server as HttpServer, type RequestListener } from 'node:http'
+import { createServer as createHttpsServer } from 'node:https'
 import { type AddressInfo, createServer as createTcpServer, type Server as TcpServer } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { createServer as createTlsServer } from 'node:tls'
 import { Aedes, type AedesOptions, type Client, type PublishPacket } from 'aedes'
 import { createWebSocketStream, WebSocketServer } from 'ws'
+import { type Certified, certifiedPeer, type TlsOptions, tlsServerOptions } from './listener-tls.ts'
 import type { MessageCounters } from './message-counters.ts'
 import { boundPackets } from './packet-bound.ts'
 
@@ -47,6 +50,10 @@ export interface ListenOptions {
   readonly host: string
   readonly mqttPort: number
   readonly wsPort: number
+  /** both ports speak TLS with it, and nothing else */
+  readonly tls?: TlsOptions | undefined
+  /** answers what comes to the WebSocket port and is no WebSocket; default: 426 */
+  readonly onRequest?: RequestListener
 }
 
 /** MQTT 3.1.1 over TCP and WebSocket. QoS 1 publishes are acknowledged when `authorizePublish` calls back, not before. */
@@ -58,16 +65,28 @@ export class Broker {
   readonly #http: HttpServer
   readonly #ws: WebSocketServer
   readonly #connections = new Set<Duplex>()
+  readonly #certified = new WeakMap<Duplex, Certified>()
 
-  private constructor(aedes: Aedes, limits: BrokerLimits, counters: MessageCounters) {
+  private constructor(options: ListenOptions, aedes: Aedes, limits: BrokerLimits, counters: MessageCounters) {
     this.aedes = aedes
     this.#limits = limits
     this.#counters = counters
+    const { tls, onRequest = (_request, response) => response.writeHead(426).end() } = options
     // Events are small and each waits for its acknowledgement: do not hold them back for a fuller segment.
-    this.#tcp = createTcpServer({ noDelay: true }, (socket) => this.#accept(socket))
-    this.#http = createHttpServer((_request, response) => {
-      response.writeHead(426).end()
-    })
+    if (tls === undefined) {
+      this.#tcp = createTcpServer({ noDelay: true }, (socket) => this.#accept(socket, socket))
+      this.#http = createHttpServer(onRequest)
+    } else {
+      const secure = { noDelay: true, ...tlsServerOptions(tls) }
+      this.#tcp = createTlsServer(secure, (socket) => this.#accept(socket, socket))
+      this.#http = createHttpsServer(secure, onRequest)
+      for (const server of [this.#tcp, this.#http]) {
+        server.on('tlsClientError', () => counters.add('connection', 'handshake-failed'))
+      }
+    }
+    // What has not spoken yet, or not finished a handshake, counts too.
+    this.#http.maxConnections = limits.connectionsMax
+    if (tls !== undefined) this.#tcp.maxConnections = limits.connectionsMax
     this.#ws = new WebSocketServer({
       server: this.#http,
       perMessageDeflate: false,
@@ -75,11 +94,12 @@ export class Broker {
       maxPayload: 65_536,
       handleProtocols: (offered) => (offered.has('mqtt') ? 'mqtt' : false),
     })
-    this.#ws.on('connection', (socket) => this.#accept(createWebSocketStream(socket)))
+    this.#ws.on('connection', (socket, request) => this.#accept(createWebSocketStream(socket), request.socket))
     // The listeners' own errors surface in `listen`; afterwards only handshakes fail.
     this.#ws.on('error', () => counters.add('connection', 'handshake-failed'))
   }
 
+  /** @throws when a port is taken; the other is free again then */
   static async listen(
     options: ListenOptions,
     handlers: BrokerHandlers,
@@ -98,10 +118,20 @@ export class Broker {
     aedes.on('clientError', () => counters.add('connection', 'error'))
     aedes.on('connectionError', () => counters.add('connection', 'error'))
     await aedes.listen()
-    const broker = new Broker(aedes, limits, counters)
-    await listening(broker.#tcp, options.mqttPort, options.host)
-    await listening(broker.#http, options.wsPort, options.host)
+    const broker = new Broker(options, aedes, limits, counters)
+    try {
+      await listening(broker.#tcp, options.mqttPort, options.host)
+      await listening(broker.#http, options.wsPort, options.host)
+    } catch (cause) {
+      await broker.close()
+      throw cause
+    }
     return broker
+  }
+
+  /** What TLS has established about the device at the other end of a connection. */
+  certified(connection: Duplex): Certified | undefined {
+    return this.#certified.get(connection)
   }
 
   get mqttPort(): number {
@@ -116,7 +146,7 @@ export class Broker {
     return this.#connections.size
   }
 
-  /** Stops listening, ends every connection. Call `GroupCommit.close` first, so that what is queued is still acknowledged. */
+  /** Stops listening, ends every connection. Call `Ingest.close` first, so that what is queued is still acknowledged. */
   async close(): Promise<void> {
     this.#tcp.close()
     this.#http.close()
@@ -125,7 +155,8 @@ export class Broker {
     for (const stream of this.#connections) stream.destroy()
   }
 
-  #accept(stream: Duplex): void {
+  /** @param socket below the stream: the stream itself, or what a WebSocket runs over */
+  #accept(stream: Duplex, socket: Duplex): void {
     if (this.#connections.size >= this.#limits.connectionsMax) {
       this.#counters.add('connection', 'too-many')
       stream.on('error', () => {})
@@ -133,6 +164,8 @@ export class Broker {
       return
     }
     this.#connections.add(stream)
+    const certified = certifiedPeer(socket)
+    if (certified !== undefined) this.#certified.set(stream, certified)
     stream.once('close', () => this.#connections.delete(stream))
     boundPackets(stream, () => {
       this.#counters.add('connection', 'too-large')

@@ -30,13 +30,36 @@ export class CloudClient {
     return this.#json(path, bytesMax)
   }
 
-  /** Sends a document; what the cloud says beside "taken" is of no interest. */
-  async postJson(path: string, body: unknown): Promise<Result<void, CloudError>> {
-    const answer = await this.#request('POST', path, JSON.stringify(body))
+  /** Sends a document that is JSON already; what the cloud says beside "taken" is of no interest. */
+  async postJson(path: string, body: Uint8Array): Promise<Result<void, CloudError>> {
+    const answer = await this.#request('POST', path, body)
     if (!answer.ok) return answer
     // Read to the end so that the connection can be used again.
     await readBounded(answer.value, ERROR_BYTES_MAX).catch(() => undefined)
     return ok(undefined)
+  }
+
+  /** Carries a request of somebody else to the cloud and brings back what it says, whether it likes it or not. */
+  async relay(
+    path: string,
+    body: Uint8Array,
+    bytesMax: number,
+  ): Promise<Result<{ readonly status: number; readonly type: string; readonly body: Buffer }, CloudError>> {
+    try {
+      const response = await fetch(this.#baseUrl + path, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${this.#serviceToken}`, 'content-type': 'application/json' },
+        body: Buffer.from(body),
+        redirect: 'error',
+        signal: AbortSignal.any([this.#closing.signal, AbortSignal.timeout(TIMEOUT_MS)]),
+      })
+      const { status, headers } = response
+      const content = await readBounded(response, bytesMax)
+      if (content === undefined) return failure('too-large', `answer of more than ${bytesMax} bytes`, status)
+      return ok({ status, type: headers.get('content-type') ?? 'application/octet-stream', body: content })
+    } catch (cause) {
+      return failure('unavailable', messageOf(cause))
+    }
   }
 
   /** The body as it arrives, in chunks; the caller bounds it. Throws when the connection breaks underway. */
@@ -65,7 +88,7 @@ export class CloudClient {
     }
   }
 
-  async #request(method: string, path: string, body: string | undefined): Promise<Result<Response, CloudError>> {
+  async #request(method: string, path: string, body: Uint8Array | undefined): Promise<Result<Response, CloudError>> {
     try {
       const response = await fetch(this.#baseUrl + path, {
         method,

@@ -4,13 +4,20 @@ import { admit, maySubscribe, publishKind, type Session, SUBSCRIPTIONS_MAX } fro
 import type { BrokerHandlers } from './broker.ts'
 import type { Ingest } from './ingest.ts'
 import type { KeySource } from './key-source.ts'
+import type { Certified } from './listener-tls.ts'
 import type { MessageCounters } from './message-counters.ts'
+import type { Revocations } from './revocations.ts'
+import type { Takeovers } from './takeovers.ts'
 
 interface Parts {
   readonly clock: Clock
   readonly keys: KeySource
   readonly counters: MessageCounters
   readonly ingest: Ingest
+  readonly revocations: Pick<Revocations, 'refuses'>
+  readonly takeovers: Pick<Takeovers, 'takenOver'>
+  /** what TLS says of the device at the other end of a connection */
+  certified(connection: Client['conn']): Certified | undefined
   /** a device asks for a block; answers on its own */
   get(session: Session, payload: Buffer): void
   /** a device asks for a metadata file; answers on its own */
@@ -33,7 +40,7 @@ const TIMER_MS_MAX = 86_400_000
  *
  *  MQTT 3.1.1 has no negative acknowledgement: a publish that is not allowed ends the connection, as the standard asks (section
  *  3.3.5); a filter that is not allowed is answered with 0x80. Two live connections of one identity: aedes ends the older
- *  (MQTT-3.1.4-2); it is counted as connection/taken-over, since it is also what a cloned device looks like.
+ *  (MQTT-3.1.4-2); it is counted as connection/taken-over, since it is also what a cloned device looks like (takeovers.ts).
  */
 export class DeviceLink {
   readonly #parts: Parts
@@ -63,12 +70,17 @@ export class DeviceLink {
     },
     authenticate: (client, username, password, done) => {
       const { clientId = '', will } = this.#connects.get(client) ?? {}
-      const claim = { clientId, username, password, will }
-      admit(claim, this.#parts.keys, this.#parts.clock)
+      const certified = this.#parts.certified(client.conn)
+      const claim = { clientId, username, password, will, certified }
+      const { keys, clock, revocations } = this.#parts
+      admit(claim, keys, clock, revocations)
         .then((admitted) => {
           if (admitted.ok) {
             // It left while its token was checked: aedes drops the answer, and nobody would take the link away again.
             if (client.closed || client.conn.destroyed) return
+            // Revoked while its token was checked.
+            const { device, issuedMs } = admitted.value
+            if (revocations.refuses(device, issuedMs)) return done(refusal('device-revoked', 5), null)
             this.#connect(client, admitted.value)
             done(null, true)
             return
@@ -114,6 +126,14 @@ export class DeviceLink {
     for (const filter of filters) link?.filters.delete(filter)
   }
 
+  /** Ends the device's connection if its token is one of those that are refused now. */
+  revoked(device: string): void {
+    const link = this.#byDevice.get(device)
+    if (link === undefined || !this.#parts.revocations.refuses(device, link.session.issuedMs)) return
+    this.#parts.counters.add('connection', 'revoked')
+    link.client.close()
+  }
+
   /** Forgets timers; the broker ends the connections. */
   close(): void {
     for (const link of this.#byDevice.values()) link.cancelExpiry()
@@ -121,7 +141,10 @@ export class DeviceLink {
 
   #connect(client: Client, session: Session): void {
     const former = this.#byDevice.get(session.device)
-    if (former !== undefined) this.#parts.counters.add('connection', 'taken-over')
+    if (former !== undefined) {
+      this.#parts.counters.add('connection', 'taken-over')
+      this.#parts.takeovers.takenOver(session.device)
+    }
     this.#parts.counters.add('connection', 'accepted')
     const link: Link = { session, client, filters: new Set(), cancelExpiry: () => {} }
     this.#links.set(client, link)

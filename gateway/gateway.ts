@@ -6,28 +6,29 @@ import { verdictCodec } from '../contract/messages.ts'
 import type { SecureRandom, SeededRandom } from '../contract/random.ts'
 import { type DeviceId, type SiteId, topicOf } from '../contract/topics.ts'
 import type { Engine } from '../model/engine.ts'
-import { AggregateTable, HOUR_MS, hourOf } from './aggregation.ts'
+import { HOUR_MS } from './aggregation.ts'
 import { ARTIFACT_CACHE_LIMITS, ArtifactCache, type ArtifactCacheLimits } from './artifact-cache.ts'
 import { Assignments } from './assignments.ts'
 import { BLOCK_LIMITS, type BlockLimits, BlockServer } from './block-server.ts'
 import { BROKER_LIMITS, Broker, type BrokerLimits } from './broker.ts'
-import { Checkpoint } from './checkpoint.ts'
 import { CloudClient } from './cloud-client.ts'
 import { DeviceLink } from './device-link.ts'
-import { DeviceTable } from './device-table.ts'
-import { GroupCommit } from './group-commit.ts'
 import { OperatorHttp } from './http.ts'
+import { IdentityRelay } from './identity-relay.ts'
 import { Ingest } from './ingest.ts'
 import { KeySource } from './key-source.ts'
+import type { TlsOptions } from './listener-tls.ts'
 import type { GatewayLogger } from './logger.ts'
 import { MessageCounters } from './message-counters.ts'
 import { MetadataCache } from './metadata-cache.ts'
 import { MetadataServer } from './metadata-server.ts'
 import { GatewayMetrics } from './metrics.ts'
-import { type PendingWake, PendingWakes } from './pending-wakes.ts'
+import type { PendingWake } from './pending-wakes.ts'
 import { SUM_NAMES, type SumName } from './report-timeline.ts'
-import { Spool, type SpoolBatch, type SpoolKind, type SpoolLimits } from './spool.ts'
-import { openStore, Settings } from './store.ts'
+import { Revocations } from './revocations.ts'
+import type { SpoolLimits } from './spool.ts'
+import { StoreClient } from './store-client.ts'
+import { Takeovers } from './takeovers.ts'
 import { Uplink } from './uplink.ts'
 import { Verifier, type VerifierModel } from './verifier.ts'
 
@@ -62,6 +63,8 @@ export interface GatewayOptions {
   readonly mqttPort?: number
   readonly wsPort?: number
   readonly httpPort?: number
+  /** of both ports that devices come to; default: none, in the clear */
+  readonly tls?: TlsOptions | undefined
   /** of /healthz and /metrics; default 127.0.0.1 */
   readonly httpHost?: string
   readonly cloudUrl: string
@@ -80,12 +83,17 @@ export interface GatewayOptions {
   readonly commitWindowMs?: number
   /** between two batches to the cloud, ms of the clock; default 1000 */
   readonly uplinkIntervalMs?: number
-  /** rows of a kind in a batch; default 500: with the interval 1.8 million reports an hour, and 10 ms of this core at a time */
+  /** rows of a kind in a batch; default 500: with the interval 1.8 million reports an hour, and 10 ms of the store's thread at a time */
   readonly uplinkBatchRows?: number
   /** how long the cloud may hold the assignment feed open, 0 to 25; default 25 */
   readonly assignmentWaitSeconds?: number
   /** between two requests of an idle feed, ms of the clock; default 200 */
   readonly assignmentIdleMs?: number
+  /** the store on the broker's thread instead of one of its own, as a program that runs from TypeScript sources needs it
+   *  (store-client.ts); default false */
+  readonly storeInProcess?: boolean
+  /** between two looks at the cloud's revocations, ms of the clock: a revoked device is cut off within this; default 30 s */
+  readonly revocationPollMs?: number
 }
 
 export interface GatewayStats {
@@ -104,62 +112,56 @@ export interface Gateway {
   readonly httpPort: number
   stats(): GatewayStats
   /** counters of a device summed over all its boots */
-  deviceSums(device: string): Readonly<Record<SumName, number>>
+  deviceSums(device: string): Promise<Readonly<Record<SumName, number>>>
   /** Acknowledges what it has, ends connections, stops. What is not delivered or judged stays on disk. */
   close(): Promise<void>
 }
 
-/** chosen: corrections of older hours are not expected, and the cloud has them */
-const RETENTION_MS = 7 * 24 * HOUR_MS
-/** chosen: hours whose cells stay in memory; older ones are read back when a straggler needs them */
-const CACHED_HOURS_MS = 2 * HOUR_MS
 /** chosen: unsent bytes of a device's socket past which a block is dropped; the device asks again */
 const UNSENT_BYTES_MAX = 65_536
 
 /** Starts a gateway on real sockets and a real store. Missing keys or a missing cloud do not stop it: devices are refused until keys
  *  come, everything else waits in the store.
- *  @throws when a port or the store cannot be opened or the verifier's graph cannot be loaded */
+ *  @throws when a port or the store cannot be opened or the verifier's graph cannot be loaded; nothing stays open then */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
-  const { clock, random, logger, dataDir } = options
+  const { dataDir, logger, gatewayId = 'gateway-1' } = options
   const limits = { ...GATEWAY_LIMITS, ...options.limits }
   const counters = new MessageCounters()
-  const store = openStore(dataDir)
-  const settings = new Settings(store)
-  const cloud = new CloudClient(options.cloudUrl, options.serviceToken)
-  const keys = new KeySource(options.jwks === undefined ? cloud : undefined, settings, clock, logger, options.jwks)
-  const devices = new DeviceTable(store)
-  const pending = new PendingWakes(store, limits.pendingWakes)
-  const spool = new Spool(store, devices, counters, limits.spool)
-  const aggregates = new AggregateTable(spool)
-  const recover = (): void => {
-    devices.reset()
-    aggregates.reset()
-    spool.recount()
-    pending.recount()
-    checkpoint.reset()
-    const replayed = ingest.replay(spool.reportsAfter(checkpoint.covered))
-    logger.info({ replayed }, 'state recovered')
-  }
-  const checkpoint = new Checkpoint({ store, settings, devices, aggregates, spool, recover })
-  const commit = new GroupCommit(store, clock, options.commitWindowMs ?? 2, {
-    beforeCommit: () => checkpoint.beforeCommit(),
-    afterRollback: recover,
-  })
-  const shared = {
-    clock,
-    random,
-    logger,
+  const verifies = options.engine !== undefined && options.verifier !== undefined
+  const store = await StoreClient.open(
+    { dataDir, gatewayId, spool: limits.spool, pendingWakesMax: limits.pendingWakes, verifies },
+    options.storeInProcess ?? false,
     counters,
-    store,
-    settings,
-    commit,
-    devices,
-    aggregates,
-    spool,
-    pending,
-    checkpoint,
-    cloud,
+    logger,
+  )
+  /** What must be closed, the newest last. */
+  const opened: { close(): Promise<unknown> }[] = [store]
+  try {
+    return await compose(options, limits, counters, store, opened)
+  } catch (cause) {
+    for (const part of opened.reverse()) await part.close()
+    throw cause
   }
+}
+
+async function compose(
+  options: GatewayOptions,
+  limits: GatewayLimits,
+  counters: MessageCounters,
+  store: StoreClient,
+  opened: { close(): Promise<unknown> }[],
+): Promise<Gateway> {
+  const { clock, random, logger } = options
+  const cloud = new CloudClient(options.cloudUrl, options.serviceToken)
+  const shared = { clock, random, logger, counters, store, cloud }
+  const keys = new KeySource(
+    options.jwks === undefined ? cloud : undefined,
+    await store.ask('setting', 'jwks'),
+    (jwks) => store.ask('keepSetting', 'jwks', jwks),
+    clock,
+    logger,
+    options.jwks,
+  )
 
   const publish = (topic: string, payload: Uint8Array, qos: 0 | 1, retain: boolean): void => {
     const packet = { cmd: 'publish', topic, payload: Buffer.from(payload), qos, retain, dup: false } as const
@@ -178,16 +180,23 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     options.engine === undefined || options.verifier === undefined
       ? undefined
       : await Verifier.open({ ...shared, publishVerdict }, options.verifier, options.engine)
-  const ingest = new Ingest({
-    ...shared,
-    wakeAdded: verifier === undefined ? undefined : () => verifier.wake(),
-    assignmentSeen: (device, seq) => assignments.repair(device, seq),
-  })
-
-  recover()
-
+  if (verifier !== undefined) opened.push(verifier)
+  const assignments = new Assignments(
+    { ...shared, random: random.fork('assignments'), publish: (topic, payload) => publish(topic, payload, 1, true) },
+    options.assignmentWaitSeconds ?? 25,
+    options.assignmentIdleMs ?? 200,
+  )
+  const ingest = new Ingest(
+    {
+      ...shared,
+      wakesAdded: () => verifier?.wake(),
+      assignmentMissed: (held) => assignments.repeat(held),
+    },
+    options.commitWindowMs ?? 2,
+  )
+  opened.push(ingest)
   const cache = new ArtifactCache(
-    join(dataDir, 'artifacts'),
+    join(options.dataDir, 'artifacts'),
     { ...shared, secureRandom: options.secureRandom },
     limits.artifacts,
   )
@@ -199,35 +208,47 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   }
   const blocks = new BlockServer({ ...shared, cache, send }, limits.blocks)
   const metadata = new MetadataServer({ ...shared, cache: new MetadataCache(shared), send })
+  const revocations = new Revocations(
+    {
+      ...shared,
+      stored: await store.ask('setting', 'revocations'),
+      keep: (list) => store.ask('keepSetting', 'revocations', list),
+      revoked: (device) => link.revoked(device),
+    },
+    options.revocationPollMs ?? 30_000,
+  )
   const link = new DeviceLink({
     ...shared,
     keys,
     ingest,
+    revocations,
+    takeovers: new Takeovers(shared),
+    certified: (connection) => broker.certified(connection),
     get: (session, payload) => void blocks.handle(session, payload),
     metaGet: (session, payload) => void metadata.handle(session, payload),
   })
 
-  const listen = { host: options.host ?? '127.0.0.1', mqttPort: options.mqttPort ?? 0, wsPort: options.wsPort ?? 0 }
-  const broker = await Broker.listen(listen, link.handlers, limits.broker, counters)
-  broker.aedes.on('unsubscribe', (filters: string[], client: Client) => link.unsubscribed(client, filters))
-
-  const depths = (): GatewayStats['depths'] => ({
-    connectedDevices: link.connected,
-    spoolReports: spool.depth.reports,
-    spoolEvents: spool.depth.events,
-    pendingWakes: pending.count,
-    artifactBytes: cache.bytes,
-  })
+  const depths = (): GatewayStats['depths'] => {
+    const { spoolReports, spoolEvents, pendingWakes } = store.figures
+    return { connectedDevices: link.connected, spoolReports, spoolEvents, pendingWakes, artifactBytes: cache.bytes }
+  }
   const metrics = new GatewayMetrics({
     counters,
     depths,
     nowMs: () => clock.wallMs(),
-    cellsSince: (hourMs) => {
-      checkpoint.writeNow()
-      return spool.storedCells(hourMs)
-    },
+    cellsSince: (hourMs) => store.ask('cellsSince', hourMs),
   })
-  const health = () => ({ ok: store.open, detail: depths() })
+  const listen = {
+    host: options.host ?? '127.0.0.1',
+    mqttPort: options.mqttPort ?? 0,
+    wsPort: options.wsPort ?? 0,
+    tls: options.tls,
+    onRequest: new IdentityRelay(shared).answer,
+  }
+  const broker = await Broker.listen(listen, link.handlers, limits.broker, counters)
+  opened.push(broker)
+  broker.aedes.on('unsubscribe', (filters: string[], client: Client) => link.unsubscribed(client, filters))
+  const health = () => ({ ok: store.isOpen, detail: depths() })
   const http = await OperatorHttp.listen(
     options.httpHost ?? '127.0.0.1',
     options.httpPort ?? 0,
@@ -235,34 +256,22 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     health,
     metadata,
   )
+  opened.push(http)
 
-  const assignments = new Assignments(
-    { ...shared, random: random.fork('assignments'), publish: (topic, payload) => publish(topic, payload, 1, true) },
-    options.assignmentWaitSeconds ?? 25,
-    options.assignmentIdleMs ?? 200,
-  )
-  const gatewayId = options.gatewayId ?? 'gateway-1'
-  const nextBatch = (rowsMax: number, kinds: readonly SpoolKind[]): SpoolBatch | undefined => {
-    commit.flush()
-    checkpoint.writeNow()
-    return spool.nextBatch(gatewayId, rowsMax, kinds)
-  }
   const uplink = new Uplink(
-    { ...shared, random: random.fork('uplink'), nextBatch },
+    { ...shared, random: random.fork('uplink') },
     options.uplinkIntervalMs ?? 1_000,
     options.uplinkBatchRows ?? 500,
   )
   let cancelUpkeep = (): void => {}
   const upkeep = (): void => {
-    const now = clock.wallMs()
-    checkpoint.writeNow()
-    spool.forgetBefore(hourOf(now) - RETENTION_MS)
-    aggregates.forgetBefore(hourOf(now) - CACHED_HOURS_MS)
+    store.ask('upkeep', clock.wallMs()).catch((error: unknown) => logger.error({ error }, 'upkeep failed'))
     cancelUpkeep = clock.after(HOUR_MS, upkeep)
   }
+  await assignments.start()
   upkeep()
   void keys.refresh()
-  assignments.start()
+  revocations.start()
   uplink.start()
   verifier?.wake()
   logger.info({ mqttPort: broker.mqttPort, wsPort: broker.wsPort, httpPort: http.port }, 'gateway listens')
@@ -271,21 +280,21 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     mqttPort: broker.mqttPort,
     wsPort: broker.wsPort,
     httpPort: http.port,
-    stats: () => ({ messages: counters.snapshot(), commits: commit.totals, depths: depths() }),
-    deviceSums: (device) => {
-      const sums = devices.sums(device)
+    stats: () => ({ messages: counters.snapshot(), commits: store.figures.commits, depths: depths() }),
+    deviceSums: async (device) => {
+      const sums = await store.ask('deviceSums', device)
       return Object.fromEntries(SUM_NAMES.map((name, i) => [name, sums[i]!])) as Record<SumName, number>
     },
     async close() {
       cancelUpkeep()
+      revocations.close()
       cloud.close()
       await Promise.all([assignments.close(), uplink.close(), verifier?.close(), http.close()])
       // What is queued is still acknowledged; what comes after this is refused and sent again elsewhere.
-      commit.close()
+      await ingest.close()
       link.close()
       await broker.close()
-      checkpoint.writeNow()
-      store.close()
+      await store.close()
       logger.info({}, 'gateway stopped')
     },
   }

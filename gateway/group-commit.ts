@@ -1,5 +1,5 @@
 import type { Statement } from 'better-sqlite3'
-import type { Clock } from '../contract/clock.ts'
+import { BATCH_MESSAGES_MAX } from './message-batch.ts'
 import { LogSync, type Store } from './store.ts'
 
 /** One change of the store: `apply` runs inside a transaction that it shares with others, `done` once that is on the medium. */
@@ -15,13 +15,13 @@ export interface GroupCommitHooks {
   afterRollback(): void
 }
 
-/** chosen: about 3 ms of SQLite work, so that the broker is never held up for long */
-const BATCH_MAX = 1_000
+/** chosen: as many messages as a batch may bring */
+const BATCH_MAX = BATCH_MESSAGES_MAX
 
-/** Collects changes for a moment and commits them as one transaction, so that a hundred messages cost one fsync.
+/** Commits the changes of one turn of the event loop as one transaction, so that a hundred messages cost one fsync.
  *
- *  The queue is bounded by its sources: aedes reads no further from a connection before every packet of the last chunk is
- *  answered, and a full batch is committed at once. When a commit fails (disk full, a bug), memory is rolled back with the store
+ *  The queue is bounded by its sources: a batch of messages (ingest.ts), a verdict for each wake that was fetched, one answer of
+ *  the assignment feed; a full transaction is committed at once. When a commit fails (disk full, a bug), memory is rolled back with the store
  *  and the works are tried one by one, so that one bad message cannot take the others with it; those that fail alone are told.
  */
 export class GroupCommit {
@@ -29,23 +29,18 @@ export class GroupCommit {
   readonly #sync: LogSync
   readonly #begin: Statement
   readonly #end: Statement
-  readonly #clock: Clock
-  readonly #windowMs: number
   readonly #hooks: GroupCommitHooks
   #queue: Work[] = []
-  #cancel: (() => void) | undefined
+  #scheduled: NodeJS.Immediate | undefined
   #closed = false
   #commits = 0
   #works = 0
 
-  /** @param windowMs how long the first message of a batch waits for company, in ms of `clock` */
-  constructor(store: Store, clock: Clock, windowMs: number, hooks: GroupCommitHooks) {
+  constructor(store: Store, hooks: GroupCommitHooks) {
     this.#store = store
     this.#sync = new LogSync(store)
     this.#begin = store.prepare('BEGIN IMMEDIATE')
     this.#end = store.prepare('COMMIT')
-    this.#clock = clock
-    this.#windowMs = windowMs
     this.#hooks = hooks
   }
 
@@ -56,13 +51,13 @@ export class GroupCommit {
     }
     this.#queue.push(work)
     if (this.#queue.length >= BATCH_MAX) this.flush()
-    else this.#cancel ??= this.#clock.after(this.#windowMs, () => this.flush())
+    else this.#scheduled ??= setImmediate(() => this.flush())
   }
 
   /** Commits what is queued now. */
   flush(): void {
-    this.#cancel?.()
-    this.#cancel = undefined
+    clearImmediate(this.#scheduled)
+    this.#scheduled = undefined
     const works = this.#queue
     if (works.length === 0) return
     this.#queue = []
@@ -84,9 +79,11 @@ export class GroupCommit {
   }
 
   /** Commits the rest and waits for the medium; later works are refused. */
-  close(): void {
+  async close(): Promise<void> {
     this.flush()
     this.#closed = true
+    // Syncs end in the order in which they were asked for.
+    await new Promise<void>((resolve) => this.#sync.after(() => resolve()))
     this.#sync.close()
   }
 

@@ -1,199 +1,100 @@
 import type { Clock } from '../contract/clock.ts'
-import { EVENT_CODES, type EventCode, eventCodec, type Report, wakeCodec } from '../contract/messages.ts'
-import { type AggregateTable, groupKey, hourOf, modelHex, sumsOf, tagAt } from './aggregation.ts'
-import type { Checkpoint } from './checkpoint.ts'
-import type { DeviceTable } from './device-table.ts'
-import type { GroupCommit } from './group-commit.ts'
+import type { HeldAssignment } from './assignment-store.ts'
+import { BATCH_MESSAGES_MAX, type IngestKind, MessageBatch } from './message-batch.ts'
 import type { MessageCounters } from './message-counters.ts'
 import type { Origin } from './origin.ts'
-import type { PendingWakes } from './pending-wakes.ts'
-import { decodeReport } from './report-decoder.ts'
-import { insertReport, type Sums } from './report-timeline.ts'
-import { insertSeq } from './seq-ranges.ts'
-import type { Spool } from './spool.ts'
-import type { ReportRecord } from './spool-rows.ts'
+import type { StoreClient } from './store-client.ts'
 
-export type IngestKind = 'report' | 'wake' | 'event'
-
-/** Events that prove that the device accepted the assignment they name. */
-const ACCEPTING: ReadonlySet<EventCode> = new Set<EventCode>([
-  'install-started',
-  'download-complete',
-  'trial-started',
-  'install-confirmed',
-])
+type Done = (error?: Error) => void
 
 interface Parts {
   readonly clock: Clock
-  readonly commit: GroupCommit
-  readonly devices: DeviceTable
-  readonly aggregates: AggregateTable
-  readonly spool: Spool
-  readonly pending: PendingWakes
+  readonly store: Pick<StoreClient, 'enter'>
   readonly counters: MessageCounters
-  readonly checkpoint: Checkpoint
-  /** a wake is on disk and waits for the verifier; undefined: this gateway has none, wakes are only counted */
-  readonly wakeAdded: (() => void) | undefined
-  /** a device said which assignment it accepted last */
-  readonly assignmentSeen: (device: string, seq: number) => void
+  /** wakes are on disk and wait for the verifier */
+  wakesAdded(): void
+  /** a device's report named an older assignment than this one */
+  assignmentMissed(held: HeldAssignment): void
 }
 
-/** Takes a device's report, wake or event to its durable effect, once.
+/** chosen: one at the medium, one committed behind it, one being decoded, one on its way; the next one grows meanwhile */
+const BATCHES_UNDER_WAY_MAX = 4
+
+/** Takes messages from the broker to the store in batches and answers for each when the store has it on the medium. What a message
+ *  means, and whether it is one at all, is found out there (ledger.ts).
  *
- *  A message that cannot be decoded or contradicts what the device said before is counted by code and dropped, and yet reported
- *  as done: the broker acknowledges it, because a device that is broken in this way would otherwise send the same message for
- *  ever, and nothing would get better. Only a failure of the gateway's own (disk full) leaves a message unacknowledged.
+ *  The queue is bounded by its sources: aedes reads no further from a connection before every packet of the last chunk is
+ *  answered. While BATCHES_UNDER_WAY_MAX batches are unanswered only full ones follow, so a slow medium makes larger batches and
+ *  slower devices, and not a longer queue.
  */
 export class Ingest {
   readonly #parts: Parts
+  readonly #windowMs: number
+  readonly #underWay = new Set<Promise<void>>()
+  #batch = new MessageBatch()
+  #waiting: Done[] = []
+  #cancel: (() => void) | undefined
+  #closed = false
 
-  constructor(parts: Parts) {
+  /** @param windowMs how long the first message of a batch waits for company, in ms of the clock */
+  constructor(parts: Parts, windowMs: number) {
     this.#parts = parts
+    this.#windowMs = windowMs
   }
 
-  /** @param payload held until `done`
+  /** @param payload copied
    *  @param done called when the effect is on the medium, or the message was dropped for good; with an error when neither */
-  accept(kind: IngestKind, origin: Origin, payload: Buffer, done: (error?: Error) => void): void {
-    switch (kind) {
-      case 'report':
-        this.#report(origin, payload, done)
-        break
-      case 'wake':
-        this.#wake(origin, payload, done)
-        break
-      case 'event':
-        this.#event(origin, payload, done)
-        break
-    }
-  }
-
-  #report(origin: Origin, payload: Buffer, done: (error?: Error) => void): void {
-    const decoded = decodeReport(payload)
-    if (!decoded.ok) {
-      this.#drop('report', decoded.error.code, done)
+  accept(kind: IngestKind, origin: Origin, payload: Buffer, done: Done): void {
+    if (this.#closed) {
+      this.#parts.counters.add(kind, 'failed')
+      done(new Error('the gateway is closing'))
       return
     }
-    const report = decoded.value
-    const sums = sumsOf(report)
-    if (sums === undefined) {
-      this.#drop('report', 'implausible', done)
-      return
+    const message = { kind, origin, payload, receivedMs: this.#parts.clock.wallMs() }
+    if (!this.#batch.add(message)) {
+      this.#flush()
+      this.#batch.add(message)
     }
-    const receivedMs = this.#parts.clock.wallMs()
-    this.#parts.assignmentSeen(origin.device, report.assignmentSeq)
-    this.#submit('report', done, () => {
-      const outcome = this.#count(origin, report, sums, receivedMs)
-      // A late one too: the cloud keeps every boot and takes a row twice without harm; only the sums made here leave it out.
-      if (outcome === 'accepted' || outcome === 'late') {
-        this.#parts.spool.addReport(origin, report.boot, report.seq, receivedMs, payload)
-      }
-      return outcome
+    this.#waiting.push(done)
+    if (this.#batch.count === BATCH_MESSAGES_MAX) this.#flush()
+    else this.#cancel ??= this.#parts.clock.after(this.#windowMs, () => this.#due())
+  }
+
+  /** Answers for what it has; later messages are refused. */
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#flush()
+    await Promise.all(this.#underWay)
+  }
+
+  #due(): void {
+    this.#cancel = undefined
+    if (this.#underWay.size < BATCHES_UNDER_WAY_MAX) this.#flush()
+  }
+
+  #flush(): void {
+    this.#cancel?.()
+    this.#cancel = undefined
+    const waiting = this.#waiting
+    if (waiting.length === 0) return
+    const batch = this.#batch
+    this.#waiting = []
+    this.#batch = new MessageBatch()
+    const sent = this.#enter(batch, waiting).finally(() => {
+      this.#underWay.delete(sent)
+      // It came due while there were too many.
+      if (this.#cancel === undefined) this.#flush()
     })
+    this.#underWay.add(sent)
   }
 
-  /** What a report changes in memory; the state tables follow at the next checkpoint. */
-  #count(
-    origin: Origin,
-    report: Report,
-    sums: Sums,
-    receivedMs: number,
-  ): 'accepted' | 'duplicate' | 'conflict' | 'late' {
-    const { devices, aggregates } = this.#parts
-    const state = devices.get(origin.device)
-    const boot = devices.boot(state, report.boot)
-    if (boot === undefined) return 'late'
-    const tag = tagAt(state.tags, report.assignmentSeq)
-    const group = groupKey(modelHex(report.model), origin.site, origin.board, tag)
-    const result = insertReport(boot.runs, report.seq, sums, aggregates.place(hourOf(receivedMs), group))
-    if (result.outcome !== 'accepted') return result.outcome
-    for (const { place, delta } of result.bookings) aggregates.book(place, delta)
-    if (boot.runs.at(-1)![1] === report.seq) boot.assignmentSeq = report.assignmentSeq
-    devices.touch(state, boot)
-    devices.accept(state, report.assignmentSeq)
-    return 'accepted'
-  }
-
-  /** Takes spooled reports in again that the state tables do not have yet.
-   *  @returns how many */
-  replay(records: Iterable<ReportRecord>): number {
-    let count = 0
-    for (const { site, device, board, received, payload } of records) {
-      const decoded = decodeReport(payload)
-      const sums = decoded.ok ? sumsOf(decoded.value) : undefined
-      if (!decoded.ok || sums === undefined) continue
-      this.#count({ site, device, board } as Origin, decoded.value, sums, received)
-      count++
-    }
-    return count
-  }
-
-  #wake(origin: Origin, payload: Buffer, done: (error?: Error) => void): void {
-    const decoded = wakeCodec.decode(payload)
-    if (!decoded.ok) {
-      this.#drop('wake', decoded.error.code, done)
-      return
-    }
-    const wake = decoded.value
-    const receivedMs = this.#parts.clock.wallMs()
-    this.#submit('wake', done, () => {
-      const { devices, pending } = this.#parts
-      const state = devices.get(origin.device)
-      const boot = devices.boot(state, wake.boot)
-      if (boot === undefined) return 'late'
-      if (!insertSeq(boot.wakes, wake.index)) return 'duplicate'
-      devices.touch(state, boot)
-      this.#parts.checkpoint.require()
-      if (this.#parts.wakeAdded === undefined) return 'unverified'
-      // A wake carries no assignment: it counts where the boot's newest report does, or else where the device last stood.
-      const tag = tagAt(state.tags, boot.assignmentSeq ?? state.acceptedSeq)
-      const model = modelHex(wake.model)
-      const group = groupKey(model, origin.site, origin.board, tag)
-      const { device, site } = origin
-      const { index, label, features } = wake
-      const pendingWake = { site, device, boot: wake.boot, index, model, label, group, features, receivedMs }
-      return pending.add(pendingWake) ? 'accepted' : 'unverified'
+  async #enter(batch: MessageBatch, waiting: readonly Done[]): Promise<void> {
+    const answer = await this.#parts.store.enter(batch.take())
+    const errors = new Map(answer.failed.map(({ index, error }) => [index, new Error(error)]))
+    waiting.forEach((done, index) => {
+      done(errors.get(index))
     })
-  }
-
-  #event(origin: Origin, payload: Buffer, done: (error?: Error) => void): void {
-    const decoded = eventCodec.decode(payload)
-    if (!decoded.ok) {
-      this.#drop('event', decoded.error.code, done)
-      return
-    }
-    const event = decoded.value
-    const receivedMs = this.#parts.clock.wallMs()
-    this.#submit('event', done, () => {
-      const { devices, spool } = this.#parts
-      const state = devices.get(origin.device)
-      const boot = devices.boot(state, event.boot)
-      if (boot !== undefined) {
-        if (!insertSeq(boot.events, event.seq)) return 'duplicate'
-        devices.touch(state, boot)
-        this.#parts.checkpoint.require()
-        if (ACCEPTING.has(EVENT_CODES[event.code]!)) devices.accept(state, event.assignmentSeq ?? 0)
-      }
-      spool.addEvent(origin.site, origin.device, receivedMs, payload)
-      return boot === undefined ? 'late' : 'accepted'
-    })
-  }
-
-  #drop(kind: IngestKind, outcome: string, done: (error?: Error) => void): void {
-    this.#parts.counters.add(kind, outcome)
-    done()
-  }
-
-  #submit(kind: IngestKind, done: (error?: Error) => void, apply: () => string): void {
-    let outcome = 'failed'
-    this.#parts.commit.submit({
-      apply() {
-        outcome = apply()
-      },
-      done: (error) => {
-        this.#parts.counters.add(kind, error === undefined ? outcome : 'failed')
-        done(error)
-        if (kind === 'wake' && error === undefined && outcome === 'accepted') this.#parts.wakeAdded?.()
-      },
-    })
+    if (answer.wakesAdded) this.#parts.wakesAdded()
+    for (const held of answer.missed) this.#parts.assignmentMissed(held)
   }
 }

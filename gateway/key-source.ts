@@ -3,7 +3,6 @@ import * as z from 'zod/mini'
 import type { Clock } from '../contract/clock.ts'
 import type { CloudClient } from './cloud-client.ts'
 import type { GatewayLogger } from './logger.ts'
-import type { Settings } from './store.ts'
 
 /** chosen: an Ed25519 key is about 150 bytes of JSON; room for rotation */
 const JWKS_BYTES_MAX = 65_536
@@ -28,26 +27,28 @@ const jwksSchema = z.object({
  */
 export class KeySource {
   readonly #cloud: CloudClient | undefined
-  readonly #settings: Settings
+  readonly #keep: (jwks: string) => Promise<unknown>
   readonly #clock: Clock
   readonly #logger: GatewayLogger
   #keys: JWTVerifyGetKey | undefined
   #refreshing: Promise<void> | undefined
   #refreshedMs = Number.NEGATIVE_INFINITY
 
-  /** @param cloud undefined when the keys are given and never asked for */
+  /** @param cloud undefined when the keys are given and never asked for
+   *  @param stored what `keep` was given last, undefined for nothing
+   *  @param keep puts keys on disk */
   constructor(
     cloud: CloudClient | undefined,
-    settings: Settings,
+    stored: string | undefined,
+    keep: (jwks: string) => Promise<unknown>,
     clock: Clock,
     logger: GatewayLogger,
     given?: JSONWebKeySet,
   ) {
     this.#cloud = cloud
-    this.#settings = settings
+    this.#keep = keep
     this.#clock = clock
     this.#logger = logger
-    const stored = settings.get('jwks')
     if (given !== undefined) this.#keys = createLocalJWKSet(given)
     else if (stored !== undefined) this.#keys = createLocalJWKSet(JSON.parse(stored) as JSONWebKeySet)
   }
@@ -91,6 +92,8 @@ export class KeySource {
       return
     }
     this.#keys = createLocalJWKSet(jwks.data as JSONWebKeySet)
-    this.#settings.set('jwks', JSON.stringify(jwks.data))
+    await this.#keep(JSON.stringify(jwks.data)).catch((error: unknown) => {
+      this.#logger.error({ error }, 'device keys could not be kept')
+    })
   }
 }

@@ -16,6 +16,15 @@ export class MessageCounters {
     return this.#counts.get(kind)?.get(outcome) ?? 0
   }
 
+  /** Everything counted since the last call, for whoever keeps the totals. */
+  take(): (readonly [kind: string, outcome: string, amount: number])[] {
+    const taken = [...this.#counts].flatMap(([kind, outcomes]) =>
+      [...outcomes].map(([outcome, amount]) => [kind, outcome, amount] as const),
+    )
+    this.#counts.clear()
+    return taken
+  }
+
   /** `{ report: { accepted: 12, duplicate: 1 }, … }` */
   snapshot(): Readonly<Record<string, Readonly<Record<string, number>>>> {
     return Object.fromEntries([...this.#counts].map(([kind, outcomes]) => [kind, Object.fromEntries(outcomes)]))

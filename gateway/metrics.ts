@@ -7,7 +7,7 @@ import type { Place } from './report-timeline.ts'
 export interface MetricSources {
   readonly counters: MessageCounters
   /** sums of the hours from `hourMs` on */
-  cellsSince(hourMs: number): Iterable<Place & { readonly values: readonly number[] }>
+  cellsSince(hourMs: number): Promise<Iterable<Place & { readonly values: readonly number[] }>>
   nowMs(): number
   depths(): Readonly<Record<string, number>>
 }
@@ -96,14 +96,16 @@ export class GatewayMetrics {
   }
 
   /** The page in the exposition format of Prometheus. */
-  scrape(): Promise<string> {
+  async scrape(): Promise<string> {
+    const since = hourOf(this.#sources.nowMs()) - (WINDOW_HOURS - 1) * HOUR_MS
+    const cells = await this.#sources.cellsSince(since)
+    // From here to the page nothing waits: another scrape may be under way.
     this.#registry.resetMetrics()
     for (const [kind, outcomes] of Object.entries(this.#sources.counters.snapshot())) {
       for (const [outcome, count] of Object.entries(outcomes)) this.#messages.inc({ kind, outcome }, count)
     }
     for (const [queue, depth] of Object.entries(this.#sources.depths())) this.#depths.set({ queue }, depth)
-    const since = hourOf(this.#sources.nowMs()) - (WINDOW_HOURS - 1) * HOUR_MS
-    for (const [key, values] of groupSums(this.#sources.cellsSince(since))) {
+    for (const [key, values] of groupSums(cells)) {
       const [model = '', arm = '', stage = '', board = '', site = ''] = key.split('|')
       const labels = { model, arm, stage, board, site }
       const rates = ratesOf(values)

@@ -3,6 +3,10 @@ import type { EventRow, ReportRow } from '../contract/uplink.ts'
 import { modelHex } from './aggregation.ts'
 import { decodeReport } from './report-decoder.ts'
 
+/** What waits for the cloud. */
+export const SPOOL_KINDS = ['reports', 'events', 'verdicts', 'aggregates'] as const
+export type SpoolKind = (typeof SPOOL_KINDS)[number]
+
 /** A spooled report. */
 export interface ReportRecord {
   readonly id: number
@@ -14,8 +18,10 @@ export interface ReportRecord {
   readonly received: number
   readonly payload: Buffer
 }
+
 /** A spooled event. */
 export type EventRecord = Omit<ReportRecord, 'boot' | 'seq' | 'board'>
+
 /** The row the cloud gets of a spooled report. */
 export function reportRow({ site, device, received, payload }: ReportRecord): ReportRow {
   const decoded = decodeReport(payload)
@@ -39,7 +45,8 @@ export function reportRow({ site, device, received, payload }: ReportRecord): Re
 export function eventRow({ site, device, received, payload }: EventRecord): EventRow {
   const decoded = eventCodec.decode(payload)
   if (!decoded.ok) throw new Error(`spooled event: ${decoded.error.detail}`)
-  const { code, model, error, detail, assignmentSeq, ...rest } = decoded.value
+  // What is signed is the message: the cloud takes the counter from there.
+  const { code, model, error, detail, assignmentSeq, securityCounter: _, signature, ...rest } = decoded.value
   return {
     ...rest,
     site,
@@ -50,5 +57,6 @@ export function eventRow({ site, device, received, payload }: EventRecord): Even
     ...(error === undefined ? {} : { error }),
     ...(detail === undefined ? {} : { detail }),
     ...(assignmentSeq === undefined ? {} : { assignmentSeq }),
+    ...(signature === undefined ? {} : { signed: payload.toString('hex') }),
   }
 }

@@ -6,7 +6,7 @@ import type { DeviceTable } from './device-table.ts'
 import type { MessageCounters } from './message-counters.ts'
 import type { Origin } from './origin.ts'
 import type { Place } from './report-timeline.ts'
-import { type EventRecord, eventRow, type ReportRecord, reportRow } from './spool-rows.ts'
+import { type EventRecord, eventRow, type ReportRecord, reportRow, type SpoolKind } from './spool-rows.ts'
 import type { Store } from './store.ts'
 
 type VerdictRecord = Omit<VerdictRow, 'hourMs'> & { readonly hour: number; readonly revision: number }
@@ -16,9 +16,6 @@ interface AggregateRecord {
   readonly cells: string
   readonly revision: number
 }
-
-export const SPOOL_KINDS = ['reports', 'events', 'verdicts', 'aggregates'] as const
-export type SpoolKind = (typeof SPOOL_KINDS)[number]
 
 /** A batch and how to mark it as delivered. */
 export interface SpoolBatch {

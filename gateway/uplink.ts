@@ -5,7 +5,8 @@ import type { CloudClient, CloudError } from './cloud-client.ts'
 import type { GatewayLogger } from './logger.ts'
 import type { MessageCounters } from './message-counters.ts'
 import { Retry } from './retry.ts'
-import { SPOOL_KINDS, type SpoolBatch, type SpoolKind } from './spool.ts'
+import { SPOOL_KINDS } from './spool-rows.ts'
+import type { StoreClient } from './store-client.ts'
 
 interface Parts {
   readonly cloud: CloudClient
@@ -13,8 +14,7 @@ interface Parts {
   readonly clock: Clock
   readonly random: SeededRandom
   readonly logger: GatewayLogger
-  /** the oldest rows of each kind, of committed and checkpointed state; see Spool.nextBatch */
-  nextBatch(rowsMax: number, kinds: readonly SpoolKind[]): SpoolBatch | undefined
+  readonly store: StoreClient
 }
 
 /** again: the batch must be made anew, at once */
@@ -39,8 +39,8 @@ export class Uplink {
   #running: Promise<void> | undefined
 
   /** @param intervalMs of the injected clock between two batches
-   *  @param batchRows rows of a kind in a batch, at most LIMITS.ingestRows. The two bound the share of the core that forwarding
-   *    takes from the broker, and the time it holds it up; a gateway that is flooded beyond them keeps its spool full and lets
+   *  @param batchRows rows of a kind in a batch, at most LIMITS.ingestRows. The two bound the share of the store's time that forwarding
+   *    takes from messages; a gateway that is flooded beyond them keeps its spool full and lets
    *    superseded reports go. */
   constructor(parts: Parts, intervalMs: number, batchRows: number) {
     this.#parts = parts
@@ -70,13 +70,13 @@ export class Uplink {
   }
 
   async #send(): Promise<Outcome> {
-    const { cloud, counters, logger } = this.#parts
+    const { cloud, store, counters, logger } = this.#parts
     try {
-      const next = this.#parts.nextBatch(this.#rowsMax, SPOOL_KINDS)
+      const next = await store.ask('nextBatch', this.#rowsMax, SPOOL_KINDS)
       if (next === undefined) return 'done'
-      const answer = await cloud.postJson('/v1/ingest', next.batch)
+      const answer = await cloud.postJson('/v1/ingest', next.body)
       if (answer.ok) {
-        next.delivered()
+        await store.ask('delivered')
         counters.add('uplink', 'delivered', next.rows)
         this.#retry.succeeded()
         this.#rowsMax = Math.min(this.#batchRows, this.#rowsMax * 2)
@@ -95,16 +95,21 @@ export class Uplink {
       return 'failed'
     }
   }
+
   /** Sends the oldest row of each kind alone and drops those that are refused even so. */
   async #singleOut(): Promise<Outcome> {
-    const { cloud, counters, logger } = this.#parts
+    const { cloud, store, counters, logger } = this.#parts
     for (const kind of SPOOL_KINDS) {
-      const next = this.#parts.nextBatch(1, [kind])
+      const next = await store.ask('nextBatch', 1, [kind])
       if (next === undefined) continue
-      const answer = await cloud.postJson('/v1/ingest', next.batch)
+      const answer = await cloud.postJson('/v1/ingest', next.body)
       if (!answer.ok && !isRefusal(answer.error)) return 'failed'
-      if (!answer.ok) logger.error({ error: answer.error, batch: next.batch }, 'row dropped: the cloud refuses it')
-      next.delivered()
+      if (!answer.ok)
+        logger.error(
+          { error: answer.error, batch: Buffer.from(next.body).toString() },
+          'row dropped: the cloud refuses it',
+        )
+      await store.ask('delivered')
       counters.add('uplink', answer.ok ? 'delivered' : 'refused')
     }
     this.#rowsMax = 2

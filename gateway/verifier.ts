@@ -2,13 +2,10 @@ import { bytesToHex, sha256 } from '../contract/bytes.ts'
 import type { Clock } from '../contract/clock.ts'
 import type { Engine, EngineSession } from '../model/engine.ts'
 import { dequantizeFeatures, type Quantization } from '../model/features/quantize.ts'
-import { type AggregateTable, hourOf } from './aggregation.ts'
-import type { Checkpoint } from './checkpoint.ts'
-import type { GroupCommit } from './group-commit.ts'
 import type { GatewayLogger } from './logger.ts'
 import type { MessageCounters } from './message-counters.ts'
-import type { PendingWake, PendingWakes } from './pending-wakes.ts'
-import type { Spool } from './spool.ts'
+import type { PendingWake } from './pending-wakes.ts'
+import type { StoreClient } from './store-client.ts'
 
 /** The second-stage network and how to ask it. */
 export interface VerifierModel {
@@ -25,11 +22,7 @@ export interface VerifierModel {
 
 interface Parts {
   readonly clock: Clock
-  readonly commit: GroupCommit
-  readonly aggregates: AggregateTable
-  readonly checkpoint: Checkpoint
-  readonly spool: Spool
-  readonly pending: PendingWakes
+  readonly store: StoreClient
   readonly counters: MessageCounters
   readonly logger: GatewayLogger
   /** tells the device; best effort */
@@ -44,6 +37,8 @@ const REMEMBERED_MAX = 4_096
 const ATTEMPTS_MAX = 3
 const RETRY_MS = 1_000
 
+type StoredWake = PendingWake & { readonly id: number }
+
 /** Judges pending wakes one after the other and books each verdict in the transaction that removes the wake. */
 export class Verifier {
   readonly #parts: Parts
@@ -51,7 +46,9 @@ export class Verifier {
   readonly #session: EngineSession
   readonly #threshold: number
   readonly #remembered = new Map<string, Float32Array>()
-  #queue: (PendingWake & { readonly id: number })[] = []
+  #queue: StoredWake[] = []
+  /** wakes may have come since the store was asked */
+  #more = false
   #lastId = 0
   #running: Promise<void> | undefined
   #closed = false
@@ -72,11 +69,11 @@ export class Verifier {
 
   /** Looks for pending wakes; called after each commit that added some, and once at the start. */
   wake(): void {
+    this.#more = true
     if (this.#running !== undefined || this.#closed) return
     this.#running = this.#drain().finally(() => {
       this.#running = undefined
-      // Something may have been added between the last look and here.
-      if (!this.#closed && this.#parts.pending.after(this.#lastId, 1).length > 0) this.wake()
+      if (this.#more) this.wake()
     })
   }
 
@@ -89,16 +86,23 @@ export class Verifier {
 
   async #drain(): Promise<void> {
     while (!this.#closed) {
-      if (this.#queue.length === 0) {
-        this.#queue = [...this.#parts.pending.after(this.#lastId, PREFETCH)]
-        if (this.#queue.length === 0) return
-        // Remembered verdicts never leave the microtask queue: let the broker have its turn.
-        await new Promise<void>((resolve) => setImmediate(resolve))
-      }
+      if (this.#queue.length === 0 && !(await this.#fetch())) return
       const wake = this.#queue.shift()!
       this.#lastId = wake.id
-      this.#book(wake, await this.#judge(wake))
+      void this.#book(wake, await this.#judge(wake))
     }
+  }
+
+  /** @returns whether there is a wake in the queue */
+  async #fetch(): Promise<boolean> {
+    this.#more = false
+    try {
+      this.#queue = [...(await this.#parts.store.ask('pendingWakes', this.#lastId, PREFETCH))]
+    } catch (cause) {
+      this.#parts.logger.error({ error: cause }, 'pending wakes could not be read')
+      this.#parts.clock.after(RETRY_MS, () => this.wake())
+    }
+    return this.#queue.length > 0
   }
 
   /** @returns undefined when the wake cannot be judged: another feature size or label than the network has */
@@ -137,36 +141,23 @@ export class Verifier {
     return undefined
   }
 
-  #book(wake: PendingWake & { readonly id: number }, confirmed: boolean | undefined): void {
+  async #book(wake: StoredWake, confirmed: boolean | undefined): Promise<void> {
     if (confirmed === undefined && this.#closed) return
-    const { commit, pending, aggregates, spool, counters, checkpoint } = this.#parts
-    let removed = false
-    commit.submit({
-      apply() {
-        removed = pending.remove(wake.id)
-        if (!removed || confirmed === undefined) return
-        const { device, site, boot, model, group } = wake
-        const hourMs = hourOf(wake.receivedMs)
-        checkpoint.require()
-        aggregates.bookVerdict(aggregates.place(hourMs, group), confirmed)
-        spool.addVerdict({ site, device, boot, model, hourMs }, confirmed)
-      },
-      done: (error) => {
-        if (error !== undefined) {
-          // Still pending on disk: look again from there. What is judged twice on the way is removed, and counts, once.
-          counters.add('verdict', 'failed')
-          this.#parts.logger.error({ error }, 'a verdict could not be stored')
-          this.#parts.clock.after(RETRY_MS, () => {
-            this.#lastId = Math.min(this.#lastId, wake.id - 1)
-            this.wake()
-          })
-        } else if (removed && confirmed !== undefined) {
-          counters.add('verdict', confirmed ? 'confirmed' : 'rejected')
-          this.#parts.publishVerdict(wake, confirmed)
-        } else if (removed) {
-          counters.add('verdict', 'unverifiable')
-        }
-      },
-    })
+    const { store, counters, logger, clock } = this.#parts
+    const { features: _, ...judged } = wake
+    try {
+      if (!(await store.ask('bookVerdict', judged, confirmed))) return
+    } catch (cause) {
+      // Still pending on disk: look again from there. What is judged twice on the way is removed, and counts, once.
+      counters.add('verdict', 'failed')
+      logger.error({ error: cause }, 'a verdict could not be stored')
+      clock.after(RETRY_MS, () => {
+        this.#lastId = Math.min(this.#lastId, wake.id - 1)
+        this.wake()
+      })
+      return
+    }
+    counters.add('verdict', confirmed === undefined ? 'unverifiable' : confirmed ? 'confirmed' : 'rejected')
+    if (confirmed !== undefined) this.#parts.publishVerdict(wake, confirmed)
   }
 }

@@ -4,15 +4,19 @@ import type { TensorIo } from './tensor-io.ts'
 
 /** Conversion between windows and the tensors of a graph's ends, the same for every engine. */
 
-/** Rounds half to even, as ONNX QuantizeLinear does, so that a window quantized here equals one quantized in the graph. */
+/** 1.5 * 2^52: a float64 next to it has no fraction, so adding it rounds, half to even, and subtracting gives back the rest. */
+const WHOLE = 6_755_399_441_055_744
+
+/** Rounds half to even, as ONNX QuantizeLinear does, so that a window quantized here equals one quantized in the graph.
+ *  @param value at most 2^51 either way; beyond, it comes back near enough to saturate any integer of 32 bits */
 export function roundHalfToEven(value: number): number {
-  const rounded = Math.round(value)
-  return rounded - value === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded
+  return value + WHOLE - WHOLE
 }
 
 /** Writes a window into the memory of an input tensor, quantizing or dequantizing where the types differ.
  *  @param target of `io.elements` elements and the type `io.elementType`
- *  @returns `engine-bad-input` for a wrong element count, NaN, or a conversion without parameters */
+ *  @returns `engine-bad-input` for a wrong element count, NaN, or a conversion without parameters; `target` then holds nothing
+ *  that may be run */
 export function writeWindow(window: EngineInput, io: TensorIo, target: EngineInput): Result<null, EngineError> {
   if (window.length !== io.elements) {
     return err({
@@ -20,14 +24,9 @@ export function writeWindow(window: EngineInput, io: TensorIo, target: EngineInp
       detail: `window of ${window.length} elements, "${io.name}" has ${io.elements}`,
     })
   }
-  // A NaN quantizes to an arbitrary, plausible number, and the posterior after it says nothing of the sort.
-  const notANumber = window instanceof Float32Array ? firstNaN(window) : -1
-  if (notANumber >= 0) {
-    return err({ code: 'engine-bad-input', detail: `window has NaN at element ${notANumber}` })
-  }
   if (window.constructor === target.constructor) {
     target.set(window)
-    return ok(null)
+    return window instanceof Float32Array && hasNaN(window) ? refusedNaN(io) : ok(null)
   }
   const { quantization } = io
   if (quantization === null || !(window instanceof Float32Array)) {
@@ -39,17 +38,24 @@ export function writeWindow(window: EngineInput, io: TensorIo, target: EngineInp
   const { scale, zeroPoint } = quantization
   const least = io.elementType === 'int8' ? -128 : 0
   const most = least + 255
+  let notANumber = false
   for (let i = 0; i < window.length; i++) {
-    const stored = roundHalfToEven(Math.fround(window[i]! / scale)) + zeroPoint
-    target[i] = Math.min(most, Math.max(least, stored))
+    const value = Math.fround(window[i]! / scale)
+    const stored = roundHalfToEven(value) + zeroPoint
+    target[i] = stored < least ? least : stored > most ? most : stored
+    if (Number.isNaN(value)) notANumber = true
   }
-  return ok(null)
+  return notANumber ? refusedNaN(io) : ok(null)
 }
 
-/** `findIndex(Number.isNaN)`, at a tenth of the time: this stands in front of every inference. */
-function firstNaN(window: Float32Array): number {
-  for (let i = 0; i < window.length; i++) if (Number.isNaN(window[i]!)) return i
-  return -1
+/** A NaN quantizes to an arbitrary, plausible number, and the posterior after it says nothing of the sort. */
+const refusedNaN = (io: TensorIo): Result<null, EngineError> =>
+  err({ code: 'engine-bad-input', detail: `window for "${io.name}" has a NaN` })
+
+/** `some(Number.isNaN)`, at a tenth of the time: this stands in front of every inference. */
+function hasNaN(window: Float32Array): boolean {
+  for (let i = 0; i < window.length; i++) if (Number.isNaN(window[i]!)) return true
+  return false
 }
 
 /** Copies an output tensor out as real values; the caller owns the result. */

@@ -6,6 +6,7 @@ import type { CloudApp, CloudEnv, CloudServices } from './environment.ts'
 import { ProblemError, problemResponse } from './problem.ts'
 import { deviceRoutes } from './routes-devices.ts'
 import { fleetRoutes } from './routes-fleet.ts'
+import { identityRoutes } from './routes-identity.ts'
 import { metadataRoutes } from './routes-metadata.ts'
 import { modelRoutes } from './routes-models.ts'
 import { rolloutRoutes } from './routes-rollouts.ts'
@@ -34,6 +35,7 @@ export function createApp(services: CloudServices): CloudApp {
 
   systemRoutes(app, services)
   deviceRoutes(app, services)
+  identityRoutes(app, services)
   modelRoutes(app, services)
   metadataRoutes(app, services)
   rolloutRoutes(app, services)

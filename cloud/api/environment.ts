@@ -5,6 +5,7 @@ import type { Registry } from '../registry/registry.ts'
 import type { RolloutEngine } from '../rollout/engine.ts'
 import type { Store } from '../store/store.ts'
 import type { CloudMetrics } from '../telemetry/metrics.ts'
+import type { DeviceIdentities } from '../trust/device-identities.ts'
 import type { ImageRepository } from '../trust/image-repository.ts'
 import type { Principal, TokenIssuer } from '../trust/tokens.ts'
 import type { EventHub } from './event-hub.ts'
@@ -27,6 +28,7 @@ export interface CloudServices {
   readonly repository: ImageRepository
   readonly engine: RolloutEngine
   readonly tokens: TokenIssuer
+  readonly identities: DeviceIdentities
   readonly metrics: CloudMetrics
   readonly hub: EventHub
   /** raised when assignments changed: wakes the long polls of the feed */

@@ -1,5 +1,7 @@
 import { createRoute, z } from '@hono/zod-openapi'
+import { hexToBytes } from '../../contract/bytes.ts'
 import { LIMITS } from '../../contract/limits.ts'
+import { keyIdOf } from '../../contract/signed.ts'
 import { requireRole } from './auth.ts'
 import { bodyLimitOf } from './body-limit.ts'
 import type { CloudApp, CloudServices } from './environment.ts'
@@ -11,27 +13,48 @@ import { deviceView } from './views.ts'
 export function deviceRoutes(app: CloudApp, services: CloudServices): void {
   const { store, engine, tokens, clock } = services
 
+  /** The key of an imported device; the same one may be imported again. */
+  const importKey = (id: number, name: string, publicKey: string, nowMs: number): void => {
+    const keyId = keyIdOf(hexToBytes(publicKey))
+    const active = store.identities.activeKey(id)
+    if (active?.keyId === keyId) return
+    if (active !== undefined) fail('conflict', `${name} has another key; it changes by a claim`)
+    if (store.identities.key(keyId) !== undefined)
+      fail('conflict', `the key of ${name} belongs, or belonged, to a device`)
+    store.identities.addKey({ keyId, publicKey, device: id, sinceMs: nowMs })
+  }
+
   const enrol = createRoute({
     method: 'post',
     path: '/v1/devices',
-    summary: 'Enrol devices and mint their tokens',
+    summary: 'Import devices, with long tokens or with their public keys',
     middleware: [requireRole(services), bodyLimitOf(1024 * 1024)],
     request: schemas.jsonBody(schemas.enrolRequest),
-    responses: schemas.answers(schemas.enrolResponse, 'One token a device'),
+    responses: schemas.answers(schemas.enrolResponse, 'A token for each device that gets one'),
   })
   app.openapi(enrol, async (c) => {
     const rows = c.req.valid('json')
     const by = c.get('principal').subject
     const now = clock.wallMs()
-    const minted = await Promise.all(rows.map((row) => tokens.mintDevice(row, services.deviceTokenTtlMs)))
+    const minted = await Promise.all(
+      rows.map(({ ttlSeconds, publicKey, ...row }) => {
+        if (publicKey !== undefined && ttlSeconds === undefined) return undefined
+        const ttlMs = ttlSeconds === undefined ? services.deviceTokenTtlMs : ttlSeconds * 1000
+        return tokens.mintDevice(row, ttlMs, publicKey && keyIdOf(hexToBytes(publicKey)))
+      }),
+    )
     store.atomically(() => {
       rows.forEach((row, i) => {
         const device = store.devices.enrol(
           { name: row.device, site: row.site, board: row.board, tags: row.tags ?? [] },
           now,
         )
-        const { jti, issuedMs, expiresMs } = minted[i]!
-        store.tokens.add({ jti, kind: 'device', subject: row.device, issuedMs, expiresMs })
+        const token = minted[i]
+        if (token !== undefined) {
+          const { jti, issuedMs, expiresMs } = token
+          store.tokens.add({ jti, kind: 'device', subject: row.device, issuedMs, expiresMs })
+        }
+        if (row.publicKey !== undefined) importKey(device.id, row.device, row.publicKey, now)
         const wanted = row.model === undefined ? undefined : store.models.byName(row.model)
         if (row.model !== undefined && wanted === undefined) fail('not-found', `no release "${row.model}"`)
         if (wanted !== undefined && wanted.state !== 'production' && device.target === null) {
@@ -43,7 +66,11 @@ export function deviceRoutes(app: CloudApp, services: CloudServices): void {
       store.audit.append({ atMs: now, actor: by, action: 'devices.enrolled', subject: rows[0]!.site, detail })
     })
     services.nudge()
-    const devices = rows.map(({ device }, i) => ({ device, token: minted[i]!.token, expiresMs: minted[i]!.expiresMs }))
+    const devices = rows.map(({ device }, i) => ({
+      device,
+      token: minted[i]?.token ?? null,
+      expiresMs: minted[i]?.expiresMs ?? null,
+    }))
     return c.json({ ttlSeconds: Math.floor(services.deviceTokenTtlMs / 1000), devices }, 200)
   })
 

@@ -27,6 +27,10 @@ export const enrolRequest = z
       tags: z.array(z.string().min(1).max(LIMITS.idLength)).max(16).optional(),
       /** name of the release it is to run; the production model when absent */
       model: id.optional(),
+      /** Ed25519, hex, vouched for by the operator: for devices whose keys a factory or a simulator has made */
+      publicKey: sha256.optional(),
+      /** validity of its bearer token; a device with a public key gets one only if this says so */
+      ttlSeconds: z.number().int().min(60).max(315_360_000).optional(),
     }),
   )
   .min(1)
@@ -34,7 +38,7 @@ export const enrolRequest = z
 export const enrolResponse = z
   .object({
     ttlSeconds: count,
-    devices: z.array(z.object({ device: z.string(), token: z.string(), expiresMs: count })),
+    devices: z.array(z.object({ device: z.string(), token: z.string().nullable(), expiresMs: numberOrNull })),
   })
   .openapi('Enrolment')
 
@@ -53,6 +57,10 @@ export const device = z
     tags: z.array(z.string()).readonly(),
     enrolledMs: numberOrNull,
     lastSeenMs: count,
+    key: z.object({ keyId: z.string(), sinceMs: count }).nullable(),
+    revokedMs: numberOrNull,
+    attested: z.boolean(),
+    attestedRun: z.object({ model: z.string(), assignmentSeq: numberOrNull, atMs: count }).nullable(),
     target: label.nullable(),
     assignmentSeq: count,
     rollout: z.object({ id: z.string(), stage: count, arm: z.enum(['canary', 'control', 'none']) }).nullable(),
@@ -139,6 +147,7 @@ export const rollout = z
     stageStartedMs: count,
     reachedPercent: z.number(),
     devicesExposed: count,
+    devicesAttested: count,
     createdMs: count,
     createdBy: z.string(),
     endedMs: numberOrNull,

@@ -31,8 +31,14 @@ export function releaseView(store: Store, release: ReleaseRecord) {
 export function deviceView(store: Store, device: DeviceRecord) {
   const { id, target, rollout, stage, arm, ...rest } = device
   const release = target === null ? undefined : store.models.byId(target)
+  const key = store.identities.activeKey(id)
   return {
     ...rest,
+    key: key === undefined ? null : { keyId: key.keyId, sinceMs: key.sinceMs },
+    revokedMs: store.identities.revokedBefore(id) ?? null,
+    /** false: what is known of its installs is the word of its gateway */
+    attested: key !== undefined,
+    attestedRun: store.identities.attestedRun(id) ?? null,
     target: modelLabel(release),
     assignmentSeq: store.assignments.lastSeq(id),
     rollout: rollout === null ? null : { id: rollout, stage, arm },
@@ -58,6 +64,8 @@ export function rolloutView(store: Store, rollout: RolloutRecord) {
     reachedPercent: rollout.percents[rollout.stage - 1] ?? 0,
     /** devices that were ever told to run the candidate */
     devicesExposed: store.rollouts.exposed(rollout.id),
+    /** of those, devices whose installs count by their own signed word */
+    devicesAttested: store.rollouts.attestable(rollout.id),
     createdMs: rollout.createdMs,
     createdBy: rollout.createdBy,
     endedMs: end,

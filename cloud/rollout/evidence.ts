@@ -32,6 +32,13 @@ function comparisonStart(
   return ceilHour(starts[Math.ceil(canary.length / 2) - 1]!)
 }
 
+/** Whether the device may count as running the model: by its own signed word if it has a key. A device without one is taken at its
+ *  reports, which a gateway could make up. */
+function mayRun(store: Store, device: number, model: string): boolean {
+  const { identities } = store
+  return identities.keysOf(device).length === 0 || identities.attestedRun(device)?.model === model
+}
+
 /** Collects what the gate needs for the running stage. */
 export function gatherEvidence(store: Store, rollout: RolloutRecord, nowMs: number): GateInput {
   const { rollouts, models, outcomes } = store
@@ -39,7 +46,7 @@ export function gatherEvidence(store: Store, rollout: RolloutRecord, nowMs: numb
   const previous = models.byId(rollout.previous)!.prefix
   const devices = rollouts.devices(rollout.id)
   const counted = devices.filter(({ late }) => !late)
-  const canary = counted.filter(({ stage }) => stage === rollout.stage)
+  const canary = counted.filter(({ stage, device }) => stage === rollout.stage && mayRun(store, device, candidate))
   const control = counted.filter(({ stage }) => stage === null)
   const start = comparisonStart(store, canary, candidate, rollout.stageStartedMs)
   const end = floorHour(nowMs - SETTLE_MS)

@@ -297,6 +297,45 @@ CREATE TRIGGER metadata_versions_rise BEFORE UPDATE ON metadata_versions WHEN NE
 BEGIN SELECT RAISE(ABORT, 'a metadata version is never reused or lowered'); END;
 `
 
+const IDENTITY = `
+CREATE TABLE claims (
+  id TEXT PRIMARY KEY,
+  public_key TEXT NOT NULL,        -- of the claim's key: its secret half is the claim and was never here
+  device TEXT NOT NULL,
+  site TEXT NOT NULL,
+  board TEXT NOT NULL,
+  tags TEXT NOT NULL,
+  model TEXT,
+  created_ms INTEGER NOT NULL,
+  created_by TEXT NOT NULL,
+  expires_ms INTEGER NOT NULL,
+  used_ms INTEGER                  -- NULL: not yet
+) STRICT, WITHOUT ROWID;
+CREATE INDEX claims_expiry ON claims (expires_ms);
+
+-- Every key a device ever had; none comes back, and none has two owners.
+CREATE TABLE device_keys (
+  key_id TEXT PRIMARY KEY,
+  public_key TEXT NOT NULL,
+  device INTEGER NOT NULL REFERENCES devices (id),
+  state TEXT NOT NULL,             -- active | retired | revoked
+  since_ms INTEGER NOT NULL,
+  until_ms INTEGER                 -- NULL while active
+) STRICT, WITHOUT ROWID;
+CREATE INDEX device_keys_device ON device_keys (device);
+CREATE UNIQUE INDEX one_active_key ON device_keys (device) WHERE state = 'active';
+
+-- Tokens of a device that were issued before this are refused.
+CREATE TABLE revocations (
+  device INTEGER PRIMARY KEY REFERENCES devices (id),
+  cursor INTEGER NOT NULL UNIQUE,
+  before_ms INTEGER NOT NULL
+) STRICT;
+
+-- 1: signed by the device's key. 0: the device has a key and this is not signed by it. NULL: the device had none.
+ALTER TABLE events ADD COLUMN attested INTEGER;
+`
+
 /** What a release is says the image repository; assignments only name it, so those of before are signed anew. */
 const RELEASE_CONTENT = `
 ALTER TABLE releases RENAME COLUMN document TO content;
@@ -309,5 +348,6 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 2, name: 'telemetry', sql: TELEMETRY },
   { version: 3, name: 'rollouts', sql: ROLLOUTS },
   { version: 4, name: 'image repository', sql: METADATA },
-  { version: 5, name: 'releases without signatures', sql: RELEASE_CONTENT },
+  { version: 5, name: 'device identity', sql: IDENTITY },
+  { version: 6, name: 'releases without signatures', sql: RELEASE_CONTENT },
 ]

@@ -1,6 +1,7 @@
 import type { GateReading } from '../rollout/gate.ts'
 import type { GateMetricName, GatePolicy } from '../rollout/gate-policy.ts'
 import type { SqliteDatabase } from './database.ts'
+import { RUNNING_CODES_SQL } from './identity-store.ts'
 
 export type RolloutState = 'running' | 'paused' | 'rolled-back' | 'completed'
 
@@ -200,25 +201,39 @@ export class RolloutStore {
       .get(id)!.n
   }
 
-  /** Devices of the rollout whose newest boot runs the model. */
+  /** Devices of the rollout that run the model: by their own signed word if they have a key, else by their newest report, which a
+   *  gateway could make up. */
   installed(id: string, model: string): number {
     return this.#db
       .prepare<[string, string], { n: number }>(
-        `SELECT count(*) AS n FROM rollout_devices r WHERE r.rollout = ? AND r.stage IS NOT NULL AND ? =
-           (SELECT model FROM boots b WHERE b.device = r.device ORDER BY boot DESC LIMIT 1)`,
+        `SELECT count(*) AS n FROM rollout_devices r WHERE r.rollout = ? AND r.stage IS NOT NULL AND ? = CASE
+           WHEN EXISTS (SELECT 1 FROM device_keys k WHERE k.device = r.device)
+           THEN (SELECT e.model FROM events e WHERE e.device = r.device AND e.attested = 1 AND e.model IS NOT NULL
+             AND e.code IN (${RUNNING_CODES_SQL}) ORDER BY e.boot DESC, e.seq DESC LIMIT 1)
+           ELSE (SELECT model FROM boots b WHERE b.device = r.device ORDER BY boot DESC LIMIT 1) END`,
       )
       .get(id, model)!.n
   }
 
+  /** Exposed devices that have a key, so that what they say of their installs is their own word. */
+  attestable(id: string): number {
+    return this.#db
+      .prepare<[string], { n: number }>(
+        `SELECT count(*) AS n FROM rollout_devices r WHERE r.rollout = ? AND r.stage IS NOT NULL
+           AND EXISTS (SELECT 1 FROM device_keys k WHERE k.device = r.device AND k.state = 'active')`,
+      )
+      .get(id)!.n
+  }
+
   /** Exposed devices that began to install the model since a time, and those of them that failed or reverted. By device, not
-   *  by attempt: attempts of one device are not independent. */
+   *  by attempt: attempts of one device are not independent. Of a device with a key only what it signed counts. */
   installs(id: string, model: string, sinceMs: number): { started: number; failed: number; refused: number } {
     const count = (codes: string): number =>
       this.#db
         .prepare<[string, string, number], { n: number }>(
           `SELECT count(DISTINCT e.device) AS n FROM events e
            JOIN rollout_devices r ON r.rollout = ? AND r.device = e.device AND r.stage IS NOT NULL
-           WHERE e.model = ? AND e.code IN (${codes}) AND e.time_ms >= ?`,
+           WHERE e.model = ? AND e.code IN (${codes}) AND e.time_ms >= ? AND e.attested IS NOT 0`,
         )
         .get(id, model, sinceMs)!.n
     return {

@@ -5,6 +5,7 @@ import { BaselineStore } from './baseline-store.ts'
 import { openDatabase, type SqliteDatabase } from './database.ts'
 import { DeviceStore } from './device-store.ts'
 import { FleetStore } from './fleet-store.ts'
+import { IdentityStore } from './identity-store.ts'
 import { MetadataStore } from './metadata-store.ts'
 import { ModelStore } from './model-store.ts'
 import { OutcomeStore } from './outcome-store.ts'
@@ -16,6 +17,7 @@ import { TokenStore } from './token-store.ts'
 export class Store {
   readonly db: SqliteDatabase
   readonly devices: DeviceStore
+  readonly identities: IdentityStore
   readonly tokens: TokenStore
   readonly models: ModelStore
   readonly assignments: AssignmentStore
@@ -37,7 +39,8 @@ export class Store {
     this.models = new ModelStore(this.db)
     this.assignments = new AssignmentStore(this.db)
     this.audit = new AuditStore(this.db)
-    this.telemetry = new TelemetryStore(this.db)
+    this.identities = new IdentityStore(this.db)
+    this.telemetry = new TelemetryStore(this.db, this.identities)
     this.outcomes = new OutcomeStore(this.db)
     this.fleet = new FleetStore(this.db)
     this.rollouts = new RolloutStore(this.db)

@@ -1,6 +1,8 @@
 import { COUNTER_NAMES, ENERGY_NAMES } from '../../contract/messages.ts'
 import type { AggregateRow, EventRow, IngestBatch, ReportRow, VerdictRow } from '../../contract/uplink.ts'
+import { attestedBy } from '../trust/attestation.ts'
 import type { SqliteDatabase, Statement } from './database.ts'
+import type { IdentityStore } from './identity-store.ts'
 
 export const HOUR_MS = 3_600_000
 export const hourOf = (ms: number): number => Math.floor(ms / HOUR_MS)
@@ -51,7 +53,11 @@ const SQL = {
   verdict: `INSERT INTO verdicts VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET confirmed = max(confirmed, excluded.confirmed), rejected = max(rejected, excluded.rejected)
     WHERE excluded.confirmed > confirmed OR excluded.rejected > rejected`,
-  event: `INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+  // What was made up cannot keep out what the device signed.
+  event: `INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET time_ms = excluded.time_ms, received_ms = excluded.received_ms, code = excluded.code,
+      model = excluded.model, error = excluded.error, detail = excluded.detail, assignment_seq = excluded.assignment_seq,
+      attested = 1 WHERE excluded.attested = 1 AND events.attested IS NOT 1`,
   aggregate: `INSERT INTO aggregates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET revision = excluded.revision, listening_ms = excluded.listening_ms,
       active_ms = excluded.active_ms, wakes = excluded.wakes, gate_openings = excluded.gate_openings,
@@ -72,12 +78,14 @@ export interface IngestOutcome {
  */
 export class TelemetryStore {
   readonly #db: SqliteDatabase
+  readonly #identities: IdentityStore
   readonly #run: { readonly [K in keyof typeof SQL]: Statement<unknown[]> }
   /** at most one entry a device */
   readonly #ids = new Map<string, number>()
 
-  constructor(db: SqliteDatabase) {
+  constructor(db: SqliteDatabase, identities: IdentityStore) {
     this.#db = db
+    this.#identities = identities
     this.#run = Object.fromEntries(Object.entries(SQL).map(([name, sql]) => [name, db.prepare(sql)])) as never
   }
 
@@ -164,6 +172,7 @@ export class TelemetryStore {
     const { changes } = this.#run.event.run(
       ...[device, row.boot, row.seq, rowTime(row.wallMs, row.receivedMs), row.receivedMs, row.code],
       ...[row.model ?? null, row.error ?? null, row.detail ?? null, row.assignmentSeq ?? null],
+      attestedBy(row, this.#identities.keysOf(device)),
     )
     if (changes > 0) this.#run.seen.run(row.receivedMs, device)
     return changes

@@ -43,7 +43,12 @@ export interface MintedToken {
 /** Mints and checks the tokens of devices and services (EdDSA JWT). Gateways check device tokens with `jwks`. */
 export interface TokenIssuer {
   readonly jwks: JSONWebKeySet
-  mintDevice(device: { device: string; site: string; board: string }, ttlMs: number): Promise<MintedToken>
+  /** @param keyId the device's key that was proven, bound into the token as `cnf` (RFC 7800 section 3.4) */
+  mintDevice(
+    device: { device: string; site: string; board: string },
+    ttlMs: number,
+    keyId?: string,
+  ): Promise<MintedToken>
   mintService(subject: string, role: ServiceRole, ttlMs: number): Promise<MintedToken>
   /** @returns `token-expired` | `token-invalid` */
   verifyService(token: string): Promise<Result<Principal, ContractError>>
@@ -57,7 +62,7 @@ export async function createTokenIssuer(seed: Uint8Array, clock: Clock, random: 
   const kid = await calculateJwkThumbprint(bare)
   const jwk: JWK = { ...bare, kid, alg: 'EdDSA', use: 'sig' }
 
-  const mint = async (claims: Record<string, string>, subject: string, audience: string, ttlMs: number) => {
+  const mint = async (claims: Record<string, unknown>, subject: string, audience: string, ttlMs: number) => {
     const issuedMs = clock.wallMs()
     const expiresMs = issuedMs + ttlMs
     const jti = bytesToHex(random.bytes(16))
@@ -67,7 +72,8 @@ export async function createTokenIssuer(seed: Uint8Array, clock: Clock, random: 
       .setIssuer(ISSUER)
       .setAudience(audience)
       .setJti(jti)
-      .setIssuedAt(Math.floor(issuedMs / 1000))
+      // With its fraction (RFC 7519 section 2): a token of after a revocation must not look like one of before it.
+      .setIssuedAt(issuedMs / 1000)
       .setExpirationTime(Math.floor(expiresMs / 1000))
       .sign(privateKey)
     return { token, jti, issuedMs, expiresMs }
@@ -75,7 +81,8 @@ export async function createTokenIssuer(seed: Uint8Array, clock: Clock, random: 
 
   return {
     jwks: { keys: [jwk] },
-    mintDevice: ({ device, site, board }, ttlMs) => mint({ site, board }, device, GATEWAY_AUDIENCE, ttlMs),
+    mintDevice: ({ device, site, board }, ttlMs, keyId) =>
+      mint({ site, board, ...(keyId && { cnf: { kid: keyId } }) }, device, GATEWAY_AUDIENCE, ttlMs),
     mintService: (subject, role, ttlMs) => mint({ role }, subject, CLOUD_AUDIENCE, ttlMs),
     async verifyService(token) {
       const invalid = (detail: string) => err(contractError('token-invalid', detail))

@@ -220,8 +220,9 @@ function parse(
   build: (json: Json) => Metadata<Root> | Metadata<Targets>,
 ): Result<unknown, ContractError> {
   const refuse = (detail: string) => err(contractError('malformed', `${kind}: ${detail}`))
-  if (bytes.length > LIMITS.metadataFileBytes) {
-    return err(contractError('too-large', `${kind} of ${bytes.length} bytes, limit ${LIMITS.metadataFileBytes}`))
+  const bytesMax = kind === 'root' ? LIMITS.metadataRootBytes : LIMITS.metadataFileBytes
+  if (bytes.length > bytesMax) {
+    return err(contractError('too-large', `${kind} of ${bytes.length} bytes, limit ${bytesMax}`))
   }
   let text: string
   let json: unknown

@@ -1,6 +1,7 @@
+import type { Sign } from '../../contract/device-proof.ts'
 import { featuresSha256 } from '../../contract/manifest.ts'
 import type { LadderLevel } from '../../contract/messages.ts'
-import type { TrustedRole } from '../../contract/signed.ts'
+import { PORTABLE_SCHEMES, type SignatureSchemes } from '../../contract/tuf/signature-scheme.ts'
 import type { Board } from '../../model/boards.ts'
 import { mfccDefinitionV1 } from '../../model/features/mfcc-definition.ts'
 import type { AgentConfig } from './agent-state.ts'
@@ -10,22 +11,20 @@ import type { PowerBudget } from './governor.ts'
 /** Chosen: hourly, as DESIGN has it. */
 export const REPORT_INTERVAL_MS = 3_600_000
 
-const NOBODY: TrustedRole = { keys: [], threshold: 1 }
-
-/** The agent's configuration from what a command line or a simulator knows. Without keys every assignment is refused. */
+/** The agent's configuration from what a command line or a simulator knows. Without a root every assignment is refused. */
 export function agentConfig(given: {
   readonly device: string
   readonly site: string
   readonly board: Board
   readonly radio: Radio
   readonly level: LadderLevel
-  readonly director?: TrustedRole
-  readonly release?: TrustedRole
-  readonly trustRoot?: Uint8Array
+  readonly trustRoot?: Uint8Array | undefined
+  readonly schemes?: SignatureSchemes
   readonly power?: PowerBudget | null
   readonly governed?: boolean
   readonly reportPhaseMs?: number
   readonly reportIntervalMs?: number
+  readonly sign?: Sign | undefined
 }): Omit<AgentConfig, 'slotBytes'> {
   const { sampleRateHz, strideSamples, clipSamples } = mfccDefinitionV1
   return {
@@ -33,14 +32,15 @@ export function agentConfig(given: {
     site: given.site,
     board: given.board,
     radio: given.radio,
-    director: given.director ?? NOBODY,
-    release: given.release ?? NOBODY,
+    trustRoot: given.trustRoot ?? new Uint8Array(0),
+    schemes: given.schemes ?? PORTABLE_SCHEMES,
     featuresSha256: featuresSha256(mfccDefinitionV1),
     reportIntervalMs: given.reportIntervalMs ?? REPORT_INTERVAL_MS,
     reportPhaseMs: given.reportPhaseMs ?? REPORT_INTERVAL_MS,
     power: given.power ?? null,
     fixedLevel: given.level,
     governed: given.governed ?? true,
+    ...(given.sign && { sign: given.sign }),
     timing: { frameMs: (1000 * strideSamples) / sampleRateHz, windowMs: (1000 * clipSamples) / sampleRateHz },
   }
 }

@@ -1,14 +1,15 @@
-import { type ContractError, contractError } from '../../contract/errors.ts'
+import type { ContractError } from '../../contract/errors.ts'
 import { metaCodec, metaGetCodec } from '../../contract/messages.ts'
+import type { Release } from '../../contract/release.ts'
 import { releaseOfTarget } from '../../contract/repository-target.ts'
 import { err, type Result } from '../../contract/result.ts'
-import type { Release } from '../../contract/release.ts'
 import { advanceFloor, effectiveNow, raiseFloor } from '../../contract/time-floor.ts'
 import type { Fetched } from '../../contract/tuf/metadata-fetch.ts'
 import type { TargetSearch } from '../../contract/tuf/target-search.ts'
 import { beginUpdate, type UpdateCycle } from '../../contract/tuf/update-cycle.ts'
 import type { AgentState } from './agent-state.ts'
 import type { Step } from './agent-step.ts'
+import { factoryTrust } from './trust-record.ts'
 
 /** The agent's part in asking the image repository, block by block over the gateway: the cycle and the search know what to fetch and
  *  what to believe (contract/tuf), this knows how to fetch. */
@@ -59,11 +60,14 @@ export function ageFloor(step: Step): void {
 export function consult(step: Step, path: string | undefined): Consulted | undefined {
   ageFloor(step)
   const { trust, config } = step.state
-  const begun = beginUpdate(
-    { ...trust.files, verified: step.state.trustVerified },
-    { nowMs: trustedNow(step.state, step.now.wallMs), schemes: config.schemes, targets: 'when-searched' },
-  )
-  if (!begun.ok) return { path, result: begun }
+  const nowMs = trustedNow(step.state, step.now.wallMs)
+  const options = { nowMs, schemes: config.schemes, targets: 'when-searched' } as const
+  const begun = beginUpdate({ ...trust.files, verified: step.state.trustVerified }, options)
+  if (!begun.ok) {
+    // What the flash kept is no root any more; the factory's still is, or the device was never given one.
+    step.set({ trust: factoryTrust(config.trustRoot), trustVerified: false, consultation: null })
+    return { path, result: begun }
+  }
   const cycle = begun.value
   step.set({
     consultation: {
@@ -156,7 +160,11 @@ function end(step: Step, path: string | undefined, result: Consulted['result']):
   return { path, result }
 }
 
-function fetch(step: Step, consultation: Consultation, { file, maxBytes }: { file: string; maxBytes: number }): undefined {
+function fetch(
+  step: Step,
+  consultation: Consultation,
+  { file, maxBytes }: { file: string; maxBytes: number },
+): undefined {
   request(step, { ...consultation, file, maxBytes, received: NOTHING, attempts: 0 })
 }
 
@@ -179,6 +187,3 @@ function keepTrust(step: Step, cycle: UpdateCycle): void {
   // The floor alone is kept with the next change: what it has gained since is lost at a reset, and no more.
   if (changed.length > 0) step.effect({ type: 'write-trust', trust })
 }
-
-/** For errors of the repository that may be gone in the next minute, and for those that an attacker on the way can cause: tried again. */
-export const contradiction = (detail: string): ContractError => contractError('contradicts-repository', detail)

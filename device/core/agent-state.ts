@@ -1,17 +1,21 @@
+import type { Sign } from '../../contract/device-proof.ts'
 import type { ContractError, ErrorCode } from '../../contract/errors.ts'
 import type { BundleManifest } from '../../contract/manifest.ts'
 import type { Counters, EventCode, LadderLevel } from '../../contract/messages.ts'
 import type { Release } from '../../contract/release.ts'
 import type { Result } from '../../contract/result.ts'
-import type { TrustedRole } from '../../contract/signed.ts'
+import type { UplinkKind } from '../../contract/topics.ts'
+import type { SignatureSchemes } from '../../contract/tuf/signature-scheme.ts'
 import type { Board } from '../../model/boards.ts'
 import type { TransportEvent } from '../ports/transport.ts'
+import type { Consultation } from './agent-repository.ts'
 import type { BootOutcome, BootRecord } from './boot-record.ts'
 import type { EnergyAccounts, Radio } from './energy.ts'
 import type { SlotIndex } from './flash-layout.ts'
 import type { GovernorState, PowerBudget } from './governor.ts'
 import type { Heard, HeardWake } from './heard.ts'
 import type { Outbox } from './outbox.ts'
+import type { TrustRecord } from './trust-record.ts'
 import type { UpdateState } from './update.ts'
 
 /** The two times of one step, read once by the host. */
@@ -27,8 +31,9 @@ export interface AgentConfig {
   readonly site: string
   readonly board: Board
   readonly radio: Radio
-  readonly director: TrustedRole
-  readonly release: TrustedRole
+  /** the first root of the image repository, as the factory put it there; empty: no update is ever accepted */
+  readonly trustRoot: Uint8Array
+  readonly schemes: SignatureSchemes
   readonly slotBytes: number
   readonly featuresSha256: string
   readonly reportIntervalMs: number
@@ -40,6 +45,8 @@ export interface AgentConfig {
   readonly fixedLevel: LadderLevel
   /** false: keep `fixedLevel` whatever the battery says (for comparison) */
   readonly governed: boolean
+  /** the device's key; undefined: it has none and its events are not signed */
+  readonly sign?: Sign | undefined
   /** ms between frames and length of a window of the feature front end */
   readonly timing: { readonly frameMs: number; readonly windowMs: number }
 }
@@ -74,6 +81,18 @@ export interface AgentState {
   readonly firstReportId: number
   /** sha256 of the last assignment document that was refused in this boot, hex: its retained copy is not complained of again */
   readonly refusedDigest: string
+  /** what is believed of the image repository and of the time, and whether its signatures were checked in this boot */
+  readonly trust: TrustRecord
+  readonly trustVerified: boolean
+  /** when the floor of `trust` was last let rise, monotonic ms */
+  readonly floorAtMs: number
+  readonly consultation: Consultation | null
+  readonly nextPollMs: number
+  /** an assignment whose director was not known, until root has been asked for; and when that last happened */
+  readonly unknownDirector: Uint8Array | null
+  readonly unknownDirectorAtMs: number
+  /** whether `install-started` was said of the assignment that is being carried out */
+  readonly installTold: boolean
   /** the assignment that is being carried out, and how many attempts at it have failed for reasons that may pass */
   readonly assignment: Uint8Array
   readonly attempts: number
@@ -88,6 +107,50 @@ export interface AgentState {
   /** last radio use, for the cost of a session */
   readonly radioAtMs: number
 }
+
+/** A copy to be changed before anybody sees it. Written out, because V8 before version 12 copies an object of this size by spread
+ *  ten times more slowly, and this runs at every hop; the type tells when a part is missing. */
+export const copyState = (s: AgentState): { -readonly [Name in keyof AgentState]: AgentState[Name] } => ({
+  config: s.config,
+  record: s.record,
+  slot: s.slot,
+  manifest: s.manifest,
+  model: s.model,
+  bootedAtMs: s.bootedAtMs,
+  counters: s.counters,
+  levelMs: s.levelMs,
+  energy: s.energy,
+  batteryAtBootMj: s.batteryAtBootMj,
+  posteriorBins: s.posteriorBins,
+  noiseBins: s.noiseBins,
+  governor: s.governor,
+  outbox: s.outbox,
+  connected: s.connected,
+  spooled: s.spooled,
+  update: s.update,
+  reportSeq: s.reportSeq,
+  eventSeq: s.eventSeq,
+  nextReportMs: s.nextReportMs,
+  nextGovernMs: s.nextGovernMs,
+  firstReportId: s.firstReportId,
+  refusedDigest: s.refusedDigest,
+  trust: s.trust,
+  trustVerified: s.trustVerified,
+  floorAtMs: s.floorAtMs,
+  consultation: s.consultation,
+  nextPollMs: s.nextPollMs,
+  unknownDirector: s.unknownDirector,
+  unknownDirectorAtMs: s.unknownDirectorAtMs,
+  installTold: s.installTold,
+  assignment: s.assignment,
+  attempts: s.attempts,
+  restingSha256: s.restingSha256,
+  restingUntilMs: s.restingUntilMs,
+  untoldId: s.untoldId,
+  batteryLowTold: s.batteryLowTold,
+  engineFailedAtMs: s.engineFailedAtMs,
+  radioAtMs: s.radioAtMs,
+})
 
 export type AgentEvent =
   | TransportEvent
@@ -108,7 +171,7 @@ export type AgentEffect =
   | {
       readonly type: 'publish'
       readonly id: number
-      readonly kind: 'report' | 'wake' | 'event' | 'get'
+      readonly kind: UplinkKind
       readonly payload: Uint8Array
       readonly qos: 0 | 1
     }
@@ -118,6 +181,7 @@ export type AgentEffect =
   | { readonly type: 'check-image'; readonly slot: SlotIndex; readonly release: Release }
   /** answered by `record-written` or `flash-failed` */
   | { readonly type: 'write-record'; readonly record: BootRecord }
+  | { readonly type: 'write-trust'; readonly trust: TrustRecord }
   | { readonly type: 'save-spool'; readonly outbox: Outbox }
   | { readonly type: 'clear-spool' }
   | { readonly type: 'reboot'; readonly reason: string }
@@ -143,6 +207,7 @@ export interface BootContext {
   readonly outcome: BootOutcome
   readonly manifest: BundleManifest
   readonly outbox: Outbox
+  readonly trust: TrustRecord
   readonly batteryMj: number
   /** @see Booted */
   readonly trouble?: ContractError | undefined

@@ -1,3 +1,4 @@
+import { ATTESTED_CODES, encodeEvent } from '../../contract/attested-event.ts'
 import { hexToBytes } from '../../contract/bytes.ts'
 import type { ContractError } from '../../contract/errors.ts'
 import { LIMITS } from '../../contract/limits.ts'
@@ -8,12 +9,11 @@ import {
   ENERGY_NAMES,
   EVENT_CODES,
   type EventCode,
-  eventCodec,
   LADDER_LEVELS,
   reportCodec,
 } from '../../contract/messages.ts'
 import { blockTopic, type DeviceId, devicePrefix, type SiteId } from '../../contract/topics.ts'
-import type { AgentEffect, AgentState, Now, StepResult } from './agent-state.ts'
+import { type AgentEffect, type AgentState, copyState, type Now, type StepResult } from './agent-state.ts'
 import { addEnergy, type EnergyAccounts, totalEnergy } from './energy.ts'
 import { govern } from './governor.ts'
 import { enqueue, type OutboxKind, takeForSending } from './outbox.ts'
@@ -49,7 +49,7 @@ export class Step {
   }
 
   set(change: Partial<AgentState>): void {
-    this.state = { ...this.state, ...change }
+    this.state = Object.assign(copyState(this.state), change)
   }
 
   effect(effect: AgentEffect): void {
@@ -99,21 +99,28 @@ export class Step {
     const { state, now } = this
     const words = detail ?? error?.detail
     const say = words === undefined ? undefined : plainText(words, LIMITS.eventDetailLength)
+    // What is signed also says where the device stands.
+    const attests = state.config.sign !== undefined && ATTESTED_CODES.includes(code)
     const hash = typeof about === 'string' ? hexToBytes(about) : (about ?? state.model)
     this.effect({ type: 'tell-event', code, error: error?.code, detail: say })
     this.set({ eventSeq: state.eventSeq + 1 })
     return this.enqueue(
       'event',
-      eventCodec.encode({
-        boot: state.record.boots,
-        seq: state.eventSeq,
-        wallMs: now.wallMs,
-        code: EVENT_CODES.indexOf(code),
-        model: about === null ? undefined : hash.slice(0, 8),
-        error: error?.code,
-        detail: say,
-        assignmentSeq,
-      }),
+      encodeEvent(
+        state.config.device,
+        {
+          boot: state.record.boots,
+          seq: state.eventSeq,
+          wallMs: now.wallMs,
+          code: EVENT_CODES.indexOf(code),
+          model: about === null ? undefined : hash.slice(0, 8),
+          error: error?.code,
+          detail: say,
+          assignmentSeq: assignmentSeq ?? (attests ? state.record.assignmentSeq : undefined),
+          securityCounter: attests ? state.record.securityCounter : undefined,
+        },
+        state.config.sign,
+      ),
     )
   }
 

@@ -1,26 +1,31 @@
 import { bytesToHex, hexToBytes, sha256Hex } from '../../contract/bytes.ts'
 import type { ContractError } from '../../contract/errors.ts'
 import { EVENT_CODES, eventCodec } from '../../contract/messages.ts'
+import { targetPathOf } from '../../contract/metadata-file.ts'
 import { seededRandom } from '../../contract/random.ts'
+import type { Assignment, Release } from '../../contract/release.ts'
+import { directorOf } from '../../contract/repository-target.ts'
+import { ageFloor, type Consulted, consult, forgetConsultation, trustedNow } from './agent-repository.ts'
 import type { AgentEvent, AgentState } from './agent-state.ts'
 import type { EventDetails, Step } from './agent-step.ts'
 import { EMPTY_IMAGE, penalty, withImage } from './boot-record.ts'
 import { flashMillijoule } from './energy.ts'
 import { otherSlot } from './flash-layout.ts'
 import {
-  type AssignmentDecision,
   CHECK_WINDOW_MS,
   confirmedRecord,
   downloadTimedOut,
   IDLE,
   judgeAssignment,
   judgeBlock,
+  judgeRelease,
   nextRequest,
   RESTING_MS,
   RETRIES_MAX,
   RETRY_DELAY_MS,
   retryDelayMs,
   trialVerdict,
+  wantedBy,
 } from './update.ts'
 
 /** The agent's part in an update, event by event; what is decided on which grounds is in update.ts. */
@@ -29,65 +34,70 @@ import {
 const GET_ID = 0
 
 type Downloading = Extract<AgentState['update'], { phase: 'downloading' }>
-type Wanted = Exclude<AssignmentDecision, { kind: 'current' }>
 
-/** Judges a document against what holds now: the record, the time, the battery. */
+/** Chosen: a day without an assignment ends with one small request: whether root, time or keys have changed. */
+export const POLL_INTERVAL_MS = 24 * 3_600_000
+/** Chosen: an assignment by an unknown director asks for a newer root at most this often, or a gateway could keep the radio busy. */
+const UNKNOWN_DIRECTOR_POLL_MS = 3_600_000
+
+/** Judges a document against what holds now: who directs, the record, the time. */
 function judge(step: Step, payload: Uint8Array): ReturnType<typeof judgeAssignment> {
-  const { config, record } = step.state
-  return judgeAssignment(payload, {
-    assignment: {
-      device: config.device,
-      site: config.site,
-      board: config.board.name,
-      director: config.director,
-      release: config.release,
-      nowMs: step.now.wallMs,
-    },
-    record,
-    board: config.board,
-    radio: config.radio,
-    slotBytes: config.slotBytes,
-    featuresSha256: config.featuresSha256,
-    remainingMj: step.remainingMj,
-  })
+  ageFloor(step)
+  const { config, record, trust } = step.state
+  const context = {
+    device: config.device,
+    site: config.site,
+    board: config.board.name,
+    director: directorOf(trust.files.root),
+    nowMs: trustedNow(step.state, step.now.wallMs),
+  }
+  return judgeAssignment(payload, context, record)
 }
 
 /** A retry takes nothing for granted that was true at the attempt before it. */
 function retry(step: Step): void {
   const judged = judge(step, step.state.assignment)
   step.set({ update: IDLE })
-  if (!judged.ok) {
-    step.count({ installsFailed: 1 })
-    step.event('install-failed', {
-      error: judged.error,
-      about: judged.error.sha256 ?? null,
-      assignmentSeq: step.state.record.assignmentSeq,
-    })
-  } else if (judged.value.kind !== 'current') beginInstall(step, judged.value)
+  if (!judged.ok) giveUp(step, judged.error, judged.error.sha256 ?? null)
+  else if (judged.value.kind === 'consult') beginConsulting(step, judged.value.assignment)
+}
+
+/** The broker repeats a retained assignment at every connection: one that was refused is complained of once a boot. */
+function refuse(
+  step: Step,
+  payload: Uint8Array,
+  error: ContractError,
+  about: { seq?: number; sha256?: string } = {},
+): void {
+  const digest = sha256Hex(payload)
+  if (digest === step.state.refusedDigest) return
+  step.set({ refusedDigest: digest })
+  const { seq, sha256 } = about
+  if (seq !== undefined && seq > step.state.record.assignmentSeq) step.writeRecord({ assignmentSeq: seq })
+  step.event('install-refused', {
+    error,
+    about: sha256 ?? null,
+    ...(seq !== undefined && { assignmentSeq: seq }),
+  })
 }
 
 export function assigned(step: Step, payload: Uint8Array): void {
   const { record, update } = step.state
   const judged = judge(step, payload)
   if (!judged.ok) {
-    // The broker repeats a retained assignment at every connection: one that was refused is complained of once a boot.
-    const digest = sha256Hex(payload)
-    if (digest === step.state.refusedDigest) return
-    step.set({ refusedDigest: digest })
-    const { seq, sha256 } = judged.error
-    if (seq !== undefined && seq > record.assignmentSeq) step.writeRecord({ assignmentSeq: seq })
-    step.event('install-refused', {
-      error: judged.error,
-      about: sha256 ?? null,
-      ...(seq !== undefined && { assignmentSeq: seq }),
-    })
+    const { error } = judged
+    // The director's key may have been replaced while this device slept: root tells.
+    if (error.code === 'unknown-key' && mayAskForRoot(step, payload)) {
+      step.set({ unknownDirector: payload, unknownDirectorAtMs: step.now.monotonicMs })
+      poll(step)
+    } else refuse(step, payload, error, error)
     return
   }
-  const decision = judged.value
+  const { kind, assignment } = judged.value
+  const { target, seq } = assignment
   if (update.phase === 'trial') {
-    const running = bytesToHex(record.images[step.state.slot].sha256)
-    if (decision.kind === 'stored' && decision.release.sha256 === running) {
-      if (decision.seq > record.assignmentSeq) step.writeRecord({ assignmentSeq: decision.seq })
+    if (kind === 'consult' && target.sha256 === bytesToHex(record.images[step.state.slot].sha256)) {
+      if (seq > record.assignmentSeq) step.writeRecord({ assignmentSeq: seq })
       return
     }
     // Wanted no more: back to the confirmed image without a mark against this one; the retained assignment is judged there.
@@ -95,39 +105,102 @@ export function assigned(step: Step, payload: Uint8Array): void {
     step.reboot('the trial was called off by a newer assignment')
     return
   }
-  const busyWith = update.phase === 'idle' ? undefined : update.release.sha256
-  const wanted = decision.kind === 'current' ? undefined : decision.release.sha256
-  const isNew = decision.seq > record.assignmentSeq
-  if (isNew) step.writeRecord({ assignmentSeq: decision.seq })
-  if (busyWith === wanted) {
+  // What the repository did not confirm is not asked again for the same document.
+  if (kind === 'consult' && sha256Hex(payload) === step.state.refusedDigest) return
+  const isNew = seq > record.assignmentSeq
+  if (isNew) step.writeRecord({ assignmentSeq: seq })
+  if (wantedBy(update) === (kind === 'current' ? undefined : target.sha256)) {
     // The newest document is the one to be judged again. A newer number for what is waited for says: now.
     if (isNew) step.set({ assignment: payload })
     if (isNew && update.phase === 'waiting') retry(step)
     return
   }
-  if (decision.kind === 'current') {
+  if (kind === 'current') {
+    forgetConsultation(step)
     step.set({ update: IDLE })
     return
   }
   const { restingSha256, restingUntilMs } = step.state
-  step.set({ assignment: payload, attempts: 0 })
-  if (!isNew && wanted === restingSha256 && step.now.monotonicMs < restingUntilMs) {
-    step.set({ update: { phase: 'waiting', release: decision.release, retryAtMs: restingUntilMs } })
+  step.set({ assignment: payload, attempts: 0, installTold: false })
+  if (!isNew && target.sha256 === restingSha256 && step.now.monotonicMs < restingUntilMs) {
+    step.set({ update: { phase: 'waiting', target, retryAtMs: restingUntilMs } })
     return
   }
-  step.count({ installsStarted: 1 })
-  step.event('install-started', {
-    detail: decision.release.name,
-    assignmentSeq: decision.seq,
-    about: decision.release.sha256,
-  })
-  beginInstall(step, decision)
+  beginConsulting(step, assignment)
 }
 
+const mayAskForRoot = ({ state, now }: Step, payload: Uint8Array): boolean =>
+  state.update.phase === 'idle' &&
+  now.monotonicMs - state.unknownDirectorAtMs >= UNKNOWN_DIRECTOR_POLL_MS &&
+  sha256Hex(payload) !== state.refusedDigest
+
 /** One attempt: everything from here on may be repeated. */
-function beginInstall(step: Step, { kind, release }: Wanted): void {
+function beginConsulting(step: Step, { target }: Assignment): void {
+  step.set({ update: { phase: 'consulting', target } })
+  consulted(step, consult(step, targetPathOf(target)))
+}
+
+/** Asks whether anything is new. */
+function poll(step: Step): void {
+  step.set({ nextPollMs: step.now.monotonicMs + POLL_INTERVAL_MS })
+  consulted(step, consult(step, undefined))
+}
+
+/** @param ended what a consultation came to; undefined while it goes on */
+export function consulted(step: Step, ended: Consulted | undefined): void {
+  if (ended === undefined) return
+  const { path, result } = ended
+  if (path === undefined) polled(step, result.ok ? undefined : result.error)
+  else if (!result.ok) attemptFailed(step, result.error)
+  else if (result.value !== undefined) confirmedByRepository(step, result.value)
+}
+
+function polled(step: Step, error: ContractError | undefined): void {
+  const { unknownDirector } = step.state
+  step.set({ unknownDirector: null })
+  // Not to be reached is no news: a device is out of reach most of its life.
+  if (error !== undefined && error.code !== 'metadata-unavailable')
+    step.event('repository-refused', { error, about: null })
+  if (unknownDirector !== null) assigned(step, unknownDirector)
+}
+
+/** Director and image repository have both spoken. */
+function confirmedByRepository(step: Step, release: Release): void {
+  const { config, record, update, assignment: payload } = step.state
+  if (update.phase !== 'consulting') return
+  // Judged again: its time may have run out while the repository was asked.
+  const judged = judge(step, payload)
+  if (!judged.ok || judged.value.kind !== 'consult') {
+    step.set({ update: IDLE })
+    if (!judged.ok) refuse(step, payload, judged.error, judged.error)
+    return
+  }
+  const { assignment } = judged.value
+  const decision = judgeRelease(assignment, release, {
+    record,
+    board: config.board,
+    radio: config.radio,
+    slotBytes: config.slotBytes,
+    featuresSha256: config.featuresSha256,
+    remainingMj: step.remainingMj,
+  })
+  if (!decision.ok) {
+    step.set({ update: IDLE })
+    if (step.state.installTold) giveUp(step, decision.error, release.sha256)
+    else refuse(step, payload, decision.error, { seq: assignment.seq, sha256: release.sha256 })
+    return
+  }
+  if (!step.state.installTold) {
+    step.set({ installTold: true })
+    step.count({ installsStarted: 1 })
+    step.event('install-started', { detail: release.name, assignmentSeq: assignment.seq, about: release.sha256 })
+  }
+  beginInstall(step, decision.value, release)
+}
+
+function beginInstall(step: Step, from: 'stored' | 'download', release: Release): void {
   const slot = otherSlot(step.state.record.active)
-  if (kind === 'stored') {
+  if (from === 'stored') {
     check(step, release, slot)
     return
   }
@@ -138,7 +211,7 @@ function beginInstall(step: Step, { kind, release }: Wanted): void {
   requestBlock(step, { phase: 'downloading', release, slot, offset: 0, requestedAtMs: 0, attempts: 0 })
 }
 
-function check(step: Step, release: Wanted['release'], slot: Downloading['slot']): void {
+function check(step: Step, release: Release, slot: Downloading['slot']): void {
   step.set({ update: { phase: 'checking', release, slot, deadlineMs: step.now.monotonicMs + CHECK_WINDOW_MS } })
   step.effect({ type: 'check-image', slot, release })
 }
@@ -202,29 +275,40 @@ export function imageChecked(step: Step, event: Extract<AgentEvent, { type: 'ima
   step.reboot(`trial of ${release.name}`)
 }
 
-/** An attempt has failed for a reason that may pass: a poisoned cache, a link, a tired flash. Tried again, a bounded number of times. */
+/** An attempt has failed for a reason that may pass: a poisoned cache, a link, a tired flash, a repository that says what cannot be
+ *  believed (whoever is between may say anything). Tried again, a bounded number of times. */
 export function attemptFailed(step: Step, error: ContractError): void {
   const { update, attempts, config, record } = step.state
   if (update.phase === 'idle' || update.phase === 'trial' || update.phase === 'waiting') return
-  const { release } = update
+  forgetConsultation(step)
+  const target = update.phase === 'consulting' ? update.target : update.release
+  const { sha256 } = target
   if (attempts >= RETRIES_MAX) {
     installFailed(step, error)
-    step.set({ restingSha256: release.sha256, restingUntilMs: step.now.monotonicMs + RESTING_MS })
+    step.set({ restingSha256: sha256, restingUntilMs: step.now.monotonicMs + RESTING_MS })
     return
   }
   const draw = seededRandom(record.boots).fork(`${config.device} attempt ${attempts}`).next()
   const retryAtMs = step.now.monotonicMs + retryDelayMs(attempts, draw)
-  step.set({ update: { phase: 'waiting', release, retryAtMs }, attempts: attempts + 1 })
-  step.event('install-delayed', { error, assignmentSeq: record.assignmentSeq, about: release.sha256 })
+  step.set({ update: { phase: 'waiting', target, retryAtMs }, attempts: attempts + 1 })
+  step.event('install-delayed', { error, assignmentSeq: record.assignmentSeq, about: sha256 })
 }
 
 /** The update is given up; the image that runs goes on. */
 export function installFailed(step: Step, error: ContractError): void {
-  const { update, record } = step.state
-  if (update.phase === 'idle' || update.phase === 'trial') return
-  step.count({ installsFailed: 1 })
+  const { update } = step.state
+  const wanted = wantedBy(update)
+  if (wanted === undefined) return
   step.set({ update: IDLE })
-  step.event('install-failed', { error, assignmentSeq: record.assignmentSeq, about: update.release.sha256 })
+  giveUp(step, error, wanted)
+}
+
+/** What was never begun has not failed: it is refused. */
+function giveUp(step: Step, error: ContractError, about: string | null): void {
+  const { installTold, record } = step.state
+  if (installTold) step.count({ installsFailed: 1 })
+  const code = installTold ? 'install-failed' : 'install-refused'
+  step.event(code, { error, assignmentSeq: record.assignmentSeq, about })
 }
 
 /** @param found the record as the flash holds it, which from now on is the agent's too */
@@ -245,9 +329,10 @@ export function flashFailed(step: Step, error: ContractError, found: AgentState[
 
 /** Timers of an update: a block that does not come, a trial that ends. */
 export function updateTimers(step: Step): void {
-  const { update, connected } = step.state
+  const { update, connected, consultation, nextPollMs } = step.state
   const { monotonicMs } = step.now
   if (update.phase === 'trial') concludeTrial(step)
+  if (connected && update.phase === 'idle' && consultation === null && monotonicMs >= nextPollMs) poll(step)
   if (update.phase === 'waiting' && monotonicMs >= update.retryAtMs) retry(step)
   if (update.phase === 'checking' && monotonicMs >= update.deadlineMs) {
     const error = { code: 'model-load-failed', detail: 'the check of the image did not end' } as const

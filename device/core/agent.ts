@@ -1,20 +1,31 @@
 import { bytesToHex } from '../../contract/bytes.ts'
 import type { ContractError } from '../../contract/errors.ts'
 import { COUNTER_NAMES, type CounterName, type Counters, LADDER_LEVELS, wakeCodec } from '../../contract/messages.ts'
-import type { AgentConfig, AgentEvent, AgentState, BootContext, Now, StepResult } from './agent-state.ts'
+import { consultationTimedOut, META_TIMEOUT_MS, metaArrived, repeatRequest } from './agent-repository.ts'
+import {
+  type AgentConfig,
+  type AgentEvent,
+  type AgentState,
+  type BootContext,
+  copyState,
+  type Now,
+  type StepResult,
+} from './agent-state.ts'
 import { GOVERN_INTERVAL_MS, Step } from './agent-step.ts'
 import {
   assigned,
   blockArrived,
+  consulted,
   flashFailed,
   imageChecked,
+  POLL_INTERVAL_MS,
   recordWritten,
   requestBlock,
   tellUntold,
   toldUntold,
   updateTimers,
 } from './agent-update.ts'
-import { activeMsOf, listeningEnergy, macsOf, NO_ENERGY } from './energy.ts'
+import { activeMsOf, addEnergy, listeningEnergy, macsOf, NO_ENERGY } from './energy.ts'
 import { otherSlot } from './flash-layout.ts'
 import { HIBERNATE, initialGovernor, observeListening } from './governor.ts'
 import { addBins, type Heard, zeroBins } from './heard.ts'
@@ -67,6 +78,14 @@ export function startAgent(config: AgentConfig, boot: BootContext, now: Now): St
       nextGovernMs: now.monotonicMs + GOVERN_INTERVAL_MS,
       firstReportId: 0,
       refusedDigest: '',
+      trust: boot.trust,
+      trustVerified: false,
+      floorAtMs: now.monotonicMs,
+      consultation: null,
+      nextPollMs: now.monotonicMs + POLL_INTERVAL_MS,
+      unknownDirector: null,
+      unknownDirectorAtMs: Number.NEGATIVE_INFINITY,
+      installTold: false,
       assignment: new Uint8Array(0),
       attempts: 0,
       restingSha256: '',
@@ -103,6 +122,7 @@ export function step(state: AgentState, event: AgentEvent, now: Now): StepResult
       next.set({ connected: true, outbox: forgetInFlight(state.outbox) })
       // A block that was asked for before the link broke will not come.
       if (state.update.phase === 'downloading') requestBlock(next, state.update)
+      repeatRequest(next)
       break
     case 'disconnected':
       next.set({ connected: false, outbox: forgetInFlight(state.outbox) })
@@ -114,6 +134,7 @@ export function step(state: AgentState, event: AgentEvent, now: Now): StepResult
       next.radio(event.kind, event.payload.length, 'rx', event.kind === 'block' ? event.sha256 : undefined)
       if (event.kind === 'assign') assigned(next, event.payload)
       else if (event.kind === 'block') blockArrived(next, event.sha256, event.payload)
+      else if (event.kind === 'meta') consulted(next, metaArrived(next, event.payload))
       break
     case 'heard':
       heard(next, event.heard)
@@ -142,13 +163,17 @@ export function step(state: AgentState, event: AgentEvent, now: Now): StepResult
 
 /** When the agent wants the next `tick`, monotonic ms. */
 export function nextDeadlineMs(state: AgentState): number {
-  const { update, connected } = state
-  const due = [state.nextReportMs, state.nextGovernMs]
-  // Without a link no block can come: the reconnection asks again, not the clock.
-  if (update.phase === 'downloading' && connected) due.push(update.requestedAtMs + BLOCK_TIMEOUT_MS)
-  if (update.phase === 'trial' || update.phase === 'checking') due.push(update.deadlineMs)
-  if (update.phase === 'waiting') due.push(update.retryAtMs)
-  return Math.min(...due)
+  const { update, connected, consultation } = state
+  let dueMs = Math.min(state.nextReportMs, state.nextGovernMs)
+  // Without a link nothing can come: the reconnection asks again, not the clock.
+  if (connected) {
+    if (consultation !== null) dueMs = Math.min(dueMs, consultation.requestedAtMs + META_TIMEOUT_MS)
+    else if (update.phase === 'idle') dueMs = Math.min(dueMs, state.nextPollMs)
+    if (update.phase === 'downloading') dueMs = Math.min(dueMs, update.requestedAtMs + BLOCK_TIMEOUT_MS)
+  }
+  if (update.phase === 'trial' || update.phase === 'checking') dueMs = Math.min(dueMs, update.deadlineMs)
+  if (update.phase === 'waiting') dueMs = Math.min(dueMs, update.retryAtMs)
+  return dueMs
 }
 
 function timers(step: Step): void {
@@ -159,6 +184,7 @@ function timers(step: Step): void {
     if (!state.connected) step.saveSpool()
   }
   if (now.monotonicMs >= state.nextGovernMs) step.govern()
+  consulted(step, consultationTimedOut(step))
   updateTimers(step)
 }
 
@@ -196,23 +222,33 @@ function heard(step: Step, stretch: Heard): void {
   const ladderStep = manifest.ladder.find((candidate) => candidate.level === level)
   const macs = ladderStep === undefined ? 0 : macsOf(manifest, ladderStep)
   const wakes = stretch.wakes.length
-  step.spend(listeningEnergy(config.board, macs, stretch))
-  step.set({
-    levelMs: step.state.levelMs.map((ms, i) => (i === governor.level ? ms + stretch.elapsedMs : ms)),
-    posteriorBins: addBins(step.state.posteriorBins, stretch.posteriorBins),
-    noiseBins: addBins(step.state.noiseBins, stretch.noiseBins),
-    governor: observeListening(governor, stretch),
-  })
-  const firstWake = step.state.counters.wakes
-  step.count({
-    listeningMs: stretch.listeningMs,
-    windows: stretch.windows,
-    inferences: stretch.inferences,
-    gateOpenings: stretch.gateOpenings,
-    overruns: stretch.overruns,
-    wakes,
-    activeMs: activeMsOf(config.board, macs, stretch.inferences, wakes, manifest.policy.wakeHoldMs),
-  })
+  const { state } = step
+  const { counters } = state
+  const firstWake = counters.wakes
+  const next = copyState(state)
+  next.energy = addEnergy(state.energy, listeningEnergy(config.board, macs, stretch))
+  next.levelMs = state.levelMs.map((ms, i) => (i === governor.level ? ms + stretch.elapsedMs : ms))
+  next.posteriorBins = addBins(state.posteriorBins, stretch.posteriorBins)
+  next.noiseBins = addBins(state.noiseBins, stretch.noiseBins)
+  next.governor = observeListening(governor, stretch)
+  const activeMs = activeMsOf(config.board, macs, stretch.inferences, wakes, manifest.policy.wakeHoldMs)
+  next.counters = {
+    listeningMs: counters.listeningMs + stretch.listeningMs,
+    windows: counters.windows + stretch.windows,
+    inferences: counters.inferences + stretch.inferences,
+    wakes: counters.wakes + wakes,
+    gateOpenings: counters.gateOpenings + stretch.gateOpenings,
+    overruns: counters.overruns + stretch.overruns,
+    activeMs: counters.activeMs + activeMs,
+    spoolDrops: counters.spoolDrops,
+    radioRxBytes: counters.radioRxBytes,
+    radioTxBytes: counters.radioTxBytes,
+    installsStarted: counters.installsStarted,
+    installsConfirmed: counters.installsConfirmed,
+    installsFailed: counters.installsFailed,
+    ladderMoves: counters.ladderMoves,
+  }
+  step.state = next
   stretch.wakes.forEach((wake, i) => {
     step.effect({ type: 'tell-wake', wake })
     step.enqueue(

@@ -47,7 +47,8 @@ export function observeListening(
   if (heard.windows === 0) return state
   const weight = 1 - Math.exp(-heard.elapsedMs / 3_600_000)
   const share = heard.openWindows / heard.windows
-  return { ...state, openShare: state.openShare + weight * (share - state.openShare) }
+  const { level, movedAtMs, moves, openShare, baseMilliwatt } = state
+  return { level, movedAtMs, moves, openShare: openShare + weight * (share - openShare), baseMilliwatt }
 }
 
 /** Mean power a ladder level would take in this environment, mW. */

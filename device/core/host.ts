@@ -19,6 +19,7 @@ import type { Heard } from './heard.ts'
 import { checkImage } from './image-check.ts'
 import { programSlot } from './provision.ts'
 import { clearSpool, readSpool, saveSpool } from './spool.ts'
+import { factoryTrust, readTrust, writeTrust } from './trust-record.ts'
 
 export interface HostOptions {
   readonly config: Omit<AgentConfig, 'slotBytes'>
@@ -47,6 +48,8 @@ export class AgentHost {
   #running: { state: AgentState; readonly bundle: OpenedBundle } | undefined
   #boot: Promise<Result<void, ContractError>>
   #cancelTick: () => void = () => undefined
+  /** monotonic ms of the tick that is set, if one is */
+  #tickMs: number | undefined
   /** events that came while the effects of another were performed; at most what the ports say within those calls */
   readonly #events: AgentEvent[] = []
   #performing = false
@@ -109,7 +112,7 @@ export class AgentHost {
   /** Takes the power away: no spool, no report. */
   async close(): Promise<void> {
     this.#closed = true
-    this.#cancelTick()
+    this.#unschedule()
     this.#watchdog.stop()
     await this.#options.transport.close()
     // A boot that hangs is not waited for: it finds itself void if it ever goes on.
@@ -144,7 +147,7 @@ export class AgentHost {
     const previous = this.#running?.bundle
     this.#running = undefined
     this.#events.length = 0
-    this.#cancelTick()
+    this.#unschedule()
     await transport.close()
     await previous?.dispose()
     if (reset !== this.#reset) return ok(undefined)
@@ -171,6 +174,7 @@ export class AgentHost {
         ...boot,
         manifest: bundle.manifest,
         outbox: readSpool(flash, this.#layout),
+        trust: readTrust(flash, this.#layout) ?? factoryTrust(config.trustRoot),
         batteryMj: battery.remainingMj(),
       },
       this.#now(),
@@ -216,14 +220,28 @@ export class AgentHost {
   }
 
   #schedule(): void {
-    this.#cancelTick()
-    if (this.#running === undefined || this.#closed) return
-    const { clock } = this.#options
+    if (this.#running === undefined || this.#closed) {
+      this.#unschedule()
+      return
+    }
     // A model on trial must leave the agent its turns; the tick comes at least as often as the battery is looked at.
     if (this.#running.state.update.phase === 'trial') this.#watchdog.feed(TRIAL_WATCHDOG_MS, () => void this.#restart())
     else this.#watchdog.stop()
-    const delayMs = Math.max(0, nextDeadlineMs(this.#running.state) - clock.monotonicMs())
-    this.#cancelTick = clock.after(delayMs, () => this.dispatch({ type: 'tick' }))
+    const deadlineMs = nextDeadlineMs(this.#running.state)
+    // Five times a second nothing changes it.
+    if (deadlineMs === this.#tickMs) return
+    this.#unschedule()
+    const { clock } = this.#options
+    this.#tickMs = deadlineMs
+    this.#cancelTick = clock.after(Math.max(0, deadlineMs - clock.monotonicMs()), () => {
+      this.#tickMs = undefined
+      this.dispatch({ type: 'tick' })
+    })
+  }
+
+  #unschedule(): void {
+    this.#cancelTick()
+    this.#tickMs = undefined
   }
 
   /** @returns the flash's error, if what follows depends on the write */
@@ -238,6 +256,8 @@ export class AgentHost {
         return failureOf(programSlot(flash, this.#layout, effect.slot, effect.offset, effect.data))
       case 'write-record':
         return failureOf(writeRecord(flash, this.#layout, effect.record))
+      case 'write-trust':
+        return failureOf(writeTrust(flash, this.#layout, effect.trust))
       // The spool is a second copy of messages that are in the outbox: without it a power cut loses them, and no more.
       case 'save-spool':
         saveSpool(flash, this.#layout, effect.outbox)

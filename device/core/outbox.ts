@@ -41,12 +41,13 @@ export function enqueue(outbox: Outbox, kind: OutboxKind, payload: Uint8Array): 
 /** The message whose loss matters least: the oldest report that a later one of the same boot contains, then the oldest event, then the
  *  oldest wake. The last report of an earlier boot goes only when there is nothing else: no other message has its counters. */
 export function leastMissed(messages: readonly OutboxMessage[]): OutboxMessage | undefined {
-  const reports = messages
-    .filter(({ kind }) => kind === 'report')
-    .map((message) => ({ message, boot: bootOf(message) }))
-  const contained = reports.find(({ boot }, i) => reports.slice(i + 1).some((later) => later.boot === boot))
+  const reports = messages.filter(({ kind }) => kind === 'report')
+  // A single report contains nothing but itself, and is not decoded to learn that: the queue is full at every wake of a device
+  // that is out of reach.
+  const boots = reports.length < 2 ? [] : reports.map(bootOf)
+  const contained = reports.find((_, i) => boots.indexOf(boots[i], i + 1) > 0)
   const first = (wanted: OutboxKind) => messages.find(({ kind }) => kind === wanted)
-  return contained?.message ?? first('event') ?? first('wake') ?? messages[0]
+  return contained ?? first('event') ?? first('wake') ?? messages[0]
 }
 
 function bootOf({ payload }: OutboxMessage): number | undefined {

@@ -2,7 +2,13 @@ import { bytesEqual, hexToBytes } from '../../contract/bytes.ts'
 import { type ContractError, contractError } from '../../contract/errors.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { blockCodec, getCodec } from '../../contract/messages.ts'
-import { type AssignmentContext, type Release, verifyAssignment } from '../../contract/release.ts'
+import {
+  type Assignment,
+  type AssignmentContext,
+  agreesWithRepository,
+  type Release,
+  verifyAssignment,
+} from '../../contract/release.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 import { parseSigned } from '../../contract/signed.ts'
 import { type Board, modelRamBytes } from '../../model/boards.ts'
@@ -13,6 +19,8 @@ import { otherSlot, type SlotIndex } from './flash-layout.ts'
 /** Where an update is. The phases follow docs/architecture.md, "The life of an update". */
 export type UpdateState =
   | { readonly phase: 'idle' }
+  /** the image repository is asked what the assigned target is */
+  | { readonly phase: 'consulting'; readonly target: Assignment['target'] }
   | {
       readonly phase: 'downloading'
       readonly release: Release
@@ -24,7 +32,7 @@ export type UpdateState =
       readonly attempts: number
     }
   /** an attempt failed for a reason that may pass */
-  | { readonly phase: 'waiting'; readonly release: Release; readonly retryAtMs: number }
+  | { readonly phase: 'waiting'; readonly target: Assignment['target']; readonly retryAtMs: number }
   | {
       readonly phase: 'checking'
       readonly release: Release
@@ -42,6 +50,12 @@ export type UpdateState =
     }
 
 export const IDLE: UpdateState = { phase: 'idle' }
+
+/** sha256 of the image an update is about, hex; undefined when there is none under way, or it runs already. */
+export function wantedBy(update: UpdateState): string | undefined {
+  if (update.phase === 'idle' || update.phase === 'trial') return undefined
+  return update.phase === 'consulting' || update.phase === 'waiting' ? update.target.sha256 : update.release.sha256
+}
 
 /** Chosen: longer than a radio round trip through a sleeping gateway, short beside a download of minutes. */
 export const BLOCK_TIMEOUT_MS = 10 * 60_000
@@ -63,9 +77,38 @@ const FAILURES_MAX = 2
 /** Chosen: an update may take at most this share of what is left in the battery. */
 const INSTALL_ENERGY_SHARE = 0.2
 
-/** What the device checks an assignment against. */
-export interface UpdateContext {
-  readonly assignment: Omit<AssignmentContext, 'lastSeq' | 'securityCounter'>
+export type AssignmentDecision =
+  /** accepted, and the device runs that model already */
+  | { readonly kind: 'current'; readonly assignment: Assignment }
+  /** authentic; the image repository has to agree before anything is done */
+  | { readonly kind: 'consult'; readonly assignment: Assignment }
+
+/** Judges the director's half of an update: signature, binding, freshness.
+ *  @returns what to do, or the code it is refused with; with the sequence number and the bundle's hash if the document was
+ *    authentic
+ */
+export function judgeAssignment(
+  payload: Uint8Array,
+  context: Omit<AssignmentContext, 'lastSeq'>,
+  record: BootRecord,
+): Result<AssignmentDecision, ContractError & { readonly seq?: number; readonly sha256?: string }> {
+  const document = parseSigned(payload, LIMITS.assignmentBytes)
+  if (!document.ok) return document
+  const verified = verifyAssignment(document.value, { ...context, lastSeq: record.assignmentSeq })
+  if (!verified.ok) return verified
+  const assignment = verified.value
+  const { name, sha256 } = assignment.target
+  const hash = hexToBytes(sha256)
+  if (bytesEqual(record.images[record.active].sha256, hash)) return ok({ kind: 'current', assignment })
+  if (bytesEqual(record.failedSha256, hash) && record.failures >= FAILURES_MAX) {
+    const detail = `${name} failed ${record.failures} times in a row here`
+    return err({ ...contractError('penalized', detail), seq: assignment.seq, sha256 })
+  }
+  return ok({ kind: 'consult', assignment })
+}
+
+/** What the device checks a release against. */
+export interface ReleaseContext {
   readonly record: BootRecord
   readonly board: Board
   readonly radio: Radio
@@ -76,65 +119,45 @@ export interface UpdateContext {
   readonly remainingMj: number
 }
 
-export type AssignmentDecision =
-  /** accepted, and the device runs that model already */
-  | { readonly kind: 'current'; readonly seq: number }
-  /** accepted, and the other slot holds that image already: a rollback costs no download */
-  | { readonly kind: 'stored'; readonly seq: number; readonly release: Release }
-  | { readonly kind: 'download'; readonly seq: number; readonly release: Release }
+/** `stored`: the other slot holds that image already: a rollback costs no download. */
+export type ReleaseDecision = 'stored' | 'download'
 
-/** Judges an assignment: signatures, binding, freshness, agreement with the release, then the resource contract, all before a
- *  byte is downloaded.
- *  @returns what to do, or the code it is refused with; with the sequence number and the bundle's hash if the document was
- *    authentic
+/** Judges what the image repository has at the assigned path: agreement, then the resource contract, all before a byte of the image is
+ *  downloaded.
+ *  @returns where the image comes from, or the code it is refused with
  */
-export function judgeAssignment(
-  payload: Uint8Array,
-  context: UpdateContext,
-): Result<AssignmentDecision, ContractError & { readonly seq?: number; readonly sha256?: string }> {
-  const { record } = context
-  const document = parseSigned(payload, LIMITS.assignmentBytes)
-  if (!document.ok) return document
-  const verified = verifyAssignment(document.value, {
-    ...context.assignment,
-    lastSeq: record.assignmentSeq,
+export function judgeRelease(
+  assignment: Assignment,
+  release: Release,
+  context: ReleaseContext,
+): Result<ReleaseDecision, ContractError> {
+  const { record, board } = context
+  const agrees = agreesWithRepository(assignment, release, {
+    board: board.name,
     securityCounter: record.securityCounter,
   })
-  if (!verified.ok) return verified
-  const { assignment, release } = verified.value
-  const sha256 = hexToBytes(release.sha256)
-  const refuse = (error: ContractError) => err({ ...error, seq: assignment.seq, sha256: release.sha256 })
-  if (bytesEqual(record.images[record.active].sha256, sha256)) return ok({ kind: 'current', seq: assignment.seq })
-  if (bytesEqual(record.failedSha256, sha256) && record.failures >= FAILURES_MAX) {
-    return refuse(contractError('penalized', `${release.name} failed ${record.failures} times in a row here`))
-  }
+  if (!agrees.ok) return agrees
   if (release.featuresSha256 !== context.featuresSha256) {
-    return refuse(contractError('unsupported-features', `${release.name} needs another feature front end`))
+    return err(contractError('unsupported-features', `${release.name} needs another feature front end`))
   }
-  const ramBytes = modelRamBytes(context.board)
+  const ramBytes = modelRamBytes(board)
   if (release.arenaBytes > ramBytes) {
-    return refuse(contractError('arena-over-budget', `needs ${release.arenaBytes} bytes of RAM, ${ramBytes} are free`))
+    return err(contractError('arena-over-budget', `needs ${release.arenaBytes} bytes of RAM, ${ramBytes} are free`))
   }
   if (release.bytes > context.slotBytes) {
-    return refuse(contractError('flash-over-budget', `${release.bytes} bytes, a slot has ${context.slotBytes}`))
+    return err(contractError('flash-over-budget', `${release.bytes} bytes, a slot has ${context.slotBytes}`))
   }
   const stored = record.images[otherSlot(record.active)]
-  if (stored.bytes === release.bytes && bytesEqual(stored.sha256, sha256)) {
-    return ok({ kind: 'stored', seq: assignment.seq, release })
-  }
+  if (stored.bytes === release.bytes && bytesEqual(stored.sha256, hexToBytes(release.sha256))) return ok('stored')
   const costMj =
     (release.bytes / 1024) * context.radio.millijoulePerKilobyte +
     context.radio.fixedMillijoule +
     flashMillijoule(release.bytes)
   if (costMj > context.remainingMj * INSTALL_ENERGY_SHARE) {
-    return refuse(
-      contractError(
-        'energy-over-budget',
-        `the update takes ${Math.round(costMj)} mJ of ${Math.round(context.remainingMj)} mJ left`,
-      ),
-    )
+    const detail = `the update takes ${Math.round(costMj)} mJ of ${Math.round(context.remainingMj)} mJ left`
+    return err(contractError('energy-over-budget', detail))
   }
-  return ok({ kind: 'download', seq: assignment.seq, release })
+  return ok('download')
 }
 
 type Downloading = Extract<UpdateState, { phase: 'downloading' }>

@@ -10,12 +10,16 @@ import {
 import type { Transport, TransportEvent } from '../ports/transport.ts'
 
 export interface MqttTransportOptions {
-  /** mqtt:// or ws:// */
+  /** mqtt:// or ws://, or mqtts:// or wss:// */
   readonly url: string
   readonly site: SiteId
   readonly device: DeviceId
   /** asked at every connection, so that a renewed token is used */
   readonly token: () => string
+  /** told when the gateway has refused the token (CONNACK 4 or 5) */
+  readonly refused?: () => void
+  /** PEM: whom the device believes over TLS, and its own certificate where the gateway asks for one */
+  readonly tls?: { readonly ca?: Buffer; readonly cert?: Buffer; readonly key?: Buffer } | undefined
   /** real ms between attempts; chosen per deployment, since a broker's restart is real time even in a simulation */
   readonly reconnectMs: number
 }
@@ -31,7 +35,7 @@ export class TransportMqtt implements Transport {
   }
 
   open(listener: (event: TransportEvent) => void): void {
-    const { url, site, device, token, reconnectMs } = this.#options
+    const { url, site, device, token, reconnectMs, refused, tls } = this.#options
     const client = connect(url, {
       protocolVersion: 4,
       clientId: device,
@@ -45,6 +49,7 @@ export class TransportMqtt implements Transport {
       // A refused token may be renewed, and a gateway that has just started may not know its keys yet: try again.
       reconnectOnConnackError: true,
       resubscribe: false,
+      ...tls,
       transformWsUrl: (wsUrl, _options, current) => {
         current.options.password = token()
         return wsUrl
@@ -69,13 +74,16 @@ export class TransportMqtt implements Transport {
       if (isCurrent()) listener({ type: 'disconnected', reason: 'connection closed' })
     })
     // A refused or reset connection is followed by `close`; the core needs no second event for it.
-    client.on('error', () => undefined)
+    client.on('error', (error) => {
+      const code = (error as { code?: unknown }).code
+      if (isCurrent() && (code === 4 || code === 5)) refused?.()
+    })
     client.on('message', (topic, payload) => {
       const parsed = parseTopic(topic)
       if (!parsed.ok || !isCurrent()) return
       const { kind } = parsed.value
       if (kind === 'block') listener({ type: 'received', kind, sha256: parsed.value.sha256, payload })
-      else if (kind === 'assign' || kind === 'verdict') listener({ type: 'received', kind, payload })
+      else if (kind === 'assign' || kind === 'verdict' || kind === 'meta') listener({ type: 'received', kind, payload })
     })
     this.#published = (id) => {
       if (isCurrent()) listener({ type: 'published', id })

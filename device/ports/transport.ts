@@ -4,7 +4,7 @@ import type { UplinkKind } from '../../contract/topics.ts'
 export type TransportEvent =
   | { readonly type: 'connected' }
   | { readonly type: 'disconnected'; readonly reason: string }
-  | { readonly type: 'received'; readonly kind: 'assign' | 'verdict'; readonly payload: Uint8Array }
+  | { readonly type: 'received'; readonly kind: 'assign' | 'verdict' | 'meta'; readonly payload: Uint8Array }
   /** sha256: the artifact the block belongs to, the last level of its topic */
   | { readonly type: 'received'; readonly kind: 'block'; readonly sha256: string; readonly payload: Uint8Array }
   | { readonly type: 'published'; readonly id: number }

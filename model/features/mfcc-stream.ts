@@ -1,8 +1,8 @@
-import { createMfccKernel } from './mfcc.ts'
+import { highest, mfccKernel } from './mfcc.ts'
 import type { MfccDefinition } from './mfcc-definition.ts'
 
-/** Feature windows of an endless stream, one every `hopFrames` frames. Each frame is analysed once; per window only the
- *  normalisation is redone. Steady state allocates nothing. The caller pulls, because engines are asynchronous:
+/** Feature windows of an endless stream, one every `hopFrames` frames. Each frame is analysed once, when a
+ *  window with it is taken; per window only the normalisation is redone. The caller pulls, because engines are asynchronous:
  *
  *      for (let at = 0; at < chunk.length; ) {
  *        at += stream.push(chunk, at)
@@ -36,109 +36,108 @@ export type MfccStream = {
  *  @throws RangeError when the definition is not implemented or the hop is no positive whole number */
 export const createMfccStream = (definition: MfccDefinition, hopFrames: number): MfccStream => {
   if (!Number.isInteger(hopFrames) || hopFrames < 1) throw new RangeError(`hop of ${hopFrames} frames`)
-  const kernel = createMfccKernel(definition)
+  const kernel = mfccKernel(definition)
   const { clipSamples, windowSamples, strideSamples, frames, coefficients } = definition
   const { frameValues } = kernel
+  const hopSamples = hopFrames * strideSamples
   const blocks = clipSamples / strideSamples
-  // The newest analysis window's worth of samples; shifted by a stride when full.
-  const pending = new Float32Array(windowSamples)
-  // Rings by frame number and by block number (a block is one stride of samples).
-  const analysed = new Float64Array(frames * frameValues)
-  // Coefficients of each frame in the ring and the maximum they were normalised with: while the loudest sample of the window
-  // stays the same, only the frames of the newest hop are normalised.
-  const normalised = new Float32Array(frames * coefficients)
-  const normalisedWith = new Float64Array(frames).fill(Number.NaN)
+  // The newest clip of samples, in a ring.
+  const recent = new Float32Array(clipSamples)
+  // Maximum and energy of each block (a stride of samples) of the newest measured window, in order.
   const maxima = new Float64Array(blocks)
   const energies = new Float64Array(blocks)
+  // Frames of the newest taken window, in order, and their coefficients with the maximum of that window: while the loudest sample
+  // stays the same, only the frames of the newest hop are normalised.
+  const analysed = new Float64Array(frames * frameValues)
+  const normalised = new Float32Array(frames * coefficients)
   // One object of numbers instead of many closed-over variables: the hot loop reads it into locals.
-  const at = { pending: 0, block: 0, blockMaximum: -Infinity, blockEnergy: 0, frames: 0, blocks: 0, due: blocks }
+  const at = { taken: 0, due: clipSamples, measured: 0, framesEnd: 0, maximum: Number.NaN }
 
   const reset = () => {
-    at.pending = 0
-    at.block = 0
-    at.blockMaximum = -Infinity
-    at.blockEnergy = 0
-    at.frames = 0
-    at.blocks = 0
-    at.due = blocks
+    at.taken = 0
+    at.due = clipSamples
+    at.measured = 0
+    at.framesEnd = 0
+  }
+
+  /** Copies `count` of the newest samples, `from` counted from the start, to where the kernel reads them. */
+  const load = (from: number, count: number) => {
+    const start = from % clipSamples
+    const whole = Math.min(count, clipSamples - start)
+    kernel.samples.set(recent.subarray(start, start + whole))
+    if (whole < count) kernel.samples.set(recent.subarray(0, count - whole), whole)
+  }
+
+  /** Takes the blocks of the due window that are new. */
+  const measure = () => {
+    const count = Math.min(blocks, (at.taken - at.measured) / strideSamples)
+    load(at.taken - count * strideSamples, count * strideSamples)
+    kernel.measure(count)
+    maxima.copyWithin(0, count)
+    energies.copyWithin(0, count)
+    maxima.set(kernel.maxima.subarray(0, count), blocks - count)
+    energies.set(kernel.energies.subarray(0, count), blocks - count)
+    at.measured = at.taken
   }
 
   const push: MfccStream['push'] = (samples, from = 0) => {
-    let i = from
-    while (i < samples.length && at.blocks !== at.due) {
-      // As far as the next event: a full analysis window, a full block, or the end of the input.
-      const count = Math.min(samples.length - i, windowSamples - at.pending, strideSamples - at.block)
-      let maximum = at.blockMaximum
-      let energy = at.blockEnergy
-      for (let n = 0; n < count; n += 1) {
-        const sample = samples[i + n]!
-        pending[at.pending + n] = sample
-        if (sample > maximum) maximum = sample
-        energy += sample * sample
-      }
-      i += count
-      at.pending += count
-      at.block += count
-      at.blockMaximum = maximum
-      at.blockEnergy = energy
-      if (at.pending === windowSamples) {
-        const slot = at.frames % frames
-        kernel.analyse(pending, 0, analysed, slot * frameValues)
-        normalisedWith[slot] = Number.NaN
-        at.frames += 1
-        pending.copyWithin(0, strideSamples)
-        at.pending = windowSamples - strideSamples
-      }
-      if (at.block === strideSamples) {
-        maxima[at.blocks % blocks] = maximum
-        energies[at.blocks % blocks] = energy
-        at.blocks += 1
-        at.block = 0
-        at.blockMaximum = -Infinity
-        at.blockEnergy = 0
-      }
+    const count = Math.max(0, Math.min(samples.length - from, at.due - at.taken))
+    for (let done = 0; done < count; ) {
+      const start = (at.taken + done) % clipSamples
+      const part = Math.min(count - done, clipSamples - start)
+      recent.set(samples.subarray(from + done, from + done + part), start)
+      done += part
     }
-    return i - from
+    at.taken += count
+    if (count > 0 && at.taken === at.due) measure()
+    return count
   }
 
-  const windowReady = () => at.blocks === at.due
+  const takeDue = () => {
+    if (at.taken !== at.due) throw new Error('no feature window is due')
+    at.due += hopSamples
+  }
 
+  // Analysis waits until a window is wanted: behind a closed gate, or between sparse windows, a sample costs its copy.
   const takeWindow: MfccStream['takeWindow'] = (out) => {
-    if (!windowReady()) throw new Error('no feature window is due')
-    let maximum = -Infinity
-    for (let b = 0; b < blocks; b += 1) if (maxima[b]! > maximum) maximum = maxima[b]!
-    // When the last block of a window is full exactly `frames` frames of that window are, the newest in the ring.
-    const first = at.frames - frames
-    for (let frame = 0; frame < frames; frame += 1) {
-      const slot = (first + frame) % frames
-      const from = slot * coefficients
-      if (normalisedWith[slot] !== maximum) {
-        kernel.normalise(analysed, slot * frameValues, maximum, normalised, from)
-        normalisedWith[slot] = maximum
-      }
-      const to = frame * coefficients
-      for (let k = 0; k < coefficients; k += 1) out[to + k] = normalised[from + k]!
+    takeDue()
+    const firstFrame = (at.taken - clipSamples) / strideSamples
+    const kept = Math.max(0, at.framesEnd - firstFrame)
+    if (kept > 0) {
+      analysed.copyWithin(0, (frames - kept) * frameValues)
+      normalised.copyWithin(0, (frames - kept) * coefficients)
     }
-    at.due += hopFrames
+    const maximum = highest(maxima)
+    if (kept > 0 && maximum !== at.maximum) {
+      kernel.analysed.set(analysed.subarray(0, kept * frameValues))
+      kernel.normalise(kept, maximum)
+      normalised.set(kernel.coefficients.subarray(0, kept * coefficients))
+    }
+    const fresh = frames - kept
+    load(at.taken - clipSamples + kept * strideSamples, (fresh - 1) * strideSamples + windowSamples)
+    kernel.analyse(fresh)
+    kernel.normalise(fresh, maximum)
+    analysed.set(kernel.analysed.subarray(0, fresh * frameValues), kept * frameValues)
+    normalised.set(kernel.coefficients.subarray(0, fresh * coefficients), kept * coefficients)
+    at.framesEnd = firstFrame + frames
+    at.maximum = maximum
+    out.set(normalised)
   }
 
   const rmsOfNewest = (count: number): number => {
-    const known = Math.min(count, at.blocks, blocks)
+    const known = Math.min(count, at.measured / strideSamples, blocks)
     let sum = 0
-    for (let b = at.blocks - known; b < at.blocks; b += 1) sum += energies[b % blocks]!
+    for (let b = blocks - known; b < blocks; b += 1) sum += energies[b]!
     return known === 0 ? 0 : Math.sqrt(sum / (known * strideSamples))
   }
 
   return {
-    hopSamples: hopFrames * strideSamples,
+    hopSamples,
     push,
-    windowReady,
+    windowReady: () => at.taken === at.due,
     takeWindow,
-    skipWindow: () => {
-      if (!windowReady()) throw new Error('no feature window is due')
-      at.due += hopFrames
-    },
-    samplesTaken: () => at.blocks * strideSamples + at.block,
+    skipWindow: takeDue,
+    samplesTaken: () => at.taken,
     windowRms: () => rmsOfNewest(blocks),
     hopRms: () => rmsOfNewest(hopFrames),
     reset,

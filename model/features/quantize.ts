@@ -1,3 +1,5 @@
+import { roundHalfToEven } from '../window-codec.ts'
+
 /** Affine quantization of a tensor: real = scale * (integer - zeroPoint). */
 export type Quantization = { readonly scale: number; readonly zeroPoint: number }
 
@@ -12,12 +14,8 @@ export const quantizeFeatures = (
 ): Int8Array => {
   const step = Math.fround(scale)
   for (let i = 0; i < features.length; i += 1) {
-    const exact = Math.fround(features[i]! / step)
-    let rounded = Math.floor(exact)
-    const rest = exact - rounded
-    if (rest > 0.5 || (rest === 0.5 && (rounded & 1) !== 0)) rounded += 1
-    const value = rounded + zeroPoint
-    out[i] = Math.max(-128, Math.min(127, value))
+    const value = roundHalfToEven(Math.fround(features[i]! / step)) + zeroPoint
+    out[i] = value < -128 ? -128 : value > 127 ? 127 : value
   }
   return out
 }

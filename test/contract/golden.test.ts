@@ -1,5 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
+import nacl from 'tweetnacl'
 import { describe, expect, it } from 'vitest'
+import { readSignedEvent } from '../../contract/attested-event.ts'
 import { decodeBundle } from '../../contract/bundle.ts'
 import { bytesToHex, hexToBytes } from '../../contract/bytes.ts'
 import { LIMITS } from '../../contract/limits.ts'
@@ -15,11 +17,11 @@ import {
   verdictCodec,
   wakeCodec,
 } from '../../contract/messages.ts'
-import { verifyAssignment, verifyRelease } from '../../contract/release.ts'
+import { verifyAssignment } from '../../contract/release.ts'
 import { parseSigned } from '../../contract/signed.ts'
 import { bundleSections, contractSamples, reportSample, wakeSample } from '../fixtures/contract-samples.ts'
-import { BOARD, DEVICE, ISSUED_MS, releaseSample, SITE } from '../fixtures/documents.ts'
-import { directorKey, releaseKey } from '../fixtures/keys.ts'
+import { BOARD, DEVICE, ISSUED_MS, SITE } from '../fixtures/documents.ts'
+import { directorKey, strangerKey } from '../fixtures/keys.ts'
 
 /** Devices in the field speak these bytes for years. A change that turns this red is a new schema version, not a new golden
  *  file; a new sample is added with KINGLET_WRITE_GOLDEN=1. */
@@ -74,14 +76,15 @@ describe('golden bytes of contract v1', () => {
   })
 
   it('verify with the public keys', () => {
-    const release = parseSigned(bytesOf('release'), LIMITS.assignmentBytes)
-    expect(release.ok && verifyRelease(release.value, releaseKey.role)).toEqual({ ok: true, value: releaseSample })
+    const signed = readSignedEvent(bytesOf('event-signed'), DEVICE)
+    if (!signed.ok || signed.value.signature === undefined) throw new Error('no signed event')
+    const { message, signature, event } = signed.value
+    expect(event).toMatchObject({ boot: 7, seq: 4, code: 5, assignmentSeq: 12, securityCounter: 3 })
+    expect(nacl.sign.detached.verify(message, signature, hexToBytes(strangerKey.public.publicKey))).toBe(true)
     const assignment = parseSigned(bytesOf('assignment'), LIMITS.assignmentBytes)
-    const context = { device: DEVICE, site: SITE, board: BOARD, lastSeq: 0, securityCounter: 0, nowMs: ISSUED_MS }
-    const verified =
-      assignment.ok &&
-      verifyAssignment(assignment.value, { ...context, director: directorKey.role, release: releaseKey.role })
-    expect(verified).toMatchObject({ ok: true, value: { assignment: { seq: 1 }, release: releaseSample } })
+    const context = { device: DEVICE, site: SITE, board: BOARD, lastSeq: 0, nowMs: ISSUED_MS }
+    const verified = assignment.ok && verifyAssignment(assignment.value, { ...context, director: directorKey.role })
+    expect(verified).toMatchObject({ ok: true, value: { seq: 1 } })
   })
 })
 
@@ -158,6 +161,8 @@ describe('sizes on the air', () => {
       error: 'security-counter-too-low',
       detail: 'あ'.repeat(LIMITS.eventDetailLength),
       assignmentSeq: LIMITS.counter,
+      securityCounter: LIMITS.counter,
+      signature: new Uint8Array(64),
     })
     expect(event.length).toBeLessThanOrEqual(LIMITS.eventBytes)
   })

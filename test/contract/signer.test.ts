@@ -19,7 +19,6 @@ const assignment: Assignment = {
   expiresMs: 1_700_100_000_000,
   target: { name: 'kws-1', version: 1, sha256: 'a'.repeat(64) },
   rollout: { id: 'r-1', stage: 1, arm: 'canary' },
-  release: { signed: {} as never, signatures: [] },
 }
 
 describe('director', () => {

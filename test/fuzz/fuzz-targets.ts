@@ -6,12 +6,21 @@ import type { Clock } from '../../contract/clock.ts'
 import type { ContractError } from '../../contract/errors.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { parseManifest } from '../../contract/manifest.ts'
-import { blockCodec, eventCodec, getCodec, reportCodec, verdictCodec, wakeCodec } from '../../contract/messages.ts'
+import {
+  blockCodec,
+  eventCodec,
+  getCodec,
+  metaCodec,
+  metaGetCodec,
+  reportCodec,
+  verdictCodec,
+  wakeCodec,
+} from '../../contract/messages.ts'
 import { verifyAssignment } from '../../contract/release.ts'
 import type { Result } from '../../contract/result.ts'
 import { parseSigned } from '../../contract/signed.ts'
 import { parseTopic } from '../../contract/topics.ts'
-import { newestRecord } from '../../device/core/boot-record.ts'
+import { readRecord } from '../../device/core/boot-record.ts'
 import { layoutOf } from '../../device/core/flash-layout.ts'
 import { decodeSpool, encodeSpool } from '../../device/core/outbox.ts'
 import type { FlashNor } from '../../firmware-sim/flash-nor.ts'
@@ -20,7 +29,7 @@ import { parseWav } from '../../model/audio/wav.ts'
 import { readOnnx } from '../../model/onnx-reader.ts'
 import { contractSamples } from '../fixtures/contract-samples.ts'
 import { assignmentBytes, BOARD, DEVICE, ISSUED_MS, SITE } from '../fixtures/documents.ts'
-import { directorKey, releaseKey } from '../fixtures/keys.ts'
+import { directorKey } from '../fixtures/keys.ts'
 import type { FuzzTarget } from './fuzz-run.ts'
 
 const MIB = 1024 * 1024
@@ -66,9 +75,7 @@ function assignment(): FuzzTarget {
     site: SITE,
     board: BOARD,
     director: directorKey.role,
-    release: releaseKey.role,
     lastSeq: 0,
-    securityCounter: 0,
     nowMs: ISSUED_MS,
   }
   const verify = (input: Uint8Array) => {
@@ -77,7 +84,7 @@ function assignment(): FuzzTarget {
   }
   const known = corpus.map((input) => {
     const verified = verify(input)
-    return JSON.stringify(verified.ok ? verified.value.assignment : verified.error)
+    return JSON.stringify(verified.ok ? verified.value : verified.error)
   })
   return {
     name: 'assignment',
@@ -88,7 +95,7 @@ function assignment(): FuzzTarget {
     run(input) {
       const verified = verify(input)
       // White space and a broken second signature may differ; what was signed may not.
-      if (verified.ok) must(known.includes(JSON.stringify(verified.value.assignment)), 'a changed assignment')
+      if (verified.ok) must(known.includes(JSON.stringify(verified.value)), 'a changed assignment')
       return codeOf(verified)
     },
   }
@@ -155,7 +162,7 @@ function bootRecord(flashOf: () => FlashNor): FuzzTarget {
   if (!layout.ok) throw new Error(layout.error.detail)
   const regionBytes = 2 * flash.sectorBytes
   const original = flash.read(0, regionBytes).slice()
-  const whole = JSON.stringify(newestRecord(flash, layout.value))
+  const whole = JSON.stringify(readRecord(flash, layout.value))
   const reader = { ...portOf(flash), read: (_offset: number, _length: number) => new Uint8Array(0) }
   return {
     name: 'boot-record',
@@ -167,7 +174,7 @@ function bootRecord(flashOf: () => FlashNor): FuzzTarget {
       const chip = new Uint8Array(regionBytes).fill(0xff)
       chip.set(input.subarray(0, regionBytes))
       reader.read = (offset, length) => chip.subarray(offset, offset + length)
-      const found = newestRecord(reader, layout.value)
+      const found = readRecord(reader, layout.value)
       if (found === undefined) return 'no-record'
       must(JSON.stringify(found) === whole, 'a changed record passes its checksum')
       return 'accepted'
@@ -274,6 +281,8 @@ export async function fuzzTargets(files: FuzzFiles): Promise<readonly FuzzTarget
     message('event', eventCodec, some('event', 'event-bare')),
     message('get', getCodec, some('get')),
     message('block', blockCodec, some('block', 'block-error')),
+    message('meta-get', metaGetCodec, some('meta-get')),
+    message('meta', metaCodec, some('meta', 'meta-error')),
     message('verdict', verdictCodec, some('verdict')),
     assignment(),
     bundle(samples),

@@ -11,6 +11,8 @@ import {
   eventCodec,
   getCodec,
   LADDER_LEVELS,
+  metaCodec,
+  metaGetCodec,
   reportCodec,
   verdictCodec,
   wakeCodec,
@@ -20,7 +22,7 @@ import { parseSigned } from '../../contract/signed.ts'
 import { parseTopic } from '../../contract/topics.ts'
 import { contractSamples } from '../fixtures/contract-samples.ts'
 import { BOARD, DEVICE, ISSUED_MS, SITE } from '../fixtures/documents.ts'
-import { directorKey, releaseKey } from '../fixtures/keys.ts'
+import { directorKey } from '../fixtures/keys.ts'
 
 const uint = fc.oneof(fc.nat(255), fc.nat(), fc.maxSafeNat())
 const word = fc.integer({ min: 0, max: 0xffff_ffff })
@@ -79,6 +81,20 @@ const messages = {
       totalBytes: fc.nat(LIMITS.bundleBytes),
       data: optional(fc.uint8Array({ maxLength: 4096 })),
       error: optional(fc.string({ maxLength: 40 })),
+    }),
+  ],
+  'meta-get': [
+    metaGetCodec,
+    fc.record({ file: fc.string({ maxLength: 30 }), offset: fc.nat(LIMITS.metadataFileBytes) }),
+  ],
+  meta: [
+    metaCodec,
+    fc.record({
+      file: fc.string({ maxLength: 30 }),
+      offset: fc.nat(LIMITS.metadataFileBytes),
+      totalBytes: fc.nat(LIMITS.metadataFileBytes),
+      data: optional(fc.uint8Array({ maxLength: 4096 })),
+      error: optional(fc.string({ maxLength: 20 })),
     }),
   ],
   verdict: [verdictCodec, fc.record({ boot: word, index: word, confirmed: fc.boolean() })],
@@ -182,11 +198,11 @@ describe('manifest', () => {
 
 describe('signed documents', () => {
   const document = contractSamples().assignment!
-  const context = { device: DEVICE, site: SITE, board: BOARD, lastSeq: 0, securityCounter: 0, nowMs: ISSUED_MS }
+  const context = { device: DEVICE, site: SITE, board: BOARD, lastSeq: 0, nowMs: ISSUED_MS }
   const judge = (data: Uint8Array): boolean => {
     const parsed = parseSigned(data, LIMITS.assignmentBytes)
     if (!parsed.ok) return false
-    return verifyAssignment(parsed.value, { ...context, director: directorKey.role, release: releaseKey.role }).ok
+    return verifyAssignment(parsed.value, { ...context, director: directorKey.role }).ok
   }
 
   it('an assignment with any other byte anywhere is refused', () => {

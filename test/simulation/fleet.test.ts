@@ -1,14 +1,15 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { bytesToHex } from '../../contract/bytes.ts'
 import { seededRandom } from '../../contract/random.ts'
+import { PORTABLE_SCHEMES } from '../../contract/tuf/signature-scheme.ts'
 import { VirtualClock } from '../../firmware-sim/clock-virtual.ts'
 import { SharedEngine } from '../../firmware-sim/engine-shared.ts'
 import { Fleet } from '../../firmware-sim/fleet.ts'
 import { planFleet } from '../../firmware-sim/fleet-plan.ts'
 import { Hearing } from '../../firmware-sim/hearing.ts'
 import { Ledger } from '../../firmware-sim/ledger.ts'
+import { configSample } from '../fixtures/agent.ts'
 import { packKws } from '../fixtures/bundles.ts'
-import { directorKey, releaseKey } from '../fixtures/keys.ts'
 import { syntheticBank } from '../fixtures/sound-bank.ts'
 import { EngineFake, fewTakes, TransportRecorder } from '../unit/firmware-sim/sim-world.ts'
 import { realClock } from './real-clock.ts'
@@ -35,8 +36,8 @@ async function run(devices: number, seed: number, hours: number) {
       hearing: new Hearing(bank, random.fork('sounds')),
       ledger,
       pools: fewTakes([...bank.keywords.keys()]),
-      director: directorKey.role,
-      release: releaseKey.role,
+      trustRoot: configSample.trustRoot,
+      schemes: PORTABLE_SCHEMES,
       raisedShare: () => Math.min(1, Math.max(0, (time.wallMs() - START_MS - HOUR_MS) / HOUR_MS)),
     },
     time,

@@ -104,13 +104,18 @@ function showAlerts({ alerts }) {
     ...alerts
       .filter(({ state }) => state === 'open')
       .map((alert) => {
+        const since = h('span', 'empty', ` Since ${day(alert.sinceMs)}.`)
+        if (alert.code === 'identity-shared') {
+          const many = ` ${alert.metric} was pushed off the air ${alert.ratio} times by a device with the same identity.`
+          return h('div', 'alert', h('b', '', 'Two devices.'), many, since)
+        }
         const name = METRICS[alert.metric] ?? alert.metric
         const { recent, baseline } = alert.numbers
         const words =
           recent === undefined
             ? ` The ${name} of devices on ${alert.modelName ?? alert.model} has shifted (stability index ${number(alert.ratio)}).`
             : ` ${name[0].toUpperCase()}${name.slice(1)} on ${alert.modelName ?? alert.model}: ${number(recent)} against ${number(baseline)} in each device's first hours, ratio ${number(alert.ratio)}.`
-        return h('div', 'alert', h('b', '', 'Drift.'), words, h('span', 'empty', ` Since ${day(alert.sinceMs)}.`))
+        return h('div', 'alert', h('b', '', 'Drift.'), words, since)
       }),
   )
 }

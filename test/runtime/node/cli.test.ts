@@ -122,7 +122,7 @@ describe('wrong use', () => {
     ['an unknown scene', ['device', 'run', '--audio', 'scene:moon'], /no scene "moon"/],
     ['a scene of no length', ['device', 'run', '--audio', 'scene:office:raised:0'], /no scene/],
     ['a flash without a gateway', ['device', 'run', '--audio', 'x', '--flash', 'y'], /--flash without --gateway/],
-    ['a gateway without the rest', ['device', 'run', '--gateway', 'mqtt://h'], /needs --site, --device/],
+    ['a gateway without the rest', ['device', 'run', '--gateway', 'mqtt://h'], /needs --trust and --flash/],
     [
       'stages that fall',
       ['rollout', 'start', 'm', '--cloud', 'http://h', '--token-file', 'x', '--stages', '50,20'],

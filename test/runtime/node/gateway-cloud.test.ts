@@ -2,19 +2,15 @@ import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { MqttClient } from 'mqtt'
-import nacl from 'tweetnacl'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { hexToBytes } from '../../../contract/bytes.ts'
 import { type Block, blockCodec, getCodec } from '../../../contract/messages.ts'
-import { signDocument } from '../../../contract/signed.ts'
 import { GATEWAY_LIMITS, type Gateway, type GatewayOptions, startGateway } from '../../../gateway/gateway.ts'
 import {
-  BOARD,
   connectDevice,
   FakeCloud,
   gatewayOptions,
   report,
-  SITE,
   tempDir,
   tokenIssuer,
   topic,
@@ -224,89 +220,5 @@ describe('artifacts', () => {
     await client.subscribeAsync(topic('d1', '#'))
     for (const i of [0, 1, 0, 2]) expect((await ask(client, 'd1', 0, 1, hashes[i]!)).error).toBe(undefined)
     expect(readdirSync(join(dataDir, 'artifacts')).sort()).toEqual([hashes[0]!, hashes[2]!].sort())
-  })
-})
-
-describe('assignments', () => {
-  const key = nacl.sign.keyPair()
-  const assignment = (name: string, seq: number, more: { rollout?: unknown; device?: string } = {}) =>
-    signDocument(
-      {
-        v: 1,
-        type: 'assignment',
-        device: more.device ?? name,
-        site: SITE,
-        board: BOARD,
-        seq,
-        issuedMs: 1,
-        expiresMs: 2,
-        target: { name: 'kws', version: seq, sha256: 'a'.repeat(64) },
-        rollout: more.rollout ?? null,
-        release: { signed: {}, signatures: [] },
-      },
-      key.secretKey,
-    )
-  const put = (cursor: number, name: string, document: unknown) =>
-    cloud.assignments.push({ cursor, site: SITE, device: name, board: BOARD, document })
-  /** The next assignments a device hears, by sequence number. */
-  const listen = async (client: MqttClient, name: string) => {
-    const heard: number[] = []
-    client.on('message', (_at, payload) =>
-      heard.push((JSON.parse(payload.toString()) as { signed: { seq: number } }).signed.seq),
-    )
-    await client.subscribeAsync(topic(name, 'assign'), { qos: 1 })
-    return heard
-  }
-
-  it('publishes the newest retained, drops what is not for its device, and survives its restart without the cloud', async () => {
-    put(1, 'd1', assignment('d1', 1))
-    put(2, 'd2', assignment('d2', 1, { device: 'd1' }))
-    put(3, 'd3', { signed: { v: 9 }, signatures: [] })
-    await start()
-    await until('first assignment', () => count('assignment', 'published') === 1)
-    const heard = await listen(await device('d1'), 'd1')
-    await until('retained', () => heard.length === 1)
-    put(4, 'd1', assignment('d1', 2))
-    await until('live', () => heard.length === 2)
-    put(5, 'd1', assignment('d1', 1))
-    await until('the old one is ignored', () => count('assignment', 'replayed') === 1)
-    expect(heard).toEqual([1, 2])
-    expect(count('assignment', 'wrong-device')).toBe(1)
-    expect(count('assignment', 'unknown-schema-version')).toBe(1)
-    await gateway.close()
-    await cloud.stop()
-    await start()
-    const again = await listen(await device('d1'), 'd1')
-    await until('retained after the restart', () => again.length === 1)
-    expect(again).toEqual([2])
-  })
-
-  it('attributes reports and verdicts to the arm of the assignment the device accepted', async () => {
-    put(1, 'd1', assignment('d1', 1))
-    put(2, 'd1', assignment('d1', 2, { rollout: { id: 'r1', stage: 1, arm: 'canary' } }))
-    await start()
-    await until('assignments', () => count('assignment', 'published') === 2)
-    const client = await device('d1')
-    const send = (kind: string, payload: Buffer) => client.publishAsync(topic('d1', kind), payload, { qos: 1 })
-    await send('report', report(1, 0, { assignmentSeq: 1 }))
-    await send('wake', wake(1, 1, 90))
-    await send('report', report(1, 2, { assignmentSeq: 2 }))
-    await send('wake', wake(1, 2, 10))
-    // Late, between the two: it takes its own hour back from the canary arm.
-    await send('report', report(1, 1, { assignmentSeq: 1 }))
-    await until('aggregates', () => {
-      const rows = [...cloud.aggregates.values()]
-      const canary = rows.find(({ arm }) => arm === 'canary')
-      const none = rows.find(({ arm }) => arm === 'none')
-      return (
-        rows.length === 2 &&
-        canary?.wakes === 3 &&
-        canary.rejected === 1 &&
-        canary.rollout === 'r1' &&
-        canary.stage === 1 &&
-        none?.wakes === 6 &&
-        none.confirmed === 1
-      )
-    })
   })
 })

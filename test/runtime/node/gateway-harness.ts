@@ -195,6 +195,8 @@ export const gatewayOptions = (
   uplinkIntervalMs: 20,
   assignmentWaitSeconds: 1,
   assignmentIdleMs: 10,
+  // vitest runs the sources; the thread of its own is tried in processes (gateway-kill, cli-services).
+  storeInProcess: true,
   ...more,
 })
 

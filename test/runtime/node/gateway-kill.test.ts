@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import Database from 'better-sqlite3'
 import type { MqttClient } from 'mqtt'
 import ts from 'typescript'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -19,18 +20,30 @@ beforeAll(() => {
   const source = join(root, 'test/runtime/node/gateway-process.ts')
   const read = ts.readConfigFile(join(root, 'tsconfig.json'), ts.sys.readFile)
   const { options } = ts.parseJsonConfigFileContent(read.config, ts.sys, root)
-  ts.createProgram([source], { ...options, noEmit: false, noCheck: true, outDir: compiled, rootDir: root }).emit()
+  // The store's thread is named by its address, not imported.
+  const worker = join(root, 'gateway/store-worker.ts')
+  ts.createProgram([source, worker], {
+    ...options,
+    noEmit: false,
+    noCheck: true,
+    outDir: compiled,
+    rootDir: root,
+  }).emit()
   entry = join(compiled, 'test/runtime/node/gateway-process.js')
 })
 afterAll(() => rmSync(compiled, { recursive: true, force: true }))
 
-async function spawn(options: object): Promise<{ process: ChildProcess; url: string }> {
-  const process = fork(entry, [JSON.stringify(options)])
+async function spawn(options: object): Promise<{ process: ChildProcess; url: string; said(): string }> {
+  const process = fork(entry, [JSON.stringify(options)], { stdio: ['ignore', 'inherit', 'pipe', 'ipc'] })
+  let said = ''
+  process.stderr!.on('data', (chunk: Buffer) => {
+    said += chunk.toString()
+  })
   const { mqttPort } = await new Promise<{ mqttPort: number }>((resolve, reject) => {
     process.once('message', (message) => resolve(message as { mqttPort: number }))
-    process.once('exit', (code) => reject(new Error(`gateway ended with ${code}`)))
+    process.once('close', (code) => reject(new Error(`gateway ended with ${code}: ${said}`)))
   })
-  return { process, url: `mqtt://127.0.0.1:${mqttPort}` }
+  return { process, url: `mqtt://127.0.0.1:${mqttPort}`, said: () => said }
 }
 const query = (process: ChildProcess) =>
   new Promise<{ stats: GatewayStats; sums: { wakes: number } }>((resolve) => {
@@ -81,6 +94,66 @@ async function sendAll(client: MqttClient, messages: Message[], onAck: () => voi
   }
   await Promise.all(Array.from({ length: 30 }, lane))
 }
+
+describe('the thread of the store', () => {
+  it('ends with the gateway, which has answered what it took and leaves the rest to be sent again', async () => {
+    const issuer = await tokenIssuer()
+    const cloud = await new FakeCloud().start()
+    await cloud.stop()
+    const options = { cloudUrl: cloud.url, dataDir: tempDir(), jwks: issuer.jwks, verifierDelayMs: 1 }
+    const first = await spawn(options)
+    const exit = new Promise<number | null>((resolve) => first.process.once('exit', (code) => resolve(code)))
+    const client = await connectDevice(first.url, 'd1', await issuer.token('d1'))
+    client.on('error', () => {})
+    const messages = outbox()
+    let left = 100
+    await sendAll(client, messages, () => {
+      if (--left === 0) first.process.send('close')
+    })
+    client.end(true)
+    expect(await exit).toBe(0)
+    // SQLite removes the log when the last connection to a store is closed.
+    expect(readdirSync(options.dataDir).sort()).toEqual(['artifacts', 'gateway.sqlite'])
+    const acknowledged = (of: string) => messages.filter(({ kind, acknowledged }) => kind === of && acknowledged).length
+    expect(acknowledged('report')).toBeGreaterThan(0)
+    expect(acknowledged('report')).toBeLessThan(MESSAGES)
+    const second = await spawn(options)
+    try {
+      const { depths } = (await query(second.process)).stats
+      expect(depths.spoolReports).toBeGreaterThanOrEqual(acknowledged('report'))
+      expect(depths.spoolEvents).toBeGreaterThanOrEqual(acknowledged('event'))
+    } finally {
+      second.process.kill('SIGKILL')
+    }
+  })
+
+  it('ends the process when it breaks, and what it had not taken is not acknowledged', async () => {
+    const issuer = await tokenIssuer()
+    const options = { cloudUrl: 'http://127.0.0.1:1', dataDir: tempDir(), jwks: issuer.jwks, verifierDelayMs: 1 }
+    const gateway = await spawn(options)
+    const exit = new Promise<number | null>((resolve) => gateway.process.once('close', (code) => resolve(code)))
+    const client = await connectDevice(gateway.url, 'd1', await issuer.token('d1'))
+    client.on('error', () => {})
+    const other = new Database(join(options.dataDir, 'gateway.sqlite'))
+    other.exec('DROP TABLE spool_report')
+    other.close()
+    let acknowledged = 0
+    await sendAll(client, outbox(), () => {
+      acknowledged++
+    })
+    client.end(true)
+    expect([await exit, acknowledged]).toEqual([1, 0])
+    expect(gateway.said()).toContain('the store broke: SqliteError: no such table: spool_report')
+  })
+
+  it('fails the start when the store is none', async () => {
+    const issuer = await tokenIssuer()
+    const dataDir = tempDir()
+    writeFileSync(join(dataDir, 'gateway.sqlite'), 'not a store'.repeat(100))
+    const options = { cloudUrl: 'http://127.0.0.1:1', dataDir, jwks: issuer.jwks, verifierDelayMs: 1 }
+    await expect(spawn(options)).rejects.toThrow(/^gateway ended with 1: .*file is not a database/s)
+  })
+})
 
 describe('kill -9', () => {
   it('loses nothing that was acknowledged and counts nothing twice', async () => {

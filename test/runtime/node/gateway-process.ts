@@ -1,7 +1,7 @@
 import { type GatewayOptions, startGateway } from '../../../gateway/gateway.ts'
 import { FakeCloud, fakeEngine, gatewayOptions } from './gateway-harness.ts'
 
-/** A gateway in a process of its own, to be killed. Options come as JSON; `verifierDelayMs` keeps wakes pending for a while. */
+/** A gateway in a process of its own, its store in a thread of its own, to be killed or closed. Options come as JSON; `verifierDelayMs` keeps wakes pending for a while. */
 const { cloudUrl, dataDir, jwks, verifierDelayMs } = JSON.parse(process.argv[2]!) as {
   cloudUrl: string
   dataDir: string
@@ -25,6 +25,15 @@ const engine: GatewayOptions['engine'] = {
     return { ok: true, value }
   },
 }
-const gateway = await startGateway({ ...gatewayOptions(new FakeCloud(), dataDir, { jwks, engine }), cloudUrl })
+const options = gatewayOptions(new FakeCloud(), dataDir, { jwks, engine, storeInProcess: false })
+const gateway = await startGateway({ ...options, cloudUrl })
 process.send!({ mqttPort: gateway.mqttPort })
-process.on('message', () => process.send!({ stats: gateway.stats(), sums: gateway.deviceSums('d1') }))
+process.on('message', async (request) => {
+  if (request === 'close') {
+    await gateway.close()
+    // Ends by itself now, or something was left open.
+    process.disconnect()
+  } else {
+    process.send!({ stats: gateway.stats(), sums: await gateway.deviceSums('d1') })
+  }
+})

@@ -1,6 +1,6 @@
 import type { MqttClient } from 'mqtt'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { EVENT_CODES, eventCodec, verdictCodec } from '../../../contract/messages.ts'
+import { EVENT_CODES, eventCodec, metaCodec, metaGetCodec, verdictCodec } from '../../../contract/messages.ts'
 import { ok } from '../../../contract/result.ts'
 import { type Gateway, type GatewayOptions, startGateway } from '../../../gateway/gateway.ts'
 import type { Engine } from '../../../model/engine.ts'
@@ -303,7 +303,11 @@ describe('messages', () => {
     for (const seq of [3, 0, 3, 1, 5, 0, 2, 5]) await send(report(1, seq))
     await send(report(2, 0))
     expect(gateway.stats().messages.report).toEqual({ accepted: 6, duplicate: 3 })
-    expect(gateway.deviceSums('d1')).toMatchObject({ listeningMs: 7 * 3_600_000, wakes: 7 * 3, radioBytes: 7 * 30 })
+    expect(await gateway.deviceSums('d1')).toMatchObject({
+      listeningMs: 7 * 3_600_000,
+      wakes: 7 * 3,
+      radioBytes: 7 * 30,
+    })
     // Delayed past everything, and contradicting what came after it: two devices with one identity look like this.
     await send(report(1, 7))
     await client.publishAsync(topic('d1', 'report'), report(1, 6), { qos: 1 })
@@ -395,5 +399,39 @@ describe('metrics', () => {
     const health = await fetch(`${base}/healthz`)
     expect([health.status, ((await health.json()) as { ok: boolean }).ok]).toEqual([200, true])
     expect((await fetch(`${base}/x`)).status).toBe(404)
+  })
+})
+
+describe('metadata of the image repository', () => {
+  it('comes over MQTT block by block and over plain HTTP, from one fetch', async () => {
+    await start()
+    const file = Uint8Array.from({ length: 5_000 }, (_, i) => i & 0xff)
+    cloud.artifacts.set('/v1/metadata/1.targets.json', file)
+    const client = await device('d1')
+    await client.subscribeAsync(topic('d1', 'meta'))
+    const answers: Uint8Array[] = []
+    client.on('message', (_, payload) => answers.push(payload))
+    for (const offset of [0, 4_096]) {
+      client.publish(topic('d1', 'meta-get'), Buffer.from(metaGetCodec.encode({ file: '1.targets.json', offset })))
+    }
+    await until('both blocks', () => answers.length === 2)
+    const read = answers.map((payload) => metaCodec.decode(payload))
+    const data = read.flatMap((meta) => (meta.ok ? [...meta.value.data!] : []))
+    expect(Uint8Array.from(data)).toEqual(file)
+    const http = `http://127.0.0.1:${gateway.httpPort}/metadata`
+    const answer = await fetch(`${http}/1.targets.json`)
+    expect(answer.headers.get('cache-control')).toContain('immutable')
+    expect(new Uint8Array(await answer.arrayBuffer())).toEqual(file)
+    for (const [name, status] of [
+      ['2.root.json', 404],
+      ['..%2f..%2fetc%2fpasswd', 400],
+      ['', 400],
+    ] as const) {
+      const refusal = await fetch(`${http}/${name}`)
+      expect([refusal.status, refusal.headers.get('content-type')]).toEqual([status, 'application/problem+json'])
+    }
+    expect((await fetch(`${http}/1.targets.json`, { method: 'POST' })).status).toBe(405)
+    expect(cloud.requests.filter((request) => request.includes('/v1/metadata/1.targets.json'))).toHaveLength(1)
+    expect(count('meta-get', 'served')).toBe(2)
   })
 })

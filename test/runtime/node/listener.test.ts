@@ -49,6 +49,32 @@ const hearInPieces = async (level: LadderLevel, samples: Float32Array, lengths: 
   return { ...sums, wakes, posteriorBins, noiseBins }
 }
 
+describe('audio that does not wait', () => {
+  it('drops windows that come due while an inference takes too long, and counts them', async () => {
+    const step = bundle.manifest.ladder.find(({ level }) => level === 'full')!
+    const session = bundle.sessions.get(step.graph!)!
+    const hopMs = (1000 * step.hopFrames * bundle.definition.strideSamples) / bundle.definition.sampleRateHz
+    const hearWith = async (tookMs: number) => {
+      let nowMs = 0
+      const clock = { wallMs: () => nowMs, monotonicMs: () => nowMs, after: () => () => undefined }
+      const slow = {
+        ...session,
+        run: (window: Float32Array) => {
+          nowMs += tookMs
+          return session.run(window)
+        },
+      } as typeof session
+      return listen(createListener({ ...bundle, step, session: slow, clock }), noise(6 * 16_000, 0.05))
+    }
+    const intime = await hearWith(hopMs)
+    expect(intime).toMatchObject({ overruns: 0, inferences: intime.windows })
+    const late = await hearWith(2 * hopMs)
+    expect(late.windows).toBe(intime.windows)
+    expect(late.overruns + late.inferences).toBe(late.windows)
+    expect(Math.abs(late.overruns - late.windows / 2)).toBeLessThanOrEqual(1)
+  })
+})
+
 describe('streaming over real audio', () => {
   it('finds keywords where they are, by their name, and carries their features', async () => {
     let found = 0

@@ -462,7 +462,7 @@ describe('rotation', () => {
     const { repository, client } = await start()
     repository.restart('root')
     const signers = Array.from({ length: 10 }, () => repository.newSigner())
-    for (const version of versions) {
+    for (const version of versions as unknown as RoleVersion[]) {
       useKeys(repository, 'root', signers, version)
       repository.publish('root')
     }

@@ -364,6 +364,29 @@ describe('attacks', () => {
     await expect(world.client().target('x/1.kinglet')).rejects.toThrow(/root was signed by 1\/2 keys/)
   })
 
+  it('a root needs the keys before it and its own, both', async () => {
+    const { folder } = await world.init()
+    const { signed } = world.json('1.root.json')
+    const [keys, roles] = [signed.keys as Json, signed.roles as Json]
+    const mine = new Uint8Array(32).fill(9)
+    const publicKey = bytesToHex(nacl.sign.keyPair.fromSeed(mine).publicKey)
+    const key = { keytype: 'ed25519', scheme: 'ed25519', keyval: { public: publicKey } }
+    const root = { keyids: [tufKeyId(publicKey)], threshold: 1 }
+    const next = { ...signed, version: 2, keys: { ...keys, [tufKeyId(publicKey)]: key }, roles: { ...roles, root } }
+    const byItself = signedBy(next, mine)
+    const former = []
+    for (const { keyId, role } of folder.list()) {
+      if (role !== 'root') continue
+      former.push({ keyid: keyId, sig: await (await folder.signer(keyId))!.sign(encode(next)) })
+    }
+    const publish = (content: Uint8Array) => {
+      const taken = world.repository.publish([{ file: '2.root.json', content }], 'x')
+      return taken.ok ? 'taken' : taken.error.detail
+    }
+    expect(publish(byItself)).toMatch(/root 2 has 0 of 2 signatures that root 1 asks for/)
+    expect(publish(encode({ signatures: former, signed: next }))).toMatch(/root 2 has 0 of 1 signatures that root 2/)
+  })
+
   it('a stolen targets key alone changes nothing, even behind a malicious mirror', async () => {
     const { lifecycle, repository, folder } = await world.init()
     await lifecycle.addRelease(await world.release('kws-1', 1))

@@ -1,6 +1,13 @@
 import { describe, expect, it } from 'vitest'
-import { type AssignmentContext, verifyAssignment, verifyRelease } from '../../../contract/release.ts'
-import { type Signed, signDocument } from '../../../contract/signed.ts'
+import {
+  type AssignmentContext,
+  agreesWithRepository,
+  type Release,
+  verifyAssignment,
+} from '../../../contract/release.ts'
+import { directorOf, releaseOfTarget } from '../../../contract/repository-target.ts'
+import type { Signed } from '../../../contract/signed.ts'
+import type { TargetFile } from '../../../contract/tuf/metadata.ts'
 import {
   type AssignmentChange,
   assignmentOf,
@@ -17,9 +24,7 @@ const context: AssignmentContext = {
   site: SITE,
   board: BOARD,
   director: directorKey.role,
-  release: releaseKey.role,
   lastSeq: 5,
-  securityCounter: 1,
   nowMs: ISSUED_MS + 1000,
 }
 const judge = (change: AssignmentChange, own: Partial<AssignmentContext> = {}): string => {
@@ -28,17 +33,14 @@ const judge = (change: AssignmentChange, own: Partial<AssignmentContext> = {}): 
 }
 
 describe('verifyAssignment', () => {
-  it('accepts what both keys signed for this device, and gives the release', () => {
-    const result = verifyAssignment(assignmentOf({ seq: 6 }), context)
-    expect(result).toMatchObject({ ok: true, value: { release: releaseSample, assignment: { seq: 6 } } })
+  it('accepts what the director signed for this device', () => {
+    expect(verifyAssignment(assignmentOf({ seq: 6 }), context)).toMatchObject({ ok: true, value: { seq: 6 } })
   })
 
   it.each<[string, AssignmentChange]>([
     ['unknown-key', { directorSecret: strangerKey.secretKey }],
-    // The release key has no say in who runs what, nor the director in what may run.
+    // Whoever says what may run has no say in who runs it.
     ['unknown-key', { directorSecret: releaseKey.secretKey }],
-    ['unknown-key', { releaseSecret: directorKey.secretKey }],
-    ['unknown-key', { releaseSecret: strangerKey.secretKey }],
     ['unknown-schema-version', { content: { v: 2 } }],
     ['unknown-schema-version', { content: { v: { toString: 1 } } }],
     ['malformed', { content: { type: 'release' } }],
@@ -50,24 +52,6 @@ describe('verifyAssignment', () => {
     ['wrong-board', { content: { board: 'xG24' } }],
     ['replayed', { seq: 4 }],
     ['expired', { expiresMs: ISSUED_MS + 1000 }],
-    ['malformed', { signedRelease: null }],
-    ['malformed', { signedRelease: { signed: releaseSample } }],
-    [
-      'bad-signature',
-      {
-        signedRelease: {
-          ...signDocument(releaseSample, releaseKey.secretKey),
-          signed: { ...releaseSample, version: 3 },
-        },
-      },
-    ],
-    ['unknown-schema-version', { signedRelease: signDocument({ ...releaseSample, v: 2 }, releaseKey.secretKey) }],
-    ['malformed', { signedRelease: signDocument({ ...releaseSample, bytes: 0 }, releaseKey.secretKey) }],
-    ['contradicts-release', { content: { target: { name: 'kws-2', version: 3, sha256: releaseSample.sha256 } } }],
-    ['contradicts-release', { content: { target: { name: 'kws-3', version: 2, sha256: releaseSample.sha256 } } }],
-    ['contradicts-release', { content: { target: { name: 'kws-2', version: 2, sha256: '00'.repeat(32) } } }],
-    ['wrong-board', { release: { ...releaseSample, boards: ['xG24'] } }],
-    ['security-counter-too-low', { release: { ...releaseSample, securityCounter: 0 } }],
   ])('refuses with %s (%#)', (code, change) => {
     expect(judge(change)).toBe(code)
   })
@@ -76,17 +60,8 @@ describe('verifyAssignment', () => {
     expect(judge({ seq: 5 })).toBe('ok')
   })
 
-  it('goes back in version, but not below the security counter', () => {
-    expect(judge({ release: { ...releaseSample, version: 0 } })).toBe('ok')
-    expect(judge({}, { securityCounter: 2 })).toBe('security-counter-too-low')
-  })
-
   it('does not judge expiry without a wall clock', () => {
     expect(judge({ expiresMs: 1 }, { nowMs: 0 })).toBe('ok')
-  })
-
-  it('a release for no board in particular is for any', () => {
-    expect(judge({ release: { ...releaseSample, boards: [] } })).toBe('ok')
   })
 
   it('a changed field under a good signature is noticed', () => {
@@ -96,9 +71,66 @@ describe('verifyAssignment', () => {
   })
 })
 
-it('verifyRelease gives the document that the release role signed', () => {
-  expect(verifyRelease(signDocument(releaseSample, releaseKey.secretKey), releaseKey.role)).toEqual({
-    ok: true,
-    value: releaseSample,
+describe('agreesWithRepository', () => {
+  const { target } = assignmentOf().signed
+  const agrees = (release: Partial<Release>, own: { board?: string; securityCounter?: number } = {}): string => {
+    const device = { board: BOARD, securityCounter: 1, ...own }
+    const result = agreesWithRepository({ ...assignmentOf().signed, target }, { ...releaseSample, ...release }, device)
+    return result.ok ? 'ok' : result.error.code
+  }
+
+  it.each<[string, Partial<Release>]>([
+    ['ok', {}],
+    ['contradicts-repository', { version: 3 }],
+    ['contradicts-repository', { name: 'kws-3' }],
+    ['contradicts-repository', { sha256: '00'.repeat(32) }],
+    ['wrong-board', { boards: ['xG24'] }],
+    ['ok', { boards: [] }],
+    ['security-counter-too-low', { securityCounter: 0 }],
+  ])('%s (%#)', (code, release) => {
+    expect(agrees(release)).toBe(code)
+  })
+
+  it('goes back in version, but not below the security counter of this device', () => {
+    expect(agrees({}, { securityCounter: 2 })).toBe('security-counter-too-low')
+  })
+})
+
+describe('what the repository says of a target', () => {
+  const targetOf = (change: Partial<TargetFile> = {}): TargetFile => ({
+    path: 'kws-2/2.kinglet',
+    length: releaseSample.bytes,
+    hashes: new Map([['sha256', releaseSample.sha256]]),
+    custom: { kinglet: releaseSample },
+    ...change,
+  })
+  const read = (change: Partial<TargetFile> = {}) => {
+    const result = releaseOfTarget(targetOf(change))
+    return result.ok ? result.value : result.error.code
+  }
+
+  it('is a release that says the same as the target', () => {
+    expect(read()).toEqual(releaseSample)
+    expect(read({ path: 'kws-2/3.kinglet' })).toBe('contradicts-repository')
+    expect(read({ length: 1 })).toBe('contradicts-repository')
+    expect(read({ hashes: new Map([['sha512', releaseSample.sha256]]) })).toBe('contradicts-repository')
+  })
+
+  it.each([undefined, null, 7, [], { kinglet: null }, { kinglet: { ...releaseSample, bytes: 0 } }])(
+    'or nothing that a device acts on (%#)',
+    (custom) => {
+      expect(['malformed', 'unknown-schema-version']).toContain(read({ custom }))
+    },
+  )
+
+  it('and root says who directs; a root that names nobody leaves every assignment unknown', () => {
+    const bytes = (signed: unknown) => new TextEncoder().encode(JSON.stringify({ signed }))
+    expect(directorOf(bytes({ 'x-kinglet-director': directorKey.role }))).toEqual(directorKey.role)
+    for (const wrong of [{}, { 'x-kinglet-director': { ...directorKey.role, threshold: 0 } }, null]) {
+      const director = directorOf(bytes(wrong))
+      expect(verifyAssignment(assignmentOf({ seq: 6 }), { ...context, director })).toMatchObject({
+        error: { code: 'unknown-key' },
+      })
+    }
   })
 })

@@ -59,6 +59,17 @@ describe('boot', () => {
   })
 })
 
+describe('battery', () => {
+  it('low is told once a boot, when a tenth is left', () => {
+    const power = { capacityMj: 1_000_000, horizonMs: 9e15 }
+    const full = new PureAgent({ batteryMj: 100_001 }, { power })
+    expect(codes(full.all)).not.toContain('battery-low')
+    const low = new PureAgent({ batteryMj: 100_000 }, { power })
+    for (let i = 0; i < 12; i++) low.after(HOUR / 6)
+    expect(codes(low.all).filter((code) => code === 'battery-low')).toHaveLength(1)
+  })
+})
+
 describe('reports', () => {
   it('come once an interval and are cumulative over the boot', () => {
     const agent = new PureAgent()

@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { seededRandom } from '../../../contract/random.ts'
+import { PORTABLE_SCHEMES } from '../../../contract/tuf/signature-scheme.ts'
 import { radioNamed } from '../../../device/core/energy.ts'
 import type { Transport } from '../../../device/ports/transport.ts'
 import { VirtualClock } from '../../../firmware-sim/clock-virtual.ts'
@@ -11,11 +12,11 @@ import { SCENES } from '../../../firmware-sim/scene.ts'
 import { SILENT_TRANSPORT } from '../../../firmware-sim/transport-silent.ts'
 import { boardNamed } from '../../../model/boards.ts'
 import { type Packed, packBundle } from '../../../model/pack.ts'
+import { configSample } from '../../fixtures/agent.ts'
 import { graphFile, type KwsOptions, packInput } from '../../fixtures/bundles.ts'
 import { until } from '../../fixtures/device.ts'
 import { assignmentBytes, BOARD, DEVICE, ISSUED_MS, SITE } from '../../fixtures/documents.ts'
 import { GatewayFake } from '../../fixtures/gateway-fake.ts'
-import { directorKey, releaseKey } from '../../fixtures/keys.ts'
 import { syntheticBank } from '../../fixtures/sound-bank.ts'
 import { EngineFake, fewTakes } from './sim-world.ts'
 
@@ -57,8 +58,8 @@ async function start(spec: DeviceSpec, transport: Transport = SILENT_TRANSPORT, 
     hearing: new Hearing(bank, seededRandom(1)),
     ledger,
     pools: fewTakes([...bank.keywords.keys()]),
-    director: directorKey.role,
-    release: releaseKey.role,
+    trustRoot: configSample.trustRoot,
+    schemes: PORTABLE_SCHEMES,
     raisedShare,
   }
   const started = await DeviceSim.start(spec, world, first.bundle, transport, seededRandom(2))
@@ -138,6 +139,7 @@ describe('a simulated device', () => {
     // Fresh sound, whose inference takes until after the reboot.
     const release = engine.hold(graphFile('kws-1'))
     const pending = Promise.resolve(device.listen(30))
+    gateway.release(second.release)
     gateway.assign(assignmentBytes({ release: second.release, seq: 1 }))
     await until('the update runs on trial', () => device.host.state?.update.phase === 'trial')
     expect(device.model).toBe('kws-2')
@@ -165,8 +167,8 @@ describe('a simulated device', () => {
       hearing: new Hearing(bank, seededRandom(1)),
       ledger: new Ledger(),
       pools: fewTakes(['go']),
-      director: directorKey.role,
-      release: releaseKey.role,
+      trustRoot: configSample.trustRoot,
+      schemes: PORTABLE_SCHEMES,
       raisedShare: () => 0,
     }
     const started = await DeviceSim.start(specOf(), world, graphFile('kws-1'), SILENT_TRANSPORT, seededRandom(1))

@@ -12,7 +12,7 @@ const io = (elementType: TensorIo['elementType'], elements: number, scale?: numb
 
 describe('window codec', () => {
   it('rounds half to even, as QuantizeLinear does', () => {
-    expect([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 2.4, -2.6].map(roundHalfToEven)).toEqual([-2, -2, -0, 0, 2, 2, 2, -3])
+    expect([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 2.4, -2.6].map(roundHalfToEven)).toEqual([-2, -2, 0, 0, 2, 2, 2, -3])
   })
 
   it('quantizes to int8 and uint8, saturating at their ends', () => {

@@ -263,6 +263,19 @@ describe('each attack has its own answer', () => {
     }
   })
 
+  it('a root that the old root keys did not sign, or the new ones', () => {
+    for (const side of ['old', 'new']) {
+      const { code, kept, trusted } = attack((repository) => {
+        const old = repository.signing.root!
+        repository.rotateKeys('root')
+        if (side === 'new') repository.signing.root = old
+        repository.publish('root')
+      })
+      expect(code, side).toBe('metadata-signature')
+      expect(kept.root).toEqual(trusted.root)
+    }
+  })
+
   it('a root that skips a version, or comes again', () => {
     const skipped = attack((repository) => {
       repository.next.root = 3

@@ -1,0 +1,178 @@
+import { getConnInfo } from '@hono/node-server/conninfo'
+import { createRoute, z } from '@hono/zod-openapi'
+import type { Context } from 'hono'
+import type { ContractError } from '../../contract/errors.ts'
+import { LIMITS } from '../../contract/limits.ts'
+import type { Result } from '../../contract/result.ts'
+import { AttemptLimit } from '../trust/attempt-limit.ts'
+import { requireRole } from './auth.ts'
+import { bodyLimitOf } from './body-limit.ts'
+import type { CloudApp, CloudEnv, CloudServices } from './environment.ts'
+import { fail, integerQuery, unwrap } from './problem.ts'
+import * as schemas from './schemas.ts'
+import * as identity from './schemas-identity.ts'
+import { alertView, modelNames } from './views.ts'
+
+/** chosen: a person who mistypes gets through; what guesses gets three tries in ten seconds */
+const ADDRESS_LIMITS = { burst: 20, perSecond: 0.3 }
+/** chosen: a gateway speaks for its devices and limits each of their addresses itself */
+const GATEWAY_LIMITS = { burst: 200, perSecond: 3 }
+
+/** Claims, enrolment, tokens and keys of devices, revocation. What devices call needs no bearer token: they prove a key. */
+export function identityRoutes(app: CloudApp, services: CloudServices): void {
+  const { store, engine, clock, identities, tokens, hub } = services
+  const addresses = new AttemptLimit(ADDRESS_LIMITS)
+  const gateways = new AttemptLimit(GATEWAY_LIMITS)
+
+  /** Who asks: a gateway by its token, anybody else by address. */
+  const sourceOf = async (c: Context<CloudEnv>): Promise<{ limit: AttemptLimit; source: string }> => {
+    const bearer = c.req.header('authorization')?.match(/^Bearer ([\w.-]+)$/)?.[1]
+    const principal = bearer === undefined ? undefined : await tokens.verifyService(bearer)
+    if (principal?.ok && principal.value.role === 'gateway') return { limit: gateways, source: principal.value.subject }
+    return { limit: addresses, source: getConnInfo(c).remote.address ?? 'unknown' }
+  }
+
+  /** Runs a proof within the limit of failed ones. */
+  const proven = async <T>(
+    c: Context<CloudEnv>,
+    proof: () => Result<T, ContractError> | Promise<Result<T, ContractError>>,
+  ): Promise<T> => {
+    const { limit, source } = await sourceOf(c)
+    const wait = limit.waitSeconds(source, clock.monotonicMs())
+    if (wait > 0) fail('rate-limited', `too many failed proofs from ${source}`, { 'retry-after': String(wait) })
+    const result = await proof()
+    if (!result.ok) limit.failed(source, clock.monotonicMs())
+    return unwrap(result)
+  }
+
+  const claim = createRoute({
+    method: 'post',
+    path: '/v1/claims',
+    summary: 'Make a one-time claim with which one device enrols itself',
+    middleware: [requireRole(services), bodyLimitOf(LIMITS.identityBytes)],
+    request: schemas.jsonBody(identity.claimRequest),
+    responses: schemas.answers(identity.claim, 'The claim; its secret is not kept'),
+  })
+  app.openapi(claim, (c) => {
+    const { ttlSeconds, replace, ...wish } = c.req.valid('json')
+    const by = c.get('principal').subject
+    const made = identities.claim({ ...wish, ttlMs: (ttlSeconds ?? 86_400) * 1000, replace: replace === true }, by)
+    return c.json(unwrap(made), 200)
+  })
+
+  const challenge = createRoute({
+    method: 'post',
+    path: '/v1/challenges',
+    summary: 'A number to sign in place of a time; good once and for five minutes',
+    middleware: bodyLimitOf(LIMITS.identityBytes),
+    responses: schemas.answers(identity.challenge, 'The challenge'),
+  })
+  app.openapi(challenge, (c) => c.json({ challenge: identities.challenge() }, 200))
+
+  const enrol = createRoute({
+    method: 'post',
+    path: '/v1/enrolments',
+    summary: 'Enrol a device that proves its claim and its key',
+    middleware: bodyLimitOf(LIMITS.identityBytes),
+    request: schemas.jsonBody(identity.enrolmentProof),
+    responses: schemas.answers(identity.enrolment, 'Who the device is from now on'),
+  })
+  app.openapi(enrol, async (c) => {
+    const proof = c.req.valid('json')
+    const { name, site, board, keyId } = await proven(c, () =>
+      identities.enrol(proof, (device, model) => {
+        const wanted = model === null ? undefined : store.models.byName(model)
+        if (wanted !== undefined && wanted.state !== 'production' && device.target === null) {
+          store.devices.retarget(device.id, { release: wanted.id, rollout: null, stage: 0, arm: 'none' })
+        } else engine.admit(device)
+      }),
+    )
+    services.nudge()
+    return c.json({ device: name, site, board, keyId }, 200)
+  })
+
+  const token = createRoute({
+    method: 'post',
+    path: '/v1/devices/{id}/token',
+    summary: 'Mint a token for a device that proves its key',
+    middleware: bodyLimitOf(LIMITS.identityBytes),
+    request: { params: z.object({ id: schemas.id }), ...schemas.jsonBody(identity.tokenProof) },
+    responses: schemas.answers(identity.token, 'A token of at most an hour, for gateways'),
+  })
+  app.openapi(token, async (c) => {
+    const { id } = c.req.valid('param')
+    const proof = c.req.valid('json')
+    const minted = await proven(c, () => identities.token(id, proof))
+    const expiresInSeconds = Math.floor((minted.expiresMs - minted.issuedMs) / 1000)
+    return c.json({ token: minted.token, expiresMs: minted.expiresMs, expiresInSeconds }, 200)
+  })
+
+  const rotate = createRoute({
+    method: 'post',
+    path: '/v1/devices/{id}/key',
+    summary: 'Replace a device’s key by one that the old one vouches for',
+    middleware: bodyLimitOf(LIMITS.identityBytes),
+    request: { params: z.object({ id: schemas.id }), ...schemas.jsonBody(identity.rotationProof) },
+    responses: schemas.answers(identity.rotation, 'The new key is the device’s'),
+  })
+  app.openapi(rotate, async (c) => {
+    const { id } = c.req.valid('param')
+    const proof = c.req.valid('json')
+    return c.json({ keyId: await proven(c, () => identities.rotate(id, proof)) }, 200)
+  })
+
+  const revoke = createRoute({
+    method: 'post',
+    path: '/v1/devices/{id}/revoke',
+    summary: 'End a device’s keys and tokens',
+    middleware: [requireRole(services), bodyLimitOf(LIMITS.identityBytes)],
+    request: { params: z.object({ id: schemas.id }), ...schemas.jsonBody(schemas.reasonRequest) },
+    responses: schemas.answers(identity.revocation, 'From now on nothing of it is believed'),
+  })
+  app.openapi(revoke, (c) => {
+    const { id } = c.req.valid('param')
+    const revoked = unwrap(identities.revoke(id, c.req.valid('json').reason, c.get('principal').subject))
+    return c.json({ device: revoked.name, beforeMs: store.identities.revokedBefore(revoked.id)! }, 200)
+  })
+
+  const revocations = createRoute({
+    method: 'get',
+    path: '/v1/revocations',
+    summary: 'Tokens that gateways are to refuse, changed after a cursor',
+    middleware: requireRole(services, 'gateway'),
+    request: { query: z.object({ after: z.string().optional() }) },
+    responses: schemas.answers(identity.revocations, 'For each device: tokens issued before the time are refused'),
+  })
+  app.openapi(revocations, (c) => {
+    const asked = integerQuery(c, 'after', 0, 0, LIMITS.counter)
+    // A cursor from the future is of a store that was lost: that gateway has to hear everything again.
+    const after = asked > store.identities.newestRevocation() ? 0 : asked
+    const rows = store.identities.revocationsAfter(after, LIMITS.ingestRows)
+    const items = rows.map(({ device, beforeMs }) => ({ device, beforeMs }))
+    return c.json({ cursor: rows.at(-1)?.cursor ?? after, items }, 200)
+  })
+
+  const notice = createRoute({
+    method: 'post',
+    path: '/v1/notices',
+    summary: 'A gateway has noticed two devices with one identity',
+    middleware: [requireRole(services, 'gateway'), bodyLimitOf(LIMITS.identityBytes)],
+    request: schemas.jsonBody(identity.notice),
+    responses: schemas.answers(z.object({ alert: z.number() }), 'The alert, open until a day has passed'),
+  })
+  app.openapi(notice, (c) => {
+    const { device: name, takenOver, sinceMs } = c.req.valid('json')
+    const device = store.devices.byName(name) ?? fail('not-found', `no device "${name}"`)
+    const now = clock.wallMs()
+    const open = store.alerts.open('identity-shared', device.name, '')
+    const numbers = { takenOver, sinceMs }
+    const raised = { code: 'identity-shared', metric: device.name, model: '', sinceMs: now, ratio: takenOver, numbers }
+    const alert = open ?? store.alerts.raise(raised)
+    if (open === undefined) {
+      const detail = { ...numbers, gateway: c.get('principal').subject }
+      store.audit.append({ atMs: now, actor: 'kinglet', action: 'alert.raised', subject: device.name, detail })
+      hub.publish('alert', { change: 'raised', ...alertView(alert, modelNames(store)) })
+    }
+    return c.json({ alert: alert.id }, 200)
+  })
+}

@@ -1,0 +1,160 @@
+import { RUNNING_CODES } from '../../contract/attested-event.ts'
+import type { SqliteDatabase } from './database.ts'
+
+export interface ClaimRecord {
+  readonly id: string
+  /** 32 bytes, hex */
+  readonly publicKey: string
+  readonly device: string
+  readonly site: string
+  readonly board: string
+  readonly tags: readonly string[]
+  readonly model: string | null
+  readonly createdMs: number
+  readonly createdBy: string
+  readonly expiresMs: number
+  readonly usedMs: number | null
+}
+
+interface ClaimRow extends Omit<ClaimRecord, 'tags'> {
+  readonly tags: string
+}
+
+/** active: the one the device has. retired: replaced by the device itself; what it signed before may still be on its way. revoked: not
+ *  believed any more, whenever it signed. */
+export type KeyState = 'active' | 'retired' | 'revoked'
+
+export interface DeviceKeyRecord {
+  readonly keyId: string
+  /** 32 bytes, hex */
+  readonly publicKey: string
+  /** row number of the device */
+  readonly device: number
+  readonly state: KeyState
+  readonly sinceMs: number
+  readonly untilMs: number | null
+}
+
+/** What a device with a key last signed about what it runs. */
+export interface AttestedRun {
+  readonly model: string
+  readonly assignmentSeq: number | null
+  readonly atMs: number
+}
+
+/** Literals of the contract, for use in SQL. */
+export const RUNNING_CODES_SQL = RUNNING_CODES.map((code) => `'${code}'`).join(', ')
+
+const CLAIM = `SELECT id, public_key AS publicKey, device, site, board, tags, model, created_ms AS createdMs, created_by AS createdBy,
+  expires_ms AS expiresMs, used_ms AS usedMs FROM claims`
+const KEY = `SELECT key_id AS keyId, public_key AS publicKey, device, state, since_ms AS sinceMs, until_ms AS untilMs FROM device_keys`
+
+/** Claims, keys of devices, and revocations. */
+export class IdentityStore {
+  readonly #db: SqliteDatabase
+  constructor(db: SqliteDatabase) {
+    this.#db = db
+  }
+
+  addClaim({ tags, ...claim }: Omit<ClaimRecord, 'usedMs'>): void {
+    this.#db
+      .prepare(
+        `INSERT INTO claims (id, public_key, device, site, board, tags, model, created_ms, created_by, expires_ms)
+         VALUES (@id, @publicKey, @device, @site, @board, @tags, @model, @createdMs, @createdBy, @expiresMs)`,
+      )
+      .run({ ...claim, tags: JSON.stringify(tags) })
+  }
+
+  claim(id: string): ClaimRecord | undefined {
+    const row = this.#db.prepare<[string], ClaimRow>(`${CLAIM} WHERE id = ?`).get(id)
+    return row && { ...row, tags: JSON.parse(row.tags) as string[] }
+  }
+
+  /** @returns false when it was used before: of two that try, one wins */
+  burnClaim(id: string, nowMs: number): boolean {
+    return (
+      this.#db.prepare('UPDATE claims SET used_ms = ? WHERE id = ? AND used_ms IS NULL').run(nowMs, id).changes === 1
+    )
+  }
+
+  /** Forgets claims that ended before the time given. */
+  pruneClaims(beforeMs: number): void {
+    this.#db.prepare('DELETE FROM claims WHERE expires_ms < ?').run(beforeMs)
+  }
+
+  key(keyId: string): DeviceKeyRecord | undefined {
+    return this.#db.prepare<[string], DeviceKeyRecord>(`${KEY} WHERE key_id = ?`).get(keyId)
+  }
+
+  /** All keys the device ever had, oldest first. */
+  keysOf(device: number): readonly DeviceKeyRecord[] {
+    return this.#db.prepare<[number], DeviceKeyRecord>(`${KEY} WHERE device = ? ORDER BY since_ms`).all(device)
+  }
+
+  activeKey(device: number): DeviceKeyRecord | undefined {
+    return this.#db.prepare<[number], DeviceKeyRecord>(`${KEY} WHERE device = ? AND state = 'active'`).get(device)
+  }
+
+  addKey(key: Pick<DeviceKeyRecord, 'keyId' | 'publicKey' | 'device' | 'sinceMs'>): void {
+    this.#db
+      .prepare(
+        `INSERT INTO device_keys (key_id, public_key, device, state, since_ms) VALUES (@keyId, @publicKey, @device, 'active', @sinceMs)`,
+      )
+      .run(key)
+  }
+
+  /** Ends the active key. */
+  retireKey(device: number, nowMs: number): void {
+    this.#db
+      .prepare("UPDATE device_keys SET state = 'retired', until_ms = ? WHERE device = ? AND state = 'active'")
+      .run(nowMs, device)
+  }
+
+  /** Ends all keys: also those that were retired, since who stole the active one may have those before it.
+   *  @returns how many were not revoked before */
+  revokeKeys(device: number, nowMs: number): number {
+    return this.#db
+      .prepare("UPDATE device_keys SET state = 'revoked', until_ms = ? WHERE device = ? AND state != 'revoked'")
+      .run(nowMs, device).changes
+  }
+
+  /** Tokens that the device was given before now are refused by gateways that have heard of it. */
+  revokeTokens(device: number, beforeMs: number): void {
+    this.#db
+      .prepare(
+        `INSERT INTO revocations (device, cursor, before_ms) VALUES (?, (SELECT coalesce(max(cursor), 0) + 1 FROM revocations), ?)
+         ON CONFLICT (device) DO UPDATE SET cursor = excluded.cursor, before_ms = excluded.before_ms`,
+      )
+      .run(device, beforeMs)
+  }
+
+  revokedBefore(device: number): number | undefined {
+    return this.#db
+      .prepare<[number], { beforeMs: number }>('SELECT before_ms AS beforeMs FROM revocations WHERE device = ?')
+      .get(device)?.beforeMs
+  }
+
+  newestRevocation(): number {
+    return this.#db.prepare<[], { n: number }>('SELECT coalesce(max(cursor), 0) AS n FROM revocations').get()!.n
+  }
+
+  revocationsAfter(cursor: number, limit: number): readonly { cursor: number; device: string; beforeMs: number }[] {
+    return this.#db
+      .prepare<[number, number], { cursor: number; device: string; beforeMs: number }>(
+        `SELECT r.cursor, d.name AS device, r.before_ms AS beforeMs FROM revocations r JOIN devices d ON d.id = r.device
+         WHERE r.cursor > ? ORDER BY r.cursor LIMIT ?`,
+      )
+      .all(cursor, limit)
+  }
+
+  /** What the device last signed about the model it runs. */
+  attestedRun(device: number): AttestedRun | undefined {
+    return this.#db
+      .prepare<[number], AttestedRun>(
+        `SELECT model, assignment_seq AS assignmentSeq, time_ms AS atMs FROM events
+         WHERE device = ? AND attested = 1 AND model IS NOT NULL AND code IN (${RUNNING_CODES_SQL})
+         ORDER BY boot DESC, seq DESC LIMIT 1`,
+      )
+      .get(device)
+  }
+}

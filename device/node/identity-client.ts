@@ -1,0 +1,171 @@
+import type * as z from 'zod/mini'
+import { bytesToHex, hexToBytes } from '../../contract/bytes.ts'
+import { enrolmentMessage, rotationMessage, tokenMessage } from '../../contract/device-proof.ts'
+import {
+  type ClaimFile,
+  challengeAnswerSchema,
+  enrolmentAnswerSchema,
+  rotationAnswerSchema,
+  tokenAnswerSchema,
+} from '../../contract/enrolment.ts'
+import { type ContractError, contractError, ERROR_CODES, type ErrorCode } from '../../contract/errors.ts'
+import { LIMITS } from '../../contract/limits.ts'
+import type { SecureRandom } from '../../contract/random.ts'
+import { err, ok, type Result } from '../../contract/result.ts'
+import type { FlashLayout } from '../core/flash-layout.ts'
+import { activatePendingKey, deviceKey, preparePendingKey, readIdentity } from '../core/identity.ts'
+import type { Flash } from '../ports/flash.ts'
+
+/** chosen, of the socket: a slow radio and a sleeping gateway get room, a dead one is noticed */
+const TIMEOUT_MS = 30_000
+
+export interface GrantedToken {
+  readonly token: string
+  readonly expiresInSeconds: number
+}
+
+/** The device's side of enrolment, tokens and key rotation, over HTTP to the cloud or to a gateway that relays. What comes back is
+ *  believed as far as it goes: a false answer costs the device its way to the cloud and nothing else. */
+export class IdentityClient {
+  readonly #baseUrl: string
+
+  /** @param url of the cloud, or of a gateway's WebSocket port with http: or https: */
+  constructor(url: string) {
+    this.#baseUrl = url.replace(/\/+$/, '')
+  }
+
+  /** Makes the device's key in its flash and has the cloud confirm it. May be repeated after any failure and any power cut.
+   *  @returns the key's id, or the cloud's refusal, `unavailable`, or the flash's error */
+  async enrol(
+    flash: Flash,
+    layout: FlashLayout,
+    claim: ClaimFile,
+    random: SecureRandom,
+  ): Promise<Result<string, ContractError>> {
+    const { device } = claim
+    const prepared = preparePendingKey(flash, layout, claim, random)
+    if (!prepared.ok) return prepared
+    const { pending } = prepared.value
+    const key = deviceKey(pending)
+    const challenge = await this.#challenge()
+    if (!challenge.ok) return challenge
+    const publicKey = hexToBytes(key.public.publicKey)
+    const message = enrolmentMessage({ claim: claim.claim, device, publicKey, challenge: challenge.value })
+    const answer = await this.#post('/v1/enrolments', enrolmentAnswerSchema, {
+      claim: claim.claim,
+      device,
+      publicKey: key.public.publicKey,
+      challenge: challenge.value,
+      claimSignature: bytesToHex(deviceKey(hexToBytes(claim.secret)).sign(message)),
+      signature: bytesToHex(key.sign(message)),
+    })
+    // The claim may have been used by this very key, and the answer lost: then the key is good for a token.
+    if (!answer.ok && answer.error.code !== 'claim-used' && answer.error.code !== 'conflict') return answer
+    if (!answer.ok && !(await this.token(device, pending)).ok) return answer
+    const activated = activatePendingKey(flash, layout, pending)
+    return activated.ok ? ok(key.public.keyId) : activated
+  }
+
+  /** Asks for a token with a proof of the key. @param seed 32 bytes */
+  async token(device: string, seed: Uint8Array): Promise<Result<GrantedToken, ContractError>> {
+    const challenge = await this.#challenge()
+    if (!challenge.ok) return challenge
+    const key = deviceKey(seed)
+    const { keyId } = key.public
+    return this.#post(`/v1/devices/${device}/token`, tokenAnswerSchema, {
+      keyId,
+      challenge: challenge.value,
+      signature: bytesToHex(key.sign(tokenMessage(device, keyId, challenge.value))),
+    })
+  }
+
+  /** Replaces the device's key, or ends a replacement that a power cut has broken off: the pending key is in flash before the cloud
+   *  hears of it, and becomes active when the cloud says that it has it.
+   *  @returns the new key's id; `not-found`: the device is not enrolled; else as `enrol` */
+  async rotate(flash: Flash, layout: FlashLayout, random: SecureRandom): Promise<Result<string, ContractError>> {
+    const identity = readIdentity(flash, layout)
+    if (identity?.active === undefined) return err(contractError('not-found', 'the device is not enrolled'))
+    const prepared = preparePendingKey(flash, layout, identity, random)
+    if (!prepared.ok) return prepared
+    const { device } = identity
+    const former = deviceKey(identity.active)
+    const next = deviceKey(prepared.value.pending)
+    const challenge = await this.#challenge()
+    if (!challenge.ok) return challenge
+    const publicKey = hexToBytes(next.public.publicKey)
+    const message = rotationMessage({
+      device,
+      formerKeyId: former.public.keyId,
+      publicKey,
+      challenge: challenge.value,
+    })
+    const answer = await this.#post(`/v1/devices/${device}/key`, rotationAnswerSchema, {
+      formerKeyId: former.public.keyId,
+      publicKey: next.public.publicKey,
+      challenge: challenge.value,
+      formerSignature: bytesToHex(former.sign(message)),
+      signature: bytesToHex(next.sign(message)),
+    })
+    if (!answer.ok) return answer
+    const activated = activatePendingKey(flash, layout, prepared.value.pending)
+    return activated.ok ? ok(next.public.keyId) : activated
+  }
+
+  async #challenge(): Promise<Result<string, ContractError>> {
+    const answer = await this.#post('/v1/challenges', challengeAnswerSchema, {})
+    return answer.ok ? ok(answer.value.challenge) : answer
+  }
+
+  async #post<S extends z.ZodMiniType>(
+    path: string,
+    schema: S,
+    body: unknown,
+  ): Promise<Result<z.infer<S>, ContractError>> {
+    try {
+      const response = await fetch(this.#baseUrl + path, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+        redirect: 'error',
+        signal: AbortSignal.timeout(TIMEOUT_MS),
+      })
+      const text = await readBounded(response)
+      if (text === undefined)
+        return err(contractError('too-large', `answer of more than ${LIMITS.identityBytes} bytes`))
+      const json = parseJson(text)
+      if (!response.ok) return err(problemOf(json, response.status))
+      const parsed = schema.safeParse(json)
+      return parsed.success ? ok(parsed.data) : err(contractError('malformed', `the answer to ${path} is none`))
+    } catch (cause) {
+      return err(contractError('unavailable', cause instanceof Error ? cause.message : String(cause)))
+    }
+  }
+}
+
+async function readBounded(response: Response): Promise<string | undefined> {
+  const chunks: Uint8Array[] = []
+  let bytes = 0
+  for await (const chunk of response.body ?? []) {
+    bytes += chunk.length
+    if (bytes > LIMITS.identityBytes) return undefined
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+function problemOf(json: unknown, status: number): ContractError {
+  const { code, detail } = (json ?? {}) as { code?: unknown; detail?: unknown }
+  const known = ERROR_CODES.includes(code as ErrorCode)
+  return contractError(
+    known ? (code as ErrorCode) : 'unavailable',
+    typeof detail === 'string' ? detail.slice(0, 200) : `HTTP ${status}`,
+  )
+}

@@ -1,0 +1,121 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { freePort } from '../../../cli/free-port.ts'
+import { expectRefusal, kinglet, Running, wordClips, zooBundle } from './cli-process.ts'
+
+const dir = mkdtempSync(join(tmpdir(), 'kinglet-identity-cli-'))
+const path = (...parts: string[]) => join(dir, ...parts)
+const running: Running[] = []
+let cloudUrl = ''
+let gatewayUrl = ''
+let mqttUrl = ''
+const operator = () => ['--cloud', cloudUrl, '--token-file', path('cloud/operator.token')]
+
+async function healthy(url: string): Promise<void> {
+  for (let i = 0; i < 600; i++) {
+    if ((await fetch(url).catch(() => undefined))?.ok) return
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+  throw new Error(`${url} does not answer`)
+}
+
+beforeAll(async () => {
+  const [port, mqttPort, wsPort, httpPort] = [await freePort(), await freePort(), await freePort(), await freePort()]
+  cloudUrl = `http://127.0.0.1:${port}`
+  gatewayUrl = `http://127.0.0.1:${wsPort}`
+  mqttUrl = `mqtt://127.0.0.1:${mqttPort}`
+  running.push(new Running(['cloud', 'run', '--data', path('cloud'), '--port', String(port)]))
+  await healthy(`${cloudUrl}/healthz`)
+  const made = await kinglet('token', 'make', '--role', 'gateway', '-o', path('gateway.token'), ...operator())
+  expect(made.code, made.stderr).toBe(0)
+  running.push(
+    new Running([
+      ...['gateway', 'run', '--data', path('gateway'), '--cloud', cloudUrl, '--token-file', path('gateway.token')],
+      ...['--mqtt-port', String(mqttPort), '--ws-port', String(wsPort), '--http-port', String(httpPort)],
+      ...['--uplink-every-ms', '50'],
+    ]),
+  )
+  await healthy(`http://127.0.0.1:${httpPort}/healthz`)
+  writeFileSync(path('passphrase'), 'correct horse battery\n')
+  writeFileSync(path('keys.json'), await (await fetch(`${cloudUrl}/v1/keys`)).text())
+  const init = await kinglet(
+    ...['keys', 'init', '--online-key', path('keys.json'), '--root-keys', '1', '--root-threshold', '1'],
+    ...['--keys', path('keys'), '--repo', path('repo'), '--passphrase-file', path('passphrase')],
+  )
+  expect(init.code, init.stderr).toBe(0)
+  mkdirSync(path('words/go'), { recursive: true })
+  wordClips('go', 3).forEach((bytes, i) => {
+    writeFileSync(path('words/go', `${i}.wav`), bytes)
+  })
+})
+afterAll(async () => {
+  for (const process of running) process.child.kill('SIGKILL')
+  await Promise.all(running.map(({ ended }) => ended))
+  rmSync(dir, { recursive: true, force: true })
+})
+
+it('a device from its claim to its revocation, through the gateway', async () => {
+  const claimed = await kinglet(
+    ...['device', 'claim', '--site', 'lab', '--board', 'NUCLEO-U575ZI', '--device', 'wren-1'],
+    ...['-o', path('wren-1.claim'), ...operator()],
+  )
+  expect(claimed.stdout, claimed.stderr).toMatch(/claim for wren-1 at lab/)
+  expect(statSync(path('wren-1.claim')).mode & 0o777).toBe(0o600)
+  const enroll = (claim: string, flash: string) =>
+    kinglet('device', 'enroll', '--flash', path(flash), '--claim-file', path(claim), '--cloud', gatewayUrl)
+  const enrolled = await enroll('wren-1.claim', 'wren-1.flash')
+  expect(enrolled.stdout, enrolled.stderr).toMatch(/^wren-1 at lab is enrolled with key [0-9a-f]{16}\n$/)
+  // The same command again finds that it is done; another flash finds the claim used.
+  expectRefusal(await enroll('wren-1.claim', 'clone.flash'), 1, /claim-used/)
+  expectRefusal(await enroll('keys.json', 'other.flash'), 1, /is no claim/)
+  expect(existsSync(path('other.flash'))).toBe(false)
+
+  const run = new Running([
+    ...[
+      'device',
+      'run',
+      '--json',
+      '--gateway',
+      mqttUrl,
+      '--cloud',
+      gatewayUrl,
+      '--trust',
+      path('repo/metadata/1.root.json'),
+    ],
+    ...['--flash', path('wren-1.flash'), '--audio', path('words'), '--bundle', zooBundle('kws-2')],
+  ])
+  running.push(run)
+  await run.line('the link is up', ({ type, state }) => type === 'link' && state === 'connected')
+  for (let i = 0; ; i++) {
+    const list = await kinglet('device', 'list', '--json', ...operator())
+    const row = JSON.parse(list.stdout) as { attested: boolean; attestedRun: unknown }
+    if (row.attestedRun !== null) {
+      expect(row).toMatchObject({ name: 'wren-1', site: 'lab', attested: true })
+      break
+    }
+    expect(i).toBeLessThan(50)
+  }
+  const revoked = await kinglet('device', 'revoke', 'wren-1', '--reason', 'stolen', ...operator())
+  expect(revoked.stdout, revoked.stderr).toMatch(/is revoked/)
+  await run.line('it is cut off', ({ type, state }) => type === 'link' && state === 'disconnected')
+  await run.line('it gets no token', ({ type, code }) => type === 'token' && code === 'device-revoked')
+  expect(await run.stop()).toMatchObject({ code: 0 })
+  const list = await kinglet('device', 'list', ...operator())
+  expect(list.stdout).toBe('wren-1  lab  NUCLEO-U575ZI  revoked  no target\n')
+}, 120_000)
+
+it('a key is changed by the device, and an identity is needed for it', async () => {
+  const claim = ['device', 'claim', '--site', 'lab', '--board', 'NUCLEO-U575ZI', '-o', path('any.claim')]
+  const claimed = await kinglet(...claim, ...operator())
+  const name = /claim for (d-[0-9a-f]{12}) at lab/.exec(claimed.stdout)![1]!
+  const at = ['--flash', path('any.flash'), '--cloud', cloudUrl]
+  const first = await kinglet('device', 'enroll', '--claim-file', path('any.claim'), ...at)
+  const second = await kinglet('device', 'rotate-key', ...at)
+  expect(second.stdout, second.stderr).toMatch(new RegExp(`^${name} has key [0-9a-f]{16} now\n$`))
+  expect(second.stdout.match(/[0-9a-f]{16}/)![0]).not.toBe(first.stdout.match(/key ([0-9a-f]{16})/)![1])
+  expectRefusal(await kinglet('device', 'rotate-key', '--flash', path('none'), '--cloud', cloudUrl), 1, /no such file/)
+  expectRefusal(await kinglet(...claim, ...operator()), 1, /exists; a secret is never overwritten/)
+  expect(readFileSync(path('any.flash')).length).toBeGreaterThan(100_000)
+}, 60_000)

@@ -1,0 +1,142 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { seededRandom } from '../../contract/random.ts'
+import { layoutOf } from '../../device/core/flash-layout.ts'
+import type { Flash } from '../../device/ports/flash.ts'
+import { RememberedEngine } from '../../firmware-sim/engine-remembered.ts'
+import type { FlashNor } from '../../firmware-sim/flash-nor.ts'
+import { cutRepository, type TrialImage, trialImage } from '../../firmware-sim/power-cut-images.ts'
+import { type CutStart, type CutStory, factoryStart, tell } from '../../firmware-sim/power-cut-story.ts'
+import {
+  cutInARow,
+  edgesOf,
+  failRecords,
+  newTally,
+  type SweepOptions,
+  sweep,
+} from '../../firmware-sim/power-cut-sweep.ts'
+import { EngineOrtNode } from '../../model/engine-ort-node.ts'
+
+/** `KINGLET_SEED=… npx vitest run test/simulation/powercut.test.ts` repeats a run. */
+const seed = Number(process.env.KINGLET_SEED ?? 20_261_121)
+const NONE = { brick: 0, 'unverified boot': 0, 'counter decrease': 0, 'broken promise': 0 }
+
+const zoo = (name: string): TrialImage => trialImage(new URL(`../../zoo/bundles/${name}.kinglet`, import.meta.url))
+const [first, second, third] = [zoo('kws-1'), zoo('kws-2'), zoo('kws-regressed')]
+const engine = new RememberedEngine(new EngineOrtNode())
+const install: CutStory = { name: 'install', target: second, seq: 1, healthy: true, other: third }
+const revert: CutStory = { name: 'revert', target: third, seq: 2, healthy: false, other: first }
+const optionsOf = (name: string, change: Partial<SweepOptions> = {}): SweepOptions => ({
+  engine,
+  images: [first, second, third],
+  repository: cutRepository([first, second, third]),
+  tally: newTally(),
+  random: seededRandom(seed).fork(name),
+  sampleOneIn: 2_000,
+  ...change,
+})
+let factory: CutStart
+let installed: CutStart
+beforeAll(async () => {
+  console.log(`power cuts: seed ${seed}`)
+  factory = factoryStart({ ...optionsOf('factory'), breach: () => undefined }, first)
+  const breach = (kind: string, what: string) => {
+    throw new Error(`${kind}: ${what}`)
+  }
+  installed = (await tell({ ...optionsOf('installed'), breach }, factory, install)).end
+})
+afterAll(() => engine.close())
+
+describe('the power goes', () => {
+  it.each([
+    [install, () => factory],
+    [revert, () => installed],
+  ] as const)(
+    '$name: at a share of all points of every operation, and the device is none the worse',
+    async (story, start) => {
+      const options = optionsOf(story.name, { share: 0.02 })
+      const { operations } = await sweep(options, start(), story)
+      expect(operations).toBeGreaterThan(2 * Math.ceil(second.bundle.length / 4_096))
+      expect(options.tally.cuts).toBeGreaterThan(200)
+      expect(options.tally.lived).toBeGreaterThan(3)
+      expect(options.tally).toMatchObject({ breaches: NONE, stories: [] })
+    },
+  )
+
+  it('five times in a row', async () => {
+    const options = optionsOf('row')
+    const orders = [install, { ...install, target: third, other: first }, { ...install, target: first, other: third }]
+    for (let i = 0; i < 2; i++) await cutInARow(options, factory, orders, 5, 60, `run ${i}`)
+    expect(options.tally).toMatchObject({ breaches: NONE, stories: [] })
+  })
+
+  it('while writes of the boot record fail: the update waits or is given up with a code, the confirmed image runs on', async () => {
+    const all = optionsOf('all fail')
+    const told = await failRecords(all, factory, install, 1, undefined, 'rate 1')
+    expect(told.some((said) => /^install-(delayed|failed): flash-write-failed$/.test(said))).toBe(true)
+    expect(all.tally).toMatchObject({ breaches: NONE, stories: [] })
+    const half = optionsOf('half fail')
+    for (let i = 0; i < 2; i++) await failRecords(half, factory, install, 0.5, 5 + 7 * i, `rate 0.5, ${i}`)
+    expect(half.tally).toMatchObject({ breaches: NONE, stories: [] })
+  })
+})
+
+describe('the sweep can fail', () => {
+  /** A boot record written the wrong way: both copies are erased before one is written, so that a cut in between leaves none. */
+  const erasesBothCopies = (flash: FlashNor): Flash => {
+    const layout = layoutOf(flash)
+    if (!layout.ok) throw new Error(layout.error.detail)
+    const { areas } = layout.value.boot
+    return {
+      sizeBytes: flash.sizeBytes,
+      sectorBytes: flash.sectorBytes,
+      programBytes: flash.programBytes,
+      read: (offset, length) => flash.read(offset, length),
+      erase: (offset) => {
+        const other = areas.find((area) => area !== offset)
+        if (areas.includes(offset) && other !== undefined) flash.erase(other)
+        return flash.erase(offset)
+      },
+      program: (offset, data) => flash.program(offset, data),
+    }
+  }
+
+  it('on firmware that erases both copies of the boot record before it writes one', async () => {
+    const options = optionsOf('both copies', { flashOf: erasesBothCopies, share: 0.5 })
+    await sweep(options, factory, install, edgesOf)
+    const { breaches, stories } = options.tally
+    expect(breaches['broken promise'] + breaches.brick).toBeGreaterThan(0)
+    expect(stories[0]).toMatch(/^install, operation \d+ of \d+ \((erase|program) at \d+\)/)
+  })
+
+  /** Says that it has erased and programmed the idle slot's head, and has not: what the boot finds there is not what was verified. */
+  it('on a boot that does not look at what it boots', async () => {
+    const forgetful = (flash: FlashNor): Flash => {
+      const layout = layoutOf(flash)
+      if (!layout.ok) throw new Error(layout.error.detail)
+      const at = layout.value.slots[1] + 4_096
+      let programmed = new Uint8Array(0)
+      return {
+        sizeBytes: flash.sizeBytes,
+        sectorBytes: flash.sectorBytes,
+        programBytes: flash.programBytes,
+        // A cache that answers for the medium, as long as the device is up and after it: reads are not from flash.
+        read: (offset, length) => {
+          const data = flash.read(offset, length)
+          if (programmed.length > 0 && offset <= at && offset + length >= at + programmed.length) {
+            data.set(programmed, at - offset)
+          }
+          return data
+        },
+        erase: (offset) => flash.erase(offset),
+        program: (offset, data) => {
+          if (offset !== at) return flash.program(offset, data)
+          programmed = data.slice()
+          return { ok: true, value: undefined }
+        },
+      }
+    }
+    const options = optionsOf('forgetful', { flashOf: forgetful, share: 0 })
+    await sweep(options, factory, install)
+    expect(options.tally.breaches['unverified boot']).toBeGreaterThan(0)
+  })
+})
