@@ -79,7 +79,7 @@ export function deviceCommand(clock: Clock): Command {
     .option('--tls-ca <FILE>', 'authority of the gateway’s certificate, PEM (with --gateway)')
     .option('--tls-cert <FILE>', 'certificate of this device, PEM (with --gateway)')
     .option('--tls-key <FILE>', 'key of that certificate, PEM (with --gateway)')
-    .option('--trust <FILE>', 'JSON with the director and release keys, as GET /v1/keys gives them (with --gateway)')
+    .option('--trust <FILE>', 'root of the image repository, metadata/1.root.json of its folder (with --gateway)')
     .option('--flash <FILE>', 'flash image that survives restarts (with --gateway)')
     .option('--clock <FILE>', 'clock file of a simulation (with --gateway; default: this machine’s clock)')
     .action(async (flags: RunFlags) => {

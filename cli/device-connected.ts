@@ -23,10 +23,10 @@ import type { OpenedBundle } from '../model/opened-bundle.ts'
 import { openFlash } from './device-flash.ts'
 import { httpUrl } from './device-identity.ts'
 import { CommandFailure, fileFailure } from './failure.ts'
-import { readTrustFile } from './key-file.ts'
 import { secureRandom } from './random-secure.ts'
 import { microphone, paced, playback } from './sound-stream.ts'
 import { readToken } from './token-file.ts'
+import { readTrustRoot } from './trust-root.ts'
 
 export interface ConnectedRun {
   readonly gateway: string
@@ -76,7 +76,7 @@ export async function runConnected(run: ConnectedRun, clock: Clock): Promise<voi
   }
   const longToken = run.tokenFile === undefined ? undefined : readToken(run.tokenFile)
   const tls = readTls(run)
-  const trust = readTrustFile(run.trust)
+  const trustRoot = readTrustRoot(run.trust)
   const sound = run.audio === '-' ? undefined : playback(run.audio)
   // The first piece now: audio that cannot be played is refused before the device goes on the air.
   const first = sound?.next()
@@ -140,7 +140,7 @@ export async function runConnected(run: ConnectedRun, clock: Clock): Promise<voi
       sign: self.seed && deviceKey(self.seed).sign,
       radio,
       level: run.level,
-      ...trust,
+      trustRoot,
       reportPhaseMs: 60_000,
     }),
     flash,

@@ -5,6 +5,9 @@ import { roleOf, tufKeyId, tufKeyOf } from '../cloud/trust/tuf-document.ts'
 import { LIMITS } from '../contract/limits.ts'
 import { targetPathOf } from '../contract/metadata-file.ts'
 import type { Release } from '../contract/release.ts'
+import { DIRECTOR_FIELD } from '../contract/repository-target.ts'
+import type { PublicKey } from '../contract/signed.ts'
+import { readCloudKeys, readDirectorKeyFile } from './cloud-key-file.ts'
 import { CommandFailure } from './failure.ts'
 import { readPublicKeyFile } from './key-folder.ts'
 import { assertOfflineRole, editTrust, findKey, setThreshold, short, trustOf } from './key-trust.ts'
@@ -16,7 +19,8 @@ interface Parts extends CeremonyParts {
 }
 
 export interface InitOptions {
-  readonly onlineKeyFile: string
+  /** public keys of the cloud, see readCloudKeys */
+  readonly cloudKeyFile: string
   readonly rootKeys: number
   readonly rootThreshold: number
   readonly targetsKeys: number
@@ -48,7 +52,7 @@ export class KeyLifecycle {
       })
     }
     // Read before any key is made: a wrong file leaves nothing behind.
-    const online = readPublicKeyFile(options.onlineKeyFile)
+    const { online, director } = readCloudKeys(options.cloudKeyFile)
     const make = async (role: string, count: number): Promise<string[]> => {
       const made: string[] = []
       for (let i = 0; i < count; i++) made.push((await folder.make(role)).publicKey)
@@ -67,6 +71,7 @@ export class KeyLifecycle {
         snapshot: roleWith([online], 1),
         timestamp: roleWith([online], 1),
       },
+      [DIRECTOR_FIELD]: directedBy(director),
     })
     change.targets()
     await this.#finish(change)
@@ -96,9 +101,14 @@ export class KeyLifecycle {
     const state = this.#state()
     const held = new Map(folder.list().map((key) => [key.keyId, key]))
     for (const role of roles) {
+      if (role === 'director') {
+        throw new CommandFailure("the key of director is the cloud's", {
+          hint: '"kinglet keys director --cloud URL --token-file FILE" asks the cloud for the next one',
+        })
+      }
       if (role === 'online' || role === 'snapshot' || role === 'timestamp') {
         throw new CommandFailure(`the key of ${role} is the cloud's`, {
-          hint: 'POST /v1/metadata/online-key makes the next one; then "kinglet keys online FILE" with what it says',
+          hint: '"kinglet keys online --cloud URL --token-file FILE" asks the cloud for the next one',
         })
       }
       const elsewhere = trustOf(state, role).keyids.filter((id) => held.get(id)?.held !== 'file')
@@ -143,7 +153,12 @@ export class KeyLifecycle {
     const { role, keyId } = findKey(this.#state(), prefix)
     if (role === 'snapshot' || role === 'timestamp') {
       throw new CommandFailure(`${short(keyId)} is the cloud's online key`, {
-        hint: 'POST /v1/metadata/online-key makes the next one; "kinglet keys online FILE" puts it in its place',
+        hint: '"kinglet keys online --cloud URL --token-file FILE" puts the next one in its place',
+      })
+    }
+    if (role === 'director') {
+      throw new CommandFailure(`${short(keyId)} is the cloud's director key`, {
+        hint: '"kinglet keys director --cloud URL --token-file FILE" puts the next one in its place',
       })
     }
     const change = this.#change()
@@ -168,6 +183,18 @@ export class KeyLifecycle {
     root.keys[tufKeyId(key)] = tufKeyOf(key)
     root.roles.snapshot = { keyids: [tufKeyId(key)], threshold: 1 }
     root.roles.timestamp = { keyids: [tufKeyId(key)], threshold: 1 }
+    await this.#finish(change)
+  }
+
+  /** Lets another key of the cloud direct the devices; what the former one signed holds no longer. */
+  async director(file: string): Promise<void> {
+    const key = readDirectorKeyFile(file)
+    const change = this.#change()
+    const root = change.root()
+    const named = root[DIRECTOR_FIELD]?.keys ?? []
+    if (named.length === 1 && named[0]!.keyId === key.keyId)
+      throw new CommandFailure(`root names ${short(key.keyId)} as director already`)
+    root[DIRECTOR_FIELD] = directedBy(key)
     await this.#finish(change)
   }
 
@@ -244,3 +271,5 @@ export class KeyLifecycle {
     return this.#parts.ceremony.finish(change)
   }
 }
+
+const directedBy = ({ keyId, publicKey }: PublicKey) => ({ keys: [{ keyId, publicKey }], threshold: 1 })

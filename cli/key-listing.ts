@@ -1,4 +1,5 @@
 import type { OfflineDocument } from '../cloud/trust/tuf-document.ts'
+import { DIRECTOR_FIELD } from '../contract/repository-target.ts'
 import type { KeyFolder } from './key-folder.ts'
 import { noRepository } from './repository-change.ts'
 import type { RepositoryFolder } from './repository-folder.ts'
@@ -34,6 +35,11 @@ export function* keyListing(folder: KeyFolder, repository: RepositoryFolder, now
       yield* roleLines(role.name, role, targets.get(role.name), ` (${role.paths.join(', ')})`)
     }
     yield* roleLines('snapshot and timestamp, the cloud´s', roles.timestamp, undefined)
+    const director = root.content[DIRECTOR_FIELD]
+    yield director === undefined
+      ? 'director: NOBODY, so no device follows an assignment: "kinglet keys director"'
+      : `director, the cloud´s: ${director.threshold} of ${director.keys.length} keys`
+    for (const { keyId } of director?.keys ?? []) yield `  ${keyId}  elsewhere`
   }
   const others = held.filter(({ keyId }) => !trusted.has(keyId))
   if (others.length > 0) yield 'in the folder and trusted by no role (new, or replaced):'

@@ -1,6 +1,7 @@
 import type { RepositoryState } from '../cloud/trust/repository-review.ts'
 import { roleOf, type TufKey } from '../cloud/trust/tuf-document.ts'
 import { LIMITS } from '../contract/limits.ts'
+import { DIRECTOR_FIELD } from '../contract/repository-target.ts'
 import { CommandFailure } from './failure.ts'
 import { isOfflineRole } from './key-folder.ts'
 import { noRepository, type RepositoryChange } from './repository-change.ts'
@@ -70,6 +71,7 @@ export function findKey(state: RepositoryState, prefix: string): { role: string;
   ])
   for (const { name, keyids } of state.targets.get('targets')?.content.delegations?.roles ?? [])
     roles.push([name, keyids])
+  roles.push(['director', state.root.content[DIRECTOR_FIELD]?.keys.map(({ keyId }) => keyId) ?? []])
   const found = roles.flatMap(([role, ids]) =>
     ids.filter((id) => id.startsWith(prefix)).map((keyId) => ({ role, keyId })),
   )

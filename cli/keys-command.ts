@@ -5,13 +5,13 @@ import { LIMITS } from '../contract/limits.ts'
 import type { PublicKey } from '../contract/signed.ts'
 import { CloudApi } from './cloud-api.ts'
 import { CommandFailure, fileFailure } from './failure.ts'
-import { makeKeyFile } from './key-file.ts'
 import { KeyFolder } from './key-folder.ts'
 import { KeyLifecycle } from './key-lifecycle.ts'
 import { keyListing } from './key-listing.ts'
 import { integerOption } from './number-option.ts'
 import { passphraseFrom } from './passphrase.ts'
 import { secureRandom } from './random-secure.ts'
+import { noRepository } from './repository-change.ts'
 import { RepositoryFolder } from './repository-folder.ts'
 import { type MetadataHeads, publishRepository } from './repository-publish.ts'
 import { SigningCeremony } from './signing-ceremony.ts'
@@ -63,7 +63,7 @@ export function keysCommand(clock: Clock): Command {
   command('init', 'make the keys and the first root: who may sign what, for every device')
     .requiredOption(
       '--online-key <FILE>',
-      'keys/online.pub.json from the data folder of the cloud, or the answer of its GET /v1/keys',
+      'keys/online.pub.json from the data folder of the cloud (director.pub.json is read beside it), or the answer of its GET /v1/keys',
     )
     .option('--root-keys <N>', 'root keys to make here', integerOption(0, LIMITS.signatures), 3)
     .option('--root-threshold <N>', 'how many of them a new root needs', keyCount, 2)
@@ -71,7 +71,7 @@ export function keysCommand(clock: Clock): Command {
     .option('--targets-keys <N>', 'targets keys to make here; one of them signs', keyCount, 1)
     .action((flags: InitFlags) =>
       offlineTools(flags, clock).lifecycle.init({
-        onlineKeyFile: flags.onlineKey,
+        cloudKeyFile: flags.onlineKey,
         rootKeys: flags.rootKeys,
         rootThreshold: flags.rootThreshold,
         rootKeyFiles: flags.rootKey,
@@ -79,19 +79,11 @@ export function keysCommand(clock: Clock): Command {
       }),
     )
 
-  command('make', 'make an encrypted key for ROLE; or, given a FILE, the release key of assignments')
-    .argument(
-      '<ROLE|FILE>',
-      'root, targets or a model family; a name with a dot or slash is a FILE (and FILE.pub.json)',
-    )
+  command('make', 'make an encrypted key for ROLE')
+    .argument('<ROLE>', 'root, targets or a model family')
     .option('--count <N>', 'how many', keyCount, 1)
     .option('--signer <exec:COMMAND>', 'the secret is elsewhere: COMMAND public prints the key, COMMAND sign signs')
     .action(async (role: string, flags: OfflineFlags & { count: number; signer?: string }) => {
-      if (/[./\\]/.test(role)) {
-        const made = makeKeyFile(role, secureRandom)
-        console.log(`${role} and ${role}.pub.json: key ${made.keys[0]!.keyId}`)
-        return
-      }
       if (flags.signer !== undefined && !flags.signer.startsWith('exec:')) {
         throw new CommandFailure(`"${flags.signer}" is no signer`, {
           hint: 'for example exec:/opt/hsm/sign',
@@ -126,21 +118,35 @@ export function keysCommand(clock: Clock): Command {
       offlineTools(flags, clock).lifecycle.revoke(keyId, flags.threshold),
     )
 
-  command('online', 'give snapshot and timestamp to another online key of the cloud')
-    .argument('[FILE]', 'its public key; without, --cloud is asked to make the next one')
-    .option('--cloud <URL>', 'address of the cloud')
-    .option('--token-file <FILE>', 'file with the operator token')
-    .action(async (file: string | undefined, flags: OfflineFlags & Partial<CloudFlags>) => {
-      const { lifecycle, repository } = offlineTools(flags, clock)
-      if (file !== undefined) return lifecycle.online(file)
-      if (flags.cloud === undefined || flags.tokenFile === undefined) {
-        throw new CommandFailure('which key?', { hint: 'give FILE, or --cloud and --token-file', exitCode: 2 })
-      }
-      repository.assertNothingStaged()
-      const api = new CloudApi(flags.cloud, readToken(flags.tokenFile))
-      const { nextOnline } = await api.post<MetadataHeads>('/v1/metadata/online-key', {})
-      return lifecycle.online(saveOnlineKey(flags.repo, nextOnline!))
-    })
+  const succession = {
+    online: {
+      what: 'give snapshot and timestamp to another online key of the cloud',
+      next: ({ nextOnline }: MetadataHeads) => nextOnline,
+    },
+    director: {
+      what: 'let another key of the cloud direct the devices: what the former one signed holds no longer',
+      next: ({ nextDirector }: MetadataHeads) => nextDirector,
+    },
+  } as const
+  for (const name of ['online', 'director'] as const) {
+    const { what, next } = succession[name]
+    command(name, what)
+      .argument('[FILE]', 'its public key; without, --cloud is asked to make the next one')
+      .option('--cloud <URL>', 'address of the cloud')
+      .option('--token-file <FILE>', 'file with the operator token')
+      .action(async (file: string | undefined, flags: OfflineFlags & Partial<CloudFlags>) => {
+        const { lifecycle, repository } = offlineTools(flags, clock)
+        if (file !== undefined) return lifecycle[name](file)
+        if (flags.cloud === undefined || flags.tokenFile === undefined) {
+          throw new CommandFailure('which key?', { hint: 'give FILE, or --cloud and --token-file', exitCode: 2 })
+        }
+        if (repository.isEmpty) throw noRepository()
+        repository.assertNothingStaged()
+        const api = new CloudApi(flags.cloud, readToken(flags.tokenFile))
+        const heads = await api.post<MetadataHeads>(`/v1/metadata/${name}-key`, {})
+        return lifecycle[name](saveCloudKey(flags.repo, name, next(heads)!))
+      })
+  }
 
   command('delegate', 'let a key of its own sign the releases of a model family')
     .argument('<FAMILY>', 'name of the family and of its metadata file')
@@ -177,8 +183,8 @@ export function keysCommand(clock: Clock): Command {
 }
 
 /** Keeps the cloud's answer where the change that uses it is made. */
-function saveOnlineKey(repo: string, key: PublicKey): string {
-  const path = `${repo}/online.pub.json`
+function saveCloudKey(repo: string, name: string, key: PublicKey): string {
+  const path = `${repo}/${name}.pub.json`
   try {
     writeFileSync(path, `${JSON.stringify(key, null, 2)}\n`)
   } catch (cause) {

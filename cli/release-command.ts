@@ -1,18 +1,13 @@
 import { Command, Option } from 'commander'
-import { sha256Hex } from '../contract/bytes.ts'
 import type { Clock } from '../contract/clock.ts'
-import { signDocument } from '../contract/signed.ts'
 import { releaseOf } from '../model/pack.ts'
 import { CloudApi } from './cloud-api.ts'
-import { readKeyFile } from './key-file.ts'
 import { type OfflineFlags, offlineOptions, offlineTools } from './keys-command.ts'
 import { openBundleFile, readBundleFile } from './open-bundle-file.ts'
-import { noRepository } from './repository-change.ts'
-import { publishRepository } from './repository-publish.ts'
+import { type ModelView, publishRelease } from './release-publication.ts'
 import { readToken } from './token-file.ts'
 
 interface AddFlags extends OfflineFlags {
-  readonly key?: string
   readonly cloud: string
   readonly tokenFile: string
 }
@@ -24,19 +19,12 @@ interface PromoteFlags {
   readonly reason: string
 }
 
-interface ModelView {
-  readonly name: string
-  readonly version: number
-  readonly state: string
-}
-
 /** `kinglet release …` */
 export function releaseCommand(clock: Clock): Command {
   const release = new Command('release').description('sign bundles and put them into the registry')
   offlineOptions(release.command('add'))
-    .description('sign a bundle into the image repository and register it as candidate')
+    .description('sign a bundle into the image repository, publish that, and register the release; safe to repeat')
     .argument('<BUNDLE>', 'bundle file')
-    .option('--key <FILE>', 'secret release key: signs the release document that assignments carry, and registers it')
     .requiredOption('--cloud <URL>', 'address of the cloud')
     .requiredOption('--token-file <FILE>', 'file with the operator token')
     .action(async (file: string, flags: AddFlags) => {
@@ -44,17 +32,10 @@ export function releaseCommand(clock: Clock): Command {
       const bundle = await openBundleFile(file, Number.POSITIVE_INFINITY)
       const content = releaseOf(bytes, bundle.manifest)
       await bundle.dispose()
-      const document = flags.key === undefined ? undefined : signDocument(content, readKeyFile(flags.key))
       const { repository, lifecycle } = offlineTools(flags, clock)
-      if (repository.isEmpty && document === undefined) throw noRepository()
       const api = new CloudApi(flags.cloud, readToken(flags.tokenFile))
-      if (!repository.isEmpty) await lifecycle.addRelease(content)
-      await api.put(`/v1/artifacts/${sha256Hex(bytes)}`, bytes)
-      if (!repository.isEmpty) console.log(await publishRepository(repository, api))
-      if (repository.staged().length > 0) console.log('when the signatures are there: "kinglet keys publish"')
-      if (document === undefined) return
-      const added = await api.post<ModelView>('/v1/models', { release: document })
-      console.log(`${added.name} ${added.version} is registered as ${added.state}`)
+      const added = await publishRelease(bytes, content, { api, repository, lifecycle, print: console.log })
+      if (added !== undefined) console.log(`${added.name} ${added.version} is registered as ${added.state}`)
     })
   release
     .command('promote')

@@ -14,6 +14,7 @@ import {
   validSigners,
 } from '../cloud/trust/tuf-document.ts'
 import { metadataFileName } from '../contract/metadata-file.ts'
+import type { DIRECTOR_FIELD } from '../contract/repository-target.ts'
 import { CommandFailure } from './failure.ts'
 import type { KeyFolder } from './key-folder.ts'
 
@@ -39,7 +40,7 @@ export class RepositoryChange {
   }
 
   /** The first root; later ones are edits of it. */
-  firstRoot(content: Pick<RootContent, 'keys' | 'roles'>): void {
+  firstRoot(content: Pick<RootContent, 'keys' | 'roles' | typeof DIRECTOR_FIELD>): void {
     const fixed = { _type: 'root', spec_version: SPEC_VERSION, consistent_snapshot: true } as const
     this.#root = { ...fixed, version: 1, expires: this.#expires, ...content }
   }

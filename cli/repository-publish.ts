@@ -8,6 +8,8 @@ export interface MetadataHeads {
   readonly versions: Readonly<Record<string, number>>
   readonly online: PublicKey
   readonly nextOnline: PublicKey | null
+  readonly director: PublicKey
+  readonly nextDirector: PublicKey | null
 }
 
 /** Sends the cloud what it does not have. @returns a line for people */

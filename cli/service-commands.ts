@@ -11,7 +11,6 @@ import type { VerifierModel } from '../gateway/verifier.ts'
 import { EngineOrtNode } from '../model/engine-ort-node.ts'
 import { CommandFailure, fileFailure } from './failure.ts'
 import { firstIssue, readJsonFile } from './json-file.ts'
-import { readRoleFile } from './key-file.ts'
 import { integerOption } from './number-option.ts'
 import { zooFile } from './package-root.ts'
 import { secureRandom } from './random-secure.ts'
@@ -49,7 +48,6 @@ interface CloudFlags {
   readonly data: string
   readonly host: string
   readonly port: number
-  readonly releaseRole: string
   readonly publicReads?: boolean
   readonly evaluateEveryMs: number
   readonly driftBaselineHours: number
@@ -63,7 +61,6 @@ export function cloudCommand(system: Clock): Command {
     .command('run')
     .description('run the cloud; keys and the operator token are made in --data at the first start')
     .requiredOption('--data <DIR>', 'folder of the database, artifacts and keys')
-    .requiredOption('--release-role <FILE>', 'public release keys ("kinglet keys make FILE" writes FILE.pub.json)')
     .option('--host <ADDRESS>', 'address to listen on', '127.0.0.1')
     .option('--port <N>', 'port of the HTTP API and status page', port, 8080)
     .option('--public-reads', 'let GET requests pass without a token: for a laptop, never for a network')
@@ -89,7 +86,6 @@ export function cloudCommand(system: Clock): Command {
           clock: serviceClock(system, flags.clock),
           secureRandom,
           logger: pino(),
-          releaseRole: readRoleFile(flags.releaseRole),
           publicReads: flags.publicReads === true,
           evaluateEveryMs: flags.evaluateEveryMs,
           drift: { baselineHours: flags.driftBaselineHours },

@@ -2,6 +2,7 @@ import { basename } from 'node:path'
 import { addSignature, encodeDocument, type OfflineDocument, signedBytes } from '../cloud/trust/tuf-document.ts'
 import { bytesEqual } from '../contract/bytes.ts'
 import type { Clock } from '../contract/clock.ts'
+import { DIRECTOR_FIELD } from '../contract/repository-target.ts'
 import { CommandFailure } from './failure.ts'
 import type { KeyFolder } from './key-folder.ts'
 import { short } from './key-trust.ts'
@@ -104,6 +105,8 @@ function summary(role: string, { content }: OfflineDocument): string[] {
     for (const [name, { keyids, threshold }] of Object.entries(content.roles)) {
       lines.push(`  ${name}: ${threshold} of ${keyids.map(short).join(', ')}`)
     }
+    const director = content[DIRECTOR_FIELD]?.keys.map(({ keyId }) => short(keyId)).join(', ')
+    lines.push(`  director: ${director ?? 'nobody'}`)
     return lines
   }
   for (const { name, paths, keyids } of content.delegations?.roles ?? []) {

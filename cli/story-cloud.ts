@@ -1,14 +1,5 @@
-import { readFileSync } from 'node:fs'
-import { decodeBundle } from '../contract/bundle.ts'
-import { sha256Hex } from '../contract/bytes.ts'
-import { parseManifest } from '../contract/manifest.ts'
-import { signDocument } from '../contract/signed.ts'
 import type { Ledger } from '../firmware-sim/ledger.ts'
-import { releaseOf } from '../model/pack.ts'
 import type { CloudApi } from './cloud-api.ts'
-import { CommandFailure } from './failure.ts'
-import { readKeyFile } from './key-file.ts'
-import { zooFile } from './package-root.ts'
 import { type Figures, figuresBetween, type SeriesPoint } from './story-figures.ts'
 
 export interface RolloutView {
@@ -55,22 +46,9 @@ const COMPARED = [
 /** What the story's operator does with the cloud, over its public API and nothing else. */
 export class StoryCloud {
   readonly #api: CloudApi
-  readonly #releaseKeyFile: string
 
-  constructor(api: CloudApi, releaseKeyFile: string) {
+  constructor(api: CloudApi) {
     this.#api = api
-    this.#releaseKeyFile = releaseKeyFile
-  }
-
-  /** Signs a bundle of the zoo with the release key and registers it. The cloud never sees the key. */
-  async release(name: string): Promise<void> {
-    const bundle = readFileSync(zooFile('bundles', `${name}.kinglet`))
-    const sections = decodeBundle(bundle)
-    const manifest = sections.ok ? parseManifest(sections.value) : sections
-    if (!manifest.ok) throw new CommandFailure(`${name}: ${manifest.error.code}: ${manifest.error.detail}`)
-    await this.#api.put(`/v1/artifacts/${sha256Hex(bundle)}`, bundle)
-    const secret = readKeyFile(this.#releaseKeyFile)
-    await this.#api.post('/v1/models', { release: signDocument(releaseOf(bundle, manifest.value), secret) })
   }
 
   promote(name: string, to: 'staging' | 'production', reason: string): Promise<unknown> {

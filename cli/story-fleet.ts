@@ -3,7 +3,6 @@ import { ed25519FromSeed } from '../cloud/trust/director.ts'
 import type { Clock } from '../contract/clock.ts'
 import type { Sign } from '../contract/device-proof.ts'
 import { type SeededRandom, seededRandom } from '../contract/random.ts'
-import type { TrustedRole } from '../contract/signed.ts'
 import { parseDeviceId, parseSiteId } from '../contract/topics.ts'
 import { deviceKey } from '../device/core/identity.ts'
 import { TransportMqtt } from '../device/node/transport-mqtt.ts'
@@ -14,6 +13,7 @@ import { Fleet } from '../firmware-sim/fleet.ts'
 import { planFleet } from '../firmware-sim/fleet-plan.ts'
 import { Hearing } from '../firmware-sim/hearing.ts'
 import { Ledger } from '../firmware-sim/ledger.ts'
+import { rememberedSchemes } from '../firmware-sim/remembered-signatures.ts'
 import { scenePools } from '../firmware-sim/scene.ts'
 import { EngineOrtNode } from '../model/engine-ort-node.ts'
 import type { CloudApi } from './cloud-api.ts'
@@ -57,6 +57,8 @@ export async function startStoryFleet(options: {
   readonly bankDir: string
   readonly factoryImage: Uint8Array
   readonly factoryModel: string
+  /** root of the image repository that the devices are built with */
+  readonly trustRoot: Uint8Array
   readonly api: CloudApi
   readonly mqttUrl: string
   readonly master: ClockMaster
@@ -83,7 +85,6 @@ export async function startStoryFleet(options: {
     const enrolled = await api.post<{ devices: { device: string; token: string }[] }>('/v1/devices', rows)
     for (const { device, token } of enrolled.devices) tokens.set(device, token)
   }
-  const keys = await api.get<{ director: { keyId: string; publicKey: string }; release: TrustedRole }>('/v1/keys')
   const time = new VirtualClock(startMs)
   const ledger = new Ledger()
   const hearing = new Hearing(bank, random.fork('sounds'))
@@ -96,8 +97,8 @@ export async function startStoryFleet(options: {
       hearing,
       ledger,
       pools: scenePools([...bank.keywords.keys()]),
-      director: { keys: [keys.director], threshold: 1 },
-      release: keys.release,
+      trustRoot: options.trustRoot,
+      schemes: rememberedSchemes(),
       signOf: ({ device }) => deviceKeys.get(device)!.sign,
       raisedShare: () => Math.min(1, Math.max(0, (time.wallMs() - drift.fromMs) / drift.overMs)),
     },

@@ -9,6 +9,8 @@ export interface StoryServices {
   readonly cloud: Service
   readonly gateway: Service
   readonly api: CloudApi
+  /** data folder of the cloud */
+  readonly cloudDir: string
   readonly mqttUrl: string
   readonly pageUrl: string
   stop(): Promise<void>
@@ -24,7 +26,6 @@ export async function startServices(options: {
   readonly dir: string
   readonly script: string
   readonly clockFile: string
-  readonly releaseRoleFile: string
   readonly port: number
   readonly real: Clock
   readonly evaluateEveryMs: number
@@ -47,7 +48,7 @@ export async function startServices(options: {
       logFile: cloudLog,
       args: [
         ...['cloud', 'run', '--data', cloudDir, '--port', String(cloudPort), '--clock', clockFile, '--public-reads'],
-        ...['--release-role', options.releaseRoleFile, '--evaluate-every-ms', String(options.evaluateEveryMs)],
+        ...['--evaluate-every-ms', String(options.evaluateEveryMs)],
         ...['--drift-baseline-hours', String(options.driftBaselineHours)],
       ],
     },
@@ -96,6 +97,7 @@ export async function startServices(options: {
     cloud,
     gateway,
     api,
+    cloudDir,
     mqttUrl: `mqtt://127.0.0.1:${mqttPort}`,
     pageUrl,
     async stop() {

@@ -5,11 +5,12 @@ import type { SecureRandom } from '../contract/random.ts'
 import { ClockMaster } from '../firmware-sim/clock-shared.ts'
 import { CloudUnreachable } from './cloud-api.ts'
 import { CommandFailure } from './failure.ts'
-import { makeKeyFile } from './key-file.ts'
 import { zooFile } from './package-root.ts'
+import { serviceClock } from './service-clock.ts'
 import { type GroundTruth, type RolloutView, StoryCloud, truthMatches } from './story-cloud.ts'
 import { dutyCycle, type Figures, figureWords, perHour } from './story-figures.ts'
 import { type StoryFleet, startStoryFleet } from './story-fleet.ts'
+import { StoryRepository, storyRepositoryFolder } from './story-repository.ts'
 import type { StoryResult } from './story-result.ts'
 import { type StoryServices, startServices } from './story-services.ts'
 
@@ -63,14 +64,14 @@ const BAD_ROLLOUT_HOURS_MAX = 72
 const QUIET_HOURS = 60
 const DRAIN_REAL_MS = 45_000
 
-const releaseKeyFile = (dir: string): string => join(dir, 'release.key')
-
 /** Tells the story of a fleet from end to end: real models on real sound, a real broker, a real store. */
 export async function tellStory(options: StoryOptions): Promise<ToldStory> {
   const { real, say, dir } = options
   const startedMs = real.monotonicMs()
   mkdirSync(dir, { recursive: true })
-  makeKeyFile(releaseKeyFile(dir), options.random)
+  if (!storyRepositoryFolder(dir).isEmpty) {
+    throw new CommandFailure(`${dir} holds a story already`, { hint: 'give another folder with --data' })
+  }
   const clockFile = join(dir, 'clock')
   const master = new ClockMaster(clockFile, real, START_MS, options.speed, START_MS)
   let gone: string | undefined
@@ -78,7 +79,6 @@ export async function tellStory(options: StoryOptions): Promise<ToldStory> {
     dir,
     script: options.script,
     clockFile,
-    releaseRoleFile: `${releaseKeyFile(dir)}.pub.json`,
     port: options.port,
     real,
     evaluateEveryMs: EVALUATE_EVERY_MS,
@@ -91,7 +91,11 @@ export async function tellStory(options: StoryOptions): Promise<ToldStory> {
   let story: Teller | undefined
   try {
     say(`cloud and gateway are up; status page ${services.pageUrl}`)
-    story = new Teller(options, services, master, () => gone)
+    const repository = await StoryRepository.found({
+      ...{ dir, cloudDir: services.cloudDir, api: services.api, random: options.random },
+      clock: serviceClock(real, clockFile),
+    })
+    story = new Teller(options, services, repository, master, () => gone)
     const result = await story.tell(startedMs)
     const told = story
     return {
@@ -115,6 +119,7 @@ class Teller {
   readonly #options: StoryOptions
   readonly #services: StoryServices
   readonly #cloud: StoryCloud
+  readonly #repository: StoryRepository
   readonly #master: ClockMaster
   readonly #gone: () => string | undefined
   #fleet: StoryFleet | undefined
@@ -122,10 +127,17 @@ class Teller {
   #stop = false
   #fleetError: unknown
 
-  constructor(options: StoryOptions, services: StoryServices, master: ClockMaster, gone: () => string | undefined) {
+  constructor(
+    options: StoryOptions,
+    services: StoryServices,
+    repository: StoryRepository,
+    master: ClockMaster,
+    gone: () => string | undefined,
+  ) {
     this.#options = options
     this.#services = services
-    this.#cloud = new StoryCloud(services.api, releaseKeyFile(options.dir))
+    this.#cloud = new StoryCloud(services.api)
+    this.#repository = repository
     this.#master = master
     this.#gone = gone
   }
@@ -138,7 +150,7 @@ class Teller {
 
   async tell(startedMs: number): Promise<StoryResult> {
     const { say, real, seed, devices, scenario } = this.#options
-    await this.#cloud.release('kws-1')
+    await this.#repository.release('kws-1')
     await this.#cloud.promote('kws-1', 'staging', 'factory model')
     await this.#cloud.promote('kws-1', 'production', 'factory model')
     this.#fleet = await startStoryFleet({
@@ -146,6 +158,7 @@ class Teller {
       startMs: START_MS,
       factoryImage: readFileSync(zooFile('bundles', 'kws-1.kinglet')),
       factoryModel: 'kws-1',
+      trustRoot: this.#repository.firstRoot,
       api: this.#services.api,
       mqttUrl: this.#services.mqttUrl,
       master: this.#master,
@@ -335,7 +348,7 @@ class Teller {
   /** Releases a model, starts its rollout and waits for the decision. */
   async #rollOut(name: string, reason: string, hoursMax: number, chaos: boolean): Promise<RolloutView | undefined> {
     const { say } = this.#options
-    await this.#cloud.release(name)
+    await this.#repository.release(name)
     await this.#cloud.promote(name, 'staging', reason)
     const id = await this.#cloud.startRollout(name)
     say(`${name} is released (${reason}); stages 20, 50, 100 %`)

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { serve } from '@hono/node-server'
 import type { Clock } from '../contract/clock.ts'
 import type { SecureRandom } from '../contract/random.ts'
-import type { PublicKey, TrustedRole } from '../contract/signed.ts'
+import type { PublicKey } from '../contract/signed.ts'
 import { createApp } from './api/app.ts'
 import type { CloudServices, Logger } from './api/environment.ts'
 import { EventHub } from './api/event-hub.ts'
@@ -18,9 +18,9 @@ import { Store } from './store/store.ts'
 import { DEFAULT_DRIFT_POLICY, DriftMonitor, type DriftPolicy } from './telemetry/drift.ts'
 import { createMetrics } from './telemetry/metrics.ts'
 import { DeviceIdentities } from './trust/device-identities.ts'
-import { createDirector, loadOrCreateSeed, writePrivateFile } from './trust/director.ts'
+import { loadOrCreateSeed, writePrivateFile } from './trust/director.ts'
 import { ImageRepository } from './trust/image-repository.ts'
-import { OnlineKeys } from './trust/online-keys.ts'
+import { directorKeys, onlineKeys } from './trust/key-succession.ts'
 import { createTokenIssuer, type TokenIssuer } from './trust/tokens.ts'
 
 const DAY_MS = 86_400_000
@@ -34,8 +34,6 @@ export interface CloudOptions {
   readonly clock: Clock
   readonly secureRandom: SecureRandom
   readonly logger: Logger
-  /** public keys whose signatures make a release; the cloud never holds the secret ones */
-  readonly releaseRole: TrustedRole
   /** lets GET requests pass without a token: for a laptop, never for a network */
   readonly publicReads?: boolean
   /** time between two evaluations of gates and drift, ms of the injected clock; default 15 min */
@@ -55,6 +53,7 @@ export interface CloudOptions {
 
 export interface RunningCloud {
   readonly url: string
+  /** present key of the director; it changes when a root names the next one */
   readonly directorKey: PublicKey
   /** keys, files and renewal of the image repository */
   readonly repository: ImageRepository
@@ -74,10 +73,10 @@ export interface RunningCloud {
  *  @throws Error with code EADDRINUSE when the port is taken
  */
 export async function startCloud(options: CloudOptions): Promise<RunningCloud> {
-  const { dataDir, clock, secureRandom, logger, releaseRole } = options
+  const { dataDir, clock, secureRandom, logger } = options
   const keysDir = join(dataDir, 'keys')
   mkdirSync(keysDir, { recursive: true, mode: 0o700 })
-  const director = createDirector(loadOrCreateSeed(join(keysDir, 'director.seed'), secureRandom))
+  const directors = directorKeys(keysDir, secureRandom)
   const tokens = await createTokenIssuer(
     loadOrCreateSeed(join(keysDir, 'tokens.seed'), secureRandom),
     clock,
@@ -99,19 +98,20 @@ export async function startCloud(options: CloudOptions): Promise<RunningCloud> {
     const engine = new RolloutEngine(store, clock, secureRandom)
     const loop = new EvaluationLoop({
       ...{ store, clock, logger, engine, hub, metrics, assignmentsChanged },
-      assigner: new Assigner(store, director, clock, options.assignmentTtlMs ?? 30 * DAY_MS),
+      assigner: new Assigner(store, directors, clock, options.assignmentTtlMs ?? 30 * DAY_MS),
       drift: new DriftMonitor(store, { ...DEFAULT_DRIFT_POLICY, ...options.drift }),
       everyMs: options.evaluateEveryMs ?? 15 * 60_000,
       reportRetentionMs: options.reportRetentionMs ?? 90 * DAY_MS,
     })
     const repository = new ImageRepository({
       ...{ store, artifacts, clock, logger },
-      online: new OnlineKeys(keysDir, secureRandom),
+      online: onlineKeys(keysDir, secureRandom),
+      directors,
     })
     const services: CloudServices = {
-      ...{ store, clock, logger, artifacts, engine, director, tokens, releaseRole, metrics, hub, assignmentsChanged },
+      ...{ store, clock, logger, artifacts, engine, tokens, metrics, hub, assignmentsChanged },
       repository,
-      registry: new Registry(store, artifacts, releaseRole, clock),
+      registry: new Registry(store, artifacts, repository, clock),
       identities: new DeviceIdentities(store, tokens, clock, secureRandom, options.keyedTokenTtlMs),
       nudge: () => loop.nudge(),
       publicReads: options.publicReads ?? false,
@@ -133,7 +133,9 @@ export async function startCloud(options: CloudOptions): Promise<RunningCloud> {
     let closing: Promise<void> | undefined
     return {
       url,
-      directorKey: director.publicKey,
+      get directorKey() {
+        return directors.current.publicKey
+      },
       repository,
       operatorToken,
       tokens,

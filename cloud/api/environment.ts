@@ -1,13 +1,11 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import type { Clock } from '../../contract/clock.ts'
-import type { TrustedRole } from '../../contract/signed.ts'
 import type { ArtifactFolder } from '../registry/artifact-folder.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { RolloutEngine } from '../rollout/engine.ts'
 import type { Store } from '../store/store.ts'
 import type { CloudMetrics } from '../telemetry/metrics.ts'
 import type { DeviceIdentities } from '../trust/device-identities.ts'
-import type { Director } from '../trust/director.ts'
 import type { ImageRepository } from '../trust/image-repository.ts'
 import type { Principal, TokenIssuer } from '../trust/tokens.ts'
 import type { EventHub } from './event-hub.ts'
@@ -29,10 +27,8 @@ export interface CloudServices {
   readonly registry: Registry
   readonly repository: ImageRepository
   readonly engine: RolloutEngine
-  readonly director: Director
   readonly tokens: TokenIssuer
   readonly identities: DeviceIdentities
-  readonly releaseRole: TrustedRole
   readonly metrics: CloudMetrics
   readonly hub: EventHub
   /** raised when assignments changed: wakes the long polls of the feed */

@@ -14,6 +14,7 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   'not-authorized': 403,
   'not-found': 404,
   'artifact-not-found': 404,
+  'target-unknown': 404,
   conflict: 409,
   'claim-used': 409,
   'claim-expired': 410,

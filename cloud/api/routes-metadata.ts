@@ -16,12 +16,14 @@ export function metadataRoutes(app: CloudApp, services: CloudServices): void {
     versions: repository.versions(),
     online: repository.online.current.publicKey,
     nextOnline: repository.online.next?.publicKey ?? null,
+    director: repository.directors.current.publicKey,
+    nextDirector: repository.directors.next?.publicKey ?? null,
   })
 
   const list = createRoute({
     method: 'get',
     path: '/v1/metadata',
-    summary: 'Newest version of each metadata role, and the online keys',
+    summary: 'Newest version of each metadata role, and the cloud´s keys',
     middleware: requireRole(services, 'viewer', 'gateway'),
     responses: schemas.answers(schemas.metadataHeads, 'Versions and keys'),
   })
@@ -47,20 +49,28 @@ export function metadataRoutes(app: CloudApp, services: CloudServices): void {
     const encoder = new TextEncoder()
     const files = c.req.valid('json').files.map(({ file, content }) => ({ file, content: encoder.encode(content) }))
     unwrap(repository.publish(files, c.get('principal').subject))
+    // A new director signs at once.
+    services.nudge()
     return c.json(heads(), 200)
   })
 
-  const nextOnline = createRoute({
-    method: 'post',
-    path: '/v1/metadata/online-key',
-    summary: 'Make the online key that follows the present one as soon as a root names it',
-    middleware: requireRole(services),
-    responses: schemas.answers(schemas.metadataHeads, 'Versions and keys'),
-  })
-  app.openapi(nextOnline, (c) => {
-    const { keyId } = repository.online.makeNext().publicKey
-    const actor = c.get('principal').subject
-    store.audit.append({ atMs: clock.wallMs(), actor, action: 'online-key.made', subject: keyId, detail: {} })
-    return c.json(heads(), 200)
-  })
+  const following = [
+    ['online', repository.online],
+    ['director', repository.directors],
+  ] as const
+  for (const [name, succession] of following) {
+    const next = createRoute({
+      method: 'post',
+      path: `/v1/metadata/${name}-key`,
+      summary: `Make the ${name} key that follows the present one as soon as a root names it`,
+      middleware: requireRole(services),
+      responses: schemas.answers(schemas.metadataHeads, 'Versions and keys'),
+    })
+    app.openapi(next, (c) => {
+      const { keyId } = succession.makeNext().publicKey
+      const actor = c.get('principal').subject
+      store.audit.append({ atMs: clock.wallMs(), actor, action: `${name}-key.made`, subject: keyId, detail: {} })
+      return c.json(heads(), 200)
+    })
+  }
 }

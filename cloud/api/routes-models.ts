@@ -53,13 +53,14 @@ export function modelRoutes(app: CloudApp, services: CloudServices): void {
   const register = createRoute({
     method: 'post',
     path: '/v1/models',
-    summary: 'Register a signed release whose bundle was uploaded',
-    middleware: [requireRole(services), bodyLimitOf(64 * 1024)],
+    summary: 'Register a release that the image repository has and whose bundle was uploaded',
+    middleware: [requireRole(services), bodyLimitOf(4_096)],
     request: schemas.jsonBody(schemas.releaseRequest),
     responses: schemas.answers(schemas.release, 'The release, as candidate'),
   })
   app.openapi(register, (c) => {
-    const { release } = unwrap(registry.register(c.req.valid('json').release, c.get('principal').subject))
+    const { name, version } = c.req.valid('json')
+    const { release } = unwrap(registry.register(name, version, c.get('principal').subject))
     return c.json(releaseView(store, release), 200)
   })
 

@@ -11,7 +11,7 @@ const HEARTBEAT_MS = 15_000
 
 /** Health, metrics, keys, live events. */
 export function systemRoutes(app: CloudApp, services: CloudServices): void {
-  const { store, metrics, hub, director, releaseRole, tokens, repository } = services
+  const { store, metrics, hub, tokens, repository } = services
 
   app.get('/healthz', (c) => {
     store.db.prepare('SELECT 1').get()
@@ -26,15 +26,14 @@ export function systemRoutes(app: CloudApp, services: CloudServices): void {
   const keys = createRoute({
     method: 'get',
     path: '/v1/keys',
-    summary: 'Public keys: director, release role, online key of the image repository, and the JWKS of tokens',
+    summary: 'Public keys: director and online key of the image repository, and the JWKS of tokens',
     responses: schemas.answers(schemas.keys, 'Keys'),
   })
   // Public: they are public keys, and a gateway needs them before it has anything else.
   app.openapi(keys, (c) =>
     c.json(
       {
-        director: director.publicKey,
-        release: releaseRole,
+        director: repository.directors.current.publicKey,
         online: repository.online.current.publicKey,
         jwks: tokens.jwks as unknown,
       },

@@ -91,7 +91,7 @@ export const deviceDetail = device
   })
   .openapi('DeviceDetail')
 
-export const releaseRequest = z.strictObject({ release: z.unknown() })
+export const releaseRequest = z.strictObject({ name: id, version: count.max(LIMITS.counter) })
 export const release = z
   .object({
     name: z.string(),
@@ -248,8 +248,8 @@ export const feed = z
 const publicKey = z.object({ keyId: z.string(), publicKey: z.string() })
 export const keys = z
   .object({
+    /** signs assignments; named by the offline root */
     director: publicKey,
-    release: z.object({ keys: z.array(publicKey).readonly(), threshold: count }),
     /** signs snapshot and timestamp; named by the offline root */
     online: publicKey,
     jwks: z.any(),
@@ -275,6 +275,9 @@ export const metadataHeads = z
     online: publicKey,
     /** made to take the place of `online` as soon as a root names it */
     nextOnline: publicKey.nullable(),
+    director: publicKey,
+    /** made to take the place of `director` as soon as a root names it */
+    nextDirector: publicKey.nullable(),
   })
   .openapi('MetadataHeads')
 

@@ -19,11 +19,11 @@ export function modelNames(store: Store): ReadonlyMap<string, string> {
 }
 
 export function releaseView(store: Store, release: ReleaseRecord) {
-  const { document, id, ...rest } = release
+  const { content, id, ...rest } = release
   return {
     ...rest,
-    securityCounter: document.signed.securityCounter,
-    boards: document.signed.boards,
+    securityCounter: content.securityCounter,
+    boards: content.boards,
     history: store.models.history(id),
   }
 }

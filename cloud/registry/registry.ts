@@ -2,9 +2,8 @@ import { decodeBundle } from '../../contract/bundle.ts'
 import type { Clock } from '../../contract/clock.ts'
 import { type ContractError, contractError } from '../../contract/errors.ts'
 import { featuresSha256, parseManifest } from '../../contract/manifest.ts'
-import { type Release, verifyRelease } from '../../contract/release.ts'
+import type { Release } from '../../contract/release.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
-import { asSigned, type Signed, type TrustedRole } from '../../contract/signed.ts'
 import type { ReleaseRecord, ReleaseState } from '../store/model-store.ts'
 import type { Store } from '../store/store.ts'
 import type { ArtifactFolder } from './artifact-folder.ts'
@@ -17,18 +16,23 @@ const BY_HAND: Readonly<Record<ReleaseState, readonly ReleaseState[]>> = {
   archived: ['staging'],
 }
 
-/** Models and their releases: what the release key signed, checked against the bundle itself, and how far each has come. */
+/** Where releases are found: the image repository, whose offline keys have signed them. */
+export interface PublishedReleases {
+  /** @returns `target-unknown` */
+  release(name: string, version: number): Result<Release, ContractError>
+}
+
+/** Models and their releases: what the image repository says, checked against the bundle itself, and how far each has come. */
 export class Registry {
   readonly #store: Store
   readonly #artifacts: ArtifactFolder
-  readonly #role: TrustedRole
+  readonly #releases: PublishedReleases
   readonly #clock: Clock
 
-  /** @param role public keys of the release role; the cloud holds no release secret */
-  constructor(store: Store, artifacts: ArtifactFolder, role: TrustedRole, clock: Clock) {
+  constructor(store: Store, artifacts: ArtifactFolder, releases: PublishedReleases, clock: Clock) {
     this.#store = store
     this.#artifacts = artifacts
-    this.#role = role
+    this.#releases = releases
     this.#clock = clock
   }
 
@@ -38,16 +42,18 @@ export class Registry {
     return put
   }
 
-  /** Registers a release as candidate. The same document again is no error.
-   *  @returns the codes of verifyRelease, decodeBundle and parseManifest, `artifact-not-found`, `size-mismatch`,
+  /** Registers a release of the image repository as candidate. The same again is no error.
+   *  @returns the codes of decodeBundle and parseManifest, `target-unknown`, `artifact-not-found`, `size-mismatch`,
    *    `contradicts-release`, `conflict`
    */
-  register(document: unknown, by: string): Result<{ release: ReleaseRecord; created: boolean }, ContractError> {
-    const envelope = asSigned(document)
-    if (!envelope.ok) return envelope
-    const verified = verifyRelease(envelope.value, this.#role)
-    if (!verified.ok) return verified
-    const release = verified.value
+  register(
+    name: string,
+    version: number,
+    by: string,
+  ): Result<{ release: ReleaseRecord; created: boolean }, ContractError> {
+    const published = this.#releases.release(name, version)
+    if (!published.ok) return published
+    const release = published.value
     const known = this.#store.models.bySha256(release.sha256)
     if (known !== undefined && known.name === release.name && known.version === release.version) {
       return ok({ release: known, created: false })
@@ -64,7 +70,7 @@ export class Registry {
       if (this.#store.models.list().some(({ prefix }) => prefix === release.sha256.slice(0, 16))) {
         return err(contractError('conflict', 'another release has the same first 8 bytes of its hash'))
       }
-      const record = this.#store.models.add(release, envelope.value as Signed<Release>, parent.value, now)
+      const record = this.#store.models.add(release, parent.value, now)
       this.#store.models.record(record.id, null, 'candidate', by, 'registered', now)
       this.#audit(by, 'release.registered', record, { version: record.version, sha256: record.sha256 })
       return ok({ release: record, created: true })
@@ -125,7 +131,7 @@ export class Registry {
       models.setState(release, to, by, reason, this.#clock.wallMs())
       this.#audit(by, `release.${to}`, release, { from: release.state, reason })
       if (to === 'production') {
-        const { boards } = release.document.signed
+        const { boards } = release.content
         for (const device of devices.enrolled()) {
           if (device.target !== null || (boards.length > 0 && !boards.includes(device.board))) continue
           devices.retarget(device.id, { release: release.id, rollout: null, stage: 0, arm: 'none' })

@@ -13,14 +13,15 @@ const SLICE = 200
  */
 export class Assigner {
   readonly #store: Store
-  readonly #director: Director
+  readonly #directors: { readonly current: Director }
   readonly #clock: Clock
   readonly #ttlMs: number
 
-  /** @param ttlMs validity of an assignment; it is signed anew when a quarter of it is left */
-  constructor(store: Store, director: Director, clock: Clock, ttlMs: number) {
+  /** @param directors whose current key signs
+   *  @param ttlMs validity of an assignment; it is signed anew when a quarter of it is left */
+  constructor(store: Store, directors: { readonly current: Director }, clock: Clock, ttlMs: number) {
     this.#store = store
-    this.#director = director
+    this.#directors = directors
     this.#clock = clock
     this.#ttlMs = ttlMs
   }
@@ -56,9 +57,8 @@ export class Assigner {
       expiresMs,
       target: { name, version, sha256 },
       rollout: device.rollout === null ? null : { id: device.rollout, stage: device.stage, arm: device.arm },
-      release: release.document,
     }
-    const document = new TextDecoder().decode(encodeSigned(this.#director.sign(assignment)))
+    const document = new TextDecoder().decode(encodeSigned(this.#directors.current.sign(assignment)))
     assignments.put({ device: device.id, seq, release: release.id, issuedMs: now, expiresMs, document })
   }
 }

@@ -62,8 +62,8 @@ export class RolloutEngine {
       if (!devices.enrolled().some((device) => device.target === previous.id && isEligible(device, release))) {
         return err(contractError('wrong-board', `no device on ${previous.name} has a board of ${release.name}`))
       }
-      const counter = previous.document.signed.securityCounter
-      if (release.document.signed.securityCounter > counter && !request.irreversible) {
+      const counter = previous.content.securityCounter
+      if (release.content.securityCounter > counter && !request.irreversible) {
         return err(
           contractError('security-counter-too-low', `${previous.name} has ${counter}: devices could not go back to it`),
         )

@@ -21,7 +21,7 @@ export interface StepContext {
 }
 
 export const isEligible = (device: DeviceRecord, release: ReleaseRecord): boolean => {
-  const { boards } = release.document.signed
+  const { boards } = release.content
   return device.enrolledMs !== null && (boards.length === 0 || boards.includes(device.board))
 }
 

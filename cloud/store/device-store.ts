@@ -115,6 +115,11 @@ export class DeviceStore {
     this.#db.prepare('UPDATE devices SET dirty = 1 WHERE id = ?').run(id)
   }
 
+  /** Marks every device that has something to run. */
+  markAllAssigned(): void {
+    this.#db.prepare('UPDATE devices SET dirty = 1 WHERE target IS NOT NULL').run()
+  }
+
   clean(id: number): void {
     this.#db.prepare('UPDATE devices SET dirty = 0 WHERE id = ?').run(id)
   }

@@ -336,10 +336,18 @@ CREATE TABLE revocations (
 ALTER TABLE events ADD COLUMN attested INTEGER;
 `
 
+/** What a release is says the image repository; assignments only name it, so those of before are signed anew. */
+const RELEASE_CONTENT = `
+ALTER TABLE releases RENAME COLUMN document TO content;
+UPDATE releases SET content = json_extract(content, '$.signed');
+UPDATE devices SET dirty = 1 WHERE target IS NOT NULL;
+`
+
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, name: 'fleet, registry, assignments, audit', sql: FLEET },
   { version: 2, name: 'telemetry', sql: TELEMETRY },
   { version: 3, name: 'rollouts', sql: ROLLOUTS },
   { version: 4, name: 'image repository', sql: METADATA },
   { version: 5, name: 'device identity', sql: IDENTITY },
+  { version: 6, name: 'releases without signatures', sql: RELEASE_CONTENT },
 ]

@@ -1,5 +1,4 @@
 import type { Release } from '../../contract/release.ts'
-import type { Signed } from '../../contract/signed.ts'
 import type { SqliteDatabase } from './database.ts'
 
 export const RELEASE_STATES = ['candidate', 'staging', 'production', 'archived'] as const
@@ -15,7 +14,7 @@ export interface ReleaseRecord {
   readonly bytes: number
   readonly parent: string | null
   readonly state: ReleaseState
-  readonly document: Signed<Release>
+  readonly content: Release
   readonly registeredMs: number
 }
 
@@ -27,14 +26,14 @@ export interface ReleaseTransition {
   readonly reason: string
 }
 
-interface Row extends Omit<ReleaseRecord, 'document' | 'registeredMs'> {
-  document: string
+interface Row extends Omit<ReleaseRecord, 'content' | 'registeredMs'> {
+  content: string
   registered_ms: number
 }
 
-const toRecord = ({ registered_ms, document, ...row }: Row): ReleaseRecord => ({
+const toRecord = ({ registered_ms, content, ...row }: Row): ReleaseRecord => ({
   ...row,
-  document: JSON.parse(document) as Signed<Release>,
+  content: JSON.parse(content) as Release,
   registeredMs: registered_ms,
 })
 
@@ -55,14 +54,14 @@ export class ModelStore {
     return this.#db.prepare<[string], { bytes: number }>('SELECT bytes FROM artifacts WHERE sha256 = ?').get(sha256)
   }
 
-  add(release: Release, document: Signed<Release>, parent: string | null, nowMs: number): ReleaseRecord {
+  add(release: Release, parent: string | null, nowMs: number): ReleaseRecord {
     const { name, version, sha256, bytes } = release
     this.#db
       .prepare(
-        `INSERT INTO releases (name, version, sha256, prefix, bytes, parent, state, document, registered_ms)
+        `INSERT INTO releases (name, version, sha256, prefix, bytes, parent, state, content, registered_ms)
          VALUES (?, ?, ?, ?, ?, ?, 'candidate', ?, ?)`,
       )
-      .run(name, version, sha256, sha256.slice(0, 16), bytes, parent, JSON.stringify(document), nowMs)
+      .run(name, version, sha256, sha256.slice(0, 16), bytes, parent, JSON.stringify(release), nowMs)
     return this.bySha256(sha256)!
   }
 

@@ -10,7 +10,8 @@ import { type PublicKey, publicKeyOf, type Signed, type TrustedRole } from '../.
 /** PKCS #8 wrapping of a raw Ed25519 seed. @see RFC 8410 section 7 */
 const PKCS8_ED25519 = hexToBytes('302e020100300506032b657004220420')
 
-/** The director: signs what each device is to run. It cannot make a device run anything the release key did not sign. */
+/** The director: signs what each device is to run. It cannot make a device run what the keys of the image repository
+ *  did not sign. */
 export interface Director {
   readonly publicKey: PublicKey
   readonly role: TrustedRole

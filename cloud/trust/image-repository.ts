@@ -3,11 +3,14 @@ import { Metadata, MetaFile, Signature, Snapshot, Timestamp } from '@tufjs/model
 import { sha256Hex } from '../../contract/bytes.ts'
 import type { Clock } from '../../contract/clock.ts'
 import { type ContractError, contractError } from '../../contract/errors.ts'
-import { parseMetadataFile } from '../../contract/metadata-file.ts'
+import { parseMetadataFile, targetPathOf } from '../../contract/metadata-file.ts'
+import type { Release } from '../../contract/release.ts'
+import { DIRECTOR_FIELD } from '../../contract/repository-target.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 import type { ArtifactFolder } from '../registry/artifact-folder.ts'
 import type { Store } from '../store/store.ts'
-import type { OnlineKey, OnlineKeys } from './online-keys.ts'
+import type { DirectorKeys, OnlineKey, OnlineKeys } from './key-succession.ts'
+import { findRelease } from './release-search.ts'
 import { type MetadataUpload, type RepositoryState, type Review, reviewUploads } from './repository-review.ts'
 import {
   parseRoot,
@@ -39,6 +42,7 @@ interface Parts {
   readonly clock: Clock
   readonly logger: Record<'info' | 'warn' | 'error', (fields: object, message: string) => void>
   readonly online: OnlineKeys
+  readonly directors: DirectorKeys
 }
 
 /** The image repository as the cloud keeps it: takes offline metadata that the keys of its root have signed, and makes snapshot
@@ -50,6 +54,7 @@ interface Parts {
  */
 export class ImageRepository {
   readonly online: OnlineKeys
+  readonly directors: DirectorKeys
   readonly #parts: Parts
   #state: RepositoryState
   #cancel: (() => void) | undefined
@@ -58,9 +63,10 @@ export class ImageRepository {
   constructor(parts: Parts) {
     this.#parts = parts
     this.online = parts.online
+    this.directors = parts.directors
     this.#state = readState(parts.store)
-    // A crash between storing a root and taking its key into use.
-    if (this.#state.root !== undefined) this.online.adopt(onlineKeyId(this.#state.root))
+    // A crash between storing a root and taking its keys into use.
+    if (this.#state.root !== undefined) this.#adopt(this.#state.root)
   }
 
   /** Renews what is due, now and whenever it is. */
@@ -98,6 +104,20 @@ export class ImageRepository {
     return ok({ content, immutable: version !== undefined })
   }
 
+  /** The release that devices find under this name and version.
+   *  @returns `target-unknown` */
+  release(name: string, version: number): Result<Release, ContractError> {
+    const release = findRelease(this.#state.targets, name, version)
+    if (release !== undefined) return ok(release)
+    const path = targetPathOf({ name, version })
+    return err(
+      contractError(
+        'target-unknown',
+        `the image repository has no ${path}: "kinglet release add" signs and publishes it`,
+      ),
+    )
+  }
+
   /** Takes offline metadata, all of it or none.
    *  @param by who sent it, for the audit log
    *  @returns newest versions, or the codes of reviewUploads, `artifact-not-found` and `size-mismatch`; files that are stored already
@@ -112,6 +132,8 @@ export class ImageRepository {
     const review = reviewed.value
     const key = this.#keyOf(review.root)
     if (!key.ok) return key
+    const director = this.#directorIn(review.root)
+    if (!director.ok) return director
     const artifacts = this.#checkArtifacts(review)
     if (!artifacts.ok) return artifacts
     store.atomically(() => {
@@ -128,11 +150,13 @@ export class ImageRepository {
           detail,
         })
       }
+      // Devices that know this root refuse what the former key signed. In the same transaction: a crash forgets none of them.
+      if (director.value !== this.directors.current.publicKey.keyId) store.devices.markAllAssigned()
       this.#makeSnapshot(key.value, now)
       this.#makeTimestamp(key.value, now)
     })
     this.#state = { root: review.root, targets: review.targets }
-    this.online.adopt(key.value.publicKey.keyId)
+    this.#adopt(review.root)
     logger.info({ versions: this.versions(), by }, 'metadata published')
     return ok(this.versions())
   }
@@ -186,6 +210,26 @@ export class ImageRepository {
         `root ${root.content.version} must give snapshot and timestamp to this cloud's online key, ${this.online.current.publicKey.publicKey}`,
       ),
     )
+  }
+
+  /** Id of the director key that this root names: one of ours, and it alone, or nobody could direct the devices. */
+  #directorIn(root: RootDocument): Result<string, ContractError> {
+    const named = root.content[DIRECTOR_FIELD]
+    const key = this.directors.byId(named?.keys[0]?.keyId ?? '')
+    if (key !== undefined && named?.keys.length === 1) return ok(key.publicKey.keyId)
+    return err(
+      contractError(
+        'conflict',
+        `root ${root.content.version} must name this cloud's director, ${this.directors.current.publicKey.publicKey}, and no other`,
+      ),
+    )
+  }
+
+  /** Takes keys into use that the root names and that are not yet. */
+  #adopt(root: RootDocument): void {
+    this.online.adopt(onlineKeyId(root))
+    const director = this.#directorIn(root)
+    if (director.ok) this.directors.adopt(director.value)
   }
 
   /** A target that a device could not download is not published. */

@@ -7,7 +7,9 @@ import { type ContractError, contractError } from '../../contract/errors.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { isDelegatedRoleName } from '../../contract/metadata-file.ts'
 import { releaseSchema } from '../../contract/release.ts'
+import { DIRECTOR_FIELD } from '../../contract/repository-target.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
+import { keyIdOf } from '../../contract/signed.ts'
 
 /** The offline half of the image repository: root, targets and delegated targets, as they are authored on the operator's machine
  *  and judged by the cloud before it takes them. Stricter than TUF asks: Ed25519 only, key ids are hashes, canonical bytes,
@@ -48,6 +50,24 @@ const attainable = ({ keyids, threshold }: { keyids: readonly string[]; threshol
 const roleSchema = z.strictObject(roleFields).check(z.refine(attainable, 'more signatures than keys'))
 export type TufRole = z.infer<typeof roleSchema>
 
+/** Who directs, in the form that `directorOf` reads on a device; here a wrong id or a key named twice is refused as well. */
+const directorSchema = z
+  .strictObject({
+    keys: z
+      .array(
+        z
+          .strictObject({ keyId: hex32, publicKey: hex32 })
+          .check(z.refine(({ keyId, publicKey }) => keyId === keyIdOf(hexToBytes(publicKey)), 'key id is wrong')),
+      )
+      .check(
+        z.minLength(1),
+        z.maxLength(LIMITS.signatures),
+        z.refine((keys) => new Set(keys.map(({ keyId }) => keyId)).size === keys.length, 'a key is named twice'),
+      ),
+    threshold: z.int().check(z.minimum(1), z.maximum(LIMITS.signatures)),
+  })
+  .check(z.refine(({ keys, threshold }) => threshold <= keys.length, 'more signatures than keys'))
+
 const rootSchema = z
   .strictObject({
     _type: z.literal('root'),
@@ -55,6 +75,7 @@ const rootSchema = z
     consistent_snapshot: z.literal(true),
     keys: keysSchema,
     roles: z.strictObject({ root: roleSchema, targets: roleSchema, snapshot: roleSchema, timestamp: roleSchema }),
+    [DIRECTOR_FIELD]: z.optional(directorSchema),
   })
   .check(
     z.refine(
@@ -87,7 +108,7 @@ const delegationsSchema = z
 const targetSchema = z.strictObject({
   length: z.int().check(z.minimum(1), z.maximum(LIMITS.bundleBytes)),
   hashes: z.strictObject({ sha256: hex32 }),
-  /** the release document's content, signed with the target */
+  /** what the target stands for, signed with it */
   custom: z.strictObject({ kinglet: releaseSchema }),
 })
 export type TufTarget = z.infer<typeof targetSchema>

@@ -22,13 +22,11 @@ async function healthy(url: string): Promise<void> {
 }
 
 beforeAll(async () => {
-  await kinglet('keys', 'make', path('release.key'))
   const [port, mqttPort, wsPort, httpPort] = [await freePort(), await freePort(), await freePort(), await freePort()]
   cloudUrl = `http://127.0.0.1:${port}`
   gatewayUrl = `http://127.0.0.1:${wsPort}`
   mqttUrl = `mqtt://127.0.0.1:${mqttPort}`
-  const role = ['--release-role', path('release.key.pub.json')]
-  running.push(new Running(['cloud', 'run', '--data', path('cloud'), '--port', String(port), ...role]))
+  running.push(new Running(['cloud', 'run', '--data', path('cloud'), '--port', String(port)]))
   await healthy(`${cloudUrl}/healthz`)
   const made = await kinglet('token', 'make', '--role', 'gateway', '-o', path('gateway.token'), ...operator())
   expect(made.code, made.stderr).toBe(0)
@@ -40,7 +38,13 @@ beforeAll(async () => {
     ]),
   )
   await healthy(`http://127.0.0.1:${httpPort}/healthz`)
-  writeFileSync(path('trust.json'), await (await fetch(`${cloudUrl}/v1/keys`)).text())
+  writeFileSync(path('passphrase'), 'correct horse battery\n')
+  writeFileSync(path('keys.json'), await (await fetch(`${cloudUrl}/v1/keys`)).text())
+  const init = await kinglet(
+    ...['keys', 'init', '--online-key', path('keys.json'), '--root-keys', '1', '--root-threshold', '1'],
+    ...['--keys', path('keys'), '--repo', path('repo'), '--passphrase-file', path('passphrase')],
+  )
+  expect(init.code, init.stderr).toBe(0)
   mkdirSync(path('words/go'), { recursive: true })
   wordClips('go', 3).forEach((bytes, i) => {
     writeFileSync(path('words/go', `${i}.wav`), bytes)
@@ -65,11 +69,21 @@ it('a device from its claim to its revocation, through the gateway', async () =>
   expect(enrolled.stdout, enrolled.stderr).toMatch(/^wren-1 at lab is enrolled with key [0-9a-f]{16}\n$/)
   // The same command again finds that it is done; another flash finds the claim used.
   expectRefusal(await enroll('wren-1.claim', 'clone.flash'), 1, /claim-used/)
-  expectRefusal(await enroll('trust.json', 'other.flash'), 1, /is no claim/)
+  expectRefusal(await enroll('keys.json', 'other.flash'), 1, /is no claim/)
   expect(existsSync(path('other.flash'))).toBe(false)
 
   const run = new Running([
-    ...['device', 'run', '--json', '--gateway', mqttUrl, '--cloud', gatewayUrl, '--trust', path('trust.json')],
+    ...[
+      'device',
+      'run',
+      '--json',
+      '--gateway',
+      mqttUrl,
+      '--cloud',
+      gatewayUrl,
+      '--trust',
+      path('repo/metadata/1.root.json'),
+    ],
     ...['--flash', path('wren-1.flash'), '--audio', path('words'), '--bundle', zooBundle('kws-2')],
   ])
   running.push(run)

@@ -15,7 +15,6 @@ import { expectRefusal, kinglet, ROOT, Running, SCRIPT, wordClips, zooBundle } f
 const SPEED = 60
 const dir = mkdtempSync(join(tmpdir(), 'kinglet-services-'))
 const path = (...parts: string[]) => join(dir, ...parts)
-const key = path('release.key')
 const clock = path('clock')
 const master = new ClockMaster(clock, systemClock, Date.UTC(2026, 0, 5), SPEED)
 const running: Running[] = []
@@ -29,9 +28,10 @@ let mqttUrl = ''
 let httpPort = 0
 let cloud: Running
 let gateway: Running
+const offline = ['--keys', path('keys'), '--repo', path('repo'), '--passphrase-file', path('passphrase')]
 const operator = () => ['--cloud', cloudUrl, '--token-file', path('cloud/operator.token')]
 const cloudArgs = (data: string, port: number) => [
-  ...['cloud', 'run', '--data', path(data), '--port', String(port), '--release-role', `${key}.pub.json`],
+  ...['cloud', 'run', '--data', path(data), '--port', String(port)],
   ...['--clock', clock, '--evaluate-every-ms', '60000'],
 ]
 const gatewayArgs = (data: string, mqttPort: number, wsPort: number, port: number, tokenFile = 'gateway.token') => [
@@ -62,7 +62,6 @@ async function api<T>(method: string, route: string, body?: unknown): Promise<T>
 }
 
 beforeAll(async () => {
-  await kinglet('keys', 'make', key)
   const port = await freePort()
   cloudUrl = `http://127.0.0.1:${port}`
   cloud = start(...cloudArgs('cloud', port))
@@ -97,19 +96,12 @@ describe('services as processes', () => {
 
   it('refuse to start with files that are not theirs', async () => {
     writeFileSync(path('no.token'), 'open sesame')
-    writeFileSync(path('no.role.json'), '{"keys": [], "threshold": 1}')
     writeFileSync(path('no.clock'), 'tick')
     const port = await freePort()
-    const role = ['--release-role', path('no.role.json')]
     expectRefusal(
       await kinglet('gateway', 'run', '--data', path('g'), '--cloud', cloudUrl, '--token-file', path('no.token')),
       1,
       /no\.token holds no token/,
-    )
-    expectRefusal(
-      await kinglet('cloud', 'run', '--data', path('c'), '--port', String(port), ...role),
-      1,
-      /no\.role\.json: keys: /,
     )
     expectRefusal(await kinglet(...cloudArgs('c', port), '--clock', path('no.clock')), 1, /no shared clock/)
   })
@@ -173,14 +165,36 @@ describe('operator commands', () => {
     page.close()
   })
 
-  it('register releases under the right key only, and know what is not there', async () => {
-    await kinglet('keys', 'make', path('stranger.key'))
-    const add = (name: string, secret: string) =>
-      kinglet('release', 'add', zooBundle(name), '--key', secret, ...operator())
-    expectRefusal(await add('kws-1', path('stranger.key')), 1, /unknown-key|bad-signature/)
-    expectRefusal(await add('kws-1', path('gateway.token')), 1, /is no key file/)
-    expect(await add('kws-1', key)).toMatchObject({ code: 0, stdout: 'kws-1 1 is registered as candidate\n' })
-    expect(await add('kws-2', key)).toMatchObject({ code: 0, stdout: 'kws-2 2 is registered as candidate\n' })
+  it('register releases that the offline keys signed, in one command that may be repeated, and know what is not there', async () => {
+    const add = (name: string, cloud = operator()) => kinglet('release', 'add', zooBundle(name), ...offline, ...cloud)
+    expectRefusal(await add('kws-1'), 1, /no repository in that folder/)
+    writeFileSync(path('passphrase'), 'correct horse battery\n')
+    const init = ['--online-key', path('cloud/keys/online.pub.json'), '--root-keys', '1', '--root-threshold', '1']
+    const made = await kinglet('keys', 'init', ...init, ...offline)
+    expect(made.code, made.stderr).toBe(0)
+    // Nothing is signed for a cloud that is not there, or for one whose operator this is not.
+    const nobody = ['--cloud', `http://127.0.0.1:${await freePort()}`, '--token-file', path('cloud/operator.token')]
+    expectRefusal(await add('kws-1', nobody), 1, /does not answer/)
+    expectRefusal(await add('kws-1', ['--cloud', cloudUrl, '--token-file', path('gateway.token')]), 1, /not-authorized/)
+    expect(existsSync(path('repo/metadata/2.targets.json'))).toBe(false)
+    const first = await add('kws-1')
+    expect(first.code, first.stderr).toBe(0)
+    expect(first.stdout).toMatch(
+      /^complete: 2\.targets\.json\npublished 1\.root\.json, 2\.targets\.json; .*\nkws-1 1 is registered as candidate\n$/,
+    )
+    expect(await add('kws-1')).toMatchObject({
+      code: 0,
+      stdout: 'the cloud has everything already\nkws-1 1 is registered as candidate\n',
+    })
+    expect((await add('kws-2')).stdout).toMatch(/\nkws-2 2 is registered as candidate\n$/)
+    // Whoever has the cloud and another repository can register nothing in it.
+    const other = ['--keys', path('keys-2'), '--repo', path('repo-2'), '--passphrase-file', path('passphrase')]
+    await kinglet('keys', 'init', ...init, ...other)
+    expectRefusal(
+      await kinglet('release', 'add', zooBundle('kws-lite'), ...other, ...operator()),
+      1,
+      /conflict|bad-signature|the cloud has targets/,
+    )
     expectRefusal(await kinglet('rollout', 'start', 'kws-9', ...operator()), 1, /no release "kws-9"/)
     expectRefusal(await kinglet('rollout', 'pause', 'r-9', '--reason', 'x', ...operator()), 1, /not-found/)
     expect(await kinglet('rollout', 'list', ...operator())).toMatchObject({ code: 0, stdout: 'no rollouts yet\n' })
@@ -190,7 +204,14 @@ describe('operator commands', () => {
 describe('a device process', () => {
   const flags = (more: readonly string[] = []) => [
     ...['device', 'run', '--json', '--gateway', mqttUrl, '--site', 'lab', '--device', 'bird-1', '--clock', clock],
-    ...['--token-file', path('bird-1.token'), '--trust', path('trust.json'), '--flash', path('bird-1.flash')],
+    ...[
+      '--token-file',
+      path('bird-1.token'),
+      '--trust',
+      path('repo/metadata/1.root.json'),
+      '--flash',
+      path('bird-1.flash'),
+    ],
     ...['--bundle', zooBundle('kws-1'), ...more],
   ]
   const isEvent = (code: string) => (line: Record<string, unknown>) => line.type === 'event' && line.code === code
@@ -200,7 +221,6 @@ describe('a device process', () => {
       { device: 'bird-1', site: 'lab', board: 'NUCLEO-U575ZI', model: 'kws-1' },
     ])
     writeFileSync(path('bird-1.token'), enrolled.devices[0]!.token)
-    writeFileSync(path('trust.json'), JSON.stringify(await api('GET', '/v1/keys')))
     mkdirSync(path('words/go'), { recursive: true })
     wordClips('go', 3).forEach((bytes, i) => {
       writeFileSync(path('words/go', `${i}.wav`), bytes)
@@ -262,7 +282,9 @@ describe('a device process', () => {
     expect(unreadable.stderr).toMatch(/none of the WAV files could be read/)
     const audio = ['--audio', path('words')]
     expectRefusal(await wrong(...audio, '--trust', path('gateway.token')), 1, /not JSON/)
-    expectRefusal(await wrong(...audio, '--trust', `${key}.pub.json`), 1, /director: /)
+    writeFileSync(path('keys.json'), JSON.stringify(await api('GET', '/v1/keys')))
+    expectRefusal(await wrong(...audio, '--trust', path('keys.json')), 1, /keys\.json: root: .*\n {2}expected metadata/)
+    expectRefusal(await wrong(...audio, '--trust', path('repo/metadata/1.targets.json')), 1, /1\.targets\.json: root: /)
     expectRefusal(await wrong(...audio, '--gateway', 'http://127.0.0.1'), 2, /no address of a gateway/)
     expectRefusal(await wrong(...audio, '--device', 'Bird 1'), 2, /ids are lower-case/)
     expectRefusal(await wrong(...audio, '--bundle', join(ROOT, 'zoo/models/kws-1.onnx')), 1, /bundle-bad-magic/)

@@ -3,6 +3,7 @@ import {
   copyFileSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -70,7 +71,10 @@ describe('help', () => {
     ['cloud'],
     ['cloud', 'run'],
     ['keys'],
+    ['keys', 'init'],
     ['keys', 'make'],
+    ['keys', 'online'],
+    ['keys', 'director'],
     ['release'],
     ['release', 'add'],
     ['release', 'promote'],
@@ -385,29 +389,27 @@ describe('model pack', () => {
 })
 
 describe('keys make', () => {
-  it('writes a secret that only its owner reads, and its public part', async () => {
-    const { code, stdout } = await kinglet('keys', 'make', path('release.key'))
-    expect(code).toBe(0)
-    expect(statSync(path('release.key')).mode & 0o777).toBe(0o600)
-    const secret = readFileSync(path('release.key'), 'utf8').trim()
-    const role = JSON.parse(readFileSync(path('release.key.pub.json'), 'utf8')) as { keys: { keyId: string }[] }
-    expect(secret).toMatch(/^[0-9a-f]{64}$/)
-    expect(JSON.stringify(role)).not.toContain(secret)
-    expect(stdout).toContain(role.keys[0]!.keyId)
-    expect(stdout).not.toContain(secret)
+  const make = (...args: string[]) =>
+    kinglet('keys', 'make', ...args, '--keys', path('keys'), '--passphrase-file', path('passphrase'))
+
+  it('seals a secret that only its owner reads, and writes its public part beside it', async () => {
+    writeFileSync(path('passphrase'), 'correct horse battery\n')
+    const { code, stdout, stderr } = await make('targets')
+    expect(code, stderr).toBe(0)
+    const [name, more] = readdirSync(path('keys')).filter((file) => file.endsWith('.key'))
+    expect(more).toBeUndefined()
+    expect(statSync(path('keys', name!)).mode & 0o777).toBe(0o600)
+    const file = readFileSync(path('keys', name!), 'utf8')
+    const { keyId, publicKey } = JSON.parse(readFileSync(path('keys', name!.replace('.key', '.pub.json')), 'utf8')) as {
+      keyId: string
+      publicKey: string
+    }
+    expect(JSON.parse(file)).toMatchObject({ role: 'targets', keyId, publicKey, secret: { kdf: 'scrypt' } })
+    expect(stdout).toContain(keyId)
   })
 
-  it('never overwrites a key, nor the public part of another, and leaves no half of a pair', async () => {
-    writeFileSync(path('mine.key'), 'mine')
-    expectRefusal(await kinglet('keys', 'make', path('mine.key')), 1, /mine\.key exists; a key is never overwritten/)
-    expect(readFileSync(path('mine.key'), 'utf8')).toBe('mine')
-    writeFileSync(path('other.key.pub.json'), 'other')
-    expectRefusal(await kinglet('keys', 'make', path('other.key')), 1, /other\.key\.pub\.json exists/)
-    expect(readFileSync(path('other.key.pub.json'), 'utf8')).toBe('other')
-    expect(() => statSync(path('other.key'))).toThrow()
-  })
-
-  it('says when the folder is not there', async () => {
-    expectRefusal(await kinglet('keys', 'make', path('none/release.key')), 1, /no such file or folder/)
+  it('makes keys for roles only: a file name is none', async () => {
+    expectRefusal(await make('./release.key'), 2, /is no offline role/)
+    expectRefusal(await make('release.key'), 2, /is no offline role/)
   })
 })

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { freePort } from '../../../cli/free-port.ts'
 import { KeyFolder } from '../../../cli/key-folder.ts'
 import { secureRandom } from '../../../cli/random-secure.ts'
+import { directorOf } from '../../../contract/repository-target.ts'
 import { TufClient } from '../../fixtures/tuf-js-client.ts'
 import { expectRefusal, kinglet, Running, zooBundle } from './cli-process.ts'
 
@@ -27,10 +28,7 @@ async function done(ended: ReturnType<typeof kinglet>): Promise<string> {
   return stdout
 }
 async function start(port: number): Promise<void> {
-  cloud = new Running([
-    ...['cloud', 'run', '--data', path('cloud'), '--port', String(port), '--public-reads'],
-    ...['--release-role', path('release.key.pub.json')],
-  ])
+  cloud = new Running(['cloud', 'run', '--data', path('cloud'), '--port', String(port), '--public-reads'])
   await cloud.line('the cloud is up', ({ msg }) => msg === 'cloud is up')
 }
 function client(): TufClient {
@@ -43,7 +41,6 @@ const keyFiles = (role: string) =>
 
 beforeAll(async () => {
   writeFileSync(path('passphrase'), 'correct horse battery\n')
-  await done(kinglet('keys', 'make', path('release.key')))
   const port = await freePort()
   url = `http://127.0.0.1:${port}`
   await start(port)
@@ -60,8 +57,9 @@ describe('the life of the keys', { timeout: 300_000 }, () => {
 
   it('begins with the cloud´s online key, and keys init says what goes where', async () => {
     expectRefusal(await publish(), 1, /holds nothing complete to publish/)
-    const served = (await (await fetch(`${url}/v1/keys`)).json()) as { online: unknown }
+    const served = (await (await fetch(`${url}/v1/keys`)).json()) as { online: unknown; director: unknown }
     expect(JSON.parse(readFileSync(path('cloud/keys/online.pub.json'), 'utf8'))).toEqual(served.online)
+    expect(JSON.parse(readFileSync(path('cloud/keys/director.pub.json'), 'utf8'))).toEqual(served.director)
     expectRefusal(await keys('init', '--online-key', path('none')), 1, /none: there is no such file/)
     expect(existsSync(path('keys'))).toBe(false)
     const init = ['init', '--online-key', path('cloud/keys/online.pub.json'), '--root-keys', '2', '--targets-keys', '2']
@@ -93,7 +91,7 @@ describe('the life of the keys', { timeout: 300_000 }, () => {
     })
     const artifact = await fetch(`${url}/v1/artifacts/${target!.hashes.sha256}`)
     expect(Buffer.compare(Buffer.from(await artifact.arrayBuffer()), bundle)).toBe(0)
-    expect(await done(release('kws-1'))).toContain('the cloud has everything already')
+    expect(await done(release('kws-1'))).toBe('the cloud has everything already\nkws-1 1 is registered as candidate\n')
   })
 
   it('files are served with what caches need, by strict names, and not taken without a token', async () => {
@@ -178,12 +176,32 @@ describe('the life of the keys', { timeout: 300_000 }, () => {
     expect(readFileSync(path('cloud/keys/online.pub.json'), 'utf8')).not.toBe(before)
   })
 
+  it('the director is rotated: the root names the next key, and the cloud takes it when that is published', async () => {
+    const served = async () =>
+      ((await (await fetch(`${url}/v1/keys`)).json()) as { director: { keyId: string } }).director.keyId
+    const former = await served()
+    expect(await done(keys('list'))).toMatch(
+      new RegExp(`director, the cloud´s: 1 of 1 keys\\n {2}${former} {2}elsewhere`),
+    )
+    expectRefusal(await keys('rotate', 'director'), 1, /the key of director is the cloud's/)
+    expectRefusal(await keys('revoke', former.slice(0, 16)), 1, /is the cloud's director key/)
+    expectRefusal(await keys('director', path('cloud/keys/director.pub.json')), 1, /as director already/)
+    expectRefusal(await keys('director', path('cloud/keys/online.pub.json')), 1, /keyId is not the key/)
+    expect(await done(keys('director', ...operator()))).toBe('complete: 6.root.json\n')
+    expect(await served()).toBe(former)
+    await done(publish())
+    expect(await served()).not.toBe(former)
+    expect(directorOf(readFileSync(path('repo/metadata/6.root.json'))).keys.map(({ keyId }) => keyId)).toEqual([
+      await served(),
+    ])
+  })
+
   it('a client that slept through all of it, and one that is new, see every release', async () => {
     expect(sleeper.version('root')).toBe(1)
     for (const device of [sleeper, client()]) {
       expect(await device.target('kws-1/1.kinglet')).toBeDefined()
       expect(await device.target('kws-2/2.kinglet')).toMatchObject({ custom: { kinglet: { name: 'kws-2' } } })
-      expect(device.version('root')).toBe(5)
+      expect(device.version('root')).toBe(6)
     }
   })
 
@@ -233,6 +251,7 @@ describe('the life of the keys', { timeout: 300_000 }, () => {
     expectRefusal(await keys('sign'), 1, /nothing waits for signatures/)
     expectRefusal(await keys('sign', path('passphrase')), 1, /is no root or targets file/)
     expectRefusal(await keys('online'), 2, /which key/)
+    expectRefusal(await keys('director'), 2, /which key/)
     expectRefusal(
       await kinglet('keys', 'list', '--keys', path('x'), '--repo', path('y')),
       1,

@@ -1,13 +1,25 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import nacl from 'tweetnacl'
 import { afterAll, describe, expect, it } from 'vitest'
+import { readCloudKeys, readDirectorKeyFile } from '../../../cli/cloud-key-file.ts'
 import { CommandFailure } from '../../../cli/failure.ts'
-import { makeKeyFile, readKeyFile, readRoleFile, readTrustFile } from '../../../cli/key-file.ts'
 import { integerOption, numberOption } from '../../../cli/number-option.ts'
 import { openSoundBank } from '../../../cli/sound-bank-folder.ts'
 import { readToken } from '../../../cli/token-file.ts'
-import { signDocument, verifySigned } from '../../../contract/signed.ts'
+import { readTrustRoot } from '../../../cli/trust-root.ts'
+import {
+  addSignature,
+  draftRoot,
+  encodeDocument,
+  signedBytes,
+  tufKeyId,
+  tufKeyOf,
+} from '../../../cloud/trust/tuf-document.ts'
+import { bytesToHex } from '../../../contract/bytes.ts'
+import { DIRECTOR_FIELD, directorOf } from '../../../contract/repository-target.ts'
+import { publicKeyOf } from '../../../contract/signed.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'kinglet-files-'))
 afterAll(() => rmSync(dir, { recursive: true, force: true }))
@@ -16,38 +28,69 @@ const written = (name: string, content: unknown): string => {
   writeFileSync(path, typeof content === 'string' ? content : JSON.stringify(content))
   return path
 }
-const random = { bytes: (length: number) => new Uint8Array(length).fill(9) }
 
-describe('key files', () => {
-  it('sign what their public part verifies', () => {
-    const path = join(dir, 'pair.key')
-    const role = makeKeyFile(path, random)
-    expect(readRoleFile(`${path}.pub.json`)).toEqual(role)
-    expect(verifySigned(signDocument({ v: 1 }, readKeyFile(path)), readRoleFile(`${path}.pub.json`)).ok).toBe(true)
+describe('the public keys of a cloud', () => {
+  const online = { keyId: tufKeyId('b'.repeat(64)), publicKey: 'b'.repeat(64) }
+  const director = publicKeyOf(new Uint8Array(32).fill(3))
+  const cloudKeys = { online: online.publicKey, director }
+
+  it('are the answer of GET /v1/keys, or the two files that lie together in its folder', () => {
+    expect(readCloudKeys(written('keys.json', { online, director, jwks: { keys: [] } }))).toEqual(cloudKeys)
+    const file = written('online.pub.json', online)
+    expect(() => readCloudKeys(file)).toThrow(/director\.pub\.json: there is no such file/)
+    written('director.pub.json', director)
+    expect(readCloudKeys(file)).toEqual(cloudKeys)
+    expect(readDirectorKeyFile(join(dir, 'keys.json'))).toEqual(director)
   })
 
-  const key = { keyId: 'a'.repeat(64), publicKey: 'b'.repeat(64) }
   it.each([
     ['null', null],
-    ['no keys', { keys: [], threshold: 1 }],
-    ['a threshold of none', { keys: [key], threshold: 0 }],
-    ['a key that is a number', { keys: [1], threshold: 1 }],
-    ['a short key', { keys: [{ ...key, publicKey: 'bb' }], threshold: 1 }],
-    ['more keys than signatures are read', { keys: Array.from({ length: 9 }, () => key), threshold: 1 }],
-    ['text', 'not json'],
-  ])('a public role of %s is refused with the file´s name', (_, content) => {
-    const path = written('role.json', content)
-    expect(() => readRoleFile(path)).toThrow(CommandFailure)
-    expect(() => readRoleFile(path)).toThrow(/role\.json: /)
+    ['an online key', online],
+    ['a short key', { ...director, publicKey: 'bb' }],
+    ['another key´s id', { ...director, keyId: 'a'.repeat(64) }],
+    ['a director that is a number', { director: 1 }],
+  ])('%s is no director key, and the file is named', (_, content) => {
+    const path = written('no-director.json', content)
+    expect(() => readDirectorKeyFile(path)).toThrow(CommandFailure)
+    expect(() => readDirectorKeyFile(path)).toThrow(/no-director\.json: /)
+  })
+})
+
+describe('the root that a device starts from', () => {
+  const rootKey = nacl.sign.keyPair.fromSeed(new Uint8Array(32).fill(1))
+  const publicKey = bytesToHex(rootKey.publicKey)
+  const role = { keyids: [tufKeyId(publicKey)], threshold: 1 }
+  const director = { keys: [publicKeyOf(new Uint8Array(32).fill(3))], threshold: 1 }
+  const rootFile = (more: object, signed = true): string => {
+    const root = draftRoot({
+      ...{ _type: 'root', spec_version: '1.0.31', version: 1, expires: '2030-01-01T00:00:00Z' },
+      consistent_snapshot: true,
+      keys: { [tufKeyId(publicKey)]: tufKeyOf(publicKey) },
+      roles: { root: role, targets: role, snapshot: role, timestamp: role },
+      ...more,
+    })
+    const sig = bytesToHex(nacl.sign.detached(signedBytes(root), rootKey.secretKey))
+    if (signed) addSignature(root, tufKeyId(publicKey), sig)
+    return written('factory.json', new TextDecoder().decode(encodeDocument(root)))
+  }
+
+  it('is a root with its own signatures, byte for byte, whatever the file is called', () => {
+    const path = rootFile({ [DIRECTOR_FIELD]: director })
+    const bytes = readTrustRoot(path)
+    expect(bytes).toEqual(new Uint8Array(readFileSync(path)))
+    expect(directorOf(bytes)).toEqual(director)
   })
 
-  it('trust is what GET /v1/keys says: one director key, the release role, and the rest is for others', () => {
-    const release = { keys: [key], threshold: 1 }
-    expect(readTrustFile(written('trust.json', { director: key, release, jwks: { keys: [] } }))).toEqual({
-      director: { keys: [key], threshold: 1 },
-      release,
-    })
-    expect(() => readTrustFile(written('half.json', { director: key }))).toThrow(/release: /)
+  it('is refused unsigned, without a director, cut, too large, or when it is the answer of GET /v1/keys', () => {
+    expect(() => readTrustRoot(rootFile({ [DIRECTOR_FIELD]: director }, false))).toThrow(/has 0 of 1 signatures/)
+    expect(() => readTrustRoot(rootFile({}))).toThrow(/names no director/)
+    const whole = readFileSync(rootFile({ [DIRECTOR_FIELD]: director }), 'utf8')
+    expect(() => readTrustRoot(written('cut.json', whole.slice(0, -9)))).toThrow(
+      /cut\.json: root: not JSON\n {2}expected/,
+    )
+    expect(() => readTrustRoot(written('large.json', ' '.repeat(1_000_000)))).toThrow(/too large for a root/)
+    expect(() => readTrustRoot(written('keys-answer.json', { director: {}, jwks: {} }))).toThrow(/1\.root\.json/)
+    expect(() => readTrustRoot(join(dir, 'nowhere.json'))).toThrow(CommandFailure)
   })
 })
 

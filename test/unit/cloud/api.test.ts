@@ -1,18 +1,18 @@
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createLocalJWKSet, jwtVerify } from 'jose'
-import nacl from 'tweetnacl'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type RunningCloud, startCloud } from '../../../cloud/cloud.ts'
 import { seededRandom } from '../../../contract/random.ts'
-import { verifyAssignment } from '../../../contract/release.ts'
-import { signDocument } from '../../../contract/signed.ts'
+import { type Release, verifyAssignment } from '../../../contract/release.ts'
+import { directorOf } from '../../../contract/repository-target.ts'
 import { assignmentFeedSchema } from '../../../contract/uplink.ts'
 import { ManualClock } from './cloud-world.ts'
+import { operatorMachine } from './operator-machine.ts'
 import { batchOf, HOUR, SyntheticDevice, T0 } from './synthetic-fleet.ts'
-import { RELEASE_ROLE, testRelease } from './test-release.ts'
+import { testRelease } from './test-release.ts'
 
 const silent = { info: () => undefined, warn: () => undefined, error: (fields: object) => console.error(fields) }
 
@@ -24,7 +24,7 @@ describe('cloud over HTTP', () => {
 
   const boot = () =>
     startCloud({
-      ...{ dataDir, host: '127.0.0.1', port: 0, clock, logger: silent, releaseRole: RELEASE_ROLE },
+      ...{ dataDir, host: '127.0.0.1', port: 0, clock, logger: silent },
       secureRandom: { bytes: (length) => new Uint8Array(randomBytes(length)) },
     })
   const call = async (method: string, path: string, body?: unknown, token: string | null = cloud.operatorToken) => {
@@ -61,7 +61,7 @@ describe('cloud over HTTP', () => {
   const v2 = testRelease('kws-2', 2, { parent: v1.sha256 })
 
   it('keys and tokens are private files, the first start makes them, the second finds them', async () => {
-    for (const name of ['keys/director.seed', 'keys/tokens.seed', 'operator.token']) {
+    for (const name of ['keys/director.seed', 'keys/online.seed', 'keys/tokens.seed', 'operator.token']) {
       expect(statSync(join(dataDir, name)).mode & 0o777, name).toBe(0o600)
     }
     const { directorKey, operatorToken } = cloud
@@ -111,26 +111,46 @@ describe('cloud over HTTP', () => {
     })
   })
 
-  it('releases: only what the release key signed and the bundle confirms', async () => {
-    const stranger = nacl.sign.keyPair.fromSeed(new Uint8Array(32).fill(9))
-    const forged = signDocument(v1.document.signed, stranger.secretKey)
-    expect(await call('POST', '/v1/models', { release: forged })).toMatchObject({ json: { code: 'unknown-key' } })
-    const tampered = { ...v1.document, signed: { ...v1.document.signed, version: 9 } }
-    expect(await call('POST', '/v1/models', { release: tampered })).toMatchObject({ json: { code: 'bad-signature' } })
-    expect(await call('POST', '/v1/models', { release: v2.document })).toMatchObject({
-      json: { code: 'artifact-not-found' },
+  const operator = operatorMachine(dataDir, clock, { keys: 'offline', repo: 'repo' })
+  const publish = (files = operator.repository.uploadsFor({})) => {
+    const decoder = new TextDecoder()
+    return call('POST', '/v1/metadata', {
+      files: files.map(({ file, content }) => ({ file, content: decoder.decode(content) })),
     })
+  }
+  /** Signs releases into the image repository and publishes it. */
+  const released = async (...releases: Release[]) => {
+    for (const release of releases) await operator.lifecycle.addRelease(release)
+    return publish(operator.repository.uploadsFor((await call('GET', '/v1/metadata')).json.versions))
+  }
+  const register = ({ name, version }: Release) => call('POST', '/v1/models', { name, version })
+
+  it('releases: only what the image repository has and the bundle confirms', async () => {
+    expect(await register(v1.release)).toMatchObject({ status: 404, json: { code: 'target-unknown' } })
+    expect((await register(v1.release)).json.detail).toContain('"kinglet release add"')
+    // The answer of GET /v1/keys, saved, is all that `keys init` needs of the cloud.
+    const cloudKeyFile = join(dataDir, 'saved-keys.json')
+    writeFileSync(cloudKeyFile, (await call('GET', '/v1/keys', undefined, null)).text)
+    const counts = { rootKeys: 1, rootThreshold: 1, targetsKeys: 1, rootKeyFiles: [] }
+    await operator.lifecycle.init({ cloudKeyFile, ...counts })
+    expect((await publish()).status).toBe(200)
+    expect(await register(v1.release)).toMatchObject({ json: { code: 'target-unknown' } })
+    // The cloud takes no release from whoever asks: not a document, not with a signature.
+    const smuggled = await call('POST', '/v1/models', { name: 'kws-1', version: 1, release: v1.release })
+    expect(smuggled).toMatchObject({ status: 400, json: { code: 'invalid-request' } })
     const lying = testRelease('kws-9', 9, { manifest: { name: 'kws-8' } })
     await call('PUT', `/v1/artifacts/${lying.sha256}`, lying.bundle)
-    expect(await call('POST', '/v1/models', { release: lying.document })).toMatchObject({
-      json: { code: 'contradicts-release' },
-    })
-    expect(await call('POST', '/v1/models', { release: v1.document })).toMatchObject({
+    expect((await released(v1.release, lying.release)).status).toBe(200)
+    expect(await register(lying.release)).toMatchObject({ json: { code: 'contradicts-release' } })
+    expect(await register(v1.release)).toMatchObject({
       status: 200,
       json: { name: 'kws-1', state: 'candidate', parent: null },
     })
+    expect((await register(v1.release)).status).toBe(200)
+    expect((await register({ ...v1.release, version: 2 })).json.code).toBe('target-unknown')
     await call('PUT', `/v1/artifacts/${v2.sha256}`, v2.bundle)
-    expect((await call('POST', '/v1/models', { release: v2.document })).json.parent).toBe(v1.sha256)
+    await released(v2.release)
+    expect((await register(v2.release)).json.parent).toBe(v1.sha256)
     expect(await call('POST', '/v1/models/kws-1/promote', { to: 'production', reason: 'first' })).toMatchObject({
       status: 409,
       json: { code: 'conflict' },
@@ -159,12 +179,15 @@ describe('cloud over HTTP', () => {
       (await call('GET', '/v1/assignments?after=0', undefined, gatewayToken)).json,
     )
     expect(feed.items).toHaveLength(40)
-    const context = { device: 'd-00', site: 'site-1', board: 'board-a', lastSeq: 0, securityCounter: 0 }
+    const context = { device: 'd-00', site: 'site-1', board: 'board-a', lastSeq: 0 }
     const verified = verifyAssignment(feed.items.find(({ device }) => device === 'd-00')!.document as never, {
       ...context,
-      ...{ director: { keys: [keys.director], threshold: 1 }, release: keys.release, nowMs: clock.wallMs() },
+      ...{ director: directorOf(readFileSync(join(dataDir, 'repo/metadata/1.root.json'))), nowMs: clock.wallMs() },
     })
-    expect(verified).toMatchObject({ ok: true, value: { release: { name: 'kws-1' } } })
+    expect(verified).toMatchObject({ ok: true, value: { target: { name: 'kws-1', version: 1, sha256: v1.sha256 } } })
+    expect(verified.ok && Object.keys(verified.value)).not.toContain('release')
+    expect(keys.director).toEqual(cloud.directorKey)
+    expect(keys).not.toHaveProperty('release')
     expect((await call('POST', '/v1/devices', [{ device: 'BAD ID', site: 's', board: 'b' }])).json.code).toBe(
       'invalid-request',
     )
@@ -280,5 +303,33 @@ describe('cloud over HTTP', () => {
     expect(page.headers.get('content-type')).toContain('text/html')
     expect((await call('GET', '/nowhere')).json.code).toBe('not-found')
     expect((await call('POST', '/v1/rollouts', new TextEncoder().encode('{'))).status).toBe(400)
+  })
+
+  it('the director is rotated over HTTP: every assignment of the feed is signed by the new key at once', async () => {
+    const signers = async (): Promise<Set<string>> => {
+      const { items } = (await call('GET', '/v1/assignments?after=0', undefined, gatewayToken)).json
+      expect(items).toHaveLength(40)
+      return new Set(
+        items.map((item: { document: { signatures: { keyId: string }[] } }) => item.document.signatures[0]!.keyId),
+      )
+    }
+    const former = cloud.directorKey
+    clock.advanceTo(clock.wallMs() + 1)
+    expect(await signers()).toEqual(new Set([former.keyId]))
+    expect((await call('POST', '/v1/metadata/director-key', {}, gatewayToken)).status).toBe(403)
+    const made = (await call('POST', '/v1/metadata/director-key', {})).json
+    expect(made.director).toEqual(former)
+    expect((await call('POST', '/v1/metadata/director-key', {})).json.nextDirector).toEqual(made.nextDirector)
+    writeFileSync(join(dataDir, 'next.json'), JSON.stringify(made.nextDirector))
+    await operator.lifecycle.director(join(dataDir, 'next.json'))
+    expect((await released()).json).toMatchObject({ director: made.nextDirector, nextDirector: null })
+    clock.advanceTo(clock.wallMs() + 1)
+    expect(await signers()).toEqual(new Set([made.nextDirector.keyId]))
+    expect(cloud.directorKey).toEqual(made.nextDirector)
+    const { entries } = (await call('GET', '/v1/audit')).json
+    expect(entries.map(({ action }: { action: string }) => action)).toContain('director-key.made')
+    await cloud.close()
+    cloud = await boot()
+    expect(cloud.directorKey).toEqual(made.nextDirector)
   })
 })

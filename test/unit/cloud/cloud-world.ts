@@ -102,7 +102,7 @@ export class CloudWorld {
   #wire(): void {
     const director = createDirector(new Uint8Array(32).fill(7))
     this.engine = new RolloutEngine(this.store, this.clock, testRandom(this.random.fork('secure')))
-    this.assigner = new Assigner(this.store, director, this.clock, 30 * 24 * HOUR)
+    this.assigner = new Assigner(this.store, { current: director }, this.clock, 30 * 24 * HOUR)
   }
 
   /** Drops the process's state and opens the file again, as after a crash. */
@@ -121,7 +121,7 @@ export class CloudWorld {
     const { models } = this.store
     models.putArtifact(SHA[name], 1000, T0)
     const release = releaseOf(name, version, SHA[name], overrides)
-    const record = models.add(release, { signed: release, signatures: [] } as Signed<Release>, null, T0)
+    const record = models.add(release, null, T0)
     models.setState(record, state, 'test', 'test', T0)
   }
 

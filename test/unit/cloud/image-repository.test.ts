@@ -3,9 +3,14 @@ import { join } from 'node:path'
 import { canonicalize } from '@tufjs/canonical-json'
 import nacl from 'tweetnacl'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { Assigner } from '../../../cloud/rollout/assigner.ts'
+import { findRelease } from '../../../cloud/trust/release-search.ts'
 import { tufKeyId } from '../../../cloud/trust/tuf-document.ts'
 import { bytesToHex, sha256Hex } from '../../../contract/bytes.ts'
 import { LIMITS } from '../../../contract/limits.ts'
+import { type Release, verifyAssignment } from '../../../contract/release.ts'
+import { DIRECTOR_FIELD, directorOf } from '../../../contract/repository-target.ts'
+import { publicKeyOf, type Signed } from '../../../contract/signed.ts'
 import { ImageWorld } from './image-world.ts'
 import { HOUR } from './synthetic-fleet.ts'
 
@@ -138,8 +143,9 @@ describe('what the cloud takes', () => {
   const refused = (file: string, content: Uint8Array) => {
     const before = world.repository.versions()
     const taken = world.repository.publish([{ file, content }], 'operator')
+    if (taken.ok) return 'taken'
     expect(world.repository.versions()).toEqual(before)
-    return taken.ok ? 'taken' : taken.error.code
+    return taken.error.code
   }
 
   it('is signed by the keys of its root, one version up, canonical, and in date', async () => {
@@ -192,6 +198,45 @@ describe('what the cloud takes', () => {
     expect(() => world.publish(repository)).toThrow(/conflict: root 2 must give snapshot and timestamp to this cloud/)
   })
 
+  it('a root that names another director than this cloud, or none, or one more, is refused: nobody could direct', async () => {
+    const { lifecycle, repository, folder } = await world.init()
+    const stranger = publicKeyOf(nacl.sign.keyPair.fromSeed(new Uint8Array(32).fill(5)).publicKey)
+    const file = join(world.dir, 'stranger.json')
+    writeFileSync(file, JSON.stringify(stranger))
+    await lifecycle.director(file)
+    expect(() => world.publish(repository)).toThrow(
+      /conflict: root 2 must name this cloud's director, [0-9a-f]{64}, and/,
+    )
+    const { [DIRECTOR_FIELD]: director, ...rest } = world.json('1.root.json').signed as Json & {
+      [DIRECTOR_FIELD]: { keys: unknown[]; threshold: number }
+    }
+    const signed = async (content: Json) => {
+      const keys = folder.list().filter(({ role }) => role === 'root')
+      const signatures = await Promise.all(
+        keys.map(async ({ keyId }) => ({
+          keyid: keyId,
+          sig: await (await folder.signer(keyId))!.sign(encode(content)),
+        })),
+      )
+      return encode({ signatures: signatures.sort((a, b) => (a.keyid < b.keyid ? -1 : 1)), signed: content })
+    }
+    const next = { ...rest, version: 2 }
+    expect(refused('2.root.json', await signed(next))).toBe('conflict')
+    const more = { keys: [...director.keys, stranger], threshold: 1 }
+    expect(refused('2.root.json', await signed({ ...next, [DIRECTOR_FIELD]: more }))).toBe('conflict')
+    for (const bad of [
+      { ...director, extra: 1 },
+      { ...director, threshold: 2 },
+      { ...director, keys: [...director.keys, ...director.keys] },
+      { ...director, keys: [{ ...stranger, keyId: 'a'.repeat(64) }] },
+      { keys: [], threshold: 1 },
+      null,
+    ]) {
+      expect(refused('2.root.json', await signed({ ...next, [DIRECTOR_FIELD]: bad }))).toBe('malformed')
+    }
+    expect(refused('2.root.json', await signed({ ...next, [DIRECTOR_FIELD]: director }))).toBe('taken')
+  })
+
   it('is all of an upload or nothing', async () => {
     const { lifecycle, repository } = await world.init()
     await lifecycle.rotate(['targets'])
@@ -206,6 +251,49 @@ describe('what the cloud takes', () => {
     expect(world.store.audit.list(4).map(({ action, subject }) => `${action} ${subject}`)).toContain(
       'metadata.published 2.root',
     )
+  })
+})
+
+describe('a release that the cloud looks up', () => {
+  it('is what a client finds: targets first, then the matching family, nobody after it', async () => {
+    const { lifecycle, repository } = await world.init()
+    await lifecycle.addRelease(await world.release('kws-1', 1))
+    await lifecycle.delegate('kws', ['kws-*/*'])
+    await lifecycle.delegate('any', ['*/*'])
+    await lifecycle.addRelease(await world.release('kws-2', 2))
+    await lifecycle.addRelease(await world.release('door-1', 1))
+    world.publish(repository)
+    const found = (name: string, version: number): Release | string => {
+      const release = world.repository.release(name, version)
+      return release.ok ? release.value : release.error.code
+    }
+    const names: [string, number][] = [
+      ['kws-1', 1],
+      ['kws-2', 2],
+      ['door-1', 1],
+      ['kws-2', 3],
+      ['door-2', 1],
+      ['__proto__', 1],
+    ]
+    const client = world.client()
+    for (const [name, version] of names) {
+      const target = await client.target(`${name}/${version}.kinglet`)
+      expect(found(name, version), name).toEqual(target?.custom.kinglet ?? 'target-unknown')
+    }
+    expect(found('kws-2', 2)).toMatchObject({ name: 'kws-2', version: 2 })
+    // A family that targets no longer name is asked by nobody, though its files are there still.
+    const state = repository.state()
+    const targets = new Map(state.targets)
+    const top = targets.get('targets')!
+    targets.set('targets', { ...top, content: { ...top.content, delegations: { keys: {}, roles: [] } } })
+    expect(findRelease(state.targets, 'kws-2', 2)).toBeDefined()
+    expect(findRelease(targets, 'kws-2', 2)).toBeUndefined()
+    // The first family that matches ends the search.
+    const roles = top.content.delegations!.roles
+    expect(roles.map(({ name }) => name)).toEqual(['kws', 'any'])
+    const swapped = { ...top.content, delegations: { ...top.content.delegations!, roles: [...roles].reverse() } }
+    targets.set('targets', { ...top, content: swapped })
+    expect(findRelease(targets, 'kws-2', 2)).toBeUndefined()
   })
 })
 
@@ -440,7 +528,7 @@ describe('the life of the keys', () => {
     const [ada] = away.folder.list()
     const { lifecycle, repository, ceremony } = world.operator()
     await lifecycle.init({
-      ...{ onlineKeyFile: world.onlineKeyFile, rootKeys: 1, rootThreshold: 2, targetsKeys: 1 },
+      ...{ cloudKeyFile: world.onlineKeyFile, rootKeys: 1, rootThreshold: 2, targetsKeys: 1 },
       rootKeyFiles: [ada!.path.replace('.key', '.pub.json')],
     })
     expect(repository.history()).toEqual([])
@@ -462,7 +550,7 @@ describe('the life of the keys', () => {
     expect(repository.history().at(-1)).toBe('2.targets.json')
   })
 
-  it('a cloud that is lost is filled again from the operator´s folder, under a new online key', async () => {
+  it('a cloud that is lost is filled again from the operator´s folder, under its new keys', async () => {
     const { lifecycle, repository } = await world.init()
     await lifecycle.addRelease(await world.release('kws-1', 1))
     await lifecycle.rotate(['root', 'targets'])
@@ -474,6 +562,8 @@ describe('the life of the keys', () => {
     world.rebuild()
     expect(() => world.publish(repository)).toThrow(/conflict: root 2 must give/)
     await lifecycle.online(world.onlineKeyFile)
+    expect(() => world.publish(repository)).toThrow(/conflict: root 3 must name this cloud's director/)
+    await lifecycle.director(world.directorKeyFile)
     world.publish(repository)
     expect(await client.target('kws-1/1.kinglet')).toBeDefined()
     expect(await world.client(first).target('kws-1/1.kinglet')).toBeDefined()
@@ -494,6 +584,63 @@ describe('the life of the keys', () => {
     await expect(lifecycle.addRelease({ ...release, securityCounter: 9 })).rejects.toThrow(
       /released with other content/,
     )
+  })
+
+  it('the director is rotated by a root: the cloud signs everything anew, and a device that knows the root refuses the former', async () => {
+    const { lifecycle, repository } = await world.init()
+    const { store } = world
+    const release = await world.release('kws-1', 1)
+    await lifecycle.addRelease(release)
+    world.publish(repository)
+    store.models.putArtifact(release.sha256, release.bytes, 0)
+    const record = store.models.add(release, null, 0)
+    for (let i = 0; i < 3; i++) {
+      const device = store.devices.enrol({ name: `d-${i}`, site: 's', board: 'b', tags: [] }, 0)
+      if (i < 2) store.devices.retarget(device.id, { release: record.id, rollout: null, stage: 0, arm: 'none' })
+    }
+    const assigner = () => new Assigner(world.store, world.repository.directors, world.clock, 30 * DAY)
+    expect(assigner().signSlice().signed).toBe(2)
+    const newest = () =>
+      world.store.assignments.after(0, 10).map(({ document }) => JSON.parse(document) as Signed<unknown>)
+    const judge = (document: Signed<unknown>, root: Uint8Array, device = 'd-0') => {
+      const context = { site: 's', board: 'b', lastSeq: 0, nowMs: world.clock.wallMs() }
+      const verified = verifyAssignment(document, { ...context, device, director: directorOf(root) })
+      return verified.ok ? 'accepted' : verified.error.code
+    }
+    const [former] = newest()
+    expect(judge(former!, world.file('1.root.json'))).toBe('accepted')
+
+    const { publicKey } = world.repository.directors.makeNext()
+    // Made is not in use: no device would follow it yet.
+    expect(world.repository.directors.current.publicKey).not.toEqual(publicKey)
+    const next = join(world.dir, 'next-director.json')
+    writeFileSync(next, JSON.stringify(publicKey))
+    const files = ['director.seed', 'director-next.seed'].map(
+      (name) => [name, readFileSync(join(world.dir, name))] as const,
+    )
+    await lifecycle.director(next)
+    await expect(lifecycle.director(next)).rejects.toThrow(/as director already/)
+    world.publish(repository)
+    expect(world.repository.directors.current.publicKey).toEqual(publicKey)
+    expect(existsSync(join(world.dir, 'director-next.seed'))).toBe(false)
+    expect(JSON.parse(readFileSync(world.directorKeyFile, 'utf8'))).toEqual(publicKey)
+
+    // A crash before the key was taken into use: the next start does it, and nothing that is to be signed is forgotten.
+    for (const [name, content] of files) writeFileSync(join(world.dir, name), content)
+    world.boot()
+    expect(world.repository.directors.current.publicKey).toEqual(publicKey)
+    expect(assigner().signSlice().signed).toBe(2)
+    expect(newest().map(({ signatures }) => signatures[0]!.keyId)).toEqual([publicKey.keyId, publicKey.keyId])
+    const root = world.file('2.root.json')
+    expect(judge(newest()[0]!, root)).toBe('accepted')
+    expect(judge(newest()[1]!, root, 'd-1')).toBe('accepted')
+    expect(judge(former!, root)).toBe('unknown-key')
+    // A device that sleeps before the new root does not follow it on anybody's word.
+    expect(judge(newest()[0]!, world.file('1.root.json'))).toBe('unknown-key')
+    // A further root with the same director makes no work.
+    await lifecycle.renew(['root'])
+    world.publish(repository)
+    expect(assigner().signSlice().signed).toBe(0)
   })
 
   it('a crash between storing a root and taking its key into use is made good at the next start', async () => {

@@ -1,24 +1,20 @@
-import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { KeyFolder } from '../../../cli/key-folder.ts'
-import { KeyLifecycle } from '../../../cli/key-lifecycle.ts'
-import { RepositoryFolder } from '../../../cli/repository-folder.ts'
-import { SigningCeremony } from '../../../cli/signing-ceremony.ts'
+import type { RepositoryFolder } from '../../../cli/repository-folder.ts'
 import { ArtifactFolder } from '../../../cloud/registry/artifact-folder.ts'
 import { Store } from '../../../cloud/store/store.ts'
 import { ImageRepository } from '../../../cloud/trust/image-repository.ts'
-import { OnlineKeys } from '../../../cloud/trust/online-keys.ts'
+import { directorKeys, onlineKeys } from '../../../cloud/trust/key-succession.ts'
 import type { MetadataUpload } from '../../../cloud/trust/repository-review.ts'
 import { sha256Hex } from '../../../contract/bytes.ts'
 import type { Release } from '../../../contract/release.ts'
 import { TufClient } from '../../fixtures/tuf-js-client.ts'
 import { ManualClock, releaseOf } from './cloud-world.ts'
+import { operatorMachine, realRandom as random } from './operator-machine.ts'
 
-const random = { bytes: (length: number) => new Uint8Array(randomBytes(length)) }
 const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined }
 
 /** A cloud's image repository with a real store and folder, an operator with real keys (cheap scrypt), and a server for tuf-js. The
@@ -48,8 +44,9 @@ export class ImageWorld {
     this.store = new Store(join(this.#cloudDir, 'cloud.db'), this.clock.wallMs())
     this.artifacts = new ArtifactFolder(join(this.dir, 'artifacts'), random)
     const { store, artifacts, clock } = this
-    const online = new OnlineKeys(this.#cloudDir, random)
-    this.repository = new ImageRepository({ store, artifacts, clock, logger: quiet, online })
+    const online = onlineKeys(this.#cloudDir, random)
+    const directors = directorKeys(this.#cloudDir, random)
+    this.repository = new ImageRepository({ store, artifacts, clock, logger: quiet, online, directors })
     this.repository.start()
   }
 
@@ -63,24 +60,20 @@ export class ImageWorld {
     return join(this.#cloudDir, 'online.pub.json')
   }
 
+  get directorKeyFile(): string {
+    return join(this.#cloudDir, 'director.pub.json')
+  }
+
   /** An operator's machine; with another name for keys, another holder's. */
   operator(keys = 'keys', repo = 'repo') {
-    const folder = new KeyFolder(join(this.dir, keys), { read: async () => 'correct horse' }, random, {
-      n: 2 ** 14,
-      r: 8,
-      p: 1,
-    })
-    const repository = new RepositoryFolder(join(this.dir, repo))
-    const parts = { folder, repository, clock: this.clock, print: (line: string) => void this.said.push(line) }
-    const ceremony = new SigningCeremony(parts)
-    return { folder, repository, ceremony, lifecycle: new KeyLifecycle({ ...parts, ceremony }) }
+    return operatorMachine(this.dir, this.clock, { keys, repo, print: (line) => void this.said.push(line) })
   }
 
   async init(more: { rootKeys?: number; rootThreshold?: number; targetsKeys?: number } = {}) {
     const operator = this.operator()
     await operator.lifecycle.init({
       ...{
-        onlineKeyFile: this.onlineKeyFile,
+        cloudKeyFile: this.onlineKeyFile,
         rootKeys: 2,
         rootThreshold: 2,
         targetsKeys: 1,

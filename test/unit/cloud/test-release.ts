@@ -1,9 +1,7 @@
-import nacl from 'tweetnacl'
 import { encodeBundle } from '../../../contract/bundle.ts'
 import { sha256Hex } from '../../../contract/bytes.ts'
 import { type BundleManifest, encodeGolden, featuresSha256 } from '../../../contract/manifest.ts'
 import type { Release } from '../../../contract/release.ts'
-import { publicKeyOf, type Signed, signDocument, type TrustedRole } from '../../../contract/signed.ts'
 
 const FEATURES = {
   kind: 'mfcc',
@@ -19,15 +17,12 @@ const FEATURES = {
   frames: 49,
 }
 
-const keyPair = nacl.sign.keyPair.fromSeed(new Uint8Array(32).fill(42))
-export const RELEASE_ROLE: TrustedRole = { keys: [publicKeyOf(keyPair.publicKey)], threshold: 1 }
-
-/** A bundle that decodes and a release of it, signed by RELEASE_ROLE. The graph is not one. */
+/** A bundle that decodes and a release of it. The graph is not one. */
 export function testRelease(
   name: string,
   version: number,
   overrides: { parent?: string; securityCounter?: number; boards?: string[]; manifest?: Partial<BundleManifest> } = {},
-): { bundle: Uint8Array; sha256: string; document: Signed<Release> } {
+): { bundle: Uint8Array; sha256: string; release: Release } {
   const { parent = null, securityCounter = 1, boards = [] } = overrides
   const manifest: BundleManifest = {
     v: 1,
@@ -61,5 +56,5 @@ export function testRelease(
     constantBytes: 24_376,
     featuresSha256: featuresSha256(FEATURES),
   }
-  return { bundle, sha256, document: signDocument(release, keyPair.secretKey) }
+  return { bundle, sha256, release }
 }

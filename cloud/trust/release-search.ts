@@ -1,0 +1,29 @@
+import { targetPathOf } from '../../contract/metadata-file.ts'
+import type { Release } from '../../contract/release.ts'
+import { matchesPattern } from './path-pattern.ts'
+import type { TargetsDocument } from './tuf-document.ts'
+
+/** The release that a client finds at a path: targets are asked first, then the delegations that match, in their order, and nobody
+ *  after a terminating one.
+ *  @param targets newest targets by role, one level of delegation as the review allows
+ *  @see TUF 1.0.33, 5.6.7
+ */
+export function findRelease(
+  targets: ReadonlyMap<string, TargetsDocument>,
+  name: string,
+  version: number,
+): Release | undefined {
+  const path = targetPathOf({ name, version })
+  const releaseOf = (role: string): Release | undefined => {
+    const entries = targets.get(role)?.content.targets ?? {}
+    return Object.hasOwn(entries, path) ? entries[path]!.custom.kinglet : undefined
+  }
+  const found = releaseOf('targets')
+  if (found !== undefined) return found
+  for (const role of targets.get('targets')?.content.delegations?.roles ?? []) {
+    if (!role.paths.some((pattern) => matchesPattern(path, pattern))) continue
+    const delegated = releaseOf(role.name)
+    if (delegated !== undefined || role.terminating) return delegated
+  }
+  return undefined
+}
