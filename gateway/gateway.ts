@@ -212,7 +212,10 @@ async function compose(
     {
       ...shared,
       stored: await store.ask('setting', 'revocations'),
-      keep: (list) => store.ask('keepSetting', 'revocations', list),
+      keep: (list) =>
+        store
+          .ask('keepSetting', 'revocations', list)
+          .catch((error: unknown) => logger.error({ error }, 'revocations could not be kept')),
       revoked: (device) => link.revoked(device),
     },
     options.revocationPollMs ?? 30_000,

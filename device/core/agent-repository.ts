@@ -5,10 +5,10 @@ import { releaseOfTarget } from '../../contract/repository-target.ts'
 import { err, type Result } from '../../contract/result.ts'
 import { advanceFloor, effectiveNow, raiseFloor } from '../../contract/time-floor.ts'
 import type { Fetched } from '../../contract/tuf/metadata-fetch.ts'
-import type { TargetSearch } from '../../contract/tuf/target-search.ts'
 import { beginUpdate, type UpdateCycle } from '../../contract/tuf/update-cycle.ts'
 import type { AgentState } from './agent-state.ts'
 import type { Step } from './agent-step.ts'
+import type { Consultation } from './consultation.ts'
 import { factoryTrust } from './trust-record.ts'
 
 /** The agent's part in asking the image repository, block by block over the gateway: the cycle and the search know what to fetch and
@@ -20,21 +20,6 @@ const GET_ID = 0
 export const META_TIMEOUT_MS = 10 * 60_000
 /** Chosen: an hour without an answer ends a consultation; whoever asked tries again later. */
 const META_ATTEMPTS_MAX = 6
-
-/** A consultation under way. */
-export interface Consultation {
-  readonly cycle: UpdateCycle
-  /** what is looked for; undefined: only whether there is anything new */
-  readonly path: string | undefined
-  readonly search: TargetSearch | undefined
-  /** the file that is being fetched, and what has come of it */
-  readonly file: string
-  readonly maxBytes: number
-  readonly received: Uint8Array
-  readonly requestedAtMs: number
-  /** unanswered requests in a row */
-  readonly attempts: number
-}
 
 /** What a consultation ended with. */
 export interface Consulted {
