@@ -1,7 +1,4 @@
 import { canonicalize } from '@tufjs/canonical-json'
-import nacl from 'tweetnacl'
-import { readSignedEvent } from '../../contract/attested-event.ts'
-import { bytesEqual, hexToBytes } from '../../contract/bytes.ts'
 import { TUF_LIMITS } from '../../contract/limits.ts'
 import { targetPathOf } from '../../contract/metadata-file.ts'
 import { releaseOfTarget } from '../../contract/repository-target.ts'
@@ -13,8 +10,8 @@ import { factoryTrust, readTrust, writeTrust } from '../../device/core/trust-rec
 import { FlashNor } from '../../firmware-sim/flash-nor.ts'
 import { MemoryRepository } from '../../firmware-sim/image-repository.ts'
 import { rememberedSchemes } from '../../firmware-sim/remembered-signatures.ts'
-import { DEVICE, ISSUED_MS, releaseSample } from '../fixtures/documents.ts'
-import { directorKey, strangerKey } from '../fixtures/keys.ts'
+import { ISSUED_MS, releaseSample } from '../fixtures/documents.ts'
+import { directorKey } from '../fixtures/keys.ts'
 import type { FuzzTarget } from './fuzz-run.ts'
 import { codeOf, MIB, must } from './fuzz-soundness.ts'
 
@@ -71,27 +68,6 @@ function targetsParser(): FuzzTarget {
   }
 }
 
-/** An event as the cloud believes it: its signature is the device's, or it counts for nothing. */
-function signedEvent(original: Uint8Array): FuzzTarget {
-  const key = hexToBytes(strangerKey.public.publicKey)
-  return {
-    name: 'signed-event',
-    corpus: [original],
-    tree: 'cbor',
-    weight: 1,
-    allocationBytes: 8 * MIB,
-    run(input) {
-      const read = readSignedEvent(input, DEVICE)
-      if (!read.ok) return read.error.code
-      const { signature, message } = read.value
-      if (signature === undefined) return 'unsigned'
-      if (!nacl.sign.detached.verify(message, signature, key)) return 'bad-signature'
-      must(bytesEqual(input, original), 'a changed event under a good signature')
-      return 'accepted'
-    },
-  }
-}
-
 /** Both copies of the trust record as a chip may return them. */
 function trustRecord(): FuzzTarget {
   const flash = new FlashNor({ sizeBytes: MIB })
@@ -130,13 +106,12 @@ function trustRecord(): FuzzTarget {
   }
 }
 
-/** What trust is built on: metadata of every role, events that rollouts are judged by, what is kept of both. */
-export const trustTargets = (samples: Readonly<Record<string, Uint8Array>>): readonly FuzzTarget[] => [
+/** What trust is built on: metadata of every role, and what a device keeps of it. */
+export const trustTargets = (): readonly FuzzTarget[] => [
   metadata('1.root.json'),
   metadata('timestamp.json'),
   metadata('2.snapshot.json'),
   metadata('2.targets.json'),
   targetsParser(),
-  signedEvent(samples['event-signed']!),
   trustRecord(),
 ]

@@ -1,13 +1,18 @@
 import { createPrivateKey } from 'node:crypto'
 import { createLocalJWKSet, exportJWK, SignJWT } from 'jose'
+import type { DeviceKeyRecord } from '../../cloud/store/identity-store.ts'
+import { attestedBy } from '../../cloud/trust/attestation.ts'
+import { Challenges } from '../../cloud/trust/challenges.ts'
+import { readSignedEvent } from '../../contract/attested-event.ts'
 import { decodeBundle, encodeBundle } from '../../contract/bundle.ts'
-import { bytesEqual, hexToBytes } from '../../contract/bytes.ts'
+import { bytesEqual, bytesToHex, hexToBytes } from '../../contract/bytes.ts'
 import type { Clock } from '../../contract/clock.ts'
 import type { ContractError } from '../../contract/errors.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { parseManifest } from '../../contract/manifest.ts'
 import {
   blockCodec,
+  EVENT_CODES,
   eventCodec,
   getCodec,
   metaCodec,
@@ -20,6 +25,7 @@ import { verifyAssignment } from '../../contract/release.ts'
 import type { Result } from '../../contract/result.ts'
 import { parseSigned } from '../../contract/signed.ts'
 import { parseTopic } from '../../contract/topics.ts'
+import type { EventRow } from '../../contract/uplink.ts'
 import { readRecord } from '../../device/core/boot-record.ts'
 import { layoutOf } from '../../device/core/flash-layout.ts'
 import { decodeSpool, encodeSpool } from '../../device/core/outbox.ts'
@@ -29,7 +35,7 @@ import { parseWav } from '../../model/audio/wav.ts'
 import { readOnnx } from '../../model/onnx-reader.ts'
 import { contractSamples } from '../fixtures/contract-samples.ts'
 import { assignmentBytes, BOARD, DEVICE, ISSUED_MS, SITE } from '../fixtures/documents.ts'
-import { directorKey } from '../fixtures/keys.ts'
+import { directorKey, strangerKey } from '../fixtures/keys.ts'
 import type { FuzzTarget } from './fuzz-run.ts'
 import { codeOf, MIB, must } from './fuzz-soundness.ts'
 import { trustTargets } from './fuzz-targets-trust.ts'
@@ -88,6 +94,51 @@ function assignment(): FuzzTarget {
       // White space and a broken second signature may differ; what was signed may not.
       if (verified.ok) must(known.includes(JSON.stringify(verified.value)), 'a changed assignment')
       return codeOf(verified)
+    },
+  }
+}
+
+/** What a gateway hands on as a device's own word: only the very bytes that were signed are. */
+function signedEvent(original: Uint8Array): FuzzTarget {
+  const read = readSignedEvent(original, DEVICE)
+  if (!read.ok || read.value.event.model === undefined) throw new Error('the sample is no signed event')
+  const { event } = read.value
+  const key: DeviceKeyRecord = {
+    ...{ keyId: strangerKey.public.keyId, publicKey: strangerKey.public.publicKey, device: 1 },
+    ...{ state: 'active', sinceMs: 0, untilMs: null },
+  }
+  return {
+    name: 'signed-event',
+    corpus: [original],
+    tree: 'cbor',
+    weight: 2,
+    allocationBytes: MIB,
+    run(input) {
+      const row: EventRow = {
+        ...{ site: SITE, device: DEVICE, boot: event.boot, seq: event.seq, wallMs: event.wallMs, receivedMs: 0 },
+        ...{ code: EVENT_CODES[event.code]!, model: bytesToHex(event.model!), assignmentSeq: event.assignmentSeq },
+        // As much as the row's schema lets through, and a byte.
+        signed: bytesToHex(input.subarray(0, LIMITS.eventBytes + 1)),
+      }
+      const attested = attestedBy(row, [key])
+      must(attested === (bytesEqual(input, original) ? 1 : 0), 'believed what was not signed')
+      return attested === 1 ? 'accepted' : 'bad-signature'
+    },
+  }
+}
+
+function challenge(): FuzzTarget {
+  const challenges = new Challenges({ bytes: (length) => new Uint8Array(length).fill(7) })
+  const original = hexToBytes(challenges.issue(ISSUED_MS))
+  return {
+    name: 'challenge',
+    corpus: [original],
+    weight: 2,
+    allocationBytes: MIB,
+    run(input) {
+      const checked = challenges.check(bytesToHex(input.subarray(0, 2 * original.length)), ISSUED_MS)
+      must(checked.ok === bytesEqual(input, original), 'a changed challenge')
+      return codeOf(checked)
     },
   }
 }
@@ -269,19 +320,21 @@ export async function fuzzTargets(files: FuzzFiles): Promise<readonly FuzzTarget
   return [
     message('report', reportCodec, some('report')),
     message('wake', wakeCodec, some('wake')),
-    message('event', eventCodec, some('event', 'event-bare')),
+    message('event', eventCodec, some('event', 'event-bare', 'event-signed')),
     message('get', getCodec, some('get')),
     message('block', blockCodec, some('block', 'block-error')),
     message('meta-get', metaGetCodec, some('meta-get')),
     message('meta', metaCodec, some('meta', 'meta-error')),
     message('verdict', verdictCodec, some('verdict')),
     assignment(),
+    signedEvent(samples['event-signed']!),
+    challenge(),
     bundle(samples),
     manifest(files.bundle),
     onnx(files.graph),
     wav(files.clip),
     bootRecord(files.flash),
-    ...trustTargets(samples),
+    ...trustTargets(),
     spool(samples),
     topic(),
     await deviceToken(clock),
