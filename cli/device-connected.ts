@@ -1,50 +1,35 @@
-import { readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import type { Clock } from '../contract/clock.ts'
-import type { ContractError } from '../contract/errors.ts'
 import { LADDER_LEVELS, type LadderLevel } from '../contract/messages.ts'
-import { seededRandom } from '../contract/random.ts'
-import { type DeviceId, parseDeviceId, parseSiteId, type SiteId } from '../contract/topics.ts'
+import { parseDeviceId, parseSiteId } from '../contract/topics.ts'
 import { agentConfig } from '../device/core/agent-config.ts'
 import type { AgentEffect, AgentState } from '../device/core/agent-state.ts'
 import { radioNamed, totalEnergy } from '../device/core/energy.ts'
-import { layoutOf } from '../device/core/flash-layout.ts'
 import { AgentHost } from '../device/core/host.ts'
-import { deviceKey, readIdentity } from '../device/core/identity.ts'
+import { deviceKey } from '../device/core/identity.ts'
 import { createListener, type Listener } from '../device/core/listener.ts'
 import { WatchdogTimer } from '../device/core/watchdog-timer.ts'
 import { IdentityClient } from '../device/node/identity-client.ts'
-import { TokenSource } from '../device/node/token-source.ts'
 import { TransportMqtt } from '../device/node/transport-mqtt.ts'
 import { MAINS } from '../device/ports/battery.ts'
-import type { Flash } from '../device/ports/flash.ts'
 import { boardNamed } from '../model/boards.ts'
 import { EngineOrtNode } from '../model/engine-ort-node.ts'
 import type { OpenedBundle } from '../model/opened-bundle.ts'
 import { openFlash } from './device-flash.ts'
 import { httpUrl } from './device-identity.ts'
-import { CommandFailure, fileFailure } from './failure.ts'
-import { secureRandom } from './random-secure.ts'
+import { noIdentity, readTls, type Self, type SelfFlags, tokenSource, whoAmI } from './device-self.ts'
+import { CommandFailure } from './failure.ts'
 import { microphone, paced, playback } from './sound-stream.ts'
 import { readToken } from './token-file.ts'
 import { readTrustRoot } from './trust-root.ts'
 
-export interface ConnectedRun {
+export interface ConnectedRun extends SelfFlags {
   readonly gateway: string
-  /** who it is: required without an identity in its flash, and checked against one */
-  readonly site?: string | undefined
-  readonly device?: string | undefined
-  /** a long token, or */
-  readonly tokenFile?: string | undefined
-  /** where a device with an identity gets its tokens */
+  /** where a device with an identity gets its tokens; a long token otherwise */
   readonly cloud?: string | undefined
-  readonly tlsCa?: string | undefined
-  readonly tlsCert?: string | undefined
-  readonly tlsKey?: string | undefined
   readonly trust: string
-  readonly flash: string
   readonly audio?: string
   readonly bundle: string
-  readonly board: string
   readonly radio: string
   readonly level: LadderLevel
   readonly json?: boolean
@@ -80,6 +65,8 @@ export async function runConnected(run: ConnectedRun, clock: Clock): Promise<voi
   const sound = run.audio === '-' ? undefined : playback(run.audio)
   // The first piece now: audio that cannot be played is refused before the device goes on the air.
   const first = sound?.next()
+  // Before a new file is made: it could hold no identity.
+  if (run.tokenFile === undefined && !existsSync(run.flash)) throw noIdentity(run.flash)
   const flash = await openFlash(run.flash, board, run.bundle)
   let self: Self
   try {
@@ -112,7 +99,7 @@ export async function runConnected(run: ConnectedRun, clock: Clock): Promise<voi
   const tokens =
     cloudUrl === undefined || self.seed === undefined
       ? undefined
-      : tokenSource(new IdentityClient(cloudUrl), self.device, self.seed, clock, (error) => {
+      : tokenSource(new IdentityClient(cloudUrl), flash, self.layout, clock, (error) => {
           if (error !== undefined) say({ type: 'token', ...error }, `no token: ${error.code}: ${error.detail}`)
         })
   const link = new TransportMqtt({
@@ -183,61 +170,6 @@ export async function runConnected(run: ConnectedRun, clock: Clock): Promise<voi
 
 /** URL.protocol of what mqtt.js connects to. */
 const GATEWAY_PROTOCOLS = ['mqtt:', 'mqtts:', 'ws:', 'wss:']
-
-interface Self {
-  readonly site: SiteId
-  readonly device: DeviceId
-  /** of its key; undefined: it has none */
-  readonly seed: Uint8Array | undefined
-}
-
-/** Who the device is: by the identity in its flash, else by what the command says. */
-function whoAmI(flash: Flash, run: ConnectedRun): Self {
-  const layout = layoutOf(flash)
-  const identity = layout.ok ? readIdentity(flash, layout.value) : undefined
-  const enrolled = identity?.active === undefined ? undefined : identity
-  if (enrolled === undefined && run.tokenFile === undefined) {
-    throw new CommandFailure(`${run.flash} holds no identity`, {
-      hint: 'enrol the device with "kinglet device enroll", or give --site, --device and --token-file',
-    })
-  }
-  for (const what of ['site', 'device', 'board'] as const) {
-    const given = run[what]
-    if (enrolled !== undefined && given !== undefined && given !== enrolled[what]) {
-      throw new CommandFailure(`--${what} ${given}: the device is enrolled as ${enrolled[what]}`)
-    }
-  }
-  const site = parseSiteId(enrolled?.site ?? run.site ?? '')
-  const device = parseDeviceId(enrolled?.device ?? run.device ?? '')
-  if (!site.ok || !device.ok) throw new CommandFailure('--site and --device are needed', { exitCode: 2 })
-  return { site: site.value, device: device.value, seed: enrolled?.active }
-}
-
-function tokenSource(
-  client: IdentityClient,
-  device: DeviceId,
-  seed: Uint8Array,
-  clock: Clock,
-  told: (error: ContractError | undefined) => void,
-): TokenSource {
-  const jitter = seededRandom(new DataView(Uint8Array.from(secureRandom.bytes(4)).buffer).getUint32(0))
-  return new TokenSource(() => client.token(device, seed), clock, jitter, told)
-}
-
-function readTls({ tlsCa, tlsCert, tlsKey }: ConnectedRun) {
-  const read = (path: string): Buffer => {
-    try {
-      return readFileSync(path)
-    } catch (cause) {
-      throw fileFailure(path, cause)
-    }
-  }
-  return {
-    ...(tlsCa !== undefined && { ca: read(tlsCa) }),
-    ...(tlsCert !== undefined && { cert: read(tlsCert) }),
-    ...(tlsKey !== undefined && { key: read(tlsKey) }),
-  }
-}
 
 async function listenTo(chunks: AsyncIterable<Float32Array>, ears: Ears, host: AgentHost): Promise<void> {
   for await (const chunk of chunks) {

@@ -79,6 +79,21 @@ export class IdentityClient {
     })
   }
 
+  /** A token for the device in the flash. Where a power cut has broken off a rotation the cloud may have the pending key already: then
+   *  that one becomes the active key.
+   *  @returns as `token`; `not-found`: the device is not enrolled */
+  async tokenOf(flash: Flash, layout: FlashLayout): Promise<Result<GrantedToken, ContractError>> {
+    const identity = readIdentity(flash, layout)
+    if (identity?.active === undefined) return err(contractError('not-found', 'the device is not enrolled'))
+    const { device, active, pending } = identity
+    const granted = await this.token(device, active)
+    if (granted.ok || granted.error.code !== 'unknown-key' || pending === undefined) return granted
+    const next = await this.token(device, pending)
+    if (!next.ok) return granted
+    const activated = activatePendingKey(flash, layout, pending)
+    return activated.ok ? next : activated
+  }
+
   /** Replaces the device's key, or ends a replacement that a power cut has broken off: the pending key is in flash before the cloud
    *  hears of it, and becomes active when the cloud says that it has it.
    *  @returns the new key's id; `not-found`: the device is not enrolled; else as `enrol` */

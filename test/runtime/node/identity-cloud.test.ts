@@ -216,6 +216,34 @@ describe('rotation', () => {
     expect(await device.client.token('finch-1', first)).toMatchObject({ ok: false, error: { code: 'unknown-key' } })
   })
 
+  it('that was broken off is ended by the next token, whichever key the cloud has', async () => {
+    const device = world.device()
+    await device.enrol(await world.claim('finch-4'))
+    const layout = layoutOf(device.flash)
+    if (!layout.ok) throw new Error()
+    const real = globalThis.fetch
+    /** The rotation's answer is lost, or its request. */
+    const broken = async (arrives: boolean) => {
+      globalThis.fetch = async (input, init) => {
+        const lost = String(input).endsWith('/key')
+        if (lost && !arrives) throw new TypeError('no route')
+        const response = await real(input, init)
+        if (lost) throw new TypeError('connection reset')
+        return response
+      }
+      await device.rotate().finally(() => {
+        globalThis.fetch = real
+      })
+    }
+    await broken(false)
+    const { active, pending } = device.identity!
+    expect(await device.client.tokenOf(device.flash, layout.value)).toMatchObject({ ok: true })
+    expect(device.identity).toMatchObject({ active, pending })
+    await broken(true)
+    expect(await device.client.tokenOf(device.flash, layout.value)).toMatchObject({ ok: true })
+    expect(device.identity).toMatchObject({ active: pending, pending: undefined })
+  })
+
   it('needs both keys, and takes no key of another device', async () => {
     const [device, other] = [world.device(), world.device()]
     await device.enrol(await world.claim('finch-2'))
