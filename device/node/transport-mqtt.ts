@@ -60,12 +60,16 @@ export class TransportMqtt implements Transport {
     client.on('connect', () => {
       // Not `#`: the broker would echo the device's own publishes.
       const prefix = devicePrefix(site, device)
-      client.subscribe([`${prefix}assign`, `${prefix}block/+`, `${prefix}verdict`], { qos: 1 }, (error) => {
-        if (!isCurrent()) return
-        // A device that cannot hear is not connected. Closed, mqtt.js tries again after `reconnectMs`.
-        if (error) client.stream.destroy()
-        else listener({ type: 'connected' })
-      })
+      client.subscribe(
+        [`${prefix}assign`, `${prefix}block/+`, `${prefix}verdict`, `${prefix}meta`],
+        { qos: 1 },
+        (error) => {
+          if (!isCurrent()) return
+          // A device that cannot hear is not connected. Closed, mqtt.js tries again after `reconnectMs`.
+          if (error) client.stream.destroy()
+          else listener({ type: 'connected' })
+        },
+      )
     })
     client.on('close', () => {
       client.options.password = token()
