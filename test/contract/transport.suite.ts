@@ -8,7 +8,7 @@ export interface TransportBench {
   /** what arrived from the device, in order */
   readonly arrived: readonly { readonly kind: UplinkKind; readonly payload: Uint8Array }[]
   /** delivers a message to the device; a retained one at every connection too */
-  send(kind: 'assign' | 'verdict', payload: Uint8Array, retain?: boolean): Promise<void>
+  send(kind: 'assign' | 'verdict' | 'meta', payload: Uint8Array, retain?: boolean): Promise<void>
   sendBlock(sha256: string, payload: Uint8Array): Promise<void>
   /** sends to a topic that is another device's */
   sendElsewhere(payload: Uint8Array): Promise<void>
@@ -76,8 +76,14 @@ export function transportSuite(make: () => Promise<TransportBench>): void {
     await bench.send('verdict', Uint8Array.of(1))
     await bench.send('assign', Uint8Array.of(2))
     await bench.sendBlock(hash, new Uint8Array(4_160).fill(3))
-    await until('received', () => received().length === 3)
-    expect(received()).toMatchObject([{ kind: 'verdict' }, { kind: 'assign' }, { kind: 'block', sha256: hash }])
+    await bench.send('meta', Uint8Array.of(4))
+    await until('received', () => received().length === 4)
+    expect(received()).toMatchObject([
+      { kind: 'verdict' },
+      { kind: 'assign' },
+      { kind: 'block', sha256: hash },
+      { kind: 'meta' },
+    ])
     expect((received()[2] as { payload: Uint8Array }).payload).toHaveLength(4_160)
   })
 
