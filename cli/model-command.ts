@@ -15,7 +15,7 @@ export function modelCommand(clock: Clock): Command {
     .description('pack ONNX graphs, features, policy, ladder and golden vectors into a bundle')
     .argument('<SPEC>', 'pack file (JSON), see docs/bundle.md')
     .requiredOption('-o, --output <FILE>', 'bundle file to write')
-    .option('--json', 'print the release document as JSON')
+    .option('--json', 'print the release as JSON')
     .action(async (spec: string, options: { output: string; json?: boolean }) => {
       const { packed } = await packFile(spec, options.output)
       if (options.json) {

@@ -36,7 +36,7 @@ export interface PackInput {
 export interface Packed {
   readonly bundle: Uint8Array
   readonly manifest: BundleManifest
-  /** the document a release key signs */
+  /** what the image repository says of it */
   readonly release: Release
 }
 
@@ -94,7 +94,7 @@ export async function packBundle(input: PackInput, engine: Engine): Promise<Resu
   return ok({ bundle, manifest, release: releaseOf(bundle, manifest) })
 }
 
-/** The release document of a bundle: what a device can refuse before it downloads. */
+/** The release of a bundle: what a device can refuse before it downloads. */
 export const releaseOf = (bundle: Uint8Array, manifest: BundleManifest): Release => ({
   v: 1,
   type: 'release',

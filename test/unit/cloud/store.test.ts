@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { DatabaseTooNewError, openDatabase } from '../../../cloud/store/database.ts'
 import { MIGRATIONS } from '../../../cloud/store/migrations.ts'
 import { Store } from '../../../cloud/store/store.ts'
-import { CloudWorld } from './cloud-world.ts'
+import { CloudWorld, releaseOf, SHA } from './cloud-world.ts'
 import { T0 } from './synthetic-fleet.ts'
 
 describe('database', () => {
@@ -39,6 +39,28 @@ describe('database', () => {
     expect(() => openDatabase(path, T0, [...MIGRATIONS, broken])).toThrow()
     const store = new Store(path, T0)
     expect(store.db.prepare("SELECT count(*) FROM sqlite_master WHERE name = 'half'").pluck().get()).toBe(0)
+    store.close()
+  })
+
+  it('releases of before keep their content and lose the signature; their devices get assignments anew', () => {
+    const path = fresh()
+    const before = MIGRATIONS.findIndex(({ name }) => name === 'releases without signatures')
+    const old = openDatabase(path, T0, MIGRATIONS.slice(0, before))
+    const release = releaseOf('kws-1', 1, SHA['kws-1'], { boards: ['board-a'] })
+    const { sha256 } = release
+    old.prepare('INSERT INTO artifacts VALUES (?, 1000, 0)').run(sha256)
+    old
+      .prepare(
+        `INSERT INTO releases (name, version, sha256, prefix, bytes, parent, state, document, registered_ms)
+         VALUES ('kws-1', 1, ?, ?, 1000, NULL, 'production', ?, 0)`,
+      )
+      .run(sha256, sha256.slice(0, 16), JSON.stringify({ signed: release, signatures: [{ keyId: 'a', sig: 'b' }] }))
+    old.prepare("INSERT INTO devices (name, site, board, target) VALUES ('d-1', 's', 'board-a', 1)").run()
+    old.prepare("INSERT INTO devices (name, site, board) VALUES ('d-2', 's', 'board-a')").run()
+    old.close()
+    const store = new Store(path, T0)
+    expect(store.models.byName('kws-1')!.content).toEqual(release)
+    expect(store.devices.dirty(10).map(({ name }) => name)).toEqual(['d-1'])
     store.close()
   })
 
