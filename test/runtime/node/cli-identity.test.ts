@@ -71,7 +71,7 @@ it('a device from its claim to its revocation, through the gateway', async () =>
   expectRefusal(await enroll('wren-1.claim', 'clone.flash'), 1, /claim-used/)
   expectRefusal(await enroll('keys.json', 'other.flash'), 1, /is no claim/)
   expect(existsSync(path('other.flash'))).toBe(false)
-  const stranger = ['--cloud', gatewayUrl, '--trust', path('trust.json'), '--flash', path('other.flash')]
+  const stranger = ['--cloud', gatewayUrl, '--trust', path('repo/metadata/1.root.json'), '--flash', path('other.flash')]
   const unknown = kinglet('device', 'run', '--gateway', mqttUrl, '--audio', path('words'), ...stranger)
   expectRefusal(await unknown, 1, /holds no identity/)
   expect(existsSync(path('other.flash'))).toBe(false)

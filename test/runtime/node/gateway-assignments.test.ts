@@ -59,7 +59,6 @@ const assignment = (name: string, seq: number, more: { rollout?: unknown; device
       expiresMs: 2,
       target: { name: 'kws', version: seq, sha256: 'a'.repeat(64) },
       rollout: more.rollout ?? null,
-      release: { signed: {}, signatures: [] },
     },
     key.secretKey,
   )

@@ -37,7 +37,7 @@ async function start(more: Partial<GatewayOptions> = {}): Promise<Gateway> {
   gateway = await startGateway({
     ...{ dataDir: tempDir(), cloudUrl: world.cloud.url, serviceToken: token, clock: world.clock, secureRandom },
     ...{ random: seededRandom(1), logger: quietLogger, uplinkIntervalMs: 20, revocationPollMs: 50 },
-    ...{ assignmentWaitSeconds: 1, assignmentIdleMs: 100 },
+    ...{ assignmentWaitSeconds: 1, assignmentIdleMs: 100, storeInProcess: true },
     ...more,
   })
   return gateway
