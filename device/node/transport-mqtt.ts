@@ -60,7 +60,8 @@ export class TransportMqtt implements Transport {
     client.on('connect', () => {
       // Not `#`: the broker would echo the device's own publishes.
       const prefix = devicePrefix(site, device)
-      client.subscribe([`${prefix}assign`, `${prefix}block/+`, `${prefix}verdict`], { qos: 1 }, (error) => {
+      const filters = ['assign', 'block/+', 'verdict', 'meta'].map((kind) => prefix + kind)
+      client.subscribe(filters, { qos: 1 }, (error) => {
         if (!isCurrent()) return
         // A device that cannot hear is not connected. Closed, mqtt.js tries again after `reconnectMs`.
         if (error) client.stream.destroy()

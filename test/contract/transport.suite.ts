@@ -8,7 +8,7 @@ export interface TransportBench {
   /** what arrived from the device, in order */
   readonly arrived: readonly { readonly kind: UplinkKind; readonly payload: Uint8Array }[]
   /** delivers a message to the device; a retained one at every connection too */
-  send(kind: 'assign' | 'verdict', payload: Uint8Array, retain?: boolean): Promise<void>
+  send(kind: 'assign' | 'verdict' | 'meta', payload: Uint8Array, retain?: boolean): Promise<void>
   sendBlock(sha256: string, payload: Uint8Array): Promise<void>
   /** sends to a topic that is another device's */
   sendElsewhere(payload: Uint8Array): Promise<void>
@@ -50,16 +50,16 @@ export function transportSuite(make: () => Promise<TransportBench>): void {
 
   it('brings messages of every kind to the gateway whole, and says when each was taken', async () => {
     const { transport, arrived, published } = await open()
-    const kinds: UplinkKind[] = ['report', 'wake', 'event', 'get']
+    const kinds: UplinkKind[] = ['report', 'wake', 'event', 'get', 'meta-get']
     const large = Uint8Array.from({ length: 1_280 }, (_, i) => i & 0xff)
     for (const [i, kind] of kinds.entries()) {
-      transport.publish(10 + i, kind, large.subarray(0, 1_280 - i), kind === 'get' ? 0 : 1)
+      transport.publish(10 + i, kind, large.subarray(0, 1_280 - i), kind.endsWith('get') ? 0 : 1)
     }
-    await until('arrived', () => arrived.length === 4 && published().length === 4)
+    await until('arrived', () => arrived.length === 5 && published().length === 5)
     expect(arrived.map(({ kind }) => kind)).toEqual(kinds)
-    expect(arrived.map(({ payload }) => payload.length)).toEqual([1_280, 1_279, 1_278, 1_277])
+    expect(arrived.map(({ payload }) => payload.length)).toEqual([1_280, 1_279, 1_278, 1_277, 1_276])
     expect(new Uint8Array(arrived[0]!.payload)).toEqual(large)
-    expect([...published()].sort()).toEqual([10, 11, 12, 13])
+    expect([...published()].sort()).toEqual([10, 11, 12, 13, 14])
   })
 
   it('the payload is read before publish returns', async () => {
@@ -76,8 +76,10 @@ export function transportSuite(make: () => Promise<TransportBench>): void {
     await bench.send('verdict', Uint8Array.of(1))
     await bench.send('assign', Uint8Array.of(2))
     await bench.sendBlock(hash, new Uint8Array(4_160).fill(3))
-    await until('received', () => received().length === 3)
-    expect(received()).toMatchObject([{ kind: 'verdict' }, { kind: 'assign' }, { kind: 'block', sha256: hash }])
+    await bench.send('meta', new Uint8Array(4_256).fill(4))
+    await until('received', () => received().length === 4)
+    const block = { kind: 'block', sha256: hash }
+    expect(received()).toMatchObject([{ kind: 'verdict' }, { kind: 'assign' }, block, { kind: 'meta' }])
     expect((received()[2] as { payload: Uint8Array }).payload).toHaveLength(4_160)
   })
 
