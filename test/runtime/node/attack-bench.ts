@@ -12,6 +12,7 @@ import { type DeviceId, parseTopic, type SiteId } from '../../../contract/topics
 import type { AgentEffect } from '../../../device/core/agent-state.ts'
 import { readRecord } from '../../../device/core/boot-record.ts'
 import { type FlashLayout, type SlotIndex } from '../../../device/core/flash-layout.ts'
+import { PORTABLE_SCHEMES, type SignatureScheme, type SignatureSchemes } from '../../../contract/tuf/signature-scheme.ts'
 import { AgentHost } from '../../../device/core/host.ts'
 import { provision } from '../../../device/core/provision.ts'
 import { TransportMqtt } from '../../../device/node/transport-mqtt.ts'
@@ -172,6 +173,8 @@ export class AttackBench {
   readonly effects: AgentEffect[] = []
   /** what the device got: kind, topic and payload bytes */
   readonly received: { readonly kind: string; readonly bytes: number }[] = []
+  /** bytes under each signature of metadata that the device checked */
+  readonly verifications: number[] = []
   readonly liar: LyingGateway
   /** told of each effect when it was performed */
   onEffect: ((effect: AgentEffect) => void) | undefined
@@ -237,7 +240,7 @@ export class AttackBench {
       after: (delayMs, callback) => this.clock.after(delayMs, callback),
     }
     const started = await AgentHost.start({
-      config: { ...configSample, trustRoot: this.repository.published.root![0]! },
+      config: { ...configSample, trustRoot: this.repository.published.root![0]!, schemes: this.#schemes() },
       flash: this.flash,
       engine: new EngineOrtNode(),
       transport,
@@ -252,6 +255,17 @@ export class AttackBench {
     if (!started.ok) throw new Error(`${started.error.code}: ${started.error.detail}`)
     this.#host = started.value
     await until('connected', () => this.host.state?.connected)
+  }
+
+  #schemes(): SignatureSchemes {
+    const noted = (scheme: SignatureScheme): SignatureScheme => ({
+      ...scheme,
+      verify: (publicKey, message, signature) => {
+        this.verifications.push(message.length)
+        return scheme.verify(publicKey, message, signature)
+      },
+    })
+    return new Map([...PORTABLE_SCHEMES].map(([name, scheme]) => [name, noted(scheme)]))
   }
 
   #count(event: TransportEvent): void {
