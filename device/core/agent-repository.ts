@@ -90,6 +90,11 @@ export function consult(step: Step, path: string | undefined): Consulted | undef
   return advance(step)
 }
 
+const TIMESTAMP = 'timestamp.json'
+/** Whether the search for a newer root may be answered with the timestamp: most often there is none. */
+const timestampWouldDo = ({ file, received, search }: Consultation): boolean =>
+  search === undefined && received.length === 0 && file.endsWith('.root.json')
+
 const NOTHING = new Uint8Array(0)
 
 /** Ends a consultation that nobody waits for any more. */
@@ -97,11 +102,19 @@ export const forgetConsultation = (step: Step): void => step.set({ consultation:
 
 /** @returns the end of the consultation, when this message brought it */
 export function metaArrived(step: Step, payload: Uint8Array): Consulted | undefined {
-  const { consultation } = step.state
   const meta = metaCodec.decode(payload)
   // Nothing is lost by a message that cannot be read: the request is repeated.
-  if (consultation === null || !meta.ok) return undefined
+  if (step.state.consultation === null || !meta.ok) return undefined
   const { file, offset, totalBytes, data, error } = meta.value
+  if (file === TIMESTAMP && timestampWouldDo(step.state.consultation)) {
+    // It says that there is no newer root, and is the answer to what comes next.
+    const { consultation } = step.state
+    consultation.cycle.received('not-found')
+    const next = consultation.cycle.next()
+    if (next.kind !== 'fetch') return advance(step)
+    step.set({ consultation: { ...consultation, file: next.file, maxBytes: next.maxBytes, attempts: 0 } })
+  }
+  const { consultation } = step.state
   if (file !== consultation.file || offset !== consultation.received.length) return undefined
   if (error === 'not-found') return fetched(step, 'not-found')
   const { maxBytes } = consultation
@@ -196,7 +209,11 @@ function request(step: Step, consultation: Consultation): void {
   const { file, received, attempts } = consultation
   step.set({ consultation: { ...consultation, requestedAtMs: step.now.monotonicMs, attempts: attempts + 1 } })
   if (!step.state.connected) return
-  const payload = metaGetCodec.encode({ file, offset: received.length })
+  const payload = metaGetCodec.encode({
+    file,
+    offset: received.length,
+    ...(timestampWouldDo(consultation) && { orTimestamp: true }),
+  })
   step.radio('meta-get', payload.length, 'tx')
   step.effect({ type: 'publish', id: GET_ID, kind: 'meta-get', payload, qos: 0 })
 }
