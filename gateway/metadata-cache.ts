@@ -115,7 +115,8 @@ export class MetadataCache {
     }
     if (fetched.error.code === 'unavailable') {
       const kept = isTimestamp ? this.#timestamp : this.#files.get(name)
-      if (kept !== undefined && (!isTimestamp || this.#age(kept.fetchedMs) < this.#limits.staleMs)) return ok(kept.content)
+      if (kept !== undefined && (!isTimestamp || this.#age(kept.fetchedMs) < this.#limits.staleMs))
+        return ok(kept.content)
     }
     if (fetched.error.code === 'not-found') {
       this.#missing.delete(name)

@@ -1,18 +1,18 @@
-import { createServer, type Server, type Socket } from 'node:net'
-import type { AddressInfo } from 'node:net'
-import { Aedes } from 'aedes'
 import { expect } from 'vitest'
-import { bytesToHex, sha256Hex } from '../../../contract/bytes.ts'
+import { sha256Hex } from '../../../contract/bytes.ts'
 import type { Clock } from '../../../contract/clock.ts'
-import { blockCodec, type Get, getCodec, type MetaGet, metaGetCodec } from '../../../contract/messages.ts'
 import { targetPathOf } from '../../../contract/metadata-file.ts'
 import type { Release } from '../../../contract/release.ts'
 import { DIRECTOR_FIELD } from '../../../contract/repository-target.ts'
-import { type DeviceId, parseTopic, type SiteId } from '../../../contract/topics.ts'
+import type { DeviceId, SiteId } from '../../../contract/topics.ts'
+import {
+  PORTABLE_SCHEMES,
+  type SignatureScheme,
+  type SignatureSchemes,
+} from '../../../contract/tuf/signature-scheme.ts'
 import type { AgentEffect } from '../../../device/core/agent-state.ts'
 import { readRecord } from '../../../device/core/boot-record.ts'
-import { type FlashLayout, type SlotIndex } from '../../../device/core/flash-layout.ts'
-import { PORTABLE_SCHEMES, type SignatureScheme, type SignatureSchemes } from '../../../contract/tuf/signature-scheme.ts'
+import type { FlashLayout, SlotIndex } from '../../../device/core/flash-layout.ts'
 import { AgentHost } from '../../../device/core/host.ts'
 import { provision } from '../../../device/core/provision.ts'
 import { TransportMqtt } from '../../../device/node/transport-mqtt.ts'
@@ -20,16 +20,24 @@ import { MAINS } from '../../../device/ports/battery.ts'
 import type { TransportEvent } from '../../../device/ports/transport.ts'
 import { VirtualClock } from '../../../firmware-sim/clock-virtual.ts'
 import { FlashNor } from '../../../firmware-sim/flash-nor.ts'
-import { answerMeta } from '../../../firmware-sim/image-repository.ts'
 import { type Gateway, startGateway } from '../../../gateway/gateway.ts'
 import { EngineOrtNode } from '../../../model/engine-ort-node.ts'
 import type { Packed } from '../../../model/pack.ts'
 import { configSample, heardOf } from '../../fixtures/agent.ts'
 import { packKws } from '../../fixtures/bundles.ts'
-import { type AssignmentChange, assignmentBytes, assignmentOf, BOARD, DEVICE, ISSUED_MS, SITE } from '../../fixtures/documents.ts'
+import {
+  type AssignmentChange,
+  assignmentBytes,
+  assignmentOf,
+  BOARD,
+  DEVICE,
+  ISSUED_MS,
+  SITE,
+} from '../../fixtures/documents.ts'
 import { directorKey } from '../../fixtures/keys.ts'
 import { TufRepository } from '../../fixtures/tuf-repository.ts'
 import { FakeCloud, gatewayOptions, systemClock, tempDir, tokenIssuer, until } from './gateway-harness.ts'
+import { LyingGateway } from './lying-gateway.ts'
 
 export const MINUTE = 60_000
 export const HOUR = 60 * MINUTE
@@ -67,90 +75,6 @@ export function repositoryOf(releases: readonly Packed[]): TufRepository {
 /** Puts a release into the targets, not yet published. */
 export const offer = (repository: TufRepository, bundle: Uint8Array, release: Release): void =>
   repository.addTarget('targets', targetPathOf(release), bundle, { kinglet: release })
-
-/** A broker that says to one device what it likes. Unless told otherwise it answers as an honest gateway would. */
-export class LyingGateway {
-  /** what is answered to a request for metadata or a block: messages, in order */
-  meta: (get: MetaGet, honest: Uint8Array) => readonly Uint8Array[] = (_get, honest) => [honest]
-  block: (get: Get, honest: Uint8Array) => readonly Uint8Array[] = (_get, honest) => [honest]
-  readonly requests: string[] = []
-  readonly #artifacts: ReadonlyMap<string, Uint8Array>
-  readonly #repository: () => TufRepository
-  readonly #sockets = new Set<Socket>()
-  #broker: Aedes | undefined
-  #server: Server | undefined
-
-  constructor(artifacts: ReadonlyMap<string, Uint8Array>, repository: () => TufRepository) {
-    this.#artifacts = artifacts
-    this.#repository = repository
-  }
-
-  get mqttPort(): number {
-    return (this.#server!.address() as AddressInfo).port
-  }
-
-  async start(): Promise<this> {
-    const broker = await Aedes.createBroker()
-    broker.authorizePublish = (client, packet, done) => {
-      done(null)
-      const parsed = parseTopic(packet.topic)
-      if (client === null || !parsed.ok) return
-      const payload = new Uint8Array(packet.payload as Buffer)
-      if (parsed.value.kind === 'meta-get') this.#answerMeta(payload)
-      else if (parsed.value.kind === 'get') this.#answerGet(payload)
-      else this.requests.push(parsed.value.kind)
-    }
-    const server = createServer((socket) => {
-      this.#sockets.add(socket)
-      broker.handle(socket)
-    })
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    this.#broker = broker
-    this.#server = server
-    return this
-  }
-
-  async close(): Promise<void> {
-    for (const socket of this.#sockets) socket.destroy()
-    await new Promise<unknown>((resolve) => this.#server?.close(resolve))
-    await new Promise<void>((resolve) => this.#broker?.close(resolve))
-  }
-
-  /** @param kind the topic below the device's own: `assign`, `meta`, `verdict`, `block/…` */
-  say(kind: string, payload: Uint8Array, retain = false): Promise<void> {
-    const topic = `kinglet/v1/${SITE}/${DEVICE}/${kind}`
-    const packet = { cmd: 'publish', topic, payload: Buffer.from(payload), qos: 1, retain, dup: false } as const
-    return new Promise((resolve, reject) => {
-      this.#broker!.publish(packet, (error) => (error ? reject(error) : resolve()))
-    })
-  }
-
-  #answerMeta(payload: Uint8Array): void {
-    const get = metaGetCodec.decode(payload)
-    if (!get.ok) throw new Error(get.error.detail)
-    this.requests.push(`meta-get ${get.value.file} ${get.value.offset}`)
-    const file = (name: string) => {
-      const found = this.#repository().file(`metadata/${name}`)
-      return typeof found === 'number' ? undefined : found
-    }
-    for (const answer of this.meta(get.value, answerMeta(file, payload))) void this.say('meta', answer)
-  }
-
-  #answerGet(payload: Uint8Array): void {
-    const get = getCodec.decode(payload)
-    if (!get.ok) throw new Error(get.error.detail)
-    const { sha256, offset, length } = get.value
-    const hash = bytesToHex(sha256)
-    this.requests.push(`get ${hash.slice(0, 8)} ${offset}`)
-    const artifact = this.#artifacts.get(hash)
-    const honest = blockCodec.encode(
-      artifact === undefined
-        ? { offset, totalBytes: 0, data: undefined, error: 'artifact-not-found' }
-        : { offset, totalBytes: artifact.length, data: artifact.subarray(offset, offset + length), error: undefined },
-    )
-    for (const answer of this.block(get.value, honest)) void this.say(`block/${hash}`, answer)
-  }
-}
 
 export interface BenchOptions {
   /** what stands between device and cloud: the shipping gateway, or one that lies */

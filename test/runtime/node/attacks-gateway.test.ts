@@ -210,8 +210,10 @@ describe('a gateway that lies', () => {
     let served = 0
     liar.block = (get, answer) => {
       const block = blockOf(answer)
-      if (get.offset === 4_096) return [++served === 1 ? blockCodec.encode({ ...block, data: block.data!.slice(2) }) : answer]
-      if (get.offset === 0 && served === 1) return [blockCodec.encode({ ...block, data: block.data!.map((b) => b ^ 4) })]
+      if (get.offset === 4_096)
+        return [++served === 1 ? blockCodec.encode({ ...block, data: block.data!.slice(2) }) : answer]
+      if (get.offset === 0 && served === 1)
+        return [blockCodec.encode({ ...block, data: block.data!.map((b) => b ^ 4) })]
       return [answer, blockCodec.encode({ ...block, data: block.data!.map(() => 0) })]
     }
     await bench.assign()

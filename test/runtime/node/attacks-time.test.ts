@@ -85,7 +85,13 @@ describe('an idle poll', () => {
       const topic = 'kinglet/v1/lab/bird-1/meta-get'.length
       const rx = down.reduce((sum, { bytes }) => sum + bytes, 0)
       const tx = asked.reduce((sum, bytes) => sum + bytes + topic, 0)
-      return { rx, tx, total: rx + tx, requests: asked.length, timestamp: repository.published.timestamp!.at(-1)!.length }
+      return {
+        rx,
+        tx,
+        total: rx + tx,
+        requests: asked.length,
+        timestamp: repository.published.timestamp!.at(-1)!.length,
+      }
     }
     await poll()
     bench.verifications.length = 0
