@@ -109,7 +109,7 @@ describe('a gateway that lies', () => {
       return [meta.data === undefined ? answer : metaCodec.encode({ ...meta, data: meta.data.slice(0, 1) })]
     }
     await bench.assign()
-    await until('asked', () => liar.requests.includes('meta-get timestamp.json 0'))
+    await until('asked', () => liar.requests.includes('meta-get 2.root.json 0'))
     await passSlowly(2 * HOUR, 10 * MINUTE, () => bench.told.includes('install-delayed: metadata-unavailable'))
     expect(liar.requests).not.toContain('meta-get timestamp.json 1')
     bench.expectUntouched()
