@@ -108,6 +108,8 @@ export function parseManifest(sections: ReadonlyMap<string, Uint8Array>): Result
   const ids = new Set(manifest.graphs.map(({ id }) => id))
   if (ids.size !== manifest.graphs.length) return bad('two graphs have one id')
   for (const id of ids) if (!sections.has(graphSection(id))) return bad(`graph "${id}" has no section`)
+  const named = new Set<string>([...Object.values(SECTIONS), ...manifest.graphs.map(({ id }) => graphSection(id))])
+  for (const name of sections.keys()) if (!named.has(name)) return bad(`section "${name}" is named by nobody`)
   for (const { level, graph } of manifest.ladder) {
     if (graph !== null && !ids.has(graph)) return bad(`level ${level} names an unknown graph "${graph}"`)
   }

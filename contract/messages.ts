@@ -154,9 +154,12 @@ export const metaGetCodec = defineMessage('meta-get', SCHEMA_VERSION, LIMITS.met
   /** a name of `contract/metadata-file.ts`, `timestamp.json` or `3.targets.json` */
   file: [1, text(LIMITS.metadataFileLength)],
   offset: [2, uint(LIMITS.metadataFileBytes)],
+  /** when there is no such file, answer with the timestamp instead: the usual end of the search for a newer root costs no answer */
+  orTimestamp: [3, optional(bool)],
 })
 
-/** Gateway answers with the next LIMITS.blockBytes of the file, or with an error code and no data. */
+/** Gateway answers with the next LIMITS.blockBytes of the file, or with an error code and no data. `file` is the one that was asked
+ *  for, or the timestamp where that would do. */
 export const metaCodec = defineMessage('meta', SCHEMA_VERSION, LIMITS.metaMessageBytes, {
   file: [1, text(LIMITS.metadataFileLength)],
   offset: [2, uint(LIMITS.metadataFileBytes)],

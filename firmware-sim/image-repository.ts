@@ -88,8 +88,10 @@ export class MemoryRepository {
 export function answerMeta(file: (name: string) => Uint8Array | undefined, request: Uint8Array): Uint8Array {
   const get = metaGetCodec.decode(request)
   if (!get.ok) throw new Error(`the device asked for ${get.error.detail}`)
-  const { file: name, offset } = get.value
-  const content = file(name)
+  const { offset, orTimestamp } = get.value
+  const asked = file(get.value.file)
+  const name = asked === undefined && orTimestamp && offset === 0 ? 'timestamp.json' : get.value.file
+  const content = asked ?? file(name)
   return metaCodec.encode(
     content === undefined
       ? { file: name, offset, totalBytes: 0, data: undefined, error: 'not-found' }

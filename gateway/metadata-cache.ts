@@ -11,6 +11,9 @@ export interface MetadataCacheLimits {
   readonly freshMs: number
   /** how old a timestamp may be that is answered while the cloud is away, ms of the clock */
   readonly staleMs: number
+  /** how long a versioned file is answered from memory without asking again, ms of the clock. Such a file never changes, but nobody
+   *  here checks its signatures: what a mirror spoiled once must not stay */
+  readonly keptMs: number
   /** versioned files in memory; the least recently used go first */
   readonly totalBytes: number
   /** files fetched at a time; further ones are `unavailable` and asked again by the device */
@@ -22,6 +25,8 @@ export const METADATA_CACHE_LIMITS: MetadataCacheLimits = {
   freshMs: 10_000,
   // chosen: an outage of the cloud does not stop updates at once; the timestamp's own expiry is what a device relies on
   staleMs: 3_600_000,
+  // chosen: one request an hour and file, whatever the devices do; a spoiled one is gone before a device gives up its attempts
+  keptMs: 3_600_000,
   // chosen: 32 of the largest files, some thousand of the usual size
   totalBytes: 4 * 1024 * 1024,
   fetches: 4,
@@ -31,14 +36,15 @@ export const METADATA_CACHE_LIMITS: MetadataCacheLimits = {
 const MISSING_MAX = 256
 
 /** Metadata files of the image repository as the cloud serves them. They are signed, and devices verify them; so nothing is checked
- *  here but names and sizes. A versioned file never changes and is kept while there is room. */
+ *  here but names and sizes. A versioned file never changes; it is asked for once an hour, and answered from memory while the cloud
+ *  is away. */
 export class MetadataCache {
   readonly #cloud: Pick<CloudClient, 'stream'>
   readonly #clock: Clock
   readonly #counters: MessageCounters
   readonly #limits: MetadataCacheLimits
   /** in order of use, oldest first */
-  readonly #files = new Map<string, Buffer>()
+  readonly #files = new Map<string, { readonly content: Buffer; readonly fetchedMs: number }>()
   readonly #loading = new Map<string, Promise<Result<Buffer, ContractError>>>()
   readonly #missing = new Map<string, number>()
   #timestamp: { readonly content: Buffer; readonly fetchedMs: number } | undefined
@@ -86,11 +92,11 @@ export class MetadataCache {
   }
 
   #held(name: string): Buffer | undefined {
-    const content = this.#files.get(name)
-    if (content === undefined) return undefined
+    const kept = this.#files.get(name)
+    if (kept === undefined) return undefined
     this.#files.delete(name)
-    this.#files.set(name, content)
-    return content
+    this.#files.set(name, kept)
+    return this.#age(kept.fetchedMs) < this.#limits.keptMs ? kept.content : undefined
   }
 
   #isMissing(name: string): boolean {
@@ -107,9 +113,10 @@ export class MetadataCache {
       else this.#remember(name, fetched.value)
       return fetched
     }
-    const kept = this.#timestamp
-    if (isTimestamp && fetched.error.code === 'unavailable' && kept !== undefined) {
-      if (this.#age(kept.fetchedMs) < this.#limits.staleMs) return ok(kept.content)
+    if (fetched.error.code === 'unavailable') {
+      const kept = isTimestamp ? this.#timestamp : this.#files.get(name)
+      if (kept !== undefined && (!isTimestamp || this.#age(kept.fetchedMs) < this.#limits.staleMs))
+        return ok(kept.content)
     }
     if (fetched.error.code === 'not-found') {
       this.#missing.delete(name)
@@ -142,12 +149,13 @@ export class MetadataCache {
   }
 
   #remember(name: string, content: Buffer): void {
-    this.#bytes += content.length - (this.#files.get(name)?.length ?? 0)
-    this.#files.set(name, content)
-    for (const [oldest, { length }] of this.#files) {
+    this.#bytes += content.length - (this.#files.get(name)?.content.length ?? 0)
+    this.#files.delete(name)
+    this.#files.set(name, { content, fetchedMs: this.#clock.monotonicMs() })
+    for (const [oldest, { content: old }] of this.#files) {
       if (this.#bytes <= this.#limits.totalBytes || this.#files.size === 1) break
       this.#files.delete(oldest)
-      this.#bytes -= length
+      this.#bytes -= old.length
     }
   }
 }

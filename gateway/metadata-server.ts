@@ -22,7 +22,8 @@ interface Parts {
 }
 
 /** Answers `meta-get` with `meta`: the next LIMITS.blockBytes of a file, or an error code and no data (`rate-limited`, `not-found`,
- *  `unavailable`, `too-large`, `invalid-request` for what is no file name or an offset at or past the end). */
+ *  `unavailable`, `too-large`, `invalid-request` for what is no file name or an offset at or past the end). With `orTimestamp` the
+ *  timestamp stands in for a file that is not there. */
 export class MetadataServer {
   readonly #parts: Parts
   readonly #allowances: Allowances
@@ -59,7 +60,11 @@ export class MetadataServer {
 
   async #serve(origin: Origin, get: MetaGet): Promise<void> {
     const file = await this.#parts.cache.get(get.file)
-    if (!file.ok) return this.#refuse(origin, get, file.error.code)
+    if (!file.ok) {
+      const instead = get.orTimestamp && get.offset === 0 && file.error.code === 'not-found'
+      if (instead) return this.#serve(origin, { file: 'timestamp.json', offset: 0 })
+      return this.#refuse(origin, get, file.error.code)
+    }
     const { offset } = get
     const { length } = file.value
     if (offset >= length) return this.#refuse(origin, get, 'invalid-request', length)

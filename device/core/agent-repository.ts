@@ -1,5 +1,7 @@
-import type { ContractError } from '../../contract/errors.ts'
+import { type ContractError, contractError } from '../../contract/errors.ts'
+import { LIMITS } from '../../contract/limits.ts'
 import { metaCodec, metaGetCodec } from '../../contract/messages.ts'
+import { parseMetadataFile } from '../../contract/metadata-file.ts'
 import type { Release } from '../../contract/release.ts'
 import { releaseOfTarget } from '../../contract/repository-target.ts'
 import { err, type Result } from '../../contract/result.ts'
@@ -20,6 +22,8 @@ const GET_ID = 0
 export const META_TIMEOUT_MS = 10 * 60_000
 /** Chosen: an hour without an answer ends a consultation; whoever asked tries again later. */
 const META_ATTEMPTS_MAX = 6
+/** Chosen: a consultation is about ten blocks; whoever lets each of them come at the last moment does not hold up the rest of a day. */
+const CONSULTATION_MS_MAX = 6 * 3_600_000
 
 /** What a consultation ended with. */
 export interface Consulted {
@@ -62,12 +66,18 @@ export function consult(step: Step, path: string | undefined): Consulted | undef
       file: '',
       maxBytes: 0,
       received: NOTHING,
+      startedAtMs: step.now.monotonicMs,
       requestedAtMs: 0,
       attempts: 0,
     },
   })
   return advance(step)
 }
+
+const TIMESTAMP = 'timestamp.json'
+/** Whether the search for a newer root may be answered with the timestamp: most often there is none. */
+const timestampWouldDo = ({ file, received, search }: Consultation): boolean =>
+  search === undefined && received.length === 0 && file.endsWith('.root.json')
 
 const NOTHING = new Uint8Array(0)
 
@@ -76,24 +86,34 @@ export const forgetConsultation = (step: Step): void => step.set({ consultation:
 
 /** @returns the end of the consultation, when this message brought it */
 export function metaArrived(step: Step, payload: Uint8Array): Consulted | undefined {
-  const { consultation } = step.state
   const meta = metaCodec.decode(payload)
   // Nothing is lost by a message that cannot be read: the request is repeated.
-  if (consultation === null || !meta.ok) return undefined
+  if (step.state.consultation === null || !meta.ok) return undefined
   const { file, offset, totalBytes, data, error } = meta.value
+  if (file === TIMESTAMP && timestampWouldDo(step.state.consultation)) {
+    // It says that there is no newer root, and is the answer to what comes next.
+    const { consultation } = step.state
+    consultation.cycle.received('not-found')
+    const next = consultation.cycle.next()
+    if (next.kind !== 'fetch') return advance(step)
+    step.set({ consultation: { ...consultation, file: next.file, maxBytes: next.maxBytes, attempts: 0 } })
+  }
+  const { consultation } = step.state
   if (file !== consultation.file || offset !== consultation.received.length) return undefined
   if (error === 'not-found') return fetched(step, 'not-found')
+  const { maxBytes } = consultation
+  const tooLarge = () => fetched(step, new Uint8Array(maxBytes + 1))
+  if (error === 'too-large') return tooLarge()
   // Busy, or without a cloud: asked again after the timeout, as if no answer had come.
   if (error !== undefined || data === undefined) return undefined
-  const { maxBytes } = consultation
+  // Nor is a block that says less than it could: a byte at a time, a file would take for ever.
+  if (data.length !== Math.min(LIMITS.blockBytes, totalBytes - offset)) return undefined
   const received = new Uint8Array(offset + data.length)
   received.set(consultation.received)
   received.set(data, offset)
   // Past its bound a file is refused by its length; the rest of it is not fetched.
-  if (received.length >= totalBytes || received.length > maxBytes || totalBytes > maxBytes) {
-    return fetched(step, totalBytes > maxBytes ? new Uint8Array(maxBytes + 1) : received)
-  }
-  if (data.length === 0) return undefined
+  if (totalBytes > maxBytes) return tooLarge()
+  if (received.length === totalBytes) return fetched(step, received)
   request(step, { ...consultation, received, attempts: 0 })
   return undefined
 }
@@ -104,10 +124,14 @@ export function repeatRequest(step: Step): void {
   if (consultation !== null) request(step, consultation)
 }
 
-/** @returns the end of the consultation, when nobody has answered for too long */
+/** @returns the end of the consultation, when nobody has answered for too long, or all the answers have taken too long */
 export function consultationTimedOut(step: Step): Consulted | undefined {
   const { consultation, connected } = step.state
   if (consultation === null || !connected) return undefined
+  const lastsMs = step.now.monotonicMs - consultation.startedAtMs
+  if (lastsMs >= CONSULTATION_MS_MAX) {
+    return breakOff(step, contractError('download-stalled', `the image repository took ${lastsMs} ms to answer`))
+  }
   if (step.now.monotonicMs - consultation.requestedAtMs < META_TIMEOUT_MS) return undefined
   if (consultation.attempts >= META_ATTEMPTS_MAX) return fetched(step, 'unavailable')
   request(step, consultation)
@@ -145,19 +169,35 @@ function end(step: Step, path: string | undefined, result: Consulted['result']):
   return { path, result }
 }
 
+/** Ends a consultation before its time; what it has verified is kept. */
+function breakOff(step: Step, error: ContractError): Consulted {
+  const { cycle, path, search } = step.state.consultation!
+  if (search === undefined) keepTrust(step, cycle)
+  return end(step, path, err(error))
+}
+
 function fetch(
   step: Step,
   consultation: Consultation,
   { file, maxBytes }: { file: string; maxBytes: number },
-): undefined {
+): Consulted | undefined {
+  // The name of a role is somebody's word. One that no gateway serves is not asked for.
+  if (!parseMetadataFile(file).ok) {
+    return breakOff(step, contractError('metadata-malformed', `${file.slice(0, 80)} is no name of a file`))
+  }
   request(step, { ...consultation, file, maxBytes, received: NOTHING, attempts: 0 })
+  return undefined
 }
 
 function request(step: Step, consultation: Consultation): void {
   const { file, received, attempts } = consultation
   step.set({ consultation: { ...consultation, requestedAtMs: step.now.monotonicMs, attempts: attempts + 1 } })
   if (!step.state.connected) return
-  const payload = metaGetCodec.encode({ file, offset: received.length })
+  const payload = metaGetCodec.encode({
+    file,
+    offset: received.length,
+    ...(timestampWouldDo(consultation) && { orTimestamp: true }),
+  })
   step.radio('meta-get', payload.length, 'tx')
   step.effect({ type: 'publish', id: GET_ID, kind: 'meta-get', payload, qos: 0 })
 }

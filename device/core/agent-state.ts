@@ -81,6 +81,9 @@ export interface AgentState {
   readonly firstReportId: number
   /** sha256 of the last assignment document that was refused in this boot, hex: its retained copy is not complained of again */
   readonly refusedDigest: string
+  /** refusals of what is not authentic, and since when they are counted */
+  readonly refusals: number
+  readonly refusalsFromMs: number
   /** what is believed of the image repository and of the time, and whether its signatures were checked in this boot */
   readonly trust: TrustRecord
   readonly trustVerified: boolean
@@ -134,6 +137,8 @@ export const copyState = (s: AgentState): { -readonly [Name in keyof AgentState]
   nextGovernMs: s.nextGovernMs,
   firstReportId: s.firstReportId,
   refusedDigest: s.refusedDigest,
+  refusals: s.refusals,
+  refusalsFromMs: s.refusalsFromMs,
   trust: s.trust,
   trustVerified: s.trustVerified,
   floorAtMs: s.floorAtMs,

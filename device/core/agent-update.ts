@@ -39,6 +39,9 @@ type Downloading = Extract<AgentState['update'], { phase: 'downloading' }>
 export const POLL_INTERVAL_MS = 24 * 3_600_000
 /** Chosen: an assignment by an unknown director asks for a newer root at most this often, or a gateway could keep the radio busy. */
 const UNKNOWN_DIRECTOR_POLL_MS = 3_600_000
+/** Chosen: complaints of documents that the director has not signed, or not for now; a flood of them must not become one of events. */
+const REFUSALS_MAX = 8
+const REFUSALS_MS = 3_600_000
 
 /** Judges a document against what holds now: who directs, the record, the time. */
 function judge(step: Step, payload: Uint8Array): ReturnType<typeof judgeAssignment> {
@@ -74,11 +77,24 @@ function refuse(
   step.set({ refusedDigest: digest })
   const { seq, sha256 } = about
   if (seq !== undefined && seq > step.state.record.assignmentSeq) step.writeRecord({ assignmentSeq: seq })
+  // What is authentic and new is always told; the rest costs whoever sends it nothing.
+  if (seq === undefined && !mayComplain(step)) return
   step.event('install-refused', {
     error,
     about: sha256 ?? null,
     ...(seq !== undefined && { assignmentSeq: seq }),
   })
+}
+
+function mayComplain(step: Step): boolean {
+  const { refusals, refusalsFromMs } = step.state
+  const { monotonicMs } = step.now
+  if (monotonicMs - refusalsFromMs >= REFUSALS_MS) {
+    step.set({ refusals: 1, refusalsFromMs: monotonicMs })
+    return true
+  }
+  step.set({ refusals: refusals + 1 })
+  return refusals < REFUSALS_MAX
 }
 
 export function assigned(step: Step, payload: Uint8Array): void {
@@ -208,7 +224,8 @@ function beginInstall(step: Step, from: 'stored' | 'download', release: Release)
   // a later step, which is not reached when this write fails.
   const { record } = step.state
   step.writeRecord({ phase: 'confirmed', images: withImage(record, slot, EMPTY_IMAGE) })
-  requestBlock(step, { phase: 'downloading', release, slot, offset: 0, requestedAtMs: 0, attempts: 0 })
+  const startedAtMs = step.now.monotonicMs
+  requestBlock(step, { phase: 'downloading', release, slot, offset: 0, startedAtMs, requestedAtMs: 0, attempts: 0 })
 }
 
 function check(step: Step, release: Release, slot: Downloading['slot']): void {
@@ -388,7 +405,11 @@ export function tellUntold(step: Step): void {
   const details: EventDetails =
     untold === 'reverted'
       ? {
-          error: { code: 'trial-failed', detail: 'the trial was not confirmed' },
+          // Without a mark against it the image was not tried: what the slot holds is not what was checked.
+          error:
+            record.failures === 0
+              ? { code: 'hash-mismatch', detail: 'the slot changed between check and trial' }
+              : { code: 'trial-failed', detail: 'the trial was not confirmed' },
           assignmentSeq,
           about: record.failedSha256,
         }

@@ -78,6 +78,8 @@ export function startAgent(config: AgentConfig, boot: BootContext, now: Now): St
       nextGovernMs: now.monotonicMs + GOVERN_INTERVAL_MS,
       firstReportId: 0,
       refusedDigest: '',
+      refusals: 0,
+      refusalsFromMs: Number.NEGATIVE_INFINITY,
       trust: boot.trust,
       trustVerified: false,
       floorAtMs: now.monotonicMs,

@@ -111,6 +111,10 @@ async function open(
   { slot, outcome, record }: BootPlan,
 ): Promise<Result<OpenedBundle, ContractError>> {
   const data = flash.read(layout.slots[slot], record.images[slot].bytes)
+  // Hashed once more, as the very bytes that are loaded: a flash may show others to its second reader.
+  if (!bytesEqual(sha256(data), record.images[slot].sha256)) {
+    return err(contractError('hash-mismatch', `slot ${slot} changed while it was read`))
+  }
   const opened = await openBundle(data, engine, ramBytes)
   if (!opened.ok) return opened
   const bundle = opened.value

@@ -11,6 +11,7 @@ export interface Consultation {
   readonly file: string
   readonly maxBytes: number
   readonly received: Uint8Array
+  readonly startedAtMs: number
   readonly requestedAtMs: number
   /** unanswered requests in a row */
   readonly attempts: number

@@ -2,8 +2,9 @@ import type { ContractError } from '../../contract/errors.ts'
 import { TUF_LIMITS } from '../../contract/limits.ts'
 import { bytes, defineMessage, optional, text, uint } from '../../contract/message.ts'
 import type { Result } from '../../contract/result.ts'
-import { NO_TIME_FLOOR, type TimeFloor } from '../../contract/time-floor.ts'
-import type { TrustedFiles } from '../../contract/tuf/trusted-set.ts'
+import { NO_TIME_FLOOR, raiseFloor, type TimeFloor } from '../../contract/time-floor.ts'
+import { PORTABLE_SCHEMES } from '../../contract/tuf/signature-scheme.ts'
+import { type TrustedFiles, TrustedSet } from '../../contract/tuf/trusted-set.ts'
 import type { Flash } from '../ports/flash.ts'
 import { type FlashLayout, TRUST_BYTES } from './flash-layout.ts'
 import { readPair, writePair } from './record-pair.ts'
@@ -23,8 +24,12 @@ const codec = defineMessage('trust record', 1, TRUST_BYTES, {
   witness: [5, text(64)],
 })
 
-/** What the factory gives a device: the root it was built with, and nothing heard yet. */
-export const factoryTrust = (root: Uint8Array): TrustRecord => ({ files: { root }, floor: NO_TIME_FLOOR })
+/** What the factory gives a device: the root it was built with. When that was signed is the first word about the time, so that a clock
+ *  that is years ahead at the very first boot is disbelieved too. */
+export function factoryTrust(root: Uint8Array): TrustRecord {
+  const set = TrustedSet.load({ root, verified: true }, PORTABLE_SCHEMES, TUF_LIMITS, 0)
+  return { files: { root }, floor: set.ok ? raiseFloor(NO_TIME_FLOOR, set.value.timeEvidence) : NO_TIME_FLOOR }
+}
 
 /** @returns undefined when nothing was ever kept, or both copies are lost; the factory's root holds then, and versions that were seen
  *  are forgotten: one power cut cannot do that, see record-pair.ts */

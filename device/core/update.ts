@@ -27,6 +27,7 @@ export type UpdateState =
       readonly slot: SlotIndex
       /** bytes that are in the slot already */
       readonly offset: number
+      readonly startedAtMs: number
       readonly requestedAtMs: number
       /** unanswered requests in a row */
       readonly attempts: number
@@ -61,6 +62,9 @@ export function wantedBy(update: UpdateState): string | undefined {
 export const BLOCK_TIMEOUT_MS = 10 * 60_000
 /** Chosen: a day of silence from the gateway ends a download; the assignment stays and a new one starts it again. */
 const BLOCK_ATTEMPTS_MAX = 144
+/** Chosen: as long as an assignment lives. Whoever lets every block come at the last moment does not decide when an image of last
+ *  month is tried. */
+const DOWNLOAD_MS_MAX = 7 * 24 * 3_600_000
 /** Chosen: hashing, loading and a few dozen inferences take seconds on the slowest board; a check that has not ended by then hangs. */
 export const CHECK_WINDOW_MS = 60 * 60_000
 /** Chosen: an attempt that failed for a reason that may pass is repeated after 1, 2, 4 … 128 minutes, a quarter of an hour's outage
@@ -189,14 +193,17 @@ export type BlockDecision =
     }
 
 /** Judges a block against the download in progress.
- *  @returns `malformed` | `too-large` | `artifact-not-found` | `size-mismatch` | `download-truncated` when the download must end
+ *  @returns `malformed` | `too-large` | `hash-mismatch` (of the gateway's copy) | `artifact-not-found` | `size-mismatch` | `download-truncated` when the download must end
  */
 export function judgeBlock(state: Downloading, payload: Uint8Array): Result<BlockDecision, ContractError> {
   const block = blockCodec.decode(payload)
   if (!block.ok) return block
   const { offset, totalBytes, data, error } = block.value
   if (error === 'rate-limited' || error === 'unavailable') return ok({ kind: 'ignored' })
-  if (error !== undefined) return err(contractError('artifact-not-found', `the gateway answered "${error}"`))
+  if (error !== undefined) {
+    const code = error === 'hash-mismatch' || error === 'too-large' ? error : 'artifact-not-found'
+    return err(contractError(code, `the gateway answered "${error}"`))
+  }
   if (totalBytes !== state.release.bytes) {
     return err(
       contractError('size-mismatch', `the gateway has ${totalBytes} bytes, the release ${state.release.bytes}`),
@@ -219,6 +226,7 @@ export function judgeBlock(state: Downloading, payload: Uint8Array): Result<Bloc
 
 /** What a download does when its block does not come: ask again, or give up. */
 export const downloadTimedOut = (state: Downloading, nowMs: number): 'wait' | 'retry' | 'give-up' => {
+  if (nowMs - state.startedAtMs >= DOWNLOAD_MS_MAX) return 'give-up'
   if (nowMs - state.requestedAtMs < BLOCK_TIMEOUT_MS) return 'wait'
   return state.attempts >= BLOCK_ATTEMPTS_MAX ? 'give-up' : 'retry'
 }

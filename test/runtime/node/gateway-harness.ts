@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { mkdtempSync } from 'node:fs'
-import { createServer, type Server } from 'node:http'
+import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -103,6 +103,8 @@ export class FakeCloud {
   readonly requests: string[] = []
   jwks: JSONWebKeySet = { keys: [] }
   assignments: { cursor: number; site: string; device: string; board: string; document: unknown }[] = []
+  /** answers in place of the right ones, by path: bytes, a status, or whatever it writes itself; undefined: the right one */
+  answers: ((path: string) => Uint8Array | number | ((response: ServerResponse) => unknown) | undefined) | undefined
   /** status for the next ingest posts, when it returns one */
   ingestFault: ((body: unknown) => number | undefined) | undefined
   posts = 0
@@ -121,6 +123,10 @@ export class FakeCloud {
       const json = (status: number, body: unknown) =>
         response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
       if (request.headers.authorization !== 'Bearer service') return json(401, {})
+      const answer = this.answers?.(url.pathname)
+      if (typeof answer === 'function') return answer(response)
+      if (typeof answer === 'number') return json(answer, {})
+      if (answer !== undefined) return response.writeHead(200).end(answer)
       if (url.pathname === '/v1/keys') return json(200, { jwks: this.jwks })
       if (url.pathname === '/v1/ingest') {
         const chunks: Buffer[] = []

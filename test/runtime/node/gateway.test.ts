@@ -1,6 +1,13 @@
 import type { MqttClient } from 'mqtt'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { EVENT_CODES, eventCodec, metaCodec, metaGetCodec, verdictCodec } from '../../../contract/messages.ts'
+import {
+  EVENT_CODES,
+  eventCodec,
+  metaCodec,
+  metaGetCodec,
+  reportCodec,
+  verdictCodec,
+} from '../../../contract/messages.ts'
 import { ok } from '../../../contract/result.ts'
 import { type Gateway, type GatewayOptions, startGateway } from '../../../gateway/gateway.ts'
 import type { Engine } from '../../../model/engine.ts'
@@ -317,6 +324,30 @@ describe('messages', () => {
       const wakes = [...cloud.aggregates.values()].reduce((sum, row) => sum + row.wakes, 0)
       return wakes === 9 * 3
     })
+  })
+
+  it('takes the last sequence number there is, and a device clock that is wrong by years', async () => {
+    await start()
+    const client = await device('d1')
+    const at = (seq: number, wallMs: number) => {
+      const decoded = reportCodec.decode(report(1, 0))
+      if (!decoded.ok) throw new Error(decoded.error.detail)
+      return Buffer.from(reportCodec.encode({ ...decoded.value, seq, wallMs }))
+    }
+    const last = 0xffff_ffff
+    for (const [seq, wallMs] of [
+      [0, 0],
+      [last - 1, 1],
+      [last, 32_503_680_000_000],
+      [last, 5],
+    ] as const) {
+      await client.publishAsync(topic('d1', 'report'), at(seq, wallMs), { qos: 1 })
+    }
+    expect(gateway.stats().messages.report).toEqual({ accepted: 3, duplicate: 1 })
+    await until('rows at the cloud', () => cloud.reports.size === 3 && cloud.aggregates.size > 0)
+    // Hours are the gateway's.
+    for (const { hourMs } of cloud.aggregates.values())
+      expect(Math.abs(hourMs - Date.now())).toBeLessThan(2 * 3_600_000)
   })
 
   it('judges each wake once, tells the device, and sends cumulative verdicts', async () => {

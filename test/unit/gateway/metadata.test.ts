@@ -52,13 +52,20 @@ const bytes = (length: number, fill = 7): Uint8Array => new Uint8Array(length).f
 const pass = (ms: number, clock: ManualClock) => clock.advanceTo(clock.wallMs() + ms)
 
 describe('metadata cache', () => {
-  it('fetches a versioned file once, however many ask', async () => {
+  it('fetches a versioned file once an hour, however many ask, and answers from memory while the cloud is away', async () => {
     const { cloud, cache, clock } = world()
     cloud.files.set('1.root.json', bytes(100))
     await Promise.all(Array.from({ length: 50 }, () => cache.get('1.root.json')))
-    pass(86_400_000 * 365, clock)
+    pass(3_599_999, clock)
     expect(await cache.get('1.root.json')).toEqual(ok(Buffer.from(bytes(100))))
     expect(cloud.asked).toEqual(['1.root.json'])
+    // What was spoiled on its way the first time does not stay.
+    cloud.files.set('1.root.json', bytes(100, 8))
+    pass(1, clock)
+    expect(await cache.get('1.root.json')).toEqual(ok(Buffer.from(bytes(100, 8))))
+    cloud.away = true
+    pass(86_400_000 * 365, clock)
+    expect(await cache.get('1.root.json')).toEqual(ok(Buffer.from(bytes(100, 8))))
   })
 
   it('believes a timestamp for ten seconds, and while the cloud is away for an hour', async () => {
