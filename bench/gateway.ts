@@ -151,7 +151,7 @@ async function standInCloud(): Promise<{ url: string; rows(): number; close(): v
       if (request.url === '/v1/ingest') posts++
       // The feed waits, as the cloud's does.
       if (request.url?.startsWith('/v1/assignments')) return
-      response.writeHead(200).end('{}')
+      response.writeHead(200).end(request.url?.startsWith('/v1/revocations') ? '{"cursor":0,"items":[]}' : '{}')
     })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

@@ -3,17 +3,8 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { systemClock } from './clock-system.ts'
-import { deviceCommand } from './device-command.ts'
 import { CommandFailure } from './failure.ts'
-import { keysCommand } from './keys-command.ts'
-import { modelCommand } from './model-command.ts'
 import { packageRoot } from './package-root.ts'
-import { releaseCommand } from './release-command.ts'
-import { rolloutCommand } from './rollout-command.ts'
-import { cloudCommand, gatewayCommand } from './service-commands.ts'
-import { simCommand } from './sim-command.ts'
-import { storyCommand } from './story-command.ts'
-import { tokenCommand } from './token-command.ts'
 
 /** Entry file: chooses the adapters (the machine's clock, the terminal) and nothing else. */
 const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string }
@@ -25,16 +16,22 @@ const program = new Command('kinglet')
   .version(version)
   .configureHelp({ sortSubcommands: false })
 
-program.addCommand(storyCommand(systemClock))
-program.addCommand(modelCommand(systemClock))
-program.addCommand(deviceCommand(systemClock))
-program.addCommand(gatewayCommand(systemClock))
-program.addCommand(cloudCommand(systemClock))
-program.addCommand(tokenCommand())
-program.addCommand(keysCommand(systemClock))
-program.addCommand(releaseCommand(systemClock))
-program.addCommand(rolloutCommand())
-program.addCommand(simCommand(systemClock))
+/** Loaded when they are wanted: an engine, a database and a web framework take half a second that a short command does not have. */
+const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  story: async () => (await import('./story-command.ts')).storyCommand(systemClock),
+  model: async () => (await import('./model-command.ts')).modelCommand(systemClock),
+  device: async () => (await import('./device-command.ts')).deviceCommand(systemClock),
+  gateway: async () => (await import('./service-commands.ts')).gatewayCommand(systemClock),
+  cloud: async () => (await import('./service-commands.ts')).cloudCommand(systemClock),
+  token: async () => (await import('./token-command.ts')).tokenCommand(),
+  keys: async () => (await import('./keys-command.ts')).keysCommand(systemClock),
+  release: async () => (await import('./release-command.ts')).releaseCommand(systemClock),
+  rollout: async () => (await import('./rollout-command.ts')).rolloutCommand(),
+  sim: async () => (await import('./sim-command.ts')).simCommand(systemClock),
+}
+// Anything but a command by its name may be a request for help, which names them all.
+const named = Object.hasOwn(commands, process.argv[2] ?? '') ? [process.argv[2]!] : Object.keys(commands)
+for (const name of named) program.addCommand(await commands[name]!())
 
 /** Commands that are added ready-made do not inherit these from their parent. */
 function settle(command: Command): void {
