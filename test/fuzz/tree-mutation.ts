@@ -34,7 +34,8 @@ export function treeMutation(format: TreeFormat, seed: number): (data: Uint8Arra
     const root: unknown[] = [tree]
     for (let left = 1 + Math.floor(random.next() * 3); left > 0; left--) {
       const [branch, key] = pick(random, placesOf(root))
-      const value = pick(random, values)
+      // A copy: what is hung into one tree must not grow by the changes of the next.
+      const value = structuredClone(pick(random, values))
       const kind = random.next()
       if (kind < 0.6) set(branch, key, value)
       else if (kind < 0.75) remove(branch, key)
