@@ -7,8 +7,8 @@ import type { FlashNor } from './flash-nor.ts'
 
 /** Which flash contents a story has been carried to its end from. Power has taken the RAM, clock and gateway begin alike, so what
  *  follows is a function of the flash sectors that the device reads before it erases them. Two contents that agree there
- *  have one and the same future, and it is lived once. Boot record and spool are read through their frames only, so there
- *  a torn frame is like any other torn frame. */
+ *  have one and the same future, and it is lived once. Boot record, trust record and spool are read through their frames only, so
+ *  there a torn frame is like any other torn frame. */
 export class CutMemory {
   readonly #layout: FlashLayout
   readonly #known = new Map<string, Map<string, number>>()
@@ -46,19 +46,21 @@ export class CutMemory {
   }
 
   #digest(flash: FlashNor, sectors: readonly number[]): string {
-    const { boot, spool } = this.#layout
+    const { boot, trust, spool } = this.#layout
     let key = ''
     for (const index of sectors) key += `${this.#contentOf(flash.sector(index))},`
     if (this.#countsMatter) {
-      for (const offset of boot.areas) key += `${this.#frameOf(flash, offset, boot.areaBytes)},`
-    } else key += `${this.#recordOf(flash)},`
+      for (const { areas, areaBytes } of [boot, trust]) {
+        for (const offset of areas) key += `${this.#frameOf(flash, offset, areaBytes)},`
+      }
+    } else key += `${this.#recordOf(flash)},${this.#trustOf(flash)},`
     return key + this.#frameOf(flash, spool.offset, spool.bytes)
   }
 
   #isFramed(offset: number): boolean {
-    const { boot, spool } = this.#layout
+    const { boot, trust, spool } = this.#layout
     return (
-      boot.areas.some((area) => offset >= area && offset < area + boot.areaBytes) ||
+      [boot, trust].some(({ areas, areaBytes }) => areas.some((area) => offset >= area && offset < area + areaBytes)) ||
       (offset >= spool.offset && offset < spool.offset + spool.bytes)
     )
   }
@@ -80,6 +82,17 @@ export class CutMemory {
     const next = a !== undefined && (b === undefined || a > b) ? 1 : 0
     const plain = (_key: string, value: unknown) => (value instanceof Uint8Array ? bytesToHex(value) : value)
     return this.#numberOf(`${next} ${JSON.stringify({ ...readRecord(flash, this.#layout), boots: 0 }, plain)}`)
+  }
+
+  /** What is trusted, and which area the next record goes to. */
+  #trustOf(flash: FlashNor): string {
+    const { areas, areaBytes } = this.#layout.trust
+    const [a, b] = areas.map((offset) => this.#frameOf(flash, offset, areaBytes))
+    // Frames are looked at again only where there is a choice between two.
+    const [first, second] = areas.map((offset) =>
+      a === 0 || b === 0 ? undefined : readFrame(flash, offset, areaBytes),
+    )
+    return `${a} ${b} ${first === undefined || second === undefined ? '' : first.seq > second.seq}`
   }
 
   /** A number for each different frame; 0 for none. */
