@@ -2,14 +2,11 @@ import { type ContractError, contractError } from './errors.ts'
 import { LIMITS } from './limits.ts'
 import { err, ok, type Result } from './result.ts'
 import { isId } from './topics.ts'
-
-/** Names of the roles that every image repository has. A delegated role (a family of models) has another id. */
-export const TOP_LEVEL_ROLES = ['root', 'targets', 'snapshot', 'timestamp'] as const
-export type TopLevelRole = (typeof TOP_LEVEL_ROLES)[number]
+import { isTopLevelRole } from './tuf/role-name.ts'
 
 /** Which metadata file a name means. The timestamp alone has no version in its name: it is what a device asks for first. */
 export interface MetadataFile {
-  /** one of TOP_LEVEL_ROLES or the name of a delegated role */
+  /** one of the four that every repository has, or the name of a delegated role: a family of models */
   readonly role: string
   /** undefined for `timestamp.json` only */
   readonly version: number | undefined
@@ -22,8 +19,7 @@ export const metadataFileName = (role: string, version: number): string =>
   role === 'timestamp' ? 'timestamp.json' : `${version}.${role}.json`
 
 /** Whether a model family may have this name as a delegated role. `mirrors` is a role of the specification too. */
-export const isDelegatedRoleName = (name: string): boolean =>
-  isId(name) && name !== 'mirrors' && !(TOP_LEVEL_ROLES as readonly string[]).includes(name)
+export const isDelegatedRoleName = (name: string): boolean => isId(name) && name !== 'mirrors' && !isTopLevelRole(name)
 
 /** Reads a file name from a request. What passes has no path, no escape, no second spelling.
  *  @returns `invalid-request`
