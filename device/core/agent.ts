@@ -1,6 +1,15 @@
 import { bytesToHex } from '../../contract/bytes.ts'
 import type { ContractError } from '../../contract/errors.ts'
 import { COUNTER_NAMES, type CounterName, type Counters, LADDER_LEVELS, wakeCodec } from '../../contract/messages.ts'
+import {
+  blockArrived,
+  flashFailed,
+  imageChecked,
+  recordWritten,
+  requestBlock,
+  tellUntold,
+  toldUntold,
+} from './agent-install.ts'
 import { consultationTimedOut, META_TIMEOUT_MS, metaArrived, repeatRequest } from './agent-repository.ts'
 import {
   type AgentConfig,
@@ -12,19 +21,7 @@ import {
   type StepResult,
 } from './agent-state.ts'
 import { GOVERN_INTERVAL_MS, Step } from './agent-step.ts'
-import {
-  assigned,
-  blockArrived,
-  consulted,
-  flashFailed,
-  imageChecked,
-  POLL_INTERVAL_MS,
-  recordWritten,
-  requestBlock,
-  tellUntold,
-  toldUntold,
-  updateTimers,
-} from './agent-update.ts'
+import { assigned, consulted, POLL_INTERVAL_MS, updateTimers } from './agent-update.ts'
 import { activeMsOf, addEnergy, listeningEnergy, macsOf, NO_ENERGY } from './energy.ts'
 import { otherSlot } from './flash-layout.ts'
 import { HIBERNATE, initialGovernor, observeListening } from './governor.ts'

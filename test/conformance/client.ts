@@ -20,14 +20,15 @@ const HELP = `usage: client --metadata-dir DIR init TRUSTED_ROOT
 class Failure extends Error {}
 
 /** The client of the public tuf-conformance suite (its CLIENT-CLI.md) around the code a device runs.
+ *  @param say told why, in one line
  *  @returns 0 when the command succeeded fully, else 1
  */
-export async function main(args: readonly string[]): Promise<number> {
+export async function main(args: readonly string[], say: (reason: unknown) => void = console.error): Promise<number> {
   try {
     await run(args)
     return 0
   } catch (error) {
-    console.error(error instanceof Failure ? error.message : error)
+    say(error instanceof Failure ? error.message : error)
     return 1
   }
 }

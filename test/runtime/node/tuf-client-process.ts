@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { main } from '../../conformance/client.ts'
 import type { TufRepository } from '../../fixtures/tuf-repository.ts'
 
 const CLIENT = fileURLToPath(new URL('../../conformance/client', import.meta.url))
@@ -45,9 +46,16 @@ export class ClientProcess {
     return this.run(['--metadata-dir', this.metadataDir, 'init', path])
   }
 
-  /** @param aheadMs how far the process's clock is ahead */
+  /** The most frequent command runs the executable's code in this process: a start of Node takes longer than it does. With another
+   *  clock, and for all other commands, it is the executable itself.
+   *  @param aheadMs how far the process's clock is ahead */
   refresh(aheadMs = 0): Promise<number> {
-    return this.run([...this.#metadata, 'refresh'], aheadMs)
+    const args = [...this.#metadata, 'refresh']
+    if (aheadMs !== 0) return this.run(args, aheadMs)
+    this.said = ''
+    return main(args, (reason) => {
+      this.said += `${reason}\n`
+    })
   }
 
   download(targets: string | readonly string[], aheadMs = 0): Promise<number> {
