@@ -31,25 +31,32 @@ interface Authored {
 export class RepositoryChange {
   readonly #state: RepositoryState
   readonly #expires: string
+  readonly #nowMs: number
   #root: RootContent | undefined
   readonly #targets = new Map<string, TargetsContent>()
 
   constructor(state: RepositoryState, nowMs: number) {
     this.#state = state
+    this.#nowMs = nowMs
     this.#expires = tufTime(nowMs + OFFLINE_TTL_MS)
   }
 
   /** The first root; later ones are edits of it. */
   firstRoot(content: Pick<RootContent, 'keys' | 'roles' | typeof DIRECTOR_FIELD>): void {
     const fixed = { _type: 'root', spec_version: SPEC_VERSION, consistent_snapshot: true } as const
-    this.#root = { ...fixed, version: 1, expires: this.#expires, ...content }
+    this.#root = { ...fixed, version: 1, expires: this.#expires, 'x-kinglet-issued': this.#nowMs, ...content }
   }
 
   /** The next root, one version up, with a new expiry. */
   root(): RootContent {
     const current = this.#state.root?.content
     if (this.#root === undefined && current === undefined) throw noRepository()
-    this.#root ??= { ...structuredClone(current!), version: current!.version + 1, expires: this.#expires }
+    this.#root ??= {
+      ...structuredClone(current!),
+      version: current!.version + 1,
+      expires: this.#expires,
+      'x-kinglet-issued': this.#nowMs,
+    }
     return this.#root
   }
 

@@ -73,6 +73,8 @@ const rootSchema = z
     _type: z.literal('root'),
     ...common,
     consistent_snapshot: z.literal(true),
+    /** Unix ms at which it was authored: the first word about the time that a device has, see contract/time-floor.ts */
+    'x-kinglet-issued': z.optional(z.int().check(z.minimum(0))),
     keys: keysSchema,
     roles: z.strictObject({ root: roleSchema, targets: roleSchema, snapshot: roleSchema, timestamp: roleSchema }),
     [DIRECTOR_FIELD]: z.optional(directorSchema),
