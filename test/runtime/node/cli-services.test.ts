@@ -16,7 +16,8 @@ const SPEED = 60
 const dir = mkdtempSync(join(tmpdir(), 'kinglet-services-'))
 const path = (...parts: string[]) => join(dir, ...parts)
 const clock = path('clock')
-const master = new ClockMaster(clock, systemClock, Date.UTC(2026, 0, 5), SPEED)
+// From now on: the offline keys sign by the real clock, and a device believes no time before its root was authored.
+const master = new ClockMaster(clock, systemClock, systemClock.wallMs(), SPEED)
 const running: Running[] = []
 const start = (...args: string[]): Running => {
   const process = new Running(args)
@@ -172,6 +173,9 @@ describe('operator commands', () => {
     const init = ['--online-key', path('cloud/keys/online.pub.json'), '--root-keys', '1', '--root-threshold', '1']
     const made = await kinglet('keys', 'init', ...init, ...offline)
     expect(made.code, made.stderr).toBe(0)
+    // The first word about the time that a factory device has: without it, a clock ten years ahead outlives all metadata.
+    const { signed } = JSON.parse(readFileSync(path('repo/metadata/1.root.json'), 'utf8'))
+    expect(Math.abs(signed['x-kinglet-issued'] - systemClock.wallMs())).toBeLessThan(600_000)
     // Nothing is signed for a cloud that is not there, or for one whose operator this is not.
     const nobody = ['--cloud', `http://127.0.0.1:${await freePort()}`, '--token-file', path('cloud/operator.token')]
     expectRefusal(await add('kws-1', nobody), 1, /does not answer/)
