@@ -54,6 +54,10 @@ export const ERROR_CODES = [
   'energy-over-budget',
   'unsupported-features',
   'unsupported-engine',
+  // patches
+  'patch-malformed', // not the format, or hostile on purpose
+  'patch-truncated',
+  'wrong-base', // wrong precursor: made for another image than the one that is here
   // download and install
   'download-truncated',
   'download-stalled',
