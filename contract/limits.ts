@@ -60,6 +60,8 @@ export const LIMITS = {
   ladderLevels: 5,
   /** chosen: 8 bins say as much about drift as the hourly report can afford. */
   histogramBins: 8,
+  /** chosen: patches of one release: from the versions of the field, and a compact full image; about 165 bytes of metadata each. */
+  releasePatches: 16,
   /** chosen: boards named by one release document. */
   boards: 16,
   /** chosen: threshold signing with room for rotation. */

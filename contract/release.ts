@@ -8,6 +8,21 @@ const sha256Text = z.string().check(z.regex(/^[0-9a-f]{64}$/))
 const idText = z.string().check(z.regex(/^[a-z0-9][a-z0-9-]*$/), z.maxLength(LIMITS.idLength))
 const uintNumber = z.int().check(z.minimum(0), z.maximum(LIMITS.counter))
 
+/** A way to make the release's bundle that takes fewer bytes on the air than the bundle itself. */
+const patchSchema = z.strictObject({
+  /** of the bundle that the patch turns into this one; null: a compact full image, which any device can take */
+  base: z.nullable(sha256Text),
+  /** of the patch file */
+  sha256: sha256Text,
+  bytes: z.int().check(z.minimum(1), z.maximum(LIMITS.bundleBytes)),
+})
+export type ReleasePatch = z.infer<typeof patchSchema>
+
+const patchesSchema = z.array(patchSchema).check(
+  z.maxLength(LIMITS.releasePatches),
+  z.refine((patches) => new Set(patches.map(({ base }) => base)).size === patches.length, 'two patches of one base'),
+)
+
 /** What the release keys vouch for: `custom.kinglet` of a target in the image repository, so that a device can refuse before it
  *  downloads a byte of the bundle. @see repository-target.ts */
 export const releaseSchema = z.strictObject({
@@ -28,6 +43,8 @@ export const releaseSchema = z.strictObject({
   featuresSha256: sha256Text,
   /** boards it was packed for; empty: any */
   boards: z.array(z.string().check(z.maxLength(LIMITS.idLength))).check(z.maxLength(LIMITS.boards)),
+  /** absent: none. Each is vouched for like the bundle, so a device needs no other word for it */
+  patches: z.optional(patchesSchema),
 })
 export type Release = z.infer<typeof releaseSchema>
 

@@ -1,5 +1,5 @@
 import { bytesToHex } from '../contract/bytes.ts'
-import { blockCodec, EVENT_CODES, type EventCode, eventCodec, getCodec } from '../contract/messages.ts'
+import { blockCodec, EVENT_CODES, type EventCode, encodeBlock, eventCodec, getCodec } from '../contract/messages.ts'
 import type { UplinkKind } from '../contract/topics.ts'
 import type { Transport, TransportEvent } from '../device/ports/transport.ts'
 import { answerMeta, type MemoryRepository } from './image-repository.ts'
@@ -75,16 +75,25 @@ export class ScriptedGateway implements Transport {
   }
 
   #serve(request: Uint8Array): void {
-    const get = getCodec.decode(request)
-    if (!get.ok) throw new Error(`the device asked for ${get.error.detail}`)
-    const { offset, length } = get.value
-    const sha256 = bytesToHex(get.value.sha256)
-    const artifact = this.artifacts.get(sha256)
-    const payload = blockCodec.encode(
-      artifact === undefined
-        ? { offset, totalBytes: 0, data: undefined, error: 'artifact-not-found' }
-        : { offset, totalBytes: artifact.length, data: artifact.subarray(offset, offset + length), error: undefined },
-    )
-    this.#answers.push({ type: 'received', kind: 'block', sha256, payload })
+    const { sha256, block } = answerGet(this.artifacts, request)
+    this.#answers.push({ type: 'received', kind: 'block', sha256, payload: block })
   }
+}
+
+/** A gateway's answer to a request for a block. Throws on a request that is none: the device has a bug.
+ *  @param artifacts by sha256, hex */
+export function answerGet(
+  artifacts: ReadonlyMap<string, Uint8Array>,
+  request: Uint8Array,
+): { readonly sha256: string; readonly offset: number; readonly block: Uint8Array } {
+  const get = getCodec.decode(request)
+  if (!get.ok) throw new Error(`the device asked for ${get.error.detail}`)
+  const { offset, length } = get.value
+  const sha256 = bytesToHex(get.value.sha256)
+  const artifact = artifacts.get(sha256)
+  const block =
+    artifact === undefined
+      ? blockCodec.encode({ offset, totalBytes: 0, error: 'artifact-not-found' })
+      : encodeBlock(artifact, offset, length)
+  return { sha256, offset, block }
 }

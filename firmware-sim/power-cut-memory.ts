@@ -7,7 +7,7 @@ import type { FlashNor } from './flash-nor.ts'
 
 /** Which flash contents a story has been carried to its end from. Power has taken the RAM, clock and gateway begin alike, so what
  *  follows is a function of the flash sectors that the device reads before it erases them. Two contents that agree there
- *  have one and the same future, and it is lived once. Boot record, trust record and spool are read through their frames only, so
+ *  have one and the same future, and it is lived once. Boot record, trust record, spool and progress are read through their frames only, so
  *  there a torn frame is like any other torn frame. */
 export class CutMemory {
   readonly #layout: FlashLayout
@@ -54,13 +54,15 @@ export class CutMemory {
         for (const offset of areas) key += `${this.#frameOf(flash, offset, areaBytes)},`
       }
     } else key += `${this.#recordOf(flash)},${this.#trustOf(flash)},`
-    return key + this.#frameOf(flash, spool.offset, spool.bytes)
+    return `${key + this.#frameOf(flash, spool.offset, spool.bytes)},${this.#progressOf(flash)}`
   }
 
   #isFramed(offset: number): boolean {
-    const { boot, trust, spool } = this.#layout
+    const { boot, trust, progress, spool } = this.#layout
     return (
-      [boot, trust].some(({ areas, areaBytes }) => areas.some((area) => offset >= area && offset < area + areaBytes)) ||
+      [boot, trust, progress].some(({ areas, areaBytes }) =>
+        areas.some((area) => offset >= area && offset < area + areaBytes),
+      ) ||
       (offset >= spool.offset && offset < spool.offset + spool.bytes)
     )
   }
@@ -95,12 +97,32 @@ export class CutMemory {
     return `${a} ${b} ${first === undefined || second === undefined ? '' : first.seq > second.seq}`
   }
 
-  /** A number for each different frame; 0 for none. */
-  #frameOf(flash: FlashNor, offset: number, bytes: number): number {
+  /** How far a download has come, and which area the next record goes to; the numbers of the frames make no difference. */
+  #progressOf(flash: FlashNor): number {
+    const { areas, areaBytes } = this.#layout.progress
+    const place = `progress:${areas.map((offset) => this.#placeOf(flash, offset, areaBytes)).join()}`
+    const known = this.#frames.get(place)
+    if (known !== undefined) return known
+    const [a, b] = areas.map((offset) => readFrame(flash, offset, areaBytes))
+    const contents = [a, b].map((frame) => frame && createHash('sha256').update(frame.payload).digest('base64'))
+    const newer = a !== undefined && b !== undefined ? a.seq > b.seq : a !== undefined
+    const number = this.#numberOf(`progress ${contents.join()} ${newer}`)
+    this.#frames.set(place, number)
+    return number
+  }
+
+  /** Names the content of a range of whole sectors. */
+  #placeOf(flash: FlashNor, offset: number, bytes: number): string {
     let place = `${offset}:`
     for (let at = offset; at < offset + bytes; at += flash.sectorBytes) {
       place += `${this.#contentOf(flash.sector(at / flash.sectorBytes))},`
     }
+    return place
+  }
+
+  /** A number for each different frame; 0 for none. */
+  #frameOf(flash: FlashNor, offset: number, bytes: number): number {
+    const place = this.#placeOf(flash, offset, bytes)
     const known = this.#frames.get(place)
     if (known !== undefined) return known
     const frame = readFrame(flash, offset, bytes)

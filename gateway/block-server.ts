@@ -1,7 +1,7 @@
 import { bytesToHex } from '../contract/bytes.ts'
 import type { Clock } from '../contract/clock.ts'
 import type { ErrorCode } from '../contract/errors.ts'
-import { type Block, blockCodec, type Get, getCodec } from '../contract/messages.ts'
+import { blockCodec, encodeBlock, type Get, getCodec } from '../contract/messages.ts'
 import { blockTopic } from '../contract/topics.ts'
 import { type AllowanceLimits, Allowances } from './allowance.ts'
 import type { ArtifactCache } from './artifact-cache.ts'
@@ -51,17 +51,16 @@ export class BlockServer {
     const content = artifact.value
     const { offset, length } = get
     if (offset >= content.length) return this.#refuse(origin, get, 'invalid-request', content.length)
-    const data = content.subarray(offset, Math.min(content.length, offset + length))
-    this.#send(origin, get, { offset, totalBytes: content.length, data, error: undefined }, 'served')
+    this.#send(origin, get, encodeBlock(content, offset, length), 'served')
   }
 
   #refuse(origin: Origin, get: Get, error: ErrorCode, totalBytes = 0): void {
-    this.#send(origin, get, { offset: get.offset, totalBytes, data: undefined, error }, error)
+    this.#send(origin, get, blockCodec.encode({ offset: get.offset, totalBytes, error }), error)
   }
 
-  #send(origin: Origin, get: Get, block: Block, outcome: string): void {
+  #send(origin: Origin, get: Get, block: Uint8Array, outcome: string): void {
     const topic = blockTopic(origin.site, origin.device, bytesToHex(get.sha256))
-    const sent = this.#parts.send(origin, topic, blockCodec.encode(block))
+    const sent = this.#parts.send(origin, topic, block)
     this.#parts.counters.add('get', sent ? outcome : 'device-too-slow')
   }
 }
