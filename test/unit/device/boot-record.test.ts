@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { PATCH_STATE_BYTES } from '../../../contract/patch/patch-decoder.ts'
 import {
   type BootPhase,
   type BootRecord,
