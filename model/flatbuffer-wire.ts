@@ -142,9 +142,17 @@ export class FlatTable {
     })
   }
 
-  /** Where the elements of a vector of bytes are; they are not visited and cost nothing. */
-  byteRange(field: number): ByteRange {
-    return this.#range(field, 1)
+  /** Where the elements of a vector are; they are not visited and cost nothing.
+   *  @param size of one element, in bytes
+   *  @returns an empty range for an absent vector */
+  range(field: number, size: number): ByteRange {
+    const at = this.#at(field, 4)
+    if (at === null) return { offset: 0, length: 0 }
+    const start = this.#file.target(at, this.name)
+    this.#file.expect(start, 4, this.name)
+    const length = this.#file.view.getUint32(start, true) * size
+    this.#file.expect(start + 4, length, this.name)
+    return { offset: start + 4, length }
   }
 
   #numbers(field: number, size: number, max: number, read: (at: number) => number): number[] {
@@ -156,22 +164,12 @@ export class FlatTable {
 
   /** Bytes of a vector that is going to be read. */
   #vector(field: number, size: number, max: number, what: string): ByteRange {
-    const range = this.#range(field, size)
+    const range = this.range(field, size)
     if (range.length > max * size) {
       throw new TfliteFault('tflite-too-large', `${range.length / size} of ${what} in ${this.name}, at most ${max}`)
     }
     this.#file.charge(range.length, this.name)
     return range
-  }
-
-  #range(field: number, size: number): ByteRange {
-    const at = this.#at(field, 4)
-    if (at === null) return { offset: 0, length: 0 }
-    const start = this.#file.target(at, this.name)
-    this.#file.expect(start, 4, this.name)
-    const length = this.#file.view.getUint32(start, true) * size
-    this.#file.expect(start + 4, length, this.name)
-    return { offset: start + 4, length }
   }
 
   /** Where a field of `size` bytes is; null when it is absent. */

@@ -12,7 +12,8 @@ export interface MappedQuantization {
   readonly axis: number
 }
 
-/** What a tensor is to the operator that reads it; 'scale' and 'zero-point' are ONNX's, which keeps these in tensors. */
+/** What a tensor is to the operator that reads it. A scale or a zero point is a quantization parameter: a tensor in ONNX, a list in
+ *  the description of a tensor in TFLite. */
 export type TensorRole = 'weight' | 'bias' | 'scale' | 'zero-point' | 'other'
 
 export interface MappedTensor {

@@ -65,14 +65,15 @@ class OnnxTensorMap {
   describe(): void {
     for (const [node, scope] of this.#nodes) {
       for (const { input, role, axis, scales, zeroPoints } of operandsOf(node)) {
-        const traced = scope.trace(node.inputs[input], axis)
-        const draft = traced?.constant.draft
-        if (!traced || !draft) continue
-        if (scales !== undefined) this.#quantize(draft, node, scope, scales, zeroPoints ?? -1, traced.axis)
-        if (!outranks(role, draft.role)) continue
-        draft.role = role
-        // A vector has no channels of its own: a matrix product sums over it.
-        draft.outputAxis = draft.shape.length < 2 ? null : normalAxis(traced.axis, draft.shape.length)
+        for (const traced of scope.trace(node.inputs[input], axis)) {
+          const { draft } = traced.constant
+          if (draft === null) continue
+          if (scales !== undefined) this.#quantize(draft, node, scope, scales, zeroPoints ?? -1, traced.axis)
+          if (!outranks(role, draft.role)) continue
+          draft.role = role
+          // A vector has no channels of its own: a matrix product sums over it.
+          draft.outputAxis = draft.shape.length < 2 ? null : normalAxis(traced.axis, draft.shape.length)
+        }
       }
       if (node.opType === 'DequantizeLinear') {
         const draft = scope.constant(node.inputs[0])?.draft
@@ -146,8 +147,10 @@ function describeAddedBias(node: OnnxNode, scope: OnnxScope): void {
     [a, b],
     [b, a],
   ] as const) {
-    const draft = scope.trace(added, null)?.constant.draft
-    if (draft?.role !== 'other' || draft.shape.filter((dim) => dim !== 1).length > 1) continue
-    if (TAKES_BIAS.has(scope.producer(sum)?.opType ?? '')) draft.role = 'bias'
+    if (!TAKES_BIAS.has(scope.producer(sum)?.opType ?? '')) continue
+    for (const { constant } of scope.trace(added, null)) {
+      const { draft } = constant
+      if (draft?.role === 'other' && draft.shape.filter((dim) => dim !== 1).length <= 1) draft.role = 'bias'
+    }
   }
 }

@@ -78,7 +78,7 @@ const builtinCode = (table: FlatTable): number =>
   Math.max(table.int8(OPERATOR_CODE.deprecatedBuiltinCode), table.int32(OPERATOR_CODE.builtinCode))
 
 function readBuffer(table: FlatTable, fileBytes: number): ByteRange | null {
-  const inside = table.byteRange(BUFFER.data)
+  const inside = table.range(BUFFER.data, 1)
   const offset = table.uint64(BUFFER.offset)
   // An offset of 0 or 1 is a placeholder, says the schema.
   const outside = offset > 1 ? { offset, length: table.uint64(BUFFER.size) } : { offset: 0, length: 0 }
@@ -115,7 +115,13 @@ function readQuantization(table: FlatTable): TfliteQuantization | null {
   const scales = table.float32s(QUANTIZATION.scale, TFLITE_LIMITS.readBytes)
   if (scales.length === 0) return null
   const zeroPoints = table.int64s(QUANTIZATION.zeroPoint, TFLITE_LIMITS.readBytes)
-  return { scales, zeroPoints, dimension: table.int32(QUANTIZATION.dimension) }
+  return {
+    scales,
+    zeroPoints,
+    dimension: table.int32(QUANTIZATION.dimension),
+    scalesRange: table.range(QUANTIZATION.scale, 4),
+    zeroPointsRange: table.range(QUANTIZATION.zeroPoint, 8),
+  }
 }
 
 function readOperator(table: FlatTable, codes: readonly number[], tensors: number): TfliteOperator {

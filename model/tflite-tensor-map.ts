@@ -91,7 +91,9 @@ const OPERANDS: ReadonlyMap<number, ReadonlyMap<number, Operand>> = new Map(
 /** DEQUANTIZE and DENSIFY: float16 or sparse weights, unpacked before the operator that they are for. */
 const UNPACKS: ReadonlySet<number> = new Set([6, 124])
 
-/** Maps the constants of a TFLite file. A buffer that several tensors share appears once. */
+/** Maps the constants of a TFLite file, and the lists of scales and zero points of every tensor, as `{tensor}:scale` and
+ *  `{tensor}:zero-point`: where ONNX has tensors, TFLite has lists in the tensor's description, and a retrained model changes as many
+ *  of their bytes. What several tensors share appears once. */
 export function mapTflite(model: TfliteModel): MappedTensor[] {
   return orderedMap(
     model.subgraphs.flatMap((subgraph, ordinal) => {
@@ -116,7 +118,19 @@ function subgraphDrafts(model: TfliteModel, { tensors, operators }: TfliteSubgra
       draft.outputAxis = axis
     }
   }
-  return drafts.filter((draft) => draft !== null)
+  return [...drafts.filter((draft) => draft !== null), ...tensors.flatMap((tensor) => parameterDrafts(tensor, path))]
+}
+
+function parameterDrafts({ name, quantization }: TfliteTensor, path: string): TensorDraft[] {
+  if (quantization === null) return []
+  const { scales, zeroPoints, scalesRange, zeroPointsRange } = quantization
+  const list = { quantization: null, outputAxis: null }
+  const scale = { elementType: 'float32', shape: [scales.length], range: scalesRange, role: 'scale' } as const
+  const zero = { elementType: 'int64', shape: [zeroPoints.length], range: zeroPointsRange, role: 'zero-point' } as const
+  return [
+    { ...list, ...scale, name: `${path}${name}:scale` },
+    { ...list, ...zero, name: `${path}${name}:zero-point` },
+  ]
 }
 
 /** What each output of an unpacking operator is made of. */

@@ -18,6 +18,9 @@ export interface TfliteQuantization {
   readonly scales: readonly number[]
   readonly zeroPoints: readonly number[]
   readonly dimension: number
+  /** Where the scales (float32) and zero points (int64) are in the file; empty for an absent list. */
+  readonly scalesRange: ByteRange
+  readonly zeroPointsRange: ByteRange
 }
 
 export interface TfliteTensor {
