@@ -82,6 +82,10 @@ export function encodeBundle(sections: readonly BundleSection[]): Uint8Array {
   return out
 }
 
+/** @returns whether a file begins as a bundle does; nothing else about it is known then */
+export const hasBundleMagic = (data: Uint8Array): boolean =>
+  data.length >= MAGIC.length && bytesEqual(data.subarray(0, MAGIC.length), MAGIC)
+
 /** Reads and checks a whole bundle: bounds first, then structure, padding and the hash of every section. Sections are
  *  views into `data`, not copies.
  *  @param data exactly one bundle; trailing bytes are refused

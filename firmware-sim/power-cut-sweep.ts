@@ -184,7 +184,10 @@ export async function cutInARow(
   }
   device.flash.onOperation = undefined
   await device.off()
-  const wrong = await finish(device, { ...order(), seq: seq + 1 })
+  // A ban ends with the confirmation of another image, which must not be the one that runs already.
+  const last = order()
+  const other = options.images.find((image) => image !== last.target && image.release.sha256 !== device.past.confirmed)
+  const wrong = await finish(device, { ...last, seq: seq + 1, other: other ?? last.other })
   if (wrong !== undefined) world.breach('broken promise', wrong)
   tally.lived++
   await device.off()

@@ -1,7 +1,25 @@
+export interface OnnxLimits {
+  readonly modelBytes: number
+  readonly nodes: number
+  readonly tensors: number
+  readonly attributes: number
+  readonly values: number
+  readonly nodePorts: number
+  readonly graphPorts: number
+  readonly dims: number
+  readonly dimension: number
+  readonly elements: number
+  readonly nameBytes: number
+  readonly attributeList: number
+  readonly varintElements: number
+  readonly graphDepth: number
+  readonly opsetImports: number
+}
+
 /** Bounds of the ONNX reader, held before anything is allocated: the bytes are hostile until their signature is verified.
  *  They are limits of the parser, not of a device; what fits a board is the arena planner's question.
  */
-export const ONNX_LIMITS = {
+export const ONNX_LIMITS: OnnxLimits = {
   /** chosen: eight times the largest public model tried (silero-vad, 2.3 MB) and larger than any bundle may be. */
   modelBytes: 32 * 1024 * 1024,
   /** chosen: measured 40 nodes (DS-CNN in QDQ form) to 689 (silero-vad with its subgraphs). */
@@ -32,4 +50,29 @@ export const ONNX_LIMITS = {
   graphDepth: 12,
   /** chosen: standard domain, com.microsoft and a few converters' own. */
   opsetImports: 64,
-} as const
+}
+
+/** Bounds for tensor maps, which are made where patches are made and from other people's files too: no device holds these. Time and
+ *  memory stay linear in the file. */
+export const ONNX_MAP_LIMITS: OnnxLimits = {
+  ...ONNX_LIMITS,
+  /** chosen: the bound of TFLite files too (TFLITE_LIMITS). */
+  modelBytes: 64 * 1024 * 1024,
+  /** chosen: eight times as many as a device; networks unrolled in time have tens of thousands. */
+  nodes: 65_536,
+  tensors: 131_072,
+  attributes: 524_288,
+  /** chosen: a loop that carries the state of every layer. */
+  nodePorts: 16_384,
+  graphPorts: 16_384,
+  /** chosen: deeper than any runtime computes; they are only carried. */
+  dims: 32,
+  /** spec: ONNX's dimensions are int64; exact in a double. */
+  dimension: Number.MAX_SAFE_INTEGER,
+  elements: Number.MAX_SAFE_INTEGER,
+  nameBytes: 65_536,
+  /** chosen: classifiers of scikit-learn keep whole forests in such lists. */
+  attributeList: 4_194_304,
+  /** chosen: as deep as protobuf's own readers recurse (100 messages; each graph in a graph takes three). */
+  graphDepth: 32,
+}

@@ -1,5 +1,5 @@
 import { OnnxFault } from './onnx-fault.ts'
-import { ONNX_LIMITS } from './onnx-limits.ts'
+import type { OnnxLimits } from './onnx-limits.ts'
 import {
   type ByteRange,
   bytesOfElements,
@@ -38,7 +38,7 @@ const FIELD_NAMES: ReadonlyMap<number, DataField> = new Map([
 ])
 
 /** Reads one TensorProto: exactly one data field, of the size its dims and type say. Throws OnnxFault. */
-export function readTensor(reader: WireReader): OnnxTensor {
+export function readTensor(reader: WireReader, limits: OnnxLimits): OnnxTensor {
   const dims: number[] = []
   const integers: bigint[] = []
   let name = ''
@@ -54,18 +54,18 @@ export function readTensor(reader: WireReader): OnnxTensor {
       const varints = field === 'int32_data' || field === 'int64_data' || field === 'uint64_data'
       if (dataField !== null && (dataField !== field || !varints)) reader.malformed('second data field')
       dataField = field
-      if (varints) reader.bigInts(integers, ONNX_LIMITS.varintElements)
+      if (varints) reader.bigInts(integers, limits.varintElements)
       else {
         data = reader.bytes()
         range = { offset: data.byteOffset - reader.file.byteOffset, length: data.length }
       }
-    } else if (reader.field === 1) reader.int64s(dims, ONNX_LIMITS.dims)
+    } else if (reader.field === 1) reader.int64s(dims, limits.dims)
     else if (reader.field === 2) {
       reader.once()
       typeCode = reader.safeInt()
     } else if (reader.field === 8) {
       reader.once()
-      name = reader.string(ONNX_LIMITS.nameBytes)
+      name = reader.string(limits.nameBytes)
     } else if (reader.field === 13) refuseExternal(name)
     else if (reader.field === 14) {
       reader.once()
@@ -75,9 +75,10 @@ export function readTensor(reader: WireReader): OnnxTensor {
   }
 
   const elementType = elementTypeOfCode(typeCode)
-  if (elementType === undefined) return reader.malformed(`tensor "${name}" has element type ${typeCode}`)
+  if (typeCode < 1) return reader.malformed(`tensor "${name}" has element type ${typeCode}`)
+  if (elementType === undefined) throw new OnnxFault('onnx-unsupported-type', `tensor "${name}" has type ${typeCode}`)
   if (elementType === 'string') throw new OnnxFault('onnx-unsupported-type', `tensor "${name}" holds strings`)
-  const elements = countElements(reader, name, dims)
+  const elements = countElements(reader, name, dims, limits)
   const bytes = bytesOfElements(elementType, elements)
   if (dataField !== null && !fieldFits(dataField, elementType)) {
     reader.malformed(`tensor "${name}" of ${elementType} in ${dataField}`)
@@ -95,13 +96,12 @@ function refuseExternal(name: string): never {
   throw new OnnxFault('onnx-external-data', `tensor "${name}" keeps its data in another file`)
 }
 
-function countElements(reader: WireReader, name: string, dims: readonly number[]): number {
+function countElements(reader: WireReader, name: string, dims: readonly number[], limits: OnnxLimits): number {
   let elements = 1
   for (const dim of dims) {
-    if (dim < 0 || dim > ONNX_LIMITS.dimension) reader.malformed(`tensor "${name}" has dimension ${dim}`)
+    if (dim < 0 || dim > limits.dimension) reader.malformed(`tensor "${name}" has dimension ${dim}`)
     elements *= dim
-    if (elements > ONNX_LIMITS.elements)
-      reader.tooLarge(`tensor "${name}" of more than ${ONNX_LIMITS.elements} elements`)
+    if (elements > limits.elements) reader.tooLarge(`tensor "${name}" of more than ${limits.elements} elements`)
   }
   return elements
 }

@@ -1,3 +1,5 @@
+import type { ModelFileError } from './model-fault.ts'
+
 /** What the ONNX reader hands out: plain records, no behaviour. Names follow onnx.proto of ONNX 1.16. */
 
 export type OnnxErrorCode =
@@ -7,7 +9,7 @@ export type OnnxErrorCode =
   | 'onnx-too-large'
   /** Tensor data in another file; a model is one file here. */
   | 'onnx-external-data'
-  /** A value of a kind no device holds: strings, sparse tensors, sequences. */
+  /** A value of a kind no device holds: strings, sparse tensors, sequences, element types after ONNX 1.16. */
   | 'onnx-unsupported-type'
   /** Names that do not resolve, are defined twice, or are used before they are defined. */
   | 'onnx-bad-graph'
@@ -18,11 +20,8 @@ export type OnnxErrorCode =
   /** Operand shapes that contradict the operator or the declared outputs. */
   | 'onnx-shape-mismatch'
 
-export interface OnnxError {
-  readonly code: OnnxErrorCode
-  /** One sentence for people: what, where (field, byte offset or node), which values. */
-  readonly detail: string
-}
+/** The detail says what, where (field, byte offset or node), which values. */
+export type OnnxError = ModelFileError<OnnxErrorCode>
 
 export type OnnxElementType =
   | 'float32'
@@ -77,7 +76,7 @@ export type OnnxAttribute =
   | { readonly kind: 'strings'; readonly value: readonly Uint8Array[] }
   | { readonly kind: 'tensors'; readonly value: readonly OnnxTensor[] }
   | { readonly kind: 'graphs'; readonly value: readonly OnnxGraph[] }
-  /** Sparse tensors, type protos and references to function attributes: present, not read. */
+  /** Sparse tensors, type protos, references to function attributes, and tensors that a reading leaves out: present, not read. */
   | { readonly kind: 'other' }
 
 export interface OnnxNode {
