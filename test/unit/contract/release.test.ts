@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest'
-import { LIMITS } from '../../../contract/limits.ts'
 import {
   type AssignmentContext,
   agreesWithRepository,
@@ -132,7 +131,7 @@ describe('what the repository says of a target', () => {
       [patch(1), patch(1)],
       [patch(null), patch(null)],
       [{ ...patch(1), bytes: 0 }],
-      [{ ...patch(1), bytes: LIMITS.bundleBytes + 1 }],
+      [{ ...patch(1), bytes: releaseSample.bytes }],
       [{ ...patch(1), sha256: 'CD'.repeat(32) }],
       [{ ...patch(1), base: '' }],
       [{ ...patch(1), url: 'x' }],

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { makePatch } from '../../../cloud/delta/make-patch.ts'
 import { sha256, sha256Hex } from '../../../contract/bytes.ts'
+import { encodePatchHeader, sha256Half } from '../../../contract/patch/patch-header.ts'
 import { seededRandom } from '../../../contract/random.ts'
 import type { Release } from '../../../contract/release.ts'
 import type { Artifact } from '../../../device/core/download.ts'
@@ -14,11 +15,19 @@ import { wantedRelease } from '../../fixtures/agent.ts'
 const random = seededRandom(5)
 const noise = (length: number) => Uint8Array.from({ length }, () => Math.floor(random.next() * 256))
 const base = noise(21_000)
-const image = base.map((byte, i) => (i % 50 === 0 ? byte + 1 : byte))
+/** seven of ten bytes are new */
+const fresh = noise(21_000)
+const image = base.map((byte, i) => (i % 1_000 < 300 ? byte : fresh[i]!))
 const release: Release = { ...wantedRelease, sha256: sha256Hex(image), bytes: image.length }
 const asImage: Artifact = { kind: 'image', sha256: release.sha256, bytes: image.length }
 const patchOf = (bytes: Uint8Array): Artifact => ({ kind: 'patch', sha256: sha256Hex(bytes), bytes: bytes.length })
 const honest = makePatch(base, image)
+/** A patch that claims what it likes and has the bytes as they are. */
+const claiming = (of: Uint8Array | null, result: Uint8Array): Uint8Array => {
+  const imageOf = (bytes: Uint8Array) => ({ bytes: bytes.length, sha256Half: sha256Half(sha256(bytes)) })
+  const header = encodePatchHeader({ method: 'stored', base: of && imageOf(of), result: imageOf(result) })
+  return Uint8Array.from([...header, ...result])
+}
 
 /** A chip with the base in slot 0, and a writer for slot 1. */
 class Bench {
@@ -73,6 +82,7 @@ class Bench {
 describe.each([
   ['a bundle', asImage, image],
   ['a patch', patchOf(honest), honest],
+  ['a patch of bytes as they are', patchOf(claiming(base, image)), claiming(base, image)],
 ] as const)('%s', (_, artifact, bytes) => {
   it('ends as the image, and the record says so after each block', () => {
     const bench = new Bench()
@@ -100,6 +110,7 @@ describe.each([
       return undefined
     }
     whole.download(artifact, bytes)
+    expect(bytes.length).toBeGreaterThan(3 * 4_096)
     expect(operations).toBeGreaterThan(20)
     const faults: FlashFault[] = [
       { kind: 'before' },
@@ -155,9 +166,9 @@ describe('a patch is refused', () => {
   }
 
   it.each<[string, string, Uint8Array]>([
-    ['for another base', 'wrong-base', makePatch(noise(21_000), image)],
-    ['that says it makes another image', 'contradicts-release', makePatch(base, noise(21_000))],
-    ['that makes a longer image', 'flash-over-budget', makePatch(base, noise(21_001))],
+    ['for another base', 'wrong-base', claiming(noise(21_000), image)],
+    ['that says it makes another image', 'contradicts-release', claiming(base, noise(21_000))],
+    ['that makes a longer image', 'flash-over-budget', claiming(base, noise(21_001))],
     ['that is none', 'patch-malformed', noise(9_000)],
     ['of another version', 'unknown-schema-version', honest.map((byte, i) => (i === 2 ? 9 : byte))],
     ['shorter than a header', 'patch-truncated', honest.subarray(0, 3)],

@@ -60,7 +60,6 @@ describe('the choice of what is downloaded', () => {
     expect(chosen({}, { ...release, patches: [{ ...mine, bytes: 70_000 }, compact] })).toMatchObject({ bytes: 60_000 })
     // A radio that is paid by the session: fewer bytes all the same.
     expect(chosen({ radio: radioNamed('nb-iot')! })).toMatchObject({ bytes: 30_000 })
-    expect(chosen({}, { ...release, patches: [{ ...mine, bytes: 200_000 }] })).toMatchObject({ kind: 'image' })
   })
 
   it('is the bundle where the decoder does not fit beside the running image, or after a patch that failed', () => {
