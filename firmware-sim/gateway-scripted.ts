@@ -11,6 +11,11 @@ export class ScriptedGateway implements Transport {
   /** false: takes nothing, so that a trial is not confirmed */
   acknowledges = true
   readonly artifacts: ReadonlyMap<string, Uint8Array>
+  /** bytes of blocks that were delivered while somebody was there to take them */
+  blockBytes = 0
+  isHeard: () => boolean = () => true
+  /** asked before a block is delivered: whether the link breaks before it, after it, or not */
+  breaksLink: () => 'before' | 'after' | undefined = () => undefined
   readonly #repository: MemoryRepository
   /** events taken, in order; "code" or "code: error" */
   readonly story: string[] = []
@@ -66,8 +71,28 @@ export class ScriptedGateway implements Transport {
   deliver(): boolean {
     const answers = this.#answers
     this.#answers = []
-    for (const answer of answers) this.#listener?.(answer)
+    for (const answer of answers) {
+      const isBlock = answer.type === 'received' && answer.kind === 'block'
+      const breaks = isBlock ? this.breaksLink() : undefined
+      if (breaks === 'before') {
+        this.#breakLink()
+        break
+      }
+      if (isBlock && this.isHeard()) this.blockBytes += answer.payload.length
+      this.#listener?.(answer)
+      if (breaks === 'after') {
+        this.#breakLink()
+        break
+      }
+    }
     return answers.length > 0
+  }
+
+  /** Everything that is under way is lost; the device is connected again in the next turn. */
+  #breakLink(): void {
+    this.#listener?.({ type: 'disconnected', reason: 'the link broke' })
+    this.#answers = [{ type: 'connected' }]
+    if (this.assignment !== undefined) this.#assign()
   }
 
   #assign(): void {
