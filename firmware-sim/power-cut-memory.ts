@@ -11,7 +11,7 @@ import type { FlashNor } from './flash-nor.ts'
  *  there a torn frame is like any other torn frame. */
 export class CutMemory {
   readonly #layout: FlashLayout
-  readonly #known = new Map<string, Map<string, number>>()
+  readonly #known = new Map<string, { readonly sectors: readonly number[]; readonly stories: Map<string, number> }>()
   readonly #countsMatter: boolean
   readonly #contents = new WeakMap<Uint8Array, number>()
   readonly #frames = new Map<string, number>()
@@ -27,8 +27,9 @@ export class CutMemory {
   /** @param held what the device is held to from here on: the same flash may be right after one past and wrong after another
    *  @returns the number of the story whose content was equal in all that it read; undefined: none was */
   find(flash: FlashNor, held: string): number | undefined {
-    for (const [shape, stories] of this.#known) {
-      const story = stories.get(held + this.#digest(flash, shape === '' ? [] : shape.split(',').map(Number)))
+    const framed = held + this.#framed(flash)
+    for (const { sectors, stories } of this.#known.values()) {
+      const story = stories.get(framed + this.#plain(flash, sectors))
       if (story !== undefined) return story
     }
     return undefined
@@ -40,21 +41,28 @@ export class CutMemory {
   add(before: FlashNor, watched: readonly number[], held: string, story: number): void {
     const sectors = watched.filter((index) => !this.#isFramed(index * before.sectorBytes))
     const shape = sectors.join(',')
-    const stories = this.#known.get(shape) ?? new Map<string, number>()
-    this.#known.set(shape, stories)
-    stories.set(held + this.#digest(before, sectors), story)
+    const known = this.#known.get(shape) ?? { sectors, stories: new Map<string, number>() }
+    this.#known.set(shape, known)
+    known.stories.set(held + this.#framed(before) + this.#plain(before, sectors), story)
   }
 
-  #digest(flash: FlashNor, sectors: readonly number[]): string {
+  /** What is read through frames. */
+  #framed(flash: FlashNor): string {
     const { boot, trust, spool } = this.#layout
     let key = ''
-    for (const index of sectors) key += `${this.#contentOf(flash.sector(index))},`
     if (this.#countsMatter) {
       for (const { areas, areaBytes } of [boot, trust]) {
         for (const offset of areas) key += `${this.#frameOf(flash, offset, areaBytes)},`
       }
     } else key += `${this.#recordOf(flash)},${this.#trustOf(flash)},`
-    return `${key + this.#frameOf(flash, spool.offset, spool.bytes)},${this.#progressOf(flash)}`
+    return `${key}${this.#frameOf(flash, spool.offset, spool.bytes)},${this.#progressOf(flash)}:`
+  }
+
+  /** What is read as it is. */
+  #plain(flash: FlashNor, sectors: readonly number[]): string {
+    let key = ''
+    for (const index of sectors) key += `${this.#contentOf(flash.sector(index))},`
+    return key
   }
 
   #isFramed(offset: number): boolean {
