@@ -50,8 +50,8 @@ export interface GatewayLimits {
 export const GATEWAY_LIMITS: GatewayLimits = {
   broker: BROKER_LIMITS,
   blocks: BLOCK_LIMITS,
-  // chosen: half of a gigabit link, and as many requests as 128 devices have under way; a site with a thinner link says so
-  downloads: { concurrent: 512, bytesPerSecond: 64 * 1024 * 1024, burstBytes: 64 * 1024 * 1024 },
+  // chosen: half of a gigabit link, and the requests of a thousand devices that all begin at once; a site with a thinner link says so
+  downloads: { concurrent: 4_096, bytesPerSecond: 64 * 1024 * 1024, burstBytes: 64 * 1024 * 1024 },
   artifacts: ARTIFACT_CACHE_LIMITS,
   // chosen: about 100 MB of reports, a month of 240 devices or seven hours of 14 000
   spool: { reportsMax: 100_000, eventsMax: 100_000, verdictsMax: 500_000 },
