@@ -15,6 +15,7 @@ export class CutMemory {
   readonly #countsMatter: boolean
   readonly #contents = new WeakMap<Uint8Array, number>()
   readonly #frames = new Map<string, number>()
+  readonly #progress = new Map<string, { readonly seq: number; readonly content: string } | null>()
   readonly #numbers = new Map<string, number>()
 
   /** @param countsMatter false: numbers of frames and boots, and what spooled messages say, make no difference; for pairs of cuts,
@@ -108,15 +109,24 @@ export class CutMemory {
   /** How far a download has come, and which area the next record goes to; the numbers of the frames make no difference. */
   #progressOf(flash: FlashNor): number {
     const { areas, areaBytes } = this.#layout.progress
-    const place = `progress:${areas.map((offset) => this.#placeOf(flash, offset, areaBytes)).join()}`
-    const known = this.#frames.get(place)
-    if (known !== undefined) return known
-    const [a, b] = areas.map((offset) => readFrame(flash, offset, areaBytes))
-    const contents = [a, b].map((frame) => frame && createHash('sha256').update(frame.payload).digest('base64'))
+    const [a, b] = areas.map((offset) => this.#newestOf(flash, offset, areaBytes))
     const newer = a !== undefined && b !== undefined ? a.seq > b.seq : a !== undefined
-    const number = this.#numberOf(`progress ${contents.join()} ${newer}`)
-    this.#frames.set(place, number)
-    return number
+    return this.#numberOf(`progress ${a?.content} ${b?.content} ${newer}`)
+  }
+
+  /** Number and content of a frame that is read through it alone. */
+  #newestOf(
+    flash: FlashNor,
+    offset: number,
+    bytes: number,
+  ): { readonly seq: number; readonly content: string } | undefined {
+    const place = this.#placeOf(flash, offset, bytes)
+    const known = this.#progress.get(place)
+    if (known !== undefined) return known ?? undefined
+    const frame = readFrame(flash, offset, bytes, (data) => createHash('sha256').update(data).digest())
+    const found = frame && { seq: frame.seq, content: createHash('sha256').update(frame.payload).digest('base64') }
+    this.#progress.set(place, found ?? null)
+    return found
   }
 
   /** Names the content of a range of whole sectors. */
