@@ -57,10 +57,11 @@ function requestBlocks(
   }
 }
 
-/** Asks again for what has not come, as after a reconnection: what was asked for before will not come. */
-export function repeatRequests(step: Step, downloading: Downloading): void {
+/** Asks again for what has not come, as after a reconnection: what was asked for before will not come.
+ *  @param inFlight one for a gateway that has been silent, which may go on being so */
+export function repeatRequests(step: Step, downloading: Downloading, inFlight?: number): void {
   const { offset, attempts } = downloading
-  requestBlocks(step, { ...downloading, askedTo: offset, attempts: attempts + 1 })
+  requestBlocks(step, { ...downloading, askedTo: offset, attempts: attempts + 1 }, inFlight)
 }
 
 /** @param sha256 of the artifact the block belongs to, from its topic */

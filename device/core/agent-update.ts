@@ -211,7 +211,7 @@ export function updateTimers(step: Step): void {
   }
   if (update.phase !== 'downloading' || !connected) return
   const verdict = downloadTimedOut(update, monotonicMs)
-  if (verdict === 'retry') repeatRequests(step, update)
+  if (verdict === 'retry') repeatRequests(step, update, 1)
   else if (verdict === 'give-up') {
     attemptFailed(step, {
       code: 'download-stalled',

@@ -6,7 +6,7 @@ import { err, ok } from '../../../contract/result.ts'
 import type { AgentConfig, AgentEffect, BootContext } from '../../../device/core/agent-state.ts'
 import { downloadAirBytes } from '../../../device/core/air-bytes.ts'
 import { type BootRecord, EMPTY_IMAGE } from '../../../device/core/boot-record.ts'
-import { type ArtifactContext, chooseArtifact } from '../../../device/core/download.ts'
+import { type ArtifactContext, BLOCK_TIMEOUT_MS, chooseArtifact } from '../../../device/core/download.ts'
 import { radioNamed } from '../../../device/core/energy.ts'
 import type { Progress } from '../../../device/core/progress-record.ts'
 import { RETRY_DELAY_MS } from '../../../device/core/update.ts'
@@ -186,6 +186,13 @@ describe('blocks under way', () => {
   it('those that the gateway refused because they were too many are asked for again by the first that comes', () => {
     const agent = assigned()
     for (const index of [1, 2, 3]) expect(block(agent, index, 'rate-limited')).toEqual([])
+    expect(offsets(block(agent, 0))).toEqual([1, 2, 3, 4])
+  })
+
+  it('a silent gateway is asked for one at a time', () => {
+    const agent = assigned()
+    expect(offsets(agent.after(BLOCK_TIMEOUT_MS))).toEqual([0])
+    expect(offsets(agent.after(BLOCK_TIMEOUT_MS))).toEqual([0])
     expect(offsets(block(agent, 0))).toEqual([1, 2, 3, 4])
   })
 
