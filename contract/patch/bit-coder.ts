@@ -17,10 +17,15 @@ const SHORT = 5
  *  @see G. N. N. Martin, "Range encoding", 1979; Marpe, Schwarz, Wiegand, "CABAC", 2003; Wiedemann et al., "DeepCABAC", 2020
  */
 export abstract class BitCoder {
-  readonly probability: Uint16Array
-  readonly seen: Uint8Array
+  probability = new Uint16Array(0)
+  seen = new Uint8Array(0)
 
   constructor(bits: number) {
+    this.reserve(bits)
+  }
+
+  /** Makes room for so many adaptive bits, of which nothing is known. */
+  reserve(bits: number): void {
     this.probability = new Uint16Array(bits).fill(1 << (P_BITS - 1))
     this.seen = new Uint8Array(bits)
   }

@@ -8,7 +8,7 @@ import {
   type PatchHeader,
   readPatchHeader,
 } from './patch-header.ts'
-import { BYTES_AT, NUMBERS_AT, PATCH_BITS, STRETCH_AT } from './patch-layout.ts'
+import { BYTES_AT, NUMBERS_AT, PATCH_MEMORY, STRETCH_AT } from './patch-layout.ts'
 import { bytesOfNumber, NUMBER_STEP_BYTES, NumberCoder } from './patch-numbers.ts'
 import { RangeDecoder } from './range-decoder.ts'
 
@@ -80,9 +80,9 @@ export class PatchDecoder {
   readonly #options: PatchDecoderOptions
   readonly #slots: PatchSlots
   readonly #page: Uint8Array
-  readonly #range = new RangeDecoder(PATCH_BITS, WINDOW_BYTES)
-  readonly #bytes = new ByteCoder(this.#range, BYTES_AT)
+  readonly #range = new RangeDecoder(0, WINDOW_BYTES)
   readonly #numbers = new NumberCoder(this.#range, NUMBERS_AT)
+  #bytes = new ByteCoder(this.#range, BYTES_AT, 0)
   readonly #baseCache = new Cache()
   readonly #resultCache = new Cache()
   #header: PatchHeader | undefined
@@ -228,6 +228,10 @@ export class PatchDecoder {
     this.#header = header
     this.#resultBytes = bytes
     this.#baseBytes = header.base?.bytes ?? 0
+    if (header.method === 'stored') return
+    const { bits, slots } = PATCH_MEMORY[header.method]
+    this.#range.reserve(bits)
+    this.#bytes = new ByteCoder(this.#range, BYTES_AT, slots)
     this.#bytes.shifts[0] = this.#baseBytes
   }
 
@@ -284,6 +288,7 @@ export class PatchDecoder {
   }
 
   #describe(): void {
+    if (this.#header!.method !== 'numbers') malformed('numbers in a patch without them')
     const numbers = this.#numbers
     const run = numbers.begin({ base: this.#bytes.baseEnd, result: this.#produced })
     if (run === undefined) malformed('no description of numbers')
@@ -485,7 +490,7 @@ export class PatchDecoder {
     if (phase === 'copy' && (this.#copy === 0 || this.#shift < 1 || this.#shift > target)) return false
     if (!within(this.#bytes.baseEnd, this.#baseBytes)) return false
     if (phase !== 'numbers') return phase === 'done' ? left === 0 : true
-    if (run === undefined || !within(done, run.count)) return false
+    if (run === undefined || !within(done, run.count) || this.#header!.method !== 'numbers') return false
     const length = run.count * bytesOfNumber(run.kind)
     const ahead = (run.count - done) * bytesOfNumber(run.kind)
     const end = run.source === 'base' ? this.#baseBytes : this.#produced
