@@ -1,11 +1,12 @@
 /** Probabilities are of a one, in units of 2^-16, and stay this far from 0 and 1: the range coder needs room for either bit. */
 const P_BITS = 16
-const P_MIN = 24
+export const P_MIN = 24
+export const P_MAX = 65_536 - P_MIN
 
 /** An adaptive bit moves towards what it sees by 1/(n + 1.5) at its n-th sight, and never slower than 1/LIMIT: fast at first, since the
  *  files are small, and nearly exact in the end. Units of 2^-14, so that step × error stays inside 31 bits. */
-const SEEN_LIMIT = 250
-const RATES = Uint16Array.from({ length: SEEN_LIMIT + 1 }, (_, n) => Math.round(16_384 / (n + 1.5)))
+export const SEEN_LIMIT = 250
+export const RATES = Uint16Array.from({ length: SEEN_LIMIT + 1 }, (_, n) => Math.round(16_384 / (n + 1.5)))
 
 /** Lengths of numbers, in bits, whose two second highest bits are adaptive. */
 const SHORT = 5
@@ -48,12 +49,12 @@ export abstract class BitCoder {
     return coded
   }
 
-  adapt(index: number, one: number, bit: number): void {
+  protected adapt(index: number, one: number, bit: number): void {
     const n = this.seen[index]!
     const rate = RATES[n]!
     if (bit) {
       const next = one + (((65_536 - one) * rate) >> 14)
-      this.probability[index] = next > 65_536 - P_MIN ? 65_536 - P_MIN : next
+      this.probability[index] = next > P_MAX ? P_MAX : next
     } else {
       const next = one - ((one * rate) >> 14)
       this.probability[index] = next < P_MIN ? P_MIN : next
@@ -66,7 +67,7 @@ export abstract class BitCoder {
     const { probability, seen } = this
     for (let i = 0; i < probability.length; i++) {
       const one = probability[i]!
-      probability[i] = one < P_MIN ? P_MIN : one > 65_536 - P_MIN ? 65_536 - P_MIN : one
+      probability[i] = one < P_MIN ? P_MIN : one > P_MAX ? P_MAX : one
       if (seen[i]! > SEEN_LIMIT) seen[i] = SEEN_LIMIT
     }
   }
