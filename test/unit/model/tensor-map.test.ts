@@ -240,6 +240,49 @@ describe('tensor map of ONNX', () => {
     expect(readOnnx(heavy)).toMatchObject({ ok: false, error: { code: 'onnx-too-large' } })
   })
 
+  it('leaves out tensors and lists with too many numbers to decode, where a device refuses the file', () => {
+    const inside = tensor('inside', 'int8', [2], [1, 2])
+    const varints = (count: number) =>
+      new ProtobufWriter().varint(1, count).varint(2, 7).bytes(8, 'varints').bytes(7, new Uint8Array(count))
+    const list = (field: number, bytes: number) =>
+      new ProtobufWriter().bytes(4, 'Op').bytes(
+        5,
+        new ProtobufWriter()
+          .bytes(1, 'l')
+          .varint(20, field - 1)
+          .bytes(field, new Uint8Array(bytes)),
+      )
+    const unpacked = new ProtobufWriter().bytes(1, 'l').varint(20, 7)
+    for (let i = 0; i <= ONNX_LIMITS.attributeList; i++) unpacked.varint(8, 1)
+    const initializer = (it: ProtobufWriter) => new ProtobufWriter().bytes(5, it)
+    for (const large of [
+      initializer(varints(ONNX_LIMITS.varintElements + 1)),
+      new ProtobufWriter().bytes(1, list(8, ONNX_LIMITS.attributeList + 1)),
+      new ProtobufWriter().bytes(1, list(7, 4 * (ONNX_LIMITS.attributeList + 1))),
+      new ProtobufWriter().bytes(1, new ProtobufWriter().bytes(4, 'Op').bytes(5, unpacked)),
+    ]) {
+      const file = modelOf(large.bytes(5, inside))
+      expect(Object.keys(roles(file))).toEqual(['inside'])
+      expect(readOnnx(file)).toMatchObject({ ok: false, error: { code: 'onnx-too-large' } })
+    }
+  })
+
+  it('decodes no more numbers of one file than the bound, in whatever pieces', () => {
+    const pieces = Math.ceil(ONNX_LIMITS.decodedNumbers / ONNX_LIMITS.attributeList)
+    const attribute = new ProtobufWriter()
+      .bytes(1, 'l')
+      .varint(20, 7)
+      .bytes(8, new Uint8Array(ONNX_LIMITS.attributeList))
+    const lists = (count: number) => {
+      const graph = new ProtobufWriter().bytes(5, tensor('inside', 'int8', [2], [1, 2]))
+      for (let i = 0; i < count; i++) graph.bytes(1, new ProtobufWriter().bytes(4, 'Op').bytes(5, attribute))
+      return modelOf(graph)
+    }
+    expect(readOnnx(lists(pieces)).ok).toBe(true)
+    expect(readOnnx(lists(pieces + 1))).toMatchObject({ ok: false, error: { code: 'onnx-too-large' } })
+    expect(Object.keys(roles(lists(pieces + 1)))).toEqual(['inside'])
+  })
+
   it('numbers names that come twice, and shortens paths that would multiply the file', () => {
     const twice = new ProtobufWriter()
     for (const name of ['a', 'a~2', 'a', '', '']) twice.bytes(5, tensor(name, 'int8', [1], [1]))
