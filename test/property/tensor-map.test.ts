@@ -190,6 +190,17 @@ describe('tensor maps of files built to be slow', () => {
     expect(within(new ProtobufWriter().varint(1, 8).bytes(7, graph).finish())).toBe('mapped')
   })
 
+  it('an attribute of far too many numbers, each a field of its own', () => {
+    const numbers = new Uint8Array(16_000_000)
+    for (let at = 0; at < numbers.length; at += 2) numbers.set([8 << 3, 1], at)
+    const name = new ProtobufWriter().bytes(1, 'l').varint(20, 7).finish()
+    const attribute = new Uint8Array(name.length + numbers.length)
+    attribute.set(name)
+    attribute.set(numbers, name.length)
+    const graph = new ProtobufWriter().bytes(1, new ProtobufWriter().bytes(4, 'Op').bytes(5, attribute))
+    expect(within(new ProtobufWriter().varint(1, 8).bytes(7, graph).finish())).toBe('mapped')
+  })
+
   it('one weight whose long list of scales is no number, dequantized by every node', () => {
     const length = 20_000
     const builder = new OnnxBuilder()
