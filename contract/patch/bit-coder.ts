@@ -11,6 +11,9 @@ export const RATES = Uint16Array.from({ length: SEEN_LIMIT + 1 }, (_, n) => Math
 /** Lengths of numbers, in bits, whose two second highest bits are adaptive. */
 const SHORT = 5
 
+/** Direct bits that are coded in one go: the range has 24 bits at least, so that no more than 2^-12 of it is lost. */
+export const DIRECT_BITS = 12
+
 /** Codes bits under probabilities: reads them, writes them, or adds up what they would take. What is coded under which probability is
  *  written once, for all three, in patch-bytes.ts and patch-numbers.ts: so decoder and encoder cannot disagree.
  *
@@ -90,8 +93,8 @@ export abstract class BitCoder {
     const top = length > SHORT ? 0 : length === 2 ? 1 : 2
     const below = length - 1 - top
     const head = this.tree(base + 64 + length * 4, top, (value >>> below) & ((1 << top) - 1))
-    const rest = below === 0 ? 0 : this.direct(below, value % 2 ** below)
-    return ((1 << top) | head) * 2 ** below + rest
+    const rest = below === 0 ? 0 : this.direct(below, (value & ((1 << below) - 1)) >>> 0)
+    return ((((1 << top) | head) << below) | rest) >>> 0
   }
 
   /** Codes a signed number as `uint` does, zero and small ones of either sign first. Within ± 2^31. */
