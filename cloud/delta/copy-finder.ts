@@ -6,7 +6,7 @@ export interface Match {
 }
 
 /** Chosen: zeros and tables repeat everywhere; the nearest places of the same four bytes are tried, newest first, and the first ones. */
-const CHAIN = 48
+const CHAIN = 160
 
 /** Finds earlier places of the bytes at an address: base and result are one space, searched by the hash of four bytes, and of two for
  *  what lies near. */
