@@ -89,6 +89,8 @@ export class PatchDecoder {
   #phase: Phase = 'header'
   #consumed = 0
   #produced = 0
+  /** the page's own first byte in the result */
+  #pageFrom = 0
   #baseBytes = 0
   #resultBytes = 0
   /** bytes of the stretch, and of the copy in it, that are still to be made */
@@ -273,8 +275,7 @@ export class PatchDecoder {
   #copyPart(): void {
     const baseBytes = this.#baseBytes
     const source = baseBytes + this.#produced - this.#shift
-    const done = this.#produced % this.#page.length
-    let length = Math.min(this.#copy, this.#page.length - done)
+    let length = Math.min(this.#copy, this.#pageFrom + this.#page.length - this.#produced)
     if (source < baseBytes) {
       length = Math.min(length, baseBytes - source)
       this.#emitAll(length, (into) => this.#slots.readBase(source, into))
@@ -329,7 +330,7 @@ export class PatchDecoder {
   /** A byte of base or result, by its address in the common space. */
   #byteAt(address: number): number {
     const inResult = address - this.#baseBytes
-    const pageFrom = this.#produced - (this.#produced % this.#page.length)
+    const pageFrom = this.#pageFrom
     if (inResult >= pageFrom) return this.#page[inResult - pageFrom]!
     const cache = inResult < 0 ? this.#baseCache : this.#resultCache
     if (address < cache.from || address >= cache.end) {
@@ -345,30 +346,32 @@ export class PatchDecoder {
   }
 
   #emit(byte: number): void {
-    this.#page[this.#produced % this.#page.length] = byte
+    this.#page[this.#produced - this.#pageFrom] = byte
     this.#produced++
     this.#recent = ((this.#recent << 8) | byte) >>> 0
-    if (this.#produced % this.#page.length === 0 || this.#produced === this.#resultBytes) this.#writePage()
+    this.#turnPage()
   }
 
   /** @param fill puts the bytes from `done` on into what it is given */
   #emitAll(length: number, fill: (into: Uint8Array, done: number) => void): void {
-    const pageBytes = this.#page.length
     for (let done = 0; done < length; ) {
-      const used = this.#produced % pageBytes
-      const into = this.#page.subarray(used, Math.min(pageBytes, used + length - done))
+      const used = this.#produced - this.#pageFrom
+      const into = this.#page.subarray(used, Math.min(this.#page.length, used + length - done))
       fill(into, done)
       done += into.length
       this.#produced += into.length
       for (const byte of into.subarray(-4)) this.#recent = ((this.#recent << 8) | byte) >>> 0
-      if (this.#produced % pageBytes === 0 || this.#produced === this.#resultBytes) this.#writePage()
+      this.#turnPage()
     }
   }
 
-  #writePage(): void {
-    const used = this.#produced % this.#page.length || this.#page.length
-    const written = this.#slots.writePage(this.#produced - used, this.#page.subarray(0, used))
+  /** Hands a full page over, or the last one. */
+  #turnPage(): void {
+    const used = this.#produced - this.#pageFrom
+    if (used < this.#page.length && this.#produced < this.#resultBytes) return
+    const written = this.#slots.writePage(this.#pageFrom, this.#page.subarray(0, used))
     if (!written.ok) throw new PatchFault(written.error)
+    if (used === this.#page.length) this.#pageFrom = this.#produced
   }
 
   /** Everything that is needed to go on after a power cut, at most PATCH_STATE_BYTES and a page. The pages written so far are not part
@@ -382,7 +385,7 @@ export class PatchDecoder {
       header,
       range.window.subarray(range.at, range.end),
       ...(this.#phase === 'header' || this.#phase === 'stored' ? [] : this.#tables()),
-      this.#page.subarray(0, this.#produced % this.#page.length),
+      this.#page.subarray(0, this.#produced - this.#pageFrom),
     ]
     const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
     let at = 0
@@ -473,7 +476,9 @@ export class PatchDecoder {
       }
       range.bound()
     }
-    const page = take(this.#produced % this.#page.length)
+    const used = this.#produced % this.#page.length
+    this.#pageFrom = this.#produced - used
+    const page = take(used)
     if (at !== checkpoint.length) return false
     this.#page.set(page)
     return this.#isSound()
