@@ -43,6 +43,9 @@ export const LIMITS = {
   assignmentBytes: 8_192,
   /** chosen: idle slots of the boards in `firmware-sim/boards.ts` are larger; a DS-CNN bundle is about 0.1 MB. */
   bundleBytes: 4 * 1024 * 1024,
+  /** chosen: what tensor maps read (ONNX_MAP_LIMITS, TFLITE_LIMITS). It bounds who makes and applies patches on a computer; a device
+   *  takes what its slot holds. */
+  patchImageBytes: 64 * 1024 * 1024,
   /** chosen: graphs of four levels, golden vectors, card, lineage; room to grow. */
   bundleSections: 32,
   /** chosen: 32 sections of at most about 100 bytes of table each. */
