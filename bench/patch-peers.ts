@@ -3,7 +3,7 @@ import { closeSync, mkdtempSync, openSync, rmSync, statSync, writeFileSync } fro
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-interface Peer {
+export interface Peer {
   readonly name: PeerName
   readonly debianPackage: string
   /** whether it reads the old file */
@@ -13,8 +13,7 @@ interface Peer {
   readonly writesToStdout?: boolean
 }
 
-export const PEER_NAMES = ['bsdiff', 'xdelta3', 'zstd-patch', 'xz', 'zstd'] as const
-export type PeerName = (typeof PEER_NAMES)[number]
+export type PeerName = 'bsdiff' | 'xdelta3' | 'zstd-patch' | 'xz' | 'zstd'
 
 /** Each at its strongest, as its manual page says. */
 export const PEERS: readonly Peer[] = [
