@@ -8,24 +8,22 @@ their training. Each setting's network goes to zoo/work/retrained/<setting>.onnx
 no setting is trained on them, and between settings and constants it is they who choose.
 """
 import argparse
-import copy
 import hashlib
 import json
 import os
-import time
 
 import numpy as np
 import onnx
 import torch
-import torch.nn as nn
 import torch.nn.functional as F
 from onnx import numpy_helper
 
-from export_onnx import LAYERS, export_quantized
+from export_onnx import LAYERS
 from train import (COEFFICIENTS, FRAMES, HEAD_GAIN, INPUT_SCALE, INPUT_ZERO_POINT, LABELS, SILENCE_SHIFT, UNKNOWN_SHIFT,
                    FakeQuantDsCnn, Mix, Verifier, accuracy, balanced, careful_mix, fit, load, real, tell)
 
-# One unit of a bias parameter, in int32 steps: near a quarter of an output step, so that Adam moves biases as it moves weights.
+# Biases change by multiples of this many int32 steps, and Adam moves them in these units: an output step is 70 to 200 of
+# them, so nothing is lost, and a change is a small number instead of one of ten bits.
 BIAS_UNIT = 32.0
 # Share of the training speakers that are set aside to choose by (chosen: 21 people, about 200 clips and 24 noisy copies of each).
 ASIDE_SHARE = 0.1
@@ -38,11 +36,12 @@ def constants_of(path):
 class Retrained(FakeQuantDsCnn):
     """A deployed network plus a change in int8 steps: `weights` and `biases` are the change, zero at first.
 
-    Weights are int8 steps, biases BIAS_UNIT int32 steps; scales and zero points are the deployed file's and never move."""
+    Weights are int8 steps, rounded to multiples of `grid`; biases are BIAS_UNIT int32 steps; scales and zero points are the
+    deployed file's and never move."""
 
-    def __init__(self, constants):
+    def __init__(self, constants, grid=1):
         super().__init__(len(constants["conv_bias"]))
-        self.rounded = True
+        self.grid = grid
         tensor = lambda name: torch.from_numpy(np.array(constants[name], np.float32))
         with torch.no_grad():
             for i, layer in enumerate(LAYERS):
@@ -56,21 +55,20 @@ class Retrained(FakeQuantDsCnn):
             self.logit_zero[0] = float(constants["logits_zero"])
 
     def integers(self, i):
-        q = (getattr(self, f"base{i}") + self.weights[i]).clamp(-127, 127)
-        return q + (q.round() - q).detach() if self.rounded else q
+        w = self.weights[i]
+        change = w + (self.grid * (w / self.grid).round() - w).detach()
+        return (getattr(self, f"base{i}") + change).clamp(-127, 127)
 
     def weight(self, i):
         return self.integers(i) * getattr(self, f"ws{i}").reshape(-1, *[1] * (self.weights[i].dim() - 1))
 
     def bias_integers(self, i):
-        return getattr(self, f"bias_base{i}") + (self.biases[i].double() * BIAS_UNIT).round()
+        return getattr(self, f"bias_base{i}") + self.biases[i].detach().round().double() * BIAS_UNIT
 
     def bias(self, i):
-        scale = getattr(self, f"bias_scale{i}")
-        change = self.biases[i] * BIAS_UNIT
-        if self.rounded:
-            change = change + (change.round() - change).detach()
-        return (getattr(self, f"bias_base{i}").float() + change) * scale
+        b = self.biases[i]
+        change = (b + (b.round() - b).detach()) * BIAS_UNIT
+        return (getattr(self, f"bias_base{i}").float() + change) * getattr(self, f"bias_scale{i}")
 
     def forward(self, x):
         logits = super().forward(x)
@@ -88,18 +86,6 @@ class Retrained(FakeQuantDsCnn):
             self.weights[i].mul_(getattr(self, f"mask{i}"))
             self.biases[i].mul_(getattr(self, f"bias_mask{i}"))
         return self
-
-    @torch.no_grad()
-    def settled(self):
-        """The network as `export_quantized` wants it: real numbers that lie on the deployed grid."""
-        out = FakeQuantDsCnn(self.channels)
-        for i in range(len(self.weights)):
-            getattr(out, f"ws{i}").copy_(getattr(self, f"ws{i}"))
-            out.weights[i].copy_(self.weight(i))
-            out.biases[i].copy_((self.bias_integers(i) * getattr(self, f"bias_scale{i}").double()).float())
-        out.acts.copy_(self.acts)
-        out.logit_zero.copy_(self.logit_zero)
-        return out
 
 
 def verifier_of(path):
@@ -143,3 +129,184 @@ def set_aside(speakers, copies, seed):
         digest = hashlib.sha256(f"aside/{seed}/{speaker}".encode()).digest()
         return int.from_bytes(digest[:4], "big") / 2**32 < ASIDE_SHARE
     return torch.tensor([aside(s) for s in speakers] * copies)
+
+
+def start_at(base, dense):
+    """The deployed network with the change that leads to `dense`, a fine-tune on the same grid."""
+    model = Retrained(base)
+    with torch.no_grad():
+        for i, layer in enumerate(LAYERS):
+            for kind in ("_weight_scale", "_bias_scale"):
+                assert np.array_equal(base[layer + kind], dense[layer + kind]), "a fine-tune with scales of its own"
+            change = lambda kind: torch.from_numpy(dense[layer + kind].astype(np.float32) - base[layer + kind].astype(np.float32))
+            model.weights[i].copy_(change("_weight"))
+            model.biases[i].copy_(change("_bias") / BIAS_UNIT)
+    return model
+
+
+def squared_gradients(model, mix, batches=40, batch=48):
+    """Mean squared gradient of each parameter over small batches: the diagonal of the empirical Fisher matrix."""
+    model.train()
+    sums = [torch.zeros_like(p) for p in model.parameters()]
+    for _ in range(batches):
+        x, _, told = mix.batch(batch)
+        model.zero_grad()
+        (-(told * F.log_softmax(model(x), 1)).sum(1).mean()).backward()
+        for total, p in zip(sums, model.parameters()):
+            total += p.grad**2 / batches
+    return dict(zip((id(p) for p in model.parameters()), sums))
+
+
+def thin_out(model, mix, percent):
+    """Only the `percent` % of weights whose change is worth most may stay changed; the others go back to the deployed value.
+
+    Taking back a change d costs about fisher * d^2 / 2 of loss (LeCun, Denker and Solla, "Optimal Brain Damage", 1990; there
+    a weight goes to zero, here to the deployed value). Biases are few and stay free."""
+    fisher = squared_gradients(model, mix)
+    with torch.no_grad():
+        worth = [fisher[id(w)] * w**2 for w in model.weights]
+        every = torch.cat([v.flatten() for v in worth])
+        least = every.topk(round(len(every) * percent / 100)).values[-1]
+        for i, v in enumerate(worth):
+            getattr(model, f"mask{i}").copy_((v >= least).float())
+    return model.confine()
+
+
+def allow(model, weights, biases):
+    """Lets only these layers change, by index."""
+    for i in range(len(model.weights)):
+        getattr(model, f"mask{i}").fill_(float(i in weights))
+        getattr(model, f"bias_mask{i}").fill_(float(i in biases))
+    return model.confine()
+
+
+def train(model, mix, samples, seed, rate, name, steps_max=None, shrink=0.0, mixup=0.0):
+    """Trains the change: weights rounded to the deployed grid with straight-through gradients, activations inside their
+    deployed ranges (rounding them too changes no accuracy here and costs half the speed).
+
+    @param rate of Adam, in int8 steps; @param steps_max largest change of a weight, in steps; @param shrink proximal L1: each
+    weight goes back by this share of the rate, so only gradients that agree with themselves move it"""
+    def project(model, rate):
+        model.confine()
+        with torch.no_grad():
+            for w in model.weights:
+                if shrink > 0:
+                    w.copy_(w.sign() * (w.abs() - rate * shrink).clamp(min=0))
+                if steps_max is not None:
+                    w.clamp_(-steps_max, steps_max)
+    model.quantized, model.bounded = False, True
+    model = fit(model, mix, samples, seed, rate, 0.6, mixup=mixup, name=name, decay=0.0, project=project).confine()
+    model.quantized, model.bounded = True, False
+    return model
+
+
+def publish(model, base_path, path):
+    """Writes the deployed file again with other weights and biases: everything else keeps its bytes."""
+    file = onnx.load(base_path)
+    changed = {}
+    for i, layer in enumerate(LAYERS):
+        changed[layer + "_weight"] = model.integers(i).detach().numpy().astype(np.int8)
+        changed[layer + "_bias"] = model.bias_integers(i).detach().numpy().astype(np.int32)
+    for tensor in file.graph.initializer:
+        if tensor.name in changed:
+            assert len(tensor.raw_data) == changed[tensor.name].nbytes
+            tensor.raw_data = changed[tensor.name].tobytes()
+    onnx.checker.check_model(file)
+    onnx.save(file, path)
+
+
+EVERY = range(len(LAYERS))
+HEAD = len(LAYERS) - 1
+# From the deployed weights: samples, rate in steps, and what may change. Rates and lengths were chosen on the speakers set aside.
+FROM_DEPLOYED = {
+    "frozen": dict(samples=200_000, rate=0.3, mixup=0.2),
+    "step-1": dict(samples=90_000, rate=0.1, steps_max=1),
+    "step-3": dict(samples=90_000, rate=0.1, steps_max=3),
+    "shrunk": dict(samples=120_000, rate=0.3, shrink=0.1),
+    "head": dict(samples=60_000, rate=0.5, weights=[HEAD], biases=[HEAD]),
+    "biases": dict(samples=60_000, rate=0.5, weights=[], biases=EVERY),
+}
+# From the dense fine-tune, each from the one before: per cent of weights that may differ, and samples.
+SPARSE = {"sparse-35": (35, 45_000), "sparse-22": (22, 90_000), "sparse-15": (15, 90_000), "sparse-10": (10, 90_000),
+          "sparse-6": (6, 90_000), "sparse-4": (4, 90_000), "sparse-2": (2, 90_000)}
+SPARSE_RATE = 0.6
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--work", required=True)
+    parser.add_argument("--models", required=True)
+    parser.add_argument("--base", default="kws-1", help="the deployed network")
+    parser.add_argument("--dense", default="kws-2", help="its fine-tune with every layer trained, which says what matters")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--budget", type=float, default=1.0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--setting", nargs="*")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    out = os.path.join(args.work, "retrained")
+    os.makedirs(out, exist_ok=True)
+    file_of = lambda name: os.path.join(args.models, name + ".onnx")
+    base = constants_of(file_of(args.base))
+
+    spoken = ["rec-quiet", "rec-noisy", "syn-quiet", "syn-noisy"]
+    data = {name: load(args.work, name) for name in spoken + ["bg-quiet", "bg-noisy", "wide-quiet", "wide-noisy"]}
+    with open(os.path.join(args.work, "features", "rec-speakers.json")) as file:
+        speakers = json.load(file)
+    aside = set_aside(speakers, len(data["rec-quiet"][1]) // len(speakers), args.seed)
+    chosen_by = {name: tuple(t[aside] for t in data[name]) for name in spoken[:2]}
+    for name in spoken[:2]:
+        data[name] = tuple(t[~aside] for t in data[name])
+    told_path = os.path.join(args.work, f"retrain-told-{args.seed}.pt")
+    if not os.path.exists(told_path):
+        teacher = verifier_of(file_of("verifier"))
+        torch.save([tell(data[name], [teacher]) for name in spoken], told_path)
+    told = torch.load(told_path)
+    generator = np.random.default_rng(args.seed)
+
+    def mix_for(model):
+        mix = balanced(careful_mix(model.eval(), told, [data[n] for n in ("bg-quiet", "bg-noisy", "wide-quiet", "wide-noisy")],
+                                   0.035, generator))
+        # The deployed network knows quiet words already.
+        mix.shares *= np.array([0.7, 1.4, 1, 1, 1, 1, 1, 1, 1])
+        mix.shares /= mix.shares.sum()
+        return mix
+
+    def finish(name, model, samples):
+        size, changed = entropy_bytes(model)
+        publish(model, file_of(args.base), os.path.join(out, name + ".onnx"))
+        torch.save(model.state_dict(), os.path.join(out, name + ".pt"))
+        report = {"setting": name, "base": args.base, "dense": args.dense if name in SPARSE else None, "seed": args.seed,
+                  "samples": samples, "changedWeightsPercent": changed,
+                  "aside": {k: accuracy(model, v) for k, v in chosen_by.items()}}
+        with open(os.path.join(out, name + ".json"), "w") as file:
+            json.dump(report, file, indent=1)
+            file.write("\n")
+        print(json.dumps(report), "entropy", size, flush=True)
+
+    wanted = lambda name: args.setting is None or name in args.setting
+    mix = mix_for(Retrained(base))
+    for order, (name, spec) in enumerate(FROM_DEPLOYED.items()):
+        if not wanted(name):
+            continue
+        spec = {"weights": EVERY, "biases": EVERY, **spec}
+        samples = int(spec.pop("samples") * args.budget)
+        model = allow(Retrained(base), spec.pop("weights"), spec.pop("biases"))
+        finish(name, train(model, mix, samples, args.seed + 20 + order, name=name, **spec), samples)
+
+    if any(wanted(name) for name in SPARSE):
+        model = start_at(base, constants_of(file_of(args.dense)))
+        mix = mix_for(model)
+        for order, (name, (percent, samples)) in enumerate(SPARSE.items()):
+            samples = int(samples * args.budget)
+            path = os.path.join(out, name + ".pt")
+            if not wanted(name) and os.path.exists(path):  # the chain goes on from what is there
+                model.load_state_dict(torch.load(path))
+                continue
+            model = train(thin_out(model, mix, percent), mix, samples, args.seed + 40 + order, SPARSE_RATE, name)
+            finish(name, model, samples)
+
+
+if __name__ == "__main__":
+    main()
