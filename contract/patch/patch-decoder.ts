@@ -1,5 +1,6 @@
 import { type ContractError, contractError } from '../errors.ts'
 import { err, ok, type Result } from '../result.ts'
+import { BYTE_STEP_BYTES, ByteCoder } from './patch-bytes.ts'
 import {
   encodePatchHeader,
   isPatchImage,
@@ -7,10 +8,12 @@ import {
   type PatchHeader,
   readPatchHeader,
 } from './patch-header.ts'
+import { BYTES_AT, NUMBERS_AT, PATCH_BITS, STRETCH_AT } from './patch-layout.ts'
+import { bytesOfNumber, NUMBER_STEP_BYTES, NumberCoder } from './patch-numbers.ts'
+import { RangeDecoder } from './range-decoder.ts'
 
-const CHECKPOINT_FIXED_BYTES = 10
-
-/** Bytes of everything a decoder keeps between two blocks and while it works, without the page. */
+/** Bytes of everything a decoder keeps between two blocks and while it works, without the page. `test/unit/contract/patch` adds up what
+ *  it really allocates. */
 export const PATCH_STATE_BYTES = 16 * 1024
 
 /** What a decoder reads and writes. All within bounds that the decoder has checked. */
@@ -31,18 +34,69 @@ export interface PatchDecoderOptions {
   readonly base: { readonly bytes: number; readonly sha256: Uint8Array } | null
 }
 
+/** Chosen: what one step may read, and as much again, so that steps are many to a refill. */
+const WINDOW_BYTES = 256
+const STEP_BYTES = Math.max(BYTE_STEP_BYTES, NUMBER_STEP_BYTES)
+/** Chosen: numbers and expected bytes are read one after the other. */
+const CACHE_BYTES = 256
+
+type Phase = 'header' | 'stored' | 'begin' | 'stretch' | 'bytes' | 'copy' | 'describe' | 'numbers' | 'done'
+const PHASES: readonly Phase[] = [
+  'header',
+  'stored',
+  'begin',
+  'stretch',
+  'bytes',
+  'copy',
+  'describe',
+  'numbers',
+  'done',
+]
+
+/** Bytes that were read in one go because they are asked for one by one. */
+class Cache {
+  readonly bytes = new Uint8Array(CACHE_BYTES)
+  from = 0
+  end = 0
+}
+
+/** Thrown inside `push` and caught there. */
+class PatchFault {
+  readonly error: ContractError
+  constructor(error: ContractError) {
+    this.error = error
+  }
+}
+
+const malformed: (what: string) => never = (what) => {
+  throw new PatchFault(contractError('patch-malformed', what))
+}
+
 /** Makes the image that a patch describes, page by page, from the blocks of the patch in order. The patch may be anything: every
- *  bound is checked, the work is bounded by its bytes and the result's, and nothing is written before base and size are known to fit.
- *  Whether the result is the image that was asked for is not judged here: the caller checks its whole hash.
+ *  bound is checked, the work is bounded by the patch's bytes and the result's, and nothing is written before base and size are known
+ *  to fit. Whether the result is the image that was asked for is not judged here: the caller checks its whole hash.
  */
 export class PatchDecoder {
   readonly #options: PatchDecoderOptions
   readonly #slots: PatchSlots
   readonly #page: Uint8Array
+  readonly #range = new RangeDecoder(PATCH_BITS, WINDOW_BYTES)
+  readonly #bytes = new ByteCoder(this.#range, BYTES_AT)
+  readonly #numbers = new NumberCoder(this.#range, NUMBERS_AT)
+  readonly #baseCache = new Cache()
+  readonly #resultCache = new Cache()
   #header: PatchHeader | undefined
-  #held = new Uint8Array(0)
+  #phase: Phase = 'header'
   #consumed = 0
   #produced = 0
+  #baseBytes = 0
+  #resultBytes = 0
+  /** bytes of the stretch, and of the copy in it, that are still to be made */
+  #stretch = 0
+  #copy = 0
+  #shift = 0
+  /** the last four bytes of the result, the nearest lowest */
+  #recent = 0
 
   constructor(options: PatchDecoderOptions, slots: PatchSlots) {
     this.#options = options
@@ -66,82 +120,295 @@ export class PatchDecoder {
   }
 
   /** Takes the next bytes of the patch and makes as much of the result as they allow.
+   *  @param last whether the patch ends with them
    *  @returns whether the result is whole; `patch-malformed` | `patch-truncated` | `unknown-schema-version` | `wrong-base` |
    *    `flash-over-budget`, or what `writePage` failed with. After an error the decoder is of no more use.
    */
   push(block: Uint8Array, last: boolean): Result<'more' | 'done', ContractError> {
+    try {
+      this.#take(block, last)
+    } catch (fault) {
+      if (fault instanceof PatchFault) return err(fault.error)
+      throw fault
+    }
     this.#consumed += block.length
-    const bytes = new Uint8Array(this.#held.length + block.length)
-    bytes.set(this.#held)
-    bytes.set(block, this.#held.length)
-    let at = 0
-    if (this.#header === undefined) {
-      if (bytes.length < PATCH_HEADER_BYTES_MAX && !last) {
-        this.#held = bytes
-        return ok('more')
+    return ok(this.#phase === 'done' ? 'done' : 'more')
+  }
+
+  #take(block: Uint8Array, last: boolean): void {
+    const range = this.#range
+    const { window } = range
+    for (let taken = 0; ; ) {
+      window.copyWithin(0, range.at, range.end)
+      range.end -= range.at
+      range.at = 0
+      const part = block.subarray(taken, taken + WINDOW_BYTES - range.end)
+      window.set(part, range.end)
+      range.end += part.length
+      taken += part.length
+      const isAll = last && taken === block.length
+      this.#run(isAll)
+      if (taken === block.length) {
+        if (this.#phase === 'done') {
+          if (range.at < range.end) malformed(`${range.end - range.at} bytes after the end`)
+        } else if (isAll) this.#truncated()
+        return
       }
-      const read = readPatchHeader(bytes)
-      if (!read.ok) return read
-      const fits = this.#admit(read.value.header)
-      if (!fits.ok) return fits
-      this.#header = read.value.header
-      at = read.value.headerBytes
+      if (this.#phase === 'done') malformed(`${block.length - taken} bytes after the end`)
     }
-    this.#held = new Uint8Array(0)
-    return this.#stored(bytes.subarray(at), this.#header.result.bytes, last)
   }
 
-  #admit({ base, result }: PatchHeader): Result<void, ContractError> {
-    const own = this.#options.base
-    if (base !== null && (own === null || !isPatchImage(base, own.bytes, own.sha256))) {
-      return err(contractError('wrong-base', 'the patch is for another base than the one that is here'))
-    }
-    const { maxResultBytes } = this.#options
-    if (result.bytes > maxResultBytes) {
-      return err(contractError('flash-over-budget', `the result has ${result.bytes} bytes, at most ${maxResultBytes}`))
-    }
-    return ok(undefined)
+  #truncated(): never {
+    const detail = `${this.#produced} of ${this.#resultBytes} bytes when the patch ended`
+    throw new PatchFault(contractError('patch-truncated', detail))
   }
 
-  #stored(bytes: Uint8Array, resultBytes: number, last: boolean): Result<'more' | 'done', ContractError> {
-    const { pageBytes } = this.#options
-    if (bytes.length > resultBytes - this.#produced) {
-      return err(contractError('patch-malformed', 'bytes after the end'))
+  /** Goes on as long as the window has what a step may need. */
+  #run(isAll: boolean): void {
+    const range = this.#range
+    while (this.#phase !== 'done') {
+      if (this.#phase === 'stored') {
+        if (!this.#stored()) return
+        continue
+      }
+      if (!isAll && range.end - range.at < STEP_BYTES) return
+      if (range.isOverrun) this.#truncated()
+      switch (this.#phase) {
+        case 'header':
+          this.#begin(isAll)
+          break
+        case 'begin':
+          range.begin()
+          this.#phase = 'stretch'
+          break
+        case 'stretch':
+          this.#stretch = range.uint(STRETCH_AT, 0)
+          if (this.#stretch < 0 || this.#stretch > this.#resultBytes - this.#produced) malformed('a stretch too long')
+          this.#phase = 'bytes'
+          break
+        case 'bytes':
+          this.#byteSteps(isAll)
+          break
+        case 'copy':
+          this.#copyPart()
+          break
+        case 'describe':
+          this.#describe()
+          break
+        case 'numbers':
+          this.#numberSteps(isAll)
+          break
+      }
     }
-    let at = 0
-    while (at < bytes.length) {
+  }
+
+  #begin(isAll: boolean): void {
+    const range = this.#range
+    if (!isAll && range.end < PATCH_HEADER_BYTES_MAX) return
+    const read = readPatchHeader(range.window.subarray(range.at, range.end))
+    if (!read.ok) throw new PatchFault(read.error)
+    const { header, headerBytes } = read.value
+    this.#admit(header)
+    range.at += headerBytes
+    this.#phase = header.method === 'stored' ? 'stored' : 'begin'
+    if (this.#resultBytes === 0) this.#phase = 'done'
+  }
+
+  #admit(header: PatchHeader): void {
+    const { base, maxResultBytes } = this.#options
+    if (header.base !== null && (base === null || !isPatchImage(header.base, base.bytes, base.sha256))) {
+      const detail = 'the patch is for another base than the one that is here'
+      throw new PatchFault(contractError('wrong-base', detail))
+    }
+    const { bytes } = header.result
+    if (bytes > maxResultBytes) {
+      const detail = `the result has ${bytes} bytes, at most ${maxResultBytes}`
+      throw new PatchFault(contractError('flash-over-budget', detail))
+    }
+    this.#header = header
+    this.#resultBytes = bytes
+    this.#baseBytes = header.base?.bytes ?? 0
+    this.#bytes.shifts[0] = this.#baseBytes
+  }
+
+  /** @returns whether there may be more to do */
+  #stored(): boolean {
+    const range = this.#range
+    const length = Math.min(range.end - range.at, this.#resultBytes - this.#produced)
+    this.#emitAll(length, (into, done) =>
+      into.set(range.window.subarray(range.at + done, range.at + done + into.length)),
+    )
+    range.at += length
+    if (this.#produced === this.#resultBytes) this.#phase = 'done'
+    return this.#phase === 'done'
+  }
+
+  #byteSteps(isAll: boolean): void {
+    const range = this.#range
+    const bytes = this.#bytes
+    while (this.#stretch > 0) {
+      if (!isAll && range.end - range.at < STEP_BYTES) return
+      if (range.isOverrun) this.#truncated()
+      if (bytes.isCopy(this.#produced, false)) {
+        const target = this.#baseBytes + this.#produced
+        const copy = bytes.copy(target, this.#baseBytes)
+        if (copy === undefined || copy.length > this.#stretch) malformed('a copy out of bounds')
+        this.#shift = copy.shift
+        this.#copy = copy.length
+        this.#phase = 'copy'
+        return
+      }
+      const source = this.#baseBytes + this.#produced - bytes.shifts[0]!
+      const expected = bytes.shifts[0]! > 0 && source >= 0 ? this.#byteAt(source) : -1
+      this.#emit(bytes.literal(this.#produced, this.#recent, expected, 0))
+      this.#stretch--
+    }
+    this.#phase = this.#produced === this.#resultBytes ? 'done' : 'describe'
+  }
+
+  #copyPart(): void {
+    const baseBytes = this.#baseBytes
+    const source = baseBytes + this.#produced - this.#shift
+    const done = this.#produced % this.#page.length
+    let length = Math.min(this.#copy, this.#page.length - done)
+    if (source < baseBytes) {
+      length = Math.min(length, baseBytes - source)
+      this.#emitAll(length, (into) => this.#slots.readBase(source, into))
+    } else {
+      // What is copied may begin in the page and end before it does: byte by byte is right in every case.
+      for (let i = 0; i < length; i++) this.#emit(this.#byteAt(source + i))
+    }
+    this.#copy -= length
+    this.#stretch -= length
+    if (this.#copy === 0) this.#phase = 'bytes'
+  }
+
+  #describe(): void {
+    const numbers = this.#numbers
+    const run = numbers.begin({ base: this.#bytes.baseEnd, result: this.#produced })
+    if (run === undefined) malformed('no description of numbers')
+    const length = run.count * bytesOfNumber(run.kind)
+    if (length > this.#resultBytes - this.#produced) malformed('more numbers than the result has room for')
+    const end = run.source === 'base' ? this.#baseBytes : run.source === 'result' ? this.#produced : length
+    if (run.source !== 'none' && (run.offset < 0 || run.offset + length > end))
+      malformed('predicting numbers out of bounds')
+    if (run.source === 'base') this.#bytes.baseEnd = run.offset + length
+    this.#phase = 'numbers'
+  }
+
+  #numberSteps(isAll: boolean): void {
+    const range = this.#range
+    const numbers = this.#numbers
+    const run = numbers.run!
+    const width = bytesOfNumber(run.kind)
+    const from = run.source === 'none' ? -1 : run.offset + (run.source === 'result' ? this.#baseBytes : 0)
+    while (numbers.done < run.count) {
+      if (!isAll && range.end - range.at < STEP_BYTES) return
+      if (range.isOverrun) this.#truncated()
+      let predicting = 0
+      if (from >= 0) {
+        const at = from + numbers.done * width
+        for (let i = width - 1; i >= 0; i--) predicting = predicting * 256 + this.#byteAt(at + i)
+      }
+      const value = numbers.number(predicting, 0)
+      this.#emit(value & 0xff)
+      if (width > 1) this.#emit((value >>> 8) & 0xff)
+      if (width > 2) {
+        this.#emit((value >>> 16) & 0xff)
+        this.#emit(value >>> 24)
+      }
+    }
+    this.#phase = this.#produced === this.#resultBytes ? 'done' : 'stretch'
+  }
+
+  /** A byte of base or result, by its address in the common space. */
+  #byteAt(address: number): number {
+    const inResult = address - this.#baseBytes
+    const pageFrom = this.#produced - (this.#produced % this.#page.length)
+    if (inResult >= pageFrom) return this.#page[inResult - pageFrom]!
+    const cache = inResult < 0 ? this.#baseCache : this.#resultCache
+    if (address < cache.from || address >= cache.end) {
+      const end = inResult < 0 ? this.#baseBytes : this.#baseBytes + pageFrom
+      const length = Math.min(CACHE_BYTES, end - address)
+      const into = cache.bytes.subarray(0, length)
+      if (inResult < 0) this.#slots.readBase(address, into)
+      else this.#slots.readResult(inResult, into)
+      cache.from = address
+      cache.end = address + length
+    }
+    return cache.bytes[address - cache.from]!
+  }
+
+  #emit(byte: number): void {
+    this.#page[this.#produced % this.#page.length] = byte
+    this.#produced++
+    this.#recent = ((this.#recent << 8) | byte) >>> 0
+    if (this.#produced % this.#page.length === 0 || this.#produced === this.#resultBytes) this.#writePage()
+  }
+
+  /** @param fill puts the bytes from `done` on into what it is given */
+  #emitAll(length: number, fill: (into: Uint8Array, done: number) => void): void {
+    const pageBytes = this.#page.length
+    for (let done = 0; done < length; ) {
       const used = this.#produced % pageBytes
-      const part = bytes.subarray(at, at + pageBytes - used)
-      this.#page.set(part, used)
-      at += part.length
-      this.#produced += part.length
-      if (this.#produced % pageBytes === 0 || this.#produced === resultBytes) {
-        const begin = this.#produced - used - part.length
-        const written = this.#slots.writePage(begin, this.#page.subarray(0, used + part.length))
-        if (!written.ok) return written
-      }
+      const into = this.#page.subarray(used, Math.min(pageBytes, used + length - done))
+      fill(into, done)
+      done += into.length
+      this.#produced += into.length
+      for (const byte of into.subarray(-4)) this.#recent = ((this.#recent << 8) | byte) >>> 0
+      if (this.#produced % pageBytes === 0 || this.#produced === this.#resultBytes) this.#writePage()
     }
-    if (this.#produced === resultBytes) return ok('done')
-    return last
-      ? err(contractError('patch-truncated', `${this.#produced} of ${resultBytes} bytes when the patch ended`))
-      : ok('more')
+  }
+
+  #writePage(): void {
+    const used = this.#produced % this.#page.length || this.#page.length
+    const written = this.#slots.writePage(this.#produced - used, this.#page.subarray(0, used))
+    if (!written.ok) throw new PatchFault(written.error)
   }
 
   /** Everything that is needed to go on after a power cut, at most PATCH_STATE_BYTES and a page. The pages written so far are not part
    *  of it: the next one to be written is at the last multiple of the page at or below `producedBytes`. */
   checkpoint(): Uint8Array {
     const header = this.#header === undefined ? new Uint8Array(0) : encodePatchHeader(this.#header)
-    const held = this.#header === undefined ? this.#held : header
-    const page = this.#page.subarray(0, this.#produced % this.#options.pageBytes)
-    const out = new Uint8Array(CHECKPOINT_FIXED_BYTES + held.length + page.length)
-    const view = new DataView(out.buffer)
-    view.setUint32(0, this.#consumed, true)
-    view.setUint32(4, this.#produced, true)
-    view.setUint8(8, this.#header === undefined ? 0 : 1)
-    view.setUint8(9, held.length)
-    out.set(held, CHECKPOINT_FIXED_BYTES)
-    out.set(page, CHECKPOINT_FIXED_BYTES + held.length)
+    const scalars = Float64Array.from(this.#scalars(header.length))
+    const range = this.#range
+    const parts = [
+      new Uint8Array(scalars.buffer),
+      header,
+      range.window.subarray(range.at, range.end),
+      ...(this.#phase === 'header' || this.#phase === 'stored' ? [] : this.#tables()),
+      this.#page.subarray(0, this.#produced % this.#page.length),
+    ]
+    const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
+    let at = 0
+    for (const part of parts) {
+      out.set(part, at)
+      at += part.length
+    }
     return out
+  }
+
+  #tables(): Uint8Array[] {
+    const { probability, seen } = this.#range
+    const { slots, weights } = this.#bytes
+    return [probability, seen, slots, weights].map((table) => new Uint8Array(table.buffer))
+  }
+
+  #scalars(headerBytes: number): number[] {
+    const range = this.#range
+    const bytes = this.#bytes
+    const own = [PHASES.indexOf(this.#phase), this.#consumed, this.#produced, this.#stretch, this.#copy, this.#shift]
+    return [
+      headerBytes,
+      range.end - range.at,
+      ...own,
+      this.#recent,
+      ...range.scalars(),
+      bytes.history,
+      bytes.baseEnd,
+      ...bytes.shifts,
+      ...this.#numbers.scalars(),
+    ]
   }
 
   /** A decoder that goes on where `checkpoint` was taken, with the same options.
@@ -151,24 +418,77 @@ export class PatchDecoder {
     options: PatchDecoderOptions,
     slots: PatchSlots,
   ): Result<PatchDecoder, ContractError> {
-    const malformed = err(contractError('malformed', 'no checkpoint of a patch'))
-    if (checkpoint.length < CHECKPOINT_FIXED_BYTES) return malformed
-    const view = new DataView(checkpoint.buffer, checkpoint.byteOffset, checkpoint.byteLength)
     const decoder = new PatchDecoder(options, slots)
-    const pageAt = CHECKPOINT_FIXED_BYTES + view.getUint8(9)
-    const held = checkpoint.slice(CHECKPOINT_FIXED_BYTES, pageAt)
-    decoder.#consumed = view.getUint32(0, true)
-    decoder.#produced = view.getUint32(4, true)
-    if (view.getUint8(8) === 0) decoder.#held = held
-    else {
-      const read = readPatchHeader(held)
-      if (!read.ok) return malformed
-      const fits = decoder.#admit(read.value.header)
-      if (!fits.ok) return fits
-      decoder.#header = read.value.header
+    try {
+      return decoder.#restore(checkpoint) ? ok(decoder) : err(contractError('malformed', 'no checkpoint of a patch'))
+    } catch (fault) {
+      if (fault instanceof PatchFault) return err(fault.error)
+      throw fault
     }
-    if (checkpoint.length !== pageAt + (decoder.#produced % options.pageBytes)) return malformed
-    decoder.#page.set(checkpoint.subarray(pageAt))
-    return ok(decoder)
+  }
+
+  /** The flash may hold anything: what is taken over is within the bounds that the rest relies on. */
+  #restore(checkpoint: Uint8Array): boolean {
+    const scalarBytes = 8 * this.#scalars(0).length
+    if (checkpoint.length < scalarBytes) return false
+    const scalars = Array.from(new Float64Array(checkpoint.slice(0, scalarBytes).buffer))
+    if (!scalars.every((value) => Number.isSafeInteger(value))) return false
+    let at = scalarBytes
+    const take = (length: number): Uint8Array => {
+      at += length
+      return checkpoint.subarray(at - length, at)
+    }
+    const next = (): number => scalars.shift()!
+    const [headerBytes, held, phase] = [next(), next(), PHASES[next()]]
+    if (phase === undefined || headerBytes < 0 || held < 0 || held > WINDOW_BYTES) return false
+    if (headerBytes > PATCH_HEADER_BYTES_MAX) return false
+    const header = readPatchHeader(take(headerBytes))
+    if (header.ok) this.#admit(header.value.header)
+    else if (phase !== 'header') return false
+    this.#phase = phase
+    this.#consumed = next()
+    this.#produced = next()
+    this.#stretch = next()
+    this.#copy = next()
+    this.#shift = next()
+    this.#recent = next()
+    const range = this.#range
+    range.window.set(take(held).subarray(0, held))
+    range.end = held
+    range.restore(next)
+    const bytes = this.#bytes
+    bytes.history = next() & 7
+    bytes.baseEnd = next()
+    for (let i = 0; i < bytes.shifts.length; i++) bytes.shifts[i] = next()
+    if (!this.#numbers.restore(next)) return false
+    if (phase !== 'header' && phase !== 'stored') {
+      for (const table of this.#tables()) {
+        const part = take(table.length)
+        if (part.length === table.length) table.set(part)
+      }
+      range.bound()
+    }
+    const page = take(this.#produced % this.#page.length)
+    if (at !== checkpoint.length) return false
+    this.#page.set(page)
+    return this.#isSound()
+  }
+
+  #isSound(): boolean {
+    const left = this.#resultBytes - this.#produced
+    const within = (value: number, most: number): boolean => value >= 0 && value <= most
+    const target = this.#baseBytes + this.#produced
+    const { run, done } = this.#numbers
+    const phase = this.#phase
+    if (!within(this.#produced, this.#resultBytes) || !within(this.#consumed, Number.MAX_SAFE_INTEGER)) return false
+    if (!within(this.#stretch, left) || !within(this.#copy, this.#stretch)) return false
+    if (phase === 'copy' && (this.#copy === 0 || this.#shift < 1 || this.#shift > target)) return false
+    if (!within(this.#bytes.baseEnd, this.#baseBytes)) return false
+    if (phase !== 'numbers') return phase === 'done' ? left === 0 : true
+    if (run === undefined || !within(done, run.count)) return false
+    const length = run.count * bytesOfNumber(run.kind)
+    const ahead = (run.count - done) * bytesOfNumber(run.kind)
+    const end = run.source === 'base' ? this.#baseBytes : this.#produced
+    return ahead <= left && (run.source === 'none' || (run.offset >= 0 && run.offset + length <= end))
   }
 }

@@ -1,0 +1,214 @@
+import { type CopyKind, leastLength, SHIFTS } from '../../contract/patch/patch-bytes.ts'
+import type { BytePrices } from './byte-prices.ts'
+import { CopyFinder } from './copy-finder.ts'
+import type { Copy } from './patch-writer.ts'
+
+/** Chosen: a copy this long is taken without looking for a better way through its bytes. */
+const LONG = 384
+/** Chosen: shorter ends of a copy are tried one by one up to here. */
+const ENDS = 24
+
+/** Part of the result that is coded as bytes. */
+export interface Stretch {
+  readonly from: number
+  readonly end: number
+}
+
+/** What decides about later steps, carried along a stretch and from one to the next. */
+interface Carried {
+  shifts: [number, number, number]
+  baseEnd: number
+  history: number
+}
+
+/** Chooses copies for stretches of the result: the cheapest way through each, by dynamic programming over prices that stand still.
+ *  Of all ways to an address only the cheapest is followed, with the shifts it leaves.
+ *  @see I. Pavlov, LZMA SDK (optimal parsing with the last distances)
+ */
+export class BytePlanner {
+  readonly #space: Uint8Array
+  readonly #baseBytes: number
+  readonly #resultBytes: number
+
+  constructor(space: Uint8Array, baseBytes: number) {
+    this.#space = space
+    this.#baseBytes = baseBytes
+    this.#resultBytes = space.length - baseBytes
+  }
+
+  /** @param stretches in order; bytes between them are made by other means, and may be copied from
+   *  @param literalBits what each byte of the result takes as a literal
+   *  @returns the copies of each stretch, and what each byte of the result takes, bits */
+  plan(
+    stretches: readonly Stretch[],
+    prices: BytePrices,
+    literalBits: Float32Array,
+    isAborted: () => boolean = () => false,
+  ): { readonly copies: Copy[][]; readonly bits: Float32Array } {
+    const finder = new CopyFinder(this.#space)
+    const carried: Carried = { shifts: [this.#baseBytes, 0, 0], baseEnd: 0, history: 0 }
+    const bits = new Float32Array(this.#resultBytes)
+    const copies = stretches.map((stretch) => {
+      if (isAborted()) return []
+      const walk = new Walk(this.#baseBytes, finder, prices, literalBits, stretch, carried)
+      return walk.take(bits)
+    })
+    return { copies, bits }
+  }
+}
+
+/** The ways through one stretch; index 0 is its first address. */
+class Walk {
+  readonly #bits: Float32Array
+  /** how the cheapest way comes to an address: length of its last step, its shift (0 for a literal), its kind */
+  readonly #length: Int32Array
+  readonly #shift: Int32Array
+  readonly #kind: Uint8Array
+  readonly #shifts: Int32Array
+  readonly #baseEnd: Int32Array
+  readonly #history: Uint8Array
+  readonly #baseBytes: number
+  readonly #finder: CopyFinder
+  readonly #prices: BytePrices
+  readonly #literalBits: Float32Array
+  readonly #from: number
+  readonly #size: number
+  readonly #carried: Carried
+
+  constructor(
+    baseBytes: number,
+    finder: CopyFinder,
+    prices: BytePrices,
+    literalBits: Float32Array,
+    { from, end }: Stretch,
+    carried: Carried,
+  ) {
+    this.#baseBytes = baseBytes
+    this.#finder = finder
+    this.#prices = prices
+    this.#literalBits = literalBits
+    this.#from = from
+    this.#size = end - from
+    this.#carried = carried
+    const nodes = this.#size + 1
+    this.#bits = new Float32Array(nodes).fill(Number.POSITIVE_INFINITY)
+    this.#length = new Int32Array(nodes)
+    this.#shift = new Int32Array(nodes)
+    this.#kind = new Uint8Array(nodes)
+    this.#shifts = new Int32Array(nodes * SHIFTS)
+    this.#baseEnd = new Int32Array(nodes)
+    this.#history = new Uint8Array(nodes)
+    this.#bits[0] = 0
+    this.#shifts.set(carried.shifts)
+    this.#baseEnd[0] = carried.baseEnd
+    this.#history[0] = carried.history
+  }
+
+  /** Walks, and leaves in `carried` what the way that was chosen leaves.
+   *  @param spent bits of each byte, filled in */
+  take(spent: Float32Array): Copy[] {
+    for (let i = 0; i < this.#size; ) i = this.#stepsFrom(i)
+    const copies: Copy[] = []
+    for (let i = this.#size; i > 0; ) {
+      const length = this.#length[i]!
+      const bits = (this.#bits[i]! - this.#bits[i - length]!) / length
+      spent.fill(bits, this.#from + i - length, this.#from + i)
+      const shift = this.#shift[i]!
+      if (shift > 0) copies.push({ at: this.#from + i - length, length, shift, from: KINDS[this.#kind[i]!]! })
+      i -= length
+    }
+    const last = this.#size
+    const shifts = this.#shifts
+    this.#carried.shifts = [shifts[last * SHIFTS]!, shifts[last * SHIFTS + 1]!, shifts[last * SHIFTS + 2]!]
+    this.#carried.baseEnd = this.#baseEnd[last]!
+    this.#carried.history = this.#history[last]!
+    return copies.reverse()
+  }
+
+  /** @returns the next address from which steps are to be looked for */
+  #stepsFrom(i: number): number {
+    const prices = this.#prices
+    const at = this.#from + i
+    const target = this.#baseBytes + at
+    const most = this.#size - i
+    const here = this.#bits[i]!
+    const state = (this.#history[i]! & 7) | ((at & 3) << 3)
+    this.#relax(i, 1, 0, 0, here + prices.isCopy[0][state]! + this.#literalBits[at]!)
+
+    const copy = here + prices.isCopy[1][state]!
+    const before = this.#history[i]! & 3
+    let longest = 0
+    for (let k = 0; k < SHIFTS; k++) {
+      const shift = this.#shifts[i * SHIFTS + k]!
+      if (shift < 1 || shift > target) continue
+      const kind = KINDS[k]!
+      const length = this.#finder.lengthOf(target - shift, target, most)
+      if (length === 0) continue
+      const price = copy + prices.kind(before, kind)
+      this.#ends(i, 1, length, shift, k, (n) => price + prices.length(kind, n))
+      if (length > longest) longest = length
+    }
+    if (longest >= LONG) return i + longest
+    let shorter = 1
+    for (const { length, source } of this.#finder.find(target, most)) {
+      this.#match(i, shorter + 1, length, target - source, copy, before)
+      shorter = length
+    }
+    if (shorter >= LONG) return i + shorter
+    return i + 1
+  }
+
+  #match(i: number, least: number, length: number, shift: number, copy: number, before: number): void {
+    const prices = this.#prices
+    const target = this.#baseBytes + this.#from + i
+    const first = this.#shifts[i * SHIFTS]!
+    const step = shift - first
+    if (first > 0 && step !== 0 && Math.abs(step) < 65_536) {
+      const price = copy + prices.kind(before, 'near') + prices.near(step > 0 ? step - 1 : step)
+      this.#ends(i, least, length, shift, NEAR, (n) => price + prices.length('near', n))
+    }
+    if (target - shift < this.#baseBytes) {
+      const price = copy + prices.kind(before, 'base') + prices.base(target - shift - this.#baseEnd[i]!)
+      this.#ends(i, least, length, shift, BASE, (n) => price + prices.length('base', n))
+    } else {
+      const price = copy + prices.kind(before, 'result')
+      this.#ends(i, least, length, shift, RESULT, (n) => price + prices.distance(n, shift) + prices.length('result', n))
+    }
+  }
+
+  #ends(i: number, least: number, most: number, shift: number, kind: number, price: (length: number) => number): void {
+    const shortest = Math.max(least, leastLength(KINDS[kind]!))
+    for (let n = shortest; n <= most && n < shortest + ENDS; n++) this.#relax(i, n, shift, kind, price(n))
+    for (let n = Math.max(shortest + ENDS, most - ENDS); n <= most; n++) this.#relax(i, n, shift, kind, price(n))
+  }
+
+  #relax(i: number, length: number, shift: number, kind: number, bits: number): void {
+    const to = i + length
+    if (bits >= this.#bits[to]!) return
+    this.#bits[to] = bits
+    this.#length[to] = length
+    this.#shift[to] = shift
+    this.#kind[to] = kind
+    const shifts = this.#shifts
+    const [a, b, c] = [shifts[i * SHIFTS]!, shifts[i * SHIFTS + 1]!, shifts[i * SHIFTS + 2]!]
+    let baseEnd = this.#baseEnd[i]!
+    if (shift === 0) {
+      shifts[to * SHIFTS] = a
+      shifts[to * SHIFTS + 1] = b
+      shifts[to * SHIFTS + 2] = c
+    } else {
+      shifts[to * SHIFTS] = shift
+      shifts[to * SHIFTS + 1] = shift === a ? b : a
+      shifts[to * SHIFTS + 2] = shift === a || shift === b ? c : b
+      const source = this.#baseBytes + this.#from + i - shift
+      if (source < this.#baseBytes) baseEnd = Math.min(source + length, this.#baseBytes)
+    }
+    this.#baseEnd[to] = baseEnd
+    this.#history[to] = ((this.#history[i]! << 1) | (shift > 0 ? 1 : 0)) & 7
+  }
+}
+
+const KINDS: readonly CopyKind[] = ['shift-0', 'shift-1', 'shift-2', 'near', 'base', 'result']
+const NEAR = 3
+const BASE = 4
+const RESULT = 5
