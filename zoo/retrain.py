@@ -4,8 +4,8 @@ file, training happens in its int8 steps, and only what earns its bytes may chan
     retrain.py --work zoo/work --models zoo/models --base kws-1 --seed 1 [--budget 1.0] [--setting NAME ...]
 
 It needs the features that zoo/train.sh exports, the deployed network and the verifier, both as ONNX files, and no state of
-their training. Each setting's network goes to zoo/work/retrained/<setting>.onnx. Some of the training speakers are set aside:
-no setting is trained on them, and between settings and constants it is they who choose.
+their training. Each setting's network goes to zoo/work/retrained/<setting>.onnx, the chosen ones to zoo/models; what is there is
+skipped unless --setting names it. Some of the training speakers are set aside: no setting is trained on them.
 """
 import argparse
 import hashlib
@@ -25,6 +25,8 @@ from train import (COEFFICIENTS, FRAMES, HEAD_GAIN, INPUT_SCALE, INPUT_ZERO_POIN
 # Biases change by multiples of this many int32 steps, and Adam moves them in these units: an output step is 70 to 200 of
 # them, so nothing is lost, and a change is a small number instead of one of ten bits.
 BIAS_UNIT = 32.0
+# What a changed bias takes in a patch, in changed weights: about ten bits against six.
+BIAS_COST = 1.6
 # Share of the training speakers that are set aside to choose by (chosen: 21 people, about 200 clips and 24 noisy copies of each).
 ASIDE_SHARE = 0.1
 
@@ -110,17 +112,18 @@ def verifier_of(path):
     return model.eval()
 
 
-def entropy_bytes(model):
-    """A rough size of the change, to watch while training: order-0 entropy of the steps. Sizes that count: patch-sizes.ts."""
-    total, changed, count = 0.0, 0, 0
+@torch.no_grad()
+def change_of(model):
+    """Order-0 entropy of the change, bytes (to watch while training: the sizes that count are patch-sizes.ts's), per cent of
+    the weights that differ, and how many biases do."""
+    total, differ = 0.0, {"weights": 0, "biases": 0}
     for i in range(len(model.weights)):
-        for steps in (model.integers(i) - getattr(model, f"base{i}"), model.bias_integers(i) - getattr(model, f"bias_base{i}")):
+        for kind, steps in (("weights", model.integers(i) - getattr(model, f"base{i}")),
+                            ("biases", model.bias_integers(i) - getattr(model, f"bias_base{i}"))):
             n = torch.unique(steps, return_counts=True)[1].double()
             total += float(-(n * (n / n.sum()).log2()).sum()) / 8
-        delta = model.integers(i) != getattr(model, f"base{i}")
-        changed += int(delta.sum())
-        count += delta.numel()
-    return int(total), round(100 * changed / count, 2)
+            differ[kind] += int((steps != 0).sum())
+    return int(total), round(100 * differ["weights"] / sum(w.numel() for w in model.weights), 2), differ["biases"]
 
 
 def set_aside(speakers, copies, seed):
@@ -158,17 +161,23 @@ def squared_gradients(model, mix, batches=40, batch=48):
 
 
 def thin_out(model, mix, percent):
-    """Only the `percent` % of weights whose change is worth most may stay changed; the others go back to the deployed value.
+    """Only the changes that are worth most stay: as many as `percent` % of the weights, a bias counting for BIAS_COST of them.
 
     Taking back a change d costs about fisher * d^2 / 2 of loss (LeCun, Denker and Solla, "Optimal Brain Damage", 1990; there
-    a weight goes to zero, here to the deployed value). Biases are few and stay free."""
+    a weight goes to zero, here to the deployed value)."""
     fisher = squared_gradients(model, mix)
     with torch.no_grad():
         worth = [fisher[id(w)] * w**2 for w in model.weights]
-        every = torch.cat([v.flatten() for v in worth])
-        least = every.topk(round(len(every) * percent / 100)).values[-1]
-        for i, v in enumerate(worth):
-            getattr(model, f"mask{i}").copy_((v >= least).float())
+        bias_worth = [fisher[id(b)] * b**2 / BIAS_COST for b in model.biases]
+        every = torch.cat([v.flatten() for v in worth + bias_worth])
+        cost = torch.ones_like(every)
+        cost[sum(w.numel() for w in model.weights):] = BIAS_COST
+        order = every.argsort(descending=True)
+        room = sum(w.numel() for w in model.weights) * percent / 100
+        least = every[order[int((cost[order].cumsum(0) <= room).sum()) - 1]]
+        for i in range(len(worth)):
+            getattr(model, f"mask{i}").copy_((worth[i] >= least).float())
+            getattr(model, f"bias_mask{i}").copy_((bias_worth[i] >= least).float())
     return model.confine()
 
 
@@ -177,6 +186,9 @@ def allow(model, weights, biases):
     for i in range(len(model.weights)):
         getattr(model, f"mask{i}").fill_(float(i in weights))
         getattr(model, f"bias_mask{i}").fill_(float(i in biases))
+        # Below the first parameter that is trained nothing needs a gradient: the head alone trains three times as fast.
+        model.weights[i].requires_grad_(i in weights)
+        model.biases[i].requires_grad_(i in biases)
     return model.confine()
 
 
@@ -217,19 +229,21 @@ def publish(model, base_path, path):
 
 EVERY = range(len(LAYERS))
 HEAD = len(LAYERS) - 1
-# From the deployed weights: samples, rate in steps, and what may change. Rates and lengths were chosen on the speakers set aside.
+# From the deployed weights: samples, rate in steps, and what may change.
 FROM_DEPLOYED = {
-    "frozen": dict(samples=200_000, rate=0.3, mixup=0.2),
-    "step-1": dict(samples=90_000, rate=0.1, steps_max=1),
-    "step-3": dict(samples=90_000, rate=0.1, steps_max=3),
-    "shrunk": dict(samples=120_000, rate=0.3, shrink=0.1),
+    "frozen": dict(samples=160_000, rate=0.3, mixup=0.2),
+    "step-3": dict(samples=60_000, rate=0.1, steps_max=3),
+    "shrunk": dict(samples=90_000, rate=0.3, shrink=0.1),
     "head": dict(samples=60_000, rate=0.5, weights=[HEAD], biases=[HEAD]),
     "biases": dict(samples=60_000, rate=0.5, weights=[], biases=EVERY),
 }
-# From the dense fine-tune, each from the one before: per cent of weights that may differ, and samples.
-SPARSE = {"sparse-35": (35, 45_000), "sparse-22": (22, 90_000), "sparse-15": (15, 90_000), "sparse-10": (10, 90_000),
-          "sparse-6": (6, 90_000), "sparse-4": (4, 90_000), "sparse-2": (2, 90_000)}
+# From the dense fine-tune, each from the one before: per cent of weights that may differ, by multiples of how many steps, and
+# samples. A change of eight steps says about as much as one of seven or nine and takes three bits less.
+SPARSE = {"sparse-35": (35, 4, 45_000), "sparse-22": (22, 8, 90_000), "sparse-15": (15, 8, 90_000),
+          "sparse-10": (10, 8, 90_000), "sparse-6": (6, 8, 70_000)}
 SPARSE_RATE = 0.6
+# What becomes part of the zoo.
+PUBLISHED = {"frozen": "kws-2-frozen", "sparse-22": "kws-2-sparse", "head": "kws-2-head"}
 
 
 def main():
@@ -266,6 +280,7 @@ def main():
     generator = np.random.default_rng(args.seed)
 
     def mix_for(model):
+        model.quantized, model.bounded = False, True
         mix = balanced(careful_mix(model.eval(), told, [data[n] for n in ("bg-quiet", "bg-noisy", "wide-quiet", "wide-noisy")],
                                    0.035, generator))
         # The deployed network knows quiet words already.
@@ -274,18 +289,24 @@ def main():
         return mix
 
     def finish(name, model, samples):
-        size, changed = entropy_bytes(model)
+        size, weights, biases = change_of(model)
+        retraining = {"setting": name, "grid": model.grid, "dense": args.dense if name in SPARSE else None, "samples": samples,
+                      "changedWeightsPercent": weights, "changedBiases": biases}
+        aside_accuracy = {k: accuracy(model, v) for k, v in chosen_by.items()}
         publish(model, file_of(args.base), os.path.join(out, name + ".onnx"))
-        torch.save(model.state_dict(), os.path.join(out, name + ".pt"))
-        report = {"setting": name, "base": args.base, "dense": args.dense if name in SPARSE else None, "seed": args.seed,
-                  "samples": samples, "changedWeightsPercent": changed,
-                  "aside": {k: accuracy(model, v) for k, v in chosen_by.items()}}
-        with open(os.path.join(out, name + ".json"), "w") as file:
-            json.dump(report, file, indent=1)
-            file.write("\n")
-        print(json.dumps(report), "entropy", size, flush=True)
+        torch.save(model.state_dict(), state_of(name))
+        if name in PUBLISHED:
+            publish(model, file_of(args.base), file_of(PUBLISHED[name]))
+            with open(file_of(args.base)[:-5] + ".json") as file:
+                metadata = json.load(file)
+            metadata.update(name=PUBLISHED[name], parent=args.base, seed=args.seed, budget=args.budget, retraining=retraining)
+            with open(file_of(PUBLISHED[name])[:-5] + ".json", "w") as file:
+                json.dump(metadata, file, indent=2)
+                file.write("\n")
+        print(json.dumps({**retraining, "aside": aside_accuracy, "entropyBytes": size}), flush=True)
 
-    wanted = lambda name: args.setting is None or name in args.setting
+    state_of = lambda name: os.path.join(out, name + ".pt")
+    wanted = lambda name: not os.path.exists(state_of(name)) if args.setting is None else name in args.setting
     mix = mix_for(Retrained(base))
     for order, (name, spec) in enumerate(FROM_DEPLOYED.items()):
         if not wanted(name):
@@ -298,11 +319,10 @@ def main():
     if any(wanted(name) for name in SPARSE):
         model = start_at(base, constants_of(file_of(args.dense)))
         mix = mix_for(model)
-        for order, (name, (percent, samples)) in enumerate(SPARSE.items()):
+        for order, (name, (percent, model.grid, samples)) in enumerate(SPARSE.items()):
             samples = int(samples * args.budget)
-            path = os.path.join(out, name + ".pt")
-            if not wanted(name) and os.path.exists(path):  # the chain goes on from what is there
-                model.load_state_dict(torch.load(path))
+            if not wanted(name) and os.path.exists(state_of(name)):  # the chain goes on from what is there
+                model.load_state_dict(torch.load(state_of(name)))
                 continue
             model = train(thin_out(model, mix, percent), mix, samples, args.seed + 40 + order, SPARSE_RATE, name)
             finish(name, model, samples)
