@@ -239,7 +239,7 @@ FROM_DEPLOYED = {
 }
 # From the dense fine-tune, each from the one before: per cent of weights that may differ, by multiples of how many steps, and
 # samples. A change of eight steps says about as much as one of seven or nine and takes three bits less.
-SPARSE = {"sparse-35": (35, 4, 45_000), "sparse-22": (22, 8, 90_000), "sparse-15": (15, 8, 90_000),
+SPARSE = {"sparse-35": (35, 4, 45_000), "sparse-22": (22, 8, 220_000), "sparse-15": (15, 8, 90_000),
           "sparse-10": (10, 8, 90_000), "sparse-6": (6, 8, 70_000)}
 SPARSE_RATE = 0.6
 # What becomes part of the zoo.
@@ -307,7 +307,7 @@ def main():
 
     state_of = lambda name: os.path.join(out, name + ".pt")
     wanted = lambda name: not os.path.exists(state_of(name)) if args.setting is None else name in args.setting
-    mix = mix_for(Retrained(base))
+    mix = mix_for(Retrained(base)) if any(wanted(name) for name in FROM_DEPLOYED) else None
     for order, (name, spec) in enumerate(FROM_DEPLOYED.items()):
         if not wanted(name):
             continue
@@ -324,6 +324,7 @@ def main():
             if not wanted(name) and os.path.exists(state_of(name)):  # the chain goes on from what is there
                 model.load_state_dict(torch.load(state_of(name)))
                 continue
+            mix.generator = np.random.default_rng(args.seed)  # so that going on and starting over give the same
             model = train(thin_out(model, mix, percent), mix, samples, args.seed + 40 + order, SPARSE_RATE, name)
             finish(name, model, samples)
 
