@@ -23,12 +23,12 @@ export class FlatbufferFile {
 
   /** The root table, whose offset is the file's first word. */
   root(name: string, chargedBytes: number): FlatTable {
+    this.expect(0, 4, name)
     return new FlatTable(this, this.target(0, name), name, chargedBytes)
   }
 
-  /** Follows the unsigned offset stored at `at`. */
+  /** Follows the unsigned offset stored at `at`, four bytes that are known to be in the file. Where it leads is not. */
   target(at: number, where: string): number {
-    this.expect(at, 4, where)
     const offset = this.view.getUint32(at, true)
     if (offset === 0) this.malformed(`null offset at byte ${at} in ${where}`)
     return at + offset

@@ -18,18 +18,20 @@ import { WireReader } from './protobuf-wire.ts'
 /** How a file is read. */
 export interface OnnxReading {
   readonly limits: OnnxLimits
-  /** A tensor that is not held as numbers in this file (strings, external data, newer types, too many varints) is left out, instead
-   *  of the file being refused: for who asks what is in a file, not for who runs it. */
-  readonly omitsTensors: boolean
+  /** A tensor that is not held as numbers in this file (strings, external data, newer types), and one or a list of attributes with
+   *  too many numbers to decode, is left out instead of the file being refused: for who asks where things are, not for who runs them. */
+  readonly omits: boolean
 }
 
-const FOR_DEVICES: OnnxReading = { limits: ONNX_LIMITS, omitsTensors: false }
+const FOR_DEVICES: OnnxReading = { limits: ONNX_LIMITS, omits: false }
 
 /** A reading under way, with totals over all subgraphs, so that nesting cannot multiply a bound. */
 interface Budget extends OnnxReading {
   nodes: number
   tensors: number
   attributes: number
+  /** decoded from lists and varints */
+  numbers: number
 }
 
 /** Reads an ONNX ModelProto without running or trusting it; tensor data stays a view into `bytes`.
@@ -52,7 +54,7 @@ export function readOnnx(bytes: Uint8Array, reading: OnnxReading = FOR_DEVICES):
 
 function readModel(reader: WireReader, reading: OnnxReading): OnnxModel {
   const { limits } = reading
-  const budget: Budget = { ...reading, nodes: 0, tensors: 0, attributes: 0 }
+  const budget: Budget = { ...reading, nodes: 0, tensors: 0, attributes: 0, numbers: 0 }
   const opsets = new Map<string, number>()
   let irVersion = 0
   let producer = ''
@@ -118,24 +120,35 @@ function readGraph(reader: WireReader, budget: Budget, depth: number): OnnxGraph
       const ports = reader.field === 11 ? inputs : outputs
       if (ports.length >= limits.graphPorts) reader.tooLarge(`more than ${limits.graphPorts} graph values`)
       ports.push(readValueInfo(reader.sub('ValueInfoProto'), limits))
-    } else if (reader.field === 15 && !budget.omitsTensors) {
+    } else if (reader.field === 15 && !budget.omits) {
       throw new OnnxFault('onnx-unsupported-type', `sparse initializer at byte ${reader.fieldOffset}`)
     } else reader.skip()
   }
   return { name, inputs, outputs, initializers, nodes }
 }
 
-const OMITTED: ReadonlySet<OnnxErrorCode> = new Set(['onnx-external-data', 'onnx-unsupported-type', 'onnx-too-large'])
-
 /** @returns null for a tensor that this reading leaves out */
 function countedTensor(reader: WireReader, budget: Budget): OnnxTensor | null {
-  const { limits, omitsTensors } = budget
+  const { limits } = budget
   if (++budget.tensors > limits.tensors) reader.tooLarge(`more than ${limits.tensors} tensors`)
-  const tensor = reader.sub('TensorProto')
+  const sub = reader.sub('TensorProto')
+  const bytes = sub.end - sub.position
+  const varintsMax = Math.min(limits.varintElements, limits.decodedNumbers - budget.numbers)
+  const tensor = omissible(budget, () => readTensor(sub, limits, varintsMax))
+  // One that was given up may have come as far as its bound.
+  if (tensor === null) budget.numbers += Math.min(varintsMax, bytes)
+  else if (tensor.range === null) budget.numbers += tensor.elements
+  return tensor
+}
+
+const OMITTED: ReadonlySet<OnnxErrorCode> = new Set(['onnx-external-data', 'onnx-unsupported-type', 'onnx-too-large'])
+
+/** @returns what was read, or null where it is left out */
+function omissible<T>({ omits }: Budget, read: () => T): T | null {
   try {
-    return readTensor(tensor, limits)
+    return read()
   } catch (fault) {
-    if (omitsTensors && fault instanceof OnnxFault && OMITTED.has(fault.code)) return null
+    if (omits && fault instanceof OnnxFault && OMITTED.has(fault.code)) return null
     throw fault
   }
 }
@@ -201,6 +214,7 @@ function readAttribute(reader: WireReader, budget: Budget, depth: number): [name
   let string: Uint8Array = new Uint8Array(0)
   let tensor: OnnxTensor | null = null
   let omitted = false
+  const listMax = Math.min(limits.attributeList, limits.decodedNumbers - budget.numbers)
   let graph: OnnxGraph | null = null
   while (reader.next()) {
     const field = reader.field
@@ -215,9 +229,18 @@ function readAttribute(reader: WireReader, budget: Budget, depth: number): [name
     } else if (field === 6) {
       reader.once()
       graph = readGraph(reader.sub('GraphProto'), budget, depth + 1)
-    } else if (field === 7) reader.float32s(floats, limits.attributeList)
-    else if (field === 8) reader.int64s(ints, limits.attributeList)
-    else if (field === 9) {
+    } else if (field === 7 || field === 8) {
+      // Once is enough: unpacked, each further number would be refused by itself.
+      if (omitted) reader.skip()
+      else {
+        const read = omissible(budget, () => {
+          if (field === 7) reader.float32s(floats, listMax)
+          else reader.int64s(ints, listMax)
+          return true
+        })
+        omitted = read === null
+      }
+    } else if (field === 9) {
       if (strings.length >= limits.attributeList) reader.tooLarge('too many strings')
       strings.push(reader.bytes())
     } else if (field === 10) {
@@ -227,7 +250,9 @@ function readAttribute(reader: WireReader, budget: Budget, depth: number): [name
     else if (field === 20) typeCode = reader.safeInt()
     else reader.skip()
   }
+  budget.numbers += floats.length + ints.length
   const attribute = ((): OnnxAttribute => {
+    if (omitted) return { kind: 'other' }
     switch (ATTRIBUTE_KINDS.get(typeCode)) {
       case 'float':
         return { kind: 'float', value: float }
@@ -236,7 +261,6 @@ function readAttribute(reader: WireReader, budget: Budget, depth: number): [name
       case 'string':
         return { kind: 'string', value: string }
       case 'tensor':
-        if (omitted) return { kind: 'other' }
         return tensor === null
           ? reader.malformed(`attribute "${name}" without its tensor`)
           : { kind: 'tensor', value: tensor }

@@ -50,7 +50,7 @@ export class OnnxScope {
   trace(name: string | undefined, axis: number | null): TracedConstant[] {
     const traced: TracedConstant[] = []
     const pending = [{ scope: this as OnnxScope, value: name ?? '', along: axis }]
-    for (let at = 0; at < pending.length && at < TRACED_MAX; at++) {
+    for (let at = 0; at < pending.length; at++) {
       const { scope, value, along } = pending[at]!
       const found = value === '' ? null : scope.#resolve(value)
       if (found === null) continue
@@ -62,8 +62,9 @@ export class OnnxScope {
       const axisOf = VIEWS.get(node.opType)
       if (axisOf === undefined) continue
       const before = axisOf(node, along, found.scope)
-      for (const input of node.inputs.slice(0, node.opType === 'Concat' ? TRACED_MAX : 1)) {
-        pending.push({ scope: found.scope, value: input, along: before })
+      const parts = node.opType === 'Concat' ? node.inputs.length : 1
+      for (let part = 0; part < parts && pending.length < TRACED_MAX; part++) {
+        pending.push({ scope: found.scope, value: node.inputs[part] ?? '', along: before })
       }
     }
     return traced

@@ -131,7 +131,7 @@ const isVector = ({ dims, elements }: OnnxTensor, length: number | undefined): b
   elements === length && dims.filter((dim) => dim !== 1).length <= 1
 
 const numbersOf = ({ elementType, data, elements }: OnnxTensor): number[] | null =>
-  elementType === 'string' ? null : tensorNumbers(elementType, data, elements)
+  tensorNumbers(elementType, data, elements)
 
 const intAttribute = (node: OnnxNode, name: string, fallback: number): number => {
   const attribute = node.attributes.get(name)

@@ -37,8 +37,9 @@ const FIELD_NAMES: ReadonlyMap<number, DataField> = new Map([
   [11, 'uint64_data'],
 ])
 
-/** Reads one TensorProto: exactly one data field, of the size its dims and type say. Throws OnnxFault. */
-export function readTensor(reader: WireReader, limits: OnnxLimits): OnnxTensor {
+/** Reads one TensorProto: exactly one data field, of the size its dims and type say. Throws OnnxFault.
+ *  @param varintsMax elements that it may store as varints */
+export function readTensor(reader: WireReader, limits: OnnxLimits, varintsMax: number): OnnxTensor {
   const dims: number[] = []
   const integers: bigint[] = []
   let name = ''
@@ -54,7 +55,7 @@ export function readTensor(reader: WireReader, limits: OnnxLimits): OnnxTensor {
       const varints = field === 'int32_data' || field === 'int64_data' || field === 'uint64_data'
       if (dataField !== null && (dataField !== field || !varints)) reader.malformed('second data field')
       dataField = field
-      if (varints) reader.bigInts(integers, limits.varintElements)
+      if (varints) reader.bigInts(integers, varintsMax)
       else {
         data = reader.bytes()
         range = { offset: data.byteOffset - reader.file.byteOffset, length: data.length }

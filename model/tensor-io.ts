@@ -1,6 +1,7 @@
 import { err, ok, type Result } from '../contract/result.ts'
 import { readOnnx } from './onnx-reader.ts'
 import type { OnnxElementType, OnnxError, OnnxModel, OnnxTensor, OnnxValueInfo } from './onnx-types.ts'
+import { tensorNumbers } from './tensor-numbers.ts'
 
 /** Affine quantization of a tensor: real = scale · (stored − zeroPoint). */
 export interface Quantization {
@@ -99,8 +100,9 @@ function parameters(inputs: readonly string[], constants: Constants): Quantizati
   const zero = constants.get(inputs[2] ?? '')
   if (scale?.elementType !== 'float32' || scale.elements !== 1) return null
   if (zero !== undefined && zero.elements !== 1) return null
-  const value = new DataView(scale.data.buffer, scale.data.byteOffset, 4).getFloat32(0, true)
+  const value = numberOf(scale) ?? 0
   if (!(value > 0) || !Number.isFinite(value)) return null
-  const byte = zero?.data[0] ?? 0
-  return { scale: value, zeroPoint: zero?.elementType === 'int8' && byte > 127 ? byte - 256 : byte }
+  return { scale: value, zeroPoint: (zero && numberOf(zero)) ?? 0 }
 }
+
+const numberOf = ({ elementType, data }: OnnxTensor): number | undefined => tensorNumbers(elementType, data, 1)?.[0]

@@ -55,7 +55,7 @@ function graphMap(bytes: Uint8Array): Result<TensorMap, TensorMapError> {
   const tflite = hasTfliteIdentifier(bytes) ? readTflite(bytes) : null
   if (tflite?.ok) return ok({ format: 'tflite', tensors: mapTflite(tflite.value) })
   // An ONNX file whose producer is called "TFL3" carries TFLite's identifier in TFLite's place.
-  const onnx = readOnnx(bytes, { limits: ONNX_MAP_LIMITS, omitsTensors: true })
+  const onnx = readOnnx(bytes, { limits: ONNX_MAP_LIMITS, omits: true })
   if (onnx.ok) return ok({ format: 'onnx', tensors: mapOnnx(onnx.value) })
   if (tflite !== null) return tflite
   if (bytes[0] === IR_VERSION_TAG) return onnx

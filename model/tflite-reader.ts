@@ -18,7 +18,7 @@ const MODEL = { version: 0, operatorCodes: 1, subgraphs: 2, buffers: 4 } as cons
 const OPERATOR_CODE = { deprecatedBuiltinCode: 0, builtinCode: 3 } as const
 const SUBGRAPH = { tensors: 0, operators: 3, name: 4 } as const
 const TENSOR = { shape: 0, type: 1, buffer: 2, name: 3, quantization: 4, sparsity: 6 } as const
-const QUANTIZATION = { scale: 2, zeroPoint: 3, detailsType: 4, dimension: 6 } as const
+const QUANTIZATION = { min: 0, max: 1, scale: 2, zeroPoint: 3, detailsType: 4, dimension: 6 } as const
 const OPERATOR = { opcodeIndex: 0, inputs: 1, outputs: 2 } as const
 const BUFFER = { data: 0, offset: 1, size: 2 } as const
 
@@ -119,8 +119,12 @@ function readQuantization(table: FlatTable): TfliteQuantization | null {
     scales,
     zeroPoints,
     dimension: table.int32(QUANTIZATION.dimension),
-    scalesRange: table.range(QUANTIZATION.scale, 4),
-    zeroPointsRange: table.range(QUANTIZATION.zeroPoint, 8),
+    ranges: {
+      scales: table.range(QUANTIZATION.scale, 4),
+      zeroPoints: table.range(QUANTIZATION.zeroPoint, 8),
+      min: table.range(QUANTIZATION.min, 4),
+      max: table.range(QUANTIZATION.max, 4),
+    },
   }
 }
 

@@ -5,8 +5,9 @@ import {
   quantizationOf,
   subgraphPath,
   type TensorDraft,
+  type TensorRole,
 } from './mapped-tensor.ts'
-import { bytesOfElements } from './onnx-types.ts'
+import { type ByteRange, bytesOfElements } from './onnx-types.ts'
 import type { TfliteModel, TfliteOperator, TfliteSubgraph, TfliteTensor } from './tflite-types.ts'
 
 /** What an input of an operator is. */
@@ -91,9 +92,9 @@ const OPERANDS: ReadonlyMap<number, ReadonlyMap<number, Operand>> = new Map(
 /** DEQUANTIZE and DENSIFY: float16 or sparse weights, unpacked before the operator that they are for. */
 const UNPACKS: ReadonlySet<number> = new Set([6, 124])
 
-/** Maps the constants of a TFLite file, and the lists of scales and zero points of every tensor, as `{tensor}:scale` and
- *  `{tensor}:zero-point`: where ONNX has tensors, TFLite has lists in the tensor's description, and a retrained model changes as many
- *  of their bytes. What several tensors share appears once. */
+/** Maps the constants of a TFLite file, and the lists of every tensor's quantization as `{tensor}:scale`, `:zero-point`, `:min` and
+ *  `:max`: where ONNX has tensors TFLite has lists in the tensor's description, and they are up to a third of a small model. What
+ *  several tensors share appears once. */
 export function mapTflite(model: TfliteModel): MappedTensor[] {
   return orderedMap(
     model.subgraphs.flatMap((subgraph, ordinal) => {
@@ -123,13 +124,21 @@ function subgraphDrafts(model: TfliteModel, { tensors, operators }: TfliteSubgra
 
 function parameterDrafts({ name, quantization }: TfliteTensor, path: string): TensorDraft[] {
   if (quantization === null) return []
-  const { scales, zeroPoints, scalesRange, zeroPointsRange } = quantization
-  const list = { quantization: null, outputAxis: null }
-  const scale = { elementType: 'float32', shape: [scales.length], range: scalesRange, role: 'scale' } as const
-  const zero = { elementType: 'int64', shape: [zeroPoints.length], range: zeroPointsRange, role: 'zero-point' } as const
+  const list = (suffix: string, role: TensorRole, range: ByteRange, elementBytes: 4 | 8): TensorDraft => ({
+    name: `${path}${name}:${suffix}`,
+    elementType: elementBytes === 4 ? 'float32' : 'int64',
+    shape: [range.length / elementBytes],
+    range,
+    quantization: null,
+    role,
+    outputAxis: null,
+  })
+  const { scales, zeroPoints, min, max } = quantization.ranges
   return [
-    { ...list, ...scale, name: `${path}${name}:scale` },
-    { ...list, ...zero, name: `${path}${name}:zero-point` },
+    list('scale', 'scale', scales, 4),
+    list('zero-point', 'zero-point', zeroPoints, 8),
+    list('min', 'other', min, 4),
+    list('max', 'other', max, 4),
   ]
 }
 

@@ -18,9 +18,9 @@ export interface TfliteQuantization {
   readonly scales: readonly number[]
   readonly zeroPoints: readonly number[]
   readonly dimension: number
-  /** Where the scales (float32) and zero points (int64) are in the file; empty for an absent list. */
-  readonly scalesRange: ByteRange
-  readonly zeroPointsRange: ByteRange
+  /** Where the lists are in the file: float32, zero points int64; empty for an absent one. Of `min` and `max`, what training saw, no
+   *  runtime takes notice, but converters leave them in the file. */
+  readonly ranges: Readonly<Record<'scales' | 'zeroPoints' | 'min' | 'max', ByteRange>>
 }
 
 export interface TfliteTensor {

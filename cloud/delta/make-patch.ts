@@ -1,6 +1,6 @@
 import { sha256 } from '../../contract/bytes.ts'
 import { encodePatchHeader, type PatchImage, type PatchMethod, sha256Half } from '../../contract/patch/patch-header.ts'
-import { PATCH_BITS } from '../../contract/patch/patch-layout.ts'
+import { NUMBERS_AT, PATCH_MEMORY } from '../../contract/patch/patch-layout.ts'
 import { bytesOfNumber } from '../../contract/patch/patch-numbers.ts'
 import type { MappedTensor } from '../../model/mapped-tensor.ts'
 import { readTensorMap } from '../../model/tensor-map.ts'
@@ -23,14 +23,12 @@ export function makePatch(
   result: Uint8Array,
   onProgress: PatchProgress = () => undefined,
 ): Uint8Array {
-  const withBase = base === null ? null : framed('coded', base, result, payloadOf(base, result, onProgress))
-  if (withBase !== null && withBase.length < 256) return withBase
-  const alone = framed('coded', null, result, payloadOf(new Uint8Array(0), result, onProgress))
   const stored = framed('stored', null, result, result)
-  return [withBase, alone, stored].reduce<Uint8Array>(
-    (least, patch) => (patch !== null && patch.length < least.length ? patch : least),
-    stored,
-  )
+  const half = (from: number) => (share: number) => onProgress(base === null ? share : (from + share) / 2)
+  const alone = coded(null, result, half(1))
+  const candidates = [alone, stored]
+  if (base !== null) candidates.unshift(coded(base, result, half(0)))
+  return candidates.reduce((least, patch) => (patch.length < least.length ? patch : least))
 }
 
 function framed(method: PatchMethod, base: Uint8Array | null, result: Uint8Array, payload: Uint8Array): Uint8Array {
@@ -44,34 +42,45 @@ function framed(method: PatchMethod, base: Uint8Array | null, result: Uint8Array
 /** Chosen: passes over the bytes; each learns its prices from the one before. */
 const PASSES = 3
 
-function payloadOf(base: Uint8Array, result: Uint8Array, onProgress: PatchProgress): Uint8Array {
-  const space = new Uint8Array(base.length + result.length)
-  space.set(base)
-  space.set(result, base.length)
-  const tensorsOf = (file: Uint8Array): readonly MappedTensor[] => {
-    const map = readTensorMap(file)
-    return map.ok ? map.value.tensors : []
-  }
-  const planner = new BytePlanner(space, base.length)
-  const whole = [{ from: 0, end: result.length }]
-  let literalBits = orderZeroBits(result)
-  let prices = new BytePrices(new BitCounter(PATCH_BITS))
-  const first = planner.plan(whole, prices, literalBits)
+function coded(base: Uint8Array | null, result: Uint8Array, onProgress: PatchProgress): Uint8Array {
+  const baseBytes = base?.length ?? 0
+  const space = new Uint8Array(baseBytes + result.length)
+  if (base !== null) space.set(base)
+  space.set(result, baseBytes)
+  const planner = new BytePlanner(space, baseBytes)
+  const plain: PatchPlan = { method: 'bytes', stretches: [{ from: 0, end: result.length }], runs: [] }
+  const literalBits = orderZeroBits(result)
+  const asBytes = planner.plan(plain.stretches, new BytePrices(new BitCounter(NUMBERS_AT)), literalBits)
   onProgress(0.4)
-  const numbers = new NumberPlanner(space, base.length, tensorsOf(base))
-  const runs = numbers.plan(tensorsOf(result), first.bits, (at) => onProgress(0.4 + (0.4 * at) / result.length))
-  const stretches = between(runs, result.length)
-  let copies = planner.plan(stretches, prices, literalBits).copies
+  const numbers = new NumberPlanner(space, baseBytes, base === null ? [] : tensorsOf(base))
+  const runs = numbers.plan(tensorsOf(result), asBytes.bits, (at) => onProgress(0.4 + (0.4 * at) / result.length))
+  const plan: PatchPlan =
+    runs.length === 0 ? plain : { method: 'numbers', stretches: between(runs, result.length), runs }
+  let copies =
+    runs.length === 0
+      ? asBytes.copies
+      : planner.plan(plan.stretches, new BytePrices(new BitCounter(NUMBERS_AT)), literalBits).copies
   for (let pass = 1; pass < PASSES; pass++) {
-    const counter = new BitCounter(PATCH_BITS)
-    literalBits = write(counter, space, base.length, stretches, copies, runs, literalBits)
-    prices = new BytePrices(counter)
-    copies = planner.plan(stretches, prices, literalBits).copies
+    const counter = new BitCounter(PATCH_MEMORY[plan.method].bits)
+    const taken = write(counter, space, baseBytes, plan, copies, literalBits)
+    copies = planner.plan(plan.stretches, new BytePrices(counter), taken).copies
     onProgress(0.8 + (0.2 * pass) / PASSES)
   }
-  const encoder = new RangeEncoder(PATCH_BITS)
-  write(encoder, space, base.length, stretches, copies, runs, literalBits)
-  return encoder.finish()
+  const encoder = new RangeEncoder(PATCH_MEMORY[plan.method].bits)
+  write(encoder, space, baseBytes, plan, copies, literalBits)
+  return framed(plan.method, base, result, encoder.finish())
+}
+
+function tensorsOf(file: Uint8Array): readonly MappedTensor[] {
+  const map = readTensorMap(file)
+  return map.ok ? map.value.tensors : []
+}
+
+/** What of the result is coded how; the copies within the stretches are chosen last, and again. */
+interface PatchPlan {
+  readonly method: 'numbers' | 'bytes'
+  readonly stretches: readonly Stretch[]
+  readonly runs: readonly PlacedRun[]
 }
 
 /** @returns what each byte took as a literal, bits; where it was none, what was thought before */
@@ -79,24 +88,17 @@ function write(
   coder: BitCounter | RangeEncoder,
   space: Uint8Array,
   baseBytes: number,
-  stretches: readonly Stretch[],
-  copies: readonly Copy[][],
-  runs: readonly PlacedRun[],
+  { method, stretches, runs }: PatchPlan,
+  copies: readonly (readonly Copy[])[],
   literalBits: Float32Array,
 ): Float32Array {
-  const writer = new PatchWriter(coder, space, baseBytes)
+  const writer = new PatchWriter(coder, space, baseBytes, PATCH_MEMORY[method].slots)
   const taken = literalBits.slice()
+  const note = (at: number, bits: number): void => {
+    taken[at] = bits
+  }
   for (const [i, { from, end }] of stretches.entries()) {
-    writer.stretch(
-      from,
-      end,
-      copies[i]!,
-      coder instanceof BitCounter
-        ? (at, bits) => {
-            taken[at] = bits
-          }
-        : undefined,
-    )
+    writer.stretch(from, end, copies[i]!, coder instanceof BitCounter ? note : undefined)
     const run = runs[i]
     if (run !== undefined) writer.run(run)
   }

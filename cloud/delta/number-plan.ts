@@ -1,4 +1,4 @@
-import { PATCH_BITS } from '../../contract/patch/patch-layout.ts'
+import { PATCH_MEMORY } from '../../contract/patch/patch-layout.ts'
 import {
   bytesOfNumber,
   type ChannelPlan,
@@ -38,7 +38,7 @@ export class NumberPlanner {
   readonly #baseBytes: number
   readonly #baseTensors: readonly MappedTensor[]
   readonly #byName: ReadonlyMap<string, MappedTensor>
-  readonly #counter = new BitCounter(PATCH_BITS)
+  readonly #counter = new BitCounter(PATCH_MEMORY.numbers.bits)
   readonly #writer: PatchWriter
 
   constructor(space: Uint8Array, baseBytes: number, baseTensors: readonly MappedTensor[]) {
@@ -46,7 +46,7 @@ export class NumberPlanner {
     this.#baseBytes = baseBytes
     this.#baseTensors = baseTensors
     this.#byName = new Map(baseTensors.map((tensor) => [tensor.name, tensor]))
-    this.#writer = new PatchWriter(this.#counter, space, baseBytes)
+    this.#writer = new PatchWriter(this.#counter, space, baseBytes, 0)
   }
 
   /** @param tensors of the result, in order

@@ -31,11 +31,11 @@ export class PatchWriter {
   readonly #space: Uint8Array
   readonly #baseBytes: number
 
-  constructor(coder: BitCoder, space: Uint8Array, baseBytes: number) {
+  constructor(coder: BitCoder, space: Uint8Array, baseBytes: number, slots: number) {
     this.#coder = coder
     this.#space = space
     this.#baseBytes = baseBytes
-    this.bytes = new ByteCoder(coder, BYTES_AT)
+    this.bytes = new ByteCoder(coder, BYTES_AT, slots)
     this.numbers = new NumberCoder(coder, NUMBERS_AT)
     this.bytes.shifts[0] = baseBytes
   }

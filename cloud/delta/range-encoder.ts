@@ -1,4 +1,4 @@
-import { BitCoder } from '../../contract/patch/bit-coder.ts'
+import { BitCoder, DIRECT_BITS } from '../../contract/patch/bit-coder.ts'
 
 const TOP = 2 ** 24
 
@@ -25,10 +25,10 @@ export class RangeEncoder extends BitCoder {
 
   override direct(count: number, value: number): number {
     for (let left = count; left > 0; ) {
-      const part = left < 8 ? left : 8
+      const part = left < DIRECT_BITS ? left : DIRECT_BITS
       left -= part
       this.#range >>>= part
-      this.#low += (Math.floor(value / 2 ** left) % 2 ** part) * this.#range
+      this.#low += ((value >>> left) & ((1 << part) - 1)) * this.#range
       while (this.#range < TOP) this.#shift()
     }
     return value

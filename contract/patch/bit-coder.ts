@@ -1,14 +1,18 @@
 /** Probabilities are of a one, in units of 2^-16, and stay this far from 0 and 1: the range coder needs room for either bit. */
 const P_BITS = 16
-const P_MIN = 24
+export const P_MIN = 24
+export const P_MAX = 65_536 - P_MIN
 
 /** An adaptive bit moves towards what it sees by 1/(n + 1.5) at its n-th sight, and never slower than 1/LIMIT: fast at first, since the
  *  files are small, and nearly exact in the end. Units of 2^-14, so that step × error stays inside 31 bits. */
-const SEEN_LIMIT = 250
-const RATES = Uint16Array.from({ length: SEEN_LIMIT + 1 }, (_, n) => Math.round(16_384 / (n + 1.5)))
+export const SEEN_LIMIT = 250
+export const RATES = Uint16Array.from({ length: SEEN_LIMIT + 1 }, (_, n) => Math.round(16_384 / (n + 1.5)))
 
 /** Lengths of numbers, in bits, whose two second highest bits are adaptive. */
 const SHORT = 5
+
+/** Direct bits that are coded in one go: the range has 24 bits at least, so that no more than 2^-12 of it is lost. */
+export const DIRECT_BITS = 12
 
 /** Codes bits under probabilities: reads them, writes them, or adds up what they would take. What is coded under which probability is
  *  written once, for all three, in patch-bytes.ts and patch-numbers.ts: so decoder and encoder cannot disagree.
@@ -17,10 +21,15 @@ const SHORT = 5
  *  @see G. N. N. Martin, "Range encoding", 1979; Marpe, Schwarz, Wiegand, "CABAC", 2003; Wiedemann et al., "DeepCABAC", 2020
  */
 export abstract class BitCoder {
-  readonly probability: Uint16Array
-  readonly seen: Uint8Array
+  probability = new Uint16Array(0)
+  seen = new Uint8Array(0)
 
   constructor(bits: number) {
+    this.reserve(bits)
+  }
+
+  /** Makes room for so many adaptive bits, of which nothing is known. */
+  reserve(bits: number): void {
     this.probability = new Uint16Array(bits).fill(1 << (P_BITS - 1))
     this.seen = new Uint8Array(bits)
   }
@@ -43,12 +52,12 @@ export abstract class BitCoder {
     return coded
   }
 
-  adapt(index: number, one: number, bit: number): void {
+  protected adapt(index: number, one: number, bit: number): void {
     const n = this.seen[index]!
     const rate = RATES[n]!
     if (bit) {
       const next = one + (((65_536 - one) * rate) >> 14)
-      this.probability[index] = next > 65_536 - P_MIN ? 65_536 - P_MIN : next
+      this.probability[index] = next > P_MAX ? P_MAX : next
     } else {
       const next = one - ((one * rate) >> 14)
       this.probability[index] = next < P_MIN ? P_MIN : next
@@ -61,7 +70,7 @@ export abstract class BitCoder {
     const { probability, seen } = this
     for (let i = 0; i < probability.length; i++) {
       const one = probability[i]!
-      probability[i] = one < P_MIN ? P_MIN : one > 65_536 - P_MIN ? 65_536 - P_MIN : one
+      probability[i] = one < P_MIN ? P_MIN : one > P_MAX ? P_MAX : one
       if (seen[i]! > SEEN_LIMIT) seen[i] = SEEN_LIMIT
     }
   }
@@ -84,8 +93,8 @@ export abstract class BitCoder {
     const top = length > SHORT ? 0 : length === 2 ? 1 : 2
     const below = length - 1 - top
     const head = this.tree(base + 64 + length * 4, top, (value >>> below) & ((1 << top) - 1))
-    const rest = below === 0 ? 0 : this.direct(below, value % 2 ** below)
-    return ((1 << top) | head) * 2 ** below + rest
+    const rest = below === 0 ? 0 : this.direct(below, (value & ((1 << below) - 1)) >>> 0)
+    return ((((1 << top) | head) << below) | rest) >>> 0
   }
 
   /** Codes a signed number as `uint` does, zero and small ones of either sign first. Within ± 2^31. */

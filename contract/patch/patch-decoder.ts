@@ -8,7 +8,7 @@ import {
   type PatchHeader,
   readPatchHeader,
 } from './patch-header.ts'
-import { BYTES_AT, NUMBERS_AT, PATCH_BITS, STRETCH_AT } from './patch-layout.ts'
+import { BYTES_AT, NUMBERS_AT, PATCH_MEMORY, STRETCH_AT } from './patch-layout.ts'
 import { bytesOfNumber, NUMBER_STEP_BYTES, NumberCoder } from './patch-numbers.ts'
 import { RangeDecoder } from './range-decoder.ts'
 
@@ -80,15 +80,17 @@ export class PatchDecoder {
   readonly #options: PatchDecoderOptions
   readonly #slots: PatchSlots
   readonly #page: Uint8Array
-  readonly #range = new RangeDecoder(PATCH_BITS, WINDOW_BYTES)
-  readonly #bytes = new ByteCoder(this.#range, BYTES_AT)
+  readonly #range = new RangeDecoder(0, WINDOW_BYTES)
   readonly #numbers = new NumberCoder(this.#range, NUMBERS_AT)
+  #bytes = new ByteCoder(this.#range, BYTES_AT, 0)
   readonly #baseCache = new Cache()
   readonly #resultCache = new Cache()
   #header: PatchHeader | undefined
   #phase: Phase = 'header'
   #consumed = 0
   #produced = 0
+  /** the page's own first byte in the result */
+  #pageFrom = 0
   #baseBytes = 0
   #resultBytes = 0
   /** bytes of the stretch, and of the copy in it, that are still to be made */
@@ -228,6 +230,10 @@ export class PatchDecoder {
     this.#header = header
     this.#resultBytes = bytes
     this.#baseBytes = header.base?.bytes ?? 0
+    if (header.method === 'stored') return
+    const { bits, slots } = PATCH_MEMORY[header.method]
+    this.#range.reserve(bits)
+    this.#bytes = new ByteCoder(this.#range, BYTES_AT, slots)
     this.#bytes.shifts[0] = this.#baseBytes
   }
 
@@ -269,8 +275,7 @@ export class PatchDecoder {
   #copyPart(): void {
     const baseBytes = this.#baseBytes
     const source = baseBytes + this.#produced - this.#shift
-    const done = this.#produced % this.#page.length
-    let length = Math.min(this.#copy, this.#page.length - done)
+    let length = Math.min(this.#copy, this.#pageFrom + this.#page.length - this.#produced)
     if (source < baseBytes) {
       length = Math.min(length, baseBytes - source)
       this.#emitAll(length, (into) => this.#slots.readBase(source, into))
@@ -284,6 +289,7 @@ export class PatchDecoder {
   }
 
   #describe(): void {
+    if (this.#header!.method !== 'numbers') malformed('numbers in a patch without them')
     const numbers = this.#numbers
     const run = numbers.begin({ base: this.#bytes.baseEnd, result: this.#produced })
     if (run === undefined) malformed('no description of numbers')
@@ -324,7 +330,7 @@ export class PatchDecoder {
   /** A byte of base or result, by its address in the common space. */
   #byteAt(address: number): number {
     const inResult = address - this.#baseBytes
-    const pageFrom = this.#produced - (this.#produced % this.#page.length)
+    const pageFrom = this.#pageFrom
     if (inResult >= pageFrom) return this.#page[inResult - pageFrom]!
     const cache = inResult < 0 ? this.#baseCache : this.#resultCache
     if (address < cache.from || address >= cache.end) {
@@ -340,30 +346,32 @@ export class PatchDecoder {
   }
 
   #emit(byte: number): void {
-    this.#page[this.#produced % this.#page.length] = byte
+    this.#page[this.#produced - this.#pageFrom] = byte
     this.#produced++
     this.#recent = ((this.#recent << 8) | byte) >>> 0
-    if (this.#produced % this.#page.length === 0 || this.#produced === this.#resultBytes) this.#writePage()
+    this.#turnPage()
   }
 
   /** @param fill puts the bytes from `done` on into what it is given */
   #emitAll(length: number, fill: (into: Uint8Array, done: number) => void): void {
-    const pageBytes = this.#page.length
     for (let done = 0; done < length; ) {
-      const used = this.#produced % pageBytes
-      const into = this.#page.subarray(used, Math.min(pageBytes, used + length - done))
+      const used = this.#produced - this.#pageFrom
+      const into = this.#page.subarray(used, Math.min(this.#page.length, used + length - done))
       fill(into, done)
       done += into.length
       this.#produced += into.length
       for (const byte of into.subarray(-4)) this.#recent = ((this.#recent << 8) | byte) >>> 0
-      if (this.#produced % pageBytes === 0 || this.#produced === this.#resultBytes) this.#writePage()
+      this.#turnPage()
     }
   }
 
-  #writePage(): void {
-    const used = this.#produced % this.#page.length || this.#page.length
-    const written = this.#slots.writePage(this.#produced - used, this.#page.subarray(0, used))
+  /** Hands a full page over, or the last one. */
+  #turnPage(): void {
+    const used = this.#produced - this.#pageFrom
+    if (used < this.#page.length && this.#produced < this.#resultBytes) return
+    const written = this.#slots.writePage(this.#pageFrom, this.#page.subarray(0, used))
     if (!written.ok) throw new PatchFault(written.error)
+    if (used === this.#page.length) this.#pageFrom = this.#produced
   }
 
   /** Everything that is needed to go on after a power cut, at most PATCH_STATE_BYTES and a page. The pages written so far are not part
@@ -377,7 +385,7 @@ export class PatchDecoder {
       header,
       range.window.subarray(range.at, range.end),
       ...(this.#phase === 'header' || this.#phase === 'stored' ? [] : this.#tables()),
-      this.#page.subarray(0, this.#produced % this.#page.length),
+      this.#page.subarray(0, this.#produced - this.#pageFrom),
     ]
     const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
     let at = 0
@@ -468,7 +476,9 @@ export class PatchDecoder {
       }
       range.bound()
     }
-    const page = take(this.#produced % this.#page.length)
+    const used = this.#produced % this.#page.length
+    this.#pageFrom = this.#produced - used
+    const page = take(used)
     if (at !== checkpoint.length) return false
     this.#page.set(page)
     return this.#isSound()
@@ -485,7 +495,7 @@ export class PatchDecoder {
     if (phase === 'copy' && (this.#copy === 0 || this.#shift < 1 || this.#shift > target)) return false
     if (!within(this.#bytes.baseEnd, this.#baseBytes)) return false
     if (phase !== 'numbers') return phase === 'done' ? left === 0 : true
-    if (run === undefined || !within(done, run.count)) return false
+    if (run === undefined || !within(done, run.count) || this.#header!.method !== 'numbers') return false
     const length = run.count * bytesOfNumber(run.kind)
     const ahead = (run.count - done) * bytesOfNumber(run.kind)
     const end = run.source === 'base' ? this.#baseBytes : this.#produced

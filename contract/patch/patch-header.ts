@@ -28,8 +28,9 @@ export interface PatchImage {
   readonly sha256Half: Uint8Array
 }
 
-/** `stored`: the result's bytes as they are. `coded`: operations under a range coder, see patch-decoder.ts. */
-export const PATCH_METHODS = ['stored', 'coded'] as const
+/** `stored`: the result's bytes as they are. `numbers`, `bytes`: under a range coder, with runs of numbers or without, see
+ *  patch-layout.ts. */
+export const PATCH_METHODS = ['stored', 'numbers', 'bytes'] as const
 export type PatchMethod = (typeof PATCH_METHODS)[number]
 
 const MAGIC = [0x4b, 0x50] as const

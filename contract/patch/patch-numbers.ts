@@ -311,8 +311,9 @@ export class NumberCoder {
     const coder = this.#coder
     const top = length < 3 ? length - 1 : 2
     const low = length - 1 - top
-    const head = coder.tree(heads + length * 4, top, Math.floor(wanted / 2 ** low) % (1 << top))
-    return ((1 << top) | head) * 2 ** low + (low === 0 ? 0 : coder.direct(low, wanted % 2 ** low))
+    const head = coder.tree(heads + length * 4, top, (wanted >>> low) & ((1 << top) - 1))
+    const rest = low === 0 ? 0 : coder.direct(low, (wanted & ((1 << low) - 1)) >>> 0)
+    return ((((1 << top) | head) << low) | rest) >>> 0
   }
 
   #float(run: NumberRun, { exponent: exponentBits, mantissa }: Layout, value: number): number {
@@ -329,13 +330,9 @@ export class NumberCoder {
     const sign = coder.bit(this.#base + FLOAT_SIGN, value >>> (exponentBits + mantissa))
     const low = mantissa - 4 - run.zeroBits
     const head = coder.tree(this.#base + FLOAT_HEAD + below * 16, 4, (value >>> (mantissa - 4)) & 15)
-    const rest = coder.direct(low, (value >>> run.zeroBits) & (2 ** low - 1))
-    return (
-      sign * 2 ** (exponentBits + mantissa) +
-      exponent * 2 ** mantissa +
-      head * 2 ** (mantissa - 4) +
-      rest * 2 ** run.zeroBits
-    )
+    const rest = coder.direct(low, (value >>> run.zeroBits) & ((1 << low) - 1))
+    const magnitude = (exponent << mantissa) | (head << (mantissa - 4)) | (rest << run.zeroBits)
+    return ((sign << (exponentBits + mantissa)) | magnitude) >>> 0
   }
 
   /** A float as a step from the one that predicts it, in the order of floats. */
@@ -371,8 +368,10 @@ const RELEARN = 30
 
 /** Floats in their order: neighbours differ by one. */
 const ordered = (bits: number, signAt: number): number => {
-  const magnitude = bits % 2 ** signAt
-  return bits >= 2 ** signAt ? -1 - magnitude : magnitude
+  const magnitude = bits & ((1 << signAt) - 1)
+  return bits >>> signAt ? -1 - magnitude : magnitude
 }
-const bitsOfOrdered = (value: number, signAt: number): number =>
-  value < 0 ? ((-1 - value) % 2 ** signAt) + 2 ** signAt : value % 2 ** signAt
+const bitsOfOrdered = (value: number, signAt: number): number => {
+  const mask = (1 << signAt) - 1
+  return (value < 0 ? (~value & mask) | (1 << signAt) : value & mask) >>> 0
+}

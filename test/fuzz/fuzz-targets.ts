@@ -32,12 +32,12 @@ import { decodeSpool, encodeSpool } from '../../device/core/outbox.ts'
 import type { FlashNor } from '../../firmware-sim/flash-nor.ts'
 import { admit } from '../../gateway/admission.ts'
 import { parseWav } from '../../model/audio/wav.ts'
-import { readOnnx } from '../../model/onnx-reader.ts'
 import { contractSamples } from '../fixtures/contract-samples.ts'
 import { assignmentBytes, BOARD, DEVICE, ISSUED_MS, SITE } from '../fixtures/documents.ts'
 import { directorKey, strangerKey } from '../fixtures/keys.ts'
 import type { FuzzTarget } from './fuzz-run.ts'
 import { codeOf, MIB, must } from './fuzz-soundness.ts'
+import { modelTargets } from './fuzz-targets-model.ts'
 import { trustTargets } from './fuzz-targets-trust.ts'
 
 interface Codec<T> {
@@ -171,16 +171,6 @@ function manifest(bundleFile: Uint8Array): FuzzTarget {
     weight: 4,
     allocationBytes: 4 * MIB,
     run: (input) => codeOf(parseManifest(new Map(sections).set('manifest.json', input))),
-  }
-}
-
-function onnx(graph: Uint8Array): FuzzTarget {
-  return {
-    name: 'onnx',
-    corpus: [graph],
-    weight: 2,
-    allocationBytes: 32 * MIB,
-    run: (input) => codeOf(readOnnx(input)),
   }
 }
 
@@ -331,7 +321,7 @@ export async function fuzzTargets(files: FuzzFiles): Promise<readonly FuzzTarget
     challenge(),
     bundle(samples),
     manifest(files.bundle),
-    onnx(files.graph),
+    ...modelTargets(files.graph),
     wav(files.clip),
     bootRecord(files.flash),
     ...trustTargets(),
