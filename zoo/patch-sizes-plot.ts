@@ -22,13 +22,13 @@ export type PatchSizes = {
 }
 
 const WIDTH = 860
-const PLOT = { left: 64, right: 830, gap: 40, panel: 250, top: 44 }
+const PLOT = { left: 64, right: 830, gap: 58, panel: 250, top: 44 }
 const REFERENCES = ['kws-1', 'kws-2']
 const QUARTER = 0.25
 
 const PANELS = [
   { title: 'as recorded', of: ({ accuracy }: Setting) => accuracy.quiet },
-  { title: 'noise at 0 dB, mean of many draws', of: ({ accuracy }: Setting) => accuracy.zeroDbManyDraws },
+  { title: 'in noise at 0 dB, mean of many draws', of: ({ accuracy }: Setting) => accuracy.zeroDbManyDraws },
 ] as const
 type Setting = PatchSizes['settings'][number]
 
@@ -69,7 +69,7 @@ export const plotPatchSizes = (sizes: PatchSizes): string => {
       )
     })
     return [
-      text(PLOT.left, top - 10, `Accuracy, ${title}`, 'font-weight="bold"'),
+      text(PLOT.left, top - 10, `Accuracy on ${sizes.clips} clips of unseen speakers, ${title}`, 'font-weight="bold"'),
       ...grid.map(
         (share) =>
           line(PLOT.left, y(share), PLOT.right, y(share), 'stroke="#e4e4e4"') +
