@@ -232,9 +232,9 @@ EVERY = range(len(LAYERS))
 HEAD = len(LAYERS) - 1
 # From the deployed weights: samples, rate in steps, and what may change.
 FROM_DEPLOYED = {
-    "frozen": dict(samples=120_000, rate=0.3, mixup=0.2),
-    "step-3": dict(samples=40_000, rate=0.1, steps_max=3),
-    "shrunk": dict(samples=60_000, rate=0.3, shrink=0.1),
+    "frozen": dict(samples=100_000, rate=0.3, mixup=0.2),
+    "step-3": dict(samples=30_000, rate=0.1, steps_max=3),
+    "shrunk": dict(samples=45_000, rate=0.3, shrink=0.1),
     "head": dict(samples=45_000, rate=0.5, weights=[HEAD], biases=[HEAD]),
     "biases": dict(samples=45_000, rate=0.5, weights=[], biases=EVERY),
 }
@@ -244,8 +244,8 @@ SPARSE = {
     "sparse-35": dict(after=None, percent=35, grid=4, samples=45_000),
     "sparse-22": dict(after="sparse-35", percent=22, grid=8, samples=220_000),
     "sparse-15": dict(after="sparse-22", percent=15, grid=8, samples=90_000),
-    "sparse-10": dict(after="sparse-15", percent=10, grid=8, samples=90_000),
-    "sparse-6": dict(after="sparse-10", percent=6, grid=8, samples=60_000),
+    "sparse-10": dict(after="sparse-15", percent=10, grid=8, samples=60_000),
+    "sparse-6": dict(after="sparse-10", percent=6, grid=8, samples=45_000),
     # The noise was learnt at the cost of quiet words, so a second cycle shows both as kws-2 saw them.
     "sparse-22-second": dict(after="sparse-22", percent=22, grid=8, samples=120_000, rate=0.4, words=(1.0, 1.0)),
 }
