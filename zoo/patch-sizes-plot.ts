@@ -25,6 +25,8 @@ const WIDTH = 860
 const PLOT = { left: 64, right: 830, gap: 58, panel: 250, top: 44 }
 const REFERENCES = ['kws-1', 'kws-2']
 const QUARTER = 0.25
+/** Points nearer than this have labels that may touch; chosen: the width of a label. */
+const NEIGHBOUR = 90
 
 const PANELS = [
   { title: 'as recorded', of: ({ accuracy }: Setting) => accuracy.quiet },
@@ -59,13 +61,21 @@ export const plotPatchSizes = (sizes: PatchSizes): string => {
     const y = (share: number) => bottom - ((share - least) / (most - least)) * PLOT.panel
     const grid: number[] = []
     for (let share = least; share <= most + 1e-9; share += 0.02) grid.push(share)
-    // Labels of neighbours would lie on each other: each goes above or below its point, in turn.
-    const points = retrained.map((setting, i) => {
+    // Labels of neighbours would lie on each other: the higher point has its label above, the lower one below.
+    const isBelow = (setting: Setting) => {
+      const away = (other: Setting) => Math.abs(x(other.patchBytes.bundle) - x(setting.patchBytes.bundle))
+      const others = retrained.filter((other) => other !== setting && away(other) < NEIGHBOUR)
+      const nearest = others.sort((a, b) => away(a) - away(b))[0]
+      if (nearest === undefined) return false
+      if (of(nearest) === of(setting)) return nearest.patchBytes.bundle < setting.patchBytes.bundle
+      return of(nearest) > of(setting)
+    }
+    const points = retrained.map((setting) => {
       const [cx, cy] = [x(setting.patchBytes.bundle), y(of(setting))]
       const anchor = cx > PLOT.right - 60 ? 'end' : 'middle'
       return (
         `<circle cx="${cx.toFixed(1)}" cy="${cy.toFixed(1)}" r="4" fill="#1f6f8b"/>` +
-        text(cx, cy + (i % 2 === 0 ? -9 : 18), setting.name, `text-anchor="${anchor}"`)
+        text(cx, cy + (isBelow(setting) ? 18 : -9), setting.name, `text-anchor="${anchor}"`)
       )
     })
     return [
