@@ -25,9 +25,8 @@ export function makePatch(
 ): Uint8Array {
   const stored = framed('stored', null, result, result)
   const half = (from: number) => (share: number) => onProgress(base === null ? share : (from + share) / 2)
-  const alone = coded(null, result, half(1))
-  const candidates = [alone, stored]
-  if (base !== null) candidates.unshift(coded(base, result, half(0)))
+  const candidates = base === null ? [] : [coded(base, result, half(0))]
+  candidates.push(coded(null, result, half(1)), stored)
   return candidates.reduce((least, patch) => (patch.length < least.length ? patch : least))
 }
 
