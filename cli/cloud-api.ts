@@ -23,6 +23,13 @@ export class CloudApi {
     return this.#call('GET', path)
   }
 
+  /** @param bytesMax an answer that is longer is refused */
+  async getBytes(path: string, bytesMax: number): Promise<Uint8Array> {
+    const body = await this.#send('GET', path)
+    if (body.length > bytesMax) throw new CommandFailure(`GET ${path}: more than ${bytesMax} bytes`)
+    return body
+  }
+
   post<T>(path: string, body: unknown): Promise<T> {
     return this.#call('POST', path, JSON.stringify(body), 'application/json')
   }
@@ -32,8 +39,19 @@ export class CloudApi {
   }
 
   async #call<T>(method: string, path: string, body?: string | Uint8Array, type?: string): Promise<T> {
+    const text = new TextDecoder().decode(await this.#send(method, path, body, type))
+    try {
+      return (text === '' ? undefined : JSON.parse(text)) as T
+    } catch {
+      throw new CommandFailure(`${method} ${this.url}${path}: the answer is no JSON`, {
+        hint: 'is this the address of a Kinglet cloud?',
+      })
+    }
+  }
+
+  async #send(method: string, path: string, body?: string | Uint8Array, type?: string): Promise<Uint8Array> {
     let response: Response
-    let text: string
+    let answer: Uint8Array
     try {
       response = await fetch(`${this.url}${path}`, {
         method,
@@ -42,20 +60,12 @@ export class CloudApi {
         // The socket's time, not the fleet's.
         signal: AbortSignal.timeout(TIMEOUT_MS),
       })
-      text = await response.text()
+      answer = new Uint8Array(await response.arrayBuffer())
     } catch (cause) {
       throw new CloudUnreachable(`${method} ${this.url}${path}: the cloud does not answer`, cause)
     }
-    if (response.ok) {
-      try {
-        return (text === '' ? undefined : JSON.parse(text)) as T
-      } catch {
-        throw new CommandFailure(`${method} ${this.url}${path}: the answer is no JSON`, {
-          hint: 'is this the address of a Kinglet cloud?',
-        })
-      }
-    }
-    throw new CommandFailure(`${method} ${path}: ${problemOf(text, response.status)}`)
+    if (response.ok) return answer
+    throw new CommandFailure(`${method} ${path}: ${problemOf(new TextDecoder().decode(answer), response.status)}`)
   }
 }
 

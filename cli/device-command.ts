@@ -2,6 +2,7 @@ import { Command, Option } from 'commander'
 import type { Clock } from '../contract/clock.ts'
 import { LADDER_LEVELS, type LadderLevel } from '../contract/messages.ts'
 import { RADIOS } from '../device/core/energy.ts'
+import type { UpdateWindow } from '../device/core/update-schedule.ts'
 import { BOARDS } from '../model/boards.ts'
 import { runConnected } from './device-connected.ts'
 import { identityCommands } from './device-identity.ts'
@@ -9,6 +10,7 @@ import { runOnAudio } from './device-run.ts'
 import { CommandFailure } from './failure.ts'
 import { zooFile } from './package-root.ts'
 import { serviceClock } from './service-clock.ts'
+import { updateWindowOption } from './update-window-option.ts'
 
 interface RunFlags {
   readonly audio?: string
@@ -27,12 +29,13 @@ interface RunFlags {
   readonly tlsKey?: string
   readonly trust?: string
   readonly flash?: string
+  readonly updateWindow?: UpdateWindow
   readonly clock?: string
 }
 
 /** Options that mean nothing without a gateway. */
 const CONNECTED_ONLY = [
-  ...(['site', 'device', 'tokenFile', 'cloud', 'trust', 'flash', 'clock'] as const),
+  ...(['site', 'device', 'tokenFile', 'cloud', 'trust', 'flash', 'updateWindow', 'clock'] as const),
   ...(['tlsCa', 'tlsCert', 'tlsKey'] as const),
 ]
 
@@ -81,6 +84,11 @@ export function deviceCommand(clock: Clock): Command {
     .option('--tls-key <FILE>', 'key of that certificate, PEM (with --gateway)')
     .option('--trust <FILE>', 'root of the image repository, metadata/1.root.json of its folder (with --gateway)')
     .option('--flash <FILE>', 'flash image that survives restarts (with --gateway)')
+    .option(
+      '--update-window <HOURS>',
+      'hours of the day in which updates are downloaded, 22-6 in UTC or 22-6+02:00 (with --gateway; default: any)',
+      updateWindowOption,
+    )
     .option('--clock <FILE>', 'clock file of a simulation (with --gateway; default: this machine’s clock)')
     .action(async (flags: RunFlags) => {
       if (flags.gateway !== undefined) {

@@ -8,6 +8,7 @@ import { radioNamed, totalEnergy } from '../device/core/energy.ts'
 import { AgentHost } from '../device/core/host.ts'
 import { deviceKey } from '../device/core/identity.ts'
 import { createListener, type Listener } from '../device/core/listener.ts'
+import type { UpdateWindow } from '../device/core/update-schedule.ts'
 import { WatchdogTimer } from '../device/core/watchdog-timer.ts'
 import { IdentityClient } from '../device/node/identity-client.ts'
 import { TransportMqtt } from '../device/node/transport-mqtt.ts'
@@ -32,6 +33,7 @@ export interface ConnectedRun extends SelfFlags {
   readonly bundle: string
   readonly radio: string
   readonly level: LadderLevel
+  readonly updateWindow?: UpdateWindow
   readonly json?: boolean
 }
 
@@ -129,6 +131,7 @@ export async function runConnected(run: ConnectedRun, clock: Clock): Promise<voi
       level: run.level,
       trustRoot,
       reportPhaseMs: 60_000,
+      updateWindow: run.updateWindow ?? null,
     }),
     flash,
     engine: new EngineOrtNode(),

@@ -235,14 +235,28 @@ export class KeyLifecycle {
     await this.#finish(change)
   }
 
+  /** The release of this name and version as it was signed; undefined when there is none. */
+  release(of: Pick<Release, 'name' | 'version'>): Release | undefined {
+    const path = targetPathOf(of)
+    for (const { content } of this.#state().targets.values()) {
+      if (Object.hasOwn(content.targets, path)) return content.targets[path]!.custom.kinglet
+    }
+    return undefined
+  }
+
+  /** The role that speaks for a release of this name and version: a family, or targets. */
+  familyOf(of: Pick<Release, 'name' | 'version'>): string {
+    const families = this.#state().targets.get('targets')?.content.delegations?.roles ?? []
+    const path = targetPathOf(of)
+    return families.find(({ paths }) => paths.some((pattern) => matchesPattern(path, pattern)))?.name ?? 'targets'
+  }
+
   /** Adds a release to targets, or to the family whose paths match. The same release again is no change.
    *  @returns the role that signs it */
   async addRelease(release: Release): Promise<string> {
     const path = targetPathOf(release)
     const state = this.#state()
-    const top = state.targets.get('targets')
-    const families = top?.content.delegations?.roles ?? []
-    const role = families.find(({ paths }) => paths.some((pattern) => matchesPattern(path, pattern)))?.name ?? 'targets'
+    const role = this.familyOf(release)
     const target = { length: release.bytes, hashes: { sha256: release.sha256 }, custom: { kinglet: release } }
     // Released before its family had a key of its own, it stands in targets, which devices ask first.
     for (const [holder, { content }] of state.targets) {

@@ -20,6 +20,7 @@ const program = new Command('kinglet')
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   story: async () => (await import('./story-command.ts')).storyCommand(systemClock),
   model: async () => (await import('./model-command.ts')).modelCommand(systemClock),
+  patch: async () => (await import('./patch-command.ts')).patchCommand(),
   device: async () => (await import('./device-command.ts')).deviceCommand(systemClock),
   gateway: async () => (await import('./service-commands.ts')).gatewayCommand(systemClock),
   cloud: async () => (await import('./service-commands.ts')).cloudCommand(systemClock),

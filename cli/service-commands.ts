@@ -5,7 +5,7 @@ import * as z from 'zod'
 import { startCloud } from '../cloud/cloud.ts'
 import type { Clock } from '../contract/clock.ts'
 import { seededRandom } from '../contract/random.ts'
-import { startGateway } from '../gateway/gateway.ts'
+import { GATEWAY_LIMITS, startGateway } from '../gateway/gateway.ts'
 import type { TlsOptions } from '../gateway/listener-tls.ts'
 import type { VerifierModel } from '../gateway/verifier.ts'
 import { EngineOrtNode } from '../model/engine-ort-node.ts'
@@ -104,6 +104,8 @@ interface GatewayFlags {
   readonly mqttPort: number
   readonly wsPort: number
   readonly httpPort: number
+  readonly maxDownloads: number
+  readonly maxDownloadBytesPerSecond: number
   readonly uplinkEveryMs: number
   readonly verifier: string
   readonly tlsCert?: string
@@ -158,7 +160,19 @@ export function gatewayCommand(system: Clock): Command {
     .option('--host <ADDRESS>', 'address the broker listens on', '127.0.0.1')
     .option('--mqtt-port <N>', 'port of MQTT over TCP', port, 1883)
     .option('--ws-port <N>', 'port of MQTT over WebSocket', port, 8083)
-    .option('--http-port <N>', 'port of /healthz and /metrics', port, 9100)
+    .option('--http-port <N>', 'port of /healthz, /metrics, /metadata and /v1/artifacts', port, 9100)
+    .option(
+      '--max-downloads <N>',
+      'requests for blocks under way at a time, all devices together',
+      integerOption(1, 1_000_000),
+      GATEWAY_LIMITS.downloads.concurrent,
+    )
+    .option(
+      '--max-download-bytes-per-second <BYTES>',
+      'bytes of artifacts a second, all devices together',
+      integerOption(1_024, 1e12),
+      GATEWAY_LIMITS.downloads.bytesPerSecond,
+    )
     .option(
       '--uplink-every-ms <MS>',
       'how often batches go to the cloud and an idle assignment feed is asked again',
@@ -183,6 +197,14 @@ export function gatewayCommand(system: Clock): Command {
           wsPort: flags.wsPort,
           httpPort: flags.httpPort,
           cloudUrl: flags.cloud,
+          limits: {
+            downloads: {
+              concurrent: flags.maxDownloads,
+              bytesPerSecond: flags.maxDownloadBytesPerSecond,
+              // A second of it may come at once.
+              burstBytes: flags.maxDownloadBytesPerSecond,
+            },
+          },
           serviceToken: readToken(flags.tokenFile),
           clock: serviceClock(system, flags.clock),
           random: seededRandom(new DataView(secureRandom.bytes(4).buffer).getUint32(0)),

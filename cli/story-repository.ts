@@ -78,7 +78,7 @@ export class StoryRepository {
     const content = releaseOf(bytes, bundle.manifest)
     await bundle.dispose()
     const [api, repository, lifecycle] = [this.#api, this.#repository, this.#lifecycle]
-    await publishRelease(bytes, content, { api, repository, lifecycle, print: SILENT })
+    await publishRelease(bytes, content, { api, repository, lifecycle, patchFrom: 'cloud', print: SILENT })
   }
 }
 

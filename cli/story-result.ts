@@ -22,6 +22,8 @@ export interface StoryResult {
   /** wakes per listening hour */
   wakesPerHour: { calm: number | null; before: number | null; after: number | null }
   bytesOnAir: { total: number; perDevice: number }
+  /** downloads that were whole, how many of them were patches, and their bytes on the air: as they were, and as whole bundles */
+  downloads: { count: number; patches: number; bytes: number; asBundlesBytes: number }
   energyJoulePerDeviceDay: number
   alerts: { code: string; metric: string; model: string | null; ratio: number; hoursAfterDrift: number | null }[]
   /** hours from the rise of the noise floor to the alert, and from the start of the bad rollout to its rollback */
@@ -41,6 +43,11 @@ const percent = (value: number | null): string => (value === null ? '–' : `${(
 const bytes = (value: number): string =>
   value >= 1e6 ? `${(value / 1e6).toFixed(1)} MB` : `${(value / 1e3).toFixed(1)} kB`
 
+function downloadWords({ count, patches, bytes: taken, asBundlesBytes }: StoryResult['downloads']): string {
+  const times = taken === 0 ? '–' : `${(asBundlesBytes / taken).toFixed(1)} times as much`
+  return `${bytes(taken)} for ${count} downloads, ${patches} of them patches; as whole bundles ${bytes(asBundlesBytes)}, ${times}`
+}
+
 /** The closing table for people. */
 export function resultLines(result: StoryResult): string[] {
   const rows: [string, string][] = [
@@ -58,6 +65,7 @@ export function resultLines(result: StoryResult): string[] {
     ],
     ['devices ever on the bad model', `${result.devicesEverOnBadModel} of ${result.devices}`],
     ['bytes on the air', `${bytes(result.bytesOnAir.total)} in all, ${bytes(result.bytesOnAir.perDevice)} a device`],
+    ['bytes of downloads', downloadWords(result.downloads)],
     ['energy', `${number(result.energyJoulePerDeviceDay, 0)} J a device and day`],
     [
       'counters against ground truth',

@@ -184,6 +184,7 @@ class Teller {
     this.#master.grant(0)
     const holding = await story.fleet.drain(DRAIN_REAL_MS)
     if (holding > 0) say(`${holding} devices still hold messages`)
+    const { ledger } = story
     const groundTruth = await this.#groundTruth()
     const groundTruthMatches = truthMatches(groundTruth)
     const rollouts = await this.#cloud.rollouts()
@@ -203,6 +204,10 @@ class Teller {
       {
         what: `every device ends on an intended model: ${[...endModels].map(([model, n]) => `${n} on ${model}`).join(', ')}`,
         holds: [...endModels.keys()].every((model) => wanted.includes(model)),
+      },
+      {
+        what: `updates went out as patches: ${ledger.patchDownloads} of ${ledger.downloads} downloads`,
+        holds: ledger.downloads === 0 || ledger.patchDownloads > 0,
       },
       { what: "the cloud's counters equal the simulator's ground truth", holds: groundTruthMatches },
     ]
@@ -233,6 +238,12 @@ class Teller {
         after: perHour(told.after, 'wakes'),
       },
       bytesOnAir: { total, perDevice: total / devices },
+      downloads: {
+        count: ledger.downloads,
+        patches: ledger.patchDownloads,
+        bytes: ledger.downloadBytes,
+        asBundlesBytes: ledger.bundleBytes,
+      },
       energyJoulePerDeviceDay: sum(counters.energyMj) / 1000 / Math.max(deviceDays, 1e-9),
       alerts: alerts.map(({ code, metric, modelName, ratio, sinceMs }) => ({
         code,

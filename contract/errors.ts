@@ -61,6 +61,9 @@ export const ERROR_CODES = [
   // download and install
   'download-truncated',
   'download-stalled',
+  'block-damaged', // its check does not hold, however often it is asked for
+  'outside-window', // a download that waits for its hours
+  'low-battery', // a download that waits for charge
   'artifact-not-found',
   'flash-full',
   'flash-write-failed',

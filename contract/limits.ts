@@ -43,6 +43,9 @@ export const LIMITS = {
   assignmentBytes: 8_192,
   /** chosen: idle slots of the boards in `firmware-sim/boards.ts` are larger; a DS-CNN bundle is about 0.1 MB. */
   bundleBytes: 4 * 1024 * 1024,
+  /** chosen: what tensor maps read (ONNX_MAP_LIMITS, TFLITE_LIMITS). It bounds who makes and applies patches on a computer; a device
+   *  takes what its slot holds. */
+  patchImageBytes: 64 * 1024 * 1024,
   /** chosen: graphs of four levels, golden vectors, card, lineage; room to grow. */
   bundleSections: 32,
   /** chosen: 32 sections of at most about 100 bytes of table each. */
@@ -60,6 +63,8 @@ export const LIMITS = {
   ladderLevels: 5,
   /** chosen: 8 bins say as much about drift as the hourly report can afford. */
   histogramBins: 8,
+  /** chosen: patches of one release: from the versions of the field, and a compact full image; about 165 bytes of metadata each. */
+  releasePatches: 16,
   /** chosen: boards named by one release document. */
   boards: 16,
   /** chosen: threshold signing with room for rotation. */

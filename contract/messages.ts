@@ -1,3 +1,4 @@
+import { sha256 } from './bytes.ts'
 import { LIMITS } from './limits.ts'
 import { bool, bytes, defineMessage, int, optional, text, uint, uints } from './message.ts'
 
@@ -147,7 +148,19 @@ export const blockCodec = defineMessage('block', SCHEMA_VERSION, LIMITS.blockMes
   totalBytes: [2, uint(LIMITS.bundleBytes)],
   data: [3, optional(bytes(0, LIMITS.blockBytes))],
   error: [4, optional(text(40))],
+  /** of `data`, see blockCheck; a block of data without it counts as damaged */
+  check: [5, optional(bytes(8))],
 })
+
+/** First 8 bytes of the SHA-256 of a block's data: what was damaged on the way or has rotted in a cache costs one block and not the
+ *  whole download. It is no seal, since whoever changes the data can change it too: against him stands the signed hash of the whole. */
+export const blockCheck = (data: Uint8Array): Uint8Array => sha256(data).slice(0, 8)
+
+/** A block as every gateway answers: the range of `artifact` from `offset`, cut at its end. */
+export function encodeBlock(artifact: Uint8Array, offset: number, length: number): Uint8Array {
+  const data = artifact.subarray(offset, offset + length)
+  return blockCodec.encode({ offset, totalBytes: artifact.length, data, check: blockCheck(data) })
+}
 
 /** Device asks the gateway for a metadata file of the image repository, from an offset on. */
 export const metaGetCodec = defineMessage('meta-get', SCHEMA_VERSION, LIMITS.metaGetBytes, {

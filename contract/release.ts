@@ -8,27 +8,51 @@ const sha256Text = z.string().check(z.regex(/^[0-9a-f]{64}$/))
 const idText = z.string().check(z.regex(/^[a-z0-9][a-z0-9-]*$/), z.maxLength(LIMITS.idLength))
 const uintNumber = z.int().check(z.minimum(0), z.maximum(LIMITS.counter))
 
-/** What the release keys vouch for: `custom.kinglet` of a target in the image repository, so that a device can refuse before it
- *  downloads a byte of the bundle. @see repository-target.ts */
-export const releaseSchema = z.strictObject({
-  v: z.literal(1),
-  type: z.literal('release'),
-  name: idText,
-  /** rises with every release of this model family */
-  version: uintNumber,
+/** A way to make the release's bundle that takes fewer bytes on the air than the bundle itself. */
+const patchSchema = z.strictObject({
+  /** of the bundle that the patch turns into this one; null: a compact full image, which any device can take */
+  base: z.nullable(sha256Text),
+  /** of the patch file */
   sha256: sha256Text,
   bytes: z.int().check(z.minimum(1), z.maximum(LIMITS.bundleBytes)),
-  /** devices never go below the highest they confirmed; only the release key raises it */
-  securityCounter: uintNumber,
-  /** peak RAM over the bundle's graphs, from the planner: activations, persistent records, kernel scratch */
-  arenaBytes: uintNumber,
-  /** weights and biases of the largest graph, from the planner; they stay in flash */
-  constantBytes: uintNumber,
-  /** sha256 of the canonical feature definition; a device refuses one it does not implement */
-  featuresSha256: sha256Text,
-  /** boards it was packed for; empty: any */
-  boards: z.array(z.string().check(z.maxLength(LIMITS.idLength))).check(z.maxLength(LIMITS.boards)),
 })
+export type ReleasePatch = z.infer<typeof patchSchema>
+
+const patchesSchema = z.array(patchSchema).check(
+  z.maxLength(LIMITS.releasePatches),
+  z.refine((patches) => new Set(patches.map(({ base }) => base)).size === patches.length, 'two patches of one base'),
+)
+
+/** What the release keys vouch for: `custom.kinglet` of a target in the image repository, so that a device can refuse before it
+ *  downloads a byte of the bundle. @see repository-target.ts */
+export const releaseSchema = z
+  .strictObject({
+    v: z.literal(1),
+    type: z.literal('release'),
+    name: idText,
+    /** rises with every release of this model family */
+    version: uintNumber,
+    sha256: sha256Text,
+    bytes: z.int().check(z.minimum(1), z.maximum(LIMITS.bundleBytes)),
+    /** devices never go below the highest they confirmed; only the release key raises it */
+    securityCounter: uintNumber,
+    /** peak RAM over the bundle's graphs, from the planner: activations, persistent records, kernel scratch */
+    arenaBytes: uintNumber,
+    /** weights and biases of the largest graph, from the planner; they stay in flash */
+    constantBytes: uintNumber,
+    /** sha256 of the canonical feature definition; a device refuses one it does not implement */
+    featuresSha256: sha256Text,
+    /** boards it was packed for; empty: any */
+    boards: z.array(z.string().check(z.maxLength(LIMITS.idLength))).check(z.maxLength(LIMITS.boards)),
+    /** absent: none. Each is vouched for like the bundle, so a device needs no other word for it */
+    patches: z.optional(patchesSchema),
+  })
+  .check(
+    z.refine(
+      ({ bytes, patches }) => (patches ?? []).every((patch) => patch.bytes < bytes),
+      'a patch as large as the bundle',
+    ),
+  )
 export type Release = z.infer<typeof releaseSchema>
 
 const rolloutTagSchema = z.strictObject({

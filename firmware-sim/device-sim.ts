@@ -111,7 +111,7 @@ export class DeviceSim {
       transport,
       battery,
       clock: world.clock,
-      observe: (effect) => world.ledger.effect(effect),
+      observe: (effect, state) => world.ledger.effect(effect, state),
     })
     if (!host.ok) return host
     return ok(new DeviceSim(spec, world, host.value, cell, random))

@@ -1,5 +1,5 @@
 import { bytesToHex } from '../contract/bytes.ts'
-import { blockCodec, EVENT_CODES, type EventCode, eventCodec, getCodec } from '../contract/messages.ts'
+import { blockCodec, EVENT_CODES, type EventCode, encodeBlock, eventCodec, getCodec } from '../contract/messages.ts'
 import type { UplinkKind } from '../contract/topics.ts'
 import type { Transport, TransportEvent } from '../device/ports/transport.ts'
 import { answerMeta, type MemoryRepository } from './image-repository.ts'
@@ -11,6 +11,11 @@ export class ScriptedGateway implements Transport {
   /** false: takes nothing, so that a trial is not confirmed */
   acknowledges = true
   readonly artifacts: ReadonlyMap<string, Uint8Array>
+  /** bytes of blocks that were delivered while somebody was there to take them */
+  blockBytes = 0
+  isHeard: () => boolean = () => true
+  /** asked before a block is delivered: whether the link breaks before it, after it, or not */
+  breaksLink: () => 'before' | 'after' | undefined = () => undefined
   readonly #repository: MemoryRepository
   /** events taken, in order; "code" or "code: error" */
   readonly story: string[] = []
@@ -66,8 +71,28 @@ export class ScriptedGateway implements Transport {
   deliver(): boolean {
     const answers = this.#answers
     this.#answers = []
-    for (const answer of answers) this.#listener?.(answer)
+    for (const answer of answers) {
+      const isBlock = answer.type === 'received' && answer.kind === 'block'
+      const breaks = isBlock ? this.breaksLink() : undefined
+      if (breaks === 'before') {
+        this.#breakLink()
+        break
+      }
+      if (isBlock && this.isHeard()) this.blockBytes += answer.payload.length
+      this.#listener?.(answer)
+      if (breaks === 'after') {
+        this.#breakLink()
+        break
+      }
+    }
     return answers.length > 0
+  }
+
+  /** Everything that is under way is lost; the device is connected again in the next turn. */
+  #breakLink(): void {
+    this.#listener?.({ type: 'disconnected', reason: 'the link broke' })
+    this.#answers = [{ type: 'connected' }]
+    if (this.assignment !== undefined) this.#assign()
   }
 
   #assign(): void {
@@ -75,16 +100,25 @@ export class ScriptedGateway implements Transport {
   }
 
   #serve(request: Uint8Array): void {
-    const get = getCodec.decode(request)
-    if (!get.ok) throw new Error(`the device asked for ${get.error.detail}`)
-    const { offset, length } = get.value
-    const sha256 = bytesToHex(get.value.sha256)
-    const artifact = this.artifacts.get(sha256)
-    const payload = blockCodec.encode(
-      artifact === undefined
-        ? { offset, totalBytes: 0, data: undefined, error: 'artifact-not-found' }
-        : { offset, totalBytes: artifact.length, data: artifact.subarray(offset, offset + length), error: undefined },
-    )
-    this.#answers.push({ type: 'received', kind: 'block', sha256, payload })
+    const { sha256, block } = answerGet(this.artifacts, request)
+    this.#answers.push({ type: 'received', kind: 'block', sha256, payload: block })
   }
+}
+
+/** A gateway's answer to a request for a block. Throws on a request that is none: the device has a bug.
+ *  @param artifacts by sha256, hex */
+export function answerGet(
+  artifacts: ReadonlyMap<string, Uint8Array>,
+  request: Uint8Array,
+): { readonly sha256: string; readonly offset: number; readonly block: Uint8Array } {
+  const get = getCodec.decode(request)
+  if (!get.ok) throw new Error(`the device asked for ${get.error.detail}`)
+  const { offset, length } = get.value
+  const sha256 = bytesToHex(get.value.sha256)
+  const artifact = artifacts.get(sha256)
+  const block =
+    artifact === undefined
+      ? blockCodec.encode({ offset, totalBytes: 0, error: 'artifact-not-found' })
+      : encodeBlock(artifact, offset, length)
+  return { sha256, offset, block }
 }

@@ -1,4 +1,5 @@
-import type { AgentEffect } from '../device/core/agent-state.ts'
+import type { AgentEffect, AgentState } from '../device/core/agent-state.ts'
+import { blockAirBytes, downloadAirBytes } from '../device/core/air-bytes.ts'
 import type { Heard } from '../device/core/heard.ts'
 import type { Take } from './scene.ts'
 
@@ -11,6 +12,12 @@ export class Ledger {
   wakes = 0
   installsStarted = 0
   installsConfirmed = 0
+  /** downloads that were whole, and how many of them were patches */
+  downloads = 0
+  patchDownloads = 0
+  /** bytes on the air of the blocks that were written, with their requests; and what the same downloads had taken as whole bundles */
+  downloadBytes = 0
+  bundleBytes = 0
   /** keywords spoken to listening devices, and how many of those takes woke with that word */
   keywordsSpoken = 0
   keywordsFound = 0
@@ -35,8 +42,19 @@ export class Ledger {
     if (heard.wakes.some(({ label }) => labels[label] === take.keyword)) this.keywordsFound++
   }
 
-  effect(effect: AgentEffect): void {
+  /** @param state after the step that led to the effect */
+  effect(effect: AgentEffect, { config, update }: Pick<AgentState, 'config' | 'update'>): void {
+    if (effect.type === 'apply-block') {
+      const { sha256, bytes } = effect.artifact
+      this.downloadBytes += blockAirBytes(config, sha256, effect.offset, bytes)
+    }
     if (effect.type !== 'tell-event') return
+    if (effect.code === 'download-complete' && update.phase === 'checking') {
+      const { release, artifact } = update
+      this.downloads++
+      if (artifact?.kind === 'patch') this.patchDownloads++
+      this.bundleBytes += downloadAirBytes(config, release.sha256, 0, release.bytes)
+    }
     if (effect.code === 'install-started') this.installsStarted++
     if (effect.code === 'install-confirmed') this.installsConfirmed++
   }

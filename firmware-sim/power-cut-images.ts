@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import nacl from 'tweetnacl'
+import { makePatch } from '../cloud/delta/make-patch.ts'
 import { decodeBundle } from '../contract/bundle.ts'
 import { sha256Hex } from '../contract/bytes.ts'
 import { featuresSha256, parseManifest } from '../contract/manifest.ts'
@@ -12,6 +13,15 @@ export interface TrialImage {
   readonly name: string
   readonly bundle: Uint8Array
   readonly release: Release
+  /** those that the release names */
+  readonly patches: readonly Uint8Array[]
+}
+
+/** The same image with a patch of its release from another one. */
+export function withPatch(image: TrialImage, base: TrialImage): TrialImage {
+  const patch = makePatch(base.bundle, image.bundle)
+  const named = { base: base.release.sha256, sha256: sha256Hex(patch), bytes: patch.length }
+  return { ...image, patches: [patch], release: { ...image.release, patches: [named] } }
 }
 
 export const CUT_DEVICE = 'bird-1'
@@ -51,6 +61,7 @@ export function trialImage(path: string | URL): TrialImage {
   return {
     name,
     bundle,
+    patches: [],
     release: {
       v: 1,
       type: 'release',

@@ -4,8 +4,8 @@ import type { FlashImage, FlashOperation } from './flash-nor.ts'
 import { orderOf, type TrialImage } from './power-cut-images.ts'
 import { CutWorld, type CutWorldOptions, type Past } from './power-cut-world.ts'
 
-/** What a device is told to do, and how that must end however often the power goes. A kind of install yet to come (a patch) is one more
- *  story: it differs in `order` and in what the gateway serves. */
+/** What a device is told to do, and how that must end however often the power goes. Whether it downloads a bundle or a patch is said by
+ *  the target's release and what the gateway serves. */
 export interface CutStory {
   readonly name: string
   /** the image ordered */
@@ -13,6 +13,8 @@ export interface CutStory {
   readonly seq: number
   /** false: the gateway takes nothing, so that every trial of the target fails */
   readonly healthy: boolean
+  /** true: its download must be a patch */
+  readonly byPatch?: boolean
   /** a third image, to show that a device that gave up can be updated again */
   readonly other: TrialImage
 }
@@ -26,6 +28,8 @@ export interface CutStart {
 /** One flash operation of a story, with all that a cut there leaves behind. */
 export interface Moment extends CutStart {
   readonly operation: FlashOperation
+  /** bytes of blocks that had come until then, the one included that is being written */
+  readonly downloaded: number
 }
 
 /** Chosen: three times the longest way to the end: two trials of three hours that fail, and the waits between attempts. */
@@ -87,22 +91,31 @@ export async function finish(world: CutWorld, story: CutStory): Promise<string |
 }
 
 /** A story without a cut, operation by operation.
- *  @returns its moments, and where it ended */
+ *  @returns its moments, where it ended, and the bytes of blocks that it took */
 export async function tell(
   options: CutWorldOptions,
   start: CutStart,
   story: CutStory,
-): Promise<{ readonly moments: readonly Moment[]; readonly end: CutStart }> {
+): Promise<{ readonly moments: readonly Moment[]; readonly end: CutStart; readonly downloaded: number }> {
   const world = new CutWorld(options, start.image, start.past)
   const moments: Moment[] = []
   world.flash.onOperation = (operation) => {
     const kept = operation.kind === 'program' ? { ...operation, data: Uint8Array.from(operation.data) } : operation
-    moments.push({ image: world.flash.image(), past: world.past, operation: kept })
+    moments.push({
+      image: world.flash.image(),
+      past: world.past,
+      operation: kept,
+      downloaded: world.gateway.blockBytes,
+    })
     return undefined
   }
   const wrong = await finish(world, story)
   if (wrong !== undefined) options.breach('broken promise', `${story.name} without a cut: ${wrong}`)
-  return { moments, end: { image: world.flash.image(), past: world.past } }
+  const downloaded = world.gateway.blockBytes
+  if (story.byPatch && downloaded >= story.target.bundle.length) {
+    options.breach('broken promise', `${story.name} without a cut: the patch was not taken`)
+  }
+  return { moments, downloaded, end: { image: world.flash.image(), past: world.past } }
 }
 
 export function situation(world: CutWorld): string {

@@ -1,3 +1,4 @@
+import { LIMITS } from '../contract/limits.ts'
 import type { SeededRandom } from '../contract/random.ts'
 import { type FlashFault, FlashNor, failingAt, faultOf } from './flash-nor.ts'
 import { orderOf } from './power-cut-images.ts'
@@ -44,6 +45,8 @@ export interface SweepOptions extends Omit<CutWorldOptions, 'breach'> {
 /** Where cut stories ended: the flash, and how many cuts led to just this. */
 export interface CutEnd {
   readonly end: CutStart
+  /** bytes of blocks that came after the cut */
+  readonly downloaded: number
   cuts: number
 }
 
@@ -79,6 +82,11 @@ export function* faultsOf({ operation }: Moment, random: SeededRandom): Generato
 const described = (fault: FlashFault): string =>
   fault.kind === 'torn' ? `torn at byte ${fault.bytes} (mask ${fault.mask})` : fault.kind
 
+const placed = (story: CutStory, moments: readonly Moment[], index: number, fault: FlashFault): string => {
+  const { kind, offset } = moments[index]!.operation
+  return `${story.name}, operation ${index + 1} of ${moments.length} (${kind} at ${offset}), ${described(fault)}`
+}
+
 /** What the device may be held to after a cut at a moment: a confirmation that was begun may have come through or not. */
 function pastOf(moments: readonly Moment[], index: number, fault: FlashFault): Moment['past'] {
   const { past } = moments[index]!
@@ -99,9 +107,15 @@ export async function sweep(
   faults: (moment: Moment, random: SeededRandom) => Iterable<FlashFault> = faultsOf,
 ): Promise<{ readonly operations: number; readonly ends: readonly CutEnd[] }> {
   const { tally, random, share = 1, sampleOneIn, weight = 1 } = options
-  let where = story.name
-  const world = counting(options, () => where)
-  const { moments } = await tell(world, start, story)
+  let where = (): string => story.name
+  const world = counting(options, () => where())
+  const { moments, downloaded: whole } = await tell(world, start, story)
+  /** At most the block that was being written comes again. */
+  const judgeBytes = (before: number, after: number): void => {
+    if (before + after > whole + LIMITS.blockMessageBytes) {
+      world.breach('broken promise', `${before} and ${after} bytes of blocks, ${whole} without a cut`)
+    }
+  }
   const scratch = new FlashNor({ sizeBytes: new CutWorld(world, start.image, start.past).flash.sizeBytes })
   const memory = options.memory ?? new CutMemory(new CutWorld(world, start.image, start.past).layout)
   const ends: CutEnd[] = []
@@ -117,20 +131,26 @@ export async function sweep(
       if (known !== undefined) {
         // Of another start's sweep, when the memory is shared.
         const alike = ends[known]
-        if (alike !== undefined) alike.cuts++
+        if (alike !== undefined) {
+          alike.cuts++
+          where = () => placed(story, moments, index, fault)
+          if (options.memory === undefined) judgeBytes(moment.downloaded, alike.downloaded)
+        }
         if (random.next() * sampleOneIn >= 1) continue
       }
       if (known !== undefined) tally.sampled++
       else tally.lived++
-      where = `${story.name}, operation ${index + 1} of ${moments.length} (${moment.operation.kind} at ${moment.operation.offset}), ${described(fault)}`
+      where = () => placed(story, moments, index, fault)
       const device = new CutWorld(world, scratch.image(), past)
       device.flash.watch()
       const wrong = await finish(device, story)
       if (wrong !== undefined) world.breach('broken promise', wrong)
+      const downloaded = device.gateway.blockBytes
+      judgeBytes(moment.downloaded, downloaded)
       await device.off()
       if (known !== undefined) continue
       memory.add(scratch, device.flash.watched, held, ends.length)
-      ends.push({ end: { image: device.flash.image(), past: device.past }, cuts: 1 })
+      ends.push({ end: { image: device.flash.image(), past: device.past }, downloaded, cuts: 1 })
     }
   }
   return { operations: moments.length, ends }
@@ -146,6 +166,34 @@ export function* edgesOf(): Generator<FlashFault> {
 export function* edgesAndOneOf({ operation }: Moment, random: SeededRandom): Generator<FlashFault> {
   yield* edgesOf()
   yield faultOf(operation, random)
+}
+
+/** Breaks the link at every block of a story's download, before the block is heard and after: it must go on, and no more than that block
+ *  may come again.
+ *  @returns how often the link broke */
+export async function cutRadio(options: SweepOptions, start: CutStart, story: CutStory): Promise<number> {
+  let where = story.name
+  const world = counting(options, () => where)
+  const { downloaded: whole } = await tell(world, start, story)
+  let broke = 0
+  for (const side of ['before', 'after'] as const) {
+    for (let block = 0; ; block++) {
+      const device = new CutWorld(world, start.image, start.past)
+      let seen = 0
+      device.gateway.breaksLink = () => (seen++ === block ? side : undefined)
+      where = `${story.name}, link broken ${side} block ${block + 1}`
+      const wrong = await finish(device, story)
+      if (wrong !== undefined) world.breach('broken promise', wrong)
+      const { blockBytes } = device.gateway
+      if (blockBytes > whole + LIMITS.blockMessageBytes) {
+        world.breach('broken promise', `${blockBytes} bytes of blocks, ${whole} without a break`)
+      }
+      await device.off()
+      if (seen <= block) break
+      broke++
+    }
+  }
+  return broke
 }
 
 /** Cuts in a row: each boot is cut after a number of operations that is drawn, in a way that is drawn, while the device carries out one

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { bytesToHex } from '../contract/bytes.ts'
+import { bytesToHex, sha256Hex } from '../contract/bytes.ts'
 import { agentConfig } from '../device/core/agent-config.ts'
 import type { AgentEffect, AgentState } from '../device/core/agent-state.ts'
 import { type BootRecord, readRecord } from '../device/core/boot-record.ts'
@@ -70,8 +70,10 @@ export class CutWorld {
     const layout = layoutOf(this.flash)
     if (!layout.ok) throw new Error(layout.error.detail)
     this.layout = layout.value
-    const artifacts = new Map(options.images.map(({ bundle, release }) => [release.sha256, bundle]))
-    this.gateway = new ScriptedGateway(artifacts, options.repository)
+    const artifacts = options.images.flatMap(({ bundle, patches }) => [bundle, ...patches])
+    const byHash = new Map(artifacts.map((artifact) => [sha256Hex(artifact), artifact]))
+    this.gateway = new ScriptedGateway(byHash, options.repository)
+    this.gateway.isHeard = () => !this.flash.dead
   }
 
   get record(): BootRecord | undefined {

@@ -3,11 +3,12 @@ import { seededRandom } from '../contract/random.ts'
 import { EngineOrtNode } from '../model/engine-ort-node.ts'
 import { RememberedEngine } from './engine-remembered.ts'
 import { FlashNor } from './flash-nor.ts'
-import { cutRepository, type TrialImage, trialImage } from './power-cut-images.ts'
+import { cutRepository, type TrialImage, trialImage, withPatch } from './power-cut-images.ts'
 import { CutMemory } from './power-cut-memory.ts'
 import { type CutStart, type CutStory, factoryStart, finish } from './power-cut-story.ts'
 import {
   cutInARow,
+  cutRadio,
   edgesAndOneOf,
   edgesOf,
   failRecords,
@@ -49,8 +50,10 @@ const zoo = (name: string): TrialImage =>
     new URL(`${import.meta.url.includes('/dist/') ? '../..' : '..'}/zoo/bundles/${name}.kinglet`, import.meta.url),
   )
 const [first, second, third] = [zoo('kws-1'), zoo('kws-2'), zoo('kws-regressed')]
+const patched = withPatch(second, first)
 const engine = new RememberedEngine(new EngineOrtNode())
 const repository = cutRepository([first, second, third])
+const patchedRepository = cutRepository([first, patched, third])
 const tally = newTally()
 const random = seededRandom(seed)
 const optionsOf = (name: string): SweepOptions => ({
@@ -87,7 +90,14 @@ function rotted(start: CutStart): CutStart {
 }
 
 const factory = factoryStart({ ...optionsOf('factory'), breach: () => undefined }, first)
+/** As the others, but that the release of the second image names a patch from the first. */
+const patchedOptions = (name: string): SweepOptions => ({
+  ...optionsOf(name),
+  images: [first, patched, third],
+  repository: patchedRepository,
+})
 const install: CutStory = { name: 'install', target: second, seq: 1, healthy: true, other: third }
+const patchInstall: CutStory = { ...install, name: 'patch install', target: patched, byPatch: true }
 const installed = await after(factory, install)
 const revert: CutStory = { name: 'revert', target: third, seq: 2, healthy: false, other: first }
 const stories: readonly (readonly [CutStart, CutStory])[] = [
@@ -115,6 +125,16 @@ for (const [start, story] of stories) {
     return `${operations} flash operations, every one cut before, at every byte or 8 half-erased states, and after; `
   })
 }
+await part(patchInstall.name, async () => {
+  const { operations } = await sweep(patchedOptions(patchInstall.name), factory, patchInstall)
+  const bytes = `${patched.patches[0]!.length} of ${patched.bundle.length} bytes`
+  return `${bytes}, ${operations} flash operations, every one cut as above; `
+})
+await part('link broken at every block', async () => {
+  const ofBundle = await cutRadio(optionsOf('radio'), factory, install)
+  const ofPatch = await cutRadio(patchedOptions('radio of a patch'), factory, patchInstall)
+  return `${ofBundle} times in an install, ${ofPatch} in a patch install; `
+})
 await part('install cut, then revert cut', async () => {
   const quiet = { ...optionsOf('first of a pair'), tally: newTally() }
   const { ends } = await sweep(quiet, factory, install, edgesOf)

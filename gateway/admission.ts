@@ -62,34 +62,52 @@ export async function admit(
   const { clientId, username, password, will, certified } = claim
   const refuse = (code: ErrorCode, detail: string) => err(contractError(code, detail))
   if (username === undefined || password === undefined) return refuse('token-invalid', 'no user name or no token')
-  if (password.length > TOKEN_BYTES_MAX) return refuse('token-invalid', `token of ${password.length} bytes`)
-  const claims = await verifyToken(Buffer.from(password).toString('latin1'), keys, clock)
-  if (!claims.ok) return claims
-  const { sub, site, board, exp, iat } = claims.value
-  if (sub !== username || sub !== clientId) return refuse('not-authorized', 'the token is for another device')
-  if (certified !== undefined && certified.name !== sub) {
+  const admitted = await admitBearer(Buffer.from(password).toString('latin1'), keys, clock, revocations)
+  if (!admitted.ok) return admitted
+  const { device } = admitted.value
+  if (device !== username || device !== clientId) return refuse('not-authorized', 'the token is for another device')
+  if (certified !== undefined && certified.name !== device) {
     return refuse('not-authorized', 'the certificate is for another device')
   }
-  const issuedMs = iat === undefined ? undefined : Math.round(iat * 1000)
-  if (revocations?.refuses(sub, issuedMs)) return refuse('device-revoked', 'the token was revoked')
-  const device = parseDeviceId(sub)
-  const siteId = parseSiteId(typeof site === 'string' ? site : '')
-  if (!device.ok || !siteId.ok) return refuse('token-invalid', 'device or site of the token is no id')
-  if (typeof board !== 'string' || !BOARD.test(board))
-    return refuse('token-invalid', 'board of the token is no board name')
-  const prefix = devicePrefix(siteId.value, device.value)
   const session: Session = {
-    site: siteId.value,
-    device: device.value,
-    board,
-    prefix,
-    expiresMs: Math.min((exp! + CLOCK_TOLERANCE_S) * 1000, certified?.validToMs ?? Number.POSITIVE_INFINITY),
-    issuedMs,
+    ...admitted.value,
+    expiresMs: Math.min(admitted.value.expiresMs, certified?.validToMs ?? Number.POSITIVE_INFINITY),
   }
   if (will !== undefined && (will.retain === true || publishKind(session, will.topic) === undefined)) {
     return refuse('bad-topic', 'the will is not on a topic of this device')
   }
   return ok(session)
+}
+
+/** Judges a device token by itself, as a request over HTTP brings it.
+ *  @returns what its bearer may do, or `token-invalid` | `token-expired` | `device-revoked`
+ */
+export async function admitBearer(
+  token: string,
+  keys: Pick<KeySource, 'key'>,
+  clock: Clock,
+  revocations?: Pick<Revocations, 'refuses'>,
+): Promise<Result<Session, ContractError>> {
+  const refuse = (code: ErrorCode, detail: string) => err(contractError(code, detail))
+  if (token.length > TOKEN_BYTES_MAX) return refuse('token-invalid', `token of ${token.length} bytes`)
+  const claims = await verifyToken(token, keys, clock)
+  if (!claims.ok) return claims
+  const { sub, site, board, exp, iat } = claims.value
+  const device = parseDeviceId(sub ?? '')
+  const siteId = parseSiteId(typeof site === 'string' ? site : '')
+  if (!device.ok || !siteId.ok) return refuse('token-invalid', 'device or site of the token is no id')
+  if (typeof board !== 'string' || !BOARD.test(board))
+    return refuse('token-invalid', 'board of the token is no board name')
+  const issuedMs = iat === undefined ? undefined : Math.round(iat * 1000)
+  if (revocations?.refuses(device.value, issuedMs)) return refuse('device-revoked', 'the token was revoked')
+  return ok({
+    site: siteId.value,
+    device: device.value,
+    board,
+    prefix: devicePrefix(siteId.value, device.value),
+    expiresMs: (exp! + CLOCK_TOLERANCE_S) * 1000,
+    issuedMs,
+  })
 }
 
 async function verifyToken(token: string, keys: Pick<KeySource, 'key'>, clock: Clock) {

@@ -1,9 +1,8 @@
 import { bytesToHex } from '../contract/bytes.ts'
-import type { Clock } from '../contract/clock.ts'
 import type { ErrorCode } from '../contract/errors.ts'
-import { type Block, blockCodec, type Get, getCodec } from '../contract/messages.ts'
+import { blockCodec, encodeBlock, type Get, getCodec } from '../contract/messages.ts'
 import { blockTopic } from '../contract/topics.ts'
-import { type AllowanceLimits, Allowances } from './allowance.ts'
+import type { AllowanceLimits, Allowances, Spent } from './allowance.ts'
 import type { ArtifactCache } from './artifact-cache.ts'
 import type { MessageCounters } from './message-counters.ts'
 import type { Origin } from './origin.ts'
@@ -15,8 +14,8 @@ export const BLOCK_LIMITS: BlockLimits = { concurrent: 4, perSecond: 32, burst: 
 
 interface Parts {
   readonly cache: ArtifactCache
-  readonly clock: Clock
   readonly counters: MessageCounters
+  readonly allowances: Allowances
   /** best effort: a block that is lost is asked for again
    *  @returns false when the device reads too slowly and the block was not sent */
   send(origin: Origin, topic: string, payload: Uint8Array): boolean
@@ -28,40 +27,44 @@ interface Parts {
  */
 export class BlockServer {
   readonly #parts: Parts
-  readonly #allowances: Allowances
 
-  constructor(parts: Parts, limits: BlockLimits) {
+  constructor(parts: Parts) {
     this.#parts = parts
-    this.#allowances = new Allowances(parts.clock, limits)
   }
 
   async handle(origin: Origin, payload: Uint8Array): Promise<void> {
-    const { counters } = this.#parts
+    const { counters, allowances } = this.#parts
     const decoded = getCodec.decode(payload)
     // Without a hash there is no topic to answer on.
     if (!decoded.ok) return counters.add('get', decoded.error.code)
     const get = decoded.value
-    const allowed = await this.#allowances.spend(origin.device, () => this.#serve(origin, get))
+    const allowed = await allowances.spend(origin.device, () => this.#serve(origin, get))
     if (!allowed) this.#refuse(origin, get, 'rate-limited')
   }
 
-  async #serve(origin: Origin, get: Get): Promise<void> {
+  async #serve(origin: Origin, get: Get): Promise<Spent | undefined> {
     const artifact = await this.#parts.cache.get(bytesToHex(get.sha256))
-    if (!artifact.ok) return this.#refuse(origin, get, artifact.error.code)
+    if (!artifact.ok) {
+      this.#refuse(origin, get, artifact.error.code)
+      return undefined
+    }
     const content = artifact.value
     const { offset, length } = get
-    if (offset >= content.length) return this.#refuse(origin, get, 'invalid-request', content.length)
-    const data = content.subarray(offset, Math.min(content.length, offset + length))
-    this.#send(origin, get, { offset, totalBytes: content.length, data, error: undefined }, 'served')
+    if (offset >= content.length) {
+      this.#refuse(origin, get, 'invalid-request', content.length)
+      return undefined
+    }
+    this.#send(origin, get, encodeBlock(content, offset, length), 'served')
+    return { requests: 1, bytes: Math.min(length, content.length - offset) }
   }
 
   #refuse(origin: Origin, get: Get, error: ErrorCode, totalBytes = 0): void {
-    this.#send(origin, get, { offset: get.offset, totalBytes, data: undefined, error }, error)
+    this.#send(origin, get, blockCodec.encode({ offset: get.offset, totalBytes, error }), error)
   }
 
-  #send(origin: Origin, get: Get, block: Block, outcome: string): void {
+  #send(origin: Origin, get: Get, block: Uint8Array, outcome: string): void {
     const topic = blockTopic(origin.site, origin.device, bytesToHex(get.sha256))
-    const sent = this.#parts.send(origin, topic, blockCodec.encode(block))
+    const sent = this.#parts.send(origin, topic, block)
     this.#parts.counters.add('get', sent ? outcome : 'device-too-slow')
   }
 }

@@ -7,7 +7,9 @@ import type { SecureRandom, SeededRandom } from '../contract/random.ts'
 import { type DeviceId, type SiteId, topicOf } from '../contract/topics.ts'
 import type { Engine } from '../model/engine.ts'
 import { HOUR_MS } from './aggregation.ts'
+import { Allowances, type TotalLimits } from './allowance.ts'
 import { ARTIFACT_CACHE_LIMITS, ArtifactCache, type ArtifactCacheLimits } from './artifact-cache.ts'
+import { ArtifactServer } from './artifact-server.ts'
 import { Assignments } from './assignments.ts'
 import { BLOCK_LIMITS, type BlockLimits, BlockServer } from './block-server.ts'
 import { BROKER_LIMITS, Broker, type BrokerLimits } from './broker.ts'
@@ -35,7 +37,10 @@ import { Verifier, type VerifierModel } from './verifier.ts'
 /** Every bound of a gateway; each part's file says what happens there. */
 export interface GatewayLimits {
   readonly broker: BrokerLimits
+  /** of each device, blocks over MQTT and artifacts over HTTP together */
   readonly blocks: BlockLimits
+  /** of all devices together */
+  readonly downloads: TotalLimits
   readonly artifacts: ArtifactCacheLimits
   readonly spool: SpoolLimits
   /** wakes on disk that wait for the verifier */
@@ -45,6 +50,8 @@ export interface GatewayLimits {
 export const GATEWAY_LIMITS: GatewayLimits = {
   broker: BROKER_LIMITS,
   blocks: BLOCK_LIMITS,
+  // chosen: half of a gigabit link, and the requests of a thousand devices that all begin at once; a site with a thinner link says so
+  downloads: { concurrent: 4_096, bytesPerSecond: 64 * 1024 * 1024, burstBytes: 64 * 1024 * 1024 },
   artifacts: ARTIFACT_CACHE_LIMITS,
   // chosen: about 100 MB of reports, a month of 240 devices or seven hours of 14 000
   spool: { reportsMax: 100_000, eventsMax: 100_000, verdictsMax: 500_000 },
@@ -65,7 +72,7 @@ export interface GatewayOptions {
   readonly httpPort?: number
   /** of both ports that devices come to; default: none, in the clear */
   readonly tls?: TlsOptions | undefined
-  /** of /healthz and /metrics; default 127.0.0.1 */
+  /** of /healthz, /metrics, metadata and artifacts; default 127.0.0.1 */
   readonly httpHost?: string
   readonly cloudUrl: string
   readonly serviceToken: string
@@ -206,7 +213,8 @@ async function compose(
     publish(topic, payload, 0, false)
     return true
   }
-  const blocks = new BlockServer({ ...shared, cache, send }, limits.blocks)
+  const allowances = new Allowances(clock, limits.blocks, limits.downloads)
+  const blocks = new BlockServer({ counters, cache, allowances, send })
   const metadata = new MetadataServer({ ...shared, cache: new MetadataCache(shared), send })
   const revocations = new Revocations(
     {
@@ -258,6 +266,7 @@ async function compose(
     metrics,
     health,
     metadata,
+    new ArtifactServer({ ...shared, cache, keys, revocations, allowances }),
   )
   opened.push(http)
 

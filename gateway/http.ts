@@ -1,7 +1,9 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { ArtifactServer } from './artifact-server.ts'
 import type { MetadataServer } from './metadata-server.ts'
 import type { GatewayMetrics } from './metrics.ts'
+import { problem } from './problem.ts'
 
 /** What `GET /healthz` says. */
 export interface Health {
@@ -10,15 +12,22 @@ export interface Health {
 }
 
 /** The gateway's plain HTTP listener: `/healthz` (200 or 503), `/metrics`, and `/metadata/{file}`, the signed metadata of the image
- *  repository. It has no authentication and so listens on loopback by default. */
+ *  repository, all without authentication; and `/v1/artifacts/{sha256}` for a device token. It listens on loopback by default. */
 export class OperatorHttp {
   readonly #server: Server
   readonly #metrics: GatewayMetrics
   readonly #health: () => Health
   readonly #metadata: MetadataServer
+  readonly #artifacts: ArtifactServer
 
-  private constructor(metrics: GatewayMetrics, health: () => Health, metadata: MetadataServer) {
+  private constructor(
+    metrics: GatewayMetrics,
+    health: () => Health,
+    metadata: MetadataServer,
+    artifacts: ArtifactServer,
+  ) {
     this.#metadata = metadata
+    this.#artifacts = artifacts
     this.#metrics = metrics
     this.#health = health
     this.#server = createServer((request, response) => {
@@ -32,8 +41,9 @@ export class OperatorHttp {
     metrics: GatewayMetrics,
     health: () => Health,
     metadata: MetadataServer,
+    artifacts: ArtifactServer,
   ): Promise<OperatorHttp> {
-    const http = new OperatorHttp(metrics, health, metadata)
+    const http = new OperatorHttp(metrics, health, metadata, artifacts)
     await new Promise<void>((resolve, reject) => {
       http.#server.once('error', reject)
       http.#server.listen(port, host, resolve)
@@ -61,9 +71,10 @@ export class OperatorHttp {
       response.writeHead(200, { 'content-type': this.#metrics.contentType }).end(page)
     } else if (path?.startsWith('/metadata/')) {
       await this.#metadata.answer(request, response)
+    } else if (path?.startsWith('/v1/artifacts/')) {
+      await this.#artifacts.answer(request, response)
     } else {
-      const problem = { status: 404, code: 'not-found', title: 'there are /healthz, /metrics and /metadata/{file}' }
-      response.writeHead(404, { 'content-type': 'application/problem+json' }).end(JSON.stringify(problem))
+      problem(response, 'not-found', 'there are /healthz, /metrics, /metadata/{file} and /v1/artifacts/{sha256}')
     }
   }
 }

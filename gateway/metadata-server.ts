@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Clock } from '../contract/clock.ts'
-import type { ContractError, ErrorCode } from '../contract/errors.ts'
+import type { ErrorCode } from '../contract/errors.ts'
 import { LIMITS } from '../contract/limits.ts'
 import { type Meta, type MetaGet, metaCodec, metaGetCodec } from '../contract/messages.ts'
 import { topicOf } from '../contract/topics.ts'
@@ -8,6 +8,7 @@ import { type AllowanceLimits, Allowances } from './allowance.ts'
 import type { MessageCounters } from './message-counters.ts'
 import type { MetadataCache } from './metadata-cache.ts'
 import type { Origin } from './origin.ts'
+import { problem } from './problem.ts'
 
 /** chosen: a cycle asks for about six files of few blocks; a device that has slept through many rotations asks for a root a request */
 export const METADATA_LIMITS: AllowanceLimits = { concurrent: 2, perSecond: 8, burst: 64 }
@@ -38,16 +39,19 @@ export class MetadataServer {
     // Without a file there is nothing that the device could relate an answer to.
     if (!decoded.ok) return this.#parts.counters.add('meta-get', decoded.error.code)
     const get = decoded.value
-    const allowed = await this.#allowances.spend(origin.device, () => this.#serve(origin, get))
+    const allowed = await this.#allowances.spend(origin.device, async () => {
+      await this.#serve(origin, get)
+      return undefined
+    })
     if (!allowed) this.#refuse(origin, get, 'rate-limited')
   }
 
   /** `GET /metadata/{file}` on the gateway's HTTP listener. */
   async answer({ method, url }: IncomingMessage, response: ServerResponse): Promise<void> {
     const name = url?.split('?')[0]?.replace(/^\/metadata\//, '') ?? ''
-    if (method !== 'GET') return problem(response, 405, 'invalid-request', 'metadata is read with GET')
+    if (method !== 'GET') return problem(response, 'invalid-request', 'metadata is read with GET', { status: 405 })
     const file = await this.#parts.cache.get(name)
-    if (!file.ok) return problem(response, STATUS[file.error.code] ?? 500, file.error.code, file.error.detail)
+    if (!file.ok) return problem(response, file.error.code, file.error.detail)
     const isTimestamp = name === 'timestamp.json'
     response.writeHead(200, {
       'content-type': 'application/json',
@@ -80,17 +84,4 @@ export class MetadataServer {
     const sent = this.#parts.send(origin, topicOf(origin.site, origin.device, 'meta'), metaCodec.encode(meta))
     this.#parts.counters.add('meta-get', sent ? outcome : 'device-too-slow')
   }
-}
-
-const STATUS: Partial<Record<ContractError['code'], number>> = {
-  'invalid-request': 400,
-  'not-found': 404,
-  'too-large': 502,
-  unavailable: 503,
-}
-
-function problem(response: ServerResponse, status: number, code: ErrorCode, detail: string): void {
-  response
-    .writeHead(status, { 'content-type': 'application/problem+json' })
-    .end(JSON.stringify({ status, code, title: code, detail }))
 }

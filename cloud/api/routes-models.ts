@@ -11,9 +11,9 @@ import { releaseView } from './views.ts'
 
 const RANGE = /^bytes=(\d+)-(\d*)$/
 
-/** Artifacts (raw bytes by hash, with ranges) and releases. */
+/** Artifacts (raw bytes by hash, with ranges), releases and their patches. */
 export function modelRoutes(app: CloudApp, services: CloudServices): void {
-  const { store, registry, artifacts } = services
+  const { store, registry, repository, artifacts } = services
 
   app.put('/v1/artifacts/:sha256', requireRole(services), bodyLimitOf(LIMITS.bundleBytes), async (c) => {
     const sha256 = c.req.param('sha256')
@@ -72,6 +72,39 @@ export function modelRoutes(app: CloudApp, services: CloudServices): void {
     responses: schemas.answers(z.object({ models: z.array(schemas.release) }), 'All releases'),
   })
   app.openapi(list, (c) => c.json({ models: store.models.list().map((release) => releaseView(store, release)) }, 200))
+
+  const patches = createRoute({
+    method: 'get',
+    path: '/v1/models/{name}/{version}/patches',
+    summary: 'Patches that the signed document of a release names, and which of them were uploaded',
+    middleware: requireRole(services, 'viewer', 'gateway'),
+    request: { params: schemas.releaseParams },
+    responses: schemas.answers(z.object({ patches: z.array(schemas.releasePatch) }), 'All patches of the release'),
+  })
+  app.openapi(patches, (c) => {
+    const { name, version } = c.req.valid('param')
+    const release = unwrap(repository.release(name, version))
+    const listed = unwrap(registry.patches(name, version))
+    return c.json({ patches: listed.map((patch) => ({ ...patch, share: patch.bytes / release.bytes })) }, 200)
+  })
+
+  const upload = createRoute({
+    method: 'put',
+    path: '/v1/models/{name}/{version}/patches/{sha256}',
+    summary: 'Upload a patch; refused unless the signed document of the release names it',
+    middleware: [requireRole(services), bodyLimitOf(LIMITS.bundleBytes)] as const,
+    request: {
+      params: schemas.releaseParams.extend({ sha256: z.string().regex(/^[0-9a-f]{64}$/) }),
+      body: { content: { 'application/octet-stream': { schema: z.string().openapi({ format: 'binary' }) } } },
+    },
+    responses: schemas.answers(z.object({ sha256: z.string(), created: z.boolean() }), 'It is stored'),
+  })
+  app.openapi(upload, async (c) => {
+    const { name, version, sha256 } = c.req.valid('param')
+    const data = new Uint8Array(await c.req.arrayBuffer())
+    const { created } = unwrap(await registry.putPatch(name, version, sha256, data))
+    return c.json({ sha256, created }, 200)
+  })
 
   const promote = createRoute({
     method: 'post',

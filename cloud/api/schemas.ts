@@ -117,6 +117,19 @@ export const release = z
       .readonly(),
   })
   .openapi('Release')
+export const releasePatch = z
+  .object({
+    /** sha256 of the bundle that it turns into the release's; null: it needs none */
+    base: z.string().nullable(),
+    sha256: z.string(),
+    bytes: count,
+    /** of the bundle's bytes */
+    share: z.number(),
+    /** whether its bytes are here; without them all the release cannot be registered */
+    stored: z.boolean(),
+  })
+  .openapi('ReleasePatch')
+export const releaseParams = z.object({ name: id, version: z.coerce.number<string>().int().min(0).max(LIMITS.counter) })
 export const promoteRequest = z.strictObject({
   to: z.enum(RELEASE_STATES),
   reason,

@@ -82,4 +82,4 @@ export class BytePrices {
 }
 
 const zigzag = (step: number): number => (step < 0 ? -step * 2 - 1 : step * 2)
-const bitLength = (value: number): number => (value === 0 ? 0 : Math.min(32, 1 + Math.floor(Math.log2(value))))
+const bitLength = (value: number): number => 32 - Math.clz32(value)

@@ -5,28 +5,32 @@ export interface Match {
   readonly source: number
 }
 
-const HASH_BITS = 17
 /** Chosen: zeros and tables repeat everywhere; the nearest places of the same four bytes are tried, newest first, and the first ones. */
-const CHAIN = 48
+const CHAIN = 160
 
 /** Finds earlier places of the bytes at an address: base and result are one space, searched by the hash of four bytes, and of two for
  *  what lies near. */
 export class CopyFinder {
   readonly #space: Uint8Array
-  readonly #head = new Int32Array(1 << HASH_BITS).fill(-1)
+  readonly #hashShift: number
+  readonly #head: Int32Array
   readonly #chain: Int32Array
   readonly #pairs = new Int32Array(65_536).fill(-1)
   #filled = 0
 
   constructor(space: Uint8Array) {
     this.#space = space
+    // About one head an address: chains of equal hashes and other bytes cost time.
+    const bits = Math.min(22, Math.max(10, 32 - Math.clz32(space.length)))
+    this.#hashShift = 32 - bits
+    this.#head = new Int32Array(1 << bits).fill(-1)
     this.#chain = new Int32Array(space.length)
   }
 
   #hash(at: number): number {
     const s = this.#space
     const word = s[at]! | (s[at + 1]! << 8) | (s[at + 2]! << 16) | (s[at + 3]! << 24)
-    return Math.imul(word, 0x9e3779b1) >>> (32 - HASH_BITS)
+    return Math.imul(word, 0x9e3779b1) >>> this.#hashShift
   }
 
   /** Makes everything below an address findable. */

@@ -1,8 +1,10 @@
 import { decodeBundle } from '../../contract/bundle.ts'
+import { bytesEqual, hexToBytes } from '../../contract/bytes.ts'
 import type { Clock } from '../../contract/clock.ts'
 import { type ContractError, contractError } from '../../contract/errors.ts'
 import { featuresSha256, parseManifest } from '../../contract/manifest.ts'
-import type { Release } from '../../contract/release.ts'
+import { isPatchImage, readPatchHeader, sha256Half } from '../../contract/patch/patch-header.ts'
+import type { Release, ReleasePatch } from '../../contract/release.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 import type { ReleaseRecord, ReleaseState } from '../store/model-store.ts'
 import type { Store } from '../store/store.ts'
@@ -14,6 +16,11 @@ const BY_HAND: Readonly<Record<ReleaseState, readonly ReleaseState[]>> = {
   staging: ['production', 'archived'],
   production: [],
   archived: ['staging'],
+}
+
+/** A patch of a release, and whether its bytes are here. */
+export interface PatchRecord extends ReleasePatch {
+  readonly stored: boolean
 }
 
 /** Where releases are found: the image repository, whose offline keys have signed them. */
@@ -42,7 +49,57 @@ export class Registry {
     return put
   }
 
-  /** Registers a release of the image repository as candidate. The same again is no error.
+  /** The patches that the release's signed document names, and whether their bytes are here.
+   *  @returns `target-unknown` */
+  patches(name: string, version: number): Result<readonly PatchRecord[], ContractError> {
+    const published = this.#releases.release(name, version)
+    if (!published.ok) return published
+    const { patches = [] } = published.value
+    return ok(patches.map((patch) => ({ ...patch, stored: this.#artifacts.size(patch.sha256) === patch.bytes })))
+  }
+
+  /** Stores the bytes of a patch that the release's signed document names; which those are is never the cloud's to say.
+   *  @returns `target-unknown`, `contradicts-release` (not named), `size-mismatch`, `hash-mismatch`, `wrong-base`, or the codes of
+   *    readPatchHeader
+   */
+  async putPatch(
+    name: string,
+    version: number,
+    sha256: string,
+    data: Uint8Array,
+  ): Promise<Result<{ created: boolean }, ContractError>> {
+    const published = this.#releases.release(name, version)
+    if (!published.ok) return published
+    const release = published.value
+    const patch = release.patches?.find((candidate) => candidate.sha256 === sha256)
+    if (patch === undefined) {
+      return err(contractError('contradicts-release', `${name} ${version} names no patch ${sha256}`))
+    }
+    if (data.length !== patch.bytes) {
+      return err(contractError('size-mismatch', `${data.length} bytes, the release says ${patch.bytes}`))
+    }
+    const leads = this.#leads(data, patch, release)
+    return leads.ok ? this.putArtifact(sha256, data) : leads
+  }
+
+  /** Whether a patch says of itself what the release says of it: what was mixed up at the signing is found before a device finds it. */
+  #leads(data: Uint8Array, { base }: ReleasePatch, release: Release): Result<void, ContractError> {
+    const read = readPatchHeader(data)
+    if (!read.ok) return read
+    const { header } = read.value
+    if (!isPatchImage(header.result, release.bytes, hexToBytes(release.sha256))) {
+      return err(contractError('contradicts-release', `the patch makes another image than ${release.name}`))
+    }
+    // One that reads nothing may be listed for any base.
+    if (header.base === null) return ok(undefined)
+    const fits = base !== null && bytesEqual(header.base.sha256Half, sha256Half(hexToBytes(base)))
+    return fits
+      ? ok(undefined)
+      : err(contractError('wrong-base', 'the patch is for another base than its release says'))
+  }
+
+  /** Registers a release of the image repository as candidate, when everything that its document names is here. The same again is no
+   *  error.
    *  @returns the codes of decodeBundle and parseManifest, `target-unknown`, `artifact-not-found`, `size-mismatch`,
    *    `contradicts-release`, `conflict`
    */
@@ -64,6 +121,10 @@ export class Registry {
     }
     const parent = this.#inspect(release)
     if (!parent.ok) return parent
+    const missing = release.patches?.find(({ sha256, bytes }) => this.#artifacts.size(sha256) !== bytes)
+    if (missing !== undefined) {
+      return err(contractError('artifact-not-found', `upload the patch ${missing.sha256} first`))
+    }
     const now = this.#clock.wallMs()
     return this.#store.atomically(() => {
       // Reports name a model by 8 bytes of its hash; two releases with one name in the reports could not be told apart.

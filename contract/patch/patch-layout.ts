@@ -19,5 +19,5 @@ export interface PatchMemory {
 
 export const PATCH_MEMORY: Readonly<Record<Exclude<PatchMethod, 'stored'>, PatchMemory>> = {
   numbers: { bits: NUMBERS_AT + NUMBER_BITS, slots: 2_048 },
-  bytes: { bits: NUMBERS_AT, slots: 6_144 },
+  bytes: { bits: NUMBERS_AT, slots: 5_888 },
 }

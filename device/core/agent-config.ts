@@ -7,6 +7,7 @@ import { mfccDefinitionV1 } from '../../model/features/mfcc-definition.ts'
 import type { AgentConfig } from './agent-state.ts'
 import type { Radio } from './energy.ts'
 import type { PowerBudget } from './governor.ts'
+import type { UpdateWindow } from './update-schedule.ts'
 
 /** Chosen: hourly, as DESIGN has it. */
 export const REPORT_INTERVAL_MS = 3_600_000
@@ -22,10 +23,11 @@ export function agentConfig(given: {
   readonly schemes?: SignatureSchemes
   readonly power?: PowerBudget | null
   readonly governed?: boolean
+  readonly updateWindow?: UpdateWindow | null
   readonly reportPhaseMs?: number
   readonly reportIntervalMs?: number
   readonly sign?: Sign | undefined
-}): Omit<AgentConfig, 'slotBytes'> {
+}): Omit<AgentConfig, 'slotBytes' | 'sectorBytes'> {
   const { sampleRateHz, strideSamples, clipSamples } = mfccDefinitionV1
   return {
     device: given.device,
@@ -40,6 +42,7 @@ export function agentConfig(given: {
     power: given.power ?? null,
     fixedLevel: given.level,
     governed: given.governed ?? true,
+    updateWindow: given.updateWindow ?? null,
     ...(given.sign && { sign: given.sign }),
     timing: { frameMs: (1000 * strideSamples) / sampleRateHz, windowMs: (1000 * clipSamples) / sampleRateHz },
   }

@@ -7,14 +7,12 @@ import { forgetConsultation } from './agent-repository.ts'
 import type { AgentEvent, AgentState } from './agent-state.ts'
 import type { EventDetails, Step } from './agent-step.ts'
 import { EMPTY_IMAGE, penalty, withImage } from './boot-record.ts'
-import { flashMillijoule } from './energy.ts'
+import type { Artifact, Downloading } from './download.ts'
 import { otherSlot } from './flash-layout.ts'
 import {
   CHECK_WINDOW_MS,
   confirmedRecord,
   IDLE,
-  judgeBlock,
-  nextRequest,
   RESTING_MS,
   RETRIES_MAX,
   RETRY_DELAY_MS,
@@ -23,79 +21,44 @@ import {
   wantedBy,
 } from './update.ts'
 
-/** The agent's part in an install, from the first block to the confirmed trial. Who asked for it, and whether it may begin, is in
- *  agent-update.ts; what is decided on which grounds in update.ts. */
+/** The agent's part in an install, from the check of the image to the confirmed trial. Who asked for it, and whether it may begin, is in
+ *  agent-update.ts; its blocks in agent-download.ts; what is decided on which grounds in update.ts. */
 
-/** Block requests are not queued and share this id; outbox ids begin at 1. */
-const GET_ID = 0
-
-type Downloading = Extract<AgentState['update'], { phase: 'downloading' }>
-
-/** One attempt at the image itself, which the other slot may hold already. */
-export function beginInstall(step: Step, from: 'stored' | 'download', release: Release): void {
-  const slot = otherSlot(step.state.record.active)
-  if (from === 'stored') {
-    check(step, release, slot)
-    return
-  }
-  // From here on the other slot is being overwritten: its old image must not be taken for whole. The first block is programmed in
-  // a later step, which is not reached when this write fails.
-  const { record } = step.state
-  step.writeRecord({ phase: 'confirmed', images: withImage(record, slot, EMPTY_IMAGE) })
-  const startedAtMs = step.now.monotonicMs
-  requestBlock(step, { phase: 'downloading', release, slot, offset: 0, startedAtMs, requestedAtMs: 0, attempts: 0 })
-}
-
-function check(step: Step, release: Release, slot: Downloading['slot']): void {
-  step.set({ update: { phase: 'checking', release, slot, deadlineMs: step.now.monotonicMs + CHECK_WINDOW_MS } })
+/** Has the host judge what is in the slot.
+ *  @param artifact what was downloaded for it; null when the slot had it already */
+export function check(step: Step, release: Release, slot: Downloading['slot'], artifact: Artifact | null): void {
+  const deadlineMs = step.now.monotonicMs + CHECK_WINDOW_MS
+  step.set({ update: { phase: 'checking', release, slot, artifact, deadlineMs } })
   step.effect({ type: 'check-image', slot, release })
 }
 
-/** Asks for the next range of the download. */
-export function requestBlock(step: Step, downloading: Downloading): void {
-  const { state, payload } = nextRequest(downloading, step.now.monotonicMs)
-  step.set({ update: state })
-  if (!step.state.connected) return
-  step.radio('get', payload.length, 'tx')
-  step.effect({ type: 'publish', id: GET_ID, kind: 'get', payload, qos: 0 })
+/** A download has ended, or is wanted no more: it must not be gone on with. */
+export function dropProgress(step: Step): void {
+  if (step.state.progress === null) return
+  step.set({ progress: null })
+  step.effect({ type: 'clear-progress' })
 }
 
-/** @param sha256 of the artifact the block belongs to, from its topic */
-export function blockArrived(step: Step, sha256: string, payload: Uint8Array): void {
-  const { update } = step.state
-  // A block of a download that a newer assignment has ended may still be on the air.
-  if (update.phase !== 'downloading' || update.release.sha256 !== sha256) return
-  const judged = judgeBlock(update, payload)
-  if (!judged.ok) {
-    attemptFailed(step, judged.error)
-    return
-  }
-  const decision = judged.value
-  if (decision.kind === 'ignored') return
-  const { release, slot } = update
-  step.effect({ type: 'program-slot', slot, offset: decision.offset, data: decision.data })
-  step.spend({ install: flashMillijoule(decision.data.length) })
-  if (!decision.complete) {
-    requestBlock(step, decision.state)
-    return
-  }
-  const { assignmentSeq } = step.state.record
-  step.event('download-complete', { detail: release.name, assignmentSeq, about: release.sha256 })
-  check(step, release, slot)
+/** Bytes that do not make the release: they are not gone on with, and after a patch the next attempt takes the bundle itself. */
+export function spoiled(step: Step, release: Release, artifact: Artifact | null): void {
+  dropProgress(step)
+  if (artifact?.kind === 'patch') step.set({ withoutPatchesSha256: release.sha256 })
 }
 
 export function imageChecked(step: Step, event: Extract<AgentEvent, { type: 'image-checked' }>): void {
   const { update, record } = step.state
   // The check of an image that a newer assignment has replaced says nothing about the new one.
   if (update.phase !== 'checking' || update.release.sha256 !== event.sha256) return
-  const { release, slot } = update
+  const { release, slot, artifact } = update
   const sha256 = hexToBytes(release.sha256)
   if (!event.result.ok) {
-    // Not kept as "stored" either: bytes that have rotted must be fetched anew.
+    // Not kept as "stored" either: bytes that have rotted must be fetched anew. Nor gone on with: first, so that a cut between the two
+    // writes has it fetched and not judged a second time.
+    spoiled(step, release, event.result.error.code === 'hash-mismatch' ? artifact : null)
     const images = withImage(record, slot, EMPTY_IMAGE)
     const { error } = event.result
     if (error.code === 'hash-mismatch') {
-      // These bytes are not the image: they say nothing about it, and much about a cache, the air or this flash.
+      // These bytes are not the image: they say nothing about it, and much about a cache, the air, a patch or this flash.
       step.writeRecord({ images })
       attemptFailed(step, error)
     } else {
@@ -106,6 +69,7 @@ export function imageChecked(step: Step, event: Extract<AgentEvent, { type: 'ima
   }
   const images = withImage(record, slot, { sha256, bytes: release.bytes })
   step.writeRecord({ images, phase: 'pending' })
+  dropProgress(step)
   step.set({ update: { phase: 'rebooting', release } })
   step.reboot(`trial of ${release.name}`)
 }
@@ -125,7 +89,7 @@ export function attemptFailed(step: Step, error: ContractError): void {
   }
   const draw = seededRandom(record.boots).fork(`${config.device} attempt ${attempts}`).next()
   const retryAtMs = step.now.monotonicMs + retryDelayMs(attempts, draw)
-  step.set({ update: { phase: 'waiting', target, retryAtMs }, attempts: attempts + 1 })
+  step.set({ update: { phase: 'waiting', target, reason: error.code, retryAtMs }, attempts: attempts + 1 })
   step.event('install-delayed', { error, assignmentSeq: record.assignmentSeq, about: sha256 })
 }
 

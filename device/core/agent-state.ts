@@ -10,13 +10,16 @@ import type { Board } from '../../model/boards.ts'
 import type { TransportEvent } from '../ports/transport.ts'
 import type { BootOutcome, BootRecord } from './boot-record.ts'
 import type { Consultation } from './consultation.ts'
+import type { BlockApplied, BlockOrder } from './download-writer.ts'
 import type { EnergyAccounts, Radio } from './energy.ts'
 import type { SlotIndex } from './flash-layout.ts'
 import type { GovernorState, PowerBudget } from './governor.ts'
 import type { Heard, HeardWake } from './heard.ts'
 import type { Outbox } from './outbox.ts'
+import type { Progress } from './progress-record.ts'
 import type { TrustRecord } from './trust-record.ts'
 import type { UpdateState } from './update.ts'
+import type { UpdateWindow } from './update-schedule.ts'
 
 /** The two times of one step, read once by the host. */
 export interface Now {
@@ -35,6 +38,8 @@ export interface AgentConfig {
   readonly trustRoot: Uint8Array
   readonly schemes: SignatureSchemes
   readonly slotBytes: number
+  /** erase unit of the flash */
+  readonly sectorBytes: number
   readonly featuresSha256: string
   readonly reportIntervalMs: number
   /** delay of the first report within the interval, so that a fleet does not report at once */
@@ -43,6 +48,8 @@ export interface AgentConfig {
   readonly power: PowerBudget | null
   /** ladder level without a governor */
   readonly fixedLevel: LadderLevel
+  /** hours in which downloads may go on; null: any */
+  readonly updateWindow: UpdateWindow | null
   /** false: keep `fixedLevel` whatever the battery says (for comparison) */
   readonly governed: boolean
   /** the device's key; undefined: it has none and its events are not signed */
@@ -99,6 +106,12 @@ export interface AgentState {
   /** the assignment that is being carried out, and how many attempts at it have failed for reasons that may pass */
   readonly assignment: Uint8Array
   readonly attempts: number
+  /** how far a download has come that the flash knows of; null: none is under way */
+  readonly progress: Progress | null
+  /** the release of which a patch has failed in this boot, hex ('': none): its bundle is downloaded instead */
+  readonly withoutPatchesSha256: string
+  /** what the download is said to wait for; '': nothing yet */
+  readonly delayTold: ErrorCode | ''
   /** the release that this boot has given up, hex ('': none), and until when its retained assignment waits */
   readonly restingSha256: string
   readonly restingUntilMs: number
@@ -149,6 +162,9 @@ export const copyState = (s: AgentState): { -readonly [Name in keyof AgentState]
   installTold: s.installTold,
   assignment: s.assignment,
   attempts: s.attempts,
+  progress: s.progress,
+  withoutPatchesSha256: s.withoutPatchesSha256,
+  delayTold: s.delayTold,
   restingSha256: s.restingSha256,
   restingUntilMs: s.restingUntilMs,
   untoldId: s.untoldId,
@@ -163,6 +179,9 @@ export type AgentEvent =
   | { readonly type: 'tick' }
   /** @see the effect `check-image`; sha256 is that of the release it was checked against */
   | { readonly type: 'image-checked'; readonly sha256: string; readonly result: Result<void, ContractError> }
+  /** @see the effect `apply-block`; sha256 is that of the artifact. Comes before any other event */
+  | { readonly type: 'block-applied'; readonly sha256: string; readonly applied: BlockApplied }
+  | { readonly type: 'block-refused'; readonly sha256: string; readonly error: ContractError }
   /** a write-record of the last step is in flash */
   | { readonly type: 'record-written' }
   /** a write of the last step failed, and what came after it was not done; `record` is what the flash holds */
@@ -180,8 +199,10 @@ export type AgentEffect =
       readonly payload: Uint8Array
       readonly qos: 0 | 1
     }
-  /** erases sectors as it enters them; the offset is within the slot */
-  | { readonly type: 'program-slot'; readonly slot: SlotIndex; readonly offset: number; readonly data: Uint8Array }
+  /** decodes and writes a block, then its progress: answered by `block-applied` or `block-refused` before anything else happens */
+  | ({ readonly type: 'apply-block' } & BlockOrder)
+  /** strikes out the record of a download that has ended, as far as the flash lets itself be written */
+  | { readonly type: 'clear-progress' }
   /** hash, container, manifest, resource contract, golden vectors: answered by `image-checked` */
   | { readonly type: 'check-image'; readonly slot: SlotIndex; readonly release: Release }
   /** answered by `record-written` or `flash-failed` */
@@ -214,6 +235,7 @@ export interface BootContext {
   readonly outbox: Outbox
   readonly trust: TrustRecord
   readonly batteryMj: number
+  readonly progress: Progress | null
   /** @see Booted */
   readonly trouble?: ContractError | undefined
 }

@@ -12,8 +12,8 @@ import {
   LADDER_LEVELS,
   reportCodec,
 } from '../../contract/messages.ts'
-import { blockTopic, type DeviceId, devicePrefix, type SiteId } from '../../contract/topics.ts'
 import { type AgentEffect, type AgentState, copyState, type Now, type StepResult } from './agent-state.ts'
+import { messageAirBytes } from './air-bytes.ts'
 import { addEnergy, type EnergyAccounts, totalEnergy } from './energy.ts'
 import { govern } from './governor.ts'
 import { enqueue, type OutboxKind, takeForSending } from './outbox.ts'
@@ -24,9 +24,6 @@ export const GOVERN_INTERVAL_MS = 10 * 60_000
 const BATTERY_LOW_SHARE = 0.1
 /** Chosen: a link idle for longer pays for a new session. */
 const RADIO_SESSION_IDLE_MS = 5 * 60_000
-/** QoS-1 PUBLISH: fixed header, topic length, packet id; and the four bytes of its PUBACK. */
-const MQTT_OVERHEAD_BYTES = 11
-
 /** What an event says beside its code. */
 export interface EventDetails {
   readonly error?: ContractError
@@ -74,12 +71,7 @@ export class Step {
    *  @param blockSha256 the artifact's hash, which is a level of a block's topic */
   radio(kind: string, payloadBytes: number, direction: 'rx' | 'tx', blockSha256?: string): void {
     const { config, radioAtMs } = this.state
-    const [site, device] = [config.site as SiteId, config.device as DeviceId]
-    const topicBytes =
-      blockSha256 === undefined
-        ? devicePrefix(site, device).length + kind.length
-        : blockTopic(site, device, blockSha256).length
-    const bytes = payloadBytes + topicBytes + MQTT_OVERHEAD_BYTES
+    const bytes = messageAirBytes(config, kind, payloadBytes, blockSha256)
     const session = this.now.monotonicMs - radioAtMs > RADIO_SESSION_IDLE_MS ? config.radio.fixedMillijoule : 0
     this.count(direction === 'rx' ? { radioRxBytes: bytes } : { radioTxBytes: bytes })
     this.spend({ radio: (bytes / 1024) * config.radio.millijoulePerKilobyte + session })

@@ -3,13 +3,16 @@ import type { ContractError } from '../../contract/errors.ts'
 import { targetPathOf } from '../../contract/metadata-file.ts'
 import type { Assignment, Release } from '../../contract/release.ts'
 import { directorOf } from '../../contract/repository-target.ts'
-import { attemptFailed, beginInstall, concludeTrial, giveUp, imageChecked, requestBlock } from './agent-install.ts'
+import { beginInstall, delayed, repeatRequests } from './agent-download.ts'
+import { attemptFailed, concludeTrial, dropProgress, giveUp, imageChecked } from './agent-install.ts'
 import { ageFloor, type Consulted, consult, forgetConsultation, trustedNow } from './agent-repository.ts'
 import type { Step } from './agent-step.ts'
-import { downloadTimedOut, IDLE, judgeAssignment, judgeRelease, wantedBy } from './update.ts'
+import { downloadTimedOut } from './download.ts'
+import { otherSlot } from './flash-layout.ts'
+import { IDLE, judgeAssignment, judgeRelease, wantedBy } from './update.ts'
 
-/** The agent's part in an update before its first block: assignments, the image repository, and the timers of all of it. The install
- *  is in agent-install.ts; what is decided on which grounds in update.ts. */
+/** The agent's part in an update before its first block: assignments, the image repository, and the timers of all of it. Blocks are in
+ *  agent-download.ts, the install in agent-install.ts; what is decided on which grounds in update.ts. */
 
 /** Chosen: a day without an assignment ends with one small request: whether root, time or keys have changed. */
 export const POLL_INTERVAL_MS = 24 * 3_600_000
@@ -101,6 +104,7 @@ export function assigned(step: Step, payload: Uint8Array): void {
   if (kind === 'consult' && sha256Hex(payload) === step.state.refusedDigest) return
   const isNew = seq > record.assignmentSeq
   if (isNew) step.writeRecord({ assignmentSeq: seq })
+  if (kind === 'current') dropProgress(step)
   if (wantedBy(update) === (kind === 'current' ? undefined : target.sha256)) {
     // The newest document is the one to be judged again. A newer number for what is waited for says: now.
     if (isNew) step.set({ assignment: payload })
@@ -113,9 +117,9 @@ export function assigned(step: Step, payload: Uint8Array): void {
     return
   }
   const { restingSha256, restingUntilMs } = step.state
-  step.set({ assignment: payload, attempts: 0, installTold: false })
+  step.set({ assignment: payload, attempts: 0, installTold: false, withoutPatchesSha256: '', delayTold: '' })
   if (!isNew && target.sha256 === restingSha256 && step.now.monotonicMs < restingUntilMs) {
-    step.set({ update: { phase: 'waiting', target, retryAtMs: restingUntilMs } })
+    step.set({ update: { phase: 'waiting', target, reason: 'download-stalled', retryAtMs: restingUntilMs } })
     return
   }
   beginConsulting(step, assignment)
@@ -128,6 +132,10 @@ const mayAskForRoot = ({ state, now }: Step, payload: Uint8Array): boolean =>
 
 /** One attempt: everything from here on may be repeated. */
 function beginConsulting(step: Step, { target }: Assignment): void {
+  const stored = step.state.record.images[otherSlot(step.state.record.active)]
+  const isStored = stored.bytes > 0 && bytesToHex(stored.sha256) === target.sha256
+  // Before the repository is asked: that is radio too.
+  if (!isStored && delayed(step, target)) return
   step.set({ update: { phase: 'consulting', target } })
   consulted(step, consult(step, targetPathOf(target)))
 }
@@ -158,7 +166,7 @@ function polled(step: Step, error: ContractError | undefined): void {
 
 /** Director and image repository have both spoken. */
 function confirmedByRepository(step: Step, release: Release): void {
-  const { config, record, update, assignment: payload } = step.state
+  const { config, record, manifest, update, progress, withoutPatchesSha256, assignment: payload } = step.state
   if (update.phase !== 'consulting') return
   // Judged again: its time may have run out while the repository was asked.
   const judged = judge(step, payload)
@@ -169,11 +177,11 @@ function confirmedByRepository(step: Step, release: Release): void {
   }
   const { assignment } = judged.value
   const decision = judgeRelease(assignment, release, {
+    ...config,
     record,
-    board: config.board,
-    radio: config.radio,
-    slotBytes: config.slotBytes,
-    featuresSha256: config.featuresSha256,
+    activeArenaBytes: Math.max(...manifest.graphs.map(({ ramBytes }) => ramBytes)),
+    progress,
+    withoutPatches: withoutPatchesSha256 === release.sha256,
     remainingMj: step.remainingMj,
   })
   if (!decision.ok) {
@@ -203,11 +211,11 @@ export function updateTimers(step: Step): void {
   }
   if (update.phase !== 'downloading' || !connected) return
   const verdict = downloadTimedOut(update, monotonicMs)
-  if (verdict === 'retry') requestBlock(step, update)
+  if (verdict === 'retry') repeatRequests(step, update, 1)
   else if (verdict === 'give-up') {
     attemptFailed(step, {
       code: 'download-stalled',
-      detail: `${update.offset} of ${update.release.bytes} bytes came`,
+      detail: `${update.offset} of ${update.artifact.bytes} bytes came`,
     })
   }
 }

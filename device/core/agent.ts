@@ -1,15 +1,8 @@
 import { bytesToHex } from '../../contract/bytes.ts'
 import type { ContractError } from '../../contract/errors.ts'
 import { COUNTER_NAMES, type CounterName, type Counters, LADDER_LEVELS, wakeCodec } from '../../contract/messages.ts'
-import {
-  blockArrived,
-  flashFailed,
-  imageChecked,
-  recordWritten,
-  requestBlock,
-  tellUntold,
-  toldUntold,
-} from './agent-install.ts'
+import { blockApplied, blockArrived, blockRefused, repeatRequests } from './agent-download.ts'
+import { flashFailed, imageChecked, recordWritten, tellUntold, toldUntold } from './agent-install.ts'
 import { consultationTimedOut, META_TIMEOUT_MS, metaArrived, repeatRequest } from './agent-repository.ts'
 import {
   type AgentConfig,
@@ -22,12 +15,13 @@ import {
 } from './agent-state.ts'
 import { GOVERN_INTERVAL_MS, Step } from './agent-step.ts'
 import { assigned, consulted, POLL_INTERVAL_MS, updateTimers } from './agent-update.ts'
+import { BLOCK_TIMEOUT_MS } from './download.ts'
 import { activeMsOf, addEnergy, listeningEnergy, macsOf, NO_ENERGY } from './energy.ts'
 import { otherSlot } from './flash-layout.ts'
 import { HIBERNATE, initialGovernor, observeListening } from './governor.ts'
 import { addBins, type Heard, zeroBins } from './heard.ts'
 import { acknowledge, forgetInFlight } from './outbox.ts'
-import { BLOCK_TIMEOUT_MS, IDLE, RETRY_DELAY_MS, TRIAL_WINDOW_MS } from './update.ts'
+import { IDLE, RETRY_DELAY_MS, TRIAL_WINDOW_MS } from './update.ts'
 
 /** Chosen: a model on trial reports this soon, so that a broken link to the gateway shows within the trial. */
 const TRIAL_REPORT_MS = 10 * 60_000
@@ -87,6 +81,9 @@ export function startAgent(config: AgentConfig, boot: BootContext, now: Now): St
       installTold: false,
       assignment: new Uint8Array(0),
       attempts: 0,
+      progress: boot.progress,
+      withoutPatchesSha256: '',
+      delayTold: '',
       restingSha256: '',
       restingUntilMs: 0,
       untoldId: 0,
@@ -120,7 +117,7 @@ export function step(state: AgentState, event: AgentEvent, now: Now): StepResult
     case 'connected':
       next.set({ connected: true, outbox: forgetInFlight(state.outbox) })
       // A block that was asked for before the link broke will not come.
-      if (state.update.phase === 'downloading') requestBlock(next, state.update)
+      if (state.update.phase === 'downloading') repeatRequests(next, state.update)
       repeatRequest(next)
       break
     case 'disconnected':
@@ -140,6 +137,12 @@ export function step(state: AgentState, event: AgentEvent, now: Now): StepResult
       break
     case 'image-checked':
       imageChecked(next, event)
+      break
+    case 'block-applied':
+      blockApplied(next, event)
+      break
+    case 'block-refused':
+      blockRefused(next, event)
       break
     case 'flash-failed':
       flashFailed(next, event.error, event.record)

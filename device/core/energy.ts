@@ -8,17 +8,23 @@ export interface Radio {
   readonly millijoulePerKilobyte: number
   /** cost of one session (connect and transfer), whatever its size */
   readonly fixedMillijoule: number
+  /** blocks of a download asked for at a time: more than one hides the round trip, and on a slow link fills a queue that a newer
+   *  message then waits behind */
+  readonly blocksInFlight: number
 }
+
+/** Chosen: what a gateway serves a device at a time, see gateway/block-server.ts. */
+const BLOCKS_IN_FLIGHT = 4
 
 /** `wifi` keeps its link warm; the others are planned per byte or per session. lora figures are computed from airtime, the rest
  *  are estimates. */
 export const RADIOS: readonly Radio[] = [
-  { name: 'ble-1m', millijoulePerKilobyte: 0.5, fixedMillijoule: 0 },
-  { name: 'wifi', millijoulePerKilobyte: 1.3, fixedMillijoule: 600 },
-  { name: 'lora-sf7', millijoulePerKilobyte: 199, fixedMillijoule: 0 },
-  { name: 'lora-sf9', millijoulePerKilobyte: 659, fixedMillijoule: 0 },
-  { name: 'lora-sf12', millijoulePerKilobyte: 4_720, fixedMillijoule: 0 },
-  { name: 'nb-iot', millijoulePerKilobyte: 0, fixedMillijoule: 1_000 },
+  { name: 'ble-1m', millijoulePerKilobyte: 0.5, fixedMillijoule: 0, blocksInFlight: BLOCKS_IN_FLIGHT },
+  { name: 'wifi', millijoulePerKilobyte: 1.3, fixedMillijoule: 600, blocksInFlight: BLOCKS_IN_FLIGHT },
+  { name: 'lora-sf7', millijoulePerKilobyte: 199, fixedMillijoule: 0, blocksInFlight: 1 },
+  { name: 'lora-sf9', millijoulePerKilobyte: 659, fixedMillijoule: 0, blocksInFlight: 1 },
+  { name: 'lora-sf12', millijoulePerKilobyte: 4_720, fixedMillijoule: 0, blocksInFlight: 1 },
+  { name: 'nb-iot', millijoulePerKilobyte: 0, fixedMillijoule: 1_000, blocksInFlight: BLOCKS_IN_FLIGHT },
 ]
 
 export const radioNamed = (name: string): Radio | undefined => RADIOS.find((candidate) => candidate.name === name)

@@ -13,16 +13,17 @@ import { nextDeadlineMs, startAgent, step } from './agent.ts'
 import type { AgentConfig, AgentEffect, AgentEvent, AgentState, Now, StepResult } from './agent-state.ts'
 import { bootImage } from './boot.ts'
 import { readRecord, writeRecord } from './boot-record.ts'
+import { type BlockOrder, DownloadWriter } from './download-writer.ts'
 import { totalEnergy } from './energy.ts'
 import { type FlashLayout, layoutOf } from './flash-layout.ts'
 import type { Heard } from './heard.ts'
 import { checkImage } from './image-check.ts'
-import { programSlot } from './provision.ts'
+import { clearProgress, readProgress } from './progress-record.ts'
 import { clearSpool, readSpool, saveSpool } from './spool.ts'
 import { factoryTrust, readTrust, writeTrust } from './trust-record.ts'
 
 export interface HostOptions {
-  readonly config: Omit<AgentConfig, 'slotBytes'>
+  readonly config: Omit<AgentConfig, 'slotBytes' | 'sectorBytes'>
   readonly flash: Flash
   readonly engine: Engine
   readonly transport: Transport
@@ -45,6 +46,7 @@ const TRIAL_WATCHDOG_MS = 30 * 60_000
 export class AgentHost {
   readonly #options: HostOptions
   readonly #layout: FlashLayout
+  readonly #writer: DownloadWriter
   #running: { state: AgentState; readonly bundle: OpenedBundle } | undefined
   #boot: Promise<Result<void, ContractError>>
   #cancelTick: () => void = () => undefined
@@ -60,6 +62,7 @@ export class AgentHost {
   private constructor(options: HostOptions, layout: FlashLayout) {
     this.#options = options
     this.#layout = layout
+    this.#writer = new DownloadWriter(options.flash, layout)
     this.#boot = Promise.resolve(ok(undefined))
   }
 
@@ -146,6 +149,7 @@ export class AgentHost {
     const { flash, engine, transport, battery, config } = this.#options
     const previous = this.#running?.bundle
     this.#running = undefined
+    this.#writer.forget()
     this.#events.length = 0
     this.#unschedule()
     await transport.close()
@@ -169,13 +173,15 @@ export class AgentHost {
     if (!booted.ok) return booted
     const { bundle, ...boot } = booted.value
     const started = startAgent(
-      { ...config, slotBytes: this.#layout.slotBytes },
+      { ...config, slotBytes: this.#layout.slotBytes, sectorBytes: flash.sectorBytes },
       {
         ...boot,
         manifest: bundle.manifest,
         outbox: readSpool(flash, this.#layout),
         trust: readTrust(flash, this.#layout) ?? factoryTrust(config.trustRoot),
         batteryMj: battery.remainingMj(),
+        // Without the checkpoint, which stays in flash until it is needed.
+        progress: readProgress(flash, this.#layout)?.progress ?? null,
       },
       this.#now(),
     )
@@ -211,12 +217,21 @@ export class AgentHost {
           break
         }
         if (effect.type === 'write-record') answer = { type: 'record-written' }
+        else if (effect.type === 'apply-block') answer = this.#applied(effect)
       }
       // Before any other event: the next step must know what the flash holds.
       if (answer !== undefined) this.#events.unshift(answer)
     } finally {
       this.#performing = false
     }
+  }
+
+  #applied(order: BlockOrder): AgentEvent {
+    const applied = this.#writer.apply(order)
+    const { sha256 } = order.artifact
+    return applied.ok
+      ? { type: 'block-applied', sha256, applied: applied.value }
+      : { type: 'block-refused', sha256, error: applied.error }
   }
 
   #schedule(): void {
@@ -252,8 +267,13 @@ export class AgentHost {
       case 'publish':
         transport.publish(effect.id, effect.kind, effect.payload, effect.qos)
         return undefined
-      case 'program-slot':
-        return failureOf(programSlot(flash, this.#layout, effect.slot, effect.offset, effect.data))
+      // Performed where its answer is made.
+      case 'apply-block':
+        return undefined
+      case 'clear-progress':
+        this.#writer.forget()
+        clearProgress(flash, this.#layout)
+        return undefined
       case 'write-record':
         return failureOf(writeRecord(flash, this.#layout, effect.record))
       case 'write-trust':

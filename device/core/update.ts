@@ -1,7 +1,6 @@
 import { bytesEqual, hexToBytes } from '../../contract/bytes.ts'
-import { type ContractError, contractError } from '../../contract/errors.ts'
+import { type ContractError, contractError, type ErrorCode } from '../../contract/errors.ts'
 import { LIMITS } from '../../contract/limits.ts'
-import { blockCodec, getCodec } from '../../contract/messages.ts'
 import {
   type Assignment,
   type AssignmentContext,
@@ -11,9 +10,9 @@ import {
 } from '../../contract/release.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 import { parseSigned } from '../../contract/signed.ts'
-import { type Board, modelRamBytes } from '../../model/boards.ts'
+import { modelRamBytes } from '../../model/boards.ts'
 import type { BootRecord } from './boot-record.ts'
-import { flashMillijoule, type Radio } from './energy.ts'
+import { type Artifact, type ArtifactContext, chooseArtifact, type Downloading } from './download.ts'
 import { otherSlot, type SlotIndex } from './flash-layout.ts'
 
 /** Where an update is. The phases follow docs/architecture.md, "The life of an update". */
@@ -21,23 +20,20 @@ export type UpdateState =
   | { readonly phase: 'idle' }
   /** the image repository is asked what the assigned target is */
   | { readonly phase: 'consulting'; readonly target: Assignment['target'] }
+  | Downloading
+  /** an attempt failed for a reason that may pass, or a download waits for its hours or for charge */
   | {
-      readonly phase: 'downloading'
-      readonly release: Release
-      readonly slot: SlotIndex
-      /** bytes that are in the slot already */
-      readonly offset: number
-      readonly startedAtMs: number
-      readonly requestedAtMs: number
-      /** unanswered requests in a row */
-      readonly attempts: number
+      readonly phase: 'waiting'
+      readonly target: Assignment['target']
+      readonly reason: ErrorCode
+      readonly retryAtMs: number
     }
-  /** an attempt failed for a reason that may pass */
-  | { readonly phase: 'waiting'; readonly target: Assignment['target']; readonly retryAtMs: number }
   | {
       readonly phase: 'checking'
       readonly release: Release
       readonly slot: SlotIndex
+      /** what was downloaded for it; null when the slot had it already */
+      readonly artifact: Artifact | null
       readonly deadlineMs: number
     }
   | { readonly phase: 'rebooting'; readonly release: Release }
@@ -58,13 +54,6 @@ export function wantedBy(update: UpdateState): string | undefined {
   return update.phase === 'consulting' || update.phase === 'waiting' ? update.target.sha256 : update.release.sha256
 }
 
-/** Chosen: longer than a radio round trip through a sleeping gateway, short beside a download of minutes. */
-export const BLOCK_TIMEOUT_MS = 10 * 60_000
-/** Chosen: a day of silence from the gateway ends a download; the assignment stays and a new one starts it again. */
-const BLOCK_ATTEMPTS_MAX = 144
-/** Chosen: as long as an assignment lives. Whoever lets every block come at the last moment does not decide when an image of last
- *  month is tried. */
-const DOWNLOAD_MS_MAX = 7 * 24 * 3_600_000
 /** Chosen: hashing, loading and a few dozen inferences take seconds on the slowest board; a check that has not ended by then hangs. */
 export const CHECK_WINDOW_MS = 60 * 60_000
 /** Chosen: an attempt that failed for a reason that may pass is repeated after 1, 2, 4 … 128 minutes, a quarter of an hour's outage
@@ -112,10 +101,7 @@ export function judgeAssignment(
 }
 
 /** What the device checks a release against. */
-export interface ReleaseContext {
-  readonly record: BootRecord
-  readonly board: Board
-  readonly radio: Radio
+export interface ReleaseContext extends ArtifactContext {
   readonly slotBytes: number
   /** sha256 of the feature definitions this agent implements */
   readonly featuresSha256: string
@@ -124,7 +110,9 @@ export interface ReleaseContext {
 }
 
 /** `stored`: the other slot holds that image already: a rollback costs no download. */
-export type ReleaseDecision = 'stored' | 'download'
+export type ReleaseDecision =
+  | { readonly from: 'stored' }
+  | { readonly from: 'download'; readonly artifact: Artifact; readonly offset: number }
 
 /** Judges what the image repository has at the assigned path: agreement, then the resource contract, all before a byte of the image is
  *  downloaded.
@@ -152,83 +140,15 @@ export function judgeRelease(
     return err(contractError('flash-over-budget', `${release.bytes} bytes, a slot has ${context.slotBytes}`))
   }
   const stored = record.images[otherSlot(record.active)]
-  if (stored.bytes === release.bytes && bytesEqual(stored.sha256, hexToBytes(release.sha256))) return ok('stored')
-  const costMj =
-    (release.bytes / 1024) * context.radio.millijoulePerKilobyte +
-    context.radio.fixedMillijoule +
-    flashMillijoule(release.bytes)
+  if (stored.bytes === release.bytes && bytesEqual(stored.sha256, hexToBytes(release.sha256))) {
+    return ok({ from: 'stored' })
+  }
+  const { artifact, offset, costMj } = chooseArtifact(release, context)
   if (costMj > context.remainingMj * INSTALL_ENERGY_SHARE) {
     const detail = `the update takes ${Math.round(costMj)} mJ of ${Math.round(context.remainingMj)} mJ left`
     return err(contractError('energy-over-budget', detail))
   }
-  return ok('download')
-}
-
-type Downloading = Extract<UpdateState, { phase: 'downloading' }>
-
-/** The request for the next range of a download. */
-export function nextRequest(
-  state: Downloading,
-  nowMs: number,
-): { readonly state: Downloading; readonly payload: Uint8Array } {
-  return {
-    state: { ...state, requestedAtMs: nowMs, attempts: state.attempts + 1 },
-    payload: getCodec.encode({
-      sha256: hexToBytes(state.release.sha256),
-      offset: state.offset,
-      length: Math.min(LIMITS.blockBytes, state.release.bytes - state.offset),
-    }),
-  }
-}
-
-export type BlockDecision =
-  /** not the block that is waited for: late, repeated */
-  | { readonly kind: 'ignored' }
-  | {
-      readonly kind: 'store'
-      readonly offset: number
-      readonly data: Uint8Array
-      readonly state: Downloading
-      readonly complete: boolean
-    }
-
-/** Judges a block against the download in progress.
- *  @returns `malformed` | `too-large` | `hash-mismatch` (of the gateway's copy) | `artifact-not-found` | `size-mismatch` | `download-truncated` when the download must end
- */
-export function judgeBlock(state: Downloading, payload: Uint8Array): Result<BlockDecision, ContractError> {
-  const block = blockCodec.decode(payload)
-  if (!block.ok) return block
-  const { offset, totalBytes, data, error } = block.value
-  if (error === 'rate-limited' || error === 'unavailable') return ok({ kind: 'ignored' })
-  if (error !== undefined) {
-    const code = error === 'hash-mismatch' || error === 'too-large' ? error : 'artifact-not-found'
-    return err(contractError(code, `the gateway answered "${error}"`))
-  }
-  if (totalBytes !== state.release.bytes) {
-    return err(
-      contractError('size-mismatch', `the gateway has ${totalBytes} bytes, the release ${state.release.bytes}`),
-    )
-  }
-  if (offset !== state.offset || data === undefined) return ok({ kind: 'ignored' })
-  const expected = Math.min(LIMITS.blockBytes, totalBytes - offset)
-  if (data.length !== expected) {
-    return err(contractError('download-truncated', `block at ${offset} has ${data.length} of ${expected} bytes`))
-  }
-  const next = offset + data.length
-  return ok({
-    kind: 'store',
-    offset,
-    data,
-    state: { ...state, offset: next, attempts: 0 },
-    complete: next === totalBytes,
-  })
-}
-
-/** What a download does when its block does not come: ask again, or give up. */
-export const downloadTimedOut = (state: Downloading, nowMs: number): 'wait' | 'retry' | 'give-up' => {
-  if (nowMs - state.startedAtMs >= DOWNLOAD_MS_MAX) return 'give-up'
-  if (nowMs - state.requestedAtMs < BLOCK_TIMEOUT_MS) return 'wait'
-  return state.attempts >= BLOCK_ATTEMPTS_MAX ? 'give-up' : 'retry'
+  return ok({ from: 'download', artifact, offset })
 }
 
 /** Delay before attempt `attempts + 1`, doubling, less up to half at random so that a site does not return as one.

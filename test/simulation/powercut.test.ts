@@ -4,10 +4,11 @@ import { layoutOf } from '../../device/core/flash-layout.ts'
 import type { Flash } from '../../device/ports/flash.ts'
 import { RememberedEngine } from '../../firmware-sim/engine-remembered.ts'
 import type { FlashNor } from '../../firmware-sim/flash-nor.ts'
-import { cutRepository, type TrialImage, trialImage } from '../../firmware-sim/power-cut-images.ts'
+import { cutRepository, type TrialImage, trialImage, withPatch } from '../../firmware-sim/power-cut-images.ts'
 import { type CutStart, type CutStory, factoryStart, tell } from '../../firmware-sim/power-cut-story.ts'
 import {
   cutInARow,
+  cutRadio,
   edgesOf,
   failRecords,
   newTally,
@@ -34,6 +35,14 @@ const optionsOf = (name: string, change: Partial<SweepOptions> = {}): SweepOptio
   sampleOneIn: 2_000,
   ...change,
 })
+const patched = withPatch(second, first)
+const patchInstall: CutStory = { ...install, name: 'patch install', target: patched, byPatch: true }
+const patchedOptions = (name: string, change: Partial<SweepOptions> = {}): SweepOptions =>
+  optionsOf(name, {
+    images: [first, patched, third],
+    repository: cutRepository([first, patched, third]),
+    ...change,
+  })
 let factory: CutStart
 let installed: CutStart
 beforeAll(async () => {
@@ -62,6 +71,20 @@ describe('the power goes', () => {
     },
   )
 
+  it('in a patch install: at a share of all points, and no more than the block that was being written comes again', async () => {
+    const options = patchedOptions('patch install', { share: 0.01 })
+    await sweep(options, factory, patchInstall)
+    expect(options.tally.cuts).toBeGreaterThan(200)
+    expect(options.tally.lived).toBeGreaterThan(3)
+    expect(options.tally).toMatchObject({ breaches: NONE, stories: [] })
+  })
+
+  it('of the radio at every block of a patch install', async () => {
+    const options = patchedOptions('radio')
+    expect(await cutRadio(options, factory, patchInstall)).toBe(2 * Math.ceil(patched.patches[0]!.length / 4_096))
+    expect(options.tally).toMatchObject({ breaches: NONE, stories: [] })
+  })
+
   it('five times in a row', async () => {
     const options = optionsOf('row')
     const orders = [install, { ...install, target: third, other: first }, { ...install, target: first, other: third }]
@@ -81,6 +104,34 @@ describe('the power goes', () => {
 })
 
 describe('the sweep can fail', () => {
+  it('on firmware that begins a download anew after every reset', async () => {
+    /** Its record of how far a download has come reads as erased. */
+    const forgetful = (flash: FlashNor): Flash => {
+      const layout = layoutOf(flash)
+      if (!layout.ok) throw new Error(layout.error.detail)
+      const { areas, areaBytes } = layout.value.progress
+      let written = false
+      return {
+        sizeBytes: flash.sizeBytes,
+        sectorBytes: flash.sectorBytes,
+        programBytes: flash.programBytes,
+        read: (offset, length) => {
+          const isProgress = areas.some((area) => offset >= area && offset < area + areaBytes)
+          return isProgress && !written ? new Uint8Array(length).fill(0xff) : flash.read(offset, length)
+        },
+        erase: (offset) => flash.erase(offset),
+        program: (offset, data) => {
+          if (areas.includes(offset)) written = true
+          return flash.program(offset, data)
+        },
+      }
+    }
+    const options = patchedOptions('begins anew', { flashOf: forgetful, share: 0.2 })
+    await sweep(options, factory, patchInstall, edgesOf)
+    expect(options.tally.breaches['broken promise']).toBeGreaterThan(0)
+    expect(options.tally.stories[0]).toMatch(/bytes of blocks, \d+ without a cut/)
+  })
+
   /** A boot record written the wrong way: both copies are erased before one is written, so that a cut in between leaves none. */
   const erasesBothCopies = (flash: FlashNor): Flash => {
     const layout = layoutOf(flash)

@@ -184,13 +184,31 @@ describe('operator commands', () => {
     const first = await add('kws-1')
     expect(first.code, first.stderr).toBe(0)
     expect(first.stdout).toMatch(
-      /^complete: 2\.targets\.json\npublished 1\.root\.json, 2\.targets\.json; .*\nkws-1 1 is registered as candidate\n$/,
+      /^patch from +bytes +of the bundle\nno base +\d+ +\d\d\.\d %\ncomplete: 2\.targets\.json\npublished 1\.root\.json, 2\.targets\.json; .*\nkws-1 1 is registered as candidate\n$/,
     )
     expect(await add('kws-1')).toMatchObject({
       code: 0,
       stdout: 'the cloud has everything already\nkws-1 1 is registered as candidate\n',
     })
-    expect((await add('kws-2')).stdout).toMatch(/\nkws-2 2 is registered as candidate\n$/)
+    const second = (await add('kws-2')).stdout
+    expect(second).toMatch(/^patch from +bytes +of the bundle\nkws-1 1 +\d+ +\d\d\.\d %\nno base +\d+ +\d\d\.\d %\n/)
+    expect(second).toMatch(/\nkws-2 2 is registered as candidate\n$/)
+    // Signed is signed: other bases, or none, change nothing.
+    for (const more of [[], ['--no-patches'], ['--patch-from', zooBundle('kws-regressed')]]) {
+      expect((await add('kws-2', [...operator(), ...more])).stdout).toBe(
+        'the cloud has everything already\nkws-2 2 is registered as candidate\n',
+      )
+    }
+    expectRefusal(await add('kws-2', [...operator(), '--no-patches', '--patch-from', zooBundle('kws-1')]), 2, /exclude/)
+    const listed = await api<{ patches: { base: string | null; stored: boolean; share: number }[] }>(
+      'GET',
+      '/v1/models/kws-2/2/patches',
+    )
+    expect(listed.patches.map(({ base, stored }) => [base === null, stored])).toEqual([
+      [false, true],
+      [true, true],
+    ])
+    expect(listed.patches[0]!.share).toBeLessThan(listed.patches[1]!.share)
     // Whoever has the cloud and another repository can register nothing in it.
     const other = ['--keys', path('keys-2'), '--repo', path('repo-2'), '--passphrase-file', path('passphrase')]
     await kinglet('keys', 'init', ...init, ...other)

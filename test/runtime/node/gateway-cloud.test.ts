@@ -211,6 +211,127 @@ describe('artifacts', () => {
     expect(readFileSync(join(dataDir, 'artifacts', hash)).equals(artifact)).toBe(true)
   })
 
+  describe('over HTTP', () => {
+    const read = async (name: string, headers: Record<string, string> = {}, sha256 = hash, method = 'GET') => {
+      const url = `http://127.0.0.1:${gateway.httpPort}/v1/artifacts/${sha256}`
+      const authorization = `Bearer ${await issuer.token(name)}`
+      const response = await fetch(url, { method, headers: { authorization, ...headers } })
+      const body = new Uint8Array(await response.arrayBuffer())
+      const code = response.ok ? undefined : (JSON.parse(new TextDecoder().decode(body)) as { code: string }).code
+      return { status: response.status, headers: response.headers, body, code }
+    }
+
+    it('serves the whole, ranges of it, and says what cannot be served', async () => {
+      cloud.artifacts.set(hash, artifact)
+      await start()
+      const whole = await read('d1')
+      expect(whole).toMatchObject({ status: 200, body: artifact })
+      expect(whole.headers.get('etag')).toBe(`"${hash}"`)
+      expect(whole.headers.get('accept-ranges')).toBe('bytes')
+      for (const [range, from, to] of [
+        ['bytes=0-0', 0, 1],
+        ['bytes=4096-8191', 4_096, 8_192],
+        ['bytes=99000-', 99_000, 100_000],
+        ['bytes=99000-999999', 99_000, 100_000],
+        ['bytes=-10', 99_990, 100_000],
+        ['bytes=-999999', 0, 100_000],
+      ] as const) {
+        const part = await read('d1', { range })
+        expect(part).toMatchObject({ status: 206, body: artifact.slice(from, to) })
+        expect(part.headers.get('content-range')).toBe(`bytes ${from}-${to - 1}/100000`)
+      }
+      for (const range of ['bytes=100000-', 'bytes=-0', 'bytes=100000-100001']) {
+        const none = await read('d1', { range })
+        expect([none.status, none.headers.get('content-range')]).toEqual([416, 'bytes */100000'])
+      }
+      // Several ranges, another unit, or what is no range: the whole, as the standard allows.
+      for (const range of ['bytes=0-1,5-6', 'lines=0-1', 'bytes=5-4', 'bytes=a-b', 'bytes=-']) {
+        expect(await read('d1', { range })).toMatchObject({ status: 200, body: artifact })
+      }
+      expect((await read('d1', { range: 'bytes=5-9', 'if-range': `"${hash}"` })).status).toBe(206)
+      expect((await read('d1', { range: 'bytes=5-9', 'if-range': '"another"' })).status).toBe(200)
+      expect(await read('d1', {}, '11'.repeat(32))).toMatchObject({ status: 404, code: 'artifact-not-found' })
+      expect(await read('d1', {}, '..%2f..%2fkeys')).toMatchObject({ status: 400 })
+      expect(await read('d1', {}, hash, 'POST')).toMatchObject({ status: 405 })
+      expect(fetches()).toBe(2)
+    })
+
+    it('to nobody without a token of a device', async () => {
+      cloud.artifacts.set(hash, artifact)
+      await start()
+      const expired = await issuer.token('d1', { expSeconds: Math.floor(Date.now() / 1000) - 60 })
+      const foreign = await (await tokenIssuer()).token('d1')
+      for (const [authorization, code] of [
+        ['', 'token-invalid'],
+        ['Bearer x', 'token-invalid'],
+        [`Bearer ${expired}`, 'token-expired'],
+        [`Bearer ${foreign}`, 'token-invalid'],
+        [`Bearer ${await issuer.token('d1', { aud: 'kinglet-cloud' })}`, 'token-invalid'],
+      ] as const) {
+        expect(await read('d1', { authorization })).toMatchObject({ status: 401, code })
+      }
+      expect(fetches()).toBe(0)
+    })
+
+    it('under the allowance of blocks: a range costs as many as it has', async () => {
+      cloud.artifacts.set(hash, artifact)
+      await start({ limits: { blocks: { concurrent: 2, perSecond: 0.001, burst: 30 } } })
+      expect((await read('d1')).status).toBe(200)
+      // 25 of 30; the next is let in and takes more than is left, and that is the end of it.
+      expect((await read('d1')).status).toBe(200)
+      const refused = await read('d1', { range: 'bytes=0-0' })
+      expect(refused).toMatchObject({ status: 429, code: 'rate-limited' })
+      expect(refused.headers.get('retry-after')).toBe('1')
+      const client = await device('d1')
+      await client.subscribeAsync(topic('d1', '#'))
+      expect((await ask(client, 'd1', 0)).error).toBe('rate-limited')
+      expect((await read('d2')).status).toBe(200)
+    })
+
+    it('one fetch for many devices, over both ways, before and after a restart', async () => {
+      cloud.artifacts.set(hash, artifact)
+      await start()
+      const names = Array.from({ length: 20 }, (_, i) => `d${i}`)
+      const client = await device('d99')
+      await client.subscribeAsync(topic('d99', '#'))
+      const all = await Promise.all([ask(client, 'd99', 0), ...names.map((name) => read(name))])
+      expect(all.slice(1).every((answer) => 'status' in answer && answer.status === 200)).toBe(true)
+      expect(fetches()).toBe(1)
+      await gateway.close()
+      await start()
+      expect(await read('d1')).toMatchObject({ status: 200, body: artifact })
+      expect(fetches()).toBe(1)
+    })
+  })
+
+  it('to all devices together no more than the gateway may: bytes a second, requests at a time', async () => {
+    cloud.artifacts.set(hash, artifact)
+    const downloads = { concurrent: 3, bytesPerSecond: 0.001, burstBytes: 10_000 }
+    await start({ limits: { downloads } })
+    const [a, b] = [await device('d1'), await device('d2')]
+    await a.subscribeAsync(topic('d1', '#'))
+    await b.subscribeAsync(topic('d2', '#'))
+    const errors: (string | undefined)[] = []
+    const note = (_at: string, payload: Buffer) => {
+      const block = blockCodec.decode(payload)
+      if (block.ok) errors.push(block.value.error)
+    }
+    a.on('message', note)
+    const get = Buffer.from(getCodec.encode({ sha256: hexToBytes(hash), offset: 0, length: 1 }))
+    // The first ones wait for the cloud together.
+    for (let i = 0; i < 4; i++) a.publish(topic('d1', 'get'), get)
+    await until('four answers', () => errors.length === 4)
+    expect(errors.sort()).toEqual(['rate-limited', undefined, undefined, undefined])
+    a.off('message', note)
+    for (let i = 0; i < 3; i++) expect((await ask(i % 2 ? a : b, i % 2 ? 'd1' : 'd2', 0)).error).toBe(undefined)
+    for (const [client, name] of [
+      [a, 'd1'],
+      [b, 'd2'],
+    ] as const) {
+      expect((await ask(client, name, 0)).error).toBe('rate-limited')
+    }
+  })
+
   it('evicts the least recently used past its bytes', async () => {
     const artifacts = [1, 2, 3].map((seed) => Uint8Array.from({ length: 50_000 }, (_, i) => (i * seed) >> 2))
     const hashes = artifacts.map((content) => createHash('sha256').update(content).digest('hex'))

@@ -1,8 +1,9 @@
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { Aedes } from 'aedes'
 import { bytesToHex } from '../../../contract/bytes.ts'
-import { blockCodec, type Get, getCodec, type MetaGet, metaGetCodec } from '../../../contract/messages.ts'
+import { type Get, getCodec, type MetaGet, metaGetCodec } from '../../../contract/messages.ts'
 import { parseTopic } from '../../../contract/topics.ts'
+import { answerGet } from '../../../firmware-sim/gateway-scripted.ts'
 import { answerMeta } from '../../../firmware-sim/image-repository.ts'
 import { DEVICE, SITE } from '../../fixtures/documents.ts'
 import type { TufRepository } from '../../fixtures/tuf-repository.ts'
@@ -78,15 +79,10 @@ export class LyingGateway {
   #answerGet(payload: Uint8Array): void {
     const get = getCodec.decode(payload)
     if (!get.ok) throw new Error(get.error.detail)
-    const { sha256, offset, length } = get.value
+    const { sha256, offset } = get.value
     const hash = bytesToHex(sha256)
     this.requests.push(`get ${hash.slice(0, 8)} ${offset}`)
-    const artifact = this.#artifacts.get(hash)
-    const honest = blockCodec.encode(
-      artifact === undefined
-        ? { offset, totalBytes: 0, data: undefined, error: 'artifact-not-found' }
-        : { offset, totalBytes: artifact.length, data: artifact.subarray(offset, offset + length), error: undefined },
-    )
+    const { block: honest } = answerGet(this.#artifacts, payload)
     for (const answer of this.block(get.value, honest)) void this.say(`block/${hash}`, answer)
   }
 }

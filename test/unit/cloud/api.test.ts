@@ -5,6 +5,8 @@ import { join } from 'node:path'
 import { createLocalJWKSet, jwtVerify } from 'jose'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type RunningCloud, startCloud } from '../../../cloud/cloud.ts'
+import { makePatch } from '../../../cloud/delta/make-patch.ts'
+import { sha256Hex } from '../../../contract/bytes.ts'
 import { seededRandom } from '../../../contract/random.ts'
 import { type Release, verifyAssignment } from '../../../contract/release.ts'
 import { directorOf } from '../../../contract/repository-target.ts'
@@ -162,6 +164,70 @@ describe('cloud over HTTP', () => {
     expect((await call('POST', '/v1/models/kws-2/promote', { to: 'production', reason: 'hurry' })).status).toBe(409)
     const { models } = (await call('GET', '/v1/models')).json
     expect(models[0].history.map(({ to }: { to: string }) => to)).toEqual(['candidate', 'staging', 'production'])
+  })
+
+  it('patches: only those that the signed document names, and no release without them', async () => {
+    const v3 = testRelease('kws-3', 3)
+    // Incompressible, so that a patch of bytes as they are is small beside it.
+    const patches = [v1, v2].map(({ bundle }) => makePatch(bundle, v3.bundle))
+    const named = (bytes: Uint8Array, base: string | null) => ({ base, sha256: sha256Hex(bytes), bytes: bytes.length })
+    const listed = [named(patches[0]!, v1.sha256), named(patches[1]!, v2.sha256)]
+    // Signed by mistake: it begins at kws-1 and is listed for a bundle that is nobody's.
+    const mistaken = makePatch(v1.bundle, v3.bundle)
+    expect(mistaken).toEqual(patches[0])
+    const release: Release = { ...v3.release, patches: listed }
+    const at = '/v1/models/kws-3/3/patches'
+    const put = (bytes: Uint8Array, sha256 = sha256Hex(bytes)) => call('PUT', `${at}/${sha256}`, bytes)
+    expect(await put(patches[0]!)).toMatchObject({ status: 404, json: { code: 'target-unknown' } })
+    await call('PUT', `/v1/artifacts/${v3.sha256}`, v3.bundle)
+    expect((await released(release)).status).toBe(200)
+    expect(await register(v3.release)).toMatchObject({ status: 404, json: { code: 'artifact-not-found' } })
+    expect(await put(new Uint8Array(10))).toMatchObject({ status: 422, json: { code: 'contradicts-release' } })
+    expect(await put(patches[0]!.subarray(1), listed[0]!.sha256)).toMatchObject({ json: { code: 'size-mismatch' } })
+    const spoiled = patches[0]!.map((byte, i) => (i === patches[0]!.length - 1 ? byte ^ 1 : byte))
+    expect(await put(spoiled, listed[0]!.sha256)).toMatchObject({ json: { code: 'hash-mismatch' } })
+    const stored = async () => (await call('GET', at)).json.patches.map((patch: { stored: boolean }) => patch.stored)
+    expect(await stored()).toEqual([false, false])
+    expect(await put(patches[0]!)).toMatchObject({ status: 200, json: { created: true } })
+    expect(await put(patches[0]!)).toMatchObject({ status: 200, json: { created: false } })
+    expect(await register(v3.release)).toMatchObject({ json: { code: 'artifact-not-found' } })
+    expect(await stored()).toEqual([true, false])
+    expect((await put(patches[1]!)).status).toBe(200)
+    expect((await register(v3.release)).status).toBe(200)
+    expect((await call('GET', at)).json.patches[0]).toEqual({
+      ...listed[0],
+      share: listed[0]!.bytes / v3.bundle.length,
+      stored: true,
+    })
+    expect((await call('GET', at, undefined, null)).status).toBe(401)
+    expect((await call('PUT', `${at}/${listed[0]!.sha256}`, patches[0]!, gatewayToken)).status).toBe(403)
+    await call('POST', '/v1/models/kws-3/promote', { to: 'archived', reason: 'only here for its patches' })
+  })
+
+  it('patches that do not lead where they are listed for are refused', async () => {
+    const v4 = testRelease('kws-4', 4)
+    const wrongBase = makePatch(v1.bundle, v4.bundle)
+    const wrongResult = makePatch(null, v2.bundle)
+    const garbage = new Uint8Array(100).fill(7)
+    const release: Release = {
+      ...v4.release,
+      patches: [wrongBase, wrongResult, garbage].map((data, i) => ({
+        base: i === 0 ? v2.sha256 : i === 1 ? null : v1.sha256,
+        sha256: sha256Hex(data),
+        bytes: data.length,
+      })),
+    }
+    await call('PUT', `/v1/artifacts/${v4.sha256}`, v4.bundle)
+    expect((await released(release)).status).toBe(200)
+    for (const [data, code] of [
+      [wrongBase, 'wrong-base'],
+      [wrongResult, 'contradicts-release'],
+      [garbage, 'patch-malformed'],
+    ] as const) {
+      const refused = await call('PUT', `/v1/models/kws-4/4/patches/${sha256Hex(data)}`, data)
+      expect(refused).toMatchObject({ status: 422, json: { code } })
+    }
+    expect((await register(v4.release)).json.code).toBe('artifact-not-found')
   })
 
   const names = Array.from({ length: 40 }, (_, i) => `d-${String(i).padStart(2, '0')}`)

@@ -116,6 +116,31 @@ describe('what the repository says of a target', () => {
     expect(read({ hashes: new Map([['sha512', releaseSample.sha256]]) })).toBe('contradicts-repository')
   })
 
+  it('may name patches, each for one base, at most 16', () => {
+    const patch = (i: number | null) => ({
+      base: i === null ? null : i.toString(16).padStart(64, '0'),
+      sha256: 'cd'.repeat(32),
+      bytes: 9,
+    })
+    const named = (patches: unknown) => read({ custom: { kinglet: { ...releaseSample, patches } } })
+    const most = [patch(null), ...Array.from({ length: 15 }, (_, i) => patch(i))]
+    expect(named(most)).toMatchObject({ patches: most })
+    expect(named([])).toMatchObject({ patches: [] })
+    for (const wrong of [
+      [...most, patch(15)],
+      [patch(1), patch(1)],
+      [patch(null), patch(null)],
+      [{ ...patch(1), bytes: 0 }],
+      [{ ...patch(1), bytes: releaseSample.bytes }],
+      [{ ...patch(1), sha256: 'CD'.repeat(32) }],
+      [{ ...patch(1), base: '' }],
+      [{ ...patch(1), url: 'x' }],
+      {},
+    ]) {
+      expect(named(wrong)).toBe('malformed')
+    }
+  })
+
   it.each([undefined, null, 7, [], { kinglet: null }, { kinglet: { ...releaseSample, bytes: 0 } }])(
     'or nothing that a device acts on (%#)',
     (custom) => {

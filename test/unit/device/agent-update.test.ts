@@ -1,15 +1,15 @@
 import { describe, expect, it } from 'vitest'
 import { bytesToHex, hexToBytes } from '../../../contract/bytes.ts'
 import { LIMITS } from '../../../contract/limits.ts'
-import { blockCodec, EVENT_CODES, eventCodec, getCodec } from '../../../contract/messages.ts'
+import { blockCheck, blockCodec, EVENT_CODES, eventCodec, getCodec } from '../../../contract/messages.ts'
 import type { Release } from '../../../contract/release.ts'
 import { err, ok } from '../../../contract/result.ts'
 import { nextDeadlineMs } from '../../../device/core/agent.ts'
 import type { AgentEffect } from '../../../device/core/agent-state.ts'
 import { type BootRecord, EMPTY_IMAGE } from '../../../device/core/boot-record.ts'
+import { BLOCK_TIMEOUT_MS, DAMAGED_MAX, RATE_LIMITED_MS } from '../../../device/core/download.ts'
 import { radioNamed } from '../../../device/core/energy.ts'
 import {
-  BLOCK_TIMEOUT_MS,
   CHECK_WINDOW_MS,
   RESTING_MS,
   RETRIES_MAX,
@@ -35,8 +35,10 @@ import { strangerKey } from '../../fixtures/keys.ts'
 const MINUTE = 60_000
 const sha = wantedRelease.sha256
 const other: Release = { ...wantedRelease, name: 'kws-3', version: 3, sha256: 'b3'.repeat(32), bytes: 9_000 }
+/** One block at a time; several are in download.test.ts. */
+const radio = { ...radioNamed('ble-1m')!, blocksInFlight: 1 }
 const connected = (boot: ConstructorParameters<typeof PureAgent>[0] = {}, config = {}) => {
-  const agent = new PureAgent(boot, config)
+  const agent = new PureAgent(boot, { radio, ...config })
   for (const { id } of ofType(agent.send({ type: 'connected' }), 'publish')) agent.send({ type: 'published', id })
   return agent
 }
@@ -53,20 +55,13 @@ const block = (
   agent: PureAgent,
   offset: number,
   change: Partial<Parameters<typeof blockCodec.encode>[0]> = {},
-  of = wantedRelease,
-) =>
-  agent.send({
-    type: 'received',
-    kind: 'block',
-    sha256: of.sha256,
-    payload: blockCodec.encode({
-      offset,
-      totalBytes: of.bytes,
-      data: new Uint8Array(Math.min(4_096, of.bytes - offset)).fill(offset / 4_096),
-      error: undefined,
-      ...change,
-    }),
-  })
+  of: { readonly sha256: string; readonly bytes: number } = wantedRelease,
+) => {
+  const data = new Uint8Array(Math.min(4_096, of.bytes - offset)).fill(offset / 4_096)
+  const check = blockCheck(change.data ?? data)
+  const payload = blockCodec.encode({ offset, totalBytes: of.bytes, data, check, ...change })
+  return agent.send({ type: 'received', kind: 'block', sha256: of.sha256, payload })
+}
 const gets = (effects: readonly AgentEffect[]) =>
   ofType(effects, 'publish')
     .filter(({ kind }) => kind === 'get')
@@ -102,7 +97,7 @@ describe('the whole life of an update, on data alone', () => {
     ])
 
     const first = block(agent, 0)
-    expect(first[0]).toMatchObject({ type: 'program-slot', slot: 1, offset: 0 })
+    expect(first[0]).toMatchObject({ type: 'apply-block', slot: 1, offset: 0 })
     expect(gets(first)[0]).toMatchObject({ offset: 4_096, length: 4_096 })
     expect(gets(block(agent, 4_096))[0]).toMatchObject({ offset: 8_192, length: 1_808 })
     const last = block(agent, 8_192)
@@ -115,7 +110,7 @@ describe('the whole life of an update, on data alone', () => {
     expect(pending).toMatchObject({ phase: 'pending', active: 0, images: [{ sha256: ACTIVE_SHA }, { bytes: 10_000 }] })
     expect(bytesToHex(pending.images[1].sha256)).toBe(sha)
     // The record is durable before the reboot, the reboot is last, and what is unsent is in the spool.
-    expect(checked.map(({ type }) => type)).toEqual(['write-record', 'save-spool', 'reboot'])
+    expect(checked.map(({ type }) => type)).toEqual(['write-record', 'clear-progress', 'save-spool', 'reboot'])
     expect(ofType(checked, 'save-spool')[0]!.outbox.messages.at(-1)!.kind).toBe('report')
 
     const trial = connected({ record: { ...pending, phase: 'running', boots: 2 }, slot: 1, outcome: 'trial' })
@@ -179,7 +174,7 @@ describe('assignments', () => {
     const effects = assign(agent)
     expect(gets(effects)).toEqual([])
     expect(ofType(effects, 'check-image')).toHaveLength(1)
-    expect(ofType(effects, 'program-slot')).toEqual([])
+    expect(ofType(effects, 'apply-block')).toEqual([])
   })
 
   it.each<[string, Partial<Release>, object]>([
@@ -310,23 +305,40 @@ describe('blocks', () => {
     return agent
   }
 
-  it.each<[string, (agent: PureAgent) => readonly AgentEffect[]]>([
-    ['malformed', (agent) => agent.send({ type: 'received', kind: 'block', sha256: sha, payload: Uint8Array.of(1) })],
-    [
-      'too-large',
-      (agent) => agent.send({ type: 'received', kind: 'block', sha256: sha, payload: new Uint8Array(5_000) }),
-    ],
-    ['artifact-not-found', (agent) => block(agent, 0, { data: undefined, error: 'artifact-not-found' })],
-    ['size-mismatch', (agent) => block(agent, 0, { totalBytes: 9_999 })],
+  const arrives = (agent: PureAgent, payload: Uint8Array) =>
+    agent.send({ type: 'received', kind: 'block', sha256: sha, payload })
+  const damages: [string, (agent: PureAgent) => readonly AgentEffect[]][] = [
+    ['malformed', (agent) => arrives(agent, Uint8Array.of(1))],
+    ['too-large', (agent) => arrives(agent, new Uint8Array(5_000))],
     ['download-truncated', (agent) => block(agent, 0, { data: new Uint8Array(4_095) })],
     ['download-truncated', (agent) => block(agent, 0, { data: new Uint8Array(0) })],
+    ['block-damaged', (agent) => block(agent, 0, { data: new Uint8Array(4_096).fill(9), check: new Uint8Array(8) })],
+    ['block-damaged', (agent) => block(agent, 0, { data: new Uint8Array(4_096), check: undefined })],
+  ]
+
+  it.each(damages)('%s: a damaged block is asked for again, a bounded number of times (%#)', (code, spoil) => {
+    const agent = downloading()
+    for (let i = 0; i < DAMAGED_MAX; i++) expect(gets(spoil(agent))).toMatchObject([{ offset: 0, length: 4_096 }])
+    expect(codes(spoil(agent))).toEqual([`install-delayed: ${code}`])
+    expect(ofType(agent.all, 'apply-block')).toEqual([])
+    const patient = downloading()
+    for (let i = 0; i < DAMAGED_MAX; i++) spoil(patient)
+    expect(gets(block(patient, 0))).toMatchObject([{ offset: 4_096 }])
+    // And the count begins anew with the next one.
+    for (let i = 0; i < DAMAGED_MAX; i++) expect(codes(spoil(patient))).toEqual([])
+  })
+
+  it.each<[string, (agent: PureAgent) => readonly AgentEffect[]]>([
+    ['artifact-not-found', (agent) => block(agent, 0, { data: undefined, error: 'artifact-not-found' })],
+    ['hash-mismatch', (agent) => block(agent, 0, { data: undefined, error: 'hash-mismatch' })],
+    ['size-mismatch', (agent) => block(agent, 0, { totalBytes: 9_999 })],
   ])(
     '%s ends the attempt and is told; the active image is not touched, and the next attempt comes by itself',
     (code, spoil) => {
       const agent = downloading()
       const effects = spoil(agent)
       expect(codes(effects)).toEqual([`install-delayed: ${code}`])
-      expect(ofType(agent.all, 'program-slot')).toEqual([])
+      expect(ofType(agent.all, 'apply-block')).toEqual([])
       expect(agent.state).toMatchObject({
         update: { phase: 'waiting' },
         record: { active: 0, phase: 'confirmed', failures: 0 },
@@ -348,15 +360,19 @@ describe('blocks', () => {
     expect(block(agent, 4_096)).toEqual([])
     block(agent, 0)
     expect(block(agent, 0)).toEqual([])
-    expect(ofType(agent.all, 'program-slot')).toHaveLength(1)
+    expect(ofType(agent.all, 'apply-block')).toHaveLength(1)
     expect(block(connected(), 0)).toEqual([])
   })
 
   it('a busy gateway is asked again after the timeout', () => {
     const agent = downloading()
-    for (const error of ['rate-limited', 'unavailable']) expect(block(agent, 0, { data: undefined, error })).toEqual([])
-    expect(gets(agent.after(BLOCK_TIMEOUT_MS - 1))).toEqual([])
-    expect(gets(agent.after(1))).toMatchObject([{ offset: 0 }])
+    const waits = { unavailable: BLOCK_TIMEOUT_MS, 'rate-limited': RATE_LIMITED_MS }
+    for (const [error, ms] of Object.entries(waits)) {
+      expect(block(agent, 0, { data: undefined, error })).toEqual([])
+      expect(nextDeadlineMs(agent.state)).toBe(agent.nowMs + ms)
+      expect(gets(agent.after(ms - 1))).toEqual([])
+      expect(gets(agent.after(1))).toMatchObject([{ offset: 0 }])
+    }
   })
 
   it('a day without a block ends the attempt', () => {

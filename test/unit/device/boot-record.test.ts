@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { PATCH_STATE_BYTES } from '../../../contract/patch/patch-decoder.ts'
 import {
   type BootPhase,
   type BootRecord,
@@ -143,16 +144,21 @@ describe('layout and provisioning', () => {
     for (const sectorBytes of [512, 4_096, 65_536]) {
       const layout = layoutOf({ sizeBytes: 1_048_576, sectorBytes })
       if (!layout.ok) throw new Error(layout.error.detail)
-      const { boot, identity, trust, spool, slots, slotBytes } = layout.value
-      const pairs = [boot, identity, trust].flatMap(({ areas, areaBytes }) =>
-        areas.map((area) => [area, areaBytes] as const),
-      )
-      const regions = [...pairs, [spool.offset, spool.bytes], [slots[0], slotBytes], [slots[1], slotBytes]] as const
+      const { boot, identity, trust, spool, progress, slots, slotBytes } = layout.value
+      const areasOf = ({ areas, areaBytes }: typeof boot) => areas.map((area) => [area, areaBytes] as const)
+      const regions = [
+        ...[boot, identity, trust].flatMap(areasOf),
+        [spool.offset, spool.bytes],
+        ...areasOf(progress),
+        [slots[0], slotBytes],
+        [slots[1], slotBytes],
+      ] as const
       for (const [i, [offset, bytes]] of regions.entries()) {
         expect(offset % sectorBytes).toBe(0)
         expect(bytes % sectorBytes).toBe(0)
         expect(offset + bytes).toBeLessThanOrEqual(regions[i + 1]?.[0] ?? 1_048_576)
       }
+      expect(progress.areaBytes - FRAME_HEADER_BYTES).toBeGreaterThanOrEqual(PATCH_STATE_BYTES + sectorBytes + 200)
       expect(trust.areaBytes - FRAME_HEADER_BYTES).toBeGreaterThanOrEqual(TRUST_BYTES)
     }
   })
@@ -166,11 +172,11 @@ describe('layout and provisioning', () => {
   )
 
   it('a chip without room for two slots is flash-over-budget', () => {
-    expect(layoutOf({ sizeBytes: 40 * 4_096 - 1, sectorBytes: 4_096 })).toMatchObject({
+    expect(layoutOf({ sizeBytes: 52 * 4_096 - 1, sectorBytes: 4_096 })).toMatchObject({
       ok: false,
       error: { code: 'flash-over-budget' },
     })
-    expect(layoutOf({ sizeBytes: 40 * 4_096, sectorBytes: 4_096 }).ok).toBe(true)
+    expect(layoutOf({ sizeBytes: 52 * 4_096, sectorBytes: 4_096 }).ok).toBe(true)
   })
 
   it('an image that is larger than a slot is refused before anything is erased', () => {

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import type { AgentEffect } from '../../../device/core/agent-state.ts'
+import { downloadAirBytes } from '../../../device/core/air-bytes.ts'
 import { type Heard, zeroBins } from '../../../device/core/heard.ts'
 import { Ledger } from '../../../firmware-sim/ledger.ts'
 import type { Take } from '../../../firmware-sim/scene.ts'
+import { configSample, wantedRelease } from '../../fixtures/agent.ts'
 
 const labels = ['silence', 'go', 'stop']
 const heardOf = (wakes: readonly string[], change: Partial<Heard> = {}): Heard => ({
@@ -31,7 +33,10 @@ const take = (kind: Take['kind'], keyword?: string): Take => ({
   variant: 0,
   ...(keyword !== undefined && { keyword }),
 })
-const event = (code: 'install-started' | 'install-confirmed' | 'install-failed'): AgentEffect => ({
+const idle = { config: configSample, update: { phase: 'idle' } } as const
+const event = (
+  code: 'install-started' | 'install-confirmed' | 'install-failed' | 'download-complete',
+): AgentEffect => ({
   type: 'tell-event',
   code,
   error: undefined,
@@ -69,9 +74,30 @@ describe('the ledger', () => {
   it('counts installs that began and that were confirmed, and nothing else', () => {
     const ledger = new Ledger()
     for (const code of ['install-started', 'install-failed', 'install-started', 'install-confirmed'] as const) {
-      ledger.effect(event(code))
+      ledger.effect(event(code), idle)
     }
-    ledger.effect({ type: 'reboot', reason: 'x' })
+    ledger.effect({ type: 'reboot', reason: 'x' }, idle)
     expect(ledger).toMatchObject({ installsStarted: 2, installsConfirmed: 1 })
+  })
+
+  it('counts what downloads took on the air, and what they had taken as whole bundles', () => {
+    const artifact = { kind: 'patch', sha256: 'ab'.repeat(32), bytes: 5_000 } as const
+    const release = { ...wantedRelease, bytes: 50_000 }
+    const checking = { phase: 'checking', release, artifact, slot: 1, deadlineMs: 0 } as const
+    const ledger = new Ledger()
+    const base = { sha256: new Uint8Array(32), bytes: 1 }
+    for (const offset of [0, 4_096]) {
+      const data = new Uint8Array(Math.min(4_096, 5_000 - offset))
+      const block = { release, artifact, slot: 1, base, offset, data, last: offset > 0 } as const
+      ledger.effect({ type: 'apply-block', ...block }, idle)
+    }
+    expect(ledger.downloads).toBe(0)
+    ledger.effect(event('download-complete'), { config: configSample, update: checking })
+    expect(ledger).toMatchObject({ downloads: 1, patchDownloads: 1 })
+    expect(ledger.downloadBytes).toBe(downloadAirBytes(configSample, artifact.sha256, 0, 5_000))
+    expect(ledger.downloadBytes).toBeGreaterThan(5_000)
+    expect(ledger.bundleBytes).toBe(downloadAirBytes(configSample, release.sha256, 0, 50_000))
+    ledger.effect(event('download-complete'), { config: configSample, update: { ...checking, artifact: null } })
+    expect(ledger).toMatchObject({ downloads: 2, patchDownloads: 1 })
   })
 })

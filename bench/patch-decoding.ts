@@ -1,0 +1,112 @@
+/** A process that only decodes, for `bench/patch.ts`: `patch-decoding.js time|memory OLD|- PATCH RESULT-BYTES`. Prints one line of JSON.
+ *
+ *  `time`: the first, cold run and the best of many. `memory`: bytes of every buffer that the decoder makes, counted by putting counting
+ *  constructors in the place of the global ones before the decoder is loaded. What is made is never taken as freed again, so the count
+ *  bounds the peak from above.
+ */
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+
+export interface DecodingTime {
+  readonly sha256: string
+  readonly coldMs: number
+  readonly bestMs: number
+}
+
+export interface DecodingMemory {
+  readonly sha256: string
+  /** constant tables, made when the decoder's code is loaded */
+  readonly tableBytes: number
+  /** made by one decoder while it works, the page not counted */
+  readonly stateBytes: number
+}
+
+const PAGE_BYTES = 4_096
+const BLOCK_BYTES = 4_096
+/** Chosen: enough runs for the optimizing compiler to have seen everything. */
+const RUNS_MIN = 12
+const RUNS_MS_MIN = 1_500
+
+const [mode, oldPath, patchPath, resultBytes] = process.argv.slice(2) as [string, string, string, string]
+const digest = (bytes: Uint8Array): Uint8Array => new Uint8Array(createHash('sha256').update(bytes).digest())
+const image = oldPath === '-' ? null : new Uint8Array(readFileSync(oldPath))
+const base = image && { image, sha256: digest(image) }
+const patch = new Uint8Array(readFileSync(patchPath))
+const result = new Uint8Array(Number(resultBytes))
+const sha256 = (): string => Buffer.from(digest(result)).toString('hex')
+
+const BUFFERS = [
+  'ArrayBuffer',
+  'SharedArrayBuffer',
+  'Int8Array',
+  'Uint8Array',
+  'Uint8ClampedArray',
+  'Int16Array',
+  'Uint16Array',
+  'Int32Array',
+  'Uint32Array',
+  'Float32Array',
+  'Float64Array',
+  'BigInt64Array',
+  'BigUint64Array',
+] as const
+
+/** Puts counting constructors in the place of the global ones. Copies (`slice`, `from`, `map`) go through them too, views of a buffer
+ *  that exists count nothing. */
+function countBuffers(): () => number {
+  let bytes = 0
+  const { ArrayBuffer: NativeBuffer, SharedArrayBuffer: NativeShared } = globalThis
+  const globals = globalThis as unknown as Record<string, new (...args: unknown[]) => { readonly byteLength: number }>
+  for (const name of BUFFERS) {
+    const Native = globals[name]!
+    const Counting = class extends Native {
+      constructor(...args: unknown[]) {
+        super(...args)
+        if (!(args[0] instanceof NativeBuffer) && !(args[0] instanceof NativeShared)) bytes += this.byteLength
+      }
+    }
+    Object.defineProperty(Counting, 'name', { value: name })
+    globals[name] = Counting
+  }
+  return () => bytes
+}
+
+/** @returns milliseconds that the decoder worked */
+async function decoding(): Promise<() => number> {
+  const { decodePatch } = await import('../cli/patch-decode.ts')
+  return () => {
+    let workedMs = 0
+    const from = performance.now()
+    const hash = (made: Uint8Array): Uint8Array => {
+      workedMs = performance.now() - from
+      return digest(made)
+    }
+    const decoded = decodePatch(patch, base, result, hash, { pageBytes: PAGE_BYTES, blockBytes: BLOCK_BYTES })
+    if (!decoded.ok) throw new Error(`${patchPath}: ${decoded.error.code}: ${decoded.error.detail}`)
+    return workedMs
+  }
+}
+
+async function time(): Promise<DecodingTime> {
+  const decode = await decoding()
+  const coldMs = decode()
+  let bestMs = coldMs
+  for (let run = 1, spentMs = coldMs; run < RUNS_MIN || spentMs < RUNS_MS_MIN; run++) {
+    const ms = decode()
+    spentMs += ms
+    bestMs = Math.min(bestMs, ms)
+  }
+  return { sha256: sha256(), coldMs, bestMs }
+}
+
+async function memory(): Promise<DecodingMemory> {
+  // Its hash tables are those of every device's trust, not of patches.
+  await import('../contract/bytes.ts')
+  const counted = countBuffers()
+  const decode = await decoding()
+  const tableBytes = counted()
+  decode()
+  return { sha256: sha256(), tableBytes, stateBytes: counted() - tableBytes - PAGE_BYTES }
+}
+
+console.log(JSON.stringify(await (mode === 'time' ? time() : memory())))
