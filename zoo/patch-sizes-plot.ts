@@ -25,8 +25,9 @@ const WIDTH = 860
 const PLOT = { left: 64, right: 830, gap: 58, panel: 250, top: 44 }
 const REFERENCES = ['kws-1', 'kws-2']
 const QUARTER = 0.25
-/** Points nearer than this have labels that may touch; chosen: the width of a label. */
-const NEIGHBOUR = 90
+/** Width of a letter, for labels, and where a label may be, from its point; in the plot's own units. */
+const LETTER = 7
+const LABEL_PLACES = [-9, 18, -23, 32] as const
 
 const PANELS = [
   { title: 'as recorded', of: ({ accuracy }: Setting) => accuracy.quiet },
@@ -61,21 +62,17 @@ export const plotPatchSizes = (sizes: PatchSizes): string => {
     const y = (share: number) => bottom - ((share - least) / (most - least)) * PLOT.panel
     const grid: number[] = []
     for (let share = least; share <= most + 1e-9; share += 0.02) grid.push(share)
-    // Labels of neighbours would lie on each other: the higher point has its label above, the lower one below.
-    const isBelow = (setting: Setting) => {
-      const away = (other: Setting) => Math.abs(x(other.patchBytes.bundle) - x(setting.patchBytes.bundle))
-      const others = retrained.filter((other) => other !== setting && away(other) < NEIGHBOUR)
-      const nearest = others.sort((a, b) => away(a) - away(b))[0]
-      if (nearest === undefined) return false
-      if (of(nearest) === of(setting)) return nearest.patchBytes.bundle < setting.patchBytes.bundle
-      return of(nearest) > of(setting)
-    }
+    // Labels of neighbours would lie on each other: each takes the first place where none lies yet.
+    const taken: { readonly x: number; readonly y: number; readonly half: number }[] = []
     const points = retrained.map((setting) => {
       const [cx, cy] = [x(setting.patchBytes.bundle), y(of(setting))]
-      const anchor = cx > PLOT.right - 60 ? 'end' : 'middle'
+      const half = (setting.name.length * LETTER) / 2
+      const isFree = (at: number) => taken.every((t) => Math.abs(t.x - cx) > t.half + half || Math.abs(t.y - at) > 13)
+      const at = LABEL_PLACES.map((offset) => cy + offset).find(isFree) ?? cy + LABEL_PLACES[0]
+      taken.push({ x: cx, y: at, half })
       return (
         `<circle cx="${cx.toFixed(1)}" cy="${cy.toFixed(1)}" r="4" fill="#1f6f8b"/>` +
-        text(cx, cy + (isBelow(setting) ? 18 : -9), setting.name, `text-anchor="${anchor}"`)
+        text(cx, at, setting.name, 'text-anchor="middle"')
       )
     })
     return [

@@ -253,7 +253,7 @@ SPARSE_RATE = 0.6
 # Recordings in quiet and in noise, against what kws-2 was shown: the deployed network knows quiet words already.
 NOISY_WORDS = (0.7, 1.4)
 # What becomes part of the zoo.
-PUBLISHED = {"frozen": "kws-2-frozen", "sparse-22-second": "kws-2-sparse", "head": "kws-2-head"}
+PUBLISHED = {"frozen": "kws-2-frozen", "sparse-10": "kws-2-sparse", "head": "kws-2-head"}
 
 
 def main():
