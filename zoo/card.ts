@@ -30,6 +30,17 @@ export type Metadata = {
   readonly constantBytes?: number
   readonly macs?: number
   readonly parameters?: number
+  /** What zoo/retrain.py says of a network whose file differs from its parent's in weights and biases only. */
+  readonly retraining?: {
+    readonly setting: string
+    /** changes of weights are multiples of so many int8 steps */
+    readonly grid: number
+    /** the dense fine-tune that a sparse one began with */
+    readonly dense: string | null
+    readonly samples: number
+    readonly changedWeightsPercent: number
+    readonly changedBiases: number
+  }
   /** The feature quantization every network of the zoo shares; `type` says what the graph itself takes. */
   readonly input: { readonly name: string; readonly type: string; readonly scale: number; readonly zeroPoint: number }
 }
@@ -66,11 +77,28 @@ const PURPOSE: Readonly<Record<string, string>> = {
   'kws-regressed':
     'A bad candidate on purpose: kws-2 fine-tuned on clips harvested in noise and labelled by an over-eager labeller. ' +
     'It passes a check on quiet clips and wakes falsely in noise. Never ship it; it exists to be rolled back.',
+  'kws-2-frozen':
+    'kws-1 retrained on quiet and noisy audio with every layer free, on the deployed grid and from the deployed weights: what a ' +
+    'small update costs when nothing makes it sparse.',
+  'kws-2-sparse':
+    'kws-1 with the changes of kws-2 that are worth most, retrained among themselves: the same purpose as kws-2 in a patch ' +
+    'that is a fraction of the size.',
+  'kws-2-head':
+    'kws-1 with its last layer retrained on quiet and noisy audio: the smallest update there is, and what it is worth.',
   verifier: 'A larger float network on the same 490-byte feature map: confirms or rejects wakes at the gateway.',
 }
 
 const percent = (value: number): string => `${(value * 100).toFixed(1)} %`
 const grouped = (value: number): string => value.toLocaleString('en-GB').replaceAll(',', ' ')
+
+const retrainingOf = (retraining: NonNullable<Metadata['retraining']>, parent: string | null): string => {
+  const { setting, grid, dense, samples, changedWeightsPercent, changedBiases } = retraining
+  return (
+    `retrained with the scales and zero points of ${parent}, setting \`${setting}\`, ` +
+    `${dense === null ? '' : `beginning with the changes of ${dense}, `}${grouped(samples)} windows: ` +
+    `${changedWeightsPercent} % of the weights${grid === 1 ? '' : ` (by multiples of ${grid} steps)`} and ${changedBiases} biases differ, nothing else does`
+  )
+}
 
 /** Writes a card for people; every number comes from `card`. */
 export const renderCard = (card: Card): string => {
@@ -83,6 +111,7 @@ export const renderCard = (card: Card): string => {
     `input: \`${metadata.input.name}\` ${metadata.input.type} [1,1,49,10], features quantized with scale ` +
       `${metadata.input.scale} and zero point ${metadata.input.zeroPoint}; output: \`probabilities\` float32 [1,12]`,
     `parent: ${metadata.parent ?? 'none'}; seed ${metadata.seed}, budget ${metadata.budget}`,
+    ...(metadata.retraining === undefined ? [] : [retrainingOf(metadata.retraining, metadata.parent)]),
     `data: Speech Commands v0.02 (P. Warden, CC BY 4.0), ${grouped(p.trainingClips)} clips of ${p.trainingSpeakers} ` +
       `speakers or background blocks; ${grouped(p.synthesisedUtterances)} utterances synthesised with espeak-ng as augmentation`,
     `measured on ${p.heldOutClips} clips of ${p.heldOutSpeakers} speakers or background blocks never trained on`,

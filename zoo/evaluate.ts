@@ -3,36 +3,16 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { basename, join, relative } from 'node:path'
 import { parseArgs } from 'node:util'
-import { mixAtSnr } from '../model/audio/mix.ts'
-import { type Card, type ClipScore, type Metadata, renderCard, type StreamScore, sha256 } from './card.ts'
+import { type Card, type Metadata, renderCard, type StreamScore, sha256 } from './card.ts'
+import { LOUD, scoreClips, share, testClips } from './clip-score.ts'
 import { type Clip, hashFiles, readAudio, readCorpus } from './corpus.ts'
-import { KEYWORDS, LABELS, type Label, RATE_HZ } from './labels.ts'
-import { classify, detect, type Network, openNetwork, type WakePolicy, wakePolicyOf } from './network.ts'
-import { NOISE_KINDS, type NoiseKind } from './noise.ts'
-import { createNoisePool, cut, type NoisePool } from './noise-pool.ts'
-import { pick, seeded } from './random.ts'
+import { KEYWORDS, type Label, RATE_HZ } from './labels.ts'
+import { detect, type Network, openNetwork, type WakePolicy, wakePolicyOf } from './network.ts'
+import type { NoiseKind } from './noise.ts'
+import { createNoisePool, type NoisePool } from './noise-pool.ts'
+import { seeded } from './random.ts'
 import { createStream, type Stream, trimmed, type Word } from './streams.ts'
 import { synthesize, type Utterance } from './synthesize.ts'
-
-const share = (part: number, whole: number): number => (whole === 0 ? 0 : Math.round((part / whole) * 10_000) / 10_000)
-
-const scoreClips = async (
-  network: Network,
-  clips: readonly { label: Label; samples: Float32Array }[],
-): Promise<ClipScore> => {
-  const perLabel: Record<string, { clips: number; correct: number }> = Object.fromEntries(
-    LABELS.map((label) => [label, { clips: 0, correct: 0 }]),
-  )
-  let correct = 0
-  for (const clip of clips) {
-    const row = perLabel[clip.label]!
-    row.clips += 1
-    if ((await classify(network, clip.samples)) !== clip.label) continue
-    row.correct += 1
-    correct += 1
-  }
-  return { accuracy: share(correct, clips.length), clips: clips.length, perLabel }
-}
 
 /** A wake counts for the word when it names it and comes between its first sample and 1.2 s after its last: the window is
  *  a second long and three of them are averaged. Every other wake is false. */
@@ -67,8 +47,6 @@ const scoreStream = async (network: Network, policy: WakePolicy, stream: Stream)
     falseWakesPerHour: Math.round((falseWakes / minutes) * 60 * 10) / 10,
   }
 }
-
-const LOUD: readonly NoiseKind[] = NOISE_KINDS.filter((kind) => kind !== 'room')
 
 /** The streams every network hears: the same seed, so that their numbers compare. */
 const buildStreams = (
@@ -133,12 +111,7 @@ const main = async () => {
   const clips = readCorpus(speech, seed)
   const utterances = await synthesize(join(work, 'synth'), seed)
   const pool = createNoisePool(utterances, 'test', seed, 6, 10)
-  const heldOut = clips.filter((clip) => clip.heldOut)
-  const random = seeded(seed, 'test/0dB')
-  const inNoise = heldOut.map((clip) => ({
-    label: clip.label,
-    samples: mixAtSnr(clip.samples, cut(pick(random, pool[pick(random, LOUD)]), random), 0),
-  }))
+  const test = testClips(clips, pool, seed)
   const streams = buildStreams(clips, utterances, pool, seed, Number(values.minutes))
   const sources = (folder: string) =>
     readdirSync(folder)
@@ -148,10 +121,10 @@ const main = async () => {
     seed,
     dataSha256: hashFiles(clips.map((clip) => ({ name: relative(speech, clip.file), path: clip.file }))),
     scriptSha256: hashFiles(sources(zoo)),
-    trainingClips: clips.length - heldOut.length,
+    trainingClips: clips.length - test.quiet.length,
     trainingSpeakers: new Set(clips.filter((clip) => !clip.heldOut).map((clip) => clip.speaker)).size,
-    heldOutClips: heldOut.length,
-    heldOutSpeakers: new Set(heldOut.map((clip) => clip.speaker)).size,
+    heldOutClips: test.quiet.length,
+    heldOutSpeakers: new Set(test.quiet.map((clip) => clip.speaker)).size,
     synthesisedUtterances: utterances.filter((u) => u.split === 'train').length,
   }
   mkdirSync(join(zoo, 'cards'), { recursive: true })
@@ -167,8 +140,8 @@ const main = async () => {
     const twin = existsSync(twinPath) ? await openNetwork(twinPath, metadata.input) : undefined
     const policy = wakePolicyOf(name, join(zoo, 'bundles'))
     const scoreTwin = async (network: Network) => ({
-      quiet: (await scoreClips(network, heldOut)).accuracy,
-      zeroDb: (await scoreClips(network, inNoise)).accuracy,
+      quiet: (await scoreClips(network, test.quiet)).accuracy,
+      zeroDb: (await scoreClips(network, test.zeroDb)).accuracy,
     })
     const heard: Record<string, StreamScore> = {}
     for (const [stream, content] of Object.entries(streams)) heard[stream] = await scoreStream(network, policy, content)
@@ -179,7 +152,7 @@ const main = async () => {
       metadata,
       provenance,
       wakePolicy: policy,
-      clips: { quiet: await scoreClips(network, heldOut), zeroDb: await scoreClips(network, inNoise) },
+      clips: { quiet: await scoreClips(network, test.quiet), zeroDb: await scoreClips(network, test.zeroDb) },
       ...((floatTwin) => (floatTwin === undefined ? {} : { floatTwin }))(
         twin === undefined ? formerTwin(join(zoo, 'cards', `${name}.json`), path) : await scoreTwin(twin),
       ),

@@ -70,6 +70,8 @@ const main = async () => {
   counts.test = exportTest(directory, clips, test, seed)
   const pool = createNoisePool(utterances, 'train', seed, 14, 10)
   const training = clips.filter((clip) => !clip.heldOut)
+  // Copies of `rec` repeat this order, so that a retraining can set some of the training speakers aside to choose by.
+  writeFileSync(join(directory, 'rec-speakers.json'), JSON.stringify(training.map((clip) => clip.speaker)))
   const recorded = training.filter((clip) => clip.label === 'silence').map((clip) => clip.samples)
   const someNoise = (random: Random): Float32Array =>
     random() < 0.12 ? pick(random, recorded) : cut(pick(random, pool[pick(random, NOISE_KINDS)]), random)

@@ -51,9 +51,11 @@ export type WakePolicy = {
 /** For networks that ship in no bundle of their own, and for choosing the bank's noises, which came before the bundles. */
 export const WAKE_POLICY: WakePolicy = { hopFrames: 10, smoothing: 3, threshold: 0.75, refractorySeconds: 1 }
 
-/** The policy a network ships with, from its pack file; kws-lite ships inside the others and wakes as kws-2's bundle does. */
+/** The policy a network ships with, from its pack file. kws-lite ships inside the others; it and the other retrainings of kws-1 are
+ *  measured as kws-2's bundle wakes, so that their cards compare. */
 export function wakePolicyOf(name: string, bundles: string): WakePolicy {
-  const file = join(bundles, `${name === 'kws-lite' ? 'kws-2' : name}.pack.json`)
+  const asSecond = name === 'kws-lite' || name.startsWith('kws-2-')
+  const file = join(bundles, `${asSecond ? 'kws-2' : name}.pack.json`)
   if (!existsSync(file)) return WAKE_POLICY
   const { policy, ladder } = JSON.parse(readFileSync(file, 'utf8')) as PackFile
   return {

@@ -123,6 +123,9 @@ class FakeQuantDsCnn(nn.Module):
         zero = torch.zeros(w.shape[0], dtype=torch.int32)
         return torch.fake_quantize_per_channel_affine(w, getattr(self, f"ws{i}"), zero, 0, -127, 127)
 
+    def bias(self, i):
+        return self.biases[i]
+
     def activation(self, i, x):
         if self.observe is not None:
             self.observe[i].append(x.detach())
@@ -136,15 +139,15 @@ class FakeQuantDsCnn(nn.Module):
     def forward(self, x):
         c = self.channels
         x = F.pad(x, (1, 1, 4, 5))
-        x = self.activation(0, F.relu(F.conv2d(x, self.weight(0), self.biases[0], 2)))
+        x = self.activation(0, F.relu(F.conv2d(x, self.weight(0), self.bias(0), 2)))
         for i in range(1, 9):
             depthwise = i % 2 == 1
-            x = F.conv2d(x, self.weight(i), self.biases[i], 1, 1 if depthwise else 0, 1, c if depthwise else 1)
+            x = F.conv2d(x, self.weight(i), self.bias(i), 1, 1 if depthwise else 0, 1, c if depthwise else 1)
             x = self.activation(i, F.relu(x))
         x = x.mean((2, 3))
         if self.quantized:  # the pooled value keeps the scale of its input
             x = torch.fake_quantize_per_tensor_affine(x, float(self.acts[8]), -128, -128, 127)
-        return self.activation(9, F.linear(x, self.weight(9), self.biases[9]))
+        return self.activation(9, F.linear(x, self.weight(9), self.bias(9)))
 
     @staticmethod
     def of(model):
@@ -240,6 +243,29 @@ class Mix:
         return real(torch.cat(xs))[order], torch.cat(ys)[order], torch.cat(told)[order]
 
 
+def careful_mix(model, spoken, backgrounds, share, generator):
+    """Everything, and again and again what the model still wakes on falsely, in noises it has not been shown before.
+    `spoken`: rec-quiet, rec-noisy, syn-quiet, syn-noisy; `backgrounds`: bg-quiet, bg-noisy, wide-quiet, wide-noisy."""
+    hard = []
+    with torch.no_grad():
+        for x, y in [*backgrounds[2:], *backgrounds[:2]]:
+            woken = torch.cat([F.softmax(model(real(p)), 1) for p in x.split(512)])[:, 2:].amax(1) > 0.25
+            hard.append((x[woken], y[woken]))
+    hard = (torch.cat([h[0] for h in hard]), torch.cat([h[1] for h in hard]))
+    print("hard windows", len(hard[1]), flush=True)
+    rest = 1 - share
+    return Mix([*spoken, *backgrounds, hard],
+               [0.47 * rest, 0.29 * rest, 0.03 * rest, 0.03 * rest, 0.02 * rest, 0.02 * rest, 0.03 * rest, 0.11 * rest, share],
+               generator)
+
+
+def balanced(mix):
+    """More words, and more synthesised keywords: most of what a network is shown to ignore is synthesised."""
+    mix.shares = mix.shares * np.array([1.15, 1.1, 3.5, 3.5, 1, 1, 1, 0.6, 0.5])
+    mix.shares /= mix.shares.sum()
+    return mix
+
+
 def disturb(x, targets, told, generator, mixup):
     """SpecAugment along time (masked frames become the window's mean) and mixup of features."""
     n = len(x)
@@ -259,8 +285,9 @@ def disturb(x, targets, told, generator, mixup):
     return x, targets, told
 
 
-def fit(model, mix, samples, seed, rate, distil=0.0, mixup=0.4, batch=128, warm=0.05, name="", decay=1e-4):
-    """Cosine schedule, AdamW, weight average; returns the averaged model. `distil` is the weight of the teacher's word."""
+def fit(model, mix, samples, seed, rate, distil=0.0, mixup=0.4, batch=128, warm=0.05, name="", decay=1e-4, project=None):
+    """Cosine schedule, AdamW, weight average; returns the averaged model. `distil` is the weight of the teacher's word;
+    `project(model, rate)` brings the parameters back to what they may be, after each step."""
     torch.manual_seed(seed)
     generator = np.random.default_rng(seed)
     mix.generator = generator
@@ -292,6 +319,8 @@ def fit(model, mix, samples, seed, rate, distil=0.0, mixup=0.4, batch=128, warm=
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
         schedule.step()
+        if project is not None:
+            project(model, optimizer.param_groups[0]["lr"])
         with torch.no_grad():
             for a, p in zip(average.parameters(), model.parameters()):
                 a.lerp_(p, 1 - horizon)
@@ -435,23 +464,7 @@ def main():
     two_start = stage("kws-2-start", build(64), lambda m: tuned(
         one, everything, budget(420_000), budget(60_000), args.seed + 4, 4e-4, "kws-2", mixup=0.3, batch=192))
     def careful(model, share):
-        """Everything, and again and again what the model still wakes on falsely, in noises it has not been shown before."""
-        hard = []
-        with torch.no_grad():
-            for x, y in pick("wide-quiet", "wide-noisy", "bg-quiet", "bg-noisy"):
-                woken = torch.cat([F.softmax(model(real(p)), 1) for p in x.split(512)])[:, 2:].amax(1) > 0.25
-                hard.append((x[woken], y[woken]))
-        hard = (torch.cat([h[0] for h in hard]), torch.cat([h[1] for h in hard]))
-        print("hard windows", len(hard[1]), flush=True)
-        rest = 1 - share
-        return Mix([*(told[n] for n in names[:4]), *pick("bg-quiet", "bg-noisy", "wide-quiet", "wide-noisy"), hard],
-                   [0.47 * rest, 0.29 * rest, 0.03 * rest, 0.03 * rest, 0.02 * rest, 0.02 * rest, 0.03 * rest, 0.11 * rest, share],
-                   generator)
-
-    def balanced(mix):
-        mix.shares = mix.shares * np.array([1.15, 1.1, 3.5, 3.5, 1, 1, 1, 0.6, 0.5])
-        mix.shares /= mix.shares.sum()
-        return mix
+        return careful_mix(model, [told[n] for n in names[:4]], pick(*names[4:8]), share, generator)
 
     patient = careful(two_start, 0.035)
     two_second = stage("kws-2-second", build(64), lambda m: tuned(
@@ -497,4 +510,5 @@ def main():
         json.dump(known, file, indent=1)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -32,7 +32,9 @@ if [ ! -f "$work/features/counts.json" ]; then
 fi
 PYTHON=${PYTHON:-python3}
 "$PYTHON" -W ignore "$root/zoo/train.py" --work "$work" --models "$root/zoo/models" --seed "$seed" --budget "$budget"
+"$PYTHON" -W ignore "$root/zoo/retrain.py" --work "$work" --models "$root/zoo/models" --seed "$seed" --budget "$budget"
 node "$js/bank.js" --work "$work" --zoo "$root/zoo" --seed "$seed"
 node "$js/evaluate.js" --speech "$speech" --work "$work" --zoo "$root/zoo" --seed "$seed" --minutes "$minutes"
+node "$js/patch-sizes.js" --speech "$speech" --work "$work" --zoo "$root/zoo" --docs "$root/docs" --seed "$seed"
 # The formatter aligns the cards' tables; without it `npm run check` would complain after every training.
 (cd "$root" && npx biome format --write zoo/cards)

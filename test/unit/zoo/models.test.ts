@@ -8,7 +8,8 @@ import { KEYWORDS, LABELS, RATE_HZ } from '../../../zoo/labels.ts'
 import { classify, detect, openNetwork, wakePolicyOf } from '../../../zoo/network.ts'
 
 const zoo = new URL('../../../zoo/', import.meta.url).pathname
-const NAMES = ['kws-1', 'kws-2', 'kws-lite', 'kws-regressed', 'verifier']
+const RETRAINED = ['kws-2-frozen', 'kws-2-sparse', 'kws-2-head']
+const NAMES = ['kws-1', 'kws-2', ...RETRAINED, 'kws-lite', 'kws-regressed', 'verifier']
 
 const metadata = (name: string) =>
   JSON.parse(readFileSync(join(zoo, 'models', `${name}.json`), 'utf8')) as Metadata & { labels: string[] }
@@ -33,7 +34,7 @@ const said = (samples: Float32Array): Float32Array => shifted(samples, RATE_HZ, 
 
 describe('models', () => {
   it('have the size known for this network, one label order and one feature quantization', () => {
-    for (const name of ['kws-1', 'kws-2', 'kws-regressed']) {
+    for (const name of ['kws-1', 'kws-2', ...RETRAINED, 'kws-regressed']) {
       expect(metadata(name).constantBytes).toBe(24_376)
       expect(metadata(name).macs).toBe(2_656_768)
     }
