@@ -100,9 +100,9 @@ export function goalsOf(pairs: readonly MeasuredPair[]): Goal[] {
     isReached: missing && over.value <= 64 ? null : over.value <= 64,
     measured: `${over.value > 0 ? '+' : ''}${over.value} bytes, ${over.name}`,
   })
-  const slowest = worst((patch) => -throughput(patch, patch.time.bestMs))
+  const slowest = worst((patch) => -throughput(patch, patch.time.coreMs))
   goals.push({
-    text: 'every pair, both ways: decodes at least 5 MB/s',
+    text: 'every pair, both ways: decodes at least 5 MB/s of core time',
     isReached: -slowest.value >= 5,
     measured: `${(-slowest.value).toFixed(1)} MB/s, ${slowest.name}`,
   })
@@ -121,7 +121,7 @@ const row = (cells: readonly (string | number)[]): string => `| ${cells.join(' |
 export function reportLines(pairs: readonly MeasuredPair[]): string[] {
   const lines: string[] = []
   const head = ['pair', 'new file', 'patch', '/ bsdiff', '/ best generic', '/ xz, zstd full', 'back / best']
-  const tail = ['full / xz, zstd full', 'encode s', 'decode MB/s (cold)']
+  const tail = ['full / xz, zstd full', 'encode s', 'decode MB/s: core time (best run, cold run)']
   for (const kind of PAIR_KINDS) {
     const some = pairs.filter((pair) => pair.kind === kind)
     if (some.length === 0) continue
@@ -187,7 +187,7 @@ function pairRow(pair: MeasuredPair): string {
     fixed(ratiosOf(back).toBest),
     fixed(fullRatio(pair)),
     (forth.encodeMs / 1000).toFixed(1),
-    `${speed(forth.time.bestMs)} (${speed(forth.time.coldMs)})`,
+    `${speed(forth.time.coreMs)} (${speed(forth.time.bestMs)}, ${speed(forth.time.coldMs)})`,
   ])
 }
 
