@@ -43,13 +43,11 @@ export class BytePlanner {
     stretches: readonly Stretch[],
     prices: BytePrices,
     literalBits: Float32Array,
-    isAborted: () => boolean = () => false,
   ): { readonly copies: Copy[][]; readonly bits: Float32Array } {
     const finder = new CopyFinder(this.#space)
     const carried: Carried = { shifts: [this.#baseBytes, 0, 0], baseEnd: 0, history: 0 }
     const bits = new Float32Array(this.#resultBytes)
     const copies = stretches.map((stretch) => {
-      if (isAborted()) return []
       const walk = new Walk(this.#baseBytes, finder, prices, literalBits, stretch, carried)
       return walk.take(bits)
     })

@@ -1,6 +1,7 @@
 import { type ContractError, contractError } from '../errors.ts'
 import { err, ok, type Result } from '../result.ts'
 import { BYTE_STEP_BYTES, ByteCoder } from './patch-bytes.ts'
+import { malformed, PatchFault } from './patch-fault.ts'
 import {
   encodePatchHeader,
   isPatchImage,
@@ -10,21 +11,12 @@ import {
 } from './patch-header.ts'
 import { BYTES_AT, NUMBERS_AT, PATCH_MEMORY, STRETCH_AT } from './patch-layout.ts'
 import { bytesOfNumber, NUMBER_STEP_BYTES, NumberCoder } from './patch-numbers.ts'
+import { type PatchSlots, PatchSpace } from './patch-space.ts'
 import { RangeDecoder } from './range-decoder.ts'
 
 /** Bytes of everything a decoder keeps between two blocks and while it works, without the page. `test/unit/contract/patch` adds up what
  *  it really allocates. */
 export const PATCH_STATE_BYTES = 16 * 1024
-
-/** What a decoder reads and writes. All within bounds that the decoder has checked. */
-export interface PatchSlots {
-  /** Copies bytes of the base into `into`, whole. */
-  readBase(offset: number, into: Uint8Array): void
-  /** Copies bytes of the result that `writePage` has taken into `into`, whole. */
-  readResult(offset: number, into: Uint8Array): void
-  /** Takes the next page of the result: each once, in order, `pageBytes` long but the last. */
-  writePage(offset: number, page: Uint8Array): Result<void, ContractError>
-}
 
 export interface PatchDecoderOptions {
   readonly pageBytes: number
@@ -37,9 +29,6 @@ export interface PatchDecoderOptions {
 /** Chosen: what one step may read, and as much again, so that steps are many to a refill. */
 const WINDOW_BYTES = 256
 const STEP_BYTES = Math.max(BYTE_STEP_BYTES, NUMBER_STEP_BYTES)
-/** Chosen: numbers and expected bytes are read one after the other. */
-const CACHE_BYTES = 256
-
 type Phase = 'header' | 'stored' | 'begin' | 'stretch' | 'bytes' | 'copy' | 'describe' | 'numbers' | 'done'
 const PHASES: readonly Phase[] = [
   'header',
@@ -53,57 +42,27 @@ const PHASES: readonly Phase[] = [
   'done',
 ]
 
-/** Bytes that were read in one go because they are asked for one by one. */
-class Cache {
-  readonly bytes = new Uint8Array(CACHE_BYTES)
-  from = 0
-  end = 0
-}
-
-/** Thrown inside `push` and caught there. */
-class PatchFault {
-  readonly error: ContractError
-  constructor(error: ContractError) {
-    this.error = error
-  }
-}
-
-const malformed: (what: string) => never = (what) => {
-  throw new PatchFault(contractError('patch-malformed', what))
-}
-
 /** Makes the image that a patch describes, page by page, from the blocks of the patch in order. The patch may be anything: every
  *  bound is checked, the work is bounded by the patch's bytes and the result's, and nothing is written before base and size are known
  *  to fit. Whether the result is the image that was asked for is not judged here: the caller checks its whole hash.
  */
 export class PatchDecoder {
   readonly #options: PatchDecoderOptions
-  readonly #slots: PatchSlots
-  readonly #page: Uint8Array
   readonly #range = new RangeDecoder(0, WINDOW_BYTES)
   readonly #numbers = new NumberCoder(this.#range, NUMBERS_AT)
   #bytes = new ByteCoder(this.#range, BYTES_AT, 0)
-  readonly #baseCache = new Cache()
-  readonly #resultCache = new Cache()
+  readonly #space: PatchSpace
   #header: PatchHeader | undefined
   #phase: Phase = 'header'
   #consumed = 0
-  #produced = 0
-  /** the page's own first byte in the result */
-  #pageFrom = 0
-  #baseBytes = 0
-  #resultBytes = 0
   /** bytes of the stretch, and of the copy in it, that are still to be made */
   #stretch = 0
   #copy = 0
   #shift = 0
-  /** the last four bytes of the result, the nearest lowest */
-  #recent = 0
 
   constructor(options: PatchDecoderOptions, slots: PatchSlots) {
     this.#options = options
-    this.#slots = slots
-    this.#page = new Uint8Array(options.pageBytes)
+    this.#space = new PatchSpace(slots, options.pageBytes)
   }
 
   /** The header, once enough of the patch has come. */
@@ -118,7 +77,7 @@ export class PatchDecoder {
 
   /** Bytes of the result made so far, of which those of a page that is not full are still here. */
   get producedBytes(): number {
-    return this.#produced
+    return this.#space.produced
   }
 
   /** Takes the next bytes of the patch and makes as much of the result as they allow.
@@ -161,7 +120,7 @@ export class PatchDecoder {
   }
 
   #truncated(): never {
-    const detail = `${this.#produced} of ${this.#resultBytes} bytes when the patch ended`
+    const detail = `${this.#space.produced} of ${this.#space.resultBytes} bytes when the patch ended`
     throw new PatchFault(contractError('patch-truncated', detail))
   }
 
@@ -185,7 +144,8 @@ export class PatchDecoder {
           break
         case 'stretch':
           this.#stretch = range.uint(STRETCH_AT, 0)
-          if (this.#stretch < 0 || this.#stretch > this.#resultBytes - this.#produced) malformed('a stretch too long')
+          if (this.#stretch < 0 || this.#stretch > this.#space.resultBytes - this.#space.produced)
+            malformed('a stretch too long')
           this.#phase = 'bytes'
           break
         case 'bytes':
@@ -213,7 +173,7 @@ export class PatchDecoder {
     this.#admit(header)
     range.at += headerBytes
     this.#phase = header.method === 'stored' ? 'stored' : 'begin'
-    if (this.#resultBytes === 0) this.#phase = 'done'
+    if (this.#space.resultBytes === 0) this.#phase = 'done'
   }
 
   #admit(header: PatchHeader): void {
@@ -228,24 +188,24 @@ export class PatchDecoder {
       throw new PatchFault(contractError('flash-over-budget', detail))
     }
     this.#header = header
-    this.#resultBytes = bytes
-    this.#baseBytes = header.base?.bytes ?? 0
+    this.#space.resultBytes = bytes
+    this.#space.baseBytes = header.base?.bytes ?? 0
     if (header.method === 'stored') return
     const { bits, slots } = PATCH_MEMORY[header.method]
     this.#range.reserve(bits)
     this.#bytes = new ByteCoder(this.#range, BYTES_AT, slots)
-    this.#bytes.shifts[0] = this.#baseBytes
+    this.#bytes.shifts[0] = this.#space.baseBytes
   }
 
   /** @returns whether there may be more to do */
   #stored(): boolean {
     const range = this.#range
-    const length = Math.min(range.end - range.at, this.#resultBytes - this.#produced)
-    this.#emitAll(length, (into, done) =>
+    const length = Math.min(range.end - range.at, this.#space.resultBytes - this.#space.produced)
+    this.#space.emitAll(length, (into, done) =>
       into.set(range.window.subarray(range.at + done, range.at + done + into.length)),
     )
     range.at += length
-    if (this.#produced === this.#resultBytes) this.#phase = 'done'
+    if (this.#space.produced === this.#space.resultBytes) this.#phase = 'done'
     return this.#phase === 'done'
   }
 
@@ -255,33 +215,33 @@ export class PatchDecoder {
     while (this.#stretch > 0) {
       if (!isAll && range.end - range.at < STEP_BYTES) return
       if (range.isOverrun) this.#truncated()
-      if (bytes.isCopy(this.#produced, false)) {
-        const target = this.#baseBytes + this.#produced
-        const copy = bytes.copy(target, this.#baseBytes)
+      if (bytes.isCopy(this.#space.produced, false)) {
+        const target = this.#space.baseBytes + this.#space.produced
+        const copy = bytes.copy(target, this.#space.baseBytes)
         if (copy === undefined || copy.length > this.#stretch) malformed('a copy out of bounds')
         this.#shift = copy.shift
         this.#copy = copy.length
         this.#phase = 'copy'
         return
       }
-      const source = this.#baseBytes + this.#produced - bytes.shifts[0]!
-      const expected = bytes.shifts[0]! > 0 && source >= 0 ? this.#byteAt(source) : -1
-      this.#emit(bytes.literal(this.#produced, this.#recent, expected, 0))
+      const source = this.#space.baseBytes + this.#space.produced - bytes.shifts[0]!
+      const expected = bytes.shifts[0]! > 0 && source >= 0 ? this.#space.byteAt(source) : -1
+      this.#space.emit(bytes.literal(this.#space.produced, this.#space.recent, expected, 0))
       this.#stretch--
     }
-    this.#phase = this.#produced === this.#resultBytes ? 'done' : 'describe'
+    this.#phase = this.#space.produced === this.#space.resultBytes ? 'done' : 'describe'
   }
 
   #copyPart(): void {
-    const baseBytes = this.#baseBytes
-    const source = baseBytes + this.#produced - this.#shift
-    let length = Math.min(this.#copy, this.#pageFrom + this.#page.length - this.#produced)
+    const baseBytes = this.#space.baseBytes
+    const source = baseBytes + this.#space.produced - this.#shift
+    let length = Math.min(this.#copy, this.#space.room)
     if (source < baseBytes) {
       length = Math.min(length, baseBytes - source)
-      this.#emitAll(length, (into) => this.#slots.readBase(source, into))
+      this.#space.emitAll(length, (into) => this.#space.readBase(source, into))
     } else {
       // What is copied may begin in the page and end before it does: byte by byte is right in every case.
-      for (let i = 0; i < length; i++) this.#emit(this.#byteAt(source + i))
+      for (let i = 0; i < length; i++) this.#space.emit(this.#space.byteAt(source + i))
     }
     this.#copy -= length
     this.#stretch -= length
@@ -291,11 +251,11 @@ export class PatchDecoder {
   #describe(): void {
     if (this.#header!.method !== 'numbers') malformed('numbers in a patch without them')
     const numbers = this.#numbers
-    const run = numbers.begin({ base: this.#bytes.baseEnd, result: this.#produced })
+    const run = numbers.begin({ base: this.#bytes.baseEnd, result: this.#space.produced })
     if (run === undefined) malformed('no description of numbers')
     const length = run.count * bytesOfNumber(run.kind)
-    if (length > this.#resultBytes - this.#produced) malformed('more numbers than the result has room for')
-    const end = run.source === 'base' ? this.#baseBytes : run.source === 'result' ? this.#produced : length
+    if (length > this.#space.resultBytes - this.#space.produced) malformed('more numbers than the result has room for')
+    const end = run.source === 'base' ? this.#space.baseBytes : run.source === 'result' ? this.#space.produced : length
     if (run.source !== 'none' && (run.offset < 0 || run.offset + length > end))
       malformed('predicting numbers out of bounds')
     if (run.source === 'base') this.#bytes.baseEnd = run.offset + length
@@ -307,71 +267,24 @@ export class PatchDecoder {
     const numbers = this.#numbers
     const run = numbers.run!
     const width = bytesOfNumber(run.kind)
-    const from = run.source === 'none' ? -1 : run.offset + (run.source === 'result' ? this.#baseBytes : 0)
+    const from = run.source === 'none' ? -1 : run.offset + (run.source === 'result' ? this.#space.baseBytes : 0)
     while (numbers.done < run.count) {
       if (!isAll && range.end - range.at < STEP_BYTES) return
       if (range.isOverrun) this.#truncated()
       let predicting = 0
       if (from >= 0) {
         const at = from + numbers.done * width
-        for (let i = width - 1; i >= 0; i--) predicting = predicting * 256 + this.#byteAt(at + i)
+        for (let i = width - 1; i >= 0; i--) predicting = predicting * 256 + this.#space.byteAt(at + i)
       }
       const value = numbers.number(predicting, 0)
-      this.#emit(value & 0xff)
-      if (width > 1) this.#emit((value >>> 8) & 0xff)
+      this.#space.emit(value & 0xff)
+      if (width > 1) this.#space.emit((value >>> 8) & 0xff)
       if (width > 2) {
-        this.#emit((value >>> 16) & 0xff)
-        this.#emit(value >>> 24)
+        this.#space.emit((value >>> 16) & 0xff)
+        this.#space.emit(value >>> 24)
       }
     }
-    this.#phase = this.#produced === this.#resultBytes ? 'done' : 'stretch'
-  }
-
-  /** A byte of base or result, by its address in the common space. */
-  #byteAt(address: number): number {
-    const inResult = address - this.#baseBytes
-    const pageFrom = this.#pageFrom
-    if (inResult >= pageFrom) return this.#page[inResult - pageFrom]!
-    const cache = inResult < 0 ? this.#baseCache : this.#resultCache
-    if (address < cache.from || address >= cache.end) {
-      const end = inResult < 0 ? this.#baseBytes : this.#baseBytes + pageFrom
-      const length = Math.min(CACHE_BYTES, end - address)
-      const into = cache.bytes.subarray(0, length)
-      if (inResult < 0) this.#slots.readBase(address, into)
-      else this.#slots.readResult(inResult, into)
-      cache.from = address
-      cache.end = address + length
-    }
-    return cache.bytes[address - cache.from]!
-  }
-
-  #emit(byte: number): void {
-    this.#page[this.#produced - this.#pageFrom] = byte
-    this.#produced++
-    this.#recent = ((this.#recent << 8) | byte) >>> 0
-    this.#turnPage()
-  }
-
-  /** @param fill puts the bytes from `done` on into what it is given */
-  #emitAll(length: number, fill: (into: Uint8Array, done: number) => void): void {
-    for (let done = 0; done < length; ) {
-      const used = this.#produced - this.#pageFrom
-      const into = this.#page.subarray(used, Math.min(this.#page.length, used + length - done))
-      fill(into, done)
-      done += into.length
-      this.#produced += into.length
-      for (const byte of into.subarray(-4)) this.#recent = ((this.#recent << 8) | byte) >>> 0
-      this.#turnPage()
-    }
-  }
-
-  /** Hands a full page over, or the last one. */
-  #turnPage(): void {
-    const used = this.#produced - this.#pageFrom
-    if (used < this.#page.length && this.#produced < this.#resultBytes) return
-    const written = this.#slots.writePage(this.#pageFrom, this.#page.subarray(0, used))
-    if (!written.ok) throw new PatchFault(written.error)
-    if (used === this.#page.length) this.#pageFrom = this.#produced
+    this.#phase = this.#space.produced === this.#space.resultBytes ? 'done' : 'stretch'
   }
 
   /** Everything that is needed to go on after a power cut, at most PATCH_STATE_BYTES and a page. The pages written so far are not part
@@ -385,7 +298,7 @@ export class PatchDecoder {
       header,
       range.window.subarray(range.at, range.end),
       ...(this.#phase === 'header' || this.#phase === 'stored' ? [] : this.#tables()),
-      this.#page.subarray(0, this.#produced - this.#pageFrom),
+      this.#space.pageSoFar,
     ]
     const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
     let at = 0
@@ -405,12 +318,19 @@ export class PatchDecoder {
   #scalars(headerBytes: number): number[] {
     const range = this.#range
     const bytes = this.#bytes
-    const own = [PHASES.indexOf(this.#phase), this.#consumed, this.#produced, this.#stretch, this.#copy, this.#shift]
+    const own = [
+      PHASES.indexOf(this.#phase),
+      this.#consumed,
+      this.#space.produced,
+      this.#stretch,
+      this.#copy,
+      this.#shift,
+    ]
     return [
       headerBytes,
       range.end - range.at,
       ...own,
-      this.#recent,
+      this.#space.recent,
       ...range.scalars(),
       bytes.history,
       bytes.baseEnd,
@@ -455,11 +375,11 @@ export class PatchDecoder {
     else if (phase !== 'header') return false
     this.#phase = phase
     this.#consumed = next()
-    this.#produced = next()
+    this.#space.produced = next()
     this.#stretch = next()
     this.#copy = next()
     this.#shift = next()
-    this.#recent = next()
+    this.#space.recent = next()
     const range = this.#range
     range.window.set(take(held).subarray(0, held))
     range.end = held
@@ -476,29 +396,28 @@ export class PatchDecoder {
       }
       range.bound()
     }
-    const used = this.#produced % this.#page.length
-    this.#pageFrom = this.#produced - used
-    const page = take(used)
+    const page = take(this.#space.produced % this.#options.pageBytes)
     if (at !== checkpoint.length) return false
-    this.#page.set(page)
+    this.#space.restorePage(page)
     return this.#isSound()
   }
 
   #isSound(): boolean {
-    const left = this.#resultBytes - this.#produced
+    const left = this.#space.resultBytes - this.#space.produced
     const within = (value: number, most: number): boolean => value >= 0 && value <= most
-    const target = this.#baseBytes + this.#produced
+    const target = this.#space.baseBytes + this.#space.produced
     const { run, done } = this.#numbers
     const phase = this.#phase
-    if (!within(this.#produced, this.#resultBytes) || !within(this.#consumed, Number.MAX_SAFE_INTEGER)) return false
+    if (!within(this.#space.produced, this.#space.resultBytes) || !within(this.#consumed, Number.MAX_SAFE_INTEGER))
+      return false
     if (!within(this.#stretch, left) || !within(this.#copy, this.#stretch)) return false
     if (phase === 'copy' && (this.#copy === 0 || this.#shift < 1 || this.#shift > target)) return false
-    if (!within(this.#bytes.baseEnd, this.#baseBytes)) return false
+    if (!within(this.#bytes.baseEnd, this.#space.baseBytes)) return false
     if (phase !== 'numbers') return phase === 'done' ? left === 0 : true
     if (run === undefined || !within(done, run.count) || this.#header!.method !== 'numbers') return false
     const length = run.count * bytesOfNumber(run.kind)
     const ahead = (run.count - done) * bytesOfNumber(run.kind)
-    const end = run.source === 'base' ? this.#baseBytes : this.#produced
+    const end = run.source === 'base' ? this.#space.baseBytes : this.#space.produced
     return ahead <= left && (run.source === 'none' || (run.offset >= 0 && run.offset + length <= end))
   }
 }
