@@ -210,6 +210,23 @@ def sharpened(model):
     return out
 
 
+# Changes of kws-2 are multiples of this many int8 steps of its ancestor. Measured on the committed network: 88.1 % quiet, as
+# without, and 60.8 % instead of 58.6 % in noise, which is chance; the patch takes 11.9 kB instead of 17.2.
+CHANGE_GRID = 4
+
+
+@torch.no_grad()
+def coarse(model, ancestor):
+    """The network with each weight's change from its ancestor, which has the same scales, rounded to CHANGE_GRID steps."""
+    out = copy.deepcopy(model)
+    for i, weight in enumerate(out.weights):
+        scale = getattr(out, f"ws{i}").reshape(-1, *[1] * (weight.dim() - 1))
+        before, after = ((m.weights[i] / scale).round().clamp(-127, 127) for m in (ancestor, model))
+        change = CHANGE_GRID * ((after - before) / CHANGE_GRID).round()
+        weight.copy_((before + change).clamp(-127, 127) * scale)
+    return out
+
+
 def smooth_targets(y, smoothing=0.05):
     return torch.full((len(y), len(LABELS)), smoothing / len(LABELS)).scatter_(
         1, y[:, None], 1 - smoothing + smoothing / len(LABELS))
@@ -474,7 +491,7 @@ def main():
     patient = balanced(patient)
     two = stage("kws-2", build(64), lambda m: tuned(
         two_second, patient, budget(420_000), budget(60_000), args.seed + 11, 5e-4, "kws-2", mixup=0.2, batch=192))
-    publish("kws-2", two, "kws-1")
+    publish("kws-2", coarse(two, one), "kws-1")
 
     lite_float = stage("kws-lite-float", lambda: DsCnn(16), lambda m: finished(
         fit(m, everything, budget(800_000), args.seed + 5, 6e-3, 0.6, name="kws-lite float", mixup=0.1, batch=192), everything))
