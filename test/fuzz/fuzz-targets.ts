@@ -38,6 +38,7 @@ import { directorKey, strangerKey } from '../fixtures/keys.ts'
 import type { FuzzTarget } from './fuzz-run.ts'
 import { codeOf, MIB, must } from './fuzz-soundness.ts'
 import { modelTargets } from './fuzz-targets-model.ts'
+import { patchTargets } from './fuzz-targets-patch.ts'
 import { trustTargets } from './fuzz-targets-trust.ts'
 
 interface Codec<T> {
@@ -322,6 +323,7 @@ export async function fuzzTargets(files: FuzzFiles): Promise<readonly FuzzTarget
     bundle(samples),
     manifest(files.bundle),
     ...modelTargets(files.graph),
+    ...patchTargets(),
     wav(files.clip),
     bootRecord(files.flash),
     ...trustTargets(),
