@@ -41,11 +41,10 @@ export function makePatchFile(oldPath: string | null, newPath: string, outPath: 
 
   const progress = new ProgressLine(outPath)
   progress.show(0)
-  // The full image costs about half as much again as the patch, which tries it too.
-  const patchShare = base === null ? 1 : 2 / 3
-  const patch = makePatch(base, result, (share) => progress.show(share * patchShare))
-  const full =
-    base === null ? patch : makePatch(null, result, (share) => progress.show(patchShare + share * (1 - patchShare)))
+  const fullShare = base === null ? 1 : 0.5
+  const full = makePatch(null, result, (share) => progress.show(share * fullShare))
+  const patch =
+    base === null ? full : makePatch(base, result, (share) => progress.show(fullShare + share * (1 - fullShare)), full)
   progress.clear()
   assertDecodes(patch, base, result)
 

@@ -40,7 +40,7 @@ export function makePatches(bundle: Uint8Array, bases: readonly PatchBase[]): re
     .slice(1 - LIMITS.releasePatches)
     .map((base) => ({ ...base, sha256: sha256Hex(base.bundle) }))
     .filter(({ sha256 }, i, all) => sha256 !== own && all.findIndex((other) => other.sha256 === sha256) === i)
-    .map(({ name, bundle: base, sha256 }) => made(makePatch(base, bundle), sha256, name))
+    .map(({ name, bundle: base, sha256 }) => made(makePatch(base, bundle, undefined, compact.data), sha256, name))
     .filter(({ bytes }) => bytes < most)
   return compact.bytes < bundle.length ? [...patches, compact] : patches
 }

@@ -1,4 +1,4 @@
-import { type CopyKind, leastLength, SHIFTS } from '../../contract/patch/patch-bytes.ts'
+import { COPY_KINDS, leastLength, SHIFTS } from '../../contract/patch/patch-bytes.ts'
 import type { BytePrices } from './byte-prices.ts'
 import { CopyFinder } from './copy-finder.ts'
 import type { Copy } from './patch-writer.ts'
@@ -112,7 +112,7 @@ class Walk {
       const bits = (this.#bits[i]! - this.#bits[i - length]!) / length
       spent.fill(bits, this.#from + i - length, this.#from + i)
       const shift = this.#shift[i]!
-      if (shift > 0) copies.push({ at: this.#from + i - length, length, shift, from: KINDS[this.#kind[i]!]! })
+      if (shift > 0) copies.push({ at: this.#from + i - length, length, shift, from: COPY_KINDS[this.#kind[i]!]! })
       i -= length
     }
     const last = this.#size
@@ -139,7 +139,7 @@ class Walk {
     for (let k = 0; k < SHIFTS; k++) {
       const shift = this.#shifts[i * SHIFTS + k]!
       if (shift < 1 || shift > target) continue
-      const kind = KINDS[k]!
+      const kind = COPY_KINDS[k]!
       const length = this.#finder.lengthOf(target - shift, target, most)
       if (length === 0) continue
       const price = copy + prices.kind(before, kind)
@@ -175,7 +175,7 @@ class Walk {
   }
 
   #ends(i: number, least: number, most: number, shift: number, kind: number, price: (length: number) => number): void {
-    const shortest = Math.max(least, leastLength(KINDS[kind]!))
+    const shortest = Math.max(least, leastLength(COPY_KINDS[kind]!))
     for (let n = shortest; n <= most && n < shortest + ENDS; n++) this.#relax(i, n, shift, kind, price(n))
     for (let n = Math.max(shortest + ENDS, most - ENDS); n <= most; n++) this.#relax(i, n, shift, kind, price(n))
   }
@@ -206,7 +206,6 @@ class Walk {
   }
 }
 
-const KINDS: readonly CopyKind[] = ['shift-0', 'shift-1', 'shift-2', 'near', 'base', 'result']
-const NEAR = 3
-const BASE = 4
-const RESULT = 5
+const NEAR = COPY_KINDS.indexOf('near')
+const BASE = COPY_KINDS.indexOf('base')
+const RESULT = COPY_KINDS.indexOf('result')

@@ -1,6 +1,12 @@
-import type { BitCoder } from '../../contract/patch/bit-coder.ts'
-import * as layout from '../../contract/patch/patch-bytes.ts'
-import { COPY_KINDS, type CopyKind, leastLength } from '../../contract/patch/patch-bytes.ts'
+import { type BitCoder, zigzag } from '../../contract/patch/bit-coder.ts'
+import {
+  BYTE_LAYOUT,
+  COPY_KINDS,
+  type CopyKind,
+  distanceTable,
+  leastLength,
+  lengthTable,
+} from '../../contract/patch/patch-bytes.ts'
 import { BYTES_AT } from '../../contract/patch/patch-layout.ts'
 
 /** What steps through bytes take, in bits, by the adaptive bits of a coder as they stand: estimates for choosing steps. */
@@ -16,7 +22,7 @@ export class BytePrices {
 
   constructor(coder: BitCoder) {
     this.#coder = coder
-    const { IS_COPY, COPY_KIND, LENGTH, NEAR, BASE_AT, DISTANCE, UINT } = layout.BYTE_LAYOUT
+    const { IS_COPY, COPY_KIND, LENGTH, NEAR, BASE_AT, DISTANCE, UINT } = BYTE_LAYOUT
     this.isCopy = [new Float32Array(32), new Float32Array(32)]
     for (let state = 0; state < 32; state++) {
       this.isCopy[0][state] = this.#bit(BYTES_AT + IS_COPY + state, 0)
@@ -62,9 +68,7 @@ export class BytePrices {
   }
 
   length(kind: CopyKind, length: number): number {
-    const index = COPY_KINDS.indexOf(kind)
-    const table = this.#lengths[index < layout.SHIFTS ? 0 : index === layout.SHIFTS ? 1 : 2]!
-    return table[bitLength(length - leastLength(kind))]!
+    return this.#lengths[lengthTable(kind)]![bitLength(length - leastLength(kind))]!
   }
 
   near(step: number): number {
@@ -76,10 +80,8 @@ export class BytePrices {
   }
 
   distance(length: number, shift: number): number {
-    const table = this.#distances[length < 3 ? 0 : length < 6 ? 1 : 2]!
-    return table[bitLength(Math.floor((shift - 1) / 4))]! + 2
+    return this.#distances[distanceTable(length)]![bitLength(Math.floor((shift - 1) / 4))]! + 2
   }
 }
 
-const zigzag = (step: number): number => (step < 0 ? -step * 2 - 1 : step * 2)
 const bitLength = (value: number): number => 32 - Math.clz32(value)

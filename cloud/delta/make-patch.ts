@@ -17,18 +17,21 @@ const imageOf = (bytes: Uint8Array): PatchImage => ({ bytes: bytes.length, sha25
 
 /** Makes the patch that turns `base` into `result`; with no base a compact full image. Never larger than the result and a header.
  *  @param base null for none
+ *  @param full the compact full image of `result`, for who has made it already: what no patch may be larger than
  */
 export function makePatch(
   base: Uint8Array | null,
   result: Uint8Array,
   onProgress: PatchProgress = () => undefined,
+  full?: Uint8Array,
 ): Uint8Array {
-  const stored = framed('stored', null, result, result)
-  const half = (from: number) => (share: number) => onProgress(base === null ? share : (from + share) / 2)
-  const candidates = base === null ? [] : [coded(base, result, half(0))]
-  candidates.push(coded(null, result, half(1)), stored)
-  return candidates.reduce((least, patch) => (patch.length < least.length ? patch : least))
+  if (base === null) return smaller(coded(null, result, onProgress), framed('stored', null, result, result))
+  const share = full === undefined ? 0.5 : 1
+  const patch = coded(base, result, (done) => onProgress(share * done))
+  return smaller(patch, full ?? makePatch(null, result, (done) => onProgress(share + (1 - share) * done)))
 }
+
+const smaller = (a: Uint8Array, b: Uint8Array): Uint8Array => (b.length < a.length ? b : a)
 
 function framed(method: PatchMethod, base: Uint8Array | null, result: Uint8Array, payload: Uint8Array): Uint8Array {
   const header = encodePatchHeader({ method, base: base && imageOf(base), result: imageOf(result) })

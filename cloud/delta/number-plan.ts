@@ -25,6 +25,9 @@ const KIND_OF: Partial<Record<MappedElementType, NumberKind>> = {
 }
 /** Chosen: a run's description takes as many bytes as these numbers. */
 const NUMBERS_MIN = 8
+/** Chosen: about what a description takes at least, and the length of the stretch behind a run. */
+const RUN_BITS = 48
+const STRETCH_BITS = 16
 /** Chosen: tensors of another name that may be the same one renamed. */
 const RENAMED_MAX = 6
 /** Chosen: lists of numbers of which another one may be a multiple. */
@@ -66,9 +69,9 @@ export class NumberPlanner {
       if (kind === undefined || length < NUMBERS_MIN * bytesOfNumber(kind)) continue
       let best = 0
       for (let at = offset; at < offset + length; at++) best += bytesBits[at]!
-      // What is copied whole costs a few bytes: no run can be cheaper than its description.
+      // What is copied whole is left alone.
       let chosen: PlacedRun | undefined
-      if (best > 48) {
+      if (best > RUN_BITS) {
         const before = this.#counter.save()
         let after = before
         for (const placed of this.#candidates(tensor, kind, lists)) {
@@ -93,7 +96,7 @@ export class NumberPlanner {
   #try(placed: PlacedRun): number {
     this.#counter.bits = 0
     this.#writer.run(placed)
-    return this.#counter.bits + 16
+    return this.#counter.bits + STRETCH_BITS
   }
 
   *#candidates(tensor: MappedTensor, kind: NumberKind, lists: readonly MappedTensor[]): Generator<PlacedRun> {

@@ -99,11 +99,14 @@ export abstract class BitCoder {
 
   /** Codes a signed number as `uint` does, zero and small ones of either sign first. Within ± 2^31. */
   int(base: number, value: number): number {
-    const coded = this.uint(base, value < 0 ? -value * 2 - 1 : value * 2)
+    const coded = this.uint(base, zigzag(value))
     if (coded < 0) return Number.NaN
     return coded % 2 === 1 ? -(coded + 1) / 2 : coded / 2
   }
 }
+
+/** Signed numbers in the order 0, -1, 1, -2, 2, … */
+export const zigzag = (value: number): number => (value < 0 ? -value * 2 - 1 : value * 2)
 
 /** Adaptive bits that `uint` and `int` take. */
 export const UINT_BITS = 64 + (SHORT + 1) * 4

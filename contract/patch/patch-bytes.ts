@@ -5,12 +5,6 @@ export const COPY_KINDS = ['shift-0', 'shift-1', 'shift-2', 'near', 'base', 'res
 export type CopyKind = (typeof COPY_KINDS)[number]
 export const SHIFTS = 3
 
-/** One step through bytes that are no numbers: a literal, or a copy. Addresses are in one space, base before result; a copy's shift is
- *  how far its source lies below its target there, so that two images that move along together keep one shift. */
-export type ByteStep =
-  | { readonly kind: 'literal'; readonly byte: number }
-  | { readonly kind: 'copy'; readonly length: number; readonly from: CopyKind; readonly shift: number }
-
 // Adaptive bits, from the base on.
 const IS_COPY = 0
 const COPY_KIND = IS_COPY + 64
@@ -31,7 +25,6 @@ export const BYTE_STEP_BYTES = 48
 /** Literals: predictions from six contexts, each a hashed table of probabilities, mixed in the logistic domain.
  *  @see M. Mahoney, "Adaptive weighing of context models for lossless data compression", 2005 (logistic mixing) */
 const INPUTS = 6
-export const LITERAL_SLOTS = 2_048
 const SETS = 12
 /** Where the parts of the table end, in 1/4096 of what is left of 256 slots for the context without a byte. Measured on labels and on what
  *  is no tensor in TFLite files: parts keep the many contexts of three bytes from spoiling the few of one. */
@@ -51,6 +44,8 @@ const TRUST = Uint8Array.from({ length: 16 }, (_, n) => Math.round((16 * (n + 0.
 const SLOT_RATES = Uint16Array.from({ length: 16 }, (_, n) => Math.round(65_536 / (n + 1.6)))
 const LEARN_SHIFT = 14
 
+/** Codes bytes that are no numbers, a step at a time: a literal, or a copy. Addresses are in one space, base before result; a copy's shift
+ *  is how far its source lies below its target there, so that two images that move along together keep one shift. */
 export class ByteCoder {
   readonly #coder: BitCoder
   readonly #base: number
@@ -143,7 +138,8 @@ export class ByteCoder {
   }
 
   /** Codes a copy. The caller checks that its source lies before its target and its length within what is left.
-   *  @param target address of its first byte in the common space; `baseBytes` the bytes of the base
+   *  @param target address of its first byte in the common space
+   *  @param baseBytes bytes of the base
    *  @returns length and shift; undefined when the bits cannot be a copy */
   copy(
     target: number,
@@ -155,7 +151,7 @@ export class ByteCoder {
     const index = coder.tree(this.#base + COPY_KIND + before * 8, 3, wanted ? COPY_KINDS.indexOf(wanted.from) : 0)
     const from = COPY_KINDS[index]
     if (from === undefined) return undefined
-    const lengths = this.#base + LENGTH + (index < SHIFTS ? 0 : index === 3 ? 1 : 2) * UINT_BITS
+    const lengths = this.#base + LENGTH + lengthTable(from) * UINT_BITS
     const least = leastLength(from)
     const length = coder.uint(lengths, (wanted?.length ?? least) - least) + least
     const { shifts } = this
@@ -167,10 +163,9 @@ export class ByteCoder {
       const at = coder.int(this.#base + BASE_AT, wanted ? target - wanted.shift - this.baseEnd : 0) + this.baseEnd
       shift = target - at
     } else {
-      const known = length < 3 ? 0 : length < 6 ? 1 : 2
       const distance = wanted ? wanted.shift - 1 : 0
       // Tables of numbers repeat at multiples of four: the two low bits are worth a tree of their own.
-      const high = coder.uint(this.#base + DISTANCE + known * UINT_BITS, Math.floor(distance / 4))
+      const high = coder.uint(this.#base + DISTANCE + distanceTable(length) * UINT_BITS, Math.floor(distance / 4))
       shift = high * 4 + coder.tree(this.#base + DISTANCE_LOW, 2, distance % 4) + 1
       if (high < 0) return undefined
     }
@@ -193,5 +188,10 @@ export class ByteCoder {
 const SLOT_LIMIT = 15
 /** Shortest copy that is worth its description. */
 export const leastLength = (from: CopyKind): number => (from === 'base' || from === 'result' || from === 'near' ? 2 : 1)
+/** Copies whose lengths are alike share the adaptive bits of them: those with a former shift, with one near it, from anywhere. */
+export const lengthTable = (from: CopyKind): number =>
+  from === 'near' ? 1 : from === 'base' || from === 'result' ? 2 : 0
+/** Short copies come from near: distances have adaptive bits by length. */
+export const distanceTable = (length: number): number => (length < 3 ? 0 : length < 6 ? 1 : 2)
 const nonZero = (coded: number): number => (coded >= 0 ? coded + 1 : coded)
 const fromNonZero = (step: number): number => (step > 0 ? step - 1 : step)
