@@ -77,7 +77,7 @@ function countBuffers(): () => number {
 
 /** @returns milliseconds that the decoder worked */
 async function decoding(): Promise<() => number> {
-  const { decodePatch } = await import('../cli/patch-decode.ts')
+  const { decodePatch } = await import('../cli/patch/patch-decode.ts')
   return () => {
     let workedMs = 0
     const from = performance.now()

@@ -18,17 +18,17 @@ const program = new Command('kinglet')
 
 /** Loaded when they are wanted: an engine, a database and a web framework take half a second that a short command does not have. */
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
-  story: async () => (await import('./story-command.ts')).storyCommand(systemClock),
-  model: async () => (await import('./model-command.ts')).modelCommand(systemClock),
-  patch: async () => (await import('./patch-command.ts')).patchCommand(),
-  device: async () => (await import('./device-command.ts')).deviceCommand(systemClock),
-  gateway: async () => (await import('./service-commands.ts')).gatewayCommand(systemClock),
-  cloud: async () => (await import('./service-commands.ts')).cloudCommand(systemClock),
-  token: async () => (await import('./token-command.ts')).tokenCommand(),
-  keys: async () => (await import('./keys-command.ts')).keysCommand(systemClock),
-  release: async () => (await import('./release-command.ts')).releaseCommand(systemClock),
-  rollout: async () => (await import('./rollout-command.ts')).rolloutCommand(),
-  sim: async () => (await import('./sim-command.ts')).simCommand(systemClock),
+  story: async () => (await import('./story/story-command.ts')).storyCommand(systemClock),
+  model: async () => (await import('./model/model-command.ts')).modelCommand(systemClock),
+  patch: async () => (await import('./patch/patch-command.ts')).patchCommand(),
+  device: async () => (await import('./device/device-command.ts')).deviceCommand(systemClock),
+  gateway: async () => (await import('./services/service-commands.ts')).gatewayCommand(systemClock),
+  cloud: async () => (await import('./services/service-commands.ts')).cloudCommand(systemClock),
+  token: async () => (await import('./services/token-command.ts')).tokenCommand(),
+  keys: async () => (await import('./keys/keys-command.ts')).keysCommand(systemClock),
+  release: async () => (await import('./release/release-command.ts')).releaseCommand(systemClock),
+  rollout: async () => (await import('./release/rollout-command.ts')).rolloutCommand(),
+  sim: async () => (await import('./story/sim-command.ts')).simCommand(systemClock),
 }
 // Anything but a command by its name may be a request for help, which names them all.
 const named = Object.hasOwn(commands, process.argv[2] ?? '') ? [process.argv[2]!] : Object.keys(commands)

@@ -1,6 +1,6 @@
 import { readFileSync, statSync } from 'node:fs'
 import { LIMITS } from '../contract/limits.ts'
-import { EngineOrtNode } from '../model/engine-ort-node.ts'
+import { EngineOrtNode } from '../model/engine/engine-ort-node.ts'
 import { type OpenedBundle, openBundle } from '../model/opened-bundle.ts'
 import { CommandFailure, fileFailure } from './failure.ts'
 

@@ -1,5 +1,5 @@
 import { sha256Hex } from '../contract/bytes.ts'
-import type { Engine, EngineIo, EngineSession } from '../model/engine.ts'
+import type { Engine, EngineIo, EngineSession } from '../model/engine/engine.ts'
 
 /** An engine that loads each distinct graph once for a whole fleet: hundreds of devices run the same few networks. Sessions stay
  *  loaded until `close`. */

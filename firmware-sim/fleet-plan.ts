@@ -1,5 +1,5 @@
 import type { SeededRandom } from '../contract/random.ts'
-import { RADIOS, radioNamed } from '../device/core/energy.ts'
+import { RADIOS, radioNamed } from '../device/core/power/energy.ts'
 import { BOARDS, type Board } from '../model/boards.ts'
 import type { DeviceSpec } from './device-sim.ts'
 import { SCENES } from './scene.ts'

@@ -1,6 +1,6 @@
-import type { AgentEffect, AgentState } from '../device/core/agent-state.ts'
-import { blockAirBytes, downloadAirBytes } from '../device/core/air-bytes.ts'
-import type { Heard } from '../device/core/heard.ts'
+import type { AgentEffect, AgentState } from '../device/core/agent/agent-state.ts'
+import type { Heard } from '../device/core/listen/heard.ts'
+import { blockAirBytes, downloadAirBytes } from '../device/core/update/air-bytes.ts'
 import type { Take } from './scene.ts'
 
 /** What really happened, kept apart from the agents' own counters, so that the two can be compared at the end of a run. */

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type { ArtifactServer } from './artifact-server.ts'
-import type { MetadataServer } from './metadata-server.ts'
+import type { ArtifactServer } from './downloads/artifact-server.ts'
+import type { MetadataServer } from './downloads/metadata-server.ts'
 import type { GatewayMetrics } from './metrics.ts'
 import { problem } from './problem.ts'
 

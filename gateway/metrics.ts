@@ -1,7 +1,7 @@
 import { Counter, Gauge, Registry } from 'prom-client'
-import { CELL_LENGTH, HOUR_MS, hourOf, parseGroup, ratesOf } from './aggregation.ts'
 import type { MessageCounters } from './message-counters.ts'
-import type { Place } from './report-timeline.ts'
+import { CELL_LENGTH, HOUR_MS, hourOf, parseGroup, ratesOf } from './store/aggregation.ts'
+import type { Place } from './store/report-timeline.ts'
 
 /** What the metrics are read from at each scrape. */
 export interface MetricSources {

@@ -1,11 +1,11 @@
 import { bytesToHex, sha256 } from '../contract/bytes.ts'
 import type { Clock } from '../contract/clock.ts'
-import type { Engine, EngineSession } from '../model/engine.ts'
+import type { Engine, EngineSession } from '../model/engine/engine.ts'
 import { dequantizeFeatures, type Quantization } from '../model/features/quantize.ts'
 import type { GatewayLogger } from './logger.ts'
 import type { MessageCounters } from './message-counters.ts'
-import type { PendingWake } from './pending-wakes.ts'
-import type { StoreClient } from './store-client.ts'
+import type { PendingWake } from './store/pending-wakes.ts'
+import type { StoreClient } from './store/store-client.ts'
 
 /** The second-stage network and how to ask it. */
 export interface VerifierModel {

@@ -1,4 +1,4 @@
-import type { ByteRange, OnnxElementType } from './onnx-types.ts'
+import type { ByteRange, OnnxElementType } from './onnx/onnx-types.ts'
 
 /** One union for ONNX and TFLite: everything of a fixed width. */
 export type MappedElementType = Exclude<OnnxElementType, 'string'>

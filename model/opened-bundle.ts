@@ -2,10 +2,10 @@ import { decodeBundle } from '../contract/bundle.ts'
 import { type ContractError, contractError } from '../contract/errors.ts'
 import { type BundleManifest, decodeGolden, graphSection, parseManifest, SECTIONS } from '../contract/manifest.ts'
 import { err, ok, type Result } from '../contract/result.ts'
-import { planModel } from './arena-planner.ts'
-import type { Engine, EngineSession } from './engine.ts'
+import type { Engine, EngineSession } from './engine/engine.ts'
 import { checkMfccDefinition, type MfccDefinition } from './features/mfcc-definition.ts'
 import { dequantizeFeatures } from './features/quantize.ts'
+import { planModel } from './plan/arena-planner.ts'
 
 /** A bundle whose container, manifest, feature definition and resource claims hold, and whose graphs are loaded. */
 export interface OpenedBundle {

@@ -14,7 +14,7 @@ import {
 import type { Release } from '../contract/release.ts'
 import { err, ok, type Result } from '../contract/result.ts'
 import { boardNamed, inferenceMillijoule, inferenceMs, modelRamBytes } from './boards.ts'
-import type { Engine } from './engine.ts'
+import type { Engine } from './engine/engine.ts'
 import { dequantizeFeatures } from './features/quantize.ts'
 import { type GraphNeeds, graphNeeds, openBundle } from './opened-bundle.ts'
 

@@ -1,4 +1,4 @@
-import type { OnnxElementType } from './onnx-types.ts'
+import type { OnnxElementType } from './onnx/onnx-types.ts'
 
 /** Decodes the elements of a tensor as raw_data lays them out.
  *  @param data little-endian, row-major, of `elements` elements at least; 4-bit ones two to a byte, the lower first

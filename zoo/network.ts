@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { EngineOrtNode } from '../model/engine-ort-node.ts'
+import { EngineOrtNode } from '../model/engine/engine-ort-node.ts'
 import { createMfcc } from '../model/features/mfcc.ts'
 import { mfccDefinitionV1 } from '../model/features/mfcc-definition.ts'
 import { createMfccStream } from '../model/features/mfcc-stream.ts'

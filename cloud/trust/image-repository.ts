@@ -7,11 +7,12 @@ import { parseMetadataFile, targetPathOf } from '../../contract/metadata-file.ts
 import type { Release } from '../../contract/release.ts'
 import { DIRECTOR_FIELD } from '../../contract/repository-target.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
-import type { ArtifactFolder } from '../registry/artifact-folder.ts'
-import type { Store } from '../store/store.ts'
-import type { DirectorKeys, OnlineKey, OnlineKeys } from './key-succession.ts'
-import { findRelease } from './release-search.ts'
-import { type MetadataUpload, type RepositoryState, type Review, reviewUploads } from './repository-review.ts'
+import {
+  type MetadataUpload,
+  type RepositoryState,
+  type Review,
+  reviewUploads,
+} from '../../release/repository-review.ts'
 import {
   parseRoot,
   parseTargets,
@@ -19,7 +20,11 @@ import {
   SPEC_VERSION,
   type TargetsDocument,
   tufTime,
-} from './tuf-document.ts'
+} from '../../release/tuf-document.ts'
+import type { ArtifactFolder } from '../registry/artifact-folder.ts'
+import type { Store } from '../store/store.ts'
+import type { DirectorKeys, OnlineKey, OnlineKeys } from './key-succession.ts'
+import { findRelease } from './release-search.ts'
 
 const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS

@@ -5,8 +5,8 @@ import nacl from 'tweetnacl'
 import { bytesToHex } from '../../contract/bytes.ts'
 import type { SecureRandom } from '../../contract/random.ts'
 import type { PublicKey } from '../../contract/signed.ts'
+import { tufKeyId } from '../../release/tuf-document.ts'
 import { createDirector, type Director, ed25519FromSeed, loadOrCreateSeed } from './director.ts'
-import { tufKeyId } from './tuf-document.ts'
 
 /** A key of the cloud for snapshot and timestamp. Its id is TUF's. */
 export interface OnlineKey {

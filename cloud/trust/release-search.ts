@@ -1,7 +1,7 @@
 import { targetPathOf } from '../../contract/metadata-file.ts'
 import type { Release } from '../../contract/release.ts'
-import { matchesPattern } from './path-pattern.ts'
-import type { TargetsDocument } from './tuf-document.ts'
+import { matchesPattern } from '../../release/path-pattern.ts'
+import type { TargetsDocument } from '../../release/tuf-document.ts'
 
 /** The release that a client finds at a path: targets are asked first, then the delegations that match, in their order, and nobody
  *  after a terminating one.

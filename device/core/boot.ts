@@ -1,7 +1,7 @@
 import { bytesEqual, sha256 } from '../../contract/bytes.ts'
 import { type ContractError, contractError } from '../../contract/errors.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
-import type { Engine } from '../../model/engine.ts'
+import type { Engine } from '../../model/engine/engine.ts'
 import { checkGolden, type OpenedBundle, openBundle } from '../../model/opened-bundle.ts'
 import type { Flash } from '../ports/flash.ts'
 import {
@@ -13,9 +13,9 @@ import {
   readRecord,
   withImage,
   writeRecord,
-} from './boot-record.ts'
-import { type FlashLayout, otherSlot, type SlotIndex } from './flash-layout.ts'
-import { recordFromSlots, scanSlot } from './slot-scan.ts'
+} from './flash/boot-record.ts'
+import { type FlashLayout, otherSlot, type SlotIndex } from './flash/flash-layout.ts'
+import { recordFromSlots, scanSlot } from './flash/slot-scan.ts'
 
 /** What a reset came to. */
 export interface Booted {

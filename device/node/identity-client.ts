@@ -12,8 +12,8 @@ import { type ContractError, contractError, ERROR_CODES, type ErrorCode } from '
 import { LIMITS } from '../../contract/limits.ts'
 import type { SecureRandom } from '../../contract/random.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
-import type { FlashLayout } from '../core/flash-layout.ts'
-import { activatePendingKey, deviceKey, preparePendingKey, readIdentity } from '../core/identity.ts'
+import type { FlashLayout } from '../core/flash/flash-layout.ts'
+import { activatePendingKey, deviceKey, preparePendingKey, readIdentity } from '../core/flash/identity.ts'
 import type { Flash } from '../ports/flash.ts'
 
 /** chosen, of the socket: a slow radio and a sleeping gateway get room, a dead one is noticed */

@@ -1,4 +1,4 @@
-import { roundHalfToEven } from '../window-codec.ts'
+import { roundHalfToEven } from '../engine/window-codec.ts'
 
 /** Affine quantization of a tensor: real = scale * (integer - zeroPoint). */
 export type Quantization = { readonly scale: number; readonly zeroPoint: number }

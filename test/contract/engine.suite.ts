@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { Engine, EngineIo, EngineSession } from '../../model/engine.ts'
+import type { Engine, EngineIo, EngineSession } from '../../model/engine/engine.ts'
 import { node, OnnxBuilder } from '../fixtures/onnx-builder.ts'
 import { keywordNetwork } from '../fixtures/onnx-networks.ts'
 

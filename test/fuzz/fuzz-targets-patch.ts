@@ -1,7 +1,7 @@
-import { makePatch } from '../../cloud/delta/make-patch.ts'
 import { bytesEqual, sha256 } from '../../contract/bytes.ts'
 import { PatchDecoder } from '../../contract/patch/patch-decoder.ts'
 import { isPatchImage, readPatchHeader } from '../../contract/patch/patch-header.ts'
+import { makePatch } from '../../release/patch/make-patch.ts'
 import { applyPatch, MemorySlots } from '../fixtures/patch.ts'
 import { tunedNetwork } from '../fixtures/patch-models.ts'
 import type { FuzzTarget } from './fuzz-run.ts'

@@ -1,4 +1,4 @@
-import { provision } from '../../device/core/provision.ts'
+import { provision } from '../../device/core/flash/provision.ts'
 import { FlashNor } from '../../firmware-sim/flash-nor.ts'
 
 /** A device fresh from the factory. */

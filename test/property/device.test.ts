@@ -4,19 +4,19 @@ import { bytesToHex, sha256Hex } from '../../contract/bytes.ts'
 import { LADDER_LEVELS, reportCodec } from '../../contract/messages.ts'
 import { seededRandom } from '../../contract/random.ts'
 import { ok } from '../../contract/result.ts'
-import { nextDeadlineMs } from '../../device/core/agent.ts'
-import type { AgentEvent } from '../../device/core/agent-state.ts'
-import { readRecord, writeRecord } from '../../device/core/boot-record.ts'
-import { readFrame } from '../../device/core/flash-frame.ts'
-import { layoutOf } from '../../device/core/flash-layout.ts'
+import { nextDeadlineMs } from '../../device/core/agent/agent.ts'
+import type { AgentEvent } from '../../device/core/agent/agent-state.ts'
+import { readRecord, writeRecord } from '../../device/core/flash/boot-record.ts'
+import { readFrame } from '../../device/core/flash/flash-frame.ts'
+import { layoutOf } from '../../device/core/flash/flash-layout.ts'
+import { decodeSpool, EMPTY_OUTBOX, encodeSpool, enqueue, OUTBOX_MESSAGES_MAX } from '../../device/core/outbox.ts'
 import {
   type GovernorState,
   govern,
   initialGovernor,
   levelMilliwatt,
   observeListening,
-} from '../../device/core/governor.ts'
-import { decodeSpool, EMPTY_OUTBOX, encodeSpool, enqueue, OUTBOX_MESSAGES_MAX } from '../../device/core/outbox.ts'
+} from '../../device/core/power/governor.ts'
 import { FlashNor } from '../../firmware-sim/flash-nor.ts'
 import { boardNamed } from '../../model/boards.ts'
 import { heardOf, ofType, PureAgent, recordSample, wantedRelease } from '../fixtures/agent.ts'

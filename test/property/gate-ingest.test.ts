@@ -3,7 +3,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { Store } from '../../cloud/store/store.ts'
 import { seededRandom } from '../../contract/random.ts'
 import type { IngestBatch } from '../../contract/uplink.ts'
-import { batchOf, HOUR, SyntheticDevice, T0 } from '../unit/cloud/synthetic-fleet.ts'
+import { batchOf, HOUR, SyntheticDevice, T0 } from '../fixtures/synthetic-fleet.ts'
 
 /** Everything the cloud derives from telemetry, as text. */
 function imprint(store: Store): string {

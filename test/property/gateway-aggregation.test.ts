@@ -1,8 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { AggregateTable, CELL_LENGTH } from '../../gateway/aggregation.ts'
-import { insertReport, latestSums, REPORT_RUNS_MAX, type ReportRun, SUM_NAMES } from '../../gateway/report-timeline.ts'
-import { insertSeq, SEQ_RANGES_MAX, type SeqRange } from '../../gateway/seq-ranges.ts'
+import { AggregateTable, CELL_LENGTH } from '../../gateway/store/aggregation.ts'
+import {
+  insertReport,
+  latestSums,
+  REPORT_RUNS_MAX,
+  type ReportRun,
+  SUM_NAMES,
+} from '../../gateway/store/report-timeline.ts'
+import { insertSeq, SEQ_RANGES_MAX, type SeqRange } from '../../gateway/store/seq-ranges.ts'
 
 interface Sent {
   readonly seq: number

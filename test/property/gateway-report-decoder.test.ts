@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { LIMITS } from '../../contract/limits.ts'
 import { COUNTER_NAMES, ENERGY_NAMES, LADDER_LEVELS, type Report, reportCodec } from '../../contract/messages.ts'
-import { decodeReport } from '../../gateway/report-decoder.ts'
+import { decodeReport } from '../../gateway/store/report-decoder.ts'
 
 // All widths of CBOR integers and their edges.
 const uint = (max: number): fc.Arbitrary<number> =>

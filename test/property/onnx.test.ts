@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { planArena, planModel, RUNTIME_COSTS } from '../../model/arena-planner.ts'
-import { readOnnx } from '../../model/onnx-reader.ts'
+import { readOnnx } from '../../model/onnx/onnx-reader.ts'
+import { planArena, planModel, RUNTIME_COSTS } from '../../model/plan/arena-planner.ts'
 import { OnnxBuilder, rawData } from '../fixtures/onnx-builder.ts'
 import { keywordNetwork } from '../fixtures/onnx-networks.ts'
 

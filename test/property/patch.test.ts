@@ -1,8 +1,5 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { makePatch } from '../../cloud/delta/make-patch.ts'
-import { type Copy, PatchWriter } from '../../cloud/delta/patch-writer.ts'
-import { RangeEncoder } from '../../cloud/delta/range-encoder.ts'
 import { sha256 } from '../../contract/bytes.ts'
 import { encodePatchHeader, sha256Half } from '../../contract/patch/patch-header.ts'
 import { PATCH_MEMORY } from '../../contract/patch/patch-layout.ts'
@@ -13,6 +10,9 @@ import {
   NUMBER_KINDS,
   type NumberRun,
 } from '../../contract/patch/patch-numbers.ts'
+import { makePatch } from '../../release/patch/make-patch.ts'
+import { type Copy, PatchWriter } from '../../release/patch/patch-writer.ts'
+import { RangeEncoder } from '../../release/patch/range-encoder.ts'
 import { applyPatch } from '../fixtures/patch.ts'
 import { tunedNetwork } from '../fixtures/patch-models.ts'
 

@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type BatteryTrialResult, runBatteryTrial } from '../../firmware-sim/battery-trial.ts'
 import { packKws } from '../fixtures/bundles.ts'
+import { EngineFake } from '../fixtures/sim-world.ts'
 import { syntheticBank } from '../fixtures/sound-bank.ts'
-import { EngineFake } from '../unit/firmware-sim/sim-world.ts'
 import { realClock } from './real-clock.ts'
 
 const SEED = 1

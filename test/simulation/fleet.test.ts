@@ -10,8 +10,8 @@ import { Hearing } from '../../firmware-sim/hearing.ts'
 import { Ledger } from '../../firmware-sim/ledger.ts'
 import { configSample } from '../fixtures/agent.ts'
 import { packKws } from '../fixtures/bundles.ts'
+import { EngineFake, fewTakes, TransportRecorder } from '../fixtures/sim-world.ts'
 import { syntheticBank } from '../fixtures/sound-bank.ts'
-import { EngineFake, fewTakes, TransportRecorder } from '../unit/firmware-sim/sim-world.ts'
 import { realClock } from './real-clock.ts'
 
 const SEED = 20_260_105

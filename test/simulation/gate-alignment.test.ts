@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { CloudWorld } from '../unit/cloud/cloud-world.ts'
+import { CloudWorld } from '../fixtures/cloud-world.ts'
 
 /** The gate's inputs come from two sources, reports and verdicts, and canaries begin later than controls. If their windows
  *  did not refer to the same time, two equal models would seem to differ, most of all in the first hours. Measured over 40

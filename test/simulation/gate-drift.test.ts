@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { Store } from '../../cloud/store/store.ts'
 import { DEFAULT_DRIFT_POLICY, DriftMonitor, populationStabilityIndex } from '../../cloud/telemetry/drift.ts'
 import { seededRandom } from '../../contract/random.ts'
-import { batchOf, HOUR, SyntheticDevice, T0 } from '../unit/cloud/synthetic-fleet.ts'
+import { batchOf, HOUR, SyntheticDevice, T0 } from '../fixtures/synthetic-fleet.ts'
 
 const MODEL = 'aaaaaaaaaaaaaaaa'
 const NEXT = 'bbbbbbbbbbbbbbbb'

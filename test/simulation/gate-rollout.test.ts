@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { gateWords } from '../../cloud/rollout/gate-words.ts'
-import { CloudWorld, SHA } from '../unit/cloud/cloud-world.ts'
+import { CloudWorld, SHA } from '../fixtures/cloud-world.ts'
 
 const BEHAVIOUR = {
   'kws-1': { falseWakes: 0.5, verified: 1 },

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { seededRandom } from '../../contract/random.ts'
-import { layoutOf } from '../../device/core/flash-layout.ts'
+import { layoutOf } from '../../device/core/flash/flash-layout.ts'
 import type { Flash } from '../../device/ports/flash.ts'
-import { RememberedEngine } from '../../firmware-sim/engine-remembered.ts'
 import type { FlashNor } from '../../firmware-sim/flash-nor.ts'
-import { cutRepository, type TrialImage, trialImage, withPatch } from '../../firmware-sim/power-cut-images.ts'
-import { type CutStart, type CutStory, factoryStart, tell } from '../../firmware-sim/power-cut-story.ts'
+import { RememberedEngine } from '../../firmware-sim/power-cut/engine-remembered.ts'
+import { cutRepository, type TrialImage, trialImage, withPatch } from '../../firmware-sim/power-cut/power-cut-images.ts'
+import { type CutStart, type CutStory, factoryStart, tell } from '../../firmware-sim/power-cut/power-cut-story.ts'
 import {
   cutInARow,
   cutRadio,
@@ -14,8 +14,8 @@ import {
   newTally,
   type SweepOptions,
   sweep,
-} from '../../firmware-sim/power-cut-sweep.ts'
-import { EngineOrtNode } from '../../model/engine-ort-node.ts'
+} from '../../firmware-sim/power-cut/power-cut-sweep.ts'
+import { EngineOrtNode } from '../../model/engine/engine-ort-node.ts'
 
 /** `KINGLET_SEED=… npx vitest run test/simulation/powercut.test.ts` repeats a run. */
 const seed = Number(process.env.KINGLET_SEED ?? 20_261_121)

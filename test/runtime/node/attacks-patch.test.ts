@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { makePatch } from '../../../cloud/delta/make-patch.ts'
 import { bytesToHex, sha256, sha256Hex } from '../../../contract/bytes.ts'
 import { encodeBlock } from '../../../contract/messages.ts'
 import { readPatchHeader, sha256Half } from '../../../contract/patch/patch-header.ts'
+import { makePatch } from '../../../release/patch/make-patch.ts'
 import { AttackBench, offer } from './attack-bench.ts'
 
 /** Wrong precursor, and patches that are something else than they are signed as. Each is mounted against the shipping device over sockets;

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, wri
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { freePort } from '../../../cli/free-port.ts'
+import { freePort } from '../../../cli/story/free-port.ts'
 import { expectRefusal, kinglet, Running, wordClips, zooBundle } from './cli-process.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'kinglet-identity-cli-'))

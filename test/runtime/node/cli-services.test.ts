@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { systemClock } from '../../../cli/clock-system.ts'
-import { freePort } from '../../../cli/free-port.ts'
+import { freePort } from '../../../cli/story/free-port.ts'
 import { ClockMaster } from '../../../firmware-sim/clock-shared.ts'
 import { expectRefusal, kinglet, ROOT, Running, SCRIPT, wordClips, zooBundle } from './cli-process.ts'
 
@@ -115,7 +115,7 @@ describe('services as processes', () => {
 
     mkdirSync(path('logs'))
     const program = `
-      import { Service } from '${pathToFileURL(join(ROOT, 'dist/cli/supervisor.js')).href}'
+      import { Service } from '${pathToFileURL(join(ROOT, 'dist/cli/story/supervisor.js')).href}'
       import { systemClock } from '${pathToFileURL(join(ROOT, 'dist/cli/clock-system.js')).href}'
       new Service(${JSON.stringify({ name: 'cloud', args: cloudArgs('cloud-4', port), logFile: path('logs/cloud.log') })}, '${SCRIPT}', systemClock, console.error)
     `

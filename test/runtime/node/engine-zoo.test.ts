@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { planModel } from '../../../model/arena-planner.ts'
-import { EngineOrtNode } from '../../../model/engine-ort-node.ts'
+import { EngineOrtNode } from '../../../model/engine/engine-ort-node.ts'
+import { planModel } from '../../../model/plan/arena-planner.ts'
 
 const graph = (name: string): Uint8Array => readFileSync(new URL(`../../../zoo/models/${name}.onnx`, import.meta.url))
 

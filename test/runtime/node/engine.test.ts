@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { EngineOrtNode } from '../../../model/engine-ort-node.ts'
+import { EngineOrtNode } from '../../../model/engine/engine-ort-node.ts'
 import { engineSuite } from '../../contract/engine.suite.ts'
 
 describe('onnxruntime-node', () => {

@@ -18,7 +18,7 @@ import {
   type VerdictRow,
 } from '../../../contract/uplink.ts'
 import type { GatewayOptions } from '../../../gateway/gateway.ts'
-import type { Engine } from '../../../model/engine.ts'
+import type { Engine } from '../../../model/engine/engine.ts'
 
 export const SITE = 'lab'
 export const BOARD = 'nrf5340'

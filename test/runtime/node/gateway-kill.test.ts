@@ -21,7 +21,7 @@ beforeAll(() => {
   const read = ts.readConfigFile(join(root, 'tsconfig.json'), ts.sys.readFile)
   const { options } = ts.parseJsonConfigFileContent(read.config, ts.sys, root)
   // The store's thread is named by its address, not imported.
-  const worker = join(root, 'gateway/store-worker.ts')
+  const worker = join(root, 'gateway/store/store-worker.ts')
   ts.createProgram([source, worker], {
     ...options,
     noEmit: false,

@@ -10,7 +10,7 @@ import {
 } from '../../../contract/messages.ts'
 import { ok } from '../../../contract/result.ts'
 import { type Gateway, type GatewayOptions, startGateway } from '../../../gateway/gateway.ts'
-import type { Engine } from '../../../model/engine.ts'
+import type { Engine } from '../../../model/engine/engine.ts'
 import {
   BOARD,
   connectDevice,

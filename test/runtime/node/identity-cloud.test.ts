@@ -5,8 +5,8 @@ import { bytesToHex, hexToBytes } from '../../../contract/bytes.ts'
 import { enrolmentMessage, rotationMessage, tokenMessage } from '../../../contract/device-proof.ts'
 import { EVENT_CODES, type EventCode } from '../../../contract/messages.ts'
 import type { EventRow } from '../../../contract/uplink.ts'
-import { layoutOf } from '../../../device/core/flash-layout.ts'
-import { activatePendingKey, deviceKey } from '../../../device/core/identity.ts'
+import { layoutOf } from '../../../device/core/flash/flash-layout.ts'
+import { activatePendingKey, deviceKey } from '../../../device/core/flash/identity.ts'
 import { IdentityWorld, secureRandom } from '../../fixtures/identity-world.ts'
 
 const HOUR = 3_600_000

@@ -3,12 +3,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import nacl from 'tweetnacl'
 import { afterAll, describe, expect, it } from 'vitest'
-import { readCloudKeys, readDirectorKeyFile } from '../../../cli/cloud-key-file.ts'
+import { readTrustRoot } from '../../../cli/device/trust-root.ts'
 import { CommandFailure } from '../../../cli/failure.ts'
+import { readCloudKeys, readDirectorKeyFile } from '../../../cli/keys/cloud-key-file.ts'
 import { integerOption, numberOption } from '../../../cli/number-option.ts'
 import { openSoundBank } from '../../../cli/sound-bank-folder.ts'
 import { readToken } from '../../../cli/token-file.ts'
-import { readTrustRoot } from '../../../cli/trust-root.ts'
+import { bytesToHex } from '../../../contract/bytes.ts'
+import { DIRECTOR_FIELD, directorOf } from '../../../contract/repository-target.ts'
+import { publicKeyOf } from '../../../contract/signed.ts'
 import {
   addSignature,
   draftRoot,
@@ -16,10 +19,7 @@ import {
   signedBytes,
   tufKeyId,
   tufKeyOf,
-} from '../../../cloud/trust/tuf-document.ts'
-import { bytesToHex } from '../../../contract/bytes.ts'
-import { DIRECTOR_FIELD, directorOf } from '../../../contract/repository-target.ts'
-import { publicKeyOf } from '../../../contract/signed.ts'
+} from '../../../release/tuf-document.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'kinglet-files-'))
 afterAll(() => rmSync(dir, { recursive: true, force: true }))

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { seededRandom } from '../../../contract/random.ts'
 import { PORTABLE_SCHEMES } from '../../../contract/tuf/signature-scheme.ts'
-import { radioNamed } from '../../../device/core/energy.ts'
+import { radioNamed } from '../../../device/core/power/energy.ts'
 import type { Transport } from '../../../device/ports/transport.ts'
 import { VirtualClock } from '../../../firmware-sim/clock-virtual.ts'
 import { DeviceSim, type DeviceSpec } from '../../../firmware-sim/device-sim.ts'
@@ -17,8 +17,8 @@ import { graphFile, type KwsOptions, packInput } from '../../fixtures/bundles.ts
 import { until } from '../../fixtures/device.ts'
 import { assignmentBytes, BOARD, DEVICE, ISSUED_MS, SITE } from '../../fixtures/documents.ts'
 import { GatewayFake } from '../../fixtures/gateway-fake.ts'
+import { EngineFake, fewTakes } from '../../fixtures/sim-world.ts'
 import { syntheticBank } from '../../fixtures/sound-bank.ts'
-import { EngineFake, fewTakes } from './sim-world.ts'
 
 const bank = syntheticBank()
 /** Packed with the engine that will run it, so that its golden vectors hold. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { SharedEngine } from '../../../firmware-sim/engine-shared.ts'
-import { EngineFake } from './sim-world.ts'
+import { EngineFake } from '../../fixtures/sim-world.ts'
 
 const [one, two] = [Uint8Array.of(1), Uint8Array.of(2)]
 

@@ -5,7 +5,7 @@ import { LIMITS } from '../../../contract/limits.ts'
 import { decodeGolden, featuresSha256, parseManifest } from '../../../contract/manifest.ts'
 import { releaseSchema } from '../../../contract/release.ts'
 import { BOARDS } from '../../../model/boards.ts'
-import { EngineOrtNode } from '../../../model/engine-ort-node.ts'
+import { EngineOrtNode } from '../../../model/engine/engine-ort-node.ts'
 import { type PackInput, packBundle } from '../../../model/pack.ts'
 import { goldenInputs, graphFile, packInput, packKws } from '../../fixtures/bundles.ts'
 

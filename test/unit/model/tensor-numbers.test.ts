@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { OnnxElementType } from '../../../model/onnx-types.ts'
+import type { OnnxElementType } from '../../../model/onnx/onnx-types.ts'
 import { tensorNumbers } from '../../../model/tensor-numbers.ts'
 
 describe('numbers of a tensor', () => {

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { makePatch } from '../../../cloud/delta/make-patch.ts'
 import { readTensorMap } from '../../../model/tensor-map.ts'
+import { makePatch } from '../../../release/patch/make-patch.ts'
 import type { Card } from '../../../zoo/card.ts'
 import { weightChanges } from '../../../zoo/weight-changes.ts'
 

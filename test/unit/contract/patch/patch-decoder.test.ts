@@ -1,11 +1,11 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { makePatch } from '../../../../cloud/delta/make-patch.ts'
 import { sha256 } from '../../../../contract/bytes.ts'
 import { contractError } from '../../../../contract/errors.ts'
 import { PATCH_STATE_BYTES, PatchDecoder } from '../../../../contract/patch/patch-decoder.ts'
 import { encodePatchHeader, readPatchHeader, sha256Half } from '../../../../contract/patch/patch-header.ts'
 import { seededRandom } from '../../../../contract/random.ts'
 import { err } from '../../../../contract/result.ts'
+import { makePatch } from '../../../../release/patch/make-patch.ts'
 import { applyPatch, MemorySlots } from '../../../fixtures/patch.ts'
 import { tunedNetwork } from '../../../fixtures/patch-models.ts'
 

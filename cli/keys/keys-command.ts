@@ -1,0 +1,194 @@
+import { writeFileSync } from 'node:fs'
+import { Command } from 'commander'
+import type { Clock } from '../../contract/clock.ts'
+import { LIMITS } from '../../contract/limits.ts'
+import type { PublicKey } from '../../contract/signed.ts'
+import { CloudApi } from '../cloud-api.ts'
+import { CommandFailure, fileFailure } from '../failure.ts'
+import { integerOption } from '../number-option.ts'
+import { secureRandom } from '../random-secure.ts'
+import { readToken } from '../token-file.ts'
+import { KeyFolder } from './key-folder.ts'
+import { KeyLifecycle } from './key-lifecycle.ts'
+import { keyListing } from './key-listing.ts'
+import { passphraseFrom } from './passphrase.ts'
+import { noRepository } from './repository-change.ts'
+import { RepositoryFolder } from './repository-folder.ts'
+import { type MetadataHeads, publishRepository } from './repository-publish.ts'
+import { SigningCeremony } from './signing-ceremony.ts'
+
+export interface OfflineFlags {
+  readonly keys: string
+  readonly repo: string
+  readonly passphraseFile?: string
+}
+
+/** Adds the options of every command that works with offline keys. */
+export const offlineOptions = (command: Command): Command =>
+  command
+    .option('--keys <DIR>', 'folder of the offline keys', 'kinglet-keys')
+    .option('--repo <DIR>', 'folder of the image repository', 'kinglet-repo')
+    .option('--passphrase-file <FILE>', 'passphrase of the keys (default: KINGLET_PASSPHRASE, or asked for)')
+
+/** What the commands on offline keys share. */
+export function offlineTools(flags: OfflineFlags, clock: Clock, print: (line: string) => void = console.log) {
+  const folder = new KeyFolder(flags.keys, passphraseFrom(flags.passphraseFile, process.env, process), secureRandom)
+  const repository = new RepositoryFolder(flags.repo)
+  const parts = { folder, repository, clock, print }
+  const ceremony = new SigningCeremony(parts)
+  return { folder, repository, ceremony, lifecycle: new KeyLifecycle({ ...parts, ceremony }) }
+}
+
+interface CloudFlags {
+  readonly cloud: string
+  readonly tokenFile: string
+}
+
+interface InitFlags extends OfflineFlags {
+  readonly onlineKey: string
+  readonly rootKeys: number
+  readonly rootThreshold: number
+  readonly rootKey: readonly string[]
+  readonly targetsKeys: number
+}
+
+const keyCount = integerOption(1, LIMITS.signatures)
+const several = (value: string, before: readonly string[] | undefined): readonly string[] => [...(before ?? []), value]
+
+/** `kinglet keys …`: the offline keys of the image repository, from the first root to the last rotation. */
+export function keysCommand(clock: Clock): Command {
+  const keys = new Command('keys').description('offline keys of the image repository, and who may sign what')
+  const command = (name: string, description: string) => offlineOptions(keys.command(name).description(description))
+
+  command('init', 'make the keys and the first root: who may sign what, for every device')
+    .requiredOption(
+      '--online-key <FILE>',
+      'keys/online.pub.json from the data folder of the cloud (director.pub.json is read beside it), or the answer of its GET /v1/keys',
+    )
+    .option('--root-keys <N>', 'root keys to make here', integerOption(0, LIMITS.signatures), 3)
+    .option('--root-threshold <N>', 'how many of them a new root needs', keyCount, 2)
+    .option('--root-key <FILE>', 'public key (.pub.json) of a root holder elsewhere; may be repeated', several, [])
+    .option('--targets-keys <N>', 'targets keys to make here; one of them signs', keyCount, 1)
+    .action((flags: InitFlags) =>
+      offlineTools(flags, clock).lifecycle.init({
+        cloudKeyFile: flags.onlineKey,
+        rootKeys: flags.rootKeys,
+        rootThreshold: flags.rootThreshold,
+        rootKeyFiles: flags.rootKey,
+        targetsKeys: flags.targetsKeys,
+      }),
+    )
+
+  command('make', 'make an encrypted key for ROLE')
+    .argument('<ROLE>', 'root, targets or a model family')
+    .option('--count <N>', 'how many', keyCount, 1)
+    .option('--signer <exec:COMMAND>', 'the secret is elsewhere: COMMAND public prints the key, COMMAND sign signs')
+    .action(async (role: string, flags: OfflineFlags & { count: number; signer?: string }) => {
+      if (flags.signer !== undefined && !flags.signer.startsWith('exec:')) {
+        throw new CommandFailure(`"${flags.signer}" is no signer`, {
+          hint: 'for example exec:/opt/hsm/sign',
+          exitCode: 2,
+        })
+      }
+      const { lifecycle } = offlineTools(flags, clock)
+      await lifecycle.make(role, flags.signer === undefined ? flags.count : 1, flags.signer?.slice('exec:'.length))
+    })
+
+  command('list', 'show roles, versions, expiry and keys, and where each key is').action((flags: OfflineFlags) => {
+    const { folder, repository } = offlineTools(flags, clock)
+    for (const line of keyListing(folder, repository, clock.wallMs())) console.log(line)
+  })
+
+  command('rotate', 'replace all keys of roles by new ones; the old ones sign the change')
+    .argument('<ROLE...>', 'root, targets, model families; several change in one root')
+    .action((roles: string[], flags: OfflineFlags) => offlineTools(flags, clock).lifecycle.rotate(roles))
+
+  command('add', 'let further keys sign for a role')
+    .argument('<ROLE>', 'root, targets or a model family')
+    .argument('<FILE...>', 'public keys, .pub.json of "kinglet keys make"')
+    .option('--threshold <N>', 'how many must sign from now on', keyCount)
+    .action((role: string, files: string[], flags: OfflineFlags & { threshold?: number }) =>
+      offlineTools(flags, clock).lifecycle.add(role, files, flags.threshold),
+    )
+
+  command('revoke', 'take the trust from one key; what it signed is signed anew by the others')
+    .argument('<KEYID>', 'the key id, or at least its first 8 digits')
+    .option('--threshold <N>', 'how many must sign from now on', keyCount)
+    .action((keyId: string, flags: OfflineFlags & { threshold?: number }) =>
+      offlineTools(flags, clock).lifecycle.revoke(keyId, flags.threshold),
+    )
+
+  const succession = {
+    online: {
+      what: 'give snapshot and timestamp to another online key of the cloud',
+      next: ({ nextOnline }: MetadataHeads) => nextOnline,
+    },
+    director: {
+      what: 'let another key of the cloud direct the devices: what the former one signed holds no longer',
+      next: ({ nextDirector }: MetadataHeads) => nextDirector,
+    },
+  } as const
+  for (const name of ['online', 'director'] as const) {
+    const { what, next } = succession[name]
+    command(name, what)
+      .argument('[FILE]', 'its public key; without, --cloud is asked to make the next one')
+      .option('--cloud <URL>', 'address of the cloud')
+      .option('--token-file <FILE>', 'file with the operator token')
+      .action(async (file: string | undefined, flags: OfflineFlags & Partial<CloudFlags>) => {
+        const { lifecycle, repository } = offlineTools(flags, clock)
+        if (file !== undefined) return lifecycle[name](file)
+        if (flags.cloud === undefined || flags.tokenFile === undefined) {
+          throw new CommandFailure('which key?', { hint: 'give FILE, or --cloud and --token-file', exitCode: 2 })
+        }
+        if (repository.isEmpty) throw noRepository()
+        repository.assertNothingStaged()
+        const api = new CloudApi(flags.cloud, readToken(flags.tokenFile))
+        const heads = await api.post<MetadataHeads>(`/v1/metadata/${name}-key`, {})
+        return lifecycle[name](saveCloudKey(flags.repo, name, next(heads)!))
+      })
+  }
+
+  command('delegate', 'let a key of its own sign the releases of a model family')
+    .argument('<FAMILY>', 'name of the family and of its metadata file')
+    .argument('<PATTERN...>', 'paths of its releases, for example "kws-*/*"')
+    .action((family: string, patterns: string[], flags: OfflineFlags) =>
+      offlineTools(flags, clock).lifecycle.delegate(family, patterns),
+    )
+
+  command('renew', 'sign the same content again with an expiry a year from now')
+    .argument('[ROLE...]', 'default: all offline roles')
+    .action((roles: string[], flags: OfflineFlags) => offlineTools(flags, clock).lifecycle.renew(roles))
+
+  command('sign', 'add signatures to what waits here, or to files that a repository elsewhere waits for')
+    .argument('[FILE...]', 'staged files, with their names as they are (2.root.json)')
+    .action((files: string[], flags: OfflineFlags) => offlineTools(flags, clock).ceremony.sign(files))
+
+  command('collect', 'take the signatures of staged files that were signed elsewhere')
+    .argument('<FILE...>', 'the copies that came back')
+    .action((files: string[], flags: OfflineFlags) => offlineTools(flags, clock).ceremony.collect(files))
+
+  command('discard', 'give up the change that waits for signatures').action((flags: OfflineFlags) => {
+    const names = offlineTools(flags, clock).repository.discard()
+    console.log(names.length === 0 ? 'nothing was waiting' : `given up: ${names.join(', ')}`)
+  })
+
+  command('publish', 'send what is complete to the cloud, which verifies it')
+    .requiredOption('--cloud <URL>', 'address of the cloud')
+    .requiredOption('--token-file <FILE>', 'file with the operator token')
+    .action(async (flags: OfflineFlags & CloudFlags) => {
+      const api = new CloudApi(flags.cloud, readToken(flags.tokenFile))
+      console.log(await publishRepository(offlineTools(flags, clock).repository, api))
+    })
+  return keys
+}
+
+/** Keeps the cloud's answer where the change that uses it is made. */
+function saveCloudKey(repo: string, name: string, key: PublicKey): string {
+  const path = `${repo}/${name}.pub.json`
+  try {
+    writeFileSync(path, `${JSON.stringify(key, null, 2)}\n`)
+  } catch (cause) {
+    throw fileFailure(path, cause)
+  }
+  return path
+}

@@ -1,0 +1,74 @@
+import { Command } from 'commander'
+import type { Clock } from '../../contract/clock.ts'
+import { openBundleFile } from '../open-bundle-file.ts'
+import { evaluateBundle } from './model-eval.ts'
+import { packFile } from './model-pack.ts'
+
+const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
+
+/** `kinglet model …` */
+export function modelCommand(clock: Clock): Command {
+  const model = new Command('model').description('pack, inspect and score model bundles')
+
+  model
+    .command('pack')
+    .description('pack ONNX graphs, features, policy, ladder and golden vectors into a bundle')
+    .argument('<SPEC>', 'pack file (JSON), see docs/bundle.md')
+    .requiredOption('-o, --output <FILE>', 'bundle file to write')
+    .option('--json', 'print the release as JSON')
+    .action(async (spec: string, options: { output: string; json?: boolean }) => {
+      const { packed } = await packFile(spec, options.output)
+      if (options.json) {
+        console.log(JSON.stringify(packed.release))
+        return
+      }
+      console.log(`${options.output}: ${packed.release.name} ${packed.release.version}, ${packed.bundle.length} bytes`)
+      console.log(`  sha256 ${packed.release.sha256}`)
+      for (const graph of packed.manifest.graphs) {
+        const { id, arenaBytes, ramBytes, constantBytes, macs } = graph
+        console.log(
+          `  graph ${id}: arena ${arenaBytes}, RAM ${ramBytes}, constants ${constantBytes} bytes, ${macs} MACs`,
+        )
+      }
+    })
+
+  model
+    .command('inspect')
+    .description('check a bundle as a device would and print its manifest')
+    .argument('<BUNDLE>', 'bundle file')
+    .action(async (file: string) => {
+      const bundle = await openBundleFile(file, Number.POSITIVE_INFINITY)
+      console.log(JSON.stringify(bundle.manifest, null, 2))
+      await bundle.dispose()
+    })
+
+  model
+    .command('eval')
+    .description("score a bundle on labelled clips with the agent's own front end and engine")
+    .argument('<BUNDLE>', 'bundle file')
+    .argument('<DIR>', 'folder laid out as DIR/<label>/*.wav')
+    .option('--graph <ID>', "graph to score (default: the bundle's first)")
+    .option('--json', 'print the result as JSON')
+    .action(async (file: string, dir: string, options: { graph?: string; json?: boolean }) => {
+      const progress = process.stderr.isTTY
+        ? (done: number, total: number) => process.stderr.write(`\r${done} of ${total} clips`)
+        : undefined
+      const result = await evaluateBundle(file, dir, clock, options.graph, progress)
+      if (progress) process.stderr.write('\r\x1b[K')
+      for (const { file: path, reason } of result.skipped) console.error(`skipped ${path}: ${reason}`)
+      if (options.json) {
+        console.log(JSON.stringify(result))
+        return
+      }
+      console.log(`accuracy ${percent(result.accuracy)} of ${result.clips} clips`)
+      for (const [label, { clips, correct }] of Object.entries(result.perLabel)) {
+        console.log(
+          `  ${label.padEnd(10)} ${percent(clips === 0 ? 0 : correct / clips).padStart(8)}  ${correct}/${clips}`,
+        )
+      }
+      console.log(
+        `latency ${result.latencyMs.p50.toFixed(2)} ms p50, ${result.latencyMs.p99.toFixed(2)} ms p99 (features and network)`,
+      )
+    })
+  return model
+}

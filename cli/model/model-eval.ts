@@ -1,0 +1,87 @@
+import type { Clock } from '../../contract/clock.ts'
+import { createMfcc } from '../../model/features/mfcc.ts'
+import { labelledClips, readAudio } from '../audio-files.ts'
+import { CommandFailure } from '../failure.ts'
+import { openBundleFile } from '../open-bundle-file.ts'
+
+export interface EvalResult {
+  readonly accuracy: number
+  readonly clips: number
+  readonly perLabel: Readonly<Record<string, { readonly clips: number; readonly correct: number }>>
+  /** features and network, one clip */
+  readonly latencyMs: { readonly p50: number; readonly p99: number }
+  /** files that could not be read, and why */
+  readonly skipped: readonly { readonly file: string; readonly reason: string }[]
+}
+
+/** Scores a bundle on labelled one-second clips with the agent's own front end and engine. Longer clips are cut, shorter ones
+ *  padded with silence, as in MLPerf Tiny.
+ *  @param graph id of the graph, the bundle's first by default
+ */
+export async function evaluateBundle(
+  bundlePath: string,
+  dir: string,
+  clock: Clock,
+  graph?: string,
+  onProgress?: (done: number, total: number) => void,
+): Promise<EvalResult> {
+  const bundle = await openBundleFile(bundlePath, Number.POSITIVE_INFINITY)
+  try {
+    const { manifest, definition, sessions } = bundle
+    const session = sessions.get(graph ?? manifest.graphs[0]!.id)
+    if (session === undefined) {
+      const known = manifest.graphs.map(({ id }) => id).join(', ')
+      throw new CommandFailure(`${bundlePath}: no graph "${graph}"`, { hint: `its graphs are ${known}` })
+    }
+    const byLabel = labelledClips(dir, manifest.labels)
+    const total = [...byLabel.values()].reduce((sum, files) => sum + files.length, 0)
+    const mfcc = createMfcc(definition)
+    const features = new Float32Array(definition.frames * definition.coefficients)
+    const clip = new Float32Array(definition.clipSamples)
+    const latencies: number[] = []
+    const skipped: { file: string; reason: string }[] = []
+    const perLabel: Record<string, { clips: number; correct: number }> = {}
+    for (const [label, files] of byLabel) {
+      const score = { clips: 0, correct: 0 }
+      perLabel[label] = score
+      for (const file of files) {
+        const audio = readAudio(file, definition.sampleRateHz)
+        if ('refusal' in audio) {
+          skipped.push({ file, reason: audio.refusal })
+          continue
+        }
+        clip.fill(0)
+        clip.set(audio.samples.subarray(0, definition.clipSamples))
+        const from = clock.monotonicMs()
+        const result = await session.run(mfcc(clip, features))
+        latencies.push(clock.monotonicMs() - from)
+        if (!result.ok) throw new CommandFailure(`${file}: ${result.error.code}: ${result.error.detail}`)
+        score.clips++
+        if (manifest.labels[argmax(result.value)] === label) score.correct++
+        if (latencies.length % 100 === 0) onProgress?.(latencies.length, total)
+      }
+    }
+    const clips = latencies.length
+    if (clips === 0) {
+      throw new CommandFailure(`${dir}: none of ${total} WAV files could be read`, { hint: skipped[0]?.reason ?? '' })
+    }
+    const correct = Object.values(perLabel).reduce((sum, score) => sum + score.correct, 0)
+    latencies.sort((a, b) => a - b)
+    const quantile = (q: number) => latencies[Math.min(clips - 1, Math.floor(q * clips))]!
+    return {
+      accuracy: correct / clips,
+      clips,
+      perLabel,
+      latencyMs: { p50: quantile(0.5), p99: quantile(0.99) },
+      skipped,
+    }
+  } finally {
+    await bundle.dispose()
+  }
+}
+
+function argmax(values: Float32Array): number {
+  let best = 0
+  for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i
+  return best
+}

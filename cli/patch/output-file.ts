@@ -1,0 +1,73 @@
+import { closeSync, fsyncSync, openSync, readSync, renameSync, rmSync, statSync, writeSync } from 'node:fs'
+import { CommandFailure, fileFailure } from '../failure.ts'
+
+/** A file that appears under its name when it is whole, and not at all when something fails before. Until then it lies beside.
+ *  What the file system refuses comes as a CommandFailure. */
+export class OutputFile {
+  readonly path: string
+  readonly #replaces: boolean
+  readonly #aside: string
+  readonly #file: number
+  #bytes = 0
+
+  /** @param replaces whether a file of that name may be replaced */
+  constructor(path: string, replaces: boolean) {
+    this.path = path
+    this.#replaces = replaces
+    this.#aside = `${path}.${process.pid}.partial`
+    try {
+      this.#refuseExisting()
+      this.#file = openSync(this.#aside, 'wx+')
+    } catch (cause) {
+      throw cause instanceof CommandFailure ? cause : fileFailure(path, cause)
+    }
+  }
+
+  append(bytes: Uint8Array): void {
+    try {
+      for (let done = 0; done < bytes.length; ) done += writeSync(this.#file, bytes, done, bytes.length - done)
+    } catch (cause) {
+      throw fileFailure(this.path, cause)
+    }
+    this.#bytes += bytes.length
+  }
+
+  /** Reads back what was appended, whole. */
+  read(offset: number, into: Uint8Array): void {
+    if (offset + into.length > this.#bytes) throw new RangeError(`${offset} + ${into.length} of ${this.#bytes} bytes`)
+    for (let done = 0; done < into.length; ) {
+      const count = readSync(this.#file, into, done, into.length - done, offset + done)
+      if (count === 0) throw new CommandFailure(`${this.#aside}: it became shorter while it was written`)
+      done += count
+    }
+  }
+
+  /** Gives the file its name, once its bytes are on the medium. The last call; when it fails, `discard` is. */
+  commit(): void {
+    try {
+      fsyncSync(this.#file)
+      // Somebody may have made such a file meanwhile.
+      this.#refuseExisting()
+      renameSync(this.#aside, this.path)
+    } catch (cause) {
+      throw cause instanceof CommandFailure ? cause : fileFailure(this.path, cause)
+    }
+    closeSync(this.#file)
+  }
+
+  /** Takes away what was written, also when `commit` failed. */
+  discard(): void {
+    closeSync(this.#file)
+    rmSync(this.#aside, { force: true })
+  }
+
+  #refuseExisting(): void {
+    const stats = statSync(this.path, { throwIfNoEntry: false })
+    if (stats === undefined) return
+    if (stats.isDirectory()) throw new CommandFailure(`${this.path}: it is a folder, a file is expected`)
+    // A rename would put a file in the place of the device.
+    if (!stats.isFile()) throw new CommandFailure(`${this.path}: it is a pipe or a device, a file is expected`)
+    if (this.#replaces) return
+    throw new CommandFailure(`${this.path}: there is such a file already`, { hint: '--force replaces it' })
+  }
+}

@@ -1,0 +1,104 @@
+import { sha256Hex } from '../../contract/bytes.ts'
+import { LIMITS } from '../../contract/limits.ts'
+import type { Release, ReleasePatch } from '../../contract/release.ts'
+import { makePatch } from '../../release/patch/make-patch.ts'
+import type { CloudApi } from '../cloud-api.ts'
+import { CommandFailure } from '../failure.ts'
+import type { ModelView } from './model-view.ts'
+
+/** An older bundle that patches may begin from. */
+export interface PatchBase {
+  /** for people */
+  readonly name: string
+  readonly bundle: Uint8Array
+}
+
+/** A patch and what the release document is to say of it. */
+export interface MadePatch extends ReleasePatch {
+  readonly data: Uint8Array
+  /** for people */
+  readonly from: string
+}
+
+const NO_BASE = 'no base'
+
+/** Makes the patches of a release: from each base where that is smaller than the compact full image, and the compact full image where
+ *  that is smaller than the bundle. What is not smaller costs metadata and saves nothing.
+ *  @param bases at most LIMITS.releasePatches - 1 are used, the last ones */
+export function makePatches(bundle: Uint8Array, bases: readonly PatchBase[]): readonly MadePatch[] {
+  const made = (data: Uint8Array, base: string | null, from: string): MadePatch => ({
+    base,
+    sha256: sha256Hex(data),
+    bytes: data.length,
+    data,
+    from,
+  })
+  const compact = made(makePatch(null, bundle), null, NO_BASE)
+  const most = Math.min(compact.bytes, bundle.length)
+  const own = sha256Hex(bundle)
+  const patches = bases
+    .slice(1 - LIMITS.releasePatches)
+    .map((base) => ({ ...base, sha256: sha256Hex(base.bundle) }))
+    .filter(({ sha256 }, i, all) => sha256 !== own && all.findIndex((other) => other.sha256 === sha256) === i)
+    .map(({ name, bundle: base, sha256 }) => made(makePatch(base, bundle, undefined, compact.data), sha256, name))
+    .filter(({ bytes }) => bytes < most)
+  return compact.bytes < bundle.length ? [...patches, compact] : patches
+}
+
+/** Makes the very patches that a signed document names, as when a release is added again: a bundle that was archived meanwhile is still a
+ *  base, and one that came since is none. What the cloud has already is not made.
+ *  @throws CommandFailure when the document's patches cannot be made any more, as by another version of this program */
+export async function repeatPatches(
+  bundle: Uint8Array,
+  { name, version, patches = [] }: Release,
+  api: CloudApi,
+): Promise<readonly MadePatch[]> {
+  const path = `/v1/models/${name}/${version}/patches`
+  const { patches: known } = await api.get<{ patches: { sha256: string; stored: boolean }[] }>(path)
+  const stored = new Set(known.filter((patch) => patch.stored).map(({ sha256 }) => sha256))
+  const made: MadePatch[] = []
+  for (const patch of patches) {
+    if (stored.has(patch.sha256)) continue
+    const base = patch.base === null ? null : await fetchBundle(api, patch.base)
+    const data = makePatch(base, bundle)
+    if (sha256Hex(data) !== patch.sha256) {
+      throw new CommandFailure(`a patch that ${name} ${version} was signed with cannot be made again`, {
+        hint: 'pack the bundle with a higher version, and add that',
+      })
+    }
+    made.push({ ...patch, data, from: patch.base?.slice(0, 16) ?? NO_BASE })
+  }
+  return made
+}
+
+/** Bundles of the releases that devices of a family may run: what the cloud lists and has not archived.
+ *  @param isFamily whether the same keys speak for a release as for the new one */
+export async function basesInCloud(
+  api: CloudApi,
+  isFamily: (model: ModelView) => boolean,
+): Promise<readonly PatchBase[]> {
+  const { models } = await api.get<{ models: ModelView[] }>('/v1/models')
+  const current = models.filter((model) => model.state !== 'archived' && isFamily(model))
+  const bases: PatchBase[] = []
+  for (const { name, version, sha256 } of current.slice(1 - LIMITS.releasePatches)) {
+    bases.push({ name: `${name} ${version}`, bundle: await fetchBundle(api, sha256) })
+  }
+  return bases
+}
+
+async function fetchBundle(api: CloudApi, sha256: string): Promise<Uint8Array> {
+  const bundle = await api.getBytes(`/v1/artifacts/${sha256}`, LIMITS.bundleBytes)
+  if (sha256Hex(bundle) !== sha256) throw new CommandFailure(`the cloud's ${sha256} is another file`)
+  return bundle
+}
+
+/** The patches for people: base, bytes, share of the whole bundle. */
+export function patchLines(patches: readonly MadePatch[], bundleBytes: number): string[] {
+  if (patches.length === 0) return ['no patch is smaller than the bundle']
+  const rows = patches.map(({ from, bytes }) => [from, `${bytes}`, `${((100 * bytes) / bundleBytes).toFixed(1)} %`])
+  const table = [['patch from', 'bytes', 'of the bundle'], ...rows]
+  const widths = [0, 1, 2].map((column) => Math.max(...table.map((row) => row[column]!.length)))
+  return table.map(([from, ...figures]) =>
+    [from!.padEnd(widths[0]!), ...figures.map((figure, i) => figure.padStart(widths[i + 1]!))].join('  '),
+  )
+}

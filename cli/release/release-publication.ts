@@ -1,0 +1,70 @@
+import type { Release } from '../../contract/release.ts'
+import type { CloudApi } from '../cloud-api.ts'
+import type { KeyLifecycle } from '../keys/key-lifecycle.ts'
+import { noRepository } from '../keys/repository-change.ts'
+import type { RepositoryFolder } from '../keys/repository-folder.ts'
+import { publishRepository } from '../keys/repository-publish.ts'
+import type { ModelView } from './model-view.ts'
+import {
+  basesInCloud,
+  type MadePatch,
+  makePatches,
+  type PatchBase,
+  patchLines,
+  repeatPatches,
+} from './release-patches.ts'
+
+/** Where patches begin: at every release of the family that the cloud lists and has not archived, or at these bundles; `none`: no patch
+ *  is made, not even the compact full image. */
+export type PatchFrom = 'cloud' | 'none' | readonly PatchBase[]
+
+/** Brings a bundle to where it can be rolled out: uploads it, makes its patches, signs both into the image repository, publishes that,
+ *  uploads the patches and registers the release. Each step may be repeated, so what failed on the way is done by the same call again.
+ *  @param content the release without patches
+ *  @returns the registered release, or undefined while signatures from elsewhere are missing
+ */
+export async function publishRelease(
+  bundle: Uint8Array,
+  content: Release,
+  {
+    api,
+    repository,
+    lifecycle,
+    patchFrom,
+    print,
+  }: {
+    readonly api: CloudApi
+    readonly repository: RepositoryFolder
+    readonly lifecycle: KeyLifecycle
+    readonly patchFrom: PatchFrom
+    readonly print: (line: string) => void
+  },
+): Promise<ModelView | undefined> {
+  if (repository.isEmpty) throw noRepository()
+  // First: a wrong address or token is found before anything is signed, and a target without its bundle would not be taken.
+  await api.put(`/v1/artifacts/${content.sha256}`, bundle)
+  const { name, version } = content
+  const signed = lifecycle.release(content)
+  let patches: readonly MadePatch[] = []
+  // What was signed once is never changed: neither are its patches.
+  let named = signed?.patches
+  if (signed === undefined) {
+    const family = lifecycle.familyOf(content)
+    const isFamily = (model: ModelView) => lifecycle.familyOf(model) === family
+    patches =
+      patchFrom === 'none'
+        ? []
+        : makePatches(bundle, patchFrom === 'cloud' ? await basesInCloud(api, isFamily) : patchFrom)
+    if (patchFrom !== 'none') for (const line of patchLines(patches, bundle.length)) print(line)
+    if (patches.length > 0) named = patches.map(({ base, sha256, bytes }) => ({ base, sha256, bytes }))
+  }
+  await lifecycle.addRelease({ ...content, ...(named && { patches: named }) })
+  print(await publishRepository(repository, api))
+  if (repository.staged().length > 0) {
+    print('when the signatures are there: "kinglet release add" again')
+    return undefined
+  }
+  if (signed !== undefined) patches = await repeatPatches(bundle, signed, api)
+  for (const { sha256, data } of patches) await api.put(`/v1/models/${name}/${version}/patches/${sha256}`, data)
+  return api.post<ModelView>('/v1/models', { name, version })
+}

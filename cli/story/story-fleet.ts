@@ -1,0 +1,136 @@
+import { sign } from 'node:crypto'
+import { ed25519FromSeed } from '../../cloud/trust/director.ts'
+import type { Clock } from '../../contract/clock.ts'
+import type { Sign } from '../../contract/device-proof.ts'
+import { type SeededRandom, seededRandom } from '../../contract/random.ts'
+import { parseDeviceId, parseSiteId } from '../../contract/topics.ts'
+import { deviceKey } from '../../device/core/flash/identity.ts'
+import { TransportMqtt } from '../../device/node/transport-mqtt.ts'
+import type { ClockMaster } from '../../firmware-sim/clock-shared.ts'
+import { VirtualClock } from '../../firmware-sim/clock-virtual.ts'
+import { SharedEngine } from '../../firmware-sim/engine-shared.ts'
+import { Fleet } from '../../firmware-sim/fleet.ts'
+import { planFleet } from '../../firmware-sim/fleet-plan.ts'
+import { Hearing } from '../../firmware-sim/hearing.ts'
+import { Ledger } from '../../firmware-sim/ledger.ts'
+import { rememberedSchemes } from '../../firmware-sim/power-cut/remembered-signatures.ts'
+import { scenePools } from '../../firmware-sim/scene.ts'
+import { EngineOrtNode } from '../../model/engine/engine-ort-node.ts'
+import type { CloudApi } from '../cloud-api.ts'
+import { openSoundBank } from '../sound-bank-folder.ts'
+
+export interface StoryFleet {
+  readonly fleet: Fleet
+  readonly ledger: Ledger
+  readonly hearing: Hearing
+  readonly time: VirtualClock
+  /** lets the noise floor rise from now on, over the next hours */
+  raiseNoise(overHours: number): void
+  close(): Promise<void>
+}
+
+const HOUR_MS = 3_600_000
+/** Real ms; a restarted gateway is found again within this. */
+const RECONNECT_MS = 250
+
+/** Validity of the devices' tokens. Time runs 3 600 times faster here: tokens of an hour, as devices with a key fetch them, would be 240
+ *  proofs to the cloud in every second. The story's devices are imported with their keys, sign what they install, and have long
+ *  tokens. */
+const TOKEN_SECONDS = 365 * 86_400
+
+/** A device's key, from the story's seed. Signs with node:crypto: the bytes are those of tweetnacl, fifty times sooner. */
+function storyKey(device: string, random: SeededRandom): { readonly publicKey: string; readonly sign: Sign } {
+  const stream = random.fork(`key of ${device}`)
+  const seed = Uint8Array.from({ length: 32 }, () => Math.floor(stream.next() * 256))
+  const secret = ed25519FromSeed(seed)
+  return {
+    publicKey: deviceKey(seed).public.publicKey,
+    sign: (message) => new Uint8Array(sign(null, message, secret)),
+  }
+}
+
+/** Enrols the devices of the story with the cloud and boots them on real MQTT. */
+export async function startStoryFleet(options: {
+  readonly devices: number
+  readonly seed: number
+  readonly startMs: number
+  readonly bankDir: string
+  readonly factoryImage: Uint8Array
+  readonly factoryModel: string
+  /** root of the image repository that the devices are built with */
+  readonly trustRoot: Uint8Array
+  readonly api: CloudApi
+  readonly mqttUrl: string
+  readonly master: ClockMaster
+  readonly real: Clock
+}): Promise<StoryFleet> {
+  const { devices, seed, startMs, api, master, real } = options
+  const random = seededRandom(seed)
+  const bank = openSoundBank(options.bankDir)
+  const specs = planFleet(devices, startMs, random.fork('fleet'))
+  const tokens = new Map<string, string>()
+  const keyRandom = random.fork('keys')
+  const deviceKeys = new Map(specs.map(({ device }) => [device, storyKey(device, keyRandom)]))
+  // In parts, as an operator's import would: the API bounds the rows of one request.
+  for (let from = 0; from < specs.length; from += 500) {
+    const rows = specs.slice(from, from + 500).map(({ device, site, board, scene }) => ({
+      device,
+      site,
+      board: board.name,
+      tags: [scene.name],
+      model: options.factoryModel,
+      publicKey: deviceKeys.get(device)!.publicKey,
+      ttlSeconds: TOKEN_SECONDS,
+    }))
+    const enrolled = await api.post<{ devices: { device: string; token: string }[] }>('/v1/devices', rows)
+    for (const { device, token } of enrolled.devices) tokens.set(device, token)
+  }
+  const time = new VirtualClock(startMs)
+  const ledger = new Ledger()
+  const hearing = new Hearing(bank, random.fork('sounds'))
+  const engine = new SharedEngine(new EngineOrtNode())
+  const drift = { fromMs: Number.POSITIVE_INFINITY, overMs: 1 }
+  const fleet = await Fleet.start({
+    specs,
+    world: {
+      engine,
+      hearing,
+      ledger,
+      pools: scenePools([...bank.keywords.keys()]),
+      trustRoot: options.trustRoot,
+      schemes: rememberedSchemes(),
+      signOf: ({ device }) => deviceKeys.get(device)!.sign,
+      raisedShare: () => Math.min(1, Math.max(0, (time.wallMs() - drift.fromMs) / drift.overMs)),
+    },
+    time,
+    master,
+    real,
+    factoryImage: options.factoryImage,
+    transportOf({ device, site }) {
+      const ids = { device: parseDeviceId(device), site: parseSiteId(site) }
+      if (!ids.device.ok || !ids.site.ok) throw new Error(`bad id ${site}/${device}`)
+      return new TransportMqtt({
+        url: options.mqttUrl,
+        site: ids.site.value,
+        device: ids.device.value,
+        token: () => tokens.get(device)!,
+        reconnectMs: RECONNECT_MS,
+      })
+    },
+    random: random.fork('devices'),
+  })
+  return {
+    fleet,
+    ledger,
+    hearing,
+    time,
+    raiseNoise(overHours) {
+      drift.fromMs = time.wallMs()
+      drift.overMs = overHours * HOUR_MS
+    },
+    async close() {
+      await fleet.close()
+      await engine.close()
+    },
+  }
+}

@@ -1,0 +1,241 @@
+import type { Sign } from '../../../contract/device-proof.ts'
+import type { ContractError, ErrorCode } from '../../../contract/errors.ts'
+import type { BundleManifest } from '../../../contract/manifest.ts'
+import type { Counters, EventCode, LadderLevel } from '../../../contract/messages.ts'
+import type { Release } from '../../../contract/release.ts'
+import type { Result } from '../../../contract/result.ts'
+import type { UplinkKind } from '../../../contract/topics.ts'
+import type { SignatureSchemes } from '../../../contract/tuf/signature-scheme.ts'
+import type { Board } from '../../../model/boards.ts'
+import type { TransportEvent } from '../../ports/transport.ts'
+import type { BootOutcome, BootRecord } from '../flash/boot-record.ts'
+import type { SlotIndex } from '../flash/flash-layout.ts'
+import type { Progress } from '../flash/progress-record.ts'
+import type { TrustRecord } from '../flash/trust-record.ts'
+import type { Heard, HeardWake } from '../listen/heard.ts'
+import type { Outbox } from '../outbox.ts'
+import type { EnergyAccounts, Radio } from '../power/energy.ts'
+import type { GovernorState, PowerBudget } from '../power/governor.ts'
+import type { BlockApplied, BlockOrder } from '../update/download-writer.ts'
+import type { UpdateState } from '../update/update.ts'
+import type { UpdateWindow } from '../update/update-schedule.ts'
+import type { Consultation } from './consultation.ts'
+
+/** The two times of one step, read once by the host. */
+export interface Now {
+  readonly monotonicMs: number
+  /** Unix ms; 0 when the device has no wall clock */
+  readonly wallMs: number
+}
+
+/** What does not change while a device runs. */
+export interface AgentConfig {
+  readonly device: string
+  readonly site: string
+  readonly board: Board
+  readonly radio: Radio
+  /** the first root of the image repository, as the factory put it there; empty: no update is ever accepted */
+  readonly trustRoot: Uint8Array
+  readonly schemes: SignatureSchemes
+  readonly slotBytes: number
+  /** erase unit of the flash */
+  readonly sectorBytes: number
+  readonly featuresSha256: string
+  readonly reportIntervalMs: number
+  /** delay of the first report within the interval, so that a fleet does not report at once */
+  readonly reportPhaseMs: number
+  /** null: mains, no governor */
+  readonly power: PowerBudget | null
+  /** ladder level without a governor */
+  readonly fixedLevel: LadderLevel
+  /** hours in which downloads may go on; null: any */
+  readonly updateWindow: UpdateWindow | null
+  /** false: keep `fixedLevel` whatever the battery says (for comparison) */
+  readonly governed: boolean
+  /** the device's key; undefined: it has none and its events are not signed */
+  readonly sign?: Sign | undefined
+  /** ms between frames and length of a window of the feature front end */
+  readonly timing: { readonly frameMs: number; readonly windowMs: number }
+}
+
+export interface AgentState {
+  readonly config: AgentConfig
+  readonly record: BootRecord
+  /** the slot that runs */
+  readonly slot: SlotIndex
+  readonly manifest: BundleManifest
+  /** first 8 bytes of the running bundle's sha256 */
+  readonly model: Uint8Array
+  readonly bootedAtMs: number
+  readonly counters: Counters
+  readonly levelMs: readonly number[]
+  readonly energy: EnergyAccounts
+  /** energy in the battery when this boot began, mJ; Infinity on mains */
+  readonly batteryAtBootMj: number
+  readonly posteriorBins: readonly number[]
+  readonly noiseBins: readonly number[]
+  readonly governor: GovernorState
+  readonly outbox: Outbox
+  readonly connected: boolean
+  /** the flash spool holds messages that are in the outbox too */
+  readonly spooled: boolean
+  readonly update: UpdateState
+  readonly reportSeq: number
+  readonly eventSeq: number
+  readonly nextReportMs: number
+  readonly nextGovernMs: number
+  /** outbox id of the first report of this boot, 0 before it; a trial waits until it or a later one is acknowledged */
+  readonly firstReportId: number
+  /** sha256 of the last assignment document that was refused in this boot, hex: its retained copy is not complained of again */
+  readonly refusedDigest: string
+  /** refusals of what is not authentic, and since when they are counted */
+  readonly refusals: number
+  readonly refusalsFromMs: number
+  /** what is believed of the image repository and of the time, and whether its signatures were checked in this boot */
+  readonly trust: TrustRecord
+  readonly trustVerified: boolean
+  /** when the floor of `trust` was last let rise, monotonic ms */
+  readonly floorAtMs: number
+  readonly consultation: Consultation | null
+  readonly nextPollMs: number
+  /** an assignment whose director was not known, until root has been asked for; and when that last happened */
+  readonly unknownDirector: Uint8Array | null
+  readonly unknownDirectorAtMs: number
+  /** whether `install-started` was said of the assignment that is being carried out */
+  readonly installTold: boolean
+  /** the assignment that is being carried out, and how many attempts at it have failed for reasons that may pass */
+  readonly assignment: Uint8Array
+  readonly attempts: number
+  /** how far a download has come that the flash knows of; null: none is under way */
+  readonly progress: Progress | null
+  /** the release of which a patch has failed in this boot, hex ('': none): its bundle is downloaded instead */
+  readonly withoutPatchesSha256: string
+  /** what the download is said to wait for; '': nothing yet */
+  readonly delayTold: ErrorCode | ''
+  /** the release that this boot has given up, hex ('': none), and until when its retained assignment waits */
+  readonly restingSha256: string
+  readonly restingUntilMs: number
+  /** outbox id of the event that `record.untold` stands for; 0: not queued yet */
+  readonly untoldId: number
+  readonly batteryLowTold: boolean
+  /** when an engine failure was last told */
+  readonly engineFailedAtMs: number
+  /** last radio use, for the cost of a session */
+  readonly radioAtMs: number
+}
+
+/** A copy to be changed before anybody sees it. Written out, because V8 before version 12 copies an object of this size by spread
+ *  ten times more slowly, and this runs at every hop; the type tells when a part is missing. */
+export const copyState = (s: AgentState): { -readonly [Name in keyof AgentState]: AgentState[Name] } => ({
+  config: s.config,
+  record: s.record,
+  slot: s.slot,
+  manifest: s.manifest,
+  model: s.model,
+  bootedAtMs: s.bootedAtMs,
+  counters: s.counters,
+  levelMs: s.levelMs,
+  energy: s.energy,
+  batteryAtBootMj: s.batteryAtBootMj,
+  posteriorBins: s.posteriorBins,
+  noiseBins: s.noiseBins,
+  governor: s.governor,
+  outbox: s.outbox,
+  connected: s.connected,
+  spooled: s.spooled,
+  update: s.update,
+  reportSeq: s.reportSeq,
+  eventSeq: s.eventSeq,
+  nextReportMs: s.nextReportMs,
+  nextGovernMs: s.nextGovernMs,
+  firstReportId: s.firstReportId,
+  refusedDigest: s.refusedDigest,
+  refusals: s.refusals,
+  refusalsFromMs: s.refusalsFromMs,
+  trust: s.trust,
+  trustVerified: s.trustVerified,
+  floorAtMs: s.floorAtMs,
+  consultation: s.consultation,
+  nextPollMs: s.nextPollMs,
+  unknownDirector: s.unknownDirector,
+  unknownDirectorAtMs: s.unknownDirectorAtMs,
+  installTold: s.installTold,
+  assignment: s.assignment,
+  attempts: s.attempts,
+  progress: s.progress,
+  withoutPatchesSha256: s.withoutPatchesSha256,
+  delayTold: s.delayTold,
+  restingSha256: s.restingSha256,
+  restingUntilMs: s.restingUntilMs,
+  untoldId: s.untoldId,
+  batteryLowTold: s.batteryLowTold,
+  engineFailedAtMs: s.engineFailedAtMs,
+  radioAtMs: s.radioAtMs,
+})
+
+export type AgentEvent =
+  | TransportEvent
+  | { readonly type: 'heard'; readonly heard: Heard }
+  | { readonly type: 'tick' }
+  /** @see the effect `check-image`; sha256 is that of the release it was checked against */
+  | { readonly type: 'image-checked'; readonly sha256: string; readonly result: Result<void, ContractError> }
+  /** @see the effect `apply-block`; sha256 is that of the artifact. Comes before any other event */
+  | { readonly type: 'block-applied'; readonly sha256: string; readonly applied: BlockApplied }
+  | { readonly type: 'block-refused'; readonly sha256: string; readonly error: ContractError }
+  /** a write-record of the last step is in flash */
+  | { readonly type: 'record-written' }
+  /** a write of the last step failed, and what came after it was not done; `record` is what the flash holds */
+  | { readonly type: 'flash-failed'; readonly error: ContractError; readonly record?: BootRecord | undefined }
+  | { readonly type: 'engine-failed'; readonly error: ContractError }
+  /** publish a report now, as before a planned stop */
+  | { readonly type: 'report-requested' }
+
+/** What the host is to do. Data, so that the same core runs anywhere and a test can read its mind. */
+export type AgentEffect =
+  | {
+      readonly type: 'publish'
+      readonly id: number
+      readonly kind: UplinkKind
+      readonly payload: Uint8Array
+      readonly qos: 0 | 1
+    }
+  /** decodes and writes a block, then its progress: answered by `block-applied` or `block-refused` before anything else happens */
+  | ({ readonly type: 'apply-block' } & BlockOrder)
+  /** strikes out the record of a download that has ended, as far as the flash lets itself be written */
+  | { readonly type: 'clear-progress' }
+  /** hash, container, manifest, resource contract, golden vectors: answered by `image-checked` */
+  | { readonly type: 'check-image'; readonly slot: SlotIndex; readonly release: Release }
+  /** answered by `record-written` or `flash-failed` */
+  | { readonly type: 'write-record'; readonly record: BootRecord }
+  | { readonly type: 'write-trust'; readonly trust: TrustRecord }
+  | { readonly type: 'save-spool'; readonly outbox: Outbox }
+  | { readonly type: 'clear-spool' }
+  | { readonly type: 'reboot'; readonly reason: string }
+  | { readonly type: 'set-level'; readonly level: LadderLevel }
+  /** for the host's log and the application */
+  | { readonly type: 'tell-wake'; readonly wake: HeardWake }
+  | {
+      readonly type: 'tell-event'
+      readonly code: EventCode
+      readonly error?: ErrorCode | undefined
+      readonly detail?: string | undefined
+    }
+
+export interface StepResult {
+  readonly state: AgentState
+  readonly effects: readonly AgentEffect[]
+}
+
+/** What a boot hands to the agent. */
+export interface BootContext {
+  readonly record: BootRecord
+  readonly slot: SlotIndex
+  readonly outcome: BootOutcome
+  readonly manifest: BundleManifest
+  readonly outbox: Outbox
+  readonly trust: TrustRecord
+  readonly batteryMj: number
+  readonly progress: Progress | null
+  /** @see Booted */
+  readonly trouble?: ContractError | undefined
+}

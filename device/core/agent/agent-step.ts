@@ -1,0 +1,219 @@
+import { ATTESTED_CODES, encodeEvent } from '../../../contract/attested-event.ts'
+import { hexToBytes } from '../../../contract/bytes.ts'
+import type { ContractError } from '../../../contract/errors.ts'
+import { LIMITS } from '../../../contract/limits.ts'
+import { plainText } from '../../../contract/message.ts'
+import {
+  COUNTER_NAMES,
+  type CounterName,
+  ENERGY_NAMES,
+  EVENT_CODES,
+  type EventCode,
+  LADDER_LEVELS,
+  reportCodec,
+} from '../../../contract/messages.ts'
+import { enqueue, type OutboxKind, takeForSending } from '../outbox.ts'
+import { addEnergy, type EnergyAccounts, totalEnergy } from '../power/energy.ts'
+import { govern } from '../power/governor.ts'
+import { messageAirBytes } from '../update/air-bytes.ts'
+import { type AgentEffect, type AgentState, copyState, type Now, type StepResult } from './agent-state.ts'
+
+/** Chosen: the battery is looked at this often. */
+export const GOVERN_INTERVAL_MS = 10 * 60_000
+/** Chosen: of a battery meant for a year, five weeks to send somebody. */
+const BATTERY_LOW_SHARE = 0.1
+/** Chosen: a link idle for longer pays for a new session. */
+const RADIO_SESSION_IDLE_MS = 5 * 60_000
+/** What an event says beside its code. */
+export interface EventDetails {
+  readonly error?: ContractError
+  readonly detail?: string
+  readonly assignmentSeq?: number
+  /** sha256 of the bundle the event is about: bytes (the first 8 count) or hex; omitted: the running one; null: not known */
+  readonly about?: Uint8Array | string | null
+}
+
+/** State under construction during one step: the parts change by replacement, the effects in order. */
+export class Step {
+  state: AgentState
+  readonly now: Now
+  readonly #effects: AgentEffect[] = []
+  #rebootReason: string | undefined
+
+  constructor(state: AgentState, now: Now) {
+    this.state = state
+    this.now = now
+  }
+
+  set(change: Partial<AgentState>): void {
+    this.state = Object.assign(copyState(this.state), change)
+  }
+
+  effect(effect: AgentEffect): void {
+    this.#effects.push(effect)
+  }
+
+  count(change: Partial<Record<CounterName, number>>): void {
+    const counters = { ...this.state.counters }
+    for (const [name, by] of Object.entries(change)) counters[name as CounterName] += by
+    this.set({ counters })
+  }
+
+  spend(energy: Partial<EnergyAccounts>): void {
+    this.set({ energy: addEnergy(this.state.energy, energy) })
+  }
+
+  get remainingMj(): number {
+    return Math.max(0, this.state.batteryAtBootMj - totalEnergy(this.state.energy))
+  }
+
+  /** Radio bytes of one message with its topic, and the cost of waking the link.
+   *  @param blockSha256 the artifact's hash, which is a level of a block's topic */
+  radio(kind: string, payloadBytes: number, direction: 'rx' | 'tx', blockSha256?: string): void {
+    const { config, radioAtMs } = this.state
+    const bytes = messageAirBytes(config, kind, payloadBytes, blockSha256)
+    const session = this.now.monotonicMs - radioAtMs > RADIO_SESSION_IDLE_MS ? config.radio.fixedMillijoule : 0
+    this.count(direction === 'rx' ? { radioRxBytes: bytes } : { radioTxBytes: bytes })
+    this.spend({ radio: (bytes / 1024) * config.radio.millijoulePerKilobyte + session })
+    this.set({ radioAtMs: this.now.monotonicMs })
+  }
+
+  enqueue(kind: OutboxKind, payload: Uint8Array): number {
+    const { outbox } = this.state
+    const next = enqueue(outbox, kind, payload)
+    if (next.dropped > outbox.dropped) this.count({ spoolDrops: 1 })
+    this.set({ outbox: next })
+    return outbox.nextId
+  }
+
+  /** @returns the event's id in the outbox */
+  event(code: EventCode, { error, detail, assignmentSeq, about }: EventDetails = {}): number {
+    const { state, now } = this
+    const words = detail ?? error?.detail
+    const say = words === undefined ? undefined : plainText(words, LIMITS.eventDetailLength)
+    // What is signed also says where the device stands.
+    const attests = state.config.sign !== undefined && ATTESTED_CODES.includes(code)
+    const hash = typeof about === 'string' ? hexToBytes(about) : (about ?? state.model)
+    this.effect({ type: 'tell-event', code, error: error?.code, detail: say })
+    this.set({ eventSeq: state.eventSeq + 1 })
+    return this.enqueue(
+      'event',
+      encodeEvent(
+        state.config.device,
+        {
+          boot: state.record.boots,
+          seq: state.eventSeq,
+          wallMs: now.wallMs,
+          code: EVENT_CODES.indexOf(code),
+          model: about === null ? undefined : hash.slice(0, 8),
+          error: error?.code,
+          detail: say,
+          assignmentSeq: assignmentSeq ?? (attests ? state.record.assignmentSeq : undefined),
+          securityCounter: attests ? state.record.securityCounter : undefined,
+        },
+        state.config.sign,
+      ),
+    )
+  }
+
+  report(): void {
+    const { state, now } = this
+    const { counters, energy } = state
+    const capacity = state.config.power?.capacityMj
+    const share = capacity === undefined ? 1 : this.remainingMj / capacity
+    const id = this.enqueue(
+      'report',
+      reportCodec.encode({
+        boot: state.record.boots,
+        seq: state.reportSeq,
+        uptimeMs: Math.round(now.monotonicMs - state.bootedAtMs),
+        wallMs: now.wallMs,
+        model: state.model,
+        slot: state.slot,
+        level: state.governor.level,
+        counters: COUNTER_NAMES.map((name) => Math.round(counters[name])),
+        levelMs: state.levelMs.map(Math.round),
+        energyMj: ENERGY_NAMES.map((name) => Math.round(energy[name])),
+        batteryPermille: Math.round(Math.min(1, Math.max(0, share)) * 1000),
+        posteriorBins: state.posteriorBins,
+        noiseBins: state.noiseBins,
+        assignmentSeq: state.record.assignmentSeq,
+      }),
+    )
+    this.set({
+      reportSeq: state.reportSeq + 1,
+      nextReportMs: now.monotonicMs + state.config.reportIntervalMs,
+      firstReportId: state.firstReportId > 0 ? state.firstReportId : id,
+    })
+  }
+
+  writeRecord(change: Partial<AgentState['record']>): void {
+    const record = { ...this.state.record, ...change }
+    this.set({ record })
+    this.effect({ type: 'write-record', record })
+  }
+
+  saveSpool(): void {
+    this.set({ spooled: true })
+    this.effect({ type: 'save-spool', outbox: this.state.outbox })
+  }
+
+  /** A planned reboot at the end of this step: nothing more is sent or decided in this boot. */
+  reboot(reason: string): void {
+    this.#rebootReason = reason
+  }
+
+  get isRebooting(): boolean {
+    return this.#rebootReason !== undefined
+  }
+
+  govern(): void {
+    const { config, governor, manifest } = this.state
+    this.set({ nextGovernMs: this.now.monotonicMs + GOVERN_INTERVAL_MS })
+    this.#warnOfLowBattery()
+    if (config.power === null || !config.governed) return
+    const next = govern(
+      governor,
+      manifest,
+      config.board,
+      config.timing,
+      config.power,
+      this.remainingMj,
+      this.now.wallMs,
+    )
+    this.set({ governor: next })
+    if (next.level === governor.level) return
+    const [from, to] = [LADDER_LEVELS[governor.level]!, LADDER_LEVELS[next.level]!]
+    this.count({ ladderMoves: 1 })
+    this.effect({ type: 'set-level', level: to })
+    this.event('level-changed', { detail: `${from} to ${to}` })
+  }
+
+  /** Once a boot: a battery does not fill up again in the field, and one that is changed resets the device. */
+  #warnOfLowBattery(): void {
+    const { config, batteryLowTold } = this.state
+    if (config.power === null || batteryLowTold) return
+    const share = this.remainingMj / config.power.capacityMj
+    if (share > BATTERY_LOW_SHARE) return
+    this.set({ batteryLowTold: true })
+    this.event('battery-low', { detail: `${Math.round(share * 100)} % left` })
+  }
+
+  /** Ends the step: sends what may be sent, or, before a reboot, puts the counters of this boot and what was not acknowledged
+   *  into the flash spool. */
+  result(): StepResult {
+    if (this.#rebootReason !== undefined) {
+      this.report()
+      this.saveSpool()
+      this.effect({ type: 'reboot', reason: this.#rebootReason })
+    } else if (this.state.connected) {
+      const { outbox, sending } = takeForSending(this.state.outbox)
+      this.set({ outbox })
+      for (const { id, kind, payload } of sending) {
+        this.radio(kind, payload.length, 'tx')
+        this.effect({ type: 'publish', id, kind, payload, qos: 1 })
+      }
+    }
+    return { state: this.state, effects: this.#effects }
+  }
+}

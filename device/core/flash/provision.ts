@@ -1,0 +1,62 @@
+import { sha256 } from '../../../contract/bytes.ts'
+import type { ContractError } from '../../../contract/errors.ts'
+import { contractError } from '../../../contract/errors.ts'
+import { err, ok, type Result } from '../../../contract/result.ts'
+import type { Flash } from '../../ports/flash.ts'
+import { type BootRecord, EMPTY_IMAGE, readRecord, writeRecord } from './boot-record.ts'
+import { type FlashLayout, layoutOf, type SlotIndex } from './flash-layout.ts'
+
+/** Programs part of a slot, erasing each sector as it is entered. The tail of the last word is padded with 0xff.
+ *  @param offset within the slot, a multiple of the program unit
+ */
+export function programSlot(
+  flash: Flash,
+  layout: FlashLayout,
+  slot: SlotIndex,
+  offset: number,
+  data: Uint8Array,
+): Result<void, ContractError> {
+  if (offset + data.length > layout.slotBytes) {
+    return err(contractError('flash-over-budget', `${offset + data.length} bytes, a slot has ${layout.slotBytes}`))
+  }
+  const start = layout.slots[slot] + offset
+  const padded = new Uint8Array(Math.ceil(data.length / flash.programBytes) * flash.programBytes).fill(0xff)
+  padded.set(data)
+  const end = start + padded.length
+  const firstErase = Math.ceil(start / flash.sectorBytes) * flash.sectorBytes
+  for (let sector = firstErase; sector < end; sector += flash.sectorBytes) {
+    const erased = flash.erase(sector)
+    if (!erased.ok) return erased
+  }
+  return flash.program(start, padded)
+}
+
+/** Flashes a device as a factory does: the bundle in slot 0, confirmed, and an empty slot 1. Identity and
+ *  trust of a flash that was used before stay.
+ *  @returns the layout, or `flash-over-budget` | `flash-write-failed` | `flash-full`
+ */
+export function provision(
+  flash: Flash,
+  bundle: Uint8Array,
+  securityCounter: number,
+): Result<FlashLayout, ContractError> {
+  const layout = layoutOf(flash)
+  if (!layout.ok) return layout
+  const written = programSlot(flash, layout.value, 0, 0, bundle)
+  if (!written.ok) return written
+  // On a flash that was used before, boot ids must not come twice.
+  const former = readRecord(flash, layout.value)
+  const record: BootRecord = {
+    boots: former?.boots ?? 0,
+    active: 0,
+    phase: 'confirmed',
+    images: [{ sha256: sha256(bundle), bytes: bundle.length }, EMPTY_IMAGE],
+    assignmentSeq: 0,
+    securityCounter,
+    failedSha256: new Uint8Array(32),
+    failures: 0,
+    untold: 'none',
+  }
+  const recorded = writeRecord(flash, layout.value, record)
+  return recorded.ok ? ok(layout.value) : recorded
+}

@@ -1,0 +1,57 @@
+import type { WakePolicy } from '../../../contract/manifest.ts'
+
+/** Turns posteriors into wakes: mean over the last windows, a threshold, a refractory time. */
+export interface Detector {
+  /** Takes the posteriors of one inferred window.
+   *  @param posteriors one a label, real units
+   *  @param atMs audio time of the window's end, rising
+   *  @returns the label index that wakes now, or -1 */
+  update(posteriors: Float32Array, atMs: number): number
+  /** Smoothed posterior of the best waking label after the last update, 0 to 1. */
+  readonly bestPosterior: () => number
+  /** Forgets the history, as after windows that were not inferred. */
+  reset(): void
+}
+
+/** @param labels the bundle's labels, in output order */
+export function createDetector(policy: WakePolicy, labels: readonly string[]): Detector {
+  const { smoothingWindows, refractoryMs } = policy
+  const threshold = policy.thresholdPermille / 1000
+  const waking = labels.map((label) => !policy.ignoreLabels.includes(label))
+  const history = new Float32Array(smoothingWindows * labels.length)
+  const sums = new Float64Array(labels.length)
+  const at = { next: 0, best: 0, quietUntilMs: Number.NEGATIVE_INFINITY }
+
+  return {
+    update(posteriors, atMs) {
+      const row = at.next * labels.length
+      for (let i = 0; i < labels.length; i++) {
+        // NaN, from a broken float network, would stay in the sums and leave the device deaf for good.
+        const posterior = Number.isNaN(posteriors[i]!) ? 0 : posteriors[i]!
+        sums[i] = sums[i]! - history[row + i]! + posterior
+        history[row + i] = posterior
+      }
+      at.next = (at.next + 1) % smoothingWindows
+      let label = -1
+      let best = 0
+      for (let i = 0; i < labels.length; i++) {
+        if (waking[i] && sums[i]! > best) {
+          best = sums[i]!
+          label = i
+        }
+      }
+      // Divided by the full length even while the history fills: one confident window alone must not wake.
+      at.best = Math.min(1, best / smoothingWindows)
+      if (at.best < threshold || atMs < at.quietUntilMs) return -1
+      at.quietUntilMs = atMs + refractoryMs
+      return label
+    },
+    bestPosterior: () => at.best,
+    reset() {
+      history.fill(0)
+      sums.fill(0)
+      at.next = 0
+      at.best = 0
+    },
+  }
+}

@@ -1,0 +1,47 @@
+import { LIMITS } from '../../../contract/limits.ts'
+import { NOISE_BIN_EDGES, POSTERIOR_BIN_EDGES } from '../../../contract/messages.ts'
+
+/** One keyword wake as the listener found it. */
+export interface HeardWake {
+  /** audio time from the start of the stretch to the end of the triggering window */
+  readonly atMs: number
+  /** index into the bundle's labels */
+  readonly label: number
+  readonly posteriorPermille: number
+  /** quantized feature map of the triggering window, int8 as bytes, frame-major */
+  readonly features: Uint8Array
+  /** level of the window's background, dBFS */
+  readonly noiseDb: number
+}
+
+/** What listening to a stretch of audio amounted to. Stretches add up, so a host may report every hop or every five minutes. */
+export interface Heard {
+  /** ms of audio that reached the detector */
+  readonly listeningMs: number
+  /** ms that passed, including the sleep between sparse windows */
+  readonly elapsedMs: number
+  readonly windows: number
+  /** windows in which the voice-activity gate was open, whether or not the level gates on it */
+  readonly openWindows: number
+  readonly inferences: number
+  readonly gateOpenings: number
+  readonly overruns: number
+  readonly wakes: readonly HeardWake[]
+  /** inferred windows by smoothed posterior, see POSTERIOR_BIN_EDGES */
+  readonly posteriorBins: readonly number[]
+  /** windows by background level, see NOISE_BIN_EDGES */
+  readonly noiseBins: readonly number[]
+}
+
+export const zeroBins = (): number[] => new Array<number>(LIMITS.histogramBins).fill(0)
+
+export const addBins = (a: readonly number[], b: readonly number[]): number[] =>
+  a.map((value, i) => value + (b[i] ?? 0))
+
+const binOf = (value: number, edges: readonly number[]): number => {
+  const index = edges.findIndex((edge) => value < edge)
+  return index < 0 ? edges.length : index
+}
+
+export const posteriorBin = (permille: number): number => binOf(permille, POSTERIOR_BIN_EDGES)
+export const noiseBin = (dbfs: number): number => binOf(dbfs, NOISE_BIN_EDGES)

@@ -1,0 +1,78 @@
+import type { BundleManifest, LadderStep } from '../../../contract/manifest.ts'
+import type { EnergyName } from '../../../contract/messages.ts'
+import { type Board, inferenceMillijoule, inferenceMs } from '../../../model/boards.ts'
+
+/** Energy a radio takes. */
+export interface Radio {
+  readonly name: string
+  readonly millijoulePerKilobyte: number
+  /** cost of one session (connect and transfer), whatever its size */
+  readonly fixedMillijoule: number
+  /** blocks of a download asked for at a time: more than one hides the round trip, and on a slow link fills a queue that a newer
+   *  message then waits behind */
+  readonly blocksInFlight: number
+}
+
+/** Chosen: what a gateway serves a device at a time, see gateway/downloads/block-server.ts. */
+const BLOCKS_IN_FLIGHT = 4
+
+/** `wifi` keeps its link warm; the others are planned per byte or per session. lora figures are computed from airtime, the rest
+ *  are estimates. */
+export const RADIOS: readonly Radio[] = [
+  { name: 'ble-1m', millijoulePerKilobyte: 0.5, fixedMillijoule: 0, blocksInFlight: BLOCKS_IN_FLIGHT },
+  { name: 'wifi', millijoulePerKilobyte: 1.3, fixedMillijoule: 600, blocksInFlight: BLOCKS_IN_FLIGHT },
+  { name: 'lora-sf7', millijoulePerKilobyte: 199, fixedMillijoule: 0, blocksInFlight: 1 },
+  { name: 'lora-sf9', millijoulePerKilobyte: 659, fixedMillijoule: 0, blocksInFlight: 1 },
+  { name: 'lora-sf12', millijoulePerKilobyte: 4_720, fixedMillijoule: 0, blocksInFlight: 1 },
+  { name: 'nb-iot', millijoulePerKilobyte: 0, fixedMillijoule: 1_000, blocksInFlight: BLOCKS_IN_FLIGHT },
+]
+
+export const radioNamed = (name: string): Radio | undefined => RADIOS.find((candidate) => candidate.name === name)
+
+export type EnergyAccounts = Readonly<Record<EnergyName, number>>
+
+export const NO_ENERGY: EnergyAccounts = { sleep: 0, listen: 0, inference: 0, radio: 0, install: 0 }
+
+export const addEnergy = (a: EnergyAccounts, b: Partial<EnergyAccounts>): EnergyAccounts => ({
+  sleep: a.sleep + (b.sleep ?? 0),
+  listen: a.listen + (b.listen ?? 0),
+  inference: a.inference + (b.inference ?? 0),
+  radio: a.radio + (b.radio ?? 0),
+  install: a.install + (b.install ?? 0),
+})
+
+export const totalEnergy = (a: EnergyAccounts): number => a.sleep + a.listen + a.inference + a.radio + a.install
+
+/** Supply voltage of the boards in `model/boards.ts`; chosen: all of them run from 3.3 V. */
+const SUPPLY_VOLT = 3.3
+
+/** mW asleep: microphone off, RAM kept. */
+export const sleepMilliwatt = (board: Board): number => (board.sleepMicroamp * SUPPLY_VOLT) / 1000
+
+/** Erase and program of serial NOR flash, per byte written. Estimate: 25 mA at 3.3 V for 45 ms a 4 KiB sector erase and 0.7 ms a
+ *  256-byte page program, the typical figures of W25Q data sheets. */
+const FLASH_MILLIJOULE_PER_BYTE = (25e-3 * 3.3 * (45 + 16 * 0.7)) / 4096
+
+export const flashMillijoule = (writtenBytes: number): number => writtenBytes * FLASH_MILLIJOULE_PER_BYTE
+
+/** Multiply-accumulates of one window at a ladder level; 0 when the level runs no network. */
+export const macsOf = (manifest: BundleManifest, step: LadderStep): number =>
+  manifest.graphs.find(({ id }) => id === step.graph)?.macs ?? 0
+
+/** Energy of a stretch of listening.
+ *  @param elapsedMs whole stretch, listeningMs of which the microphone was on */
+export function listeningEnergy(
+  board: Board,
+  macs: number,
+  heard: { readonly elapsedMs: number; readonly listeningMs: number; readonly inferences: number },
+): Pick<EnergyAccounts, 'sleep' | 'listen' | 'inference'> {
+  return {
+    sleep: (sleepMilliwatt(board) * (heard.elapsedMs - heard.listeningMs)) / 1000,
+    listen: (board.listenIdleMilliwatt * heard.listeningMs) / 1000,
+    inference: heard.inferences * inferenceMillijoule(board, macs),
+  }
+}
+
+/** ms in which the device is awake for a stretch: networks run, and wakes hold it. */
+export const activeMsOf = (board: Board, macs: number, inferences: number, wakes: number, wakeHoldMs: number): number =>
+  inferences * inferenceMs(board, macs) + wakes * wakeHoldMs

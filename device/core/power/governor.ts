@@ -1,0 +1,102 @@
+import type { BundleManifest, LadderStep } from '../../../contract/manifest.ts'
+import { LADDER_LEVELS } from '../../../contract/messages.ts'
+import { type Board, inferenceMillijoule } from '../../../model/boards.ts'
+import { macsOf, sleepMilliwatt } from './energy.ts'
+
+/** A battery and the time it must last. */
+export interface PowerBudget {
+  readonly capacityMj: number
+  /** wall or virtual time, Unix ms, that the battery must reach */
+  readonly horizonMs: number
+}
+
+export interface GovernorState {
+  /** index into LADDER_LEVELS */
+  readonly level: number
+  readonly movedAtMs: number
+  readonly moves: number
+  /** share of windows with an open gate, exponential mean */
+  readonly openShare: number
+  /** mean power that does not depend on the level (radio, installs), mW */
+  readonly baseMilliwatt: number
+}
+
+export const HIBERNATE = LADDER_LEVELS.indexOf('hibernate')
+
+/** Chosen: keeps a reserve for a last report and an install. */
+const RESERVE_SHARE = 0.03
+/** Chosen: a better level must be affordable with this much to spare … */
+const UP_MARGIN = 0.15
+/** … and the present one must have been held this long, so that a noisy hour does not make the ladder flap. */
+const UP_DWELL_MS = 2 * 3_600_000
+
+export const initialGovernor = (level: number, nowMs: number): GovernorState => ({
+  level,
+  movedAtMs: nowMs,
+  moves: 0,
+  // Chosen prior: nothing is known of the environment yet; real use soon replaces it.
+  openShare: 0.1,
+  baseMilliwatt: 0.05,
+})
+
+/** Exponential mean with a time constant of about an hour, fed by stretches of any length. */
+export function observeListening(
+  state: GovernorState,
+  heard: { readonly windows: number; readonly openWindows: number; readonly elapsedMs: number },
+): GovernorState {
+  if (heard.windows === 0) return state
+  const weight = 1 - Math.exp(-heard.elapsedMs / 3_600_000)
+  const share = heard.openWindows / heard.windows
+  const { level, movedAtMs, moves, openShare, baseMilliwatt } = state
+  return { level, movedAtMs, moves, openShare: openShare + weight * (share - openShare), baseMilliwatt }
+}
+
+/** Mean power a ladder level would take in this environment, mW. */
+export function levelMilliwatt(
+  manifest: BundleManifest,
+  board: Board,
+  step: LadderStep,
+  frameMs: number,
+  windowMs: number,
+  openShare: number,
+): number {
+  const hopMs = step.hopFrames * frameMs
+  const listenShare = Math.min(1, windowMs / hopMs)
+  const inferenceShare = step.gate === null ? 1 : openShare
+  const inferencesPerSecond = (1000 / hopMs) * inferenceShare
+  return (
+    board.listenIdleMilliwatt * listenShare +
+    sleepMilliwatt(board) * (1 - listenShare) +
+    inferencesPerSecond * inferenceMillijoule(board, macsOf(manifest, step))
+  )
+}
+
+/** Picks the highest ladder level the horizon affords, with hysteresis: down at once, up only with margin and after a dwell.
+ *  @param remainingMj energy left in the battery
+ *  @param nowMs same time base as `budget.horizonMs`
+ *  @returns the state with its level, moved or not */
+export function govern(
+  state: GovernorState,
+  manifest: BundleManifest,
+  board: Board,
+  timing: { readonly frameMs: number; readonly windowMs: number },
+  budget: PowerBudget,
+  remainingMj: number,
+  nowMs: number,
+): GovernorState {
+  const secondsLeft = Math.max(1, (budget.horizonMs - nowMs) / 1000)
+  const affordable = (remainingMj - budget.capacityMj * RESERVE_SHARE) / secondsLeft - state.baseMilliwatt
+  const power = (step: LadderStep) =>
+    levelMilliwatt(manifest, board, step, timing.frameMs, timing.windowMs, state.openShare)
+  const fits = (limit: number): number => {
+    const step = manifest.ladder.find((candidate) => power(candidate) <= limit)
+    return step === undefined ? HIBERNATE : LADDER_LEVELS.indexOf(step.level)
+  }
+  const wanted = fits(affordable)
+  if (wanted > state.level) return { ...state, level: wanted, movedAtMs: nowMs, moves: state.moves + 1 }
+  if (wanted < state.level && nowMs - state.movedAtMs >= UP_DWELL_MS) {
+    const careful = fits(affordable * (1 - UP_MARGIN))
+    if (careful < state.level) return { ...state, level: careful, movedAtMs: nowMs, moves: state.moves + 1 }
+  }
+  return state
+}

@@ -1,0 +1,228 @@
+import { createHash } from 'node:crypto'
+import { bytesToHex, sha256Hex } from '../../contract/bytes.ts'
+import { agentConfig } from '../../device/core/agent/agent-config.ts'
+import type { AgentEffect, AgentState } from '../../device/core/agent/agent-state.ts'
+import { type BootRecord, readRecord } from '../../device/core/flash/boot-record.ts'
+import { type FlashLayout, layoutOf, type SlotIndex } from '../../device/core/flash/flash-layout.ts'
+import { AgentHost } from '../../device/core/host.ts'
+import { type Heard, zeroBins } from '../../device/core/listen/heard.ts'
+import { radioNamed } from '../../device/core/power/energy.ts'
+import { WatchdogTimer } from '../../device/core/watchdog-timer.ts'
+import { MAINS } from '../../device/ports/battery.ts'
+import type { Flash } from '../../device/ports/flash.ts'
+import { boardNamed } from '../../model/boards.ts'
+import type { Engine } from '../../model/engine/engine.ts'
+import { VirtualClock } from '../clock-virtual.ts'
+import { type FlashImage, FlashNor } from '../flash-nor.ts'
+import type { MemoryRepository } from '../image-repository.ts'
+import { ScriptedGateway } from './gateway-scripted.ts'
+import { CUT_BOARD, CUT_DEVICE, CUT_SITE, CUT_START_MS, type TrialImage } from './power-cut-images.ts'
+import { rememberedSchemes } from './remembered-signatures.ts'
+
+const BOARD = boardNamed(CUT_BOARD)!
+/** All lives meet the same documents. */
+const MEMORY_OF_SIGNATURES = rememberedSchemes()
+const STEP_MS = 10 * 60_000
+/** Turns of one life without virtual time moving; a download takes about twenty. */
+const TURNS_MAX = 100_000
+const DAY_MS = 24 * 3_600_000
+
+/** What must have been true all along, as far as a cut device can be held to it. */
+export interface Past {
+  /** sha256 of the image that was confirmed last, hex */
+  readonly confirmed: string
+  /** sha256 of the image whose confirming record has been begun since, hex; '': none */
+  readonly confirming: string
+  /** the running image is on trial, and its record says so */
+  readonly onTrial: boolean
+  /** highest security counter that a boot has seen in a record */
+  readonly securityCounter: number
+}
+
+export type Breach = 'brick' | 'unverified boot' | 'counter decrease' | 'broken promise'
+
+export interface CutWorldOptions {
+  readonly engine: Engine
+  readonly images: readonly TrialImage[]
+  readonly repository: MemoryRepository
+  readonly breach: (kind: Breach, what: string) => void
+  /** what the device sees of the chip; for firmware that is wrong on purpose */
+  readonly flashOf?: ((flash: FlashNor) => Flash) | undefined
+}
+
+/** One device between power cuts: the shipping host on simulated flash, a gateway in memory and a virtual clock. Every boot is held
+ *  to the invariants of docs/install.md. */
+export class CutWorld {
+  readonly flash = new FlashNor({ sizeBytes: BOARD.flashBytes })
+  readonly layout: FlashLayout
+  readonly gateway: ScriptedGateway
+  past: Past
+  /** boots since the world was made */
+  boots = 0
+  readonly #options: CutWorldOptions
+  #clock = new VirtualClock(CUT_START_MS)
+  #host: AgentHost | undefined
+
+  constructor(options: CutWorldOptions, image: FlashImage, past: Past) {
+    this.#options = options
+    this.past = past
+    this.flash.restore(image)
+    const layout = layoutOf(this.flash)
+    if (!layout.ok) throw new Error(layout.error.detail)
+    this.layout = layout.value
+    const artifacts = options.images.flatMap(({ bundle, patches }) => [bundle, ...patches])
+    const byHash = new Map(artifacts.map((artifact) => [sha256Hex(artifact), artifact]))
+    this.gateway = new ScriptedGateway(byHash, options.repository)
+    this.gateway.isHeard = () => !this.flash.dead
+  }
+
+  get record(): BootRecord | undefined {
+    return readRecord(this.flash, this.layout)
+  }
+
+  get state(): AgentState | undefined {
+    return this.#host?.state
+  }
+
+  get host(): AgentHost | undefined {
+    return this.#host
+  }
+
+  /** Power on. @returns false for a brick, which has been told */
+  async boot(): Promise<boolean> {
+    await this.off()
+    this.flash.powerUp()
+    // The same time at every boot: what a device does then depends on its flash and the gateway alone.
+    this.#clock = new VirtualClock(CUT_START_MS + DAY_MS)
+    const { engine, flashOf } = this.#options
+    const started = await AgentHost.start({
+      config: agentConfig({
+        device: CUT_DEVICE,
+        site: CUT_SITE,
+        board: BOARD,
+        radio: radioNamed('ble-1m')!,
+        level: 'full',
+        trustRoot: this.#options.repository.root,
+        schemes: MEMORY_OF_SIGNATURES,
+      }),
+      flash: flashOf?.(this.flash) ?? this.flash,
+      engine,
+      transport: this.gateway,
+      battery: MAINS,
+      clock: this.#clock,
+      watchdog: new WatchdogTimer(this.#clock),
+      observe: (effect, state) => this.#observe(effect, state),
+    })
+    this.#host = started.ok ? started.value : undefined
+    if (started.ok || this.flash.dead) return true
+    this.#options.breach('brick', `${started.error.code}: ${started.error.detail}`)
+    return false
+  }
+
+  /** Lives until `done` holds, the power goes, or `hoursMax` of virtual time have passed.
+   *  @returns whether `done` holds */
+  async live(done: () => boolean, hoursMax: number): Promise<boolean> {
+    const end = this.#clock.wallMs() + hoursMax * 3_600_000
+    for (let turn = 0; turn < TURNS_MAX; turn++) {
+      if (this.flash.dead || this.#host === undefined) return false
+      if (this.#host.state === undefined) {
+        const booted = await this.#host.booted()
+        if (this.flash.dead) return false
+        if (!booted.ok) {
+          this.#options.breach('brick', `${booted.error.code}: ${booted.error.detail}`)
+          return false
+        }
+        continue
+      }
+      if (this.gateway.deliver()) continue
+      if (done()) return true
+      if (this.#host.state?.update.phase === 'checking') {
+        await new Promise((resolve) => setImmediate(resolve))
+        continue
+      }
+      if (this.#clock.wallMs() >= end) return false
+      this.#host.hear(LISTENED)
+      this.#clock.advanceTo(this.#clock.wallMs() + STEP_MS)
+    }
+    return false
+  }
+
+  /** Power off. */
+  async off(): Promise<void> {
+    await this.#host?.close()
+    this.#host = undefined
+  }
+
+  /** sha256 of the first bytes of a slot, hex */
+  slotSha256(slot: SlotIndex, bytes: number): string {
+    return createHash('sha256')
+      .update(this.flash.read(this.layout.slots[slot], Math.min(bytes, this.layout.slotBytes)))
+      .digest('hex')
+  }
+
+  #observe(effect: AgentEffect, state: AgentState): void {
+    if (
+      effect.type === 'write-record' &&
+      effect.record.phase === 'confirmed' &&
+      effect.record.active !== state.record.active
+    ) {
+      this.past = { ...this.past, confirming: bytesToHex(effect.record.images[effect.record.active].sha256) }
+    }
+    if (effect.type === 'tell-event' && effect.code === 'install-confirmed' && this.past.confirming !== '')
+      this.#confirmed()
+    if (effect.type === 'tell-event' && effect.code === 'booted' && !this.flash.dead) this.#judge(state)
+  }
+
+  #confirmed(): void {
+    const record = this.record
+    const sha256 = record && bytesToHex(record.images[record.active].sha256)
+    if (!this.flash.dead && sha256 !== this.past.confirming) {
+      this.#options.breach('broken promise', 'install-confirmed is said of an image that the record does not confirm')
+    }
+    this.past = { ...this.past, confirmed: this.past.confirming, confirming: '', onTrial: false }
+  }
+
+  /** The invariants, at every boot. */
+  #judge({ record, slot }: AgentState): void {
+    this.boots++
+    const { breach, images } = this.#options
+    const { past } = this
+    const known = new Set(images.map(({ release }) => release.sha256))
+    const running = this.slotSha256(slot, record.images[slot].bytes)
+    if (!known.has(running) || running !== bytesToHex(record.images[slot].sha256)) {
+      breach('unverified boot', `slot ${slot} holds ${running.slice(0, 16)}…`)
+    }
+    if (record.securityCounter < past.securityCounter) {
+      breach('counter decrease', `${past.securityCounter} to ${record.securityCounter}`)
+    }
+    const active = bytesToHex(record.images[record.active].sha256)
+    const kept = this.slotSha256(record.active, record.images[record.active].bytes)
+    if (kept !== active) breach('broken promise', 'the confirmed image is not kept')
+    if (active !== past.confirmed && active !== past.confirming) {
+      breach('broken promise', `confirmed was ${past.confirmed.slice(0, 8)}, now it is ${active.slice(0, 8)}`)
+    }
+    const trial = slot !== record.active
+    if (trial && past.onTrial) breach('broken promise', 'a trial that was not confirmed is not reverted')
+    if (trial && record.phase !== 'running') breach('broken promise', 'a trial runs that the record does not know of')
+    this.past = {
+      confirmed: active,
+      confirming: '',
+      onTrial: trial,
+      securityCounter: Math.max(past.securityCounter, record.securityCounter),
+    }
+  }
+}
+
+/** Ten minutes of silence. */
+const LISTENED: Heard = {
+  listeningMs: STEP_MS,
+  elapsedMs: STEP_MS,
+  windows: 3_000,
+  openWindows: 0,
+  inferences: 0,
+  gateOpenings: 0,
+  overruns: 0,
+  wakes: [],
+  posteriorBins: zeroBins(),
+  noiseBins: zeroBins(),
+}

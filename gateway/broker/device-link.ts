@@ -1,0 +1,173 @@
+import type { Client, PublishPacket } from 'aedes'
+import type { Clock } from '../../contract/clock.ts'
+import type { MessageCounters } from '../message-counters.ts'
+import { admit, maySubscribe, publishKind, type Session, SUBSCRIPTIONS_MAX } from './admission.ts'
+import type { BrokerHandlers } from './broker.ts'
+import type { Ingest } from './ingest.ts'
+import type { KeySource } from './key-source.ts'
+import type { Certified } from './listener-tls.ts'
+import type { Revocations } from './revocations.ts'
+import type { Takeovers } from './takeovers.ts'
+
+interface Parts {
+  readonly clock: Clock
+  readonly keys: KeySource
+  readonly counters: MessageCounters
+  readonly ingest: Ingest
+  readonly revocations: Pick<Revocations, 'refuses'>
+  readonly takeovers: Pick<Takeovers, 'takenOver'>
+  /** what TLS says of the device at the other end of a connection */
+  certified(connection: Client['conn']): Certified | undefined
+  /** a device asks for a block; answers on its own */
+  get(session: Session, payload: Buffer): void
+  /** a device asks for a metadata file; answers on its own */
+  metaGet(session: Session, payload: Buffer): void
+}
+
+interface Link {
+  readonly session: Session
+  readonly client: Client
+  readonly filters: Set<string>
+  cancelExpiry: () => void
+}
+
+type Refusal = Error & { returnCode: number }
+const refusal = (message: string, returnCode: number): Refusal => Object.assign(new Error(message), { returnCode })
+/** chosen: timers of Node hold at most 24.8 days */
+const TIMER_MS_MAX = 86_400_000
+
+/** Joins admission and ingest to the broker's hooks, and knows which device is connected.
+ *
+ *  MQTT 3.1.1 has no negative acknowledgement: a publish that is not allowed ends the connection, as the standard asks (section
+ *  3.3.5); a filter that is not allowed is answered with 0x80. Two live connections of one identity: aedes ends the older
+ *  (MQTT-3.1.4-2); it is counted as connection/taken-over, since it is also what a cloned device looks like (takeovers.ts).
+ */
+export class DeviceLink {
+  readonly #parts: Parts
+  readonly #links = new WeakMap<Client, Link>()
+  readonly #byDevice = new Map<string, Link>()
+  readonly #connects = new WeakMap<Client, { readonly clientId: string; readonly will: PublishPacket | undefined }>()
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  get connected(): number {
+    return this.#byDevice.size
+  }
+
+  client(device: string): Client | undefined {
+    return this.#byDevice.get(device)?.client
+  }
+
+  readonly handlers: BrokerHandlers = {
+    preConnect: (client, packet, callback) => {
+      // Sessions end with their connection: the one thing a device must not miss, its assignment, is retained, and a queue for
+      // absent devices would need a bound and a disk. CONNACK says "no session present", which MQTT allows.
+      packet.clean = true
+      this.#connects.set(client, { clientId: packet.clientId, will: packet.will as PublishPacket | undefined })
+      callback(null, true)
+    },
+    authenticate: (client, username, password, done) => {
+      const { clientId = '', will } = this.#connects.get(client) ?? {}
+      const certified = this.#parts.certified(client.conn)
+      const claim = { clientId, username, password, will, certified }
+      const { keys, clock, revocations } = this.#parts
+      admit(claim, keys, clock, revocations)
+        .then((admitted) => {
+          if (admitted.ok) {
+            // It left while its token was checked: aedes drops the answer, and nobody would take the link away again.
+            if (client.closed || client.conn.destroyed) return
+            // Revoked while its token was checked.
+            const { device, issuedMs } = admitted.value
+            if (revocations.refuses(device, issuedMs)) return done(refusal('device-revoked', 5), null)
+            this.#connect(client, admitted.value)
+            done(null, true)
+            return
+          }
+          const { code, detail } = admitted.error
+          this.#parts.counters.add('connection', code)
+          // CONNACK 4 "bad user name or password" for the token, 5 "not authorized" for what it does not cover.
+          done(refusal(`${code}: ${detail}`, code.startsWith('token-') ? 4 : 5), null)
+        })
+        // Only a bug or a key source that throws something unforeseen comes here; the device may try again.
+        .catch((cause: unknown) => done(refusal(`internal: ${String(cause)}`, 3), null))
+    },
+    authorizePublish: (client, packet, callback) => {
+      const link = client === null ? undefined : this.#links.get(client)
+      const kind = link === undefined ? undefined : publishKind(link.session, packet.topic)
+      if (link === undefined || kind === undefined) return this.#refusePublish('bad-topic', callback)
+      // QoS 2 would need a store of half-done handshakes, and identities make every message harmless to repeat.
+      if (packet.retain || packet.qos === 2) return this.#refusePublish('not-authorized', callback)
+      const payload = typeof packet.payload === 'string' ? Buffer.from(packet.payload) : packet.payload
+      if (kind === 'get') this.#parts.get(link.session, payload)
+      else if (kind === 'meta-get') this.#parts.metaGet(link.session, payload)
+      else return this.#parts.ingest.accept(kind, link.session, payload, callback)
+      callback()
+    },
+    authorizeSubscribe: (client, subscription, callback) => {
+      const link = this.#links.get(client)
+      const { topic } = subscription
+      if (link === undefined || !maySubscribe(link.session, topic)) {
+        this.#parts.counters.add('subscription', 'bad-topic')
+        return callback(null, null)
+      }
+      if (!link.filters.has(topic) && link.filters.size >= SUBSCRIPTIONS_MAX) {
+        this.#parts.counters.add('subscription', 'too-many')
+        return callback(null, null)
+      }
+      link.filters.add(topic)
+      callback(null, subscription)
+    },
+  }
+
+  unsubscribed(client: Client, filters: readonly string[]): void {
+    const link = this.#links.get(client)
+    for (const filter of filters) link?.filters.delete(filter)
+  }
+
+  /** Ends the device's connection if its token is one of those that are refused now. */
+  revoked(device: string): void {
+    const link = this.#byDevice.get(device)
+    if (link === undefined || !this.#parts.revocations.refuses(device, link.session.issuedMs)) return
+    this.#parts.counters.add('connection', 'revoked')
+    link.client.close()
+  }
+
+  /** Forgets timers; the broker ends the connections. */
+  close(): void {
+    for (const link of this.#byDevice.values()) link.cancelExpiry()
+  }
+
+  #connect(client: Client, session: Session): void {
+    const former = this.#byDevice.get(session.device)
+    if (former !== undefined) {
+      this.#parts.counters.add('connection', 'taken-over')
+      this.#parts.takeovers.takenOver(session.device)
+    }
+    this.#parts.counters.add('connection', 'accepted')
+    const link: Link = { session, client, filters: new Set(), cancelExpiry: () => {} }
+    this.#links.set(client, link)
+    this.#byDevice.set(session.device, link)
+    client.conn.once('close', () => {
+      link.cancelExpiry()
+      if (this.#byDevice.get(session.device) === link) this.#byDevice.delete(session.device)
+    })
+    this.#awaitExpiry(link)
+  }
+
+  #awaitExpiry(link: Link): void {
+    const leftMs = link.session.expiresMs - this.#parts.clock.wallMs()
+    if (leftMs <= 0) {
+      this.#parts.counters.add('connection', 'expired')
+      link.client.close()
+      return
+    }
+    link.cancelExpiry = this.#parts.clock.after(Math.min(leftMs, TIMER_MS_MAX), () => this.#awaitExpiry(link))
+  }
+
+  #refusePublish(outcome: string, callback: (error: Error) => void): void {
+    this.#parts.counters.add('publish', outcome)
+    callback(new Error(outcome))
+  }
+}

@@ -1,0 +1,99 @@
+import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose'
+import * as z from 'zod/mini'
+import type { Clock } from '../../contract/clock.ts'
+import type { CloudClient } from '../cloud-link/cloud-client.ts'
+import type { GatewayLogger } from '../logger.ts'
+
+/** chosen: an Ed25519 key is about 150 bytes of JSON; room for rotation */
+const JWKS_BYTES_MAX = 65_536
+/** chosen: a stranger's key id must not make the gateway hammer the cloud */
+const REFRESH_MS_MIN = 60_000
+
+const jwksSchema = z.object({
+  keys: z
+    .array(
+      z.looseObject({
+        kty: z.literal('OKP'),
+        crv: z.literal('Ed25519'),
+        x: z.string().check(z.maxLength(64)),
+        kid: z.optional(z.string().check(z.maxLength(128))),
+      }),
+    )
+    .check(z.maxLength(64)),
+})
+
+/** Public keys of device tokens: given, or fetched from the cloud's `GET /v1/keys` and kept on disk for its absence. An unknown
+ *  key id asks the cloud again, at most once a minute, so that a rotation needs no restart.
+ */
+export class KeySource {
+  readonly #cloud: CloudClient | undefined
+  readonly #keep: (jwks: string) => Promise<unknown>
+  readonly #clock: Clock
+  readonly #logger: GatewayLogger
+  #keys: JWTVerifyGetKey | undefined
+  #refreshing: Promise<void> | undefined
+  #refreshedMs = Number.NEGATIVE_INFINITY
+
+  /** @param cloud undefined when the keys are given and never asked for
+   *  @param stored what `keep` was given last, undefined for nothing
+   *  @param keep puts keys on disk */
+  constructor(
+    cloud: CloudClient | undefined,
+    stored: string | undefined,
+    keep: (jwks: string) => Promise<unknown>,
+    clock: Clock,
+    logger: GatewayLogger,
+    given?: JSONWebKeySet,
+  ) {
+    this.#cloud = cloud
+    this.#keep = keep
+    this.#clock = clock
+    this.#logger = logger
+    if (given !== undefined) this.#keys = createLocalJWKSet(given)
+    else if (stored !== undefined) this.#keys = createLocalJWKSet(JSON.parse(stored) as JSONWebKeySet)
+  }
+
+  /** As jose wants it: the key of a token's header; throws JWKSNoMatchingKey when there is none. */
+  readonly key: JWTVerifyGetKey = async (header, token) => {
+    if (this.#keys !== undefined) {
+      try {
+        return await this.#keys(header, token)
+      } catch (cause) {
+        if (!(cause instanceof errors.JWKSNoMatchingKey)) throw cause
+      }
+    }
+    await this.refresh()
+    if (this.#keys === undefined) throw new errors.JWKSNoMatchingKey()
+    return this.#keys(header, token)
+  }
+
+  /** Fetches the keys unless that was tried less than a minute ago; failures leave the old ones in place. */
+  refresh(): Promise<void> {
+    this.#refreshing ??= this.#fetch().finally(() => {
+      this.#refreshing = undefined
+    })
+    return this.#refreshing
+  }
+
+  async #fetch(): Promise<void> {
+    const now = this.#clock.monotonicMs()
+    if (this.#cloud === undefined || now - this.#refreshedMs < REFRESH_MS_MIN) return
+    const answer = await this.#cloud.getJson('/v1/keys', JWKS_BYTES_MAX)
+    if (!answer.ok) {
+      this.#logger.warn({ error: answer.error }, 'device keys could not be fetched')
+      // Nothing to stand on yet: the next device may ask again at once.
+      if (this.#keys !== undefined) this.#refreshedMs = now
+      return
+    }
+    this.#refreshedMs = now
+    const jwks = jwksSchema.safeParse((answer.value as { jwks?: unknown } | null)?.jwks)
+    if (!jwks.success) {
+      this.#logger.warn({ detail: jwks.error.issues[0]?.message }, 'the cloud sent no usable device keys')
+      return
+    }
+    this.#keys = createLocalJWKSet(jwks.data as JSONWebKeySet)
+    await this.#keep(JSON.stringify(jwks.data)).catch((error: unknown) => {
+      this.#logger.error({ error }, 'device keys could not be kept')
+    })
+  }
+}

@@ -1,0 +1,55 @@
+import type { Clock } from '../../contract/clock.ts'
+import type { CloudClient } from '../cloud-link/cloud-client.ts'
+import type { MessageCounters } from '../message-counters.ts'
+
+/** chosen: a device that loses its link comes back over its own dead connection once; two devices with one identity push each other off
+ *  at every reconnect, seconds apart */
+const TAKEOVERS_MIN = 5
+const WINDOW_MS = 10 * 60_000
+/** chosen: the cloud keeps the alert open for a day */
+const TELL_EVERY_MS = 3_600_000
+/** chosen: devices watched; the one that was quiet for longest is forgotten */
+const DEVICES_MAX = 10_000
+
+interface Watched {
+  readonly times: number[]
+  toldMs: number
+}
+
+/** Notices two devices with one identity by how often their connections take each other's place, and tells the cloud. */
+export class Takeovers {
+  readonly #clock: Clock
+  readonly #cloud: CloudClient
+  readonly #counters: MessageCounters
+  readonly #watched = new Map<string, Watched>()
+
+  constructor(parts: { readonly clock: Clock; readonly cloud: CloudClient; readonly counters: MessageCounters }) {
+    this.#clock = parts.clock
+    this.#cloud = parts.cloud
+    this.#counters = parts.counters
+  }
+
+  takenOver(device: string): void {
+    const now = this.#clock.monotonicMs()
+    const watched = this.#watched.get(device) ?? { times: [], toldMs: Number.NEGATIVE_INFINITY }
+    this.#watched.delete(device)
+    this.#watched.set(device, watched)
+    if (this.#watched.size > DEVICES_MAX) this.#watched.delete(this.#watched.keys().next().value!)
+    watched.times.push(now)
+    while (watched.times[0]! <= now - WINDOW_MS || watched.times.length > TAKEOVERS_MIN) watched.times.shift()
+    if (watched.times.length < TAKEOVERS_MIN || now - watched.toldMs < TELL_EVERY_MS) return
+    watched.toldMs = now
+    void this.#tell(device, watched)
+  }
+
+  async #tell(device: string, watched: Watched): Promise<void> {
+    const { times } = watched
+    const sinceMs = Math.round(this.#clock.wallMs() - (this.#clock.monotonicMs() - times[0]!))
+    const notice = { device, takenOver: times.length, sinceMs }
+    const told = await this.#cloud.relay('/v1/notices', Buffer.from(JSON.stringify(notice)), 4_096)
+    const taken = told.ok && told.value.status === 200
+    this.#counters.add('notice', taken ? 'accepted' : 'failed')
+    // If it goes on, the next one is said again.
+    if (!taken) watched.toldMs = Number.NEGATIVE_INFINITY
+  }
+}

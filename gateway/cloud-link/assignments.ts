@@ -1,0 +1,167 @@
+import type { Clock } from '../../contract/clock.ts'
+import { contractError } from '../../contract/errors.ts'
+import { LIMITS } from '../../contract/limits.ts'
+import type { SeededRandom } from '../../contract/random.ts'
+import { assignmentSchema, parseContent } from '../../contract/release.ts'
+import { err, type Result } from '../../contract/result.ts'
+import { asSigned, encodeSigned } from '../../contract/signed.ts'
+import { type DeviceId, isId, type SiteId, topicOf } from '../../contract/topics.ts'
+import { type AssignmentFeed, assignmentFeedSchema } from '../../contract/uplink.ts'
+import type { GatewayLogger } from '../logger.ts'
+import type { MessageCounters } from '../message-counters.ts'
+import type { HeldAssignment, NewAssignment } from '../store/assignment-store.ts'
+import type { StoreClient } from '../store/store-client.ts'
+import type { CloudClient, CloudError } from './cloud-client.ts'
+import { Retry } from './retry.ts'
+
+interface Parts {
+  readonly cloud: CloudClient
+  readonly store: StoreClient
+  readonly counters: MessageCounters
+  readonly clock: Clock
+  readonly random: SeededRandom
+  readonly logger: GatewayLogger
+  /** retained, QoS 1; an empty payload clears the topic */
+  publish(topic: string, payload: Uint8Array): void
+}
+
+/** contract bound of one answer: as many documents as it may have items, and their JSON around */
+const FEED_BYTES_MAX = LIMITS.ingestRows * (LIMITS.assignmentBytes + 256)
+const BOARD = /^[A-Za-z0-9._-]{0,32}$/
+
+/** Follows the cloud's feed of assignments, keeps the newest of each device on disk and publishes it retained, so that a device
+ *  that wakes for a minute a day finds it. The gateway verifies no signature of it: the device does, and trusts nobody between.
+ *  What does not name its own device is dropped all the same, and a sequence number that goes back is ignored.
+ */
+export class Assignments {
+  readonly #parts: Parts
+  readonly #waitSeconds: number
+  readonly #idleMs: number
+  readonly #retry: Retry
+  #cursor = '0'
+  #closed = false
+  #running: Promise<void> | undefined
+
+  /** @param waitSeconds how long the cloud may hold a request open, 0 to 25
+   *  @param idleMs of the injected clock between two requests when nothing changed: a feed that answers at once must not become
+   *    a busy loop */
+  constructor(parts: Parts, waitSeconds: number, idleMs: number) {
+    this.#parts = parts
+    this.#waitSeconds = waitSeconds
+    this.#idleMs = idleMs
+    this.#retry = new Retry(parts.clock, parts.random)
+  }
+
+  /** Publishes what is on disk, then follows the feed until `close`. */
+  async start(): Promise<void> {
+    const { cursor, held } = await this.#parts.store.ask('assignments')
+    this.#cursor = cursor
+    for (const assignment of held) this.#publish(assignment)
+    this.#running = this.#follow()
+  }
+
+  /** Publishes a device's assignment again, because its report names an older one. A broker may drop a delivery to a connected
+   *  client: aedes takes a message that is overtaken by a later one of the same client for a duplicate. At most once a report,
+   *  and a device ignores the number it has. */
+  repeat(held: HeldAssignment): void {
+    this.#parts.counters.add('assignment', 'repeated')
+    this.#publish(held)
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#retry.close()
+    await this.#running
+  }
+
+  async #follow(): Promise<void> {
+    while (!this.#closed) {
+      const cursor = this.#cursor
+      const feed = await this.#poll(cursor)
+      if (this.#closed) return
+      if (!feed.ok) {
+        this.#parts.counters.add('assignment-feed', feed.error.code)
+        if (feed.error.code !== 'unavailable') this.#parts.logger.warn({ error: feed.error }, 'assignment feed refused')
+        await this.#retry.pause()
+        continue
+      }
+      const stored = await this.#take(feed.value)
+      if (!stored) {
+        await this.#retry.pause()
+        continue
+      }
+      this.#retry.succeeded()
+      if (this.#cursor === cursor) await this.#retry.wait(this.#idleMs)
+    }
+  }
+
+  async #poll(cursor: string): Promise<Result<AssignmentFeed, CloudError>> {
+    const path = `/v1/assignments?after=${cursor}&waitSeconds=${this.#waitSeconds}`
+    const answer = await this.#parts.cloud.getJson(path, FEED_BYTES_MAX)
+    if (!answer.ok) return answer
+    const parsed = parseContent(assignmentFeedSchema, answer.value, 'assignment feed')
+    return parsed.ok ? parsed : err({ ...parsed.error, status: undefined })
+  }
+
+  /** Stores documents, tags and cursor in one transaction, then publishes. */
+  async #take(feed: AssignmentFeed): Promise<boolean> {
+    const { store, counters, logger } = this.#parts
+    const items: NewAssignment[] = []
+    for (const item of feed.items) {
+      const read = this.#read(item)
+      if (read.ok) items.push(read.value)
+      else {
+        counters.add('assignment', read.error.code)
+        logger.warn({ error: read.error, device: item.device }, 'assignment dropped')
+      }
+    }
+    try {
+      for (const { held, formerSite } of await store.ask('takeAssignments', items, feed.cursor)) {
+        if (formerSite !== undefined && formerSite !== held.site) {
+          this.#publish({ ...held, site: formerSite, document: new Uint8Array(0) })
+        }
+        counters.add('assignment', 'published')
+        this.#publish(held)
+      }
+    } catch (cause) {
+      logger.error({ error: cause }, 'assignments could not be stored')
+      return false
+    }
+    this.#cursor = String(feed.cursor)
+    return true
+  }
+
+  #read({ site, device, board, document }: AssignmentFeed['items'][number]) {
+    const envelope = asSigned(document)
+    if (!envelope.ok) return envelope
+    const parsed = parseContent(assignmentSchema, envelope.value.signed, 'assignment')
+    if (!parsed.ok) return parsed
+    const assignment = parsed.value
+    if (
+      assignment.device !== device ||
+      assignment.site !== site ||
+      assignment.board !== board ||
+      !isId(device) ||
+      !isId(site)
+    ) {
+      return err(contractError('wrong-device', `assignment for ${assignment.device} came as one for ${device}`))
+    }
+    if (!BOARD.test(board)) return err(contractError('malformed', `board "${board}"`))
+    const bytes = encodeSigned(envelope.value)
+    if (bytes.length > LIMITS.assignmentBytes)
+      return err(contractError('too-large', `assignment of ${bytes.length} bytes`))
+    const { seq, rollout } = assignment
+    const tag = {
+      seq,
+      rollout: rollout?.id ?? '',
+      stage: rollout?.stage ?? 0,
+      arm: rollout?.arm ?? 'none',
+      board,
+    } as const
+    return { ok: true, value: { held: { site, device, seq, document: bytes }, tag } } as const
+  }
+
+  #publish({ site, device, document }: HeldAssignment): void {
+    this.#parts.publish(topicOf(site as SiteId, device as DeviceId, 'assign'), document)
+  }
+}

@@ -1,0 +1,161 @@
+import type { Clock } from '../../contract/clock.ts'
+import { type ContractError, contractError } from '../../contract/errors.ts'
+import { LIMITS } from '../../contract/limits.ts'
+import { parseMetadataFile } from '../../contract/metadata-file.ts'
+import { err, ok, type Result } from '../../contract/result.ts'
+import type { CloudClient } from '../cloud-link/cloud-client.ts'
+import type { MessageCounters } from '../message-counters.ts'
+
+export interface MetadataCacheLimits {
+  /** how long the timestamp, or "there is no such file", is answered from memory, ms of the clock */
+  readonly freshMs: number
+  /** how old a timestamp may be that is answered while the cloud is away, ms of the clock */
+  readonly staleMs: number
+  /** how long a versioned file is answered from memory without asking again, ms of the clock. Such a file never changes, but nobody
+   *  here checks its signatures: what a mirror spoiled once must not stay */
+  readonly keptMs: number
+  /** versioned files in memory; the least recently used go first */
+  readonly totalBytes: number
+  /** files fetched at a time; further ones are `unavailable` and asked again by the device */
+  readonly fetches: number
+}
+
+export const METADATA_CACHE_LIMITS: MetadataCacheLimits = {
+  // chosen: one request each ten seconds however many devices ask, and a release is seen ten seconds late
+  freshMs: 10_000,
+  // chosen: an outage of the cloud does not stop updates at once; the timestamp's own expiry is what a device relies on
+  staleMs: 3_600_000,
+  // chosen: one request an hour and file, whatever the devices do; a spoiled one is gone before a device gives up its attempts
+  keptMs: 3_600_000,
+  // chosen: 32 of the largest files, some thousand of the usual size
+  totalBytes: 4 * 1024 * 1024,
+  fetches: 4,
+}
+
+/** chosen: names that are believed to be missing; a device asks for the next root at every update cycle */
+const MISSING_MAX = 256
+
+/** Metadata files of the image repository as the cloud serves them. They are signed, and devices verify them; so nothing is checked
+ *  here but names and sizes. A versioned file never changes; it is asked for once an hour, and answered from memory while the cloud
+ *  is away. */
+export class MetadataCache {
+  readonly #cloud: Pick<CloudClient, 'stream'>
+  readonly #clock: Clock
+  readonly #counters: MessageCounters
+  readonly #limits: MetadataCacheLimits
+  /** in order of use, oldest first */
+  readonly #files = new Map<string, { readonly content: Buffer; readonly fetchedMs: number }>()
+  readonly #loading = new Map<string, Promise<Result<Buffer, ContractError>>>()
+  readonly #missing = new Map<string, number>()
+  #timestamp: { readonly content: Buffer; readonly fetchedMs: number } | undefined
+  #bytes = 0
+
+  constructor(
+    parts: {
+      readonly cloud: Pick<CloudClient, 'stream'>
+      readonly clock: Clock
+      readonly counters: MessageCounters
+    },
+    limits: MetadataCacheLimits = METADATA_CACHE_LIMITS,
+  ) {
+    this.#cloud = parts.cloud
+    this.#clock = parts.clock
+    this.#counters = parts.counters
+    this.#limits = limits
+  }
+
+  /** @returns the whole file, or `invalid-request` | `not-found` | `unavailable` | `too-large` */
+  get(name: string): Promise<Result<Buffer, ContractError>> {
+    const file = parseMetadataFile(name)
+    if (!file.ok) return Promise.resolve(file)
+    const held = file.value.version === undefined ? this.#freshTimestamp() : this.#held(name)
+    if (held !== undefined) return Promise.resolve(ok(held))
+    if (this.#isMissing(name)) return Promise.resolve(err(contractError('not-found', name)))
+    let loading = this.#loading.get(name)
+    if (loading === undefined) {
+      if (this.#loading.size >= this.#limits.fetches) {
+        return Promise.resolve(err(contractError('unavailable', 'too many metadata files at once')))
+      }
+      loading = this.#load(name, file.value.version === undefined).finally(() => this.#loading.delete(name))
+      this.#loading.set(name, loading)
+    }
+    return loading
+  }
+
+  #age(sinceMs: number): number {
+    return this.#clock.monotonicMs() - sinceMs
+  }
+
+  #freshTimestamp(): Buffer | undefined {
+    const kept = this.#timestamp
+    return kept !== undefined && this.#age(kept.fetchedMs) < this.#limits.freshMs ? kept.content : undefined
+  }
+
+  #held(name: string): Buffer | undefined {
+    const kept = this.#files.get(name)
+    if (kept === undefined) return undefined
+    this.#files.delete(name)
+    this.#files.set(name, kept)
+    return this.#age(kept.fetchedMs) < this.#limits.keptMs ? kept.content : undefined
+  }
+
+  #isMissing(name: string): boolean {
+    const since = this.#missing.get(name)
+    return since !== undefined && this.#age(since) < this.#limits.freshMs
+  }
+
+  async #load(name: string, isTimestamp: boolean): Promise<Result<Buffer, ContractError>> {
+    const fetched = await this.#fetch(name)
+    this.#counters.add('metadata', fetched.ok ? 'fetched' : fetched.error.code)
+    if (fetched.ok) {
+      this.#missing.delete(name)
+      if (isTimestamp) this.#timestamp = { content: fetched.value, fetchedMs: this.#clock.monotonicMs() }
+      else this.#remember(name, fetched.value)
+      return fetched
+    }
+    if (fetched.error.code === 'unavailable') {
+      const kept = isTimestamp ? this.#timestamp : this.#files.get(name)
+      if (kept !== undefined && (!isTimestamp || this.#age(kept.fetchedMs) < this.#limits.staleMs))
+        return ok(kept.content)
+    }
+    if (fetched.error.code === 'not-found') {
+      this.#missing.delete(name)
+      this.#missing.set(name, this.#clock.monotonicMs())
+      if (this.#missing.size > MISSING_MAX) this.#missing.delete(this.#missing.keys().next().value!)
+    }
+    return fetched
+  }
+
+  async #fetch(name: string): Promise<Result<Buffer, ContractError>> {
+    const answer = await this.#cloud.stream(`/v1/metadata/${name}`)
+    if (!answer.ok) {
+      const code = answer.error.status === 404 ? 'not-found' : 'unavailable'
+      return err(contractError(code, answer.error.detail))
+    }
+    const chunks: Uint8Array[] = []
+    let bytes = 0
+    try {
+      for await (const chunk of answer.value) {
+        bytes += chunk.length
+        if (bytes > LIMITS.metadataFileBytes) {
+          return err(contractError('too-large', `${name} has more than ${LIMITS.metadataFileBytes} bytes`))
+        }
+        chunks.push(chunk)
+      }
+    } catch (cause) {
+      return err(contractError('unavailable', cause instanceof Error ? cause.message : String(cause)))
+    }
+    return ok(Buffer.concat(chunks))
+  }
+
+  #remember(name: string, content: Buffer): void {
+    this.#bytes += content.length - (this.#files.get(name)?.content.length ?? 0)
+    this.#files.delete(name)
+    this.#files.set(name, { content, fetchedMs: this.#clock.monotonicMs() })
+    for (const [oldest, { content: old }] of this.#files) {
+      if (this.#bytes <= this.#limits.totalBytes || this.#files.size === 1) break
+      this.#files.delete(oldest)
+      this.#bytes -= old.length
+    }
+  }
+}

@@ -1,0 +1,207 @@
+import { bytesToHex } from '../../contract/bytes.ts'
+import { LIMITS } from '../../contract/limits.ts'
+import { COUNTER_NAMES, type CounterName, type Report } from '../../contract/messages.ts'
+import type { AggregateRow } from '../../contract/uplink.ts'
+import type { Place, Sums } from './report-timeline.ts'
+
+export const HOUR_MS = 3_600_000
+export const hourOf = (wallMs: number): number => Math.floor(wallMs / HOUR_MS) * HOUR_MS
+
+/** Which comparison a device takes part in, as the gateway learned it from an assignment that passed through. */
+export interface AssignmentTag {
+  readonly seq: number
+  readonly rollout: string
+  readonly stage: number
+  readonly arm: 'canary' | 'control' | 'none'
+  readonly board: string
+}
+
+/** What measurements are grouped by. */
+export interface Group {
+  readonly model: string
+  readonly board: string
+  readonly site: string
+  readonly rollout: string
+  readonly stage: number
+  readonly arm: 'canary' | 'control' | 'none'
+}
+
+/** The tag of the newest assignment that the device had accepted.
+ *  @param tags ascending by seq
+ *  @param acceptedSeq as the device reported it; 0 for none */
+export function tagAt(tags: readonly AssignmentTag[], acceptedSeq: number): AssignmentTag | undefined {
+  for (let i = tags.length - 1; i >= 0; i--) if (tags[i]!.seq <= acceptedSeq) return tags[i]
+  return undefined
+}
+
+/** A group in one string, the key of the aggregate table; ids and boards carry no "|" (admission and feed check it). */
+export const groupKey = (model: string, site: string, board: string, tag: AssignmentTag | undefined): string =>
+  tag === undefined
+    ? `${model}|${board}|${site}||0|none`
+    : `${model}|${tag.board}|${site}|${tag.rollout}|${tag.stage}|${tag.arm}`
+
+export function parseGroup(key: string): Group {
+  const [model = '', board = '', site = '', rollout = '', stage = '0', arm = 'none'] = key.split('|')
+  return { model, board, site, rollout, stage: Number(stage), arm: arm as Group['arm'] }
+}
+
+/** Model of a group that collects what is past AGGREGATE_GROUPS_MAX. */
+export const OTHER_MODEL = '0000000000000000'
+/** chosen: a fleet has a few models × boards × sites × arms; a device that invents models must not fill memory */
+export const AGGREGATE_GROUPS_MAX = 2_000
+
+const COUNTER = Object.fromEntries(COUNTER_NAMES.map((name, i) => [name, i])) as Readonly<Record<CounterName, number>>
+/** chosen: 2^43 ms are 278 years, 2^43 mJ 2.4 MWh; sums over a thousand such devices stay exact in a double */
+const PLAUSIBLE_MAX = 2 ** 43
+
+/** The counters of a report that are aggregated, in the order of SUM_NAMES.
+ *  @returns undefined when one of them is implausibly large (a hostile device must not saturate its group) */
+export function sumsOf({ counters, energyMj }: Report): Sums | undefined {
+  let energy = 0
+  for (const part of energyMj) energy += part
+  const sums = [
+    counters[COUNTER.listeningMs]!,
+    counters[COUNTER.activeMs]!,
+    counters[COUNTER.wakes]!,
+    counters[COUNTER.gateOpenings]!,
+    energy,
+    counters[COUNTER.radioRxBytes]! + counters[COUNTER.radioTxBytes]!,
+  ]
+  for (const sum of sums) if (sum > PLAUSIBLE_MAX) return undefined
+  return sums
+}
+
+export const modelHex = (model: Uint8Array): string => bytesToHex(model)
+
+/** SUM_NAMES, then confirmed and rejected. */
+export const CELL_LENGTH = 8
+export interface AggregateCell extends Place {
+  readonly values: number[]
+  /** rises with every commit that changed it; the cloud keeps the highest */
+  revision: number
+  dirty: boolean
+}
+
+/** Where cells that are not in memory come from. */
+export interface AggregateSource {
+  loadCell(place: Place): { readonly values: number[]; readonly revision: number } | undefined
+}
+
+/** The hourly sums of every group. Pure but for its source: what it holds is a cache of committed rows and of the rows of the
+ *  transaction under way (spool.ts). */
+export class AggregateTable {
+  readonly #hours = new Map<number, Map<string, AggregateCell>>()
+  readonly #dirty: AggregateCell[] = []
+  readonly #source: AggregateSource
+
+  constructor(source: AggregateSource) {
+    this.#source = source
+  }
+
+  /** Where a measurement is really booked: a group past the bound goes to OTHER_MODEL with no board or arm. */
+  place(hourMs: number, group: string): Place {
+    const groups = this.#hours.get(hourMs)
+    if (groups === undefined || groups.size < AGGREGATE_GROUPS_MAX || groups.has(group)) return { hourMs, group }
+    return { hourMs, group: groupKey(OTHER_MODEL, parseGroup(group).site, '', undefined) }
+  }
+
+  book(place: Place, delta: Sums, offset = 0): void {
+    const cell = this.#cell(place)
+    for (let i = 0; i < delta.length; i++) cell.values[offset + i]! += delta[i]!
+    if (!cell.dirty) {
+      cell.dirty = true
+      this.#dirty.push(cell)
+    }
+  }
+
+  bookVerdict(place: Place, confirmed: boolean): void {
+    this.book(place, confirmed ? [1, 0] : [0, 1], CELL_LENGTH - 2)
+  }
+
+  /** Cells changed since the last call, each with its revision raised. */
+  takeDirty(): readonly AggregateCell[] {
+    const cells = this.#dirty.splice(0)
+    for (const cell of cells) {
+      cell.dirty = false
+      cell.revision++
+    }
+    return cells
+  }
+
+  /** Drops hours before `hourMs` from memory; they stay in the source. Between transactions only. */
+  forgetBefore(hourMs: number): void {
+    for (const hour of this.#hours.keys()) if (hour < hourMs) this.#hours.delete(hour)
+  }
+
+  /** Forgets everything in memory: after a failed commit the source is right and this is not. */
+  reset(): void {
+    this.#hours.clear()
+    this.#dirty.length = 0
+  }
+
+  #cell(place: Place): AggregateCell {
+    let groups = this.#hours.get(place.hourMs)
+    if (groups === undefined) {
+      groups = new Map()
+      this.#hours.set(place.hourMs, groups)
+    }
+    let cell = groups.get(place.group)
+    if (cell === undefined) {
+      const stored = this.#source.loadCell(place)
+      const values = stored?.values ?? new Array<number>(CELL_LENGTH).fill(0)
+      cell = { ...place, values, revision: stored?.revision ?? 0, dirty: false }
+      groups.set(place.group, cell)
+    }
+    return cell
+  }
+}
+
+const clamp = (value: number): number => Math.max(0, Math.min(LIMITS.counter, value))
+
+/** The row the cloud gets. Clamped to the contract's bounds: a straggler that corrects an hour past retention could leave a
+ *  cell below zero, and one bad row must not block the spool. */
+export function aggregateRow(
+  cell: Place & { readonly values: readonly number[]; readonly revision: number },
+): AggregateRow {
+  const [listeningMs, activeMs, wakes, gateOpenings, energyMj, radioBytes, confirmed, rejected] = cell.values.map(clamp)
+  return {
+    hourMs: cell.hourMs,
+    revision: cell.revision,
+    ...parseGroup(cell.group),
+    listeningMs: listeningMs!,
+    activeMs: activeMs!,
+    wakes: wakes!,
+    gateOpenings: gateOpenings!,
+    confirmed: confirmed!,
+    rejected: rejected!,
+    energyMj: energyMj!,
+    radioBytes: radioBytes!,
+  }
+}
+
+/** What an operator looks at, of sums over any number of cells. */
+export interface Rates {
+  /** keyword wakes per hour of listening */
+  readonly wakeupsPerHour: number
+  /** openings of the voice-activity gate per hour of listening */
+  readonly gateOpeningsPerHour: number
+  /** share of the listening time in which the device was awake */
+  readonly activeFraction: number
+  /** rejected wakes over wakes the verifier judged */
+  readonly falseWakeShare: number
+  /** rejected wakes per hour of listening */
+  readonly falseWakesPerHour: number
+}
+
+/** Rates of a sum of cells; zero where there is nothing to divide by. */
+export function ratesOf(values: readonly number[]): Rates {
+  const [listeningMs = 0, activeMs = 0, wakes = 0, gateOpenings = 0, , , confirmed = 0, rejected = 0] = values
+  const perHour = (count: number): number => (listeningMs > 0 ? (count * HOUR_MS) / listeningMs : 0)
+  return {
+    wakeupsPerHour: perHour(wakes),
+    gateOpeningsPerHour: perHour(gateOpenings),
+    activeFraction: listeningMs > 0 ? activeMs / listeningMs : 0,
+    falseWakeShare: confirmed + rejected > 0 ? rejected / (confirmed + rejected) : 0,
+    falseWakesPerHour: perHour(rejected),
+  }
+}

@@ -1,0 +1,203 @@
+import { EVENT_CODES, type EventCode, eventCodec, type Report, wakeCodec } from '../../contract/messages.ts'
+import type { MessageCounters } from '../message-counters.ts'
+import type { Origin } from '../origin.ts'
+import { type AggregateTable, groupKey, hourOf, modelHex, sumsOf, tagAt } from './aggregation.ts'
+import type { AssignmentStore } from './assignment-store.ts'
+import type { Checkpoint } from './checkpoint.ts'
+import type { DeviceTable } from './device-table.ts'
+import type { GroupCommit } from './group-commit.ts'
+import type { IngestKind, RawMessage } from './message-batch.ts'
+import type { PendingWakes } from './pending-wakes.ts'
+import { decodeReport } from './report-decoder.ts'
+import { insertReport, type Sums } from './report-timeline.ts'
+import { insertSeq } from './seq-ranges.ts'
+import type { Spool } from './spool.ts'
+import type { ReportRecord } from './spool-rows.ts'
+
+/** Events that prove that the device accepted the assignment they name. */
+const ACCEPTING: ReadonlySet<EventCode> = new Set<EventCode>([
+  'install-started',
+  'download-complete',
+  'trial-started',
+  'install-confirmed',
+])
+
+interface Parts {
+  readonly commit: GroupCommit
+  readonly devices: DeviceTable
+  readonly assignments: AssignmentStore
+  readonly aggregates: AggregateTable
+  readonly spool: Spool
+  readonly pending: PendingWakes
+  readonly counters: MessageCounters
+  readonly checkpoint: Checkpoint
+  /** whether this gateway has a verifier; without one wakes are only counted */
+  readonly verifies: boolean
+}
+
+type Done = (entry: Entry, error?: Error) => void
+
+/** What came of a message; `failed` when the store did not take it, anything else is final. */
+export interface Entry {
+  readonly outcome: string
+  /** the device is behind the assignment that is held for it */
+  readonly missedAssignment: boolean
+}
+
+/** Takes a device's report, wake or event to its durable effect, once.
+ *
+ *  A message that cannot be decoded or contradicts what the device said before is counted by code and dropped, and yet reported
+ *  as done: the broker acknowledges it, because a device that is broken in this way would otherwise send the same message for
+ *  ever, and nothing would get better. Only a failure of the gateway's own (disk full) leaves a message unacknowledged.
+ */
+export class Ledger {
+  readonly #parts: Parts
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  /** @param message its payload is held until `done`
+   *  @param done called when the effect is on the medium, or the message was dropped for good; with an error when neither */
+  enter(message: RawMessage, done: Done): void {
+    switch (message.kind) {
+      case 'report':
+        this.#report(message, done)
+        break
+      case 'wake':
+        this.#wake(message, done)
+        break
+      case 'event':
+        this.#event(message, done)
+        break
+    }
+  }
+
+  #report({ origin, receivedMs, payload }: RawMessage, done: Done): void {
+    const decoded = decodeReport(payload)
+    if (!decoded.ok) {
+      this.#drop('report', decoded.error.code, done)
+      return
+    }
+    const report = decoded.value
+    const sums = sumsOf(report)
+    if (sums === undefined) {
+      this.#drop('report', 'implausible', done)
+      return
+    }
+    const missed = this.#parts.assignments.isBehind(origin.device, report.assignmentSeq)
+    const apply = (): string => {
+      const outcome = this.#count(origin, report, sums, receivedMs)
+      // A late one too: the cloud keeps every boot and takes a row twice without harm; only the sums made here leave it out.
+      if (outcome === 'accepted' || outcome === 'late') {
+        this.#parts.spool.addReport(origin, report.boot, report.seq, receivedMs, payload)
+      }
+      return outcome
+    }
+    this.#submit('report', done, apply, missed)
+  }
+
+  /** What a report changes in memory; the state tables follow at the next checkpoint. */
+  #count(
+    origin: Origin,
+    report: Report,
+    sums: Sums,
+    receivedMs: number,
+  ): 'accepted' | 'duplicate' | 'conflict' | 'late' {
+    const { devices, aggregates } = this.#parts
+    const state = devices.get(origin.device)
+    const boot = devices.boot(state, report.boot)
+    if (boot === undefined) return 'late'
+    const tag = tagAt(state.tags, report.assignmentSeq)
+    const group = groupKey(modelHex(report.model), origin.site, origin.board, tag)
+    const result = insertReport(boot.runs, report.seq, sums, aggregates.place(hourOf(receivedMs), group))
+    if (result.outcome !== 'accepted') return result.outcome
+    for (const { place, delta } of result.bookings) aggregates.book(place, delta)
+    if (boot.runs.at(-1)![1] === report.seq) boot.assignmentSeq = report.assignmentSeq
+    devices.touch(state, boot)
+    devices.accept(state, report.assignmentSeq)
+    return 'accepted'
+  }
+
+  /** Takes spooled reports in again that the state tables do not have yet.
+   *  @returns how many */
+  replay(records: Iterable<ReportRecord>): number {
+    let count = 0
+    for (const { site, device, board, received, payload } of records) {
+      const decoded = decodeReport(payload)
+      const sums = decoded.ok ? sumsOf(decoded.value) : undefined
+      if (!decoded.ok || sums === undefined) continue
+      this.#count({ site, device, board } as Origin, decoded.value, sums, received)
+      count++
+    }
+    return count
+  }
+
+  #wake({ origin, receivedMs, payload }: RawMessage, done: Done): void {
+    const decoded = wakeCodec.decode(payload)
+    if (!decoded.ok) {
+      this.#drop('wake', decoded.error.code, done)
+      return
+    }
+    const wake = decoded.value
+    this.#submit('wake', done, () => {
+      const { devices, pending } = this.#parts
+      const state = devices.get(origin.device)
+      const boot = devices.boot(state, wake.boot)
+      if (boot === undefined) return 'late'
+      if (!insertSeq(boot.wakes, wake.index)) return 'duplicate'
+      devices.touch(state, boot)
+      this.#parts.checkpoint.require()
+      if (!this.#parts.verifies) return 'unverified'
+      // A wake carries no assignment: it counts where the boot's newest report does, or else where the device last stood.
+      const tag = tagAt(state.tags, boot.assignmentSeq ?? state.acceptedSeq)
+      const model = modelHex(wake.model)
+      const group = groupKey(model, origin.site, origin.board, tag)
+      const { device, site } = origin
+      const { index, label, features } = wake
+      const pendingWake = { site, device, boot: wake.boot, index, model, label, group, features, receivedMs }
+      return pending.add(pendingWake) ? 'accepted' : 'unverified'
+    })
+  }
+
+  #event({ origin, receivedMs, payload }: RawMessage, done: Done): void {
+    const decoded = eventCodec.decode(payload)
+    if (!decoded.ok) {
+      this.#drop('event', decoded.error.code, done)
+      return
+    }
+    const event = decoded.value
+    this.#submit('event', done, () => {
+      const { devices, spool } = this.#parts
+      const state = devices.get(origin.device)
+      const boot = devices.boot(state, event.boot)
+      if (boot !== undefined) {
+        if (!insertSeq(boot.events, event.seq)) return 'duplicate'
+        devices.touch(state, boot)
+        this.#parts.checkpoint.require()
+        if (ACCEPTING.has(EVENT_CODES[event.code]!)) devices.accept(state, event.assignmentSeq ?? 0)
+      }
+      spool.addEvent(origin.site, origin.device, receivedMs, payload)
+      return boot === undefined ? 'late' : 'accepted'
+    })
+  }
+
+  #drop(kind: IngestKind, outcome: string, done: Done): void {
+    this.#parts.counters.add(kind, outcome)
+    done({ outcome, missedAssignment: false })
+  }
+
+  #submit(kind: IngestKind, done: Done, apply: () => string, missedAssignment = false): void {
+    let applied = 'failed'
+    this.#parts.commit.submit({
+      apply() {
+        applied = apply()
+      },
+      done: (error) => {
+        const outcome = error === undefined ? applied : 'failed'
+        this.#parts.counters.add(kind, outcome)
+        done({ outcome, missedAssignment }, error)
+      },
+    })
+  }
+}

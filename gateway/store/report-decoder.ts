@@ -1,0 +1,101 @@
+import type { ContractError } from '../../contract/errors.ts'
+import { LIMITS } from '../../contract/limits.ts'
+import {
+  COUNTER_NAMES,
+  ENERGY_NAMES,
+  LADDER_LEVELS,
+  type Report,
+  reportCodec,
+  SCHEMA_VERSION,
+} from '../../contract/messages.ts'
+import type { Result } from '../../contract/result.ts'
+
+/** Decodes a report; same results as `reportCodec.decode`, whose 3 µs are a tenth of what a broker spends on a message. The
+ *  bytes that `reportCodec.encode` makes are read straight; anything else, be it valid or not, goes to the codec itself.
+ */
+export const decodeReport = (data: Uint8Array): Result<Report, ContractError> => {
+  const value = data.length <= LIMITS.reportBytes ? new CanonicalReader(data).report() : undefined
+  return value === undefined ? reportCodec.decode(data) : { ok: true, value }
+}
+
+const UINT32_MAX = 0xffff_ffff
+
+/** Reads the one shape it knows; the first deviation makes the rest of the reading void. */
+class CanonicalReader {
+  readonly #data: Uint8Array
+  #at = 0
+  #failed = false
+
+  constructor(data: Uint8Array) {
+    this.#data = data
+  }
+
+  report(): Report | undefined {
+    // A map of 15 entries with keys 0 to 14 in order (RFC 8949 section 4.2.1); keys below 24 are their own byte.
+    this.#expect(0xaf)
+    this.#expect(0)
+    this.#expect(SCHEMA_VERSION)
+    const report: Report = {
+      boot: this.#field(1, UINT32_MAX),
+      seq: this.#field(2, UINT32_MAX),
+      uptimeMs: this.#field(3, LIMITS.counter),
+      wallMs: this.#field(4, LIMITS.counter),
+      model: this.#model(),
+      slot: this.#field(6, 1),
+      level: this.#field(7, LADDER_LEVELS.length - 1),
+      counters: this.#list(8, COUNTER_NAMES.length),
+      levelMs: this.#list(9, LADDER_LEVELS.length),
+      energyMj: this.#list(10, ENERGY_NAMES.length),
+      batteryPermille: this.#field(11, 1_000),
+      posteriorBins: this.#list(12, LIMITS.histogramBins),
+      noiseBins: this.#list(13, LIMITS.histogramBins),
+      assignmentSeq: this.#field(14, LIMITS.counter),
+    }
+    return this.#failed || this.#at !== this.#data.length ? undefined : report
+  }
+
+  #expect(byte: number): void {
+    if (this.#data[this.#at++] !== byte) this.#failed = true
+  }
+
+  #field(key: number, max: number): number {
+    this.#expect(key)
+    const value = this.#uint()
+    if (value > max) this.#failed = true
+    return value
+  }
+
+  #list(key: number, length: number): number[] {
+    this.#expect(key)
+    this.#expect(0x80 | length)
+    const values = new Array<number>(length)
+    for (let i = 0; i < length; i++) values[i] = this.#uint()
+    return values
+  }
+
+  #model(): Uint8Array {
+    this.#expect(5)
+    this.#expect(0x48)
+    const start = this.#at
+    this.#at += 8
+    // A copy of its own, as the codec makes one.
+    return new Uint8Array(this.#data.subarray(start, this.#at))
+  }
+
+  /** An unsigned integer in its shortest form, at most LIMITS.counter. */
+  #uint(): number {
+    const data = this.#data
+    const head = data[this.#at++] ?? 0xff
+    if (head < 24) return head
+    const extra = head === 24 ? 1 : head === 25 ? 2 : head === 26 ? 4 : head === 27 ? 8 : 0
+    if (extra === 0 || this.#at + extra > data.length) {
+      this.#failed = true
+      return 0
+    }
+    let value = 0
+    for (let i = 0; i < extra; i++) value = value * 256 + data[this.#at++]!
+    const shortest = extra === 1 ? 24 : extra === 2 ? 0x100 : extra === 4 ? 0x1_0000 : 0x1_0000_0000
+    if (value < shortest || value > LIMITS.counter) this.#failed = true
+    return value
+  }
+}

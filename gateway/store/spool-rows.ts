@@ -1,0 +1,62 @@
+import { EVENT_CODES, eventCodec } from '../../contract/messages.ts'
+import type { EventRow, ReportRow } from '../../contract/uplink.ts'
+import { modelHex } from './aggregation.ts'
+import { decodeReport } from './report-decoder.ts'
+
+/** What waits for the cloud. */
+export const SPOOL_KINDS = ['reports', 'events', 'verdicts', 'aggregates'] as const
+export type SpoolKind = (typeof SPOOL_KINDS)[number]
+
+/** A spooled report. */
+export interface ReportRecord {
+  readonly id: number
+  readonly site: string
+  readonly device: string
+  readonly boot: number
+  readonly seq: number
+  readonly board: string
+  readonly received: number
+  readonly payload: Buffer
+}
+
+/** A spooled event. */
+export type EventRecord = Omit<ReportRecord, 'boot' | 'seq' | 'board'>
+
+/** The row the cloud gets of a spooled report. */
+export function reportRow({ site, device, received, payload }: ReportRecord): ReportRow {
+  const decoded = decodeReport(payload)
+  if (!decoded.ok) throw new Error(`spooled report: ${decoded.error.detail}`)
+  const { model, counters, levelMs, energyMj, posteriorBins, noiseBins, ...rest } = decoded.value
+  return {
+    ...rest,
+    site,
+    device,
+    receivedMs: received,
+    model: modelHex(model),
+    counters: [...counters],
+    levelMs: [...levelMs],
+    energyMj: [...energyMj],
+    posteriorBins: [...posteriorBins],
+    noiseBins: [...noiseBins],
+  }
+}
+
+/** The row the cloud gets of a spooled event. */
+export function eventRow({ site, device, received, payload }: EventRecord): EventRow {
+  const decoded = eventCodec.decode(payload)
+  if (!decoded.ok) throw new Error(`spooled event: ${decoded.error.detail}`)
+  // What is signed is the message: the cloud takes the counter from there.
+  const { code, model, error, detail, assignmentSeq, securityCounter: _, signature, ...rest } = decoded.value
+  return {
+    ...rest,
+    site,
+    device,
+    receivedMs: received,
+    code: EVENT_CODES[code]!,
+    ...(model === undefined ? {} : { model: modelHex(model) }),
+    ...(error === undefined ? {} : { error }),
+    ...(detail === undefined ? {} : { detail }),
+    ...(assignmentSeq === undefined ? {} : { assignmentSeq }),
+    ...(signature === undefined ? {} : { signed: payload.toString('hex') }),
+  }
+}

@@ -1,0 +1,278 @@
+import type { Statement } from 'better-sqlite3'
+import { LIMITS } from '../../contract/limits.ts'
+import type { IngestBatch, VerdictRow } from '../../contract/uplink.ts'
+import type { MessageCounters } from '../message-counters.ts'
+import type { Origin } from '../origin.ts'
+import { type AggregateCell, aggregateRow } from './aggregation.ts'
+import type { DeviceTable } from './device-table.ts'
+import type { Place } from './report-timeline.ts'
+import { type EventRecord, eventRow, type ReportRecord, reportRow, type SpoolKind } from './spool-rows.ts'
+import type { Store } from './store.ts'
+
+type VerdictRecord = Omit<VerdictRow, 'hourMs'> & { readonly hour: number; readonly revision: number }
+interface AggregateRecord {
+  readonly hour: number
+  readonly grp: string
+  readonly cells: string
+  readonly revision: number
+}
+
+/** A batch and how to mark it as delivered. */
+export interface SpoolBatch {
+  readonly batch: IngestBatch
+  readonly rows: number
+  /** takes the rows off the spool; a row that changed since stays due */
+  delivered(): void
+}
+
+export interface SpoolLimits {
+  /** reports that wait for the cloud before superseded ones are dropped */
+  readonly reportsMax: number
+  readonly eventsMax: number
+  /** verdict rows kept, sent or not */
+  readonly verdictsMax: number
+}
+
+/** chosen: pruned in strides, so that a full spool costs one scan of a stride for as many messages */
+const PRUNE_STRIDE = 512
+
+/** Rows waiting for the cloud, on disk. Reports and events are a queue; verdicts and aggregates are cumulative rows of which only
+ *  the newest state is sent, so the cloud's absence does not make them more.
+ *
+ *  Bounds: past `reportsMax` reports the oldest that a newer report of the same boot supersedes go first (counters are
+ *  cumulative; what is lost is their place in time), counted as spool/superseded; the newest of each boot is always kept, even
+ *  past the bound; only past twice the bound the oldest go whatever they are, counted as spool/report-dropped, since a device that
+ *  invents boots must not fill the disk. Past `eventsMax` the oldest events go (spool/event-dropped), past `verdictsMax` the
+ *  verdict rows of the oldest hours (spool/verdict-dropped; looked at once an hour).
+ */
+export class Spool {
+  readonly #store: Store
+  readonly #devices: DeviceTable
+  readonly #counters: MessageCounters
+  readonly #limits: SpoolLimits
+  readonly #addReport: Statement<[number, string, string, number, number, string, number, Buffer]>
+  readonly #addEvent: Statement<[number, string, string, number, Buffer]>
+  readonly #bumpVerdict: Statement<[string, number, number, string, string, number, number]>
+  readonly #writeCell: Statement<[number, string, string, number]>
+  readonly #readCell: Statement<[number, string], { cells: string; revision: number }>
+  readonly #cellsSince: Statement<[number], AggregateRecord>
+  readonly #reports: Statement<[number], ReportRecord>
+  readonly #after: Statement<[number], ReportRecord>
+  readonly #events: Statement<[number], EventRecord>
+  readonly #verdicts: Statement<[number], VerdictRecord>
+  readonly #aggregates: Statement<[number], AggregateRecord>
+  readonly #reportStride: Statement<[number, number], { id: number; device: string; boot: number; seq: number }>
+  readonly #deleteReport: Statement<[number]>
+  readonly #deleteStride: Statement<[number, number, string]>
+  readonly #deleteEvent: Statement<[number]>
+  readonly #oldestEvents: Statement<[number]>
+  readonly #oldestReports: Statement<[number]>
+  readonly #verdictSent: Statement<[number, string, number, number]>
+  readonly #aggregateSent: Statement<[number, number, string]>
+  #reportCount: number
+  #eventCount: number
+  #pruneAfter = 0
+  // Never used twice while a batch that names them may be under way; cheaper than AUTOINCREMENT's table.
+  #lastReport = 0
+  #lastEvent = 0
+  #lastDeleted = 0
+
+  constructor(store: Store, devices: DeviceTable, counters: MessageCounters, limits: SpoolLimits) {
+    this.#store = store
+    this.#devices = devices
+    this.#counters = counters
+    this.#limits = limits
+    this.#addReport = store.prepare(
+      'INSERT INTO spool_report (id, site, device, boot, seq, board, received, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+    )
+    this.#addEvent = store.prepare(
+      'INSERT INTO spool_event (id, site, device, received, payload) VALUES (?, ?, ?, ?, ?)',
+    )
+    this.#bumpVerdict = store.prepare(
+      `INSERT INTO verdict (device, boot, hour, site, model, confirmed, rejected, revision) VALUES (?, ?, ?, ?, ?, ?, ?, 1)
+       ON CONFLICT DO UPDATE SET confirmed = confirmed + excluded.confirmed, rejected = rejected + excluded.rejected,
+       revision = revision + 1`,
+    )
+    this.#writeCell = store.prepare(
+      `INSERT INTO aggregate (hour, grp, cells, revision) VALUES (?, ?, ?, ?)
+       ON CONFLICT DO UPDATE SET cells = excluded.cells, revision = excluded.revision`,
+    )
+    this.#readCell = store.prepare('SELECT cells, revision FROM aggregate WHERE hour = ? AND grp = ?')
+    this.#cellsSince = store.prepare('SELECT hour, grp, cells, revision FROM aggregate WHERE hour >= ?')
+    this.#reports = store.prepare('SELECT * FROM spool_report ORDER BY id LIMIT ?')
+    this.#after = store.prepare('SELECT * FROM spool_report WHERE id > ? ORDER BY id')
+    this.#events = store.prepare('SELECT * FROM spool_event ORDER BY id LIMIT ?')
+    this.#verdicts = store.prepare(
+      `SELECT site, device, boot, model, hour, confirmed, rejected, revision FROM verdict
+       WHERE sent < revision ORDER BY hour LIMIT ?`,
+    )
+    this.#aggregates = store.prepare(
+      'SELECT hour, grp, cells, revision FROM aggregate WHERE sent < revision ORDER BY hour LIMIT ?',
+    )
+    this.#reportStride = store.prepare(
+      'SELECT id, device, boot, seq FROM spool_report WHERE id > ? ORDER BY id LIMIT ?',
+    )
+    this.#deleteReport = store.prepare('DELETE FROM spool_report WHERE id = ?')
+    this.#deleteStride = store.prepare(
+      'DELETE FROM spool_report WHERE id > ? AND id <= ? AND id NOT IN (SELECT value FROM json_each(?))',
+    )
+    this.#deleteEvent = store.prepare('DELETE FROM spool_event WHERE id = ?')
+    this.#oldestEvents = store.prepare(
+      'DELETE FROM spool_event WHERE id IN (SELECT id FROM spool_event ORDER BY id LIMIT ?)',
+    )
+    this.#oldestReports = store.prepare(
+      'DELETE FROM spool_report WHERE id IN (SELECT id FROM spool_report ORDER BY id LIMIT ?)',
+    )
+    this.#verdictSent = store.prepare('UPDATE verdict SET sent = ? WHERE device = ? AND boot = ? AND hour = ?')
+    this.#aggregateSent = store.prepare('UPDATE aggregate SET sent = ? WHERE hour = ? AND grp = ?')
+    this.#reportCount = 0
+    this.#eventCount = 0
+    this.recount()
+  }
+
+  get depth(): { readonly reports: number; readonly events: number } {
+    return { reports: this.#reportCount, events: this.#eventCount }
+  }
+
+  /** Id of the newest report that was ever added. */
+  get lastReport(): number {
+    return this.#lastReport
+  }
+
+  /** Bound of the ids of reports that were pruned. */
+  get lastDeleted(): number {
+    return this.#lastDeleted
+  }
+
+  /** Ids go on above this one, also when the spool is empty. */
+  startAfter(report: number): void {
+    this.#lastReport = Math.max(this.#lastReport, report)
+  }
+
+  /** Reports added after this one, oldest first. */
+  reportsAfter(report: number): IterableIterator<ReportRecord> {
+    return this.#after.iterate(report)
+  }
+
+  /** Counts rows anew; after a rollback, whose insertions were counted. */
+  recount(): void {
+    const count = (table: string): number =>
+      (this.#store.prepare(`SELECT count(*) AS n FROM ${table}`).get() as { n: number }).n
+    const last = (table: string): number =>
+      (this.#store.prepare(`SELECT coalesce(max(id), 0) AS n FROM ${table}`).get() as { n: number }).n
+    this.#reportCount = count('spool_report')
+    this.#eventCount = count('spool_event')
+    this.#lastReport = Math.max(this.#lastReport, last('spool_report'))
+    this.#lastEvent = Math.max(this.#lastEvent, last('spool_event'))
+  }
+
+  /** @param payload the report as the device encoded it; decoded again when it is sent */
+  addReport(origin: Origin, boot: number, seq: number, receivedMs: number, payload: Buffer): void {
+    const { site, device, board } = origin
+    this.#addReport.run(++this.#lastReport, site, device, boot, seq, board, receivedMs, payload)
+    this.#reportCount++
+    if (this.#reportCount <= this.#limits.reportsMax || this.#lastReport % PRUNE_STRIDE !== 0) return
+    this.#prune()
+    if (this.#reportCount < 2 * this.#limits.reportsMax) return
+    const dropped = this.#oldestReports.run(PRUNE_STRIDE).changes
+    // Ids have no gaps to speak of, so this is at least the newest that went.
+    this.#lastDeleted = this.#lastReport
+    this.#reportCount -= dropped
+    this.#counters.add('spool', 'report-dropped', dropped)
+  }
+
+  addEvent(site: string, device: string, receivedMs: number, payload: Buffer): void {
+    this.#addEvent.run(++this.#lastEvent, site, device, receivedMs, payload)
+    this.#eventCount++
+    if (this.#eventCount < this.#limits.eventsMax + PRUNE_STRIDE) return
+    this.#eventCount -= this.#oldestEvents.run(PRUNE_STRIDE).changes
+    this.#counters.add('spool', 'event-dropped', PRUNE_STRIDE)
+  }
+
+  addVerdict(row: Omit<VerdictRow, 'confirmed' | 'rejected'>, confirmed: boolean): void {
+    const { device, boot, hourMs, site, model } = row
+    this.#bumpVerdict.run(device, boot, hourMs, site, model, confirmed ? 1 : 0, confirmed ? 0 : 1)
+  }
+
+  writeCells(cells: readonly AggregateCell[]): void {
+    for (const cell of cells) this.#writeCell.run(cell.hourMs, cell.group, JSON.stringify(cell.values), cell.revision)
+  }
+
+  loadCell(place: Place): { readonly values: number[]; readonly revision: number } | undefined {
+    const row = this.#readCell.get(place.hourMs, place.group)
+    return row === undefined ? undefined : { values: JSON.parse(row.cells) as number[], revision: row.revision }
+  }
+
+  /** Committed cells of the hours from `hourMs` on. */
+  storedCells(hourMs: number): readonly (Place & { readonly values: readonly number[] })[] {
+    return this.#cellsSince
+      .all(hourMs)
+      .map(({ hour, grp, cells }) => ({ hourMs: hour, group: grp, values: JSON.parse(cells) as number[] }))
+  }
+
+  /** The oldest rows of each kind that the cloud does not have.
+   *  @param rowsMax of each kind, at most LIMITS.ingestRows
+   *  @param kinds the others stay empty
+   *  @returns undefined when nothing is due */
+  nextBatch(gateway: string, rowsMax: number, kinds: readonly SpoolKind[]): SpoolBatch | undefined {
+    const limit = (kind: SpoolKind): number => (kinds.includes(kind) ? Math.min(rowsMax, LIMITS.ingestRows) : 0)
+    const reports = this.#reports.all(limit('reports'))
+    const events = this.#events.all(limit('events'))
+    const verdicts = this.#verdicts.all(limit('verdicts'))
+    const aggregates = this.#aggregates.all(limit('aggregates'))
+    const rows = reports.length + events.length + verdicts.length + aggregates.length
+    if (rows === 0) return undefined
+    const batch: IngestBatch = {
+      v: 1,
+      gateway,
+      reports: reports.map(reportRow),
+      verdicts: verdicts.map(({ hour, revision: _, ...row }) => ({ ...row, hourMs: hour })),
+      events: events.map(eventRow),
+      aggregates: aggregates.map(({ hour, grp, cells, revision }) =>
+        aggregateRow({ hourMs: hour, group: grp, values: JSON.parse(cells) as number[], revision }),
+      ),
+    }
+    const delivered = this.#store.transaction(() => {
+      for (const { id } of reports) this.#reportCount -= this.#deleteReport.run(id).changes
+      for (const { id } of events) this.#eventCount -= this.#deleteEvent.run(id).changes
+      for (const { revision, device, boot, hour } of verdicts) this.#verdictSent.run(revision, device, boot, hour)
+      for (const { revision, hour, grp } of aggregates) this.#aggregateSent.run(revision, hour, grp)
+    })
+    return { batch, rows, delivered }
+  }
+
+  /** Removes verdicts and aggregates of hours before `hourMs` that the cloud has. */
+  forgetBefore(hourMs: number): void {
+    this.#store.prepare('DELETE FROM verdict WHERE hour < ? AND sent >= revision').run(hourMs)
+    const { n } = this.#store.prepare('SELECT count(*) AS n FROM verdict').get() as { n: number }
+    const excess = n - this.#limits.verdictsMax
+    if (excess > 0) {
+      this.#store
+        .prepare(
+          `DELETE FROM verdict WHERE (device, boot, hour) IN
+           (SELECT device, boot, hour FROM verdict ORDER BY hour LIMIT ?)`,
+        )
+        .run(excess)
+      this.#counters.add('spool', 'verdict-dropped', excess)
+    }
+    this.#store.prepare('DELETE FROM aggregate WHERE hour < ? AND sent >= revision').run(hourMs)
+  }
+
+  /** Looks at the next stride of the oldest reports and keeps of it what nothing supersedes. */
+  #prune(): void {
+    const stride = this.#reportStride.all(this.#pruneAfter, 2 * PRUNE_STRIDE)
+    const kept: number[] = []
+    for (const { id, device, boot, seq } of stride) {
+      const runs = this.#devices.get(device).boots.get(boot)?.runs
+      // A report of a closed boot has no known successor: it stays.
+      if (runs === undefined || runs.at(-1)?.[1] === seq) kept.push(id)
+    }
+    const last = stride.at(-1)?.id ?? this.#pruneAfter
+    const superseded = this.#deleteStride.run(this.#pruneAfter, last, JSON.stringify(kept)).changes
+    this.#reportCount -= superseded
+    this.#counters.add('spool', 'superseded', superseded)
+    this.#lastDeleted = Math.max(this.#lastDeleted, last)
+    // Every row was looked at: what was the newest then may be superseded now, so start over.
+    this.#pruneAfter = stride.length < 2 * PRUNE_STRIDE ? 0 : last
+  }
+}

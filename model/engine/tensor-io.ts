@@ -1,0 +1,108 @@
+import { err, ok, type Result } from '../../contract/result.ts'
+import { readOnnx } from '../onnx/onnx-reader.ts'
+import type { OnnxElementType, OnnxError, OnnxModel, OnnxTensor, OnnxValueInfo } from '../onnx/onnx-types.ts'
+import { tensorNumbers } from '../tensor-numbers.ts'
+
+/** Affine quantization of a tensor: real = scale · (stored − zeroPoint). */
+export interface Quantization {
+  readonly scale: number
+  readonly zeroPoint: number
+}
+
+/** Element types a window or a result may have at the border of a graph. */
+export type IoElementType = 'float32' | 'int8' | 'uint8'
+
+/** One input or output of a graph, as the file declares it. */
+export interface TensorIo {
+  readonly name: string
+  readonly elementType: IoElementType
+  /** Batch 1 where the file leaves the first dimension open. */
+  readonly dims: readonly number[]
+  readonly elements: number
+  /** null for float32, and where the graph's own Quantize/DequantizeLinear does not tell it. */
+  readonly quantization: Quantization | null
+}
+
+export interface GraphIo {
+  readonly inputs: readonly TensorIo[]
+  readonly outputs: readonly TensorIo[]
+}
+
+/** Reads what a graph takes and gives from its file: types, shapes, and the quantization of int8 ends, which is that of the
+ *  DequantizeLinear that reads the input and of the QuantizeLinear that makes the output.
+ *  @param bytes an ONNX file, not trusted
+ *  @returns the borders, or what `readOnnx` refuses, or `onnx-unsupported-type` | `onnx-dynamic-shape`
+ */
+export function readGraphIo(bytes: Uint8Array): Result<GraphIo, OnnxError> {
+  const model = readOnnx(bytes)
+  return model.ok ? graphIo(model.value) : model
+}
+
+/** As `readGraphIo`, for a model already read. */
+export function graphIo(model: OnnxModel): Result<GraphIo, OnnxError> {
+  const { graph } = model
+  const constants = new Map(graph.initializers.map((tensor) => [tensor.name, tensor]))
+  for (const node of graph.nodes) {
+    const value = node.attributes.get('value')
+    if (node.opType === 'Constant' && value?.kind === 'tensor') constants.set(node.outputs[0] ?? '', value.value)
+  }
+  const read = (infos: readonly OnnxValueInfo[], side: 'input' | 'output'): Result<TensorIo[], OnnxError> => {
+    const ios: TensorIo[] = []
+    for (const info of infos) {
+      const io = tensorIo(
+        info,
+        side === 'input' ? readBy(model, info.name, constants) : madeBy(model, info.name, constants),
+      )
+      if (!io.ok) return io
+      ios.push(io.value)
+    }
+    return ok(ios)
+  }
+  const inputs = read(
+    graph.inputs.filter((info) => !constants.has(info.name)),
+    'input',
+  )
+  if (!inputs.ok) return inputs
+  const outputs = read(graph.outputs, 'output')
+  return outputs.ok ? ok({ inputs: inputs.value, outputs: outputs.value }) : outputs
+}
+
+const isIoElementType = (type: OnnxElementType | null): type is IoElementType =>
+  type === 'float32' || type === 'int8' || type === 'uint8'
+
+function tensorIo(info: OnnxValueInfo, quantization: Quantization | null): Result<TensorIo, OnnxError> {
+  const { name, elementType } = info
+  if (!isIoElementType(elementType)) {
+    return err({ code: 'onnx-unsupported-type', detail: `"${name}" is ${elementType ?? 'no tensor'} at the border` })
+  }
+  if (info.dims === null) return err({ code: 'onnx-dynamic-shape', detail: `"${name}" has no shape` })
+  const dims = info.dims.map((dim, axis) => dim ?? (axis === 0 ? 1 : 0))
+  if (dims.includes(0)) return err({ code: 'onnx-dynamic-shape', detail: `"${name}" leaves more than the batch open` })
+  const elements = dims.reduce((product, dim) => product * dim, 1)
+  return ok({ name, elementType, dims, elements, quantization: elementType === 'float32' ? null : quantization })
+}
+
+type Constants = ReadonlyMap<string, OnnxTensor>
+
+function readBy({ graph }: OnnxModel, name: string, constants: Constants): Quantization | null {
+  const reader = graph.nodes.find((node) => node.opType === 'DequantizeLinear' && node.inputs[0] === name)
+  return reader === undefined ? null : parameters(reader.inputs, constants)
+}
+
+function madeBy({ graph }: OnnxModel, name: string, constants: Constants): Quantization | null {
+  const maker = graph.nodes.find((node) => node.opType === 'QuantizeLinear' && node.outputs[0] === name)
+  return maker === undefined ? null : parameters(maker.inputs, constants)
+}
+
+/** Per-tensor parameters only: a window has one scale. */
+function parameters(inputs: readonly string[], constants: Constants): Quantization | null {
+  const scale = constants.get(inputs[1] ?? '')
+  const zero = constants.get(inputs[2] ?? '')
+  if (scale?.elementType !== 'float32' || scale.elements !== 1) return null
+  if (zero !== undefined && zero.elements !== 1) return null
+  const value = numberOf(scale) ?? 0
+  if (!(value > 0) || !Number.isFinite(value)) return null
+  return { scale: value, zeroPoint: (zero && numberOf(zero)) ?? 0 }
+}
+
+const numberOf = ({ elementType, data }: OnnxTensor): number | undefined => tensorNumbers(elementType, data, 1)?.[0]

@@ -1,0 +1,83 @@
+import type { ModelFileError } from '../model-fault.ts'
+import type { ByteRange, OnnxElementType } from '../onnx/onnx-types.ts'
+
+/** What the TFLite reader hands out: plain records, no behaviour. Names follow schema.fbs, version 3c. */
+
+export type TfliteErrorCode =
+  /** Not a well-formed FlatBuffer of the schema: offsets out of the file, indices that lead nowhere. */
+  | 'tflite-malformed'
+  /** Larger than a bound of TFLITE_LIMITS. */
+  | 'tflite-too-large'
+  /** Another schema version than 3. */
+  | 'tflite-unknown-version'
+
+export type TfliteError = ModelFileError<TfliteErrorCode>
+
+export interface TfliteQuantization {
+  /** real = scale × (stored − zero point); one for the tensor, or one for each index along `dimension`. */
+  readonly scales: readonly number[]
+  readonly zeroPoints: readonly number[]
+  readonly dimension: number
+  /** Where the lists are in the file: float32, zero points int64; empty for an absent one. Of `min` and `max`, what training saw, no
+   *  runtime takes notice, but converters leave them in the file. */
+  readonly ranges: Readonly<Record<'scales' | 'zeroPoints' | 'min' | 'max', ByteRange>>
+}
+
+export interface TfliteTensor {
+  readonly name: string
+  /** As the file says; a negative dimension is unknown, and no constant has one. */
+  readonly shape: readonly number[]
+  /** null for strings, resources, variants and types after schema 3c. */
+  readonly elementType: TfliteElementType | null
+  /** Index into `TfliteModel.buffers`; 0 means that the tensor is no constant. */
+  readonly buffer: number
+  /** null where the file gives no scale, or another kind of quantization. */
+  readonly quantization: TfliteQuantization | null
+  /** Its buffer holds the nonzero elements only. */
+  readonly sparse: boolean
+}
+
+export type TfliteElementType = Exclude<OnnxElementType, 'string'>
+
+export interface TfliteOperator {
+  /** BuiltinOperator; 32 is a custom operator. */
+  readonly builtinCode: number
+  /** Indices into the subgraph's tensors; -1 is an optional one left out. */
+  readonly inputs: readonly number[]
+  readonly outputs: readonly number[]
+}
+
+export interface TfliteSubgraph {
+  readonly name: string
+  readonly tensors: readonly TfliteTensor[]
+  readonly operators: readonly TfliteOperator[]
+}
+
+export interface TfliteModel {
+  readonly subgraphs: readonly TfliteSubgraph[]
+  /** Where the data of each buffer is in the file; null for an empty one. Ranges may coincide. */
+  readonly buffers: readonly (ByteRange | null)[]
+}
+
+/** TensorType of schema.fbs. */
+const ELEMENT_TYPES: ReadonlyMap<number, TfliteElementType> = new Map([
+  [0, 'float32'],
+  [1, 'float16'],
+  [2, 'int32'],
+  [3, 'uint8'],
+  [4, 'int64'],
+  [6, 'bool'],
+  [7, 'int16'],
+  [8, 'complex64'],
+  [9, 'int8'],
+  [10, 'float64'],
+  [11, 'complex128'],
+  [12, 'uint64'],
+  [15, 'uint32'],
+  [16, 'uint16'],
+  [17, 'int4'],
+  [18, 'bfloat16'],
+])
+
+/** @returns the element type of a TensorType code, null for what is no number of fixed width */
+export const tfliteElementType = (code: number): TfliteElementType | null => ELEMENT_TYPES.get(code) ?? null

@@ -1,0 +1,263 @@
+import { describe, expect, it } from 'vitest'
+import { bytesToHex, hexToBytes, sha256Hex } from '../../../../../contract/bytes.ts'
+import { LIMITS } from '../../../../../contract/limits.ts'
+import { COUNTER_NAMES, EVENT_CODES, eventCodec, reportCodec, wakeCodec } from '../../../../../contract/messages.ts'
+import { nextDeadlineMs } from '../../../../../device/core/agent/agent.ts'
+import type { AgentEffect } from '../../../../../device/core/agent/agent-state.ts'
+import { OUTBOX_MESSAGES_MAX } from '../../../../../device/core/outbox.ts'
+import {
+  ACTIVE_SHA,
+  codes,
+  heardOf,
+  heardSample,
+  kinds,
+  ofType,
+  PureAgent,
+  recordSample,
+} from '../../../../fixtures/agent.ts'
+import { manifestSample } from '../../../../fixtures/manifest.ts'
+
+const HOUR = 3_600_000
+const wake = { atMs: 100, label: 3, posteriorPermille: 900, features: new Uint8Array(490), noiseDb: -50 }
+const value = <T>(result: { ok: true; value: T } | { ok: false; error: unknown }): T => {
+  if (!result.ok) throw new Error(JSON.stringify(result.error))
+  return result.value
+}
+const reports = (effects: readonly AgentEffect[]) =>
+  ofType(effects, 'publish')
+    .filter(({ kind }) => kind === 'report')
+    .map(({ payload }) => {
+      expect(payload.length).toBeLessThanOrEqual(LIMITS.reportDefaultBytes)
+      return value(reportCodec.decode(payload))
+    })
+const counter = (report: { counters: readonly number[] }, name: (typeof COUNTER_NAMES)[number]) =>
+  report.counters[COUNTER_NAMES.indexOf(name)]
+
+describe('boot', () => {
+  it('says that it booted, and sends nothing before there is a link', () => {
+    const agent = new PureAgent()
+    expect(codes(agent.all)).toEqual(['booted'])
+    expect(kinds(agent.all)).toEqual([])
+    expect(kinds(agent.send({ type: 'connected' }))).toEqual(['event'])
+  })
+
+  it('counts and names a reverted image', () => {
+    const failed = hexToBytes('cd'.repeat(32))
+    const agent = new PureAgent({
+      outcome: 'reverted',
+      record: { ...recordSample, untold: 'reverted', failedSha256: failed, failures: 1 },
+    })
+    expect(codes(agent.all)).toEqual(['booted', 'reverted: trial-failed'])
+    expect(agent.state.counters.installsFailed).toBe(1)
+    const events = ofType(agent.send({ type: 'connected' }), 'publish').map(({ payload }) =>
+      value(eventCodec.decode(payload)),
+    )
+    expect(events.map(({ code, model }) => [EVENT_CODES[code], bytesToHex(model!)])).toEqual([
+      ['booted', bytesToHex(ACTIVE_SHA.slice(0, 8))],
+      ['reverted', 'cd'.repeat(8)],
+    ])
+  })
+})
+
+describe('battery', () => {
+  it('low is told once a boot, when a tenth is left', () => {
+    const power = { capacityMj: 1_000_000, horizonMs: 9e15 }
+    const full = new PureAgent({ batteryMj: 100_001 }, { power })
+    expect(codes(full.all)).not.toContain('battery-low')
+    const low = new PureAgent({ batteryMj: 100_000 }, { power })
+    for (let i = 0; i < 12; i++) low.after(HOUR / 6)
+    expect(codes(low.all).filter((code) => code === 'battery-low')).toHaveLength(1)
+  })
+})
+
+describe('reports', () => {
+  it('come once an interval and are cumulative over the boot', () => {
+    const agent = new PureAgent()
+    agent.send({ type: 'connected' })
+    agent.send({ type: 'heard', heard: { ...heardSample, wakes: [wake] } })
+    const [first] = reports(agent.after(HOUR))
+    expect(reports(agent.after(HOUR / 2))).toEqual([])
+    agent.send({ type: 'heard', heard: heardSample })
+    const [second] = reports(agent.after(HOUR / 2))
+    expect([first!.seq, second!.seq]).toEqual([0, 1])
+    expect(first).toMatchObject({ boot: 1, slot: 0, level: 0, model: ACTIVE_SHA.slice(0, 8), batteryPermille: 1000 })
+    expect([counter(first!, 'listeningMs'), counter(second!, 'listeningMs')]).toEqual([10_000, 20_000])
+    expect([counter(first!, 'wakes'), counter(second!, 'wakes')]).toEqual([1, 1])
+    expect(first!.levelMs[0]).toBe(10_000)
+    expect(second!.posteriorBins[0]).toBe(100)
+    expect(second!.noiseBins[2]).toBe(100)
+    for (const [i, sum] of second!.counters.entries()) expect(sum).toBeGreaterThanOrEqual(first!.counters[i]!)
+  })
+
+  it('the first comes after the phase, so that a fleet does not report at once', () => {
+    const agent = new PureAgent({}, { reportPhaseMs: 1_000 })
+    agent.send({ type: 'connected' })
+    expect(nextDeadlineMs(agent.state)).toBe(1_000)
+    expect(reports(agent.after(1_000))).toHaveLength(1)
+    expect(reports(agent.after(HOUR - 1))).toHaveLength(0)
+    expect(reports(agent.after(1))).toHaveLength(1)
+  })
+
+  it('go to flash too while the link is down, and leave it when all is acknowledged', () => {
+    const agent = new PureAgent()
+    expect(ofType(agent.after(HOUR), 'save-spool')).toHaveLength(1)
+    const sent = ofType(agent.send({ type: 'connected' }), 'publish')
+    expect(sent.map(({ kind }) => kind)).toEqual(['event', 'report'])
+    expect(agent.send({ type: 'published', id: sent[0]!.id })).toEqual([])
+    expect(agent.send({ type: 'published', id: sent[1]!.id })).toEqual([{ type: 'clear-spool' }])
+    expect(agent.state.outbox.messages).toEqual([])
+  })
+
+  it('on request, as before a planned stop', () => {
+    const agent = new PureAgent()
+    agent.send({ type: 'connected' })
+    expect(reports(agent.send({ type: 'report-requested' }))).toHaveLength(1)
+  })
+})
+
+describe('wakes', () => {
+  it('are numbered as the counter counts, told at once and sent with their features', () => {
+    const agent = new PureAgent()
+    agent.send({ type: 'connected' })
+    for (const count of [1, 3, 2]) {
+      const effects = agent.send({
+        type: 'heard',
+        heard: { ...heardSample, wakes: new Array(count).fill(wake) as (typeof wake)[] },
+      })
+      expect(ofType(effects, 'tell-wake')).toHaveLength(count)
+      for (const { id } of ofType(effects, 'publish')) agent.send({ type: 'published', id })
+    }
+    const indexes = ofType(agent.all, 'publish')
+      .filter(({ kind }) => kind === 'wake')
+      .map(({ payload }) => value(wakeCodec.decode(payload)).index)
+    expect(indexes).toEqual([1, 2, 3, 4, 5, 6])
+    expect(agent.state.counters.wakes).toBe(6)
+  })
+
+  it('hold the device awake for as long as the policy says', () => {
+    const quiet = new PureAgent()
+    quiet.send({ type: 'heard', heard: heardSample })
+    const woken = new PureAgent()
+    woken.send({ type: 'heard', heard: { ...heardSample, wakes: [wake] } })
+    expect(woken.state.counters.activeMs - quiet.state.counters.activeMs).toBeCloseTo(manifestSample.policy.wakeHoldMs)
+  })
+
+  it('a noise floor beyond the wire is clipped, not thrown on', () => {
+    const agent = new PureAgent()
+    agent.send({
+      type: 'heard',
+      heard: {
+        ...heardSample,
+        wakes: [
+          { ...wake, noiseDb: 3 },
+          { ...wake, noiseDb: -200 },
+        ],
+      },
+    })
+    const noise = ofType(agent.send({ type: 'connected' }), 'publish')
+      .filter(({ kind }) => kind === 'wake')
+      .map(({ payload }) => value(wakeCodec.decode(payload)).noiseDb)
+    expect(noise).toEqual([0, -120])
+  })
+})
+
+describe('a link that breaks', () => {
+  it('what was on the air is sent again, and nothing twice while it is', () => {
+    const agent = new PureAgent()
+    const first = ofType(agent.send({ type: 'connected' }), 'publish')
+    expect(agent.after(1)).toEqual([])
+    agent.send({ type: 'disconnected', reason: 'test' })
+    const again = ofType(agent.send({ type: 'connected' }), 'publish')
+    expect(again).toEqual(first)
+    agent.send({ type: 'published', id: first[0]!.id })
+    agent.send({ type: 'disconnected', reason: 'test' })
+    expect(agent.send({ type: 'connected' })).toEqual([])
+  })
+
+  it('eight messages are on the air at once, the next goes when one is acknowledged', () => {
+    const agent = new PureAgent()
+    for (let i = 0; i < 12; i++) agent.send({ type: 'heard', heard: { ...heardSample, wakes: [wake] } })
+    const sent = ofType(agent.send({ type: 'connected' }), 'publish')
+    expect(sent).toHaveLength(8)
+    const next = ofType(agent.send({ type: 'published', id: sent[3]!.id }), 'publish')
+    expect(next.map(({ id }) => id)).toEqual([sent[7]!.id + 1])
+  })
+
+  it('drops at the bound are counted', () => {
+    const agent = new PureAgent()
+    for (let i = 0; i < OUTBOX_MESSAGES_MAX + 4; i++)
+      agent.send({ type: 'heard', heard: { ...heardSample, wakes: [wake] } })
+    expect(agent.state.outbox.messages).toHaveLength(OUTBOX_MESSAGES_MAX)
+    expect(agent.state.counters.spoolDrops).toBe(5)
+  })
+
+  it('radio bytes are what goes over the air: payload, topic and MQTT', () => {
+    const agent = new PureAgent()
+    const [sent] = ofType(agent.send({ type: 'connected' }), 'publish')
+    expect(agent.state.counters.radioTxBytes).toBe(sent!.payload.length + 'kinglet/v1/lab/bird-1/event'.length + 11)
+    agent.send({ type: 'received', kind: 'verdict', payload: new Uint8Array(7) })
+    expect(agent.state.counters.radioRxBytes).toBe(7 + 'kinglet/v1/lab/bird-1/verdict'.length + 11)
+    agent.send({ type: 'received', kind: 'block', sha256: '0'.repeat(64), payload: new Uint8Array(7) })
+    expect(agent.state.counters.radioRxBytes).toBe(
+      2 * 7 + 'kinglet/v1/lab/bird-1/verdict'.length + 'kinglet/v1/lab/bird-1/block/'.length + 64 + 2 * 11,
+    )
+  })
+})
+
+describe('engine failures', () => {
+  const error = { code: 'model-load-failed', detail: 'out of memory' } as const
+
+  it('are told once a report interval, however often they come', () => {
+    const agent = new PureAgent()
+    for (let i = 0; i < 100; i++) agent.after(200, { type: 'engine-failed', error })
+    expect(codes(agent.all)).toEqual(['booted', 'engine-failed: model-load-failed'])
+    agent.after(HOUR, { type: 'engine-failed', error })
+    expect(codes(agent.last)).toEqual(['engine-failed: model-load-failed'])
+  })
+})
+
+describe('the governor inside the agent', () => {
+  const power = { capacityMj: 1_000, horizonMs: 1_700_000_000_000 + 100 * HOUR }
+
+  it('moves the level, counts the move and says so', () => {
+    const agent = new PureAgent({ batteryMj: 1_000 }, { power })
+    expect(ofType(agent.all, 'set-level')).toHaveLength(1)
+    expect(codes(agent.all)).toEqual(['booted', 'level-changed'])
+    expect(agent.state.counters.ladderMoves).toBe(1)
+    const [report] = reports([...agent.send({ type: 'connected' }), ...agent.after(HOUR)])
+    expect(report!.level).toBe(agent.state.governor.level)
+    expect(report!.batteryPermille).toBeGreaterThan(990)
+  })
+
+  it('is not asked where it is switched off, nor on mains', () => {
+    expect(codes(new PureAgent({ batteryMj: 1_000 }, { power, governed: false }).all)).toEqual(['booted'])
+    expect(codes(new PureAgent({ batteryMj: 1_000 }).all)).toEqual(['booted'])
+  })
+})
+
+describe('determinism', () => {
+  it('the same events at the same times give the same effects and state', () => {
+    const run = () => {
+      const agent = new PureAgent()
+      agent.send({ type: 'connected' })
+      for (let i = 0; i < 300; i++) {
+        agent.after(10_000 + i, { type: 'heard', heard: heardOf({ wakes: i % 7 === 0 ? [wake] : [], windows: i }) })
+        if (i % 31 === 0) agent.send({ type: 'disconnected', reason: 'test' })
+        if (i % 31 === 5) agent.send({ type: 'connected' })
+        for (const { id } of ofType(agent.last, 'publish')) agent.send({ type: 'published', id })
+      }
+      const plain = (_key: string, item: unknown) => (item instanceof Uint8Array ? bytesToHex(item) : item)
+      return sha256Hex(new TextEncoder().encode(JSON.stringify([agent.all, agent.state], plain)))
+    }
+    expect(run()).toBe(run())
+  })
+
+  it('a step changes nothing of the state it was given', () => {
+    const agent = new PureAgent()
+    const before = agent.state
+    const copy = structuredClone({ ...before, config: undefined, manifest: undefined })
+    agent.send({ type: 'connected' })
+    agent.send({ type: 'heard', heard: { ...heardSample, wakes: [wake] } })
+    expect(structuredClone({ ...before, config: undefined, manifest: undefined })).toEqual(copy)
+  })
+})

@@ -1,0 +1,148 @@
+import { describe, expect, it } from 'vitest'
+import type { LadderStep } from '../../../../../contract/manifest.ts'
+import { LADDER_LEVELS } from '../../../../../contract/messages.ts'
+import {
+  activeMsOf,
+  addEnergy,
+  flashMillijoule,
+  listeningEnergy,
+  macsOf,
+  NO_ENERGY,
+  RADIOS,
+  radioNamed,
+  sleepMilliwatt,
+  totalEnergy,
+} from '../../../../../device/core/power/energy.ts'
+import {
+  govern,
+  HIBERNATE,
+  initialGovernor,
+  levelMilliwatt,
+  observeListening,
+} from '../../../../../device/core/power/governor.ts'
+import { boardNamed, KWS_REFERENCE_MACS } from '../../../../../model/boards.ts'
+import { manifestSample } from '../../../../fixtures/manifest.ts'
+
+const board = boardNamed('NUCLEO-U575ZI')!
+const timing = { frameMs: 20, windowMs: 1_000 }
+const HOUR = 3_600_000
+const power = (step: LadderStep, openShare = 0.1) =>
+  levelMilliwatt(manifestSample, board, step, timing.frameMs, timing.windowMs, openShare)
+const [full, gated, lite, sparse] = manifestSample.ladder as [LadderStep, LadderStep, LadderStep, LadderStep]
+
+describe('energy', () => {
+  it('adds up by account', () => {
+    const sum = addEnergy(addEnergy(NO_ENERGY, { radio: 1, sleep: 2 }), {
+      radio: 3,
+      listen: 4,
+      inference: 5,
+      install: 6,
+    })
+    expect(sum).toEqual({ sleep: 2, listen: 4, inference: 5, radio: 4, install: 6 })
+    expect(totalEnergy(sum)).toBe(21)
+    expect(totalEnergy(NO_ENERGY)).toBe(0)
+  })
+
+  it('of an hour at full level is what the board takes: listening, and five inferences a second', () => {
+    const heard = { elapsedMs: HOUR, listeningMs: HOUR, inferences: 18_000 }
+    const energy = listeningEnergy(board, KWS_REFERENCE_MACS, heard)
+    expect(energy.sleep).toBe(0)
+    expect(energy.listen).toBeCloseTo(4.9 * 3600)
+    expect(energy.inference).toBeCloseTo(18_000 * 0.664)
+    // The governor's forecast for the level is the mean power of the same hour.
+    expect(power(full)).toBeCloseTo((energy.listen + energy.inference) / 3600)
+  })
+
+  it('of a sparse hour is mostly sleep', () => {
+    const energy = listeningEnergy(board, 0, { elapsedMs: HOUR, listeningMs: HOUR / 10, inferences: 0 })
+    expect(energy.sleep).toBeCloseTo(sleepMilliwatt(board) * 3240)
+    expect(energy.listen).toBeCloseTo(4.9 * 360)
+  })
+
+  it('of writing flash is proportional, and of awake time counts inference and hold', () => {
+    expect(flashMillijoule(8_192)).toBeCloseTo(2 * flashMillijoule(4_096))
+    expect(flashMillijoule(4_096)).toBeCloseTo(25 * 3.3 * 0.0562, 3)
+    expect(activeMsOf(board, KWS_REFERENCE_MACS, 2, 3, 5_000)).toBeCloseTo(2 * 29 + 15_000)
+  })
+
+  it('macs are those of the level, none where it runs no network', () => {
+    expect(macsOf(manifestSample, full)).toBe(2_656_768)
+    expect(macsOf(manifestSample, { ...full, graph: null })).toBe(0)
+  })
+
+  it('radios have names', () => {
+    for (const radio of RADIOS) expect(radioNamed(radio.name)).toBe(radio)
+    expect(radioNamed('smoke')).toBeUndefined()
+  })
+})
+
+describe('ladder levels', () => {
+  it('take less power from one to the next, in a quiet place', () => {
+    const watts = [full, gated, lite, sparse].map((step) => power(step))
+    expect([...watts].sort((a, b) => b - a)).toEqual(watts)
+  })
+
+  it('gating saves nothing where the gate is always open', () => {
+    expect(power(gated, 1)).toBeCloseTo(power(full))
+  })
+})
+
+describe('governor', () => {
+  const capacityMj = 1_000_000
+  const start = 1_700_000_000_000
+  /** energy that affords `milliwatt` for the hours left, beside reserve and base load */
+  const energyFor = (milliwatt: number, hours: number) => (milliwatt + 0.05) * hours * 3600 + capacityMj * 0.03
+  const at = (level: number, remaining: number, hours: number, nowMs = start) =>
+    govern(
+      { ...initialGovernor(level, start), movedAtMs: start },
+      manifestSample,
+      board,
+      timing,
+      { capacityMj, horizonMs: nowMs + hours * HOUR },
+      remaining,
+      nowMs,
+    )
+
+  it.each([
+    ['full', full],
+    ['gated', gated],
+    ['lite', lite],
+    ['sparse', sparse],
+  ] as const)('picks %s when the battery affords just that', (name, step) => {
+    expect(LADDER_LEVELS[at(0, energyFor(power(step) * 1.001, 10), 10).level]).toBe(name)
+  })
+
+  it('hibernates when nothing is affordable, and with an empty battery', () => {
+    expect(at(0, energyFor(power(sparse) * 0.9, 10), 10).level).toBe(HIBERNATE)
+    expect(at(0, 0, 10).level).toBe(HIBERNATE)
+  })
+
+  it('goes down at once and keeps count', () => {
+    const next = at(0, energyFor(power(lite) * 1.01, 10), 10)
+    expect(next).toMatchObject({ level: 2, moves: 1, movedAtMs: start })
+  })
+
+  it('comes up only after the dwell, and only with margin', () => {
+    const rich = energyFor(power(full) * 1.5, 10)
+    const tight = energyFor(power(full) * 1.05, 10)
+    expect(at(2, rich, 10, start + 2 * HOUR - 1).level).toBe(2)
+    expect(at(2, rich, 10, start + 2 * HOUR).level).toBe(0)
+    expect(at(2, tight, 10, start + 2 * HOUR).level).toBe(1)
+    expect(at(1, tight, 10, start + 2 * HOUR).level).toBe(1)
+  })
+
+  it('past the horizon there is nothing to save for', () => {
+    expect(at(2, capacityMj / 2, -1, start + 3 * HOUR).level).toBe(0)
+  })
+
+  it('learns the share of open windows with the time constant of an hour', () => {
+    const open = { windows: 100, openWindows: 100, elapsedMs: HOUR }
+    const once = observeListening(initialGovernor(0, 0), open)
+    expect(once.openShare).toBeCloseTo(0.1 + (1 - Math.exp(-1)) * 0.9)
+    // However the hour is cut into stretches.
+    let pieces = initialGovernor(0, 0)
+    for (let i = 0; i < 360; i++) pieces = observeListening(pieces, { windows: 1, openWindows: 1, elapsedMs: 10_000 })
+    expect(pieces.openShare).toBeCloseTo(once.openShare)
+    expect(observeListening(once, { windows: 0, openWindows: 0, elapsedMs: HOUR })).toBe(once)
+  })
+})
