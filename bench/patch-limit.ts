@@ -1,7 +1,8 @@
 import { sha256 } from '../contract/bytes.ts'
 import { PatchDecoder } from '../contract/patch/patch-decoder.ts'
 import { ok } from '../contract/result.ts'
-import type { MappedElementType, MappedTensor } from '../model/mapped-tensor.ts'
+import type { FixedElementType } from '../model/element-type.ts'
+import type { MappedTensor } from '../model/mapped-tensor.ts'
 import { readTensorMap } from '../model/tensor-map.ts'
 
 /** What of a patch was spent on int8 tensors that both files have, and what an ideal coder that sees only how often each difference
@@ -19,8 +20,8 @@ export interface ResidualLimit {
   readonly sideBytes: number
 }
 
-const INT8: readonly MappedElementType[] = ['int8', 'uint8']
-const FLOATS: readonly MappedElementType[] = ['float16', 'bfloat16', 'float32']
+const INT8: readonly FixedElementType[] = ['int8', 'uint8']
+const FLOATS: readonly FixedElementType[] = ['float16', 'bfloat16', 'float32']
 
 /** What most of the bytes in a model's tensors are. */
 export type NumberKindOfModel = 'int8' | 'float' | 'other'

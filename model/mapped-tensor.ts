@@ -1,7 +1,4 @@
-import type { ByteRange, OnnxElementType } from './onnx/onnx-types.ts'
-
-/** One union for ONNX and TFLite: everything of a fixed width. */
-export type MappedElementType = Exclude<OnnxElementType, 'string'>
+import type { ByteRange, FixedElementType } from './element-type.ts'
 
 export interface MappedQuantization {
   /** real = scale × (stored − zero point); finite; one for the tensor, or one for each index along `axis`. */
@@ -19,7 +16,7 @@ export type TensorRole = 'weight' | 'bias' | 'scale' | 'zero-point' | 'other'
 export interface MappedTensor {
   /** Unique in its file: the tensor's own name, after the path of the subgraph and, in a bundle, of the section. */
   readonly name: string
-  readonly elementType: MappedElementType
+  readonly elementType: FixedElementType
   readonly shape: readonly number[]
   /** Little-endian elements in row-major order; exactly as many bytes as type and shape say. */
   readonly range: ByteRange

@@ -1,10 +1,10 @@
-import type { OnnxElementType } from './onnx/onnx-types.ts'
+import type { ElementType } from './element-type.ts'
 
 /** Decodes the elements of a tensor as raw_data lays them out.
  *  @param data little-endian, row-major, of `elements` elements at least; 4-bit ones two to a byte, the lower first
  *  @returns doubles; null for types that are no scale and no zero point (64-bit integers, complex, bool, float8, strings)
  */
-export function tensorNumbers(type: OnnxElementType, data: Uint8Array, elements: number): number[] | null {
+export function tensorNumbers(type: ElementType, data: Uint8Array, elements: number): number[] | null {
   const read = READERS[type]
   if (read === undefined) return null
   const view = new DataView(data.buffer, data.byteOffset, data.length)
@@ -15,7 +15,7 @@ type ElementReader = (view: DataView, index: number) => number
 
 const nibble: ElementReader = (view, index) => (view.getUint8(index >> 1) >> (4 * (index & 1))) & 0x0f
 
-const READERS: Readonly<Partial<Record<OnnxElementType, ElementReader>>> = {
+const READERS: Readonly<Partial<Record<ElementType, ElementReader>>> = {
   float32: (view, index) => view.getFloat32(4 * index, true),
   float64: (view, index) => view.getFloat64(8 * index, true),
   float16: (view, index) => half(view.getUint16(2 * index, true)),

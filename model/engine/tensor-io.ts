@@ -1,6 +1,7 @@
 import { err, ok, type Result } from '../../contract/result.ts'
+import type { ElementType } from '../element-type.ts'
 import { readOnnx } from '../onnx/onnx-reader.ts'
-import type { OnnxElementType, OnnxError, OnnxModel, OnnxTensor, OnnxValueInfo } from '../onnx/onnx-types.ts'
+import type { OnnxError, OnnxModel, OnnxTensor, OnnxValueInfo } from '../onnx/onnx-types.ts'
 import { tensorNumbers } from '../tensor-numbers.ts'
 
 /** Affine quantization of a tensor: real = scale · (stored − zeroPoint). */
@@ -67,7 +68,7 @@ export function graphIo(model: OnnxModel): Result<GraphIo, OnnxError> {
   return outputs.ok ? ok({ inputs: inputs.value, outputs: outputs.value }) : outputs
 }
 
-const isIoElementType = (type: OnnxElementType | null): type is IoElementType =>
+const isIoElementType = (type: ElementType | null): type is IoElementType =>
   type === 'float32' || type === 'int8' || type === 'uint8'
 
 function tensorIo(info: OnnxValueInfo, quantization: Quantization | null): Result<TensorIo, OnnxError> {

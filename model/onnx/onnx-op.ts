@@ -1,10 +1,11 @@
+import type { ElementType } from '../element-type.ts'
 import { OnnxFault } from './onnx-fault.ts'
-import type { OnnxAttribute, OnnxElementType, OnnxErrorCode, OnnxNode } from './onnx-types.ts'
+import type { OnnxAttribute, OnnxErrorCode, OnnxNode } from './onnx-types.ts'
 
 /** One value of a graph with everything known statically. */
 export interface GraphValue {
   readonly name: string
-  readonly elementType: OnnxElementType
+  readonly elementType: ElementType
   readonly dims: readonly number[]
   /** Known before the run: an initializer, or computed from such alone. */
   readonly constant: boolean
@@ -14,7 +15,7 @@ export interface GraphValue {
 
 /** What a shape rule says of one output. */
 export interface InferredValue {
-  readonly elementType: OnnxElementType
+  readonly elementType: ElementType
   readonly dims: readonly number[]
   readonly ints?: readonly number[] | null
 }

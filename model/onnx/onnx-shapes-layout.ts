@@ -1,5 +1,6 @@
+import { bytesOfElements, type ElementType } from '../element-type.ts'
 import { elementCount, KNOWN_INTS_MAX, likeInput, type OpView, type ShapeRule } from './onnx-op.ts'
-import { bytesOfElements, elementTypeOfCode, type OnnxElementType, type OnnxTensor } from './onnx-types.ts'
+import { elementTypeOfCode, type OnnxTensor } from './onnx-types.ts'
 
 /** Shape rules of what moves or renames elements without arithmetic, and the integer constants that steer it.
  *  @see https://onnx.ai/onnx/operators/
@@ -192,7 +193,7 @@ const constantOfShape: ShapeRule = (op) => {
   const dims = op.ints(0)
   if (dims.some((dim) => dim < 0)) op.mismatch(`shape [${dims}]`)
   const value = op.node.attributes.get('value')
-  const elementType: OnnxElementType = value?.kind === 'tensor' ? value.value.elementType : 'float32'
+  const elementType: ElementType = value?.kind === 'tensor' ? value.value.elementType : 'float32'
   const fill = value?.kind === 'tensor' ? intsOfTensor(value.value)?.[0] : undefined
   const elements = elementCount(dims)
   const ints = fill === undefined || elements > KNOWN_INTS_MAX ? null : new Array<number>(elements).fill(fill)

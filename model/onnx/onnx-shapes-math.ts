@@ -1,5 +1,6 @@
+import type { ElementType } from '../element-type.ts'
 import { elementCount, type Inferred, type InferredValue, likeInput, type OpView, type ShapeRule } from './onnx-op.ts'
-import { elementTypeOfCode, type OnnxElementType } from './onnx-types.ts'
+import { elementTypeOfCode } from './onnx-types.ts'
 
 /** Shape rules of arithmetic: element-wise, matrix products, quantization, reductions.
  *  @see https://onnx.ai/onnx/operators/ and ONNX Runtime's ContribOperators.md for com.microsoft
@@ -40,7 +41,7 @@ function foldIntegers(op: OpView): readonly number[] | null {
 }
 
 const elementwise =
-  (resultType?: OnnxElementType): ShapeRule =>
+  (resultType?: ElementType): ShapeRule =>
   (op) => {
     const values = op.inputs.map((_, index) => op.input(index))
     const dims = broadcast(op, ...values.map((value) => value.dims))
@@ -52,7 +53,7 @@ const quantizedBinary: ShapeRule = (op) => ({
   outputs: [{ elementType: op.input(0).elementType, dims: broadcast(op, op.input(0).dims, op.input(3).dims) }],
 })
 
-function product(op: OpView, a: readonly number[], b: readonly number[], elementType: OnnxElementType): Inferred {
+function product(op: OpView, a: readonly number[], b: readonly number[], elementType: ElementType): Inferred {
   if (a.length === 0 || b.length === 0) op.mismatch('scalar operand')
   // One-dimensional operands gain a dimension for the product and lose it after.
   const left = a.length === 1 ? [1, ...a] : a
@@ -69,7 +70,7 @@ function gemm(
   op: OpView,
   a: readonly number[],
   b: readonly number[],
-  elementType: OnnxElementType,
+  elementType: ElementType,
   bias: number,
 ): Inferred {
   if (a.length !== 2 || b.length !== 2) op.mismatch(`[${a}] times [${b}], expected matrices`)
@@ -111,7 +112,7 @@ const argument: ShapeRule = (op) => {
   }
 }
 
-const scalar = (elementType: OnnxElementType): InferredValue => ({ elementType, dims: [] })
+const scalar = (elementType: ElementType): InferredValue => ({ elementType, dims: [] })
 
 const each = (names: readonly string[], rule: ShapeRule): Record<string, ShapeRule> =>
   Object.fromEntries(names.map((name) => [name, rule]))

@@ -1,5 +1,5 @@
+import type { ElementType } from '../element-type.ts'
 import { elementCount, type GraphValue, type Inferred, type OpView, type ShapeRule } from './onnx-op.ts'
-import type { OnnxElementType } from './onnx-types.ts'
 
 /** Shape rules of what slides a window over [N, C, spatial...]: convolutions and pools.
  *  @see https://onnx.ai/onnx/operators/ Conv 11, ConvTranspose 11, MaxPool 12, AveragePool 19
@@ -62,7 +62,7 @@ function split(op: OpView, value: GraphValue): [batch: number, channels: number,
   return [batch, channels, spatial]
 }
 
-function convolve(op: OpView, x: GraphValue, w: GraphValue, elementType: OnnxElementType): Inferred {
+function convolve(op: OpView, x: GraphValue, w: GraphValue, elementType: ElementType): Inferred {
   const [batch, channels, spatial] = split(op, x)
   const [filters, channelsOfFilter, kernel] = split(op, w)
   if (kernel.length !== spatial.length) op.mismatch(`weights ${w.dims} for input ${x.dims}`)

@@ -1,16 +1,11 @@
+import { type ByteRange, bytesOfElements, type ElementType } from '../element-type.ts'
 import { OnnxFault } from './onnx-fault.ts'
 import type { OnnxLimits } from './onnx-limits.ts'
-import {
-  type ByteRange,
-  bytesOfElements,
-  elementTypeOfCode,
-  type OnnxElementType,
-  type OnnxTensor,
-} from './onnx-types.ts'
+import { elementTypeOfCode, type OnnxTensor } from './onnx-types.ts'
 import type { WireReader } from './protobuf-wire.ts'
 
 /** Which *_data field holds which element types, from the comments of onnx.proto. */
-const INT32_DATA: ReadonlySet<OnnxElementType> = new Set([
+const INT32_DATA: ReadonlySet<ElementType> = new Set([
   'int32',
   'int16',
   'int8',
@@ -24,8 +19,8 @@ const INT32_DATA: ReadonlySet<OnnxElementType> = new Set([
   'float8e5m2',
   'float8e5m2fnuz',
 ])
-const UINT64_DATA: ReadonlySet<OnnxElementType> = new Set(['uint32', 'uint64'])
-const SIGNED: ReadonlySet<OnnxElementType> = new Set(['int8', 'int16', 'int32', 'int64'])
+const UINT64_DATA: ReadonlySet<ElementType> = new Set(['uint32', 'uint64'])
+const SIGNED: ReadonlySet<ElementType> = new Set(['int8', 'int16', 'int32', 'int64'])
 
 type DataField = 'raw_data' | 'float_data' | 'double_data' | 'int32_data' | 'int64_data' | 'uint64_data'
 const FIELD_NAMES: ReadonlyMap<number, DataField> = new Map([
@@ -107,7 +102,7 @@ function countElements(reader: WireReader, name: string, dims: readonly number[]
   return elements
 }
 
-function fieldFits(field: DataField, type: OnnxElementType): boolean {
+function fieldFits(field: DataField, type: ElementType): boolean {
   switch (field) {
     case 'raw_data':
       return true
@@ -125,12 +120,7 @@ function fieldFits(field: DataField, type: OnnxElementType): boolean {
 }
 
 /** Lays varint elements out as raw_data would. A value outside its type is refused, never wrapped. */
-function encodeIntegers(
-  reader: WireReader,
-  name: string,
-  type: OnnxElementType,
-  integers: readonly bigint[],
-): Uint8Array {
+function encodeIntegers(reader: WireReader, name: string, type: ElementType, integers: readonly bigint[]): Uint8Array {
   const size = bytesOfElements(type, 1)
   const bits = 8 * size
   const data = new Uint8Array(size * integers.length)

@@ -1,3 +1,4 @@
+import type { ByteRange, ElementType } from '../element-type.ts'
 import type { ModelFileError } from '../model-fault.ts'
 
 /** What the ONNX reader hands out: plain records, no behaviour. Names follow onnx.proto of ONNX 1.16. */
@@ -23,39 +24,9 @@ export type OnnxErrorCode =
 /** The detail says what, where (field, byte offset or node), which values. */
 export type OnnxError = ModelFileError<OnnxErrorCode>
 
-export type OnnxElementType =
-  | 'float32'
-  | 'uint8'
-  | 'int8'
-  | 'uint16'
-  | 'int16'
-  | 'int32'
-  | 'int64'
-  | 'string'
-  | 'bool'
-  | 'float16'
-  | 'float64'
-  | 'uint32'
-  | 'uint64'
-  | 'complex64'
-  | 'complex128'
-  | 'bfloat16'
-  | 'float8e4m3fn'
-  | 'float8e4m3fnuz'
-  | 'float8e5m2'
-  | 'float8e5m2fnuz'
-  | 'uint4'
-  | 'int4'
-
-/** Bytes [offset, offset + length) of the model file. */
-export interface ByteRange {
-  readonly offset: number
-  readonly length: number
-}
-
 export interface OnnxTensor {
   readonly name: string
-  readonly elementType: OnnxElementType
+  readonly elementType: ElementType
   readonly dims: readonly number[]
   readonly elements: number
   /** Little-endian elements as raw_data lays them out; a view into the file where `range` is set, else a decoded copy. */
@@ -93,7 +64,7 @@ export interface OnnxNode {
 export interface OnnxValueInfo {
   readonly name: string
   /** null where the graph does not say (allowed for values of subgraphs) or it is no tensor. */
-  readonly elementType: OnnxElementType | null
+  readonly elementType: ElementType | null
   /** null where the rank is unknown; a dimension is a number, or null when symbolic or unset. */
   readonly dims: readonly (number | null)[] | null
 }
@@ -114,36 +85,31 @@ export interface OnnxModel {
   readonly graph: OnnxGraph
 }
 
-const ELEMENT_TYPES: readonly (readonly [code: number, type: OnnxElementType, bits: number])[] = [
-  [1, 'float32', 32],
-  [2, 'uint8', 8],
-  [3, 'int8', 8],
-  [4, 'uint16', 16],
-  [5, 'int16', 16],
-  [6, 'int32', 32],
-  [7, 'int64', 64],
-  [8, 'string', 0],
-  [9, 'bool', 8],
-  [10, 'float16', 16],
-  [11, 'float64', 64],
-  [12, 'uint32', 32],
-  [13, 'uint64', 64],
-  [14, 'complex64', 64],
-  [15, 'complex128', 128],
-  [16, 'bfloat16', 16],
-  [17, 'float8e4m3fn', 8],
-  [18, 'float8e4m3fnuz', 8],
-  [19, 'float8e5m2', 8],
-  [20, 'float8e5m2fnuz', 8],
-  [21, 'uint4', 4],
-  [22, 'int4', 4],
+/** TensorProto.DataType from 1 on; 0 is UNDEFINED. */
+const ELEMENT_TYPES: readonly ElementType[] = [
+  'float32',
+  'uint8',
+  'int8',
+  'uint16',
+  'int16',
+  'int32',
+  'int64',
+  'string',
+  'bool',
+  'float16',
+  'float64',
+  'uint32',
+  'uint64',
+  'complex64',
+  'complex128',
+  'bfloat16',
+  'float8e4m3fn',
+  'float8e4m3fnuz',
+  'float8e5m2',
+  'float8e5m2fnuz',
+  'uint4',
+  'int4',
 ]
-const BY_CODE = new Map(ELEMENT_TYPES.map(([code, type]) => [code, type]))
-const BITS = new Map(ELEMENT_TYPES.map(([, type, bits]) => [type, bits]))
 
 /** @returns the element type of a TensorProto.DataType code, undefined for UNDEFINED and codes after ONNX 1.16. */
-export const elementTypeOfCode = (code: number): OnnxElementType | undefined => BY_CODE.get(code)
-
-/** Bytes that `elements` of a type take; 4-bit types are packed two to a byte. */
-export const bytesOfElements = (type: OnnxElementType, elements: number): number =>
-  Math.ceil((elements * (BITS.get(type) ?? 0)) / 8)
+export const elementTypeOfCode = (code: number): ElementType | undefined => ELEMENT_TYPES[code - 1]

@@ -1,11 +1,12 @@
+import type { ElementType } from '../element-type.ts'
 import type { OnnxLimits } from './onnx-limits.ts'
-import { elementTypeOfCode, type OnnxElementType, type OnnxValueInfo } from './onnx-types.ts'
+import { elementTypeOfCode, type OnnxValueInfo } from './onnx-types.ts'
 import type { WireReader } from './protobuf-wire.ts'
 
 /** Reads one ValueInfoProto: what a graph says of an input or output. Throws OnnxFault. */
 export function readValueInfo(reader: WireReader, limits: OnnxLimits): OnnxValueInfo {
   let name = ''
-  let elementType: OnnxElementType | null = null
+  let elementType: ElementType | null = null
   let dims: (number | null)[] | null = null
   while (reader.next()) {
     if (reader.field === 1) {
@@ -27,8 +28,8 @@ export function readValueInfo(reader: WireReader, limits: OnnxLimits): OnnxValue
   return { name, elementType, dims }
 }
 
-function readTensorType(reader: WireReader, limits: OnnxLimits): [OnnxElementType | null, (number | null)[] | null] {
-  let elementType: OnnxElementType | null = null
+function readTensorType(reader: WireReader, limits: OnnxLimits): [ElementType | null, (number | null)[] | null] {
+  let elementType: ElementType | null = null
   let dims: (number | null)[] | null = null
   while (reader.next()) {
     if (reader.field === 1) {

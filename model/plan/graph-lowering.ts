@@ -1,6 +1,7 @@
+import { bytesOfElements, type ElementType } from '../element-type.ts'
 import type { ShapedGraph, ShapedNode } from '../onnx/onnx-graph.ts'
 import { elementCount, type GraphValue } from '../onnx/onnx-op.ts'
-import { bytesOfElements, type OnnxElementType, type OnnxModel } from '../onnx/onnx-types.ts'
+import type { OnnxModel } from '../onnx/onnx-types.ts'
 import { GraphLinks } from './graph-folding.ts'
 
 /** One activation buffer; steps count kernels from 0, both ends inclusive. */
@@ -15,7 +16,7 @@ export interface ActivationBuffer {
 /** One constant as the device must hold it. */
 export interface DeviceConstant {
   readonly name: string
-  readonly elementType: OnnxElementType
+  readonly elementType: ElementType
   readonly bytes: number
 }
 
@@ -49,7 +50,7 @@ interface MutableBuffer {
 
 /** How a value lies in memory; `parameters` names the quantization, '' when its elements are the value itself. */
 interface Home {
-  readonly elementType: OnnxElementType
+  readonly elementType: ElementType
   readonly parameters: string
 }
 
@@ -84,7 +85,7 @@ const WEIGHTS_INPUT: Readonly<Record<string, number>> = {
   ...{ Conv: 1, ConvTranspose: 1, ConvInteger: 1, QLinearConv: 3, Gemm: 1, MatMul: 1, MatMulInteger: 1 },
   ...{ QLinearMatMul: 3, QGemm: 3 },
 }
-const EIGHT_BIT: ReadonlySet<OnnxElementType> = new Set(['int8', 'uint8'])
+const EIGHT_BIT: ReadonlySet<ElementType> = new Set(['int8', 'uint8'])
 
 /** Folds a graph to what a TFLite Micro device would run.
  *
@@ -105,7 +106,7 @@ class Lowering {
   readonly #links: GraphLinks
   readonly #stored = new Map<string, Stored>()
   /** Constant values by name: which bytes they are, and of which type. */
-  readonly #constantHomes = new Map<string, { key: string; elementType: OnnxElementType }>()
+  readonly #constantHomes = new Map<string, { key: string; elementType: ElementType }>()
   /** Bytes of small initializers, to see that two scales are equal though their names differ. */
   readonly #contents = new Map<string, string>()
   readonly #buffers: MutableBuffer[] = []
@@ -116,7 +117,7 @@ class Lowering {
   constructor(model: OnnxModel, graph: ShapedGraph) {
     this.#graph = graph
     this.#links = new GraphLinks(graph)
-    const remember = (name: string, elementType: OnnxElementType, data: Uint8Array) => {
+    const remember = (name: string, elementType: ElementType, data: Uint8Array) => {
       this.#constantHomes.set(name, { key: name, elementType })
       // Per-tensor parameters of activations are scalars; longer ones are compared by name.
       if (data.length <= 8) this.#contents.set(name, `${elementType}:${data.join()}`)

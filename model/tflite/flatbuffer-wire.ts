@@ -1,4 +1,4 @@
-import type { ByteRange } from '../onnx/onnx-types.ts'
+import type { ByteRange } from '../element-type.ts'
 import { TfliteFault } from './tflite-fault.ts'
 
 // Names only label tensors: one that is not UTF-8 is read with replacement characters rather than costing the file.

@@ -1,5 +1,5 @@
 import { err, type Result } from '../../contract/result.ts'
-import type { ByteRange } from '../onnx/onnx-types.ts'
+import type { ByteRange } from '../element-type.ts'
 import { FlatbufferFile, type FlatTable } from './flatbuffer-wire.ts'
 import { catchTfliteFault, TfliteFault } from './tflite-fault.ts'
 import { TFLITE_LIMITS } from './tflite-limits.ts'

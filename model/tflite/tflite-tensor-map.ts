@@ -1,3 +1,4 @@
+import { type ByteRange, bytesOfElements } from '../element-type.ts'
 import {
   type MappedTensor,
   orderedMap,
@@ -7,7 +8,6 @@ import {
   type TensorDraft,
   type TensorRole,
 } from '../mapped-tensor.ts'
-import { type ByteRange, bytesOfElements } from '../onnx/onnx-types.ts'
 import type { TfliteModel, TfliteOperator, TfliteSubgraph, TfliteTensor } from './tflite-types.ts'
 
 /** What an input of an operator is. */

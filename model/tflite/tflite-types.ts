@@ -1,5 +1,5 @@
+import type { ByteRange, FixedElementType } from '../element-type.ts'
 import type { ModelFileError } from '../model-fault.ts'
-import type { ByteRange, OnnxElementType } from '../onnx/onnx-types.ts'
 
 /** What the TFLite reader hands out: plain records, no behaviour. Names follow schema.fbs, version 3c. */
 
@@ -28,7 +28,7 @@ export interface TfliteTensor {
   /** As the file says; a negative dimension is unknown, and no constant has one. */
   readonly shape: readonly number[]
   /** null for strings, resources, variants and types after schema 3c. */
-  readonly elementType: TfliteElementType | null
+  readonly elementType: FixedElementType | null
   /** Index into `TfliteModel.buffers`; 0 means that the tensor is no constant. */
   readonly buffer: number
   /** null where the file gives no scale, or another kind of quantization. */
@@ -36,8 +36,6 @@ export interface TfliteTensor {
   /** Its buffer holds the nonzero elements only. */
   readonly sparse: boolean
 }
-
-export type TfliteElementType = Exclude<OnnxElementType, 'string'>
 
 export interface TfliteOperator {
   /** BuiltinOperator; 32 is a custom operator. */
@@ -60,7 +58,7 @@ export interface TfliteModel {
 }
 
 /** TensorType of schema.fbs. */
-const ELEMENT_TYPES: ReadonlyMap<number, TfliteElementType> = new Map([
+const ELEMENT_TYPES: ReadonlyMap<number, FixedElementType> = new Map([
   [0, 'float32'],
   [1, 'float16'],
   [2, 'int32'],
@@ -80,4 +78,4 @@ const ELEMENT_TYPES: ReadonlyMap<number, TfliteElementType> = new Map([
 ])
 
 /** @returns the element type of a TensorType code, null for what is no number of fixed width */
-export const tfliteElementType = (code: number): TfliteElementType | null => ELEMENT_TYPES.get(code) ?? null
+export const tfliteElementType = (code: number): FixedElementType | null => ELEMENT_TYPES.get(code) ?? null

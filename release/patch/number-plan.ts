@@ -8,11 +8,12 @@ import {
   type NumberRun,
   scaleShift,
 } from '../../contract/patch/patch-numbers.ts'
-import type { MappedElementType, MappedTensor } from '../../model/mapped-tensor.ts'
+import type { FixedElementType } from '../../model/element-type.ts'
+import type { MappedTensor } from '../../model/mapped-tensor.ts'
 import { PatchWriter, type PlacedRun } from './patch-writer.ts'
 import { BitCounter } from './range-encoder.ts'
 
-const KIND_OF: Partial<Record<MappedElementType, NumberKind>> = {
+const KIND_OF: Partial<Record<FixedElementType, NumberKind>> = {
   int8: 'int8',
   uint8: 'int8',
   int16: 'int16',

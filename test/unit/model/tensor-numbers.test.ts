@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import type { OnnxElementType } from '../../../model/onnx/onnx-types.ts'
+import type { ElementType } from '../../../model/element-type.ts'
 import { tensorNumbers } from '../../../model/tensor-numbers.ts'
 
 describe('numbers of a tensor', () => {
-  it.each<readonly [OnnxElementType, readonly number[], readonly number[]]>([
+  it.each<readonly [ElementType, readonly number[], readonly number[]]>([
     ['float32', [0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0], [1, -2]],
     ['float64', [0, 0, 0, 0, 0, 0, 0xe0, 0x3f], [0.5]],
     // One, the largest, the smallest normal, the smallest subnormal, minus two, infinity.
