@@ -1,6 +1,7 @@
 import { type ContractError, contractError } from '../../contract/errors.ts'
-import { PatchDecoder, type PatchDecoderOptions } from '../../contract/patch/patch-decoder.ts'
+import { PatchDecoder } from '../../contract/patch/patch-decoder.ts'
 import { isPatchImage } from '../../contract/patch/patch-header.ts'
+import type { PatchDecoderOptions } from '../../contract/patch/patch-state.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 
 /** What is known of a base that lies in memory. */

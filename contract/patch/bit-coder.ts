@@ -15,7 +15,7 @@ const SHORT = 5
 export const DIRECT_BITS = 12
 
 /** Codes bits under probabilities: reads them, writes them, or adds up what they would take. What is coded under which probability is
- *  written once, for all three, in patch-bytes.ts and patch-numbers.ts: so decoder and encoder cannot disagree.
+ *  written once, for all three, in patch-bytes.ts, patch-integers.ts, patch-floats.ts and patch-numbers.ts: so decoder and encoder cannot disagree.
  *
  *  Holds the adaptive bits, `bits` of them, addressed by index.
  *  @see G. N. N. Martin, "Range encoding", 1979; Marpe, Schwarz, Wiegand, "CABAC", 2003; Wiedemann et al., "DeepCABAC", 2020
@@ -97,6 +97,16 @@ export abstract class BitCoder {
     return ((((1 << top) | head) << below) | rest) >>> 0
   }
 
+  /** Codes a number of `length` bits (1 to 32), its highest known to be one: the two below it adaptive, by length, the rest direct. Takes
+   *  MANTISSA_BITS adaptive bits from `heads`. */
+  mantissa(heads: number, length: number, wanted: number): number {
+    const top = length < 3 ? length - 1 : 2
+    const low = length - 1 - top
+    const head = this.tree(heads + length * 4, top, (wanted >>> low) & ((1 << top) - 1))
+    const rest = low === 0 ? 0 : this.direct(low, (wanted & ((1 << low) - 1)) >>> 0)
+    return ((((1 << top) | head) << low) | rest) >>> 0
+  }
+
   /** Codes a signed number as `uint` does, zero and small ones of either sign first. Within ± 2^31. */
   int(base: number, value: number): number {
     const coded = this.uint(base, zigzag(value))
@@ -110,3 +120,5 @@ export const zigzag = (value: number): number => (value < 0 ? -value * 2 - 1 : v
 
 /** Adaptive bits that `uint` and `int` take. */
 export const UINT_BITS = 64 + (SHORT + 1) * 4
+/** Adaptive bits that `mantissa` takes. */
+export const MANTISSA_BITS = 33 * 4

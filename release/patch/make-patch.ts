@@ -1,7 +1,7 @@
 import { sha256 } from '../../contract/bytes.ts'
+import { bytesOfNumber } from '../../contract/patch/number-run.ts'
 import { encodePatchHeader, type PatchImage, type PatchMethod, sha256Half } from '../../contract/patch/patch-header.ts'
 import { NUMBERS_AT, PATCH_MEMORY } from '../../contract/patch/patch-layout.ts'
-import { bytesOfNumber } from '../../contract/patch/patch-numbers.ts'
 import type { MappedTensor } from '../../model/mapped-tensor.ts'
 import { readTensorMap } from '../../model/tensor-map.ts'
 import { BytePlanner, type Stretch } from './byte-plan.ts'

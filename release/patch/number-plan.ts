@@ -1,13 +1,6 @@
+import { bytesOfNumber, GAIN_ONE, type NumberKind, type NumberRun } from '../../contract/patch/number-run.ts'
+import { type ChannelPlan, channelGain, scaleShift } from '../../contract/patch/patch-integers.ts'
 import { PATCH_MEMORY } from '../../contract/patch/patch-layout.ts'
-import {
-  bytesOfNumber,
-  type ChannelPlan,
-  channelGain,
-  GAIN_ONE,
-  type NumberKind,
-  type NumberRun,
-  scaleShift,
-} from '../../contract/patch/patch-numbers.ts'
 import type { FixedElementType } from '../../model/element-type.ts'
 import type { MappedTensor } from '../../model/mapped-tensor.ts'
 import { PatchWriter, type PlacedRun } from './patch-writer.ts'

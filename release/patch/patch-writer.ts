@@ -1,7 +1,9 @@
 import type { BitCoder } from '../../contract/patch/bit-coder.ts'
+import { bytesOfNumber, type NumberRun } from '../../contract/patch/number-run.ts'
 import { ByteCoder, type CopyKind } from '../../contract/patch/patch-bytes.ts'
+import type { ChannelPlan } from '../../contract/patch/patch-integers.ts'
 import { BYTES_AT, NUMBERS_AT, STRETCH_AT } from '../../contract/patch/patch-layout.ts'
-import { bytesOfNumber, type ChannelPlan, NumberCoder, type NumberRun } from '../../contract/patch/patch-numbers.ts'
+import { NumberCoder } from '../../contract/patch/patch-numbers.ts'
 import { BitCounter } from './range-encoder.ts'
 
 /** A copy within a stretch of bytes; what no copy covers is literals. */

@@ -1,15 +1,10 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { sha256 } from '../../contract/bytes.ts'
+import { bytesOfNumber, GAIN_ONE, NUMBER_KINDS, type NumberRun } from '../../contract/patch/number-run.ts'
 import { encodePatchHeader, sha256Half } from '../../contract/patch/patch-header.ts'
+import type { ChannelPlan } from '../../contract/patch/patch-integers.ts'
 import { PATCH_MEMORY } from '../../contract/patch/patch-layout.ts'
-import {
-  bytesOfNumber,
-  type ChannelPlan,
-  GAIN_ONE,
-  NUMBER_KINDS,
-  type NumberRun,
-} from '../../contract/patch/patch-numbers.ts'
 import { makePatch } from '../../release/patch/make-patch.ts'
 import { type Copy, PatchWriter } from '../../release/patch/patch-writer.ts'
 import { RangeEncoder } from '../../release/patch/range-encoder.ts'

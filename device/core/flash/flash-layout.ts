@@ -1,5 +1,5 @@
 import { type ContractError, contractError } from '../../../contract/errors.ts'
-import { PATCH_STATE_BYTES } from '../../../contract/patch/patch-decoder.ts'
+import { PATCH_STATE_BYTES } from '../../../contract/patch/patch-state.ts'
 import { err, ok, type Result } from '../../../contract/result.ts'
 import type { Flash } from '../../ports/flash.ts'
 import { FRAME_HEADER_BYTES } from './flash-frame.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { PATCH_STATE_BYTES } from '../../../../../contract/patch/patch-decoder.ts'
+import { PATCH_STATE_BYTES } from '../../../../../contract/patch/patch-state.ts'
 import {
   type BootPhase,
   type BootRecord,
