@@ -153,7 +153,7 @@ async function main(): Promise<void> {
       if (round >= 0) perHop.get(name)!.push((performance.now() - from) / hops)
     }
   }
-  const { counters } = host.state!
+  const { counters } = host.state!.measures
   if (counters.inferences < rounds * hops)
     throw new Error(`only ${counters.inferences} inferences: nothing was measured`)
 

@@ -98,10 +98,10 @@ export async function runBatteryTrial(options: BatteryTrialOptions, governed: bo
     return nowMs >= horizonMs || alive === 0
   })
   for (const state of states.values()) {
-    state.levelMs.forEach((ms, i) => {
+    state.measures.levelMs.forEach((ms, i) => {
       levelMs[i]! += ms
     })
-    moves += state.counters.ladderMoves
+    moves += state.measures.counters.ladderMoves
   }
   const lives = fleet.devices.map(({ diedAtMs }) => diedAtMs ?? time.wallMs())
   const lived = levelMs.reduce((sum, ms) => sum + ms, 0)

@@ -90,7 +90,7 @@ export async function runConnected(run: ConnectedRun, clock: Clock): Promise<voi
       const posterior = effect.wake.posteriorPermille / 1000
       const level = LADDER_LEVELS[state.governor.level]
       const latencyMs = Number(ears?.latencyMs.toFixed(3))
-      const energyMj = Number(totalEnergy(state.energy).toFixed(3))
+      const energyMj = Number(totalEnergy(state.measures.energy).toFixed(3))
       say(
         { type: 'wake', label, posterior, latencyMs, level, energyMj },
         `${label}  ${posterior.toFixed(3)}  latency ${latencyMs} ms  ${level}  ${energyMj} mJ`,

@@ -61,7 +61,7 @@ export async function runOnAudio(run: AudioRun, clock: Clock): Promise<void> {
   const macs = manifest.graphs.find(({ id }) => id === step.graph)?.macs ?? 0
   const rate = definition.sampleRateHz
   const hop = step.hopFrames * definition.strideSamples
-  const energyMj = () => totalEnergy(host.state!.energy)
+  const energyMj = () => totalEnergy(host.state!.measures.energy)
   const totals = { files: 0, skipped: 0, wakes: 0, expected: 0, found: 0, audioMs: 0 }
 
   for (const piece of audioPieces(run.audio, rate, manifest.labels, (file, reason) => {
@@ -116,7 +116,7 @@ export async function runOnAudio(run: AudioRun, clock: Clock): Promise<void> {
       if (labels.includes(piece.expected)) totals.found++
     }
   }
-  const { counters, energy } = host.state!
+  const { counters, energy } = host.state!.measures
   const summary = {
     type: 'summary',
     bundle: manifest.name,

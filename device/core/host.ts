@@ -201,9 +201,9 @@ export class AgentHost {
   }
 
   #apply(bundle: OpenedBundle, { state, effects }: StepResult): void {
-    const before = this.#running === undefined ? 0 : totalEnergy(this.#running.state.energy)
+    const before = this.#running === undefined ? 0 : totalEnergy(this.#running.state.measures.energy)
     this.#running = { state, bundle }
-    this.#options.battery.spent(totalEnergy(state.energy) - before)
+    this.#options.battery.spent(totalEnergy(state.measures.energy) - before)
     this.#performing = true
     let answer: AgentEvent | undefined
     try {

@@ -197,13 +197,13 @@ describe('agent', () => {
   )
   const run = (events: readonly (readonly [number, AgentEvent])[]) => {
     const agent = new PureAgent()
-    let counters = agent.state.counters
+    let counters = agent.state.measures.counters
     for (const [ms, each] of events) {
       agent.after(ms, each)
       for (const [name, value] of Object.entries(counters)) {
-        expect(agent.state.counters[name as keyof typeof counters]).toBeGreaterThanOrEqual(value)
+        expect(agent.state.measures.counters[name as keyof typeof counters]).toBeGreaterThanOrEqual(value)
       }
-      counters = agent.state.counters
+      counters = agent.state.measures.counters
       expect(agent.state.outbox.messages.length).toBeLessThanOrEqual(OUTBOX_MESSAGES_MAX)
       // A deadline in the past would make the host spin.
       expect(nextDeadlineMs(agent.state)).toBeGreaterThan(agent.nowMs)

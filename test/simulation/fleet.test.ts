@@ -52,7 +52,7 @@ async function run(devices: number, seed: number, hours: number) {
   })
   await fleet.runUntil((nowMs) => nowMs >= START_MS + hours * HOUR_MS)
   const left = await fleet.drain(5_000)
-  const counters = fleet.devices.map(({ host }) => host.state!.counters)
+  const counters = fleet.devices.map(({ host }) => host.state!.measures.counters)
   await fleet.close()
   const traces = new Map([...recorders].map(([device, { trace }]) => [device, bytesToHex(trace)]))
   const messages = [...recorders.values()].reduce((sum, recorder) => sum + recorder.messages, 0)

@@ -95,7 +95,8 @@ export function blockApplied(step: Step, { sha256, applied }: Extract<AgentEvent
   const { release, artifact, slot } = update
   const { offset, progress } = applied
   const next = { ...update, offset, attempts: 1, damaged: 0 }
-  step.set({ progress, update: next })
+  step.set({ update: next })
+  step.change('attempt', { progress })
   if (offset === artifact.bytes) {
     const { assignmentSeq } = record
     step.event('download-complete', { detail: release.name, assignmentSeq, about: release.sha256 })
@@ -117,7 +118,8 @@ export function blockRefused(step: Step, { sha256, error }: Extract<AgentEvent, 
 /** Lets a download wait for its hours or for charge, and says so once.
  *  @returns whether it has to wait */
 export function delayed(step: Step, target: Assignment['target']): boolean {
-  const { config, governor, record, delayTold } = step.state
+  const { config, governor, record } = step.state
+  const { delayTold } = step.state.attempt
   const charge = config.power === null ? null : step.remainingMj / config.power.capacityMj
   const wallMs = trustedNow(step.state, step.now.wallMs)
   const delay = downloadDelay(wallMs, config.updateWindow, charge, governor.level)
@@ -126,7 +128,7 @@ export function delayed(step: Step, target: Assignment['target']): boolean {
   const retryAtMs = step.now.monotonicMs + waitMs
   step.set({ update: { phase: 'waiting', target, reason: error.code, retryAtMs } })
   if (delayTold !== error.code) {
-    step.set({ delayTold: error.code })
+    step.change('attempt', { delayTold: error.code })
     step.event('install-delayed', { error, assignmentSeq: record.assignmentSeq, about: target.sha256 })
   }
   return true

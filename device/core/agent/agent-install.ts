@@ -34,15 +34,15 @@ export function check(step: Step, release: Release, slot: Downloading['slot'], a
 
 /** A download has ended, or is wanted no more: it must not be gone on with. */
 export function dropProgress(step: Step): void {
-  if (step.state.progress === null) return
-  step.set({ progress: null })
+  if (step.state.attempt.progress === null) return
+  step.change('attempt', { progress: null })
   step.effect({ type: 'clear-progress' })
 }
 
 /** Bytes that do not make the release: they are not gone on with, and after a patch the next attempt takes the bundle itself. */
 export function spoiled(step: Step, release: Release, artifact: Artifact | null): void {
   dropProgress(step)
-  if (artifact?.kind === 'patch') step.set({ withoutPatchesSha256: release.sha256 })
+  if (artifact?.kind === 'patch') step.change('attempt', { withoutPatchesSha256: release.sha256 })
 }
 
 export function imageChecked(step: Step, event: Extract<AgentEvent, { type: 'image-checked' }>): void {
@@ -77,19 +77,21 @@ export function imageChecked(step: Step, event: Extract<AgentEvent, { type: 'ima
 /** An attempt has failed for a reason that may pass: a poisoned cache, a link, a tired flash, a repository that says what cannot be
  *  believed (whoever is between may say anything). Tried again, a bounded number of times. */
 export function attemptFailed(step: Step, error: ContractError): void {
-  const { update, attempts, config, record } = step.state
+  const { update, config, record } = step.state
+  const { attempts } = step.state.attempt
   if (update.phase === 'idle' || update.phase === 'trial' || update.phase === 'waiting') return
   forgetConsultation(step)
   const target = update.phase === 'consulting' ? update.target : update.release
   const { sha256 } = target
   if (attempts >= RETRIES_MAX) {
     installFailed(step, error)
-    step.set({ restingSha256: sha256, restingUntilMs: step.now.monotonicMs + RESTING_MS })
+    step.change('attempt', { restingSha256: sha256, restingUntilMs: step.now.monotonicMs + RESTING_MS })
     return
   }
   const draw = seededRandom(record.boots).fork(`${config.device} attempt ${attempts}`).next()
   const retryAtMs = step.now.monotonicMs + retryDelayMs(attempts, draw)
-  step.set({ update: { phase: 'waiting', target, reason: error.code, retryAtMs }, attempts: attempts + 1 })
+  step.set({ update: { phase: 'waiting', target, reason: error.code, retryAtMs } })
+  step.change('attempt', { attempts: attempts + 1 })
   step.event('install-delayed', { error, assignmentSeq: record.assignmentSeq, about: sha256 })
 }
 
@@ -104,7 +106,8 @@ export function installFailed(step: Step, error: ContractError): void {
 
 /** What was never begun has not failed: it is refused. */
 export function giveUp(step: Step, error: ContractError, about: string | null): void {
-  const { installTold, record } = step.state
+  const { record } = step.state
+  const { installTold } = step.state.attempt
   if (installTold) step.count({ installsFailed: 1 })
   const code = installTold ? 'install-failed' : 'install-refused'
   step.event(code, { error, assignmentSeq: record.assignmentSeq, about })
@@ -160,7 +163,7 @@ export function tellUntold(step: Step): void {
     return event?.ok && EVENT_CODES[event.value.code] === untold && event.value.assignmentSeq === assignmentSeq
   })
   if (queued !== undefined) {
-    step.set({ untoldId: queued.id })
+    step.change('reporting', { untoldId: queued.id })
     return
   }
   const details: EventDetails =
@@ -175,11 +178,11 @@ export function tellUntold(step: Step): void {
           about: record.failedSha256,
         }
       : { detail: manifest.name, assignmentSeq }
-  step.set({ untoldId: step.event(untold, details) })
+  step.change('reporting', { untoldId: step.event(untold, details) })
 }
 
 /** The gateway has the event. */
 export function toldUntold(step: Step): void {
-  step.set({ untoldId: 0 })
+  step.change('reporting', { untoldId: 0 })
   step.writeRecord({ untold: 'none' })
 }

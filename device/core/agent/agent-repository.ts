@@ -34,31 +34,32 @@ export interface Consulted {
 
 /** The time that metadata and assignments are judged by, Unix ms: the wall clock as far as it is believed. */
 export function trustedNow(state: AgentState, nowWallMs: number): number {
-  return effectiveNow(state.trust.floor, nowWallMs > 0 ? nowWallMs : undefined)
+  return effectiveNow(state.repository.trust.floor, nowWallMs > 0 ? nowWallMs : undefined)
 }
 
 /** Lets the floor under the clock rise by the time that has passed. */
 export function ageFloor(step: Step): void {
-  const { trust, floorAtMs } = step.state
+  const { trust, floorAtMs } = step.state.repository
   const floor = advanceFloor(trust.floor, step.now.monotonicMs - floorAtMs)
-  step.set({ trust: { ...trust, floor }, floorAtMs: step.now.monotonicMs })
+  step.change('repository', { trust: { ...trust, floor }, floorAtMs: step.now.monotonicMs })
 }
 
 /** Begins to ask the repository what is at a path, or only what is new.
  *  @returns the end, when it came at once: a root that is none */
 export function consult(step: Step, path: string | undefined): Consulted | undefined {
   ageFloor(step)
-  const { trust, config } = step.state
+  const { config } = step.state
+  const { trust } = step.state.repository
   const nowMs = trustedNow(step.state, step.now.wallMs)
   const options = { nowMs, schemes: config.schemes, targets: 'when-searched' } as const
-  const begun = beginUpdate({ ...trust.files, verified: step.state.trustVerified }, options)
+  const begun = beginUpdate({ ...trust.files, verified: step.state.repository.trustVerified }, options)
   if (!begun.ok) {
     // What the flash kept is no root any more; the factory's still is, or the device was never given one.
-    step.set({ trust: factoryTrust(config.trustRoot), trustVerified: false, consultation: null })
+    step.change('repository', { trust: factoryTrust(config.trustRoot), trustVerified: false, consultation: null })
     return { path, result: begun }
   }
   const cycle = begun.value
-  step.set({
+  step.change('repository', {
     consultation: {
       cycle,
       path,
@@ -82,23 +83,25 @@ const timestampWouldDo = ({ file, received, search }: Consultation): boolean =>
 const NOTHING = new Uint8Array(0)
 
 /** Ends a consultation that nobody waits for any more. */
-export const forgetConsultation = (step: Step): void => step.set({ consultation: null })
+export const forgetConsultation = (step: Step): void => step.change('repository', { consultation: null })
 
 /** @returns the end of the consultation, when this message brought it */
 export function metaArrived(step: Step, payload: Uint8Array): Consulted | undefined {
   const meta = metaCodec.decode(payload)
   // Nothing is lost by a message that cannot be read: the request is repeated.
-  if (step.state.consultation === null || !meta.ok) return undefined
+  if (step.state.repository.consultation === null || !meta.ok) return undefined
   const { file, offset, totalBytes, data, error } = meta.value
-  if (file === TIMESTAMP && timestampWouldDo(step.state.consultation)) {
+  if (file === TIMESTAMP && timestampWouldDo(step.state.repository.consultation)) {
     // It says that there is no newer root, and is the answer to what comes next.
-    const { consultation } = step.state
+    const { consultation } = step.state.repository
     consultation.cycle.received('not-found')
     const next = consultation.cycle.next()
     if (next.kind !== 'fetch') return advance(step)
-    step.set({ consultation: { ...consultation, file: next.file, maxBytes: next.maxBytes, attempts: 0 } })
+    step.change('repository', {
+      consultation: { ...consultation, file: next.file, maxBytes: next.maxBytes, attempts: 0 },
+    })
   }
-  const { consultation } = step.state
+  const { consultation } = step.state.repository
   if (file !== consultation.file || offset !== consultation.received.length) return undefined
   if (error === 'not-found') return fetched(step, 'not-found')
   const { maxBytes } = consultation
@@ -120,13 +123,14 @@ export function metaArrived(step: Step, payload: Uint8Array): Consulted | undefi
 
 /** Repeats the request under way, as after a reconnection. */
 export function repeatRequest(step: Step): void {
-  const { consultation } = step.state
+  const { consultation } = step.state.repository
   if (consultation !== null) request(step, consultation)
 }
 
 /** @returns the end of the consultation, when nobody has answered for too long, or all the answers have taken too long */
 export function consultationTimedOut(step: Step): Consulted | undefined {
-  const { consultation, connected } = step.state
+  const { connected } = step.state
+  const { consultation } = step.state.repository
   if (consultation === null || !connected) return undefined
   const lastsMs = step.now.monotonicMs - consultation.startedAtMs
   if (lastsMs >= CONSULTATION_MS_MAX) {
@@ -139,7 +143,7 @@ export function consultationTimedOut(step: Step): Consulted | undefined {
 }
 
 function fetched(step: Step, what: Fetched): Consulted | undefined {
-  const { cycle, search } = step.state.consultation!
+  const { cycle, search } = step.state.repository.consultation!
   if (search === undefined) cycle.received(what)
   else search.received(what)
   return advance(step)
@@ -147,7 +151,7 @@ function fetched(step: Step, what: Fetched): Consulted | undefined {
 
 /** Goes on to the next file, or ends. */
 function advance(step: Step): Consulted | undefined {
-  const consultation = step.state.consultation!
+  const consultation = step.state.repository.consultation!
   const { cycle, path } = consultation
   let { search } = consultation
   if (search === undefined) {
@@ -157,7 +161,7 @@ function advance(step: Step): Consulted | undefined {
     if (next.kind === 'failed') return end(step, path, err(next.error))
     if (path === undefined) return end(step, path, { ok: true, value: undefined })
     search = cycle.findTarget(path)
-    step.set({ consultation: { ...consultation, search } })
+    step.change('repository', { consultation: { ...consultation, search } })
   }
   const next = search.next()
   if (next.kind === 'fetch') return fetch(step, { ...consultation, search }, next)
@@ -165,13 +169,13 @@ function advance(step: Step): Consulted | undefined {
 }
 
 function end(step: Step, path: string | undefined, result: Consulted['result']): Consulted {
-  step.set({ consultation: null })
+  step.change('repository', { consultation: null })
   return { path, result }
 }
 
 /** Ends a consultation before its time; what it has verified is kept. */
 function breakOff(step: Step, error: ContractError): Consulted {
-  const { cycle, path, search } = step.state.consultation!
+  const { cycle, path, search } = step.state.repository.consultation!
   if (search === undefined) keepTrust(step, cycle)
   return end(step, path, err(error))
 }
@@ -191,7 +195,9 @@ function fetch(
 
 function request(step: Step, consultation: Consultation): void {
   const { file, received, attempts } = consultation
-  step.set({ consultation: { ...consultation, requestedAtMs: step.now.monotonicMs, attempts: attempts + 1 } })
+  step.change('repository', {
+    consultation: { ...consultation, requestedAtMs: step.now.monotonicMs, attempts: attempts + 1 },
+  })
   if (!step.state.connected) return
   const payload = metaGetCodec.encode({
     file,
@@ -206,9 +212,9 @@ function request(step: Step, consultation: Consultation): void {
 function keepTrust(step: Step, cycle: UpdateCycle): void {
   const { trusted, changed, time } = cycle.result
   const { root, timestamp, snapshot } = trusted
-  const floor = raiseFloor(step.state.trust.floor, time)
+  const floor = raiseFloor(step.state.repository.trust.floor, time)
   const trust = { files: { root, timestamp, snapshot }, floor }
-  step.set({ trust, trustVerified: true })
+  step.change('repository', { trust, trustVerified: true })
   // The floor alone is kept with the next change: what it has gained since is lost at a reset, and no more.
   if (changed.length > 0) step.effect({ type: 'write-trust', trust })
 }

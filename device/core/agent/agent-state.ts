@@ -1,7 +1,7 @@
 import type { Sign } from '../../../contract/device-proof.ts'
 import type { ContractError, ErrorCode } from '../../../contract/errors.ts'
 import type { BundleManifest } from '../../../contract/manifest.ts'
-import type { Counters, EventCode, LadderLevel } from '../../../contract/messages.ts'
+import type { EventCode, LadderLevel } from '../../../contract/messages.ts'
 import type { Release } from '../../../contract/release.ts'
 import type { Result } from '../../../contract/result.ts'
 import type { UplinkKind } from '../../../contract/topics.ts'
@@ -14,12 +14,15 @@ import type { Progress } from '../flash/progress-record.ts'
 import type { TrustRecord } from '../flash/trust-record.ts'
 import type { Heard, HeardWake } from '../listen/heard.ts'
 import type { Outbox } from '../outbox.ts'
-import type { EnergyAccounts, Radio } from '../power/energy.ts'
+import type { Radio } from '../power/energy.ts'
 import type { GovernorState, PowerBudget } from '../power/governor.ts'
 import type { BlockApplied, BlockOrder } from '../update/download-writer.ts'
 import type { UpdateState } from '../update/update.ts'
 import type { UpdateWindow } from '../update/update-schedule.ts'
-import type { Consultation } from './consultation.ts'
+import type { Attempt } from './attempt.ts'
+import type { Measures } from './measures.ts'
+import type { Reporting } from './reporting.ts'
+import type { RepositoryView } from './repository-view.ts'
 
 /** The two times of one step, read once by the host. */
 export interface Now {
@@ -67,65 +70,26 @@ export interface AgentState {
   /** first 8 bytes of the running bundle's sha256 */
   readonly model: Uint8Array
   readonly bootedAtMs: number
-  readonly counters: Counters
-  readonly levelMs: readonly number[]
-  readonly energy: EnergyAccounts
   /** energy in the battery when this boot began, mJ; Infinity on mains */
   readonly batteryAtBootMj: number
-  readonly posteriorBins: readonly number[]
-  readonly noiseBins: readonly number[]
+  readonly measures: Measures
   readonly governor: GovernorState
-  readonly outbox: Outbox
-  readonly connected: boolean
-  /** the flash spool holds messages that are in the outbox too */
-  readonly spooled: boolean
-  readonly update: UpdateState
-  readonly reportSeq: number
-  readonly eventSeq: number
-  readonly nextReportMs: number
   readonly nextGovernMs: number
-  /** outbox id of the first report of this boot, 0 before it; a trial waits until it or a later one is acknowledged */
-  readonly firstReportId: number
-  /** sha256 of the last assignment document that was refused in this boot, hex: its retained copy is not complained of again */
-  readonly refusedDigest: string
-  /** refusals of what is not authentic, and since when they are counted */
-  readonly refusals: number
-  readonly refusalsFromMs: number
-  /** what is believed of the image repository and of the time, and whether its signatures were checked in this boot */
-  readonly trust: TrustRecord
-  readonly trustVerified: boolean
-  /** when the floor of `trust` was last let rise, monotonic ms */
-  readonly floorAtMs: number
-  readonly consultation: Consultation | null
-  readonly nextPollMs: number
-  /** an assignment whose director was not known, until root has been asked for; and when that last happened */
-  readonly unknownDirector: Uint8Array | null
-  readonly unknownDirectorAtMs: number
-  /** whether `install-started` was said of the assignment that is being carried out */
-  readonly installTold: boolean
-  /** the assignment that is being carried out, and how many attempts at it have failed for reasons that may pass */
-  readonly assignment: Uint8Array
-  readonly attempts: number
-  /** how far a download has come that the flash knows of; null: none is under way */
-  readonly progress: Progress | null
-  /** the release of which a patch has failed in this boot, hex ('': none): its bundle is downloaded instead */
-  readonly withoutPatchesSha256: string
-  /** what the download is said to wait for; '': nothing yet */
-  readonly delayTold: ErrorCode | ''
-  /** the release that this boot has given up, hex ('': none), and until when its retained assignment waits */
-  readonly restingSha256: string
-  readonly restingUntilMs: number
-  /** outbox id of the event that `record.untold` stands for; 0: not queued yet */
-  readonly untoldId: number
-  readonly batteryLowTold: boolean
-  /** when an engine failure was last told */
-  readonly engineFailedAtMs: number
+  readonly connected: boolean
   /** last radio use, for the cost of a session */
   readonly radioAtMs: number
+  readonly outbox: Outbox
+  readonly reporting: Reporting
+  readonly repository: RepositoryView
+  readonly update: UpdateState
+  readonly attempt: Attempt
 }
 
-/** A copy to be changed before anybody sees it. Written out, because V8 before version 12 copies an object of this size by spread
- *  ten times more slowly, and this runs at every hop; the type tells when a part is missing. */
+/** Parts of the state that belong together and change one by one. */
+export type AgentPart = 'measures' | 'reporting' | 'repository' | 'attempt'
+
+/** A copy to be changed before anybody sees it. Written out, because V8 before version 12 copies an object by spread ten times more
+ *  slowly, and this runs at every hop; the type tells when a part is missing. */
 export const copyState = (s: AgentState): { -readonly [Name in keyof AgentState]: AgentState[Name] } => ({
   config: s.config,
   record: s.record,
@@ -133,44 +97,17 @@ export const copyState = (s: AgentState): { -readonly [Name in keyof AgentState]
   manifest: s.manifest,
   model: s.model,
   bootedAtMs: s.bootedAtMs,
-  counters: s.counters,
-  levelMs: s.levelMs,
-  energy: s.energy,
   batteryAtBootMj: s.batteryAtBootMj,
-  posteriorBins: s.posteriorBins,
-  noiseBins: s.noiseBins,
+  measures: s.measures,
   governor: s.governor,
-  outbox: s.outbox,
-  connected: s.connected,
-  spooled: s.spooled,
-  update: s.update,
-  reportSeq: s.reportSeq,
-  eventSeq: s.eventSeq,
-  nextReportMs: s.nextReportMs,
   nextGovernMs: s.nextGovernMs,
-  firstReportId: s.firstReportId,
-  refusedDigest: s.refusedDigest,
-  refusals: s.refusals,
-  refusalsFromMs: s.refusalsFromMs,
-  trust: s.trust,
-  trustVerified: s.trustVerified,
-  floorAtMs: s.floorAtMs,
-  consultation: s.consultation,
-  nextPollMs: s.nextPollMs,
-  unknownDirector: s.unknownDirector,
-  unknownDirectorAtMs: s.unknownDirectorAtMs,
-  installTold: s.installTold,
-  assignment: s.assignment,
-  attempts: s.attempts,
-  progress: s.progress,
-  withoutPatchesSha256: s.withoutPatchesSha256,
-  delayTold: s.delayTold,
-  restingSha256: s.restingSha256,
-  restingUntilMs: s.restingUntilMs,
-  untoldId: s.untoldId,
-  batteryLowTold: s.batteryLowTold,
-  engineFailedAtMs: s.engineFailedAtMs,
+  connected: s.connected,
   radioAtMs: s.radioAtMs,
+  outbox: s.outbox,
+  reporting: s.reporting,
+  repository: s.repository,
+  update: s.update,
+  attempt: s.attempt,
 })
 
 export type AgentEvent =

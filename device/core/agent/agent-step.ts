@@ -16,7 +16,14 @@ import { enqueue, type OutboxKind, takeForSending } from '../outbox.ts'
 import { addEnergy, type EnergyAccounts, totalEnergy } from '../power/energy.ts'
 import { govern } from '../power/governor.ts'
 import { messageAirBytes } from '../update/air-bytes.ts'
-import { type AgentEffect, type AgentState, copyState, type Now, type StepResult } from './agent-state.ts'
+import {
+  type AgentEffect,
+  type AgentPart,
+  type AgentState,
+  copyState,
+  type Now,
+  type StepResult,
+} from './agent-state.ts'
 
 /** Chosen: the battery is looked at this often. */
 export const GOVERN_INTERVAL_MS = 10 * 60_000
@@ -49,22 +56,26 @@ export class Step {
     this.state = Object.assign(copyState(this.state), change)
   }
 
+  change<Part extends AgentPart>(part: Part, change: Partial<AgentState[Part]>): void {
+    this.state = Object.assign(copyState(this.state), { [part]: { ...this.state[part], ...change } })
+  }
+
   effect(effect: AgentEffect): void {
     this.#effects.push(effect)
   }
 
   count(change: Partial<Record<CounterName, number>>): void {
-    const counters = { ...this.state.counters }
+    const counters = { ...this.state.measures.counters }
     for (const [name, by] of Object.entries(change)) counters[name as CounterName] += by
-    this.set({ counters })
+    this.change('measures', { counters })
   }
 
   spend(energy: Partial<EnergyAccounts>): void {
-    this.set({ energy: addEnergy(this.state.energy, energy) })
+    this.change('measures', { energy: addEnergy(this.state.measures.energy, energy) })
   }
 
   get remainingMj(): number {
-    return Math.max(0, this.state.batteryAtBootMj - totalEnergy(this.state.energy))
+    return Math.max(0, this.state.batteryAtBootMj - totalEnergy(this.state.measures.energy))
   }
 
   /** Radio bytes of one message with its topic, and the cost of waking the link.
@@ -95,14 +106,14 @@ export class Step {
     const attests = state.config.sign !== undefined && ATTESTED_CODES.includes(code)
     const hash = typeof about === 'string' ? hexToBytes(about) : (about ?? state.model)
     this.effect({ type: 'tell-event', code, error: error?.code, detail: say })
-    this.set({ eventSeq: state.eventSeq + 1 })
+    this.change('reporting', { eventSeq: state.reporting.eventSeq + 1 })
     return this.enqueue(
       'event',
       encodeEvent(
         state.config.device,
         {
           boot: state.record.boots,
-          seq: state.eventSeq,
+          seq: state.reporting.eventSeq,
           wallMs: now.wallMs,
           code: EVENT_CODES.indexOf(code),
           model: about === null ? undefined : hash.slice(0, 8),
@@ -118,32 +129,32 @@ export class Step {
 
   report(): void {
     const { state, now } = this
-    const { counters, energy } = state
+    const { counters, energy } = state.measures
     const capacity = state.config.power?.capacityMj
     const share = capacity === undefined ? 1 : this.remainingMj / capacity
     const id = this.enqueue(
       'report',
       reportCodec.encode({
         boot: state.record.boots,
-        seq: state.reportSeq,
+        seq: state.reporting.reportSeq,
         uptimeMs: Math.round(now.monotonicMs - state.bootedAtMs),
         wallMs: now.wallMs,
         model: state.model,
         slot: state.slot,
         level: state.governor.level,
         counters: COUNTER_NAMES.map((name) => Math.round(counters[name])),
-        levelMs: state.levelMs.map(Math.round),
+        levelMs: state.measures.levelMs.map(Math.round),
         energyMj: ENERGY_NAMES.map((name) => Math.round(energy[name])),
         batteryPermille: Math.round(Math.min(1, Math.max(0, share)) * 1000),
-        posteriorBins: state.posteriorBins,
-        noiseBins: state.noiseBins,
+        posteriorBins: state.measures.posteriorBins,
+        noiseBins: state.measures.noiseBins,
         assignmentSeq: state.record.assignmentSeq,
       }),
     )
-    this.set({
-      reportSeq: state.reportSeq + 1,
+    this.change('reporting', {
+      reportSeq: state.reporting.reportSeq + 1,
       nextReportMs: now.monotonicMs + state.config.reportIntervalMs,
-      firstReportId: state.firstReportId > 0 ? state.firstReportId : id,
+      firstReportId: state.reporting.firstReportId > 0 ? state.reporting.firstReportId : id,
     })
   }
 
@@ -154,7 +165,7 @@ export class Step {
   }
 
   saveSpool(): void {
-    this.set({ spooled: true })
+    this.change('reporting', { spooled: true })
     this.effect({ type: 'save-spool', outbox: this.state.outbox })
   }
 
@@ -191,11 +202,12 @@ export class Step {
 
   /** Once a boot: a battery does not fill up again in the field, and one that is changed resets the device. */
   #warnOfLowBattery(): void {
-    const { config, batteryLowTold } = this.state
+    const { config } = this.state
+    const { batteryLowTold } = this.state.reporting
     if (config.power === null || batteryLowTold) return
     const share = this.remainingMj / config.power.capacityMj
     if (share > BATTERY_LOW_SHARE) return
-    this.set({ batteryLowTold: true })
+    this.change('reporting', { batteryLowTold: true })
     this.event('battery-low', { detail: `${Math.round(share * 100)} % left` })
   }
 

@@ -25,7 +25,8 @@ const REFUSALS_MS = 3_600_000
 /** Judges a document against what holds now: who directs, the record, the time. */
 function judge(step: Step, payload: Uint8Array): ReturnType<typeof judgeAssignment> {
   ageFloor(step)
-  const { config, record, trust } = step.state
+  const { config, record } = step.state
+  const { trust } = step.state.repository
   const context = {
     device: config.device,
     site: config.site,
@@ -38,7 +39,7 @@ function judge(step: Step, payload: Uint8Array): ReturnType<typeof judgeAssignme
 
 /** A retry takes nothing for granted that was true at the attempt before it. */
 function retry(step: Step): void {
-  const judged = judge(step, step.state.assignment)
+  const judged = judge(step, step.state.attempt.assignment)
   step.set({ update: IDLE })
   if (!judged.ok) giveUp(step, judged.error, judged.error.sha256 ?? null)
   else if (judged.value.kind === 'consult') beginConsulting(step, judged.value.assignment)
@@ -52,8 +53,8 @@ function refuse(
   about: { seq?: number; sha256?: string } = {},
 ): void {
   const digest = sha256Hex(payload)
-  if (digest === step.state.refusedDigest) return
-  step.set({ refusedDigest: digest })
+  if (digest === step.state.reporting.refusedDigest) return
+  step.change('reporting', { refusedDigest: digest })
   const { seq, sha256 } = about
   if (seq !== undefined && seq > step.state.record.assignmentSeq) step.writeRecord({ assignmentSeq: seq })
   // What is authentic and new is always told; the rest costs whoever sends it nothing.
@@ -66,13 +67,13 @@ function refuse(
 }
 
 function mayComplain(step: Step): boolean {
-  const { refusals, refusalsFromMs } = step.state
+  const { refusals, refusalsFromMs } = step.state.reporting
   const { monotonicMs } = step.now
   if (monotonicMs - refusalsFromMs >= REFUSALS_MS) {
-    step.set({ refusals: 1, refusalsFromMs: monotonicMs })
+    step.change('reporting', { refusals: 1, refusalsFromMs: monotonicMs })
     return true
   }
-  step.set({ refusals: refusals + 1 })
+  step.change('reporting', { refusals: refusals + 1 })
   return refusals < REFUSALS_MAX
 }
 
@@ -83,7 +84,7 @@ export function assigned(step: Step, payload: Uint8Array): void {
     const { error } = judged
     // The director's key may have been replaced while this device slept: root tells.
     if (error.code === 'unknown-key' && mayAskForRoot(step, payload)) {
-      step.set({ unknownDirector: payload, unknownDirectorAtMs: step.now.monotonicMs })
+      step.change('repository', { unknownDirector: payload, unknownDirectorAtMs: step.now.monotonicMs })
       poll(step)
     } else refuse(step, payload, error, error)
     return
@@ -101,13 +102,13 @@ export function assigned(step: Step, payload: Uint8Array): void {
     return
   }
   // What the repository did not confirm is not asked again for the same document.
-  if (kind === 'consult' && sha256Hex(payload) === step.state.refusedDigest) return
+  if (kind === 'consult' && sha256Hex(payload) === step.state.reporting.refusedDigest) return
   const isNew = seq > record.assignmentSeq
   if (isNew) step.writeRecord({ assignmentSeq: seq })
   if (kind === 'current') dropProgress(step)
   if (wantedBy(update) === (kind === 'current' ? undefined : target.sha256)) {
     // The newest document is the one to be judged again. A newer number for what is waited for says: now.
-    if (isNew) step.set({ assignment: payload })
+    if (isNew) step.change('attempt', { assignment: payload })
     if (isNew && update.phase === 'waiting') retry(step)
     return
   }
@@ -116,8 +117,14 @@ export function assigned(step: Step, payload: Uint8Array): void {
     step.set({ update: IDLE })
     return
   }
-  const { restingSha256, restingUntilMs } = step.state
-  step.set({ assignment: payload, attempts: 0, installTold: false, withoutPatchesSha256: '', delayTold: '' })
+  const { restingSha256, restingUntilMs } = step.state.attempt
+  step.change('attempt', {
+    assignment: payload,
+    attempts: 0,
+    installTold: false,
+    withoutPatchesSha256: '',
+    delayTold: '',
+  })
   if (!isNew && target.sha256 === restingSha256 && step.now.monotonicMs < restingUntilMs) {
     step.set({ update: { phase: 'waiting', target, reason: 'download-stalled', retryAtMs: restingUntilMs } })
     return
@@ -127,8 +134,8 @@ export function assigned(step: Step, payload: Uint8Array): void {
 
 const mayAskForRoot = ({ state, now }: Step, payload: Uint8Array): boolean =>
   state.update.phase === 'idle' &&
-  now.monotonicMs - state.unknownDirectorAtMs >= UNKNOWN_DIRECTOR_POLL_MS &&
-  sha256Hex(payload) !== state.refusedDigest
+  now.monotonicMs - state.repository.unknownDirectorAtMs >= UNKNOWN_DIRECTOR_POLL_MS &&
+  sha256Hex(payload) !== state.reporting.refusedDigest
 
 /** One attempt: everything from here on may be repeated. */
 function beginConsulting(step: Step, { target }: Assignment): void {
@@ -142,7 +149,7 @@ function beginConsulting(step: Step, { target }: Assignment): void {
 
 /** Asks whether anything is new. */
 function poll(step: Step): void {
-  step.set({ nextPollMs: step.now.monotonicMs + POLL_INTERVAL_MS })
+  step.change('repository', { nextPollMs: step.now.monotonicMs + POLL_INTERVAL_MS })
   consulted(step, consult(step, undefined))
 }
 
@@ -156,8 +163,8 @@ export function consulted(step: Step, ended: Consulted | undefined): void {
 }
 
 function polled(step: Step, error: ContractError | undefined): void {
-  const { unknownDirector } = step.state
-  step.set({ unknownDirector: null })
+  const { unknownDirector } = step.state.repository
+  step.change('repository', { unknownDirector: null })
   // Not to be reached is no news: a device is out of reach most of its life.
   if (error !== undefined && error.code !== 'metadata-unavailable')
     step.event('repository-refused', { error, about: null })
@@ -166,7 +173,8 @@ function polled(step: Step, error: ContractError | undefined): void {
 
 /** Director and image repository have both spoken. */
 function confirmedByRepository(step: Step, release: Release): void {
-  const { config, record, manifest, update, progress, withoutPatchesSha256, assignment: payload } = step.state
+  const { config, record, manifest, update } = step.state
+  const { progress, withoutPatchesSha256, assignment: payload } = step.state.attempt
   if (update.phase !== 'consulting') return
   // Judged again: its time may have run out while the repository was asked.
   const judged = judge(step, payload)
@@ -186,12 +194,12 @@ function confirmedByRepository(step: Step, release: Release): void {
   })
   if (!decision.ok) {
     step.set({ update: IDLE })
-    if (step.state.installTold) giveUp(step, decision.error, release.sha256)
+    if (step.state.attempt.installTold) giveUp(step, decision.error, release.sha256)
     else refuse(step, payload, decision.error, { seq: assignment.seq, sha256: release.sha256 })
     return
   }
-  if (!step.state.installTold) {
-    step.set({ installTold: true })
+  if (!step.state.attempt.installTold) {
+    step.change('attempt', { installTold: true })
     step.count({ installsStarted: 1 })
     step.event('install-started', { detail: release.name, assignmentSeq: assignment.seq, about: release.sha256 })
   }
@@ -200,7 +208,8 @@ function confirmedByRepository(step: Step, release: Release): void {
 
 /** Timers of an update: a block that does not come, a trial that ends. */
 export function updateTimers(step: Step): void {
-  const { update, connected, consultation, nextPollMs } = step.state
+  const { update, connected } = step.state
+  const { consultation, nextPollMs } = step.state.repository
   const { monotonicMs } = step.now
   if (update.phase === 'trial') concludeTrial(step)
   if (connected && update.phase === 'idle' && consultation === null && monotonicMs >= nextPollMs) poll(step)

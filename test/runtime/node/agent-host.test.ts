@@ -47,9 +47,9 @@ const expectUntouched = (device: BenchDevice) => {
   expect(device.slotSha256(0)).toBe(first.release.sha256)
   expect(device.record()).toMatchObject({ active: 0, phase: 'confirmed' })
   expect(bytesToHex(device.record()!.images[0].sha256)).toBe(first.release.sha256)
-  const before = device.host.state!.counters.windows
+  const before = device.host.state!.measures.counters.windows
   device.host.hear(heardOf({ windows: 5 }))
-  expect(device.host.state!.counters.windows).toBe(before + 5)
+  expect(device.host.state!.measures.counters.windows).toBe(before + 5)
 }
 
 describe('an update, end to end', () => {

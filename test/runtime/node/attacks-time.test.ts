@@ -29,12 +29,12 @@ describe('freeze', () => {
     repository.expires.timestamp = tufDate(ISSUED_MS + 2 * DAY)
     repository.publish('timestamp')
     bench.pass(DAY)
-    await until('polled', () => bench.received.length > 0 && bench.host.state?.consultation === null)
+    await until('polled', () => bench.received.length > 0 && bench.host.state?.repository.consultation === null)
     expect(bench.told).not.toContain('repository-refused: metadata-expired')
     // From now on the mirror shows the same timestamp for ever.
     bench.skipGateway()
     bench.pass(DAY)
-    await until('polled', () => bench.host.state?.consultation === null)
+    await until('polled', () => bench.host.state?.repository.consultation === null)
     bench.skipGateway()
     bench.pass(8 * HOUR)
     await bench.assign()
@@ -75,9 +75,9 @@ describe('an idle poll', () => {
       repository.publish('timestamp')
       const [before, effectsBefore] = [bench.received.length, bench.effects.length]
       bench.skipGateway()
-      const seen = bench.host.state!.trust.files.timestamp
+      const seen = bench.host.state!.repository.trust.files.timestamp
       bench.pass(DAY)
-      await until('a new timestamp', () => bench.host.state!.trust.files.timestamp !== seen)
+      await until('a new timestamp', () => bench.host.state!.repository.trust.files.timestamp !== seen)
       const down = bench.received.slice(before).filter(({ kind }) => kind === 'meta')
       const asked = bench.effects
         .slice(effectsBefore)

@@ -26,7 +26,7 @@ const artifactsFetched = () => new Set(bench.cloud.requests.filter((request) => 
 const pollQuietly = async () => {
   const before = bench.received.length
   bench.pass(DAY)
-  await until('polled', () => bench.received.length > before && bench.host.state?.consultation === null)
+  await until('polled', () => bench.received.length > before && bench.host.state?.repository.consultation === null)
   bench.skipGateway()
 }
 describe('an attack on metadata is refused with its code, touches nothing, and the honest update follows', () => {

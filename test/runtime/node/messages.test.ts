@@ -99,7 +99,7 @@ describe('messages to a device', () => {
     // What the confirmation still has to write is written.
     await until('quiet', () => {
       const { state } = bench.host
-      return state?.outbox.messages.length === 0 && !state.spooled && bench.record().untold === 'none'
+      return state?.outbox.messages.length === 0 && !state.reporting.spooled && bench.record().untold === 'none'
     })
     const { length } = bench.told
     const operations = bench.flash.operations

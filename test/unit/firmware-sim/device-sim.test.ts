@@ -76,7 +76,7 @@ describe('a simulated device', () => {
       pass(300_000)
       await device.listen(30)
     }
-    const { counters } = device.host.state!
+    const { counters } = device.host.state!.measures
     expect(ledger.listeningMs).toBe(3_600_000)
     for (const name of ['listeningMs', 'windows', 'inferences', 'gateOpenings', 'wakes'] as const) {
       expect(counters[name], name).toBe(ledger[name])
@@ -104,7 +104,7 @@ describe('a simulated device', () => {
       const { device, pass } = await start(specOf(), SILENT_TRANSPORT, () => share)
       pass(300_000)
       await device.listen(30)
-      const bins = device.host.state!.noiseBins
+      const bins = device.host.state!.measures.noiseBins
       await device.host.close()
       return bins.reduce((sum, count, bin) => sum + bin * count, 0) / bins.reduce((a, b) => a + b, 0)
     }
@@ -146,14 +146,14 @@ describe('a simulated device', () => {
     release()
     await pending
     expect(ledger.windows).toBe(before)
-    expect(device.host.state!.counters.windows).toBe(0)
+    expect(device.host.state!.measures.counters.windows).toBe(0)
     // The old boot's last report waits in the spool until the new boot has a link: both boots add up to the ledger.
     await until('the last report of the first boot is there', () => gateway.reports.some(({ boot }) => boot === 1))
     const last = gateway.reports.filter(({ boot }) => boot === 1).at(-1)!
     expect(last.counters[1]).toBe(before)
     pass(300_000)
     await device.listen(30)
-    const counted = device.host.state!.counters.windows
+    const counted = device.host.state!.measures.counters.windows
     expect(counted).toBe(1_500)
     expect(ledger.windows).toBe(before + counted)
     expect(device.modelsRun).toEqual(['kws-1', 'kws-2'])

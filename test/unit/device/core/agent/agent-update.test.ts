@@ -122,7 +122,7 @@ describe('the whole life of an update, on data alone', () => {
     const confirmed = trial.send({ type: 'published', id: report!.id })
     expect(codes(confirmed)).toEqual(['install-confirmed'])
     expect(records(confirmed)[0]).toMatchObject({ phase: 'confirmed', active: 1, failures: 0, assignmentSeq: 1 })
-    expect(trial.state.counters.installsConfirmed).toBe(1)
+    expect(trial.state.measures.counters.installsConfirmed).toBe(1)
 
     const [mine, theirs] = [bytesToHex(ACTIVE_SHA.slice(0, 8)), sha.slice(0, 16)]
     const about = (name: string, from: PureAgent) => eventsOf(from).find(({ code }) => code === name)
@@ -139,9 +139,9 @@ describe('the whole life of an update, on data alone', () => {
     const agent = connected()
     assign(agent)
     download(agent)
-    const bytes = agent.state.counters.radioTxBytes
+    const bytes = agent.state.measures.counters.radioTxBytes
     expect(kinds(agent.send({ type: 'image-checked', sha256: sha, result: ok(undefined) }))).toEqual([])
-    expect(agent.state.counters.radioTxBytes).toBe(bytes)
+    expect(agent.state.measures.counters.radioTxBytes).toBe(bytes)
   })
 })
 
@@ -190,7 +190,7 @@ describe('assignments', () => {
     const effects = assign(agent, { release })
     expect(codes(effects)).toEqual([`install-refused: ${code}`])
     expect(gets(agent.all)).toEqual([])
-    expect(agent.state.counters.installsStarted).toBe(0)
+    expect(agent.state.measures.counters.installsStarted).toBe(0)
     expect(agent.state.update.phase).toBe('idle')
     expect(assign(agent, { release })).toEqual([])
   })
@@ -348,7 +348,7 @@ describe('blocks', () => {
         model: sha.slice(0, 16),
         assignmentSeq: 1,
       })
-      expect(agent.state.counters.installsFailed).toBe(0)
+      expect(agent.state.measures.counters.installsFailed).toBe(0)
       // The retained assignment of the next connection does not hurry it.
       expect(assign(agent)).toEqual([])
       expect(gets(agent.after(RETRY_DELAY_MS))).toMatchObject([{ offset: 0 }])
@@ -469,7 +469,7 @@ describe('attempts', () => {
     download(agent)
     expect(ofType(agent.send({ type: 'image-checked', sha256: sha, result: ok(undefined) }), 'reboot')).toHaveLength(1)
     expect(agent.state.record.failures).toBe(0)
-    expect(agent.state.counters).toMatchObject({ installsStarted: 1, installsFailed: 0 })
+    expect(agent.state.measures.counters).toMatchObject({ installsStarted: 1, installsFailed: 0 })
   })
 
   it('are repeated after longer and longer, then given up for a day; the image gets no mark', () => {
@@ -492,7 +492,7 @@ describe('attempts', () => {
     expect(agent.state).toMatchObject({
       update: { phase: 'idle' },
       record: { failures: 0 },
-      counters: { installsFailed: 1 },
+      measures: { counters: { installsFailed: 1 } },
     })
     // However often the link comes back.
     assign(agent)
@@ -583,13 +583,13 @@ describe('what the record says and what is said', () => {
     expect(codes(agent.all)).toEqual(['booted', 'install-confirmed'])
     expect(eventsOf(agent).at(-1)).toMatchObject({ model: sha.slice(0, 16), assignmentSeq: 1 })
     const sent = ofType(agent.send({ type: 'connected' }), 'publish')
-    const { untoldId } = agent.state
+    const { untoldId } = agent.state.reporting
     expect(sent.map(({ id }) => id)).toContain(untoldId)
     for (const { id } of sent.filter((message) => message.id !== untoldId)) {
       expect(records(agent.send({ type: 'published', id }))).toEqual([])
     }
     expect(records(agent.send({ type: 'published', id: untoldId }))).toMatchObject([{ untold: 'none', active: 1 }])
-    expect(agent.state.untoldId).toBe(0)
+    expect(agent.state.reporting.untoldId).toBe(0)
   })
 
   it('is not said twice when the spool has it still', () => {
@@ -597,7 +597,7 @@ describe('what the record says and what is said', () => {
     const before = new PureAgent({ record: confirmed, slot: 1 })
     const again = new PureAgent({ record: confirmed, slot: 1, outbox: before.state.outbox })
     expect(codes(again.all)).toEqual(['booted'])
-    expect(again.state.untoldId).toBe(before.state.untoldId)
+    expect(again.state.reporting.untoldId).toBe(before.state.reporting.untoldId)
   })
 
   it('a trial that could not be recorded is told as a failed install, and waited for', () => {

@@ -48,7 +48,7 @@ describe('boot', () => {
       record: { ...recordSample, untold: 'reverted', failedSha256: failed, failures: 1 },
     })
     expect(codes(agent.all)).toEqual(['booted', 'reverted: trial-failed'])
-    expect(agent.state.counters.installsFailed).toBe(1)
+    expect(agent.state.measures.counters.installsFailed).toBe(1)
     const events = ofType(agent.send({ type: 'connected' }), 'publish').map(({ payload }) =>
       value(eventCodec.decode(payload)),
     )
@@ -131,7 +131,7 @@ describe('wakes', () => {
       .filter(({ kind }) => kind === 'wake')
       .map(({ payload }) => value(wakeCodec.decode(payload)).index)
     expect(indexes).toEqual([1, 2, 3, 4, 5, 6])
-    expect(agent.state.counters.wakes).toBe(6)
+    expect(agent.state.measures.counters.wakes).toBe(6)
   })
 
   it('hold the device awake for as long as the policy says', () => {
@@ -139,7 +139,9 @@ describe('wakes', () => {
     quiet.send({ type: 'heard', heard: heardSample })
     const woken = new PureAgent()
     woken.send({ type: 'heard', heard: { ...heardSample, wakes: [wake] } })
-    expect(woken.state.counters.activeMs - quiet.state.counters.activeMs).toBeCloseTo(manifestSample.policy.wakeHoldMs)
+    expect(woken.state.measures.counters.activeMs - quiet.state.measures.counters.activeMs).toBeCloseTo(
+      manifestSample.policy.wakeHoldMs,
+    )
   })
 
   it('a noise floor beyond the wire is clipped, not thrown on', () => {
@@ -188,17 +190,19 @@ describe('a link that breaks', () => {
     for (let i = 0; i < OUTBOX_MESSAGES_MAX + 4; i++)
       agent.send({ type: 'heard', heard: { ...heardSample, wakes: [wake] } })
     expect(agent.state.outbox.messages).toHaveLength(OUTBOX_MESSAGES_MAX)
-    expect(agent.state.counters.spoolDrops).toBe(5)
+    expect(agent.state.measures.counters.spoolDrops).toBe(5)
   })
 
   it('radio bytes are what goes over the air: payload, topic and MQTT', () => {
     const agent = new PureAgent()
     const [sent] = ofType(agent.send({ type: 'connected' }), 'publish')
-    expect(agent.state.counters.radioTxBytes).toBe(sent!.payload.length + 'kinglet/v1/lab/bird-1/event'.length + 11)
+    expect(agent.state.measures.counters.radioTxBytes).toBe(
+      sent!.payload.length + 'kinglet/v1/lab/bird-1/event'.length + 11,
+    )
     agent.send({ type: 'received', kind: 'verdict', payload: new Uint8Array(7) })
-    expect(agent.state.counters.radioRxBytes).toBe(7 + 'kinglet/v1/lab/bird-1/verdict'.length + 11)
+    expect(agent.state.measures.counters.radioRxBytes).toBe(7 + 'kinglet/v1/lab/bird-1/verdict'.length + 11)
     agent.send({ type: 'received', kind: 'block', sha256: '0'.repeat(64), payload: new Uint8Array(7) })
-    expect(agent.state.counters.radioRxBytes).toBe(
+    expect(agent.state.measures.counters.radioRxBytes).toBe(
       2 * 7 + 'kinglet/v1/lab/bird-1/verdict'.length + 'kinglet/v1/lab/bird-1/block/'.length + 64 + 2 * 11,
     )
   })
@@ -223,7 +227,7 @@ describe('the governor inside the agent', () => {
     const agent = new PureAgent({ batteryMj: 1_000 }, { power })
     expect(ofType(agent.all, 'set-level')).toHaveLength(1)
     expect(codes(agent.all)).toEqual(['booted', 'level-changed'])
-    expect(agent.state.counters.ladderMoves).toBe(1)
+    expect(agent.state.measures.counters.ladderMoves).toBe(1)
     const [report] = reports([...agent.send({ type: 'connected' }), ...agent.after(HOUR)])
     expect(report!.level).toBe(agent.state.governor.level)
     expect(report!.batteryPermille).toBeGreaterThan(990)

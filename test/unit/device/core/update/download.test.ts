@@ -285,7 +285,7 @@ describe('after a reset', () => {
     const current = { ...release, name: 'kws-1', version: 1, sha256: ACTIVE }
     const agent = assigned({}, { record, progress }, current)
     expect(ofType(agent.all, 'clear-progress')).toHaveLength(1)
-    expect(agent.state.progress).toBeNull()
+    expect(agent.state.attempt.progress).toBeNull()
   })
 
   it('an assignment that has expired meanwhile is not gone on with', () => {
@@ -310,7 +310,10 @@ describe('a download waits', () => {
     expect(codes(agent.after(46 * 60_000))).toEqual([])
     expect(agent.state.update.phase).toBe('waiting')
     expect(offsets(agent.after(60_000))).toEqual([0, 1, 2, 3])
-    expect(agent.state).toMatchObject({ attempts: 0, counters: { installsStarted: 1, installsFailed: 0 } })
+    expect(agent.state).toMatchObject({
+      attempt: { attempts: 0 },
+      measures: { counters: { installsStarted: 1, installsFailed: 0 } },
+    })
   })
 
   it('in the middle too, and goes on where it was the next day', () => {

@@ -1,0 +1,20 @@
+import { COUNTER_NAMES, type CounterName, type Counters, LADDER_LEVELS } from '../../../contract/messages.ts'
+import { zeroBins } from '../listen/heard.ts'
+import { type EnergyAccounts, NO_ENERGY } from '../power/energy.ts'
+
+/** What this boot has measured, cumulative since it began: a report is a copy of it. */
+export interface Measures {
+  readonly counters: Counters
+  readonly levelMs: readonly number[]
+  readonly energy: EnergyAccounts
+  readonly posteriorBins: readonly number[]
+  readonly noiseBins: readonly number[]
+}
+
+export const noMeasures = (): Measures => ({
+  counters: Object.fromEntries(COUNTER_NAMES.map((name) => [name, 0])) as Record<CounterName, number>,
+  levelMs: LADDER_LEVELS.map(() => 0),
+  energy: NO_ENERGY,
+  posteriorBins: zeroBins(),
+  noiseBins: zeroBins(),
+})
