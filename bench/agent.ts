@@ -9,9 +9,9 @@ import { parseArgs } from 'node:util'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { graphSection } from '../contract/manifest.ts'
 import { agentConfig } from '../device/core/agent/agent-config.ts'
+import { Ears } from '../device/core/ears.ts'
 import { provision } from '../device/core/flash/provision.ts'
 import { AgentHost } from '../device/core/host.ts'
-import { createListener } from '../device/core/listen/listener.ts'
 import { RADIOS } from '../device/core/power/energy.ts'
 import { MAINS } from '../device/ports/battery.ts'
 import { VirtualClock } from '../firmware-sim/clock-virtual.ts'
@@ -77,7 +77,7 @@ async function main(): Promise<void> {
   const { manifest, definition, sessions, sections } = host.bundle!
   const step = manifest.ladder.find(({ level }) => level === 'full')!
   const session = sessions.get(step.graph!)!
-  const listener = createListener({ manifest, definition, step, session })
+  const ears = new Ears(host)
   const hop = step.hopFrames * definition.strideSamples
   const audio = speech()
   const chunks = Array.from({ length: Math.floor(audio.length / hop) }, (_, i) =>
@@ -121,11 +121,8 @@ async function main(): Promise<void> {
   const sides: Record<string, () => unknown> = {
     'bare session.run': () => bare.run(feeds, fetches),
     'agent step': async () => {
-      const samples = chunk()
-      const heard = await listener.listen(samples)
+      const heard = await ears.hear(chunk(), ({ elapsedMs }) => clock.advanceTo(clock.wallMs() + elapsedMs))
       if (!heard.ok) throw new Error(heard.error.detail)
-      clock.advanceTo(clock.wallMs() + heard.value.elapsedMs)
-      host.hear(heard.value)
     },
     '  of it: features': () => {
       const samples = chunk()

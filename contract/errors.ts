@@ -52,6 +52,7 @@ export const ERROR_CODES = [
   'arena-over-budget',
   'flash-over-budget',
   'energy-over-budget',
+  'latency-over-budget', // an inference would not end within its hop
   'unsupported-features',
   'unsupported-engine',
   // patches
@@ -68,6 +69,7 @@ export const ERROR_CODES = [
   'flash-full',
   'flash-write-failed',
   'model-load-failed',
+  'inference-failed', // a graph that was loaded failed in a run
   'golden-mismatch',
   'trial-failed',
   'no-fallback-slot',

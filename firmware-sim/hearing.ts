@@ -72,7 +72,10 @@ export class Hearing {
     const known = this.#posteriors.get(graph) ?? new Map<string, Float32Array>()
     this.#posteriors.set(graph, known)
     return {
-      ...session,
+      input: session.input,
+      output: session.output,
+      // A session is an object of a class: a spread of it would have no methods.
+      dispose: () => session.dispose(),
       run: async (window) => {
         const key = windowKey(window)
         const found = known.get(key)

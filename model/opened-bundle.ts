@@ -2,7 +2,7 @@ import { decodeBundle } from '../contract/bundle.ts'
 import { type ContractError, contractError } from '../contract/errors.ts'
 import { type BundleManifest, decodeGolden, graphSection, parseManifest, SECTIONS } from '../contract/manifest.ts'
 import { err, ok, type Result } from '../contract/result.ts'
-import type { Engine, EngineSession } from './engine/engine.ts'
+import { type Engine, type EngineSession, engineFailure } from './engine/engine.ts'
 import { checkMfccDefinition, type MfccDefinition } from './features/mfcc-definition.ts'
 import { dequantizeFeatures } from './features/quantize.ts'
 import { planModel } from './plan/arena-planner.ts'
@@ -100,7 +100,7 @@ function shapeMismatch(
 }
 
 /** Runs the signed golden vectors: this runtime must reproduce the packer's outputs within the bundle's tolerance.
- *  @returns the largest difference seen, or `golden-mismatch` | `model-load-failed`
+ *  @returns the largest difference seen, or `golden-mismatch` | `inference-failed`
  */
 export async function checkGolden({
   manifest,
@@ -113,7 +113,7 @@ export async function checkGolden({
   let worst = 0
   for (const [index, vector] of decodeGolden(sections.get(SECTIONS.golden)!, golden).entries()) {
     const result = await session.run(dequantizeFeatures(vector.input, manifest.featureQuantization, real))
-    if (!result.ok) return err(contractError('model-load-failed', result.error.detail))
+    if (!result.ok) return err(engineFailure(result.error))
     for (const [i, value] of result.value.entries()) {
       const difference = Math.abs(value - vector.output[i]!)
       // A NaN compares false with everything, so the test is for "within", not for "beyond".

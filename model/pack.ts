@@ -14,7 +14,7 @@ import {
 import type { Release } from '../contract/release.ts'
 import { err, ok, type Result } from '../contract/result.ts'
 import { boardNamed, inferenceMillijoule, inferenceMs, modelRamBytes } from './boards.ts'
-import type { Engine } from './engine/engine.ts'
+import { type Engine, engineFailure } from './engine/engine.ts'
 import { dequantizeFeatures } from './features/quantize.ts'
 import { type GraphNeeds, graphNeeds, openBundle } from './opened-bundle.ts'
 
@@ -116,13 +116,13 @@ async function runGolden(
 ): Promise<Result<readonly GoldenVector[], ContractError>> {
   const io = { ...(graph.input && { input: graph.input }), ...(graph.output && { output: graph.output }) }
   const session = await engine.load(input.graphs.get(graph.id)!, io)
-  if (!session.ok) return err(contractError('model-load-failed', session.error.detail))
+  if (!session.ok) return err(engineFailure(session.error))
   try {
     const vectors: GoldenVector[] = []
     for (const quantized of input.goldenInputs) {
       const real = dequantizeFeatures(quantized, input.manifest.featureQuantization, new Float32Array(quantized.length))
       const output = await session.value.run(real)
-      if (!output.ok) return err(contractError('model-load-failed', output.error.detail))
+      if (!output.ok) return err(engineFailure(output.error))
       vectors.push({ input: quantized, output: output.value })
     }
     return vectors.length > 0 ? ok(vectors) : err(contractError('bundle-bad-manifest', 'a bundle needs golden vectors'))
@@ -151,7 +151,7 @@ function checkBoards(manifest: BundleManifest): Result<void, ContractError> {
       const takesMs = inferenceMs(board, graph?.macs ?? 0)
       if (takesMs > hopMs) {
         const detail = `level ${step.level} takes ${takesMs.toFixed(1)} ms of a ${hopMs} ms hop on ${name} (${inferenceMillijoule(board, graph?.macs ?? 0).toFixed(2)} mJ)`
-        return err(contractError('energy-over-budget', detail))
+        return err(contractError('latency-over-budget', detail))
       }
     }
   }

@@ -1,20 +1,24 @@
-import { sha256 } from '../../contract/bytes.ts'
+import { sha256Hex } from '../../contract/bytes.ts'
 import type { Clock } from '../../contract/clock.ts'
+import type { LadderStep } from '../../contract/manifest.ts'
 import type { LadderLevel } from '../../contract/messages.ts'
 import { agentConfig } from '../../device/core/agent/agent-config.ts'
+import type { Measures } from '../../device/core/agent/measures.ts'
+import { Ears } from '../../device/core/ears.ts'
 import { provision } from '../../device/core/flash/provision.ts'
 import { AgentHost } from '../../device/core/host.ts'
-import { createListener } from '../../device/core/listen/listener.ts'
+import type { HeardWake } from '../../device/core/listen/heard.ts'
 import { radioNamed, totalEnergy } from '../../device/core/power/energy.ts'
 import { MAINS } from '../../device/ports/battery.ts'
 import { VirtualClock } from '../../firmware-sim/clock-virtual.ts'
 import { FlashNor } from '../../firmware-sim/flash-nor.ts'
 import { SILENT_TRANSPORT } from '../../firmware-sim/transport-silent.ts'
-import { boardNamed, inferenceMs, modelRamBytes } from '../../model/boards.ts'
+import { type Board, boardNamed, inferenceMs, modelRamBytes } from '../../model/boards.ts'
 import { EngineOrtNode } from '../../model/engine/engine-ort-node.ts'
+import type { OpenedBundle } from '../../model/opened-bundle.ts'
 import { CommandFailure } from '../failure.ts'
 import { openBundleFile, readBundleFile } from '../open-bundle-file.ts'
-import { audioPieces } from './device-audio.ts'
+import { type AudioPiece, audioPieces } from './device-audio.ts'
 
 export interface AudioRun {
   readonly audio: string
@@ -29,11 +33,61 @@ export interface AudioRun {
 const PAD_BEFORE_MS = 800
 const PAD_AFTER_MS = 600
 
+/** A device on a table: no radio, no battery, time as the audio goes. */
+interface LocalDevice {
+  readonly host: AgentHost
+  readonly bundle: OpenedBundle
+  readonly step: LadderStep
+  readonly board: Board
+  readonly imageSha256: string
+  readonly audioTime: VirtualClock
+}
+
+/** What all pieces came to. */
+interface Totals {
+  files: number
+  skipped: number
+  wakes: number
+  /** pieces that hold a keyword, and those of them in which it was found */
+  expected: number
+  found: number
+  audioMs: number
+}
+
 /** Runs the agent over audio as fast as the machine can, and prints wakes as they happen. Each piece is heard from a fresh start;
  *  counters and energy add up over all of them. */
 export async function runOnAudio(run: AudioRun, clock: Clock): Promise<void> {
+  const device = await startLocal(run)
+  const { host, bundle } = device
+  const { labels, policy } = bundle.manifest
+  const totals: Totals = { files: 0, skipped: 0, wakes: 0, expected: 0, found: 0, audioMs: 0 }
+  const skipped = (file: string, reason: string) => {
+    totals.skipped++
+    console.error(`skipped ${file}: ${reason}`)
+  }
+  for (const piece of audioPieces(run.audio, bundle.definition.sampleRateHz, labels, skipped)) {
+    for (const note of piece.notes) console.error(`${piece.name}: ${note}`)
+    const heard = await hearPiece(piece, device, run, clock)
+    totals.files++
+    totals.wakes += heard.length
+    totals.audioMs += Math.round((piece.samples.length * 1000) / bundle.definition.sampleRateHz)
+    if (piece.expected !== undefined && !policy.ignoreLabels.includes(piece.expected)) {
+      totals.expected++
+      if (heard.includes(piece.expected)) totals.found++
+    }
+  }
+  const { measures } = host.state!
+  await host.close()
+  if (totals.files === 0) {
+    throw new CommandFailure(`${run.audio}: none of the ${totals.skipped} WAV files could be read`)
+  }
+  console.log(
+    run.json ? JSON.stringify(summaryOf(device, run, totals, measures)) : sentenceOf(device, totals, measures),
+  )
+}
+
+async function startLocal(run: AudioRun): Promise<LocalDevice> {
   const board = boardNamed(run.board)!
-  const radio = radioNamed(run.radio)!
   // Opened once by itself, so that a bad bundle is refused with its file's name.
   await (await openBundleFile(run.bundle, modelRamBytes(board))).dispose()
   const image = readBundleFile(run.bundle)
@@ -42,7 +96,13 @@ export async function runOnAudio(run: AudioRun, clock: Clock): Promise<void> {
   if (!provisioned.ok) throw new CommandFailure(`${run.bundle}: ${provisioned.error.code}: ${provisioned.error.detail}`)
   const audioTime = new VirtualClock(0)
   const started = await AgentHost.start({
-    config: agentConfig({ device: 'local', site: 'local', board, radio, level: run.level }),
+    config: agentConfig({
+      device: 'local',
+      site: 'local',
+      board,
+      radio: radioNamed(run.radio)!,
+      level: run.level,
+    }),
     flash,
     engine: new EngineOrtNode(),
     transport: SILENT_TRANSPORT,
@@ -51,95 +111,97 @@ export async function runOnAudio(run: AudioRun, clock: Clock): Promise<void> {
   })
   if (!started.ok) throw new CommandFailure(`${started.error.code}: ${started.error.detail}`)
   const host = started.value
-  const { manifest, definition, sessions } = host.bundle!
-  const step = manifest.ladder.find(({ level }) => level === run.level)
+  const bundle = host.bundle!
+  const step = bundle.manifest.ladder.find(({ level }) => level === run.level)
   if (step === undefined) {
-    const known = manifest.ladder.map(({ level }) => level).join(', ')
+    const known = bundle.manifest.ladder.map(({ level }) => level).join(', ')
     throw new CommandFailure(`${run.bundle} has no ladder level "${run.level}"`, { hint: `its levels are ${known}` })
   }
-  const session = sessions.get(step.graph ?? '')!
-  const macs = manifest.graphs.find(({ id }) => id === step.graph)?.macs ?? 0
-  const rate = definition.sampleRateHz
-  const hop = step.hopFrames * definition.strideSamples
-  const energyMj = () => totalEnergy(host.state!.measures.energy)
-  const totals = { files: 0, skipped: 0, wakes: 0, expected: 0, found: 0, audioMs: 0 }
+  return { host, bundle, step, board, imageSha256: sha256Hex(image), audioTime }
+}
 
-  for (const piece of audioPieces(run.audio, rate, manifest.labels, (file, reason) => {
-    totals.skipped++
-    console.error(`skipped ${file}: ${reason}`)
-  })) {
-    for (const note of piece.notes) console.error(`${piece.name}: ${note}`)
-    const before = Math.round((PAD_BEFORE_MS * rate) / 1000)
-    const samples = new Float32Array(before + piece.samples.length + Math.round((PAD_AFTER_MS * rate) / 1000))
-    samples.set(piece.samples, before)
-    const listener = createListener({ manifest, definition, step, session })
-    const labels: string[] = []
-    // Hop by hop, as a microphone delivers it, so that a wake is printed when it is decided and its latency is its own.
-    for (let at = 0; at < samples.length; at += hop) {
-      const chunk = samples.subarray(at, Math.min(at + hop, samples.length))
-      const from = clock.monotonicMs()
-      const heard = await listener.listen(chunk)
-      const latencyMs = clock.monotonicMs() - from
-      if (!heard.ok) throw new CommandFailure(`${piece.name}: ${heard.error.code}: ${heard.error.detail}`)
-      audioTime.advanceTo(audioTime.wallMs() + heard.value.elapsedMs)
-      host.hear(heard.value)
-      for (const wake of heard.value.wakes) {
-        const label = manifest.labels[wake.label]!
-        labels.push(label)
-        const line = {
-          type: 'wake',
-          file: piece.name,
-          label,
-          posterior: wake.posteriorPermille / 1000,
-          atMs: Math.round((at * 1000) / rate + wake.atMs - PAD_BEFORE_MS),
-          latencyMs: Number(latencyMs.toFixed(3)),
-          boardLatencyMs: Number(inferenceMs(board, macs).toFixed(1)),
-          level: run.level,
-          energyMj: Number(energyMj().toFixed(3)),
-        }
-        if (run.json) console.log(JSON.stringify(line))
-        else {
-          const at2 = `${(line.atMs / 1000).toFixed(2)} s`
-          console.log(
-            `${label.padEnd(8)} ${line.posterior.toFixed(3)}  at ${at2.padStart(8)}  latency ${latencyMs.toFixed(2)} ms ` +
-              `(${line.boardLatencyMs} ms on ${board.name})  ${run.level}  ${line.energyMj} mJ  ${piece.name}`,
-          )
-        }
-      }
-    }
-    totals.files++
-    totals.wakes += labels.length
-    totals.audioMs += Math.round((piece.samples.length * 1000) / rate)
-    const { ignoreLabels } = manifest.policy
-    if (piece.expected !== undefined && !ignoreLabels.includes(piece.expected)) {
-      totals.expected++
-      if (labels.includes(piece.expected)) totals.found++
+/** @returns the labels of its wakes */
+async function hearPiece(piece: AudioPiece, device: LocalDevice, run: AudioRun, clock: Clock): Promise<string[]> {
+  const { host, bundle, step, audioTime } = device
+  const { sampleRateHz, strideSamples } = bundle.definition
+  const before = Math.round((PAD_BEFORE_MS * sampleRateHz) / 1000)
+  const samples = new Float32Array(before + piece.samples.length + Math.round((PAD_AFTER_MS * sampleRateHz) / 1000))
+  samples.set(piece.samples, before)
+  const ears = new Ears(host)
+  const labels: string[] = []
+  // Hop by hop, as a microphone delivers it, so that a wake is printed when it is decided and its latency is its own.
+  const hop = step.hopFrames * strideSamples
+  for (let at = 0; at < samples.length; at += hop) {
+    const chunk = samples.subarray(at, Math.min(at + hop, samples.length))
+    const fromMs = clock.monotonicMs()
+    let latencyMs = 0
+    const heard = await ears.hear(chunk, ({ elapsedMs }) => {
+      latencyMs = clock.monotonicMs() - fromMs
+      audioTime.advanceTo(audioTime.wallMs() + elapsedMs)
+    })
+    if (!heard.ok) throw new CommandFailure(`${piece.name}: ${heard.error.code}: ${heard.error.detail}`)
+    for (const wake of heard.value?.wakes ?? []) {
+      labels.push(bundle.manifest.labels[wake.label]!)
+      const atMs = Math.round((at * 1000) / sampleRateHz + wake.atMs - PAD_BEFORE_MS)
+      tellWake(wake, atMs, latencyMs, piece.name, device, run)
     }
   }
-  const { counters, energy } = host.state!.measures
-  const summary = {
-    type: 'summary',
-    bundle: manifest.name,
-    sha256: Buffer.from(sha256(image)).toString('hex'),
+  return labels
+}
+
+function tellWake(
+  wake: HeardWake,
+  atMs: number,
+  latencyMs: number,
+  file: string,
+  { host, bundle, step, board }: LocalDevice,
+  run: AudioRun,
+): void {
+  const macs = bundle.manifest.graphs.find(({ id }) => id === step.graph)?.macs ?? 0
+  const line = {
+    type: 'wake',
+    file,
+    label: bundle.manifest.labels[wake.label]!,
+    posterior: wake.posteriorPermille / 1000,
+    atMs,
+    latencyMs: Number(latencyMs.toFixed(3)),
+    boardLatencyMs: Number(inferenceMs(board, macs).toFixed(1)),
     level: run.level,
-    ...totals,
-    rate: totals.expected === 0 ? null : totals.found / totals.expected,
-    windows: counters.windows,
-    inferences: counters.inferences,
-    activeFraction: counters.listeningMs === 0 ? 0 : counters.activeMs / counters.listeningMs,
-    energyMj: Object.fromEntries(Object.entries(energy).map(([name, mj]) => [name, Number(mj.toFixed(3))])),
-  }
-  await host.close()
-  if (totals.files === 0) {
-    throw new CommandFailure(`${run.audio}: none of the ${totals.skipped} WAV files could be read`)
+    energyMj: Number(totalEnergy(host.state!.measures.energy).toFixed(3)),
   }
   if (run.json) {
-    console.log(JSON.stringify(summary))
+    console.log(JSON.stringify(line))
     return
   }
-  const found = totals.expected === 0 ? '' : `, keyword found in ${totals.found} of ${totals.expected}`
+  const seconds = `${(atMs / 1000).toFixed(2)} s`
   console.log(
+    `${line.label.padEnd(8)} ${line.posterior.toFixed(3)}  at ${seconds.padStart(8)}  latency ${latencyMs.toFixed(2)} ms ` +
+      `(${line.boardLatencyMs} ms on ${board.name})  ${run.level}  ${line.energyMj} mJ  ${file}`,
+  )
+}
+
+const summaryOf = (
+  { bundle, imageSha256 }: LocalDevice,
+  { level }: AudioRun,
+  totals: Totals,
+  { counters, energy }: Measures,
+) => ({
+  type: 'summary',
+  bundle: bundle.manifest.name,
+  sha256: imageSha256,
+  level,
+  ...totals,
+  rate: totals.expected === 0 ? null : totals.found / totals.expected,
+  windows: counters.windows,
+  inferences: counters.inferences,
+  activeFraction: counters.listeningMs === 0 ? 0 : counters.activeMs / counters.listeningMs,
+  energyMj: Object.fromEntries(Object.entries(energy).map(([name, mj]) => [name, Number(mj.toFixed(3))])),
+})
+
+function sentenceOf({ board }: LocalDevice, totals: Totals, { counters, energy }: Measures): string {
+  const found = totals.expected === 0 ? '' : `, keyword found in ${totals.found} of ${totals.expected}`
+  return (
     `${totals.files} pieces, ${(totals.audioMs / 1000).toFixed(1)} s of audio: ${totals.wakes} wakes${found}; ` +
-      `${counters.inferences} inferences in ${counters.windows} windows, ${totalEnergy(energy).toFixed(1)} mJ on ${board.name}`,
+    `${counters.inferences} inferences in ${counters.windows} windows, ${totalEnergy(energy).toFixed(1)} mJ on ${board.name}`
   )
 }

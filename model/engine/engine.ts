@@ -1,3 +1,4 @@
+import { type ContractError, contractError } from '../../contract/errors.ts'
 import type { Result } from '../../contract/result.ts'
 import type { Quantization, TensorIo } from './tensor-io.ts'
 
@@ -17,6 +18,10 @@ export interface EngineError {
   /** The foreign exception, for logs; never for decisions. */
   readonly cause?: unknown
 }
+
+/** What the contract calls a failure of an engine: a model that cannot be loaded is another matter than one that fails when it runs. */
+export const engineFailure = ({ code, detail }: EngineError): ContractError =>
+  contractError(code === 'engine-load-failed' ? 'model-load-failed' : 'inference-failed', detail)
 
 /** A window of features: real values, or already quantized as the graph's input wants them. Any shape whose element count
  *  matches: [1,1,49,10] and [1,49,10,1] are the same flat layout. */

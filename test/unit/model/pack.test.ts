@@ -72,7 +72,7 @@ describe('packBundle', () => {
       () => ({}),
       { labels: ['yes', 'no'], policy: { ...packInput().manifest.policy, ignoreLabels: [] } },
     ],
-    ['model-load-failed', () => ({ goldenInputs: [new Int8Array(7)] }), {}],
+    ['inference-failed', () => ({ goldenInputs: [new Int8Array(7)] }), {}],
     [
       'unsupported-engine',
       () => ({
@@ -87,7 +87,7 @@ describe('packBundle', () => {
     ['wrong-board', () => ({}), { boards: ['abacus'] }],
     // 43.4 ms an inference do not go into one 20 ms frame.
     [
-      'energy-over-budget',
+      'latency-over-budget',
       () => ({}),
       { boards: ['NUCLEO-L4R5ZI'], ladder: [{ level: 'full', graph: 'full', hopFrames: 1, gate: null }] },
     ],
