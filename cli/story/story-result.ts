@@ -35,7 +35,13 @@ export interface StoryResult {
   groundTruth: Record<string, { simulator: number; cloud: number }>
   /** windows inferred by the engine; all others were remembered */
   windowsInferred: number
-  checks: { what: string; holds: boolean }[]
+  checks: readonly StoryCheck[]
+}
+
+/** Something that must hold, in a sentence. */
+export interface StoryCheck {
+  readonly what: string
+  readonly holds: boolean
 }
 
 const number = (value: number | null, digits = 2): string => (value === null ? '–' : value.toFixed(digits))

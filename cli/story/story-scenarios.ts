@@ -1,0 +1,111 @@
+import { type Figures, figureWords, perHour } from './story-figures.ts'
+import type { StoryCheck } from './story-result.ts'
+import type { StoryStage } from './story-stage.ts'
+
+/** What a scenario has measured, and what had to hold. */
+export interface Told {
+  /** under drift, before the good rollout; null where there was none */
+  readonly before: Figures | null
+  readonly after: Figures
+  /** when the noise floor rose, Unix ms of fleet time; null: it did not */
+  readonly driftMs: number | null
+  readonly hoursToDrift: number | null
+  readonly checks: readonly StoryCheck[]
+}
+
+const RAMP_HOURS = 2
+/** Hours measured under drift before the operator acts. */
+const UNDER_DRIFT_HOURS = 6
+const AFTER_HOURS = 6
+/** Bounds on what the story waits for; past them it has not held. */
+const ALERT_HOURS_MAX = 30
+const GOOD_ROLLOUT_HOURS_MAX = 220
+const BAD_ROLLOUT_HOURS_MAX = 72
+const RETURN_HOURS_MAX = 12
+const QUIET_HOURS = 60
+
+/** The noise floor rises, a good model goes out, a bad one is taken back. */
+async function drift(stage: StoryStage, chaos: boolean): Promise<Told> {
+  const { fleet } = stage
+  const driftHour = stage.hour
+  const driftMs = fleet.time.wallMs()
+  fleet.raiseNoise(RAMP_HOURS)
+  stage.say('the noise floor rises')
+  const alerted = await stage.until(async () => (await stage.cloud.alerts()).length > 0, ALERT_HOURS_MAX)
+  const hoursToDrift = alerted ? stage.hour - driftHour : null
+  const first = (await stage.cloud.alerts()).at(-1)
+  if (first !== undefined) {
+    stage.say(
+      `drift alert after ${hoursToDrift?.toFixed(1)} h: ${first.metric} of ${first.modelName} is ${first.ratio.toFixed(1)} times its baseline`,
+    )
+  }
+  await stage.until(async () => stage.hour >= driftHour + RAMP_HOURS + UNDER_DRIFT_HOURS, ALERT_HOURS_MAX)
+  const before = await stage.figures(driftHour + RAMP_HOURS, stage.hour)
+  stage.say(`under noise: ${figureWords(before)}`)
+
+  const good = await stage.rollOut('kws-2', 'fine-tuned on the noise of the field', GOOD_ROLLOUT_HOURS_MAX, chaos)
+  const afterFrom = stage.hour
+  await stage.wait(AFTER_HOURS)
+  const after = await stage.figures(afterFrom, afterFrom + AFTER_HOURS)
+  stage.say(`after the update: ${figureWords(after)}`)
+
+  const bad = await stage.rollOut(
+    'kws-regressed',
+    'passed its offline check on quiet clips',
+    BAD_ROLLOUT_HOURS_MAX,
+    false,
+  )
+  // Exposed devices return to the image in their other slot: no download, one reboot each.
+  const returned = await stage.until(
+    async () => fleet.fleet.devices.every(({ model, diedAtMs }) => diedAtMs !== undefined || model === good?.model),
+    RETURN_HOURS_MAX,
+  )
+  if (returned) stage.say('every device is back on kws-2')
+  const before2 = perHour(before, 'rejected') ?? 0
+  const after2 = perHour(after, 'rejected') ?? Number.POSITIVE_INFINITY
+  return {
+    before,
+    after,
+    driftMs,
+    hoursToDrift,
+    checks: [
+      { what: 'the rise of the noise floor raised a drift alert', holds: alerted },
+      {
+        what: 'kws-2 was released, gated and reached 100 %',
+        holds: good?.state === 'completed' && good.reachedPercent === 100,
+      },
+      {
+        what: `false wakes fell from ${before2.toFixed(2)} to ${after2.toFixed(2)} an hour`,
+        holds: after2 < before2,
+      },
+      {
+        what: 'kws-regressed was rolled back by the gate, still in canary',
+        holds: bad?.state === 'rolled-back' && bad.stage === 1,
+      },
+      { what: 'every exposed device went back', holds: returned },
+    ],
+  }
+}
+
+/** A newer model in the same field: nothing is to happen. */
+async function quiet(stage: StoryStage, chaos: boolean): Promise<Told> {
+  // The figures are of whole hours: the one that has just begun is one of them.
+  const fromHour = Math.floor(stage.hour)
+  const good = await stage.rollOut('kws-2', 'the same field, a newer model', QUIET_HOURS, chaos)
+  const figures = await stage.figures(fromHour, stage.hour)
+  const alerts = await stage.cloud.alerts()
+  stage.say(`quiet field: ${figureWords(figures)}; ${alerts.length} alerts`)
+  return {
+    before: null,
+    after: figures,
+    driftMs: null,
+    hoursToDrift: null,
+    checks: [
+      { what: 'no rollout was rolled back', holds: good !== undefined && good.state !== 'rolled-back' },
+      { what: 'no alert was raised', holds: alerts.length === 0 },
+    ],
+  }
+}
+
+export const SCENARIOS = { story: drift, quiet } as const
+export type Scenario = keyof typeof SCENARIOS
