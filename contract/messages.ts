@@ -1,6 +1,6 @@
 import { sha256 } from './bytes.ts'
 import { LIMITS } from './limits.ts'
-import { bool, bytes, defineMessage, int, optional, text, uint, uints } from './message.ts'
+import { bool, bytes, defineMessage, int, optional, text, uint, uints } from './message-codec.ts'
 
 export const SCHEMA_VERSION = 1
 

@@ -2,7 +2,7 @@ import { bytesToHex } from '../../contract/bytes.ts'
 import { blockCodec, EVENT_CODES, type EventCode, encodeBlock, eventCodec, getCodec } from '../../contract/messages.ts'
 import type { UplinkKind } from '../../contract/topics.ts'
 import type { Transport, TransportEvent } from '../../device/ports/transport.ts'
-import { answerMeta, type MemoryRepository } from '../image-repository.ts'
+import { answerMeta, type MemoryRepository } from '../memory-repository.ts'
 
 /** A gateway in memory for one device, whose answers wait until they are delivered: one turn at a time, always in the same order. */
 export class ScriptedGateway implements Transport {

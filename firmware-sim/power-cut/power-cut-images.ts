@@ -6,7 +6,7 @@ import { featuresSha256, parseManifest } from '../../contract/manifest.ts'
 import type { Assignment, Release } from '../../contract/release.ts'
 import { encodeSigned, publicKeyOf, signDocument, type TrustedRole } from '../../contract/signed.ts'
 import { makePatch } from '../../release/patch/make-patch.ts'
-import { MemoryRepository } from '../image-repository.ts'
+import { MemoryRepository } from '../memory-repository.ts'
 
 /** A bundle of the zoo and what the image repository says of it. */
 export interface TrialImage {

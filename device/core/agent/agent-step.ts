@@ -2,7 +2,7 @@ import { ATTESTED_CODES, encodeEvent } from '../../../contract/attested-event.ts
 import { hexToBytes } from '../../../contract/bytes.ts'
 import type { ContractError } from '../../../contract/errors.ts'
 import { LIMITS } from '../../../contract/limits.ts'
-import { plainText } from '../../../contract/message.ts'
+import { plainText } from '../../../contract/message-codec.ts'
 import {
   COUNTER_NAMES,
   type CounterName,

@@ -1,7 +1,7 @@
 import { bytesEqual } from '../../../contract/bytes.ts'
 import { type ContractError, contractError } from '../../../contract/errors.ts'
 import { LIMITS } from '../../../contract/limits.ts'
-import { bytes, defineMessage, uint } from '../../../contract/message.ts'
+import { bytes, defineMessage, uint } from '../../../contract/message-codec.ts'
 import { err, ok, type Result } from '../../../contract/result.ts'
 import type { Flash } from '../../ports/flash.ts'
 import { type FlashLayout, otherSlot, type SlotIndex } from './flash-layout.ts'

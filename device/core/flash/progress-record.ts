@@ -1,7 +1,7 @@
 import { bytesToHex, hexToBytes } from '../../../contract/bytes.ts'
 import type { ContractError } from '../../../contract/errors.ts'
 import { LIMITS } from '../../../contract/limits.ts'
-import { bytes, defineMessage, uint } from '../../../contract/message.ts'
+import { bytes, defineMessage, uint } from '../../../contract/message-codec.ts'
 import { PATCH_STATE_BYTES } from '../../../contract/patch/patch-state.ts'
 import type { Result } from '../../../contract/result.ts'
 import type { Flash } from '../../ports/flash.ts'

@@ -1,6 +1,6 @@
 import type { ContractError } from '../../../contract/errors.ts'
 import { TUF_LIMITS } from '../../../contract/limits.ts'
-import { bytes, defineMessage, optional, text, uint } from '../../../contract/message.ts'
+import { bytes, defineMessage, optional, text, uint } from '../../../contract/message-codec.ts'
 import type { Result } from '../../../contract/result.ts'
 import { NO_TIME_FLOOR, raiseFloor, type TimeFloor } from '../../../contract/time-floor.ts'
 import { PORTABLE_SCHEMES } from '../../../contract/tuf/signature-scheme.ts'

@@ -1,7 +1,7 @@
 import { encode as cbor } from 'cborg'
 import { describe, expect, it } from 'vitest'
 import { LIMITS } from '../../../contract/limits.ts'
-import { bool, bytes, defineMessage, int, optional, text, uint, uints } from '../../../contract/message.ts'
+import { bool, bytes, defineMessage, int, optional, text, uint, uints } from '../../../contract/message-codec.ts'
 import { blockCodec, eventCodec, getCodec, reportCodec, verdictCodec, wakeCodec } from '../../../contract/messages.ts'
 import { contractSamples } from '../../fixtures/contract-samples.ts'
 
