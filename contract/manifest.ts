@@ -2,6 +2,7 @@ import canonicalize from 'canonicalize'
 import * as z from 'zod/mini'
 import { sha256Hex } from './bytes.ts'
 import { type ContractError, contractError } from './errors.ts'
+import { boardField, idField, sha256Field } from './fields.ts'
 import { LIMITS } from './limits.ts'
 import { LADDER_LEVELS } from './messages.ts'
 import { parseContent } from './release.ts'
@@ -13,7 +14,6 @@ export const graphSection = (id: string): string => `graph/${id}`
 
 const uintNumber = z.int().check(z.minimum(0), z.maximum(LIMITS.counter))
 const shortText = z.string().check(z.maxLength(LIMITS.idLength))
-const idText = z.string().check(z.regex(/^[a-z0-9][a-z0-9-]*$/), z.maxLength(LIMITS.idLength))
 const permille = z.int().check(z.minimum(0), z.maximum(1000))
 const finite = z.number()
 
@@ -25,7 +25,7 @@ export const featuresSha256 = (definition: unknown): string =>
 const quantizationSchema = z.strictObject({ scale: finite, zeroPoint: z.int() })
 
 const graphSchema = z.strictObject({
-  id: idText,
+  id: idField,
   /** quantization of integer ends where the graph itself does not tell it; null: read from the graph */
   input: z.nullable(quantizationSchema),
   output: z.nullable(quantizationSchema),
@@ -40,7 +40,7 @@ const graphSchema = z.strictObject({
 /** One level of the degradation ladder. */
 const levelSchema = z.strictObject({
   level: z.enum(LADDER_LEVELS),
-  graph: z.nullable(idText),
+  graph: z.nullable(idField),
   /** front-end frames between windows */
   hopFrames: z.int().check(z.minimum(1), z.maximum(500)),
   /** null: every window is inferred; otherwise only while the frame energy exceeds the tracked noise floor */
@@ -62,10 +62,10 @@ export type WakePolicy = z.infer<typeof wakePolicySchema>
 
 export const bundleManifestSchema = z.strictObject({
   v: z.literal(1),
-  name: idText,
+  name: idField,
   version: uintNumber,
   /** sha256 of the bundle this model was trained from, or null */
-  parent: z.nullable(z.string().check(z.regex(/^[0-9a-f]{64}$/))),
+  parent: z.nullable(sha256Field),
   securityCounter: uintNumber,
   labels: z.array(z.string().check(z.maxLength(LIMITS.labelLength))).check(z.minLength(2), z.maxLength(LIMITS.labels)),
   /** feature definition, for example `MfccDefinition` of model/features; the contract only carries and hashes it */
@@ -76,9 +76,9 @@ export const bundleManifestSchema = z.strictObject({
   /** best level first; `hibernate` needs no entry */
   ladder: z.array(levelSchema).check(z.minLength(1), z.maxLength(LIMITS.ladderLevels)),
   policy: wakePolicySchema,
-  boards: z.array(shortText).check(z.maxLength(LIMITS.boards)),
+  boards: z.array(boardField).check(z.maxLength(LIMITS.boards)),
   golden: z.strictObject({
-    graph: idText,
+    graph: idField,
     count: z.int().check(z.minimum(1), z.maximum(LIMITS.goldenVectors)),
     inputLength: z.int().check(z.minimum(1), z.maximum(LIMITS.featureBytes)),
     outputLength: z.int().check(z.minimum(1), z.maximum(LIMITS.labels)),

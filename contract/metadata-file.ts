@@ -1,7 +1,7 @@
 import { type ContractError, contractError } from './errors.ts'
+import { isId } from './fields.ts'
 import { LIMITS } from './limits.ts'
 import { err, ok, type Result } from './result.ts'
-import { isId } from './topics.ts'
 import { isTopLevelRole } from './tuf/role-name.ts'
 
 /** Which metadata file a name means. The timestamp alone has no version in its name: it is what a device asks for first. */

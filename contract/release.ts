@@ -1,19 +1,16 @@
 import * as z from 'zod/mini'
 import { type ContractError, contractError } from './errors.ts'
+import { boardField, idField, sha256Field, uintField } from './fields.ts'
 import { LIMITS } from './limits.ts'
 import { err, ok, type Result } from './result.ts'
 import { type Signed, type TrustedRole, verifySigned } from './signed.ts'
 
-const sha256Text = z.string().check(z.regex(/^[0-9a-f]{64}$/))
-const idText = z.string().check(z.regex(/^[a-z0-9][a-z0-9-]*$/), z.maxLength(LIMITS.idLength))
-const uintNumber = z.int().check(z.minimum(0), z.maximum(LIMITS.counter))
-
 /** A way to make the release's bundle that takes fewer bytes on the air than the bundle itself. */
 const patchSchema = z.strictObject({
   /** of the bundle that the patch turns into this one; null: a compact full image, which any device can take */
-  base: z.nullable(sha256Text),
+  base: z.nullable(sha256Field),
   /** of the patch file */
-  sha256: sha256Text,
+  sha256: sha256Field,
   bytes: z.int().check(z.minimum(1), z.maximum(LIMITS.bundleBytes)),
 })
 export type ReleasePatch = z.infer<typeof patchSchema>
@@ -29,21 +26,21 @@ export const releaseSchema = z
   .strictObject({
     v: z.literal(1),
     type: z.literal('release'),
-    name: idText,
+    name: idField,
     /** rises with every release of this model family */
-    version: uintNumber,
-    sha256: sha256Text,
+    version: uintField,
+    sha256: sha256Field,
     bytes: z.int().check(z.minimum(1), z.maximum(LIMITS.bundleBytes)),
     /** devices never go below the highest they confirmed; only the release key raises it */
-    securityCounter: uintNumber,
+    securityCounter: uintField,
     /** peak RAM over the bundle's graphs, from the planner: activations, persistent records, kernel scratch */
-    arenaBytes: uintNumber,
+    arenaBytes: uintField,
     /** weights and biases of the largest graph, from the planner; they stay in flash */
-    constantBytes: uintNumber,
+    constantBytes: uintField,
     /** sha256 of the canonical feature definition; a device refuses one it does not implement */
-    featuresSha256: sha256Text,
+    featuresSha256: sha256Field,
     /** boards it was packed for; empty: any */
-    boards: z.array(z.string().check(z.maxLength(LIMITS.idLength))).check(z.maxLength(LIMITS.boards)),
+    boards: z.array(boardField).check(z.maxLength(LIMITS.boards)),
     /** absent: none. Each is vouched for like the bundle, so a device needs no other word for it */
     patches: z.optional(patchesSchema),
   })
@@ -56,8 +53,8 @@ export const releaseSchema = z
 export type Release = z.infer<typeof releaseSchema>
 
 const rolloutTagSchema = z.strictObject({
-  id: idText,
-  stage: uintNumber,
+  id: idField,
+  stage: uintField,
   arm: z.enum(['canary', 'control', 'none']),
 })
 /** Which comparison a device takes part in; echoed by nobody, kept by gateway and cloud for attribution. */
@@ -67,15 +64,15 @@ export type RolloutTag = z.infer<typeof rolloutTagSchema>
 export const assignmentSchema = z.strictObject({
   v: z.literal(1),
   type: z.literal('assignment'),
-  device: idText,
-  site: idText,
-  board: z.string().check(z.maxLength(LIMITS.idLength)),
+  device: idField,
+  site: idField,
+  board: boardField,
   /** rises with every new assignment of a device */
-  seq: uintNumber,
+  seq: uintField,
   /** Unix ms */
-  issuedMs: uintNumber,
-  expiresMs: uintNumber,
-  target: z.strictObject({ name: idText, version: uintNumber, sha256: sha256Text }),
+  issuedMs: uintField,
+  expiresMs: uintField,
+  target: z.strictObject({ name: idField, version: uintField, sha256: sha256Field }),
   rollout: z.nullable(rolloutTagSchema),
 })
 export type Assignment = z.infer<typeof assignmentSchema>

@@ -1,5 +1,6 @@
 import * as z from 'zod/mini'
 import { type ContractError, contractError } from './errors.ts'
+import { sha256Field } from './fields.ts'
 import { LIMITS } from './limits.ts'
 import { targetPathOf } from './metadata-file.ts'
 import { parseContent, type Release, releaseSchema } from './release.ts'
@@ -34,8 +35,8 @@ const directorSchema = z.strictObject({
   keys: z
     .array(
       z.strictObject({
-        keyId: z.string().check(z.regex(/^[0-9a-f]{64}$/)),
-        publicKey: z.string().check(z.regex(/^[0-9a-f]{64}$/)),
+        keyId: sha256Field,
+        publicKey: sha256Field,
       }),
     )
     .check(z.minLength(1), z.maxLength(LIMITS.signatures)),

@@ -2,8 +2,11 @@ import { canonicalize } from '@tufjs/canonical-json'
 import nacl from 'tweetnacl'
 import { bytesToHex, hexToBytes, sha256Hex } from './bytes.ts'
 import { type ContractError, contractError } from './errors.ts'
+import { hexPattern, isSha256Hex } from './fields.ts'
 import { LIMITS } from './limits.ts'
 import { err, ok, type Result } from './result.ts'
+
+const SIGNATURE_PATTERN = hexPattern(64)
 
 /** A document and the signatures over its canonical JSON, in the manner of TUF metadata. */
 export interface Signed<T> {
@@ -74,9 +77,9 @@ export function asSigned(value: unknown): Result<Signed<unknown>, ContractError>
   for (const signature of signatures as { keyId?: unknown; sig?: unknown }[]) {
     const wellFormed =
       typeof signature?.keyId === 'string' &&
-      /^[0-9a-f]{64}$/.test(signature.keyId) &&
+      isSha256Hex(signature.keyId) &&
       typeof signature.sig === 'string' &&
-      /^[0-9a-f]{128}$/.test(signature.sig)
+      SIGNATURE_PATTERN.test(signature.sig)
     if (!wellFormed) return err(contractError('malformed', 'a signature is not { keyId, sig } in lower-case hex'))
   }
   return ok(envelope as Signed<unknown>)

@@ -1,5 +1,6 @@
 import type { Brand } from './brand.ts'
 import { type ContractError, contractError } from './errors.ts'
+import { isId, isSha256Hex } from './fields.ts'
 import { LIMITS } from './limits.ts'
 import { err, ok, type Result } from './result.ts'
 
@@ -17,13 +18,6 @@ export type DownlinkKind = (typeof DOWNLINK_KINDS)[number]
 export type ParsedTopic =
   | { readonly site: SiteId; readonly device: DeviceId; readonly kind: UplinkKind | 'assign' | 'verdict' | 'meta' }
   | { readonly site: SiteId; readonly device: DeviceId; readonly kind: 'block'; readonly sha256: string }
-
-const ID_PATTERN = /^[a-z0-9][a-z0-9-]*$/
-const SHA256_HEX = /^[0-9a-f]{64}$/
-
-/** Ids are lower-case letters, digits and dashes, one topic level, at most LIMITS.idLength. */
-export const isId = (text: string): boolean => text.length <= LIMITS.idLength && ID_PATTERN.test(text)
-export const isSha256Hex = (text: string): boolean => SHA256_HEX.test(text)
 
 export function parseDeviceId(text: string): Result<DeviceId, ContractError> {
   return isId(text) ? ok(text as DeviceId) : err(contractError('malformed', `device id "${text.slice(0, 40)}"`))

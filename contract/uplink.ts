@@ -1,23 +1,22 @@
 import * as z from 'zod/mini'
+import { hexField, idField, uintField } from './fields.ts'
 import { LIMITS } from './limits.ts'
 import { COUNTER_NAMES, ENERGY_NAMES, EVENT_CODES, LADDER_LEVELS } from './messages.ts'
 
 /** What a gateway and the cloud say to each other over HTTP (JSON, bounded by LIMITS.ingestBytes and ingestRows). Every row is
  *  cumulative or carries its own identity, so a batch may be sent any number of times.
  */
-const uintNumber = z.int().check(z.minimum(0), z.maximum(LIMITS.counter))
-const idText = z.string().check(z.regex(/^[a-z0-9][a-z0-9-]*$/), z.maxLength(LIMITS.idLength))
 /** first 8 bytes of the active bundle's sha256, hex */
-const modelPrefix = z.string().check(z.regex(/^[0-9a-f]{16}$/))
-const numbers = (length: number) => z.array(uintNumber).check(z.length(length))
-const origin = { site: idText, device: idText, boot: uintNumber, receivedMs: uintNumber }
+const modelPrefix = hexField(8)
+const numbers = (length: number) => z.array(uintField).check(z.length(length))
+const origin = { site: idField, device: idField, boot: uintField, receivedMs: uintField }
 
 /** A device report as the gateway decoded it; identity (device, boot, seq). */
 export const reportRowSchema = z.strictObject({
   ...origin,
-  seq: uintNumber,
-  uptimeMs: uintNumber,
-  wallMs: uintNumber,
+  seq: uintField,
+  uptimeMs: uintField,
+  wallMs: uintField,
   model: modelPrefix,
   slot: z.int().check(z.minimum(0), z.maximum(1)),
   level: z.int().check(z.minimum(0), z.maximum(LADDER_LEVELS.length - 1)),
@@ -27,33 +26,33 @@ export const reportRowSchema = z.strictObject({
   batteryPermille: z.int().check(z.minimum(0), z.maximum(1000)),
   posteriorBins: numbers(LIMITS.histogramBins),
   noiseBins: numbers(LIMITS.histogramBins),
-  assignmentSeq: uintNumber,
+  assignmentSeq: uintField,
 })
 export type ReportRow = z.infer<typeof reportRowSchema>
 
 /** What the verifier said of a device's wakes in one hour of one boot: cumulative, identity (device, boot, hourMs). */
 export const verdictRowSchema = z.strictObject({
-  site: idText,
-  device: idText,
-  boot: uintNumber,
+  site: idField,
+  device: idField,
+  boot: uintField,
   model: modelPrefix,
   /** start of the hour of receipt, Unix ms */
-  hourMs: uintNumber,
-  confirmed: uintNumber,
-  rejected: uintNumber,
+  hourMs: uintField,
+  confirmed: uintField,
+  rejected: uintField,
 })
 export type VerdictRow = z.infer<typeof verdictRowSchema>
 
 /** identity (device, boot, seq) */
 export const eventRowSchema = z.strictObject({
   ...origin,
-  seq: uintNumber,
-  wallMs: uintNumber,
+  seq: uintField,
+  wallMs: uintField,
   code: z.enum(EVENT_CODES),
   model: z.optional(modelPrefix),
   error: z.optional(z.string().check(z.maxLength(40))),
   detail: z.optional(z.string().check(z.maxLength(LIMITS.eventDetailLength))),
-  assignmentSeq: z.optional(uintNumber),
+  assignmentSeq: z.optional(uintField),
   /** the event as the device sent it, hex, when the device has signed it: the cloud believes these bytes and not the fields */
   signed: z.optional(z.string().check(z.regex(/^([0-9a-f]{2})+$/), z.maxLength(2 * LIMITS.eventBytes))),
 })
@@ -62,23 +61,23 @@ export type EventRow = z.infer<typeof eventRowSchema>
 /** Sums over devices of one group in one hour: mergeable over gateways by addition, replaced by a row of the same identity
  *  (gateway, hourMs and the group) with a higher revision. */
 export const aggregateRowSchema = z.strictObject({
-  hourMs: uintNumber,
-  revision: uintNumber,
+  hourMs: uintField,
+  revision: uintField,
   model: modelPrefix,
   board: z.string().check(z.maxLength(LIMITS.idLength)),
-  site: idText,
+  site: idField,
   /** rollout id, or "" outside of one */
   rollout: z.string().check(z.maxLength(LIMITS.idLength)),
-  stage: uintNumber,
+  stage: uintField,
   arm: z.enum(['canary', 'control', 'none']),
-  listeningMs: uintNumber,
-  activeMs: uintNumber,
-  wakes: uintNumber,
-  gateOpenings: uintNumber,
-  confirmed: uintNumber,
-  rejected: uintNumber,
-  energyMj: uintNumber,
-  radioBytes: uintNumber,
+  listeningMs: uintField,
+  activeMs: uintField,
+  wakes: uintField,
+  gateOpenings: uintField,
+  confirmed: uintField,
+  rejected: uintField,
+  energyMj: uintField,
+  radioBytes: uintField,
 })
 export type AggregateRow = z.infer<typeof aggregateRowSchema>
 
@@ -87,7 +86,7 @@ const rows = <T extends z.ZodMiniType>(schema: T) => z.array(schema).check(z.max
 /** `POST /v1/ingest` */
 export const ingestBatchSchema = z.strictObject({
   v: z.literal(1),
-  gateway: idText,
+  gateway: idField,
   reports: rows(reportRowSchema),
   verdicts: rows(verdictRowSchema),
   events: rows(eventRowSchema),
@@ -98,12 +97,12 @@ export type IngestBatch = z.infer<typeof ingestBatchSchema>
 /** `GET /v1/assignments?after={cursor}&waitSeconds={0..25}`: newest assignment of each device changed after the cursor. */
 export const assignmentFeedSchema = z.strictObject({
   v: z.literal(1),
-  cursor: uintNumber,
+  cursor: uintField,
   items: z
     .array(
       z.strictObject({
-        site: idText,
-        device: idText,
+        site: idField,
+        device: idField,
         board: z.string().check(z.maxLength(LIMITS.idLength)),
         /** the signed assignment, to be published as it is */
         document: z.unknown(),

@@ -1,7 +1,7 @@
 import { type ContractError, contractError } from '../contract/errors.ts'
 import { parseMetadataFile } from '../contract/metadata-file.ts'
 import { err, ok, type Result } from '../contract/result.ts'
-import { matchesPattern } from './path-pattern.ts'
+import { matchesPattern } from '../contract/tuf/delegation.ts'
 import { parseRoot, parseTargets, type RootDocument, type TargetsDocument, verifyBy } from './tuf-document.ts'
 
 /** A metadata file as an operator sends it. */

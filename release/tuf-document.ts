@@ -4,6 +4,7 @@ import nacl from 'tweetnacl'
 import * as z from 'zod/mini'
 import { hexToBytes, sha256Hex } from '../contract/bytes.ts'
 import { type ContractError, contractError } from '../contract/errors.ts'
+import { hexField, sha256Field } from '../contract/fields.ts'
 import { LIMITS } from '../contract/limits.ts'
 import { isDelegatedRoleName } from '../contract/metadata-file.ts'
 import { releaseSchema } from '../contract/release.ts'
@@ -16,7 +17,6 @@ import { keyIdOf } from '../contract/signed.ts'
  *  one level of delegation, no unknown fields; so that what a device reads has one reading.
  *  @see TUF 1.0.33 section 4
  */
-const hex32 = z.string().check(z.regex(/^[0-9a-f]{64}$/))
 const version = z.int().check(z.minimum(1), z.maximum(LIMITS.metadataVersion))
 const expires = z
   .string()
@@ -27,18 +27,18 @@ const common = { spec_version: z.string().check(z.regex(/^1\.0(\.\d{1,3})?$/)), 
 const keySchema = z.strictObject({
   keytype: z.literal('ed25519'),
   scheme: z.literal('ed25519'),
-  keyval: z.strictObject({ public: hex32 }),
+  keyval: z.strictObject({ public: sha256Field }),
 })
 export type TufKey = z.infer<typeof keySchema>
 
 /** The id is the hash of the key, so one key cannot count twice towards a threshold under two ids. */
-const keysSchema = z.record(hex32, keySchema).check(
+const keysSchema = z.record(sha256Field, keySchema).check(
   z.refine((keys) => Object.entries(keys).every(([id, key]) => id === tufKeyId(key.keyval.public)), 'key id is wrong'),
   z.refine((keys) => Object.keys(keys).length <= 4 * LIMITS.metadataSignatures, 'too many keys'),
 )
 
 const roleFields = {
-  keyids: z.array(hex32).check(
+  keyids: z.array(sha256Field).check(
     z.minLength(1),
     z.maxLength(LIMITS.signatures),
     z.refine((ids) => new Set(ids).size === ids.length, 'a key is named twice'),
@@ -56,7 +56,7 @@ const directorSchema = z
     keys: z
       .array(
         z
-          .strictObject({ keyId: hex32, publicKey: hex32 })
+          .strictObject({ keyId: sha256Field, publicKey: sha256Field })
           .check(z.refine(({ keyId, publicKey }) => keyId === keyIdOf(hexToBytes(publicKey)), 'key id is wrong')),
       )
       .check(
@@ -109,7 +109,7 @@ const delegationsSchema = z
 
 const targetSchema = z.strictObject({
   length: z.int().check(z.minimum(1), z.maximum(LIMITS.bundleBytes)),
-  hashes: z.strictObject({ sha256: hex32 }),
+  hashes: z.strictObject({ sha256: sha256Field }),
   /** what the target stands for, signed with it */
   custom: z.strictObject({ kinglet: releaseSchema }),
 })
@@ -143,7 +143,7 @@ const targetsSchema = z
 export type TargetsContent = z.infer<typeof targetsSchema>
 
 const signaturesSchema = z
-  .array(z.strictObject({ keyid: hex32, sig: z.string().check(z.regex(/^[0-9a-f]{128}$/)) }))
+  .array(z.strictObject({ keyid: sha256Field, sig: hexField(64) }))
   .check(z.maxLength(LIMITS.metadataSignatures))
 
 export interface RootDocument {

@@ -1,6 +1,7 @@
 import { dirname, join } from 'node:path'
 import * as z from 'zod'
 import { hexToBytes } from '../../contract/bytes.ts'
+import { SHA256_PATTERN } from '../../contract/fields.ts'
 import { keyIdOf, type PublicKey } from '../../contract/signed.ts'
 import { CommandFailure } from '../failure.ts'
 import { firstIssue, readJsonFile } from '../json-file.ts'
@@ -13,7 +14,7 @@ export interface CloudKeys {
   readonly director: PublicKey
 }
 
-const hex32 = z.string().regex(/^[0-9a-f]{64}$/)
+const hex32 = z.string().regex(SHA256_PATTERN)
 const directorSchema = z
   .object({ keyId: hex32, publicKey: hex32 })
   .refine(({ keyId, publicKey }) => keyId === keyIdOf(hexToBytes(publicKey)), 'keyId is not the key´s')

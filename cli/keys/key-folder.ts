@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import nacl from 'tweetnacl'
 import * as z from 'zod'
 import { bytesToHex } from '../../contract/bytes.ts'
+import { SHA256_PATTERN } from '../../contract/fields.ts'
 import { isDelegatedRoleName } from '../../contract/metadata-file.ts'
 import type { SecureRandom } from '../../contract/random.ts'
 import { tufKeyId } from '../../release/tuf-document.ts'
@@ -13,7 +14,7 @@ import type { Passphrase } from './passphrase.ts'
 import { type Signer, seedSigner } from './signer.ts'
 import { execPublicKey, execSigner } from './signer-exec.ts'
 
-const hex32 = z.string().regex(/^[0-9a-f]{64}$/)
+const hex32 = z.string().regex(SHA256_PATTERN)
 const roleName = z.string().refine(isOfflineRole, 'is no offline role')
 
 /** A key file: public part in the clear, the secret sealed, or a command that signs in its place. */

@@ -2,9 +2,10 @@ import { scrypt } from 'node:crypto'
 import nacl from 'tweetnacl'
 import * as z from 'zod'
 import { bytesToHex, hexToBytes } from '../../contract/bytes.ts'
+import { hexPattern } from '../../contract/fields.ts'
 import type { SecureRandom } from '../../contract/random.ts'
 
-const hex = (bytes: number) => z.string().regex(new RegExp(`^[0-9a-f]{${2 * bytes}}$`))
+const hex = (bytes: number) => z.string().regex(hexPattern(bytes))
 
 /** chosen: the most memory that reading a key file may ask for; four times what we write */
 const MEMORY_BYTES_MAX = 512 * 1024 * 1024

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import { createRoute, z } from '@hono/zod-openapi'
+import { isSha256Hex } from '../../contract/fields.ts'
 import { LIMITS } from '../../contract/limits.ts'
-import { isSha256Hex } from '../../contract/topics.ts'
 import { requireRole } from './auth.ts'
 import { bodyLimitOf } from './body-limit.ts'
 import type { CloudApp, CloudServices } from './environment.ts'
@@ -94,7 +94,7 @@ export function modelRoutes(app: CloudApp, services: CloudServices): void {
     summary: 'Upload a patch; refused unless the signed document of the release names it',
     middleware: [requireRole(services), bodyLimitOf(LIMITS.bundleBytes)] as const,
     request: {
-      params: schemas.releaseParams.extend({ sha256: z.string().regex(/^[0-9a-f]{64}$/) }),
+      params: schemas.releaseParams.extend({ sha256: schemas.sha256 }),
       body: { content: { 'application/octet-stream': { schema: z.string().openapi({ format: 'binary' }) } } },
     },
     responses: schemas.answers(z.object({ sha256: z.string(), created: z.boolean() }), 'It is stored'),

@@ -1,10 +1,10 @@
 import { z } from '@hono/zod-openapi'
+import { hexPattern } from '../../contract/fields.ts'
 import { LIMITS } from '../../contract/limits.ts'
-import { id, sha256 } from './schemas.ts'
+import { board, id, sha256 } from './schemas.ts'
 
 /** Shapes of claims, keys and tokens of devices; contract/enrolment.ts has the device's side of them. */
-const hex = (bytes: number) => z.string().regex(new RegExp(`^[0-9a-f]{${2 * bytes}}$`))
-const board = z.string().min(1).max(LIMITS.idLength)
+const hex = (bytes: number) => z.string().regex(hexPattern(bytes))
 const time = z.number().int().nonnegative()
 const signature = hex(64)
 const challengeText = hex(LIMITS.challengeBytes)

@@ -1,14 +1,15 @@
 import { z } from '@hono/zod-openapi'
+import { BOARD_PATTERN, ID_PATTERN, SHA256_PATTERN } from '../../contract/fields.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { RELEASE_STATES } from '../store/model-store.ts'
 
 /** Request and response shapes of the HTTP API, for validation and for /openapi.json. */
 
-export const id = z
+export const id = z.string().regex(ID_PATTERN)
+export const board = z
   .string()
-  .regex(/^[a-z0-9][a-z0-9-]*$/)
-  .max(LIMITS.idLength)
-export const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
+  .regex(BOARD_PATTERN, 'a board is named by letters, digits, dots, dashes and underscores')
+export const sha256 = z.string().regex(SHA256_PATTERN)
 export const reason = z.string().min(1).max(500)
 const count = z.number().int().nonnegative()
 const numberOrNull = z.number().nullable()
@@ -23,7 +24,7 @@ export const enrolRequest = z
     z.strictObject({
       device: id,
       site: id,
-      board: z.string().min(1).max(LIMITS.idLength),
+      board,
       tags: z.array(z.string().min(1).max(LIMITS.idLength)).max(16).optional(),
       /** name of the release it is to run; the production model when absent */
       model: id.optional(),

@@ -4,10 +4,10 @@ import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { bytesToHex, sha256Hex } from '../../contract/bytes.ts'
 import { type ContractError, contractError } from '../../contract/errors.ts'
+import { isSha256Hex } from '../../contract/fields.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import type { SecureRandom } from '../../contract/random.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
-import { isSha256Hex } from '../../contract/topics.ts'
 
 /** Content-addressed files: a name is the sha256 of the content, so what is there is right and never changes.
  *  Layout: `<root>/<first two digits>/<sha256>`; uploads are written to `<root>/incoming` and renamed.

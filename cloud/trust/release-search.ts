@@ -1,6 +1,6 @@
 import { targetPathOf } from '../../contract/metadata-file.ts'
 import type { Release } from '../../contract/release.ts'
-import { matchesPattern } from '../../release/path-pattern.ts'
+import { matchesPattern } from '../../contract/tuf/delegation.ts'
 import type { TargetsDocument } from '../../release/tuf-document.ts'
 
 /** The release that a client finds at a path: targets are asked first, then the delegations that match, in their order, and nobody

@@ -1,16 +1,9 @@
 import { errors, jwtVerify } from 'jose'
 import type { Clock } from '../../contract/clock.ts'
 import { type ContractError, contractError, type ErrorCode } from '../../contract/errors.ts'
+import { isBoard, isId, isSha256Hex } from '../../contract/fields.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
-import {
-  devicePrefix,
-  isId,
-  isSha256Hex,
-  parseDeviceId,
-  parseSiteId,
-  UPLINK_KINDS,
-  type UplinkKind,
-} from '../../contract/topics.ts'
+import { devicePrefix, parseDeviceId, parseSiteId, UPLINK_KINDS, type UplinkKind } from '../../contract/topics.ts'
 import type { Origin } from '../origin.ts'
 import type { KeySource } from './key-source.ts'
 import type { Certified } from './listener-tls.ts'
@@ -44,8 +37,6 @@ export interface ConnectClaim {
   /** what TLS says of the device; undefined where it was not asked */
   readonly certified?: Certified | undefined
 }
-
-const BOARD = /^[A-Za-z0-9._-]{1,32}$/
 
 /** Judges a connection: an EdDSA JWT for this audience whose subject is the user name and the client id, with claims `site` and
  *  `board`, in date on the injected clock; and a will, when there is one, on a topic the device may publish to.
@@ -96,7 +87,7 @@ export async function admitBearer(
   const device = parseDeviceId(sub ?? '')
   const siteId = parseSiteId(typeof site === 'string' ? site : '')
   if (!device.ok || !siteId.ok) return refuse('token-invalid', 'device or site of the token is no id')
-  if (typeof board !== 'string' || !BOARD.test(board))
+  if (typeof board !== 'string' || !isBoard(board))
     return refuse('token-invalid', 'board of the token is no board name')
   const issuedMs = iat === undefined ? undefined : Math.round(iat * 1000)
   if (revocations?.refuses(device.value, issuedMs)) return refuse('device-revoked', 'the token was revoked')

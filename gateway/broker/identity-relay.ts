@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Clock } from '../../contract/clock.ts'
+import { isId } from '../../contract/fields.ts'
 import { LIMITS } from '../../contract/limits.ts'
-import { isId } from '../../contract/topics.ts'
 import type { CloudClient } from '../cloud-link/cloud-client.ts'
 import type { MessageCounters } from '../message-counters.ts'
 

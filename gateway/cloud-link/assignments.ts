@@ -1,11 +1,12 @@
 import type { Clock } from '../../contract/clock.ts'
 import { contractError } from '../../contract/errors.ts'
+import { isBoard, isId } from '../../contract/fields.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import type { SeededRandom } from '../../contract/random.ts'
 import { assignmentSchema, parseContent } from '../../contract/release.ts'
 import { err, type Result } from '../../contract/result.ts'
 import { asSigned, encodeSigned } from '../../contract/signed.ts'
-import { type DeviceId, isId, type SiteId, topicOf } from '../../contract/topics.ts'
+import { type DeviceId, type SiteId, topicOf } from '../../contract/topics.ts'
 import { type AssignmentFeed, assignmentFeedSchema } from '../../contract/uplink.ts'
 import type { GatewayLogger } from '../logger.ts'
 import type { MessageCounters } from '../message-counters.ts'
@@ -27,7 +28,6 @@ interface Parts {
 
 /** contract bound of one answer: as many documents as it may have items, and their JSON around */
 const FEED_BYTES_MAX = LIMITS.ingestRows * (LIMITS.assignmentBytes + 256)
-const BOARD = /^[A-Za-z0-9._-]{0,32}$/
 
 /** Follows the cloud's feed of assignments, keeps the newest of each device on disk and publishes it retained, so that a device
  *  that wakes for a minute a day finds it. The gateway verifies no signature of it: the device does, and trusts nobody between.
@@ -146,7 +146,7 @@ export class Assignments {
     ) {
       return err(contractError('wrong-device', `assignment for ${assignment.device} came as one for ${device}`))
     }
-    if (!BOARD.test(board)) return err(contractError('malformed', `board "${board}"`))
+    if (!isBoard(board)) return err(contractError('malformed', `board "${board}"`))
     const bytes = encodeSigned(envelope.value)
     if (bytes.length > LIMITS.assignmentBytes)
       return err(contractError('too-large', `assignment of ${bytes.length} bytes`))
