@@ -202,11 +202,7 @@ async function compose(
     options.commitWindowMs ?? 2,
   )
   opened.push(ingest)
-  const cache = new ArtifactCache(
-    join(options.dataDir, 'artifacts'),
-    { ...shared, secureRandom: options.secureRandom },
-    limits.artifacts,
-  )
+  const cache = new ArtifactCache(join(options.dataDir, 'artifacts'), shared, limits.artifacts)
   const send = ({ device }: { readonly device: string }, topic: string, payload: Uint8Array): boolean => {
     const client = link.client(device)
     if (client === undefined || client.conn.writableLength > UNSENT_BYTES_MAX) return false

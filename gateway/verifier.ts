@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache'
 import { bytesToHex, sha256 } from '../contract/bytes.ts'
 import type { Clock } from '../contract/clock.ts'
 import type { Engine, EngineSession } from '../model/engine/engine.ts'
@@ -31,7 +32,8 @@ interface Parts {
 
 /** chosen: wakes in memory at a time; the rest waits on disk */
 const PREFETCH = 64
-/** chosen: 4096 posteriors of 12 labels are 0.3 MB; the simulator repeats clips, and a stuck microphone repeats itself */
+/** chosen: 4096 posteriors of 12 labels are 0.3 MB; the simulator repeats clips, and a stuck microphone repeats itself;
+ *  the one that was asked for least recently is forgotten */
 const REMEMBERED_MAX = 4_096
 /** chosen: a deterministic engine that failed thrice on one input will fail again */
 const ATTEMPTS_MAX = 3
@@ -45,7 +47,7 @@ export class Verifier {
   readonly #model: VerifierModel
   readonly #session: EngineSession
   readonly #threshold: number
-  readonly #remembered = new Map<string, Float32Array>()
+  readonly #remembered = new LRUCache<string, Float32Array>({ max: REMEMBERED_MAX })
   #queue: StoredWake[] = []
   /** wakes may have come since the store was asked */
   #more = false
@@ -119,8 +121,6 @@ export class Verifier {
     const key = bytesToHex(sha256(features))
     const known = this.#remembered.get(key)
     if (known !== undefined) {
-      this.#remembered.delete(key)
-      this.#remembered.set(key, known)
       this.#parts.counters.add('verifier', 'remembered')
       return known
     }
@@ -130,7 +130,6 @@ export class Verifier {
       const result = await this.#session.run(window)
       if (result.ok) {
         this.#remembered.set(key, result.value)
-        if (this.#remembered.size > REMEMBERED_MAX) this.#remembered.delete(this.#remembered.keys().next().value!)
         this.#parts.counters.add('verifier', 'inferred')
         return result.value
       }

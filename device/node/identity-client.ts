@@ -12,6 +12,7 @@ import { type ContractError, contractError, ERROR_CODES, type ErrorCode } from '
 import { LIMITS } from '../../contract/limits.ts'
 import type { SecureRandom } from '../../contract/random.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
+import { readBounded } from '../../platform/bounded-body.ts'
 import type { FlashLayout } from '../core/flash/flash-layout.ts'
 import { activatePendingKey, deviceKey, preparePendingKey, readIdentity } from '../core/flash/identity.ts'
 import type { Flash } from '../ports/flash.ts'
@@ -144,10 +145,10 @@ export class IdentityClient {
         redirect: 'error',
         signal: AbortSignal.timeout(TIMEOUT_MS),
       })
-      const text = await readBounded(response)
-      if (text === undefined)
+      const content = await readBounded(response.body, LIMITS.identityBytes)
+      if (content === undefined)
         return err(contractError('too-large', `answer of more than ${LIMITS.identityBytes} bytes`))
-      const json = parseJson(text)
+      const json = parseJson(content.toString('utf8'))
       if (!response.ok) return err(problemOf(json, response.status))
       const parsed = schema.safeParse(json)
       return parsed.success ? ok(parsed.data) : err(contractError('malformed', `the answer to ${path} is none`))
@@ -155,17 +156,6 @@ export class IdentityClient {
       return err(contractError('unavailable', cause instanceof Error ? cause.message : String(cause)))
     }
   }
-}
-
-async function readBounded(response: Response): Promise<string | undefined> {
-  const chunks: Uint8Array[] = []
-  let bytes = 0
-  for await (const chunk of response.body ?? []) {
-    bytes += chunk.length
-    if (bytes > LIMITS.identityBytes) return undefined
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks).toString('utf8')
 }
 
 function parseJson(text: string): unknown {

@@ -1,14 +1,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { LRUCache } from 'lru-cache'
 import type { Clock } from '../../contract/clock.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { isId } from '../../contract/topics.ts'
+import { readBounded } from '../../platform/bounded-body.ts'
+import { TokenBucket } from '../../platform/token-bucket.ts'
 import type { CloudClient } from '../cloud-link/cloud-client.ts'
 import type { MessageCounters } from '../message-counters.ts'
 
 /** chosen: a device asks for two things an hour; a site behind one address may come back at once after an outage */
-const BURST = 200
-const PER_SECOND = 5
-/** chosen: addresses remembered */
+const REQUESTS = { perSecond: 5, burst: 200 }
+/** chosen: addresses remembered; the one that was quiet for longest is forgotten and starts anew */
 const ADDRESSES_MAX = 10_000
 /** chosen: requests of all devices under way */
 const UNDER_WAY_MAX = 64
@@ -22,7 +24,7 @@ export class IdentityRelay {
   readonly #clock: Clock
   readonly #cloud: CloudClient
   readonly #counters: MessageCounters
-  readonly #allowances = new Map<string, { left: number; atMs: number }>()
+  readonly #allowances = new LRUCache<string, TokenBucket>({ max: ADDRESSES_MAX })
   #underWay = 0
 
   constructor(parts: { readonly clock: Clock; readonly cloud: CloudClient; readonly counters: MessageCounters }) {
@@ -62,11 +64,14 @@ export class IdentityRelay {
 
   #mayAsk(address: string): boolean {
     const now = this.#clock.monotonicMs()
-    const state = this.#allowances.get(address) ?? { left: BURST, atMs: now }
-    const left = Math.min(BURST, state.left + ((now - state.atMs) * PER_SECOND) / 1000)
-    this.#allowances.delete(address)
-    this.#allowances.set(address, { left: Math.max(0, left - 1), atMs: now })
-    if (this.#allowances.size > ADDRESSES_MAX) this.#allowances.delete(this.#allowances.keys().next().value!)
+    let allowance = this.#allowances.get(address)
+    if (allowance === undefined) {
+      allowance = new TokenBucket(REQUESTS, now)
+      this.#allowances.set(address, allowance)
+    }
+    const left = allowance.left(now)
+    // A refused request takes what there is of one, so that an address that does not let up gets nothing.
+    allowance.take(Math.min(1, left))
     return left >= 1
   }
 
@@ -87,14 +92,7 @@ async function readBody(request: IncomingMessage): Promise<Buffer | undefined> {
   // Socket time: a device that stops in mid-request must not hold one of the places.
   const timer = setTimeout(() => request.destroy(), BODY_TIMEOUT_MS)
   try {
-    const chunks: Buffer[] = []
-    let bytes = 0
-    for await (const chunk of request as AsyncIterable<Buffer>) {
-      bytes += chunk.length
-      if (bytes > LIMITS.identityBytes) return undefined
-      chunks.push(chunk)
-    }
-    return Buffer.concat(chunks)
+    return await readBounded(request, LIMITS.identityBytes)
   } finally {
     clearTimeout(timer)
   }

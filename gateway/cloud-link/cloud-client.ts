@@ -1,5 +1,6 @@
 import { type ContractError, contractError, ERROR_CODES, type ErrorCode } from '../../contract/errors.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
+import { readBounded } from '../../platform/bounded-body.ts'
 
 /** A failed request: `unavailable` is worth a retry, the others are the cloud's answer. */
 export interface CloudError extends ContractError {
@@ -35,7 +36,7 @@ export class CloudClient {
     const answer = await this.#request('POST', path, body)
     if (!answer.ok) return answer
     // Read to the end so that the connection can be used again.
-    await readBounded(answer.value, ERROR_BYTES_MAX).catch(() => undefined)
+    await readBounded(answer.value.body, ERROR_BYTES_MAX).catch(() => undefined)
     return ok(undefined)
   }
 
@@ -54,7 +55,7 @@ export class CloudClient {
         signal: AbortSignal.any([this.#closing.signal, AbortSignal.timeout(TIMEOUT_MS)]),
       })
       const { status, headers } = response
-      const content = await readBounded(response, bytesMax)
+      const content = await readBounded(response.body, bytesMax)
       if (content === undefined) return failure('too-large', `answer of more than ${bytesMax} bytes`, status)
       return ok({ status, type: headers.get('content-type') ?? 'application/octet-stream', body: content })
     } catch (cause) {
@@ -80,7 +81,7 @@ export class CloudClient {
     if (!answer.ok) return answer
     const { status } = answer.value
     try {
-      const bytes = await readBounded(answer.value, bytesMax)
+      const bytes = await readBounded(answer.value.body, bytesMax)
       if (bytes === undefined) return failure('too-large', `answer of more than ${bytesMax} bytes`, status)
       return ok(bytes.length === 0 ? undefined : (JSON.parse(bytes.toString('utf8')) as unknown))
     } catch (cause) {
@@ -101,25 +102,13 @@ export class CloudClient {
         signal: AbortSignal.any([this.#closing.signal, AbortSignal.timeout(TIMEOUT_MS)]),
       })
       if (response.ok) return ok(response)
-      const problem = await readBounded(response, ERROR_BYTES_MAX).catch(() => undefined)
+      const problem = await readBounded(response.body, ERROR_BYTES_MAX).catch(() => undefined)
       const { status } = response
       return failure(codeOf(problem, status), `${method} ${path.split('?')[0]}: HTTP ${status}`, status)
     } catch (cause) {
       return failure('unavailable', messageOf(cause))
     }
   }
-}
-
-async function readBounded(response: Response, bytesMax: number): Promise<Buffer | undefined> {
-  const chunks: Uint8Array[] = []
-  let bytes = 0
-  for await (const chunk of response.body ?? []) {
-    bytes += chunk.length
-    // Leaving the loop cancels the stream.
-    if (bytes > bytesMax) return undefined
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks)
 }
 
 /** The `code` member of problem+json when it is one of ours, else what the status says. */

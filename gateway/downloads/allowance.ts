@@ -1,4 +1,6 @@
+import { LRUCache } from 'lru-cache'
 import type { Clock } from '../../contract/clock.ts'
+import { TokenBucket } from '../../platform/token-bucket.ts'
 
 export interface AllowanceLimits {
   /** requests of one device under way at a time */
@@ -17,37 +19,12 @@ export interface TotalLimits {
   readonly burstBytes: number
 }
 
-/** A share that fills up again with time. What is taken may exceed it once: what comes after waits until that is made up for. */
-class Bucket {
-  readonly #perSecond: number
-  readonly #most: number
-  #left: number
-  #filledMs: number
-
-  constructor(perSecond: number, most: number, nowMs: number) {
-    this.#perSecond = perSecond
-    this.#most = most
-    this.#left = most
-    this.#filledMs = nowMs
-  }
-
-  has(amount: number, nowMs: number): boolean {
-    this.#left = Math.min(this.#most, this.#left + ((nowMs - this.#filledMs) * this.#perSecond) / 1000)
-    this.#filledMs = nowMs
-    return this.#left >= amount
-  }
-
-  take(amount: number): void {
-    this.#left -= amount
-  }
-}
-
 interface Allowance {
   running: number
-  readonly requests: Bucket
+  readonly requests: TokenBucket
 }
 
-/** chosen: allowances of devices remembered; one that is forgotten starts with a full burst */
+/** chosen: allowances of devices remembered; the one made first is forgotten, however often it was used, and starts with a full burst */
 const ALLOWANCES_MAX = 20_000
 
 /** What a request has cost when it is done. */
@@ -62,8 +39,8 @@ export class Allowances {
   readonly #clock: Clock
   readonly #limits: AllowanceLimits
   readonly #total: TotalLimits | undefined
-  readonly #bytes: Bucket | undefined
-  readonly #byDevice = new Map<string, Allowance>()
+  readonly #bytes: TokenBucket | undefined
+  readonly #byDevice = new LRUCache<string, Allowance>({ max: ALLOWANCES_MAX })
   #running = 0
 
   /** @param total without it only the devices' own limits hold */
@@ -71,7 +48,8 @@ export class Allowances {
     this.#clock = clock
     this.#limits = limits
     this.#total = total
-    this.#bytes = total && new Bucket(total.bytesPerSecond, total.burstBytes, clock.monotonicMs())
+    this.#bytes =
+      total && new TokenBucket({ perSecond: total.bytesPerSecond, burst: total.burstBytes }, clock.monotonicMs())
   }
 
   /** Runs the request if the device may make one now.
@@ -79,9 +57,9 @@ export class Allowances {
   async spend(device: string, request: () => Promise<Spent | undefined>): Promise<boolean> {
     const nowMs = this.#clock.monotonicMs()
     const allowance = this.#allowance(device, nowMs)
-    if (allowance.running >= this.#limits.concurrent || !allowance.requests.has(1, nowMs)) return false
+    if (allowance.running >= this.#limits.concurrent || allowance.requests.left(nowMs) < 1) return false
     if (this.#running >= (this.#total?.concurrent ?? Number.POSITIVE_INFINITY)) return false
-    if (this.#bytes !== undefined && !this.#bytes.has(1, nowMs)) return false
+    if (this.#bytes !== undefined && this.#bytes.left(nowMs) < 1) return false
     allowance.requests.take(1)
     allowance.running++
     this.#running++
@@ -99,12 +77,10 @@ export class Allowances {
   }
 
   #allowance(device: string, nowMs: number): Allowance {
-    const { burst, perSecond } = this.#limits
-    let allowance = this.#byDevice.get(device)
+    let allowance = this.#byDevice.peek(device)
     if (allowance === undefined) {
-      allowance = { running: 0, requests: new Bucket(perSecond, burst, nowMs) }
+      allowance = { running: 0, requests: new TokenBucket(this.#limits, nowMs) }
       this.#byDevice.set(device, allowance)
-      if (this.#byDevice.size > ALLOWANCES_MAX) this.#byDevice.delete(this.#byDevice.keys().next().value!)
     }
     return allowance
   }
