@@ -6,6 +6,7 @@ import { verdictCodec } from '../contract/messages.ts'
 import type { SecureRandom, SeededRandom } from '../contract/random.ts'
 import { type DeviceId, type SiteId, topicOf } from '../contract/topics.ts'
 import type { Engine } from '../model/engine/engine.ts'
+import type { Logger } from '../platform/logger.ts'
 import { BROKER_LIMITS, Broker, type BrokerLimits } from './broker/broker.ts'
 import { DeviceLink } from './broker/device-link.ts'
 import { IdentityRelay } from './broker/identity-relay.ts'
@@ -24,7 +25,6 @@ import { BLOCK_LIMITS, type BlockLimits, BlockServer } from './downloads/block-s
 import { MetadataCache } from './downloads/metadata-cache.ts'
 import { MetadataServer } from './downloads/metadata-server.ts'
 import { OperatorHttp } from './http.ts'
-import type { GatewayLogger } from './logger.ts'
 import { MessageCounters } from './message-counters.ts'
 import { GatewayMetrics } from './metrics.ts'
 import { HOUR_MS } from './store/aggregation.ts'
@@ -81,7 +81,7 @@ export interface GatewayOptions {
   readonly clock: Clock
   readonly random: SeededRandom
   readonly secureRandom: SecureRandom
-  readonly logger: GatewayLogger
+  readonly logger: Logger
   /** without both, wakes are counted and not judged */
   readonly engine?: Engine
   readonly verifier?: VerifierModel
@@ -219,7 +219,7 @@ async function compose(
       keep: (list) =>
         store
           .ask('keepSetting', 'revocations', list)
-          .catch((error: unknown) => logger.error({ error }, 'revocations could not be kept')),
+          .catch((cause: unknown) => logger.error({ err: cause }, 'revocations could not be kept')),
       revoked: (device) => link.revoked(device),
     },
     options.revocationPollMs ?? 30_000,
@@ -273,7 +273,7 @@ async function compose(
   )
   let cancelUpkeep = (): void => {}
   const upkeep = (): void => {
-    store.ask('upkeep', clock.wallMs()).catch((error: unknown) => logger.error({ error }, 'upkeep failed'))
+    store.ask('upkeep', clock.wallMs()).catch((cause: unknown) => logger.error({ err: cause }, 'upkeep failed'))
     cancelUpkeep = clock.after(HOUR_MS, upkeep)
   }
   await assignments.start()

@@ -3,7 +3,7 @@ import { bytesToHex, sha256 } from '../contract/bytes.ts'
 import type { Clock } from '../contract/clock.ts'
 import type { Engine, EngineSession } from '../model/engine/engine.ts'
 import { dequantizeFeatures, type Quantization } from '../model/features/quantize.ts'
-import type { GatewayLogger } from './logger.ts'
+import type { Logger } from '../platform/logger.ts'
 import type { MessageCounters } from './message-counters.ts'
 import type { PendingWake } from './store/pending-wakes.ts'
 import type { StoreClient } from './store/store-client.ts'
@@ -25,7 +25,7 @@ interface Parts {
   readonly clock: Clock
   readonly store: StoreClient
   readonly counters: MessageCounters
-  readonly logger: GatewayLogger
+  readonly logger: Logger
   /** tells the device; best effort */
   publishVerdict(wake: PendingWake, confirmed: boolean): void
 }
@@ -101,7 +101,7 @@ export class Verifier {
     try {
       this.#queue = [...(await this.#parts.store.ask('pendingWakes', this.#lastId, PREFETCH))]
     } catch (cause) {
-      this.#parts.logger.error({ error: cause }, 'pending wakes could not be read')
+      this.#parts.logger.error({ err: cause }, 'pending wakes could not be read')
       this.#parts.clock.after(RETRY_MS, () => this.wake())
     }
     return this.#queue.length > 0
@@ -149,7 +149,7 @@ export class Verifier {
     } catch (cause) {
       // Still pending on disk: look again from there. What is judged twice on the way is removed, and counts, once.
       counters.add('verdict', 'failed')
-      logger.error({ error: cause }, 'a verdict could not be stored')
+      logger.error({ err: cause }, 'a verdict could not be stored')
       clock.after(RETRY_MS, () => {
         this.#lastId = Math.min(this.#lastId, wake.id - 1)
         this.wake()

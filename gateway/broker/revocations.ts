@@ -3,15 +3,15 @@ import * as z from 'zod/mini'
 import type { Clock } from '../../contract/clock.ts'
 import { revocationFeedSchema } from '../../contract/enrolment.ts'
 import { LIMITS } from '../../contract/limits.ts'
+import type { Logger } from '../../platform/logger.ts'
 import type { CloudClient } from '../cloud-link/cloud-client.ts'
-import type { GatewayLogger } from '../logger.ts'
 import type { MessageCounters } from '../message-counters.ts'
 
 interface Parts {
   readonly cloud: CloudClient
   readonly clock: Clock
   readonly counters: MessageCounters
-  readonly logger: GatewayLogger
+  readonly logger: Logger
   /** what `keep` was given last; undefined for nothing */
   readonly stored: string | undefined
   /** puts the list on disk, for a start in the cloud's absence */
