@@ -8,8 +8,9 @@ import {
   rotationAnswerSchema,
   tokenAnswerSchema,
 } from '../../contract/enrolment.ts'
-import { type ContractError, contractError, ERROR_CODES, type ErrorCode } from '../../contract/errors.ts'
+import { type ContractError, contractError } from '../../contract/errors.ts'
 import { LIMITS } from '../../contract/limits.ts'
+import { readProblem } from '../../contract/problem.ts'
 import type { SecureRandom } from '../../contract/random.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 import { readBounded } from '../../platform/bounded-body.ts'
@@ -149,7 +150,7 @@ export class IdentityClient {
       if (content === undefined)
         return err(contractError('too-large', `answer of more than ${LIMITS.identityBytes} bytes`))
       const json = parseJson(content.toString('utf8'))
-      if (!response.ok) return err(problemOf(json, response.status))
+      if (!response.ok) return err(readProblem(json) ?? contractError('unavailable', `HTTP ${response.status}`))
       const parsed = schema.safeParse(json)
       return parsed.success ? ok(parsed.data) : err(contractError('malformed', `the answer to ${path} is none`))
     } catch (cause) {
@@ -164,13 +165,4 @@ function parseJson(text: string): unknown {
   } catch {
     return undefined
   }
-}
-
-function problemOf(json: unknown, status: number): ContractError {
-  const { code, detail } = (json ?? {}) as { code?: unknown; detail?: unknown }
-  const known = ERROR_CODES.includes(code as ErrorCode)
-  return contractError(
-    known ? (code as ErrorCode) : 'unavailable',
-    typeof detail === 'string' ? detail.slice(0, 200) : `HTTP ${status}`,
-  )
 }

@@ -1,4 +1,5 @@
-import { type ContractError, contractError, ERROR_CODES, type ErrorCode } from '../../contract/errors.ts'
+import { type ContractError, contractError, type ErrorCode } from '../../contract/errors.ts'
+import { readProblem } from '../../contract/problem.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 import { readBounded } from '../../platform/bounded-body.ts'
 
@@ -111,18 +112,22 @@ export class CloudClient {
   }
 }
 
-/** The `code` member of problem+json when it is one of ours, else what the status says. */
-function codeOf(problem: Buffer | undefined, status: number): ErrorCode {
-  try {
-    const { code } = JSON.parse(problem?.toString('utf8') ?? '') as { code?: unknown }
-    if (ERROR_CODES.includes(code as ErrorCode)) return code as ErrorCode
-  } catch {
-    // not problem+json
-  }
+/** The code of problem+json, else what the status says. */
+function codeOf(body: Buffer | undefined, status: number): ErrorCode {
+  const problem = readProblem(parseJson(body))
+  if (problem !== undefined) return problem.code
   if (status === 404) return 'not-found'
   if (status === 401 || status === 403) return 'not-authorized'
   if (status === 429) return 'rate-limited'
   return status >= 500 ? 'unavailable' : 'invalid-request'
+}
+
+function parseJson(body: Buffer | undefined): unknown {
+  try {
+    return JSON.parse(body?.toString('utf8') ?? '')
+  } catch {
+    return undefined
+  }
 }
 
 const messageOf = (cause: unknown): string => {
