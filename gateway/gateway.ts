@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { getRequestListener } from '@hono/node-server'
 import type { Client } from 'aedes'
 import type { JSONWebKeySet } from 'jose'
 import type { Clock } from '../contract/clock.ts'
@@ -250,20 +251,16 @@ async function compose(
     mqttPort: options.mqttPort ?? 0,
     wsPort: options.wsPort ?? 0,
     tls: options.tls,
-    onRequest: new IdentityRelay(shared).answer,
+    onRequest: getRequestListener(new IdentityRelay(shared).app(logger).fetch),
   }
   const broker = await Broker.listen(listen, link.handlers, limits.broker, counters)
   opened.push(broker)
   broker.aedes.on('unsubscribe', (filters: string[], client: Client) => link.unsubscribed(client, filters))
   const health = () => ({ ok: store.isOpen, detail: depths() })
-  const http = await OperatorHttp.listen(
-    options.httpHost ?? '127.0.0.1',
-    options.httpPort ?? 0,
-    metrics,
-    health,
-    metadata,
-    new ArtifactServer({ ...shared, cache, keys, revocations, allowances }),
-  )
+  const http = await OperatorHttp.listen(options.httpHost ?? '127.0.0.1', options.httpPort ?? 0, {
+    ...{ logger, metrics, health, metadata },
+    artifacts: new ArtifactServer({ ...shared, cache, keys, revocations, allowances }),
+  })
   opened.push(http)
 
   const uplink = new Uplink(

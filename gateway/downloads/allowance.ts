@@ -34,6 +34,12 @@ export interface Spent {
   readonly bytes: number
 }
 
+/** A request that has begun and counts as one at a time until it has ended. */
+export interface UnderWay {
+  /** @param spent undefined: it came to nothing. Further calls change nothing */
+  end(spent: Spent | undefined): void
+}
+
 /** How much each device may still ask for, and all of them together: token buckets, and bounds on what runs at a time. */
 export class Allowances {
   readonly #clock: Clock
@@ -55,25 +61,40 @@ export class Allowances {
   /** Runs the request if the device may make one now.
    *  @returns false when it may not; nothing has run then */
   async spend(device: string, request: () => Promise<Spent | undefined>): Promise<boolean> {
+    const underWay = this.begin(device)
+    if (underWay === undefined) return false
+    let spent: Spent | undefined
+    try {
+      spent = await request()
+    } finally {
+      underWay.end(spent)
+    }
+    return true
+  }
+
+  /** Begins a request if the device may make one now.
+   *  @returns undefined when it may not */
+  begin(device: string): UnderWay | undefined {
     const nowMs = this.#clock.monotonicMs()
     const allowance = this.#allowance(device, nowMs)
-    if (allowance.running >= this.#limits.concurrent || allowance.requests.left(nowMs) < 1) return false
-    if (this.#running >= (this.#total?.concurrent ?? Number.POSITIVE_INFINITY)) return false
-    if (this.#bytes !== undefined && this.#bytes.left(nowMs) < 1) return false
+    if (allowance.running >= this.#limits.concurrent || allowance.requests.left(nowMs) < 1) return undefined
+    if (this.#running >= (this.#total?.concurrent ?? Number.POSITIVE_INFINITY)) return undefined
+    if (this.#bytes !== undefined && this.#bytes.left(nowMs) < 1) return undefined
     allowance.requests.take(1)
     allowance.running++
     this.#running++
-    try {
-      const spent = await request()
-      if (spent !== undefined) {
+    let ended = false
+    return {
+      end: (spent) => {
+        if (ended) return
+        ended = true
+        allowance.running--
+        this.#running--
+        if (spent === undefined) return
         allowance.requests.take(spent.requests - 1)
         this.#bytes?.take(spent.bytes)
-      }
-    } finally {
-      allowance.running--
-      this.#running--
+      },
     }
-    return true
   }
 
   #allowance(device: string, nowMs: number): Allowance {
