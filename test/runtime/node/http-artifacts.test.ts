@@ -192,4 +192,23 @@ describe('the gateway´s HTTP listener', () => {
     await until('its place is free', async () => (await status()) === 206)
     for (const socket of [sockets[1]!, third]) socket.destroy()
   })
+
+  it('frees the place of a client that went away before there was anything to send', async () => {
+    const late = Uint8Array.of(1, 2, 3)
+    const lateHash = sha256Of(late)
+    let answer: () => void = () => undefined
+    fake.answers = (path) => (path.endsWith(lateHash) ? (response) => (answer = () => response.end(late)) : undefined)
+    const headers = { authorization: `Bearer ${await issuer.token('d4')}` }
+    const ofLate = () => ask(gatewayUrl(`/v1/artifacts/${lateHash}`), headers)
+    const sent = [0, 1].map(() => request(gatewayUrl(`/v1/artifacts/${lateHash}`), { headers }).on('error', () => {}))
+    for (const each of sent) each.end()
+    await until('both are under way', async () => (await ofLate()).status === 429)
+    for (const each of sent) each.destroy()
+    // The listener hears of it before the cloud answers.
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    answer()
+    fake.answers = undefined
+    await until('a place is free', async () => (await ofLate()).status === 200)
+    expect((await Promise.all([ofLate(), ofLate()])).map(({ status }) => status)).toEqual([200, 200])
+  })
 })
