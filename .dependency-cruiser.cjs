@@ -1,6 +1,6 @@
 // Import boundaries of docs/architecture.md. `contract` <- `model` <- `device/core` <- adapters; gateway and cloud know
-// contract and model only; firmware-sim, cli, bench and test may see several sides.
-const sides = '^(contract|model|device|gateway|cloud|firmware-sim|cli|zoo|bench|test)/'
+// contract, model and platform only; firmware-sim, cli, bench and test may see several sides.
+const sides = '^(contract|model|platform|device|gateway|cloud|firmware-sim|cli|zoo|bench|test)/'
 const onlyLocal = (name, from, allowed, comment) => ({
   name,
   severity: 'error',
@@ -9,7 +9,7 @@ const onlyLocal = (name, from, allowed, comment) => ({
   to: { path: sides, pathNot: allowed },
 })
 // model/features/wasm is compiled into model and not imported.
-const pure = '^(contract/|device/(core|ports)/|model/(?!engine-ort-|features/wasm/))'
+const pure = '^(contract/|device/(core|ports)/|model/(?!engine/engine-ort-|features/wasm/))'
 /** @type {import('dependency-cruiser').IConfiguration} */
 module.exports = {
   forbidden: [
@@ -33,6 +33,19 @@ module.exports = {
       },
     },
     onlyLocal('contract-imports-nothing-local', '^contract/', '^contract/', 'The wire format depends on nobody.'),
+    onlyLocal(
+      'platform-imports-contract',
+      '^platform/',
+      '^(contract|platform)/',
+      'What Node processes share, below all of them.',
+    ),
+    {
+      name: 'platform-imports-no-package',
+      severity: 'error',
+      comment: 'platform is Node and the contract.',
+      from: { path: '^platform/' },
+      to: { path: 'node_modules', pathNot: 'node_modules/@types/' },
+    },
     onlyLocal('model-imports-contract', '^model/', '^(contract|model)/', 'model imports contract only.'),
     onlyLocal(
       'device-core-is-inner',
@@ -44,16 +57,26 @@ module.exports = {
       name: 'device-core-knows-no-engine',
       severity: 'error',
       from: { path: '^device/(core|ports)/' },
-      to: { path: '^model/engine-ort-' },
+      to: { path: '^model/engine/engine-ort-' },
     },
-    onlyLocal('device-knows-inner-layers', '^device/', '^(contract|model|device)/', 'Device adapters see no server.'),
+    onlyLocal(
+      'device-knows-inner-layers',
+      '^device/',
+      '^(contract|model|platform|device)/',
+      'Device adapters see no server.',
+    ),
     onlyLocal(
       'gateway-is-alone',
       '^gateway/',
-      '^(contract|model|gateway)/',
-      'The gateway knows contract and model only.',
+      '^(contract|model|platform|gateway)/',
+      'The gateway knows contract, model and platform only.',
     ),
-    onlyLocal('cloud-is-alone', '^cloud/', '^(contract|model|cloud)/', 'The cloud knows contract and model only.'),
+    onlyLocal(
+      'cloud-is-alone',
+      '^cloud/',
+      '^(contract|model|platform|cloud)/',
+      'The cloud knows contract, model and platform only.',
+    ),
     { name: 'nobody-imports-test', severity: 'error', from: { pathNot: '^test/' }, to: { path: '^test/' } },
     { name: 'not-unresolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
     {
@@ -65,7 +88,10 @@ module.exports = {
     {
       name: 'no-dev-package-in-product',
       severity: 'error',
-      from: { path: '^(contract|model|device|gateway|cloud|firmware-sim|cli)/', pathNot: '^model/features/wasm/' },
+      from: {
+        path: '^(contract|model|platform|device|gateway|cloud|firmware-sim|cli)/',
+        pathNot: '^model/features/wasm/',
+      },
       to: { dependencyTypes: ['npm-dev'], pathNot: 'node_modules/@types/' },
     },
   ],

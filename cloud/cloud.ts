@@ -1,12 +1,14 @@
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { serve } from '@hono/node-server'
 import type { Clock } from '../contract/clock.ts'
 import type { SecureRandom } from '../contract/random.ts'
 import type { PublicKey } from '../contract/signed.ts'
+import { makeFolderDurably, writeFileDurably } from '../platform/durable-file.ts'
+import type { Logger } from '../platform/logger.ts'
 import { createApp } from './api/app.ts'
-import type { CloudServices, Logger } from './api/environment.ts'
+import type { CloudServices } from './api/environment.ts'
 import { EventHub } from './api/event-hub.ts'
 import { Signal } from './api/signal.ts'
 import { EvaluationLoop } from './evaluation-loop.ts'
@@ -18,9 +20,9 @@ import { Store } from './store/store.ts'
 import { DEFAULT_DRIFT_POLICY, DriftMonitor, type DriftPolicy } from './telemetry/drift.ts'
 import { createMetrics } from './telemetry/metrics.ts'
 import { DeviceIdentities } from './trust/device-identities.ts'
-import { loadOrCreateSeed, writePrivateFile } from './trust/director.ts'
 import { ImageRepository } from './trust/image-repository.ts'
 import { directorKeys, onlineKeys } from './trust/key-succession.ts'
+import { loadOrCreateSeed } from './trust/seed-file.ts'
 import { createTokenIssuer, type TokenIssuer } from './trust/tokens.ts'
 
 const DAY_MS = 86_400_000
@@ -75,7 +77,7 @@ export interface RunningCloud {
 export async function startCloud(options: CloudOptions): Promise<RunningCloud> {
   const { dataDir, clock, secureRandom, logger } = options
   const keysDir = join(dataDir, 'keys')
-  mkdirSync(keysDir, { recursive: true, mode: 0o700 })
+  makeFolderDurably(keysDir, 0o700)
   const directors = directorKeys(keysDir, secureRandom)
   const tokens = await createTokenIssuer(
     loadOrCreateSeed(join(keysDir, 'tokens.seed'), secureRandom),
@@ -176,6 +178,6 @@ async function loadOrMintOperatorToken(
   }
   const { token, jti, issuedMs, expiresMs } = await tokens.mintService('operator', 'operator', ttlMs)
   store.tokens.add({ jti, kind: 'operator', subject: 'operator', issuedMs, expiresMs })
-  writePrivateFile(path, `${token}\n`)
+  writeFileDurably(path, `${token}\n`, { mode: 0o600 })
   return token
 }

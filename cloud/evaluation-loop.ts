@@ -1,5 +1,5 @@
 import type { Clock } from '../contract/clock.ts'
-import type { Logger } from './api/environment.ts'
+import type { Logger } from '../platform/logger.ts'
 import type { EventHub } from './api/event-hub.ts'
 import type { Signal } from './api/signal.ts'
 import { alertView, modelNames, rolloutView } from './api/views.ts'

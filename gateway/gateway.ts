@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { getRequestListener } from '@hono/node-server'
 import type { Client } from 'aedes'
 import type { JSONWebKeySet } from 'jose'
 import type { Clock } from '../contract/clock.ts'
@@ -6,6 +7,7 @@ import { verdictCodec } from '../contract/messages.ts'
 import type { SecureRandom, SeededRandom } from '../contract/random.ts'
 import { type DeviceId, type SiteId, topicOf } from '../contract/topics.ts'
 import type { Engine } from '../model/engine/engine.ts'
+import type { Logger } from '../platform/logger.ts'
 import { BROKER_LIMITS, Broker, type BrokerLimits } from './broker/broker.ts'
 import { DeviceLink } from './broker/device-link.ts'
 import { IdentityRelay } from './broker/identity-relay.ts'
@@ -24,7 +26,6 @@ import { BLOCK_LIMITS, type BlockLimits, BlockServer } from './downloads/block-s
 import { MetadataCache } from './downloads/metadata-cache.ts'
 import { MetadataServer } from './downloads/metadata-server.ts'
 import { OperatorHttp } from './http.ts'
-import type { GatewayLogger } from './logger.ts'
 import { MessageCounters } from './message-counters.ts'
 import { GatewayMetrics } from './metrics.ts'
 import { HOUR_MS } from './store/aggregation.ts'
@@ -81,7 +82,7 @@ export interface GatewayOptions {
   readonly clock: Clock
   readonly random: SeededRandom
   readonly secureRandom: SecureRandom
-  readonly logger: GatewayLogger
+  readonly logger: Logger
   /** without both, wakes are counted and not judged */
   readonly engine?: Engine
   readonly verifier?: VerifierModel
@@ -202,11 +203,7 @@ async function compose(
     options.commitWindowMs ?? 2,
   )
   opened.push(ingest)
-  const cache = new ArtifactCache(
-    join(options.dataDir, 'artifacts'),
-    { ...shared, secureRandom: options.secureRandom },
-    limits.artifacts,
-  )
+  const cache = new ArtifactCache(join(options.dataDir, 'artifacts'), shared, limits.artifacts)
   const send = ({ device }: { readonly device: string }, topic: string, payload: Uint8Array): boolean => {
     const client = link.client(device)
     if (client === undefined || client.conn.writableLength > UNSENT_BYTES_MAX) return false
@@ -223,7 +220,7 @@ async function compose(
       keep: (list) =>
         store
           .ask('keepSetting', 'revocations', list)
-          .catch((error: unknown) => logger.error({ error }, 'revocations could not be kept')),
+          .catch((cause: unknown) => logger.error({ err: cause }, 'revocations could not be kept')),
       revoked: (device) => link.revoked(device),
     },
     options.revocationPollMs ?? 30_000,
@@ -254,20 +251,16 @@ async function compose(
     mqttPort: options.mqttPort ?? 0,
     wsPort: options.wsPort ?? 0,
     tls: options.tls,
-    onRequest: new IdentityRelay(shared).answer,
+    onRequest: getRequestListener(new IdentityRelay(shared).app(logger).fetch),
   }
   const broker = await Broker.listen(listen, link.handlers, limits.broker, counters)
   opened.push(broker)
   broker.aedes.on('unsubscribe', (filters: string[], client: Client) => link.unsubscribed(client, filters))
   const health = () => ({ ok: store.isOpen, detail: depths() })
-  const http = await OperatorHttp.listen(
-    options.httpHost ?? '127.0.0.1',
-    options.httpPort ?? 0,
-    metrics,
-    health,
-    metadata,
-    new ArtifactServer({ ...shared, cache, keys, revocations, allowances }),
-  )
+  const http = await OperatorHttp.listen(options.httpHost ?? '127.0.0.1', options.httpPort ?? 0, {
+    ...{ logger, metrics, health, metadata },
+    artifacts: new ArtifactServer({ ...shared, cache, keys, revocations, allowances }),
+  })
   opened.push(http)
 
   const uplink = new Uplink(
@@ -277,7 +270,7 @@ async function compose(
   )
   let cancelUpkeep = (): void => {}
   const upkeep = (): void => {
-    store.ask('upkeep', clock.wallMs()).catch((error: unknown) => logger.error({ error }, 'upkeep failed'))
+    store.ask('upkeep', clock.wallMs()).catch((cause: unknown) => logger.error({ err: cause }, 'upkeep failed'))
     cancelUpkeep = clock.after(HOUR_MS, upkeep)
   }
   await assignments.start()

@@ -1,8 +1,9 @@
+import { LRUCache } from 'lru-cache'
 import { bytesToHex, sha256 } from '../contract/bytes.ts'
 import type { Clock } from '../contract/clock.ts'
 import type { Engine, EngineSession } from '../model/engine/engine.ts'
 import { dequantizeFeatures, type Quantization } from '../model/features/quantize.ts'
-import type { GatewayLogger } from './logger.ts'
+import type { Logger } from '../platform/logger.ts'
 import type { MessageCounters } from './message-counters.ts'
 import type { PendingWake } from './store/pending-wakes.ts'
 import type { StoreClient } from './store/store-client.ts'
@@ -24,14 +25,15 @@ interface Parts {
   readonly clock: Clock
   readonly store: StoreClient
   readonly counters: MessageCounters
-  readonly logger: GatewayLogger
+  readonly logger: Logger
   /** tells the device; best effort */
   publishVerdict(wake: PendingWake, confirmed: boolean): void
 }
 
 /** chosen: wakes in memory at a time; the rest waits on disk */
 const PREFETCH = 64
-/** chosen: 4096 posteriors of 12 labels are 0.3 MB; the simulator repeats clips, and a stuck microphone repeats itself */
+/** chosen: 4096 posteriors of 12 labels are 0.3 MB; the simulator repeats clips, and a stuck microphone repeats itself;
+ *  the one that was asked for least recently is forgotten */
 const REMEMBERED_MAX = 4_096
 /** chosen: a deterministic engine that failed thrice on one input will fail again */
 const ATTEMPTS_MAX = 3
@@ -45,7 +47,7 @@ export class Verifier {
   readonly #model: VerifierModel
   readonly #session: EngineSession
   readonly #threshold: number
-  readonly #remembered = new Map<string, Float32Array>()
+  readonly #remembered = new LRUCache<string, Float32Array>({ max: REMEMBERED_MAX })
   #queue: StoredWake[] = []
   /** wakes may have come since the store was asked */
   #more = false
@@ -99,7 +101,7 @@ export class Verifier {
     try {
       this.#queue = [...(await this.#parts.store.ask('pendingWakes', this.#lastId, PREFETCH))]
     } catch (cause) {
-      this.#parts.logger.error({ error: cause }, 'pending wakes could not be read')
+      this.#parts.logger.error({ err: cause }, 'pending wakes could not be read')
       this.#parts.clock.after(RETRY_MS, () => this.wake())
     }
     return this.#queue.length > 0
@@ -119,8 +121,6 @@ export class Verifier {
     const key = bytesToHex(sha256(features))
     const known = this.#remembered.get(key)
     if (known !== undefined) {
-      this.#remembered.delete(key)
-      this.#remembered.set(key, known)
       this.#parts.counters.add('verifier', 'remembered')
       return known
     }
@@ -130,7 +130,6 @@ export class Verifier {
       const result = await this.#session.run(window)
       if (result.ok) {
         this.#remembered.set(key, result.value)
-        if (this.#remembered.size > REMEMBERED_MAX) this.#remembered.delete(this.#remembered.keys().next().value!)
         this.#parts.counters.add('verifier', 'inferred')
         return result.value
       }
@@ -150,7 +149,7 @@ export class Verifier {
     } catch (cause) {
       // Still pending on disk: look again from there. What is judged twice on the way is removed, and counts, once.
       counters.add('verdict', 'failed')
-      logger.error({ error: cause }, 'a verdict could not be stored')
+      logger.error({ err: cause }, 'a verdict could not be stored')
       clock.after(RETRY_MS, () => {
         this.#lastId = Math.min(this.#lastId, wake.id - 1)
         this.wake()

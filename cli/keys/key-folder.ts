@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import nacl from 'tweetnacl'
 import * as z from 'zod'
@@ -6,6 +6,7 @@ import { bytesToHex } from '../../contract/bytes.ts'
 import { SHA256_PATTERN } from '../../contract/fields.ts'
 import { isDelegatedRoleName } from '../../contract/metadata-file.ts'
 import type { SecureRandom } from '../../contract/random.ts'
+import { makeFolderDurably, writeFileDurably } from '../../platform/durable-file.ts'
 import { tufKeyId } from '../../release/tuf-document.ts'
 import { CommandFailure, fileFailure } from '../failure.ts'
 import { firstIssue, readJsonFile } from '../json-file.ts'
@@ -134,21 +135,23 @@ export class KeyFolder {
     const stem = join(this.path, `${file.role}-${file.keyId.slice(0, 16)}`)
     const path = `${stem}.key`
     const { role, keyId, publicKey } = file
+    // The name holds the key's id: who makes it in this very moment makes the same key.
+    if (existsSync(path) || existsSync(`${stem}.pub.json`)) {
+      throw new CommandFailure(`${stem} exists; a key is never overwritten`)
+    }
     try {
-      mkdirSync(this.path, { recursive: true, mode: 0o700 })
-      writeFileSync(path, `${JSON.stringify(file, null, 2)}\n`, { mode: 0o600, flag: 'wx' })
+      // Durable before it is returned: a root that names a key which a power cut took away could never be followed by another.
+      makeFolderDurably(this.path, 0o700)
+      writeFileDurably(path, `${JSON.stringify(file, null, 2)}\n`, { mode: 0o600 })
       try {
         const text = `${JSON.stringify({ role, keyId, publicKey }, null, 2)}\n`
-        writeFileSync(`${stem}.pub.json`, text, { mode: 0o644, flag: 'wx' })
+        writeFileDurably(`${stem}.pub.json`, text, { mode: 0o644 })
       } catch (cause) {
         // Half a pair, made a moment ago and known to nobody.
         rmSync(path, { force: true })
         throw cause
       }
     } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code === 'EEXIST') {
-        throw new CommandFailure(`${stem} exists; a key is never overwritten`)
-      }
       throw fileFailure(path, cause)
     }
     return { role, keyId, publicKey, path, held: file.exec ?? 'file' }

@@ -1,10 +1,11 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import * as z from 'zod'
 import type { ContractError } from '../../contract/errors.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { metadataFileName, parseMetadataFile } from '../../contract/metadata-file.ts'
 import { ok, type Result } from '../../contract/result.ts'
+import { makeFolderDurably, writeFileDurably } from '../../platform/durable-file.ts'
 import { type MetadataUpload, type RepositoryState, reviewUploads } from '../../release/repository-review.ts'
 import {
   encodeDocument,
@@ -74,13 +75,13 @@ export class RepositoryFolder {
     this.assertNothingStaged()
     const names = files.map(({ role, document }) => metadataFileName(role, document.content.version))
     try {
-      mkdirSync(join(this.path, 'staged'), { recursive: true })
-      mkdirSync(join(this.path, 'metadata'), { recursive: true })
+      makeFolderDurably(join(this.path, 'staged'))
+      makeFolderDurably(join(this.path, 'metadata'))
       files.forEach(({ document }, i) => {
-        replaceFile(join(this.path, 'staged', names[i]!), encodeDocument(document))
+        writeFileDurably(join(this.path, 'staged', names[i]!), encodeDocument(document))
       })
       // Last: without it there is no change.
-      replaceFile(join(this.path, 'staged', 'order.json'), `${JSON.stringify(names)}\n`)
+      writeFileDurably(join(this.path, 'staged', 'order.json'), `${JSON.stringify(names)}\n`)
     } catch (cause) {
       throw fileFailure(this.path, cause)
     }
@@ -109,8 +110,8 @@ export class RepositoryFolder {
     if (!reviewed.ok) return reviewed
     const names = uploads.map(({ file }) => file)
     try {
-      for (const { file, content } of uploads) replaceFile(join(this.path, 'metadata', file), content)
-      replaceFile(join(this.path, 'history.json'), `${JSON.stringify([...this.history(), ...names])}\n`)
+      for (const { file, content } of uploads) writeFileDurably(join(this.path, 'metadata', file), content)
+      writeFileDurably(join(this.path, 'history.json'), `${JSON.stringify([...this.history(), ...names])}\n`)
     } catch (cause) {
       throw fileFailure(this.path, cause)
     }
@@ -174,10 +175,4 @@ export function readMetadataFile(path: string): StagedFile {
     throw new CommandFailure(`${path} says that it is version ${document.value.content.version}`)
   }
   return { role, path, document: document.value }
-}
-
-/** Writes beside and renames, so that a crash leaves the old file or the new one. */
-export function replaceFile(path: string, content: string | Uint8Array): void {
-  writeFileSync(`${path}.new`, content, { flush: true })
-  renameSync(`${path}.new`, path)
 }

@@ -2,12 +2,13 @@ import { basename } from 'node:path'
 import { bytesEqual } from '../../contract/bytes.ts'
 import type { Clock } from '../../contract/clock.ts'
 import { DIRECTOR_FIELD } from '../../contract/repository-target.ts'
+import { writeFileDurably } from '../../platform/durable-file.ts'
 import { addSignature, encodeDocument, type OfflineDocument, signedBytes } from '../../release/tuf-document.ts'
 import { CommandFailure } from '../failure.ts'
 import type { KeyFolder } from './key-folder.ts'
 import { short } from './key-trust.ts'
 import { missingSignatures, type RepositoryChange, signFiles } from './repository-change.ts'
-import { type RepositoryFolder, readMetadataFile, replaceFile } from './repository-folder.ts'
+import { type RepositoryFolder, readMetadataFile } from './repository-folder.ts'
 
 export interface CeremonyParts {
   readonly folder: KeyFolder
@@ -47,7 +48,7 @@ export class SigningCeremony {
         addSignature(document, keyId, await signer!.sign(signedBytes(document)))
         print(`  signed by ${keyId}`)
       }
-      replaceFile(path, encodeDocument(document))
+      writeFileDurably(path, encodeDocument(document))
     }
     print('send the file back: "kinglet keys collect FILE" takes its signatures where the repository is')
   }
@@ -69,7 +70,7 @@ export class SigningCeremony {
         addSignature(mine.document, keyID, sig)
         print(`${basename(path)}: signature of ${keyID}`)
       }
-      replaceFile(mine.path, encodeDocument(mine.document))
+      writeFileDurably(mine.path, encodeDocument(mine.document))
     }
     return this.#signStaged()
   }
@@ -79,7 +80,7 @@ export class SigningCeremony {
     const staged = repository.staged()
     const state = repository.state()
     await signFiles(state, staged, folder)
-    for (const { path, document } of staged) replaceFile(path, encodeDocument(document))
+    for (const { path, document } of staged) writeFileDurably(path, encodeDocument(document))
     const committed = repository.commit(clock.wallMs())
     if (committed.ok) {
       print(`complete: ${committed.value.join(', ')}`)

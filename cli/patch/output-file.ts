@@ -1,4 +1,5 @@
-import { closeSync, fsyncSync, openSync, readSync, renameSync, rmSync, statSync, writeSync } from 'node:fs'
+import { readSync, statSync } from 'node:fs'
+import { FileAside } from '../../platform/durable-file.ts'
 import { CommandFailure, fileFailure } from '../failure.ts'
 
 /** A file that appears under its name when it is whole, and not at all when something fails before. Until then it lies beside.
@@ -7,7 +8,7 @@ export class OutputFile {
   readonly path: string
   readonly #replaces: boolean
   readonly #aside: string
-  readonly #file: number
+  readonly #file: FileAside
   #bytes = 0
 
   /** @param replaces whether a file of that name may be replaced */
@@ -17,7 +18,7 @@ export class OutputFile {
     this.#aside = `${path}.${process.pid}.partial`
     try {
       this.#refuseExisting()
-      this.#file = openSync(this.#aside, 'wx+')
+      this.#file = new FileAside(path, { aside: this.#aside })
     } catch (cause) {
       throw cause instanceof CommandFailure ? cause : fileFailure(path, cause)
     }
@@ -25,7 +26,7 @@ export class OutputFile {
 
   append(bytes: Uint8Array): void {
     try {
-      for (let done = 0; done < bytes.length; ) done += writeSync(this.#file, bytes, done, bytes.length - done)
+      this.#file.append(bytes)
     } catch (cause) {
       throw fileFailure(this.path, cause)
     }
@@ -36,7 +37,7 @@ export class OutputFile {
   read(offset: number, into: Uint8Array): void {
     if (offset + into.length > this.#bytes) throw new RangeError(`${offset} + ${into.length} of ${this.#bytes} bytes`)
     for (let done = 0; done < into.length; ) {
-      const count = readSync(this.#file, into, done, into.length - done, offset + done)
+      const count = readSync(this.#file.fd, into, done, into.length - done, offset + done)
       if (count === 0) throw new CommandFailure(`${this.#aside}: it became shorter while it was written`)
       done += count
     }
@@ -45,20 +46,18 @@ export class OutputFile {
   /** Gives the file its name, once its bytes are on the medium. The last call; when it fails, `discard` is. */
   commit(): void {
     try {
-      fsyncSync(this.#file)
       // Somebody may have made such a file meanwhile.
       this.#refuseExisting()
-      renameSync(this.#aside, this.path)
+      this.#file.commit()
     } catch (cause) {
       throw cause instanceof CommandFailure ? cause : fileFailure(this.path, cause)
     }
-    closeSync(this.#file)
+    this.#file.close()
   }
 
   /** Takes away what was written, also when `commit` failed. */
   discard(): void {
-    closeSync(this.#file)
-    rmSync(this.#aside, { force: true })
+    this.#file.discard()
   }
 
   #refuseExisting(): void {

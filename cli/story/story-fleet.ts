@@ -1,5 +1,5 @@
 import { sign } from 'node:crypto'
-import { ed25519FromSeed } from '../../cloud/trust/director.ts'
+import { ed25519FromSeed } from '../../cloud/trust/ed25519.ts'
 import type { Clock } from '../../contract/clock.ts'
 import type { Sign } from '../../contract/device-proof.ts'
 import { type SeededRandom, seededRandom } from '../../contract/random.ts'

@@ -1,9 +1,10 @@
 import { OpenAPIHono } from '@hono/zod-openapi'
 import { HTTPException } from 'hono/http-exception'
 import { contractError } from '../../contract/errors.ts'
+import { problemResponse } from '../../platform/problem-response.ts'
 import { consoleRoutes } from '../console/routes.ts'
 import type { CloudApp, CloudEnv, CloudServices } from './environment.ts'
-import { ProblemError, problemResponse } from './problem.ts'
+import { ProblemError } from './problem.ts'
 import { deviceRoutes } from './routes-devices.ts'
 import { fleetRoutes } from './routes-fleet.ts'
 import { identityRoutes } from './routes-identity.ts'
@@ -54,7 +55,7 @@ export function createApp(services: CloudServices): CloudApp {
 
   app.notFound((c) => problemResponse(contractError('not-found', `no ${c.req.method} ${c.req.path.slice(0, 200)}`)))
   app.onError((error, c) => {
-    if (error instanceof ProblemError) return problemResponse(error.problem, error.headers)
+    if (error instanceof ProblemError) return problemResponse(error.problem, { headers: error.headers })
     // hono itself refuses bodies that are not JSON, or do not say that they are.
     if (error instanceof HTTPException && error.status < 500) {
       return problemResponse(contractError(error.status === 400 ? 'malformed' : 'invalid-request', error.message))

@@ -1,5 +1,6 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import type { Clock } from '../../contract/clock.ts'
+import type { Logger } from '../../platform/logger.ts'
 import type { ArtifactFolder } from '../registry/artifact-folder.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { RolloutEngine } from '../rollout/engine.ts'
@@ -10,13 +11,6 @@ import type { ImageRepository } from '../trust/image-repository.ts'
 import type { Principal, TokenIssuer } from '../trust/tokens.ts'
 import type { EventHub } from './event-hub.ts'
 import type { Signal } from './signal.ts'
-
-/** What a log line needs; pino fits. */
-export interface Logger {
-  info(fields: object, message: string): void
-  warn(fields: object, message: string): void
-  error(fields: object, message: string): void
-}
 
 /** Everything the routes work with. */
 export interface CloudServices {

@@ -1,47 +1,6 @@
 import type { Context } from 'hono'
 import { type ContractError, contractError, type ErrorCode } from '../../contract/errors.ts'
 
-/** HTTP status of an error code; codes not named here say that the content was understood and refused. */
-const STATUS: Partial<Record<ErrorCode, number>> = {
-  malformed: 400,
-  'invalid-request': 400,
-  'unknown-schema-version': 400,
-  'unknown-field': 400,
-  'token-expired': 401,
-  'token-invalid': 401,
-  'claim-invalid': 403,
-  'device-revoked': 403,
-  'not-authorized': 403,
-  'not-found': 404,
-  'artifact-not-found': 404,
-  'target-unknown': 404,
-  conflict: 409,
-  'claim-used': 409,
-  'claim-expired': 410,
-  'too-large': 413,
-  'rate-limited': 429,
-  internal: 500,
-  unavailable: 503,
-}
-
-export const statusOf = (code: ErrorCode): number => STATUS[code] ?? 422
-
-/** RFC 9457 problem details; `code` is the contract's. */
-export function problemResponse(error: ContractError, headers: Record<string, string> = {}): Response {
-  const status = statusOf(error.code)
-  const body = {
-    type: `urn:kinglet:error:${error.code}`,
-    title: error.code,
-    status,
-    code: error.code,
-    detail: error.detail,
-  }
-  return new Response(JSON.stringify(body), {
-    status,
-    headers: { 'content-type': 'application/problem+json', ...headers },
-  })
-}
-
 /** A failure that a handler or middleware answers with. Thrown only inside the HTTP layer, where hono unwinds to onError. */
 export class ProblemError extends Error {
   readonly problem: ContractError

@@ -1,15 +1,16 @@
 import { Readable } from 'node:stream'
 import { createRoute, z } from '@hono/zod-openapi'
+import { servedBytes } from '../../contract/byte-range.ts'
+import { contractError } from '../../contract/errors.ts'
 import { isSha256Hex } from '../../contract/fields.ts'
 import { LIMITS } from '../../contract/limits.ts'
+import { problemResponse } from '../../platform/problem-response.ts'
 import { requireRole } from './auth.ts'
 import { bodyLimitOf } from './body-limit.ts'
 import type { CloudApp, CloudServices } from './environment.ts'
 import { fail, unwrap } from './problem.ts'
 import * as schemas from './schemas.ts'
 import { releaseView } from './views.ts'
-
-const RANGE = /^bytes=(\d+)-(\d*)$/
 
 /** Artifacts (raw bytes by hash, with ranges), releases and their patches. */
 export function modelRoutes(app: CloudApp, services: CloudServices): void {
@@ -26,28 +27,23 @@ export function modelRoutes(app: CloudApp, services: CloudServices): void {
     const sha256 = c.req.param('sha256')
     const size = isSha256Hex(sha256) ? artifacts.size(sha256) : undefined
     if (size === undefined) return fail('artifact-not-found', `no artifact ${sha256.slice(0, 64)}`)
-    const headers: Record<string, string> = {
+    const etag = `"${sha256}"`
+    const { method } = c.req
+    const part = servedBytes({ method, range: c.req.header('range'), ifRange: c.req.header('if-range') }, etag, size)
+    if (part.status === 416) {
+      return problemResponse(contractError('invalid-request', `${c.req.header('range')} of ${size} bytes`), part)
+    }
+    const { status, start, end } = part
+    const headers = {
       'content-type': 'application/octet-stream',
-      'accept-ranges': 'bytes',
-      etag: `"${sha256}"`,
       // A name is a hash, so what it names never changes.
       'cache-control': 'public, max-age=31536000, immutable',
+      ...part.headers,
     }
-    const header = c.req.header('range')
-    const range = header?.match(RANGE)
-    let start = 0
-    let end = size - 1
-    if (range) {
-      start = Number(range[1])
-      end = range[2] === '' ? size - 1 : Math.min(Number(range[2]), size - 1)
-      if (start > end) {
-        return fail('invalid-request', `range ${header} of ${size} bytes`, { 'content-range': `bytes */${size}` })
-      }
-      headers['content-range'] = `bytes ${start}-${end}/${size}`
-    }
-    headers['content-length'] = String(end - start + 1)
-    const stream = Readable.toWeb(artifacts.stream(sha256, start, end)) as ReadableStream
-    return new Response(stream, { status: range ? 206 : 200, headers })
+    // HEAD, or nothing to read: a stream that nobody reads would keep its file open.
+    if (method !== 'GET' || end === start) return new Response(null, { status, headers })
+    const stream = Readable.toWeb(artifacts.stream(sha256, start, end - 1)) as ReadableStream
+    return new Response(stream, { status, headers })
   })
 
   const register = createRoute({

@@ -1,5 +1,4 @@
-import { createReadStream, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
-import { open, rename } from 'node:fs/promises'
+import { createReadStream, existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { bytesToHex, sha256Hex } from '../../contract/bytes.ts'
@@ -8,6 +7,7 @@ import { isSha256Hex } from '../../contract/fields.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import type { SecureRandom } from '../../contract/random.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
+import { makeFolderDurably, writeFileDurablyAsync } from '../../platform/durable-file.ts'
 
 /** Content-addressed files: a name is the sha256 of the content, so what is there is right and never changes.
  *  Layout: `<root>/<first two digits>/<sha256>`; uploads are written to `<root>/incoming` and renamed.
@@ -20,7 +20,7 @@ export class ArtifactFolder {
     this.#root = root
     this.#random = random
     const incoming = join(root, 'incoming')
-    mkdirSync(incoming, { recursive: true })
+    makeFolderDurably(incoming)
     // What a killed process left half written.
     for (const name of readdirSync(incoming)) rmSync(join(incoming, name))
   }
@@ -41,16 +41,10 @@ export class ArtifactFolder {
     if (actual !== sha256) return err(contractError('hash-mismatch', `the content has sha256 ${actual}`))
     const path = this.#path(sha256)
     if (existsSync(path)) return ok({ created: false })
+    makeFolderDurably(join(this.#root, sha256.slice(0, 2)))
+    // Two may upload the same at once.
     const aside = join(this.#root, 'incoming', bytesToHex(this.#random.bytes(8)))
-    const file = await open(aside, 'wx')
-    try {
-      await file.writeFile(data)
-      await file.sync()
-    } finally {
-      await file.close()
-    }
-    mkdirSync(join(this.#root, sha256.slice(0, 2)), { recursive: true })
-    await rename(aside, path)
+    await writeFileDurablyAsync(path, data, { aside })
     return ok({ created: true })
   }
 

@@ -7,6 +7,7 @@ import { parseMetadataFile, targetPathOf } from '../../contract/metadata-file.ts
 import type { Release } from '../../contract/release.ts'
 import { DIRECTOR_FIELD } from '../../contract/repository-target.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
+import type { Logger } from '../../platform/logger.ts'
 import {
   type MetadataUpload,
   type RepositoryState,
@@ -45,7 +46,7 @@ interface Parts {
   readonly store: Store
   readonly artifacts: ArtifactFolder
   readonly clock: Clock
-  readonly logger: Record<'info' | 'warn' | 'error', (fields: object, message: string) => void>
+  readonly logger: Logger
   readonly online: OnlineKeys
   readonly directors: DirectorKeys
 }

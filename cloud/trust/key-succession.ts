@@ -1,12 +1,15 @@
 import { sign } from 'node:crypto'
-import { existsSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import nacl from 'tweetnacl'
 import { bytesToHex } from '../../contract/bytes.ts'
 import type { SecureRandom } from '../../contract/random.ts'
 import type { PublicKey } from '../../contract/signed.ts'
+import { renameDurably, writeFileDurably } from '../../platform/durable-file.ts'
 import { tufKeyId } from '../../release/tuf-document.ts'
-import { createDirector, type Director, ed25519FromSeed, loadOrCreateSeed } from './director.ts'
+import { createDirector, type Director } from './director.ts'
+import { ed25519FromSeed } from './ed25519.ts'
+import { loadOrCreateSeed } from './seed-file.ts'
 
 /** A key of the cloud for snapshot and timestamp. Its id is TUF's. */
 export interface OnlineKey {
@@ -60,7 +63,7 @@ export class KeySuccession<Key extends { readonly publicKey: PublicKey }> {
   /** Takes the key that the root names into use; the former secret is gone then. Safe to repeat after a crash. */
   adopt(keyId: string): void {
     if (this.#next?.publicKey.keyId !== keyId) return
-    renameSync(this.#seedFile('-next'), this.#seedFile(''))
+    renameDurably(this.#seedFile('-next'), this.#seedFile(''))
     this.#current = this.#next
     this.#next = undefined
     this.#writePublic()
@@ -68,7 +71,7 @@ export class KeySuccession<Key extends { readonly publicKey: PublicKey }> {
 
   #writePublic(): void {
     const text = `${JSON.stringify(this.#current.publicKey, null, 2)}\n`
-    writeFileSync(join(this.#folder, `${this.#name}.pub.json`), text)
+    writeFileDurably(join(this.#folder, `${this.#name}.pub.json`), text)
   }
 
   #seedFile(suffix: '' | '-next'): string {

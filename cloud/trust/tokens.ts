@@ -13,7 +13,7 @@ import type { Clock } from '../../contract/clock.ts'
 import { type ContractError, contractError } from '../../contract/errors.ts'
 import type { SecureRandom } from '../../contract/random.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
-import { ed25519FromSeed } from './director.ts'
+import { ed25519FromSeed } from './ed25519.ts'
 
 export const SERVICE_ROLES = ['operator', 'gateway', 'viewer'] as const
 export type ServiceRole = (typeof SERVICE_ROLES)[number]

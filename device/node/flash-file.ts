@@ -1,7 +1,7 @@
-import { closeSync, existsSync, fsyncSync, openSync, readSync, renameSync, rmSync, statSync, writeSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { closeSync, existsSync, fsyncSync, openSync, readSync, statSync, writeSync } from 'node:fs'
 import { type ContractError, contractError } from '../../contract/errors.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
+import { FileAside } from '../../platform/durable-file.ts'
 import type { Flash } from '../ports/flash.ts'
 
 /** Chosen: the erase unit of common serial NOR flash. */
@@ -28,21 +28,16 @@ export class FlashFile implements Flash {
       return { flash: new FlashFile(openSync(path, 'r+'), size), created: false }
     }
     // Under another name until it is whole: a power cut or a full disk must not leave a flash that is too small.
-    const unfinished = `${path}.new`
-    const fd = openSync(unfinished, 'w+')
-    const flash = new FlashFile(fd, sizeBytes)
+    const file = new FileAside(path)
     const erased = new Uint8Array(SECTOR_BYTES).fill(0xff)
     try {
-      for (let at = 0; at < sizeBytes; at += SECTOR_BYTES) flash.#writeAll(at, erased.subarray(0, sizeBytes - at))
-      fsyncSync(fd)
-      renameSync(unfinished, path)
-      syncFolder(dirname(path))
+      for (let at = 0; at < sizeBytes; at += SECTOR_BYTES) file.append(erased.subarray(0, sizeBytes - at))
+      file.commit()
     } catch (cause) {
-      closeSync(fd)
-      rmSync(unfinished, { force: true })
+      file.discard()
       throw cause
     }
-    return { flash, created: true }
+    return { flash: new FlashFile(file.fd, sizeBytes), created: true }
   }
 
   read(offset: number, length: number): Uint8Array {
@@ -93,15 +88,5 @@ export class FlashFile implements Flash {
   #bound(offset: number, length: number): void {
     if (offset < 0 || offset + length > this.sizeBytes)
       throw new RangeError(`${length} bytes at ${offset} of ${this.sizeBytes}`)
-  }
-}
-
-/** A rename is durable when its folder is. */
-function syncFolder(path: string): void {
-  const fd = openSync(path, 'r')
-  try {
-    fsyncSync(fd)
-  } finally {
-    closeSync(fd)
   }
 }

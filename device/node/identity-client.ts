@@ -8,10 +8,12 @@ import {
   rotationAnswerSchema,
   tokenAnswerSchema,
 } from '../../contract/enrolment.ts'
-import { type ContractError, contractError, ERROR_CODES, type ErrorCode } from '../../contract/errors.ts'
+import { type ContractError, contractError } from '../../contract/errors.ts'
 import { LIMITS } from '../../contract/limits.ts'
+import { readProblem } from '../../contract/problem.ts'
 import type { SecureRandom } from '../../contract/random.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
+import { readBounded } from '../../platform/bounded-body.ts'
 import type { FlashLayout } from '../core/flash/flash-layout.ts'
 import { activatePendingKey, deviceKey, preparePendingKey, readIdentity } from '../core/flash/identity.ts'
 import type { Flash } from '../ports/flash.ts'
@@ -144,11 +146,11 @@ export class IdentityClient {
         redirect: 'error',
         signal: AbortSignal.timeout(TIMEOUT_MS),
       })
-      const text = await readBounded(response)
-      if (text === undefined)
+      const content = await readBounded(response.body, LIMITS.identityBytes)
+      if (content === undefined)
         return err(contractError('too-large', `answer of more than ${LIMITS.identityBytes} bytes`))
-      const json = parseJson(text)
-      if (!response.ok) return err(problemOf(json, response.status))
+      const json = parseJson(content.toString('utf8'))
+      if (!response.ok) return err(readProblem(json) ?? contractError('unavailable', `HTTP ${response.status}`))
       const parsed = schema.safeParse(json)
       return parsed.success ? ok(parsed.data) : err(contractError('malformed', `the answer to ${path} is none`))
     } catch (cause) {
@@ -157,30 +159,10 @@ export class IdentityClient {
   }
 }
 
-async function readBounded(response: Response): Promise<string | undefined> {
-  const chunks: Uint8Array[] = []
-  let bytes = 0
-  for await (const chunk of response.body ?? []) {
-    bytes += chunk.length
-    if (bytes > LIMITS.identityBytes) return undefined
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks).toString('utf8')
-}
-
 function parseJson(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {
     return undefined
   }
-}
-
-function problemOf(json: unknown, status: number): ContractError {
-  const { code, detail } = (json ?? {}) as { code?: unknown; detail?: unknown }
-  const known = ERROR_CODES.includes(code as ErrorCode)
-  return contractError(
-    known ? (code as ErrorCode) : 'unavailable',
-    typeof detail === 'string' ? detail.slice(0, 200) : `HTTP ${status}`,
-  )
 }

@@ -1,9 +1,10 @@
-import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { readdir, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { TufLimits } from '../../contract/limits.ts'
 import { maxBytesOf } from '../../contract/tuf/metadata.ts'
 import { isTopLevelRole, metadataFile, quoteName } from '../../contract/tuf/role-name.ts'
 import type { TrustedFiles } from '../../contract/tuf/trusted-set.ts'
+import { makeFolderDurably, writeFileDurablyAsync } from '../../platform/durable-file.ts'
 
 /** Trusted metadata as files of a folder, `ROLE.json` each with the name quoted, so that no role name leaves the folder. The
  *  folder is anybody's to write, so what it holds is never called `verified`. */
@@ -45,7 +46,7 @@ export class TrustFolder {
     }
     for (const [role, bytes] of now) {
       if (this.#kept.get(role) === bytes) continue
-      await this.#write(metadataFile(role), bytes)
+      await writeFileDurablyAsync(join(this.#dir, metadataFile(role)), bytes)
       this.#kept.set(role, bytes)
     }
     for (const role of this.#kept.keys()) {
@@ -57,21 +58,8 @@ export class TrustFolder {
 
   /** The first root, which a person vouches for. Checked by the first cycle. */
   async provision(root: Uint8Array): Promise<void> {
-    await mkdir(this.#dir, { recursive: true })
-    await this.#write(metadataFile('root'), root)
-  }
-
-  /** All of a file or none of it: written beside it, flushed, renamed over it. */
-  async #write(file: string, bytes: Uint8Array): Promise<void> {
-    const path = join(this.#dir, file)
-    const handle = await open(`${path}.tmp`, 'w')
-    try {
-      await handle.writeFile(bytes)
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
-    await rename(`${path}.tmp`, path)
+    makeFolderDurably(this.#dir)
+    await writeFileDurablyAsync(join(this.#dir, metadataFile('root')), root)
   }
 }
 

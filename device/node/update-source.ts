@@ -3,6 +3,7 @@ import { err, ok, type Result } from '../../contract/result.ts'
 import type { TargetFile } from '../../contract/tuf/metadata.ts'
 import type { Fetched } from '../../contract/tuf/metadata-fetch.ts'
 import type { CycleResult, UpdateCycle } from '../../contract/tuf/update-cycle.ts'
+import { readPast } from '../../platform/bounded-body.ts'
 
 /** Where metadata or targets come from, by file name. */
 export type FileSource = (file: string, maxBytes: number) => Promise<Fetched>
@@ -27,23 +28,11 @@ export function httpSource(base: string): FileSource {
         await response.body?.cancel()
         return 'unavailable'
       }
-      return await readBounded(response, maxBytes)
+      return await readPast(response.body, maxBytes)
     } catch {
       return 'unavailable'
     }
   }
-}
-
-async function readBounded(response: Response, maxBytes: number): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = []
-  let length = 0
-  for await (const chunk of response.body ?? []) {
-    chunks.push(chunk)
-    length += chunk.length
-    // Endless data: leaving the loop closes the connection.
-    if (length > maxBytes) break
-  }
-  return Buffer.concat(chunks)
 }
 
 /** Drives a cycle to its end.

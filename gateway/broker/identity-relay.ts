@@ -1,14 +1,20 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage } from 'node:http'
+import { LRUCache } from 'lru-cache'
 import type { Clock } from '../../contract/clock.ts'
+import { contractError, type ErrorCode } from '../../contract/errors.ts'
 import { isId } from '../../contract/fields.ts'
 import { LIMITS } from '../../contract/limits.ts'
+import { readBounded } from '../../platform/bounded-body.ts'
+import type { Logger } from '../../platform/logger.ts'
+import { problemResponse } from '../../platform/problem-response.ts'
+import { TokenBucket } from '../../platform/token-bucket.ts'
 import type { CloudClient } from '../cloud-link/cloud-client.ts'
 import type { MessageCounters } from '../message-counters.ts'
+import { type HttpApp, type HttpContext, httpApp, onPost } from '../route.ts'
 
 /** chosen: a device asks for two things an hour; a site behind one address may come back at once after an outage */
-const BURST = 200
-const PER_SECOND = 5
-/** chosen: addresses remembered */
+const REQUESTS = { perSecond: 5, burst: 200 }
+/** chosen: addresses remembered; the one that was quiet for longest is forgotten and starts anew */
 const ADDRESSES_MAX = 10_000
 /** chosen: requests of all devices under way */
 const UNDER_WAY_MAX = 64
@@ -22,7 +28,7 @@ export class IdentityRelay {
   readonly #clock: Clock
   readonly #cloud: CloudClient
   readonly #counters: MessageCounters
-  readonly #allowances = new Map<string, { left: number; atMs: number }>()
+  readonly #allowances = new LRUCache<string, TokenBucket>({ max: ADDRESSES_MAX })
   #underWay = 0
 
   constructor(parts: { readonly clock: Clock; readonly cloud: CloudClient; readonly counters: MessageCounters }) {
@@ -31,30 +37,31 @@ export class IdentityRelay {
     this.#counters = parts.counters
   }
 
-  /** Answers a request of the device-facing HTTP port; whatever is not about identity is told to speak WebSocket. */
-  readonly answer = (request: IncomingMessage, response: ServerResponse): void => {
-    this.#answer(request, response).catch(() => response.destroy())
+  /** Answers what comes to the device-facing HTTP port; whatever is not about identity is told to speak WebSocket. */
+  app(logger: Logger): HttpApp {
+    const app = httpApp(logger, () => new Response(null, { status: 426, headers: { connection: 'close' } }))
+    for (const path of ['/v1/challenges', '/v1/enrolments']) onPost(app, path, (c) => this.#carry(c, path))
+    onPost(app, '/v1/devices/:device/:what{token|key}', (c) => {
+      const { device = '', what } = c.req.param()
+      return isId(device) ? this.#carry(c, `/v1/devices/${device}/${what}`) : c.notFound()
+    })
+    return app
   }
 
-  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const path = request.url ?? ''
-    if (request.method !== 'POST' || !isRelayed(path)) {
-      response.writeHead(426, { connection: 'close' }).end()
-      return
-    }
-    const address = request.socket.remoteAddress ?? 'unknown'
-    if (!this.#mayAsk(address))
-      return this.#refuse(response, 429, 'rate-limited', 'too many requests from this address')
-    if (this.#underWay >= UNDER_WAY_MAX) return this.#refuse(response, 503, 'unavailable', 'too many requests at once')
+  async #carry({ env: { incoming } }: HttpContext, path: string): Promise<Response> {
+    const address = incoming.socket.remoteAddress ?? 'unknown'
+    if (!this.#mayAsk(address)) return this.#refuse('rate-limited', 'too many requests from this address')
+    if (this.#underWay >= UNDER_WAY_MAX) return this.#refuse('unavailable', 'too many requests at once')
     this.#underWay++
     try {
-      const body = await readBody(request)
-      if (body === undefined) return this.#refuse(response, 413, 'too-large', `more than ${LIMITS.identityBytes} bytes`)
+      const body = await readBody(incoming)
+      if (body === 'gone') return new Response(null, { status: 408 })
+      if (body === undefined) return this.#refuse('too-large', `more than ${LIMITS.identityBytes} bytes`)
       const answer = await this.#cloud.relay(path, body, LIMITS.identityBytes)
-      if (!answer.ok) return this.#refuse(response, 503, 'unavailable', 'the cloud does not answer')
+      if (!answer.ok) return this.#refuse('unavailable', 'the cloud does not answer')
       const { status, type, body: content } = answer.value
       this.#counters.add('identity', status < 300 ? 'relayed' : 'refused')
-      response.writeHead(status, { 'content-type': type }).end(content)
+      return new Response(content, { status, headers: { 'content-type': type } })
     } finally {
       this.#underWay--
     }
@@ -62,39 +69,32 @@ export class IdentityRelay {
 
   #mayAsk(address: string): boolean {
     const now = this.#clock.monotonicMs()
-    const state = this.#allowances.get(address) ?? { left: BURST, atMs: now }
-    const left = Math.min(BURST, state.left + ((now - state.atMs) * PER_SECOND) / 1000)
-    this.#allowances.delete(address)
-    this.#allowances.set(address, { left: Math.max(0, left - 1), atMs: now })
-    if (this.#allowances.size > ADDRESSES_MAX) this.#allowances.delete(this.#allowances.keys().next().value!)
+    let allowance = this.#allowances.get(address)
+    if (allowance === undefined) {
+      allowance = new TokenBucket(REQUESTS, now)
+      this.#allowances.set(address, allowance)
+    }
+    const left = allowance.left(now)
+    // A refused request takes what there is of one, so that an address that does not let up gets nothing.
+    allowance.take(Math.min(1, left))
     return left >= 1
   }
 
-  #refuse(response: ServerResponse, status: number, code: string, detail: string): void {
+  #refuse(code: ErrorCode, detail: string): Response {
     this.#counters.add('identity', code)
-    const body = JSON.stringify({ type: `urn:kinglet:error:${code}`, title: code, status, code, detail })
-    response.writeHead(status, { 'content-type': 'application/problem+json', connection: 'close' }).end(body)
+    return problemResponse(contractError(code, detail), { headers: { connection: 'close' } })
   }
 }
 
-function isRelayed(path: string): boolean {
-  if (path === '/v1/challenges' || path === '/v1/enrolments') return true
-  const [, device = '', what] = /^\/v1\/devices\/([^/]*)\/(token|key)$/.exec(path) ?? []
-  return what !== undefined && isId(device)
-}
-
-async function readBody(request: IncomingMessage): Promise<Buffer | undefined> {
+/** Reads the socket's own stream: it is what a deadline can end.
+ *  @returns undefined when it is longer than it may be, "gone" when it did not end in time or its sender is gone */
+async function readBody(request: IncomingMessage): Promise<Buffer | 'gone' | undefined> {
   // Socket time: a device that stops in mid-request must not hold one of the places.
   const timer = setTimeout(() => request.destroy(), BODY_TIMEOUT_MS)
   try {
-    const chunks: Buffer[] = []
-    let bytes = 0
-    for await (const chunk of request as AsyncIterable<Buffer>) {
-      bytes += chunk.length
-      if (bytes > LIMITS.identityBytes) return undefined
-      chunks.push(chunk)
-    }
-    return Buffer.concat(chunks)
+    return await readBounded(request as AsyncIterable<Uint8Array>, LIMITS.identityBytes)
+  } catch {
+    return 'gone'
   } finally {
     clearTimeout(timer)
   }

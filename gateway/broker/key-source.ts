@@ -1,8 +1,8 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose'
 import * as z from 'zod/mini'
 import type { Clock } from '../../contract/clock.ts'
+import type { Logger } from '../../platform/logger.ts'
 import type { CloudClient } from '../cloud-link/cloud-client.ts'
-import type { GatewayLogger } from '../logger.ts'
 
 /** chosen: an Ed25519 key is about 150 bytes of JSON; room for rotation */
 const JWKS_BYTES_MAX = 65_536
@@ -29,7 +29,7 @@ export class KeySource {
   readonly #cloud: CloudClient | undefined
   readonly #keep: (jwks: string) => Promise<unknown>
   readonly #clock: Clock
-  readonly #logger: GatewayLogger
+  readonly #logger: Logger
   #keys: JWTVerifyGetKey | undefined
   #refreshing: Promise<void> | undefined
   #refreshedMs = Number.NEGATIVE_INFINITY
@@ -42,7 +42,7 @@ export class KeySource {
     stored: string | undefined,
     keep: (jwks: string) => Promise<unknown>,
     clock: Clock,
-    logger: GatewayLogger,
+    logger: Logger,
     given?: JSONWebKeySet,
   ) {
     this.#cloud = cloud
@@ -92,8 +92,8 @@ export class KeySource {
       return
     }
     this.#keys = createLocalJWKSet(jwks.data as JSONWebKeySet)
-    await this.#keep(JSON.stringify(jwks.data)).catch((error: unknown) => {
-      this.#logger.error({ error }, 'device keys could not be kept')
+    await this.#keep(JSON.stringify(jwks.data)).catch((cause: unknown) => {
+      this.#logger.error({ err: cause }, 'device keys could not be kept')
     })
   }
 }

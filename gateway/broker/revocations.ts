@@ -1,16 +1,17 @@
+import { LRUCache } from 'lru-cache'
 import * as z from 'zod/mini'
 import type { Clock } from '../../contract/clock.ts'
 import { revocationFeedSchema } from '../../contract/enrolment.ts'
 import { LIMITS } from '../../contract/limits.ts'
+import type { Logger } from '../../platform/logger.ts'
 import type { CloudClient } from '../cloud-link/cloud-client.ts'
-import type { GatewayLogger } from '../logger.ts'
 import type { MessageCounters } from '../message-counters.ts'
 
 interface Parts {
   readonly cloud: CloudClient
   readonly clock: Clock
   readonly counters: MessageCounters
-  readonly logger: GatewayLogger
+  readonly logger: Logger
   /** what `keep` was given last; undefined for nothing */
   readonly stored: string | undefined
   /** puts the list on disk, for a start in the cloud's absence */
@@ -37,7 +38,8 @@ const storedSchema = z.object({
 export class Revocations {
   readonly #parts: Parts
   readonly #everyMs: number
-  readonly #before = new Map<string, number>()
+  /** asking is no use of an entry, being revoked again is */
+  readonly #before = new LRUCache<string, number>({ max: DEVICES_MAX })
   #cursor = 0
   #cancel: () => void = () => {}
   #closed = false
@@ -63,7 +65,7 @@ export class Revocations {
 
   /** Whether a token is refused. @param issuedMs undefined: it does not say when it was issued, and is refused if any is */
   refuses(device: string, issuedMs: number | undefined): boolean {
-    const beforeMs = this.#before.get(device)
+    const beforeMs = this.#before.peek(device)
     return beforeMs !== undefined && (issuedMs === undefined || issuedMs <= beforeMs)
   }
 
@@ -90,13 +92,12 @@ export class Revocations {
     if (items.length === 0) return false
     this.#cursor = cursor
     for (const { device, beforeMs } of items) {
-      this.#before.delete(device)
       this.#before.set(device, beforeMs)
       this.#parts.revoked(device, beforeMs)
     }
-    while (this.#before.size > DEVICES_MAX) this.#before.delete(this.#before.keys().next().value!)
     counters.add('revocations', 'accepted', items.length)
-    this.#parts.keep(JSON.stringify({ cursor, items: [...this.#before] }))
+    // Oldest first, as they are read back.
+    this.#parts.keep(JSON.stringify({ cursor, items: [...this.#before.rentries()] }))
     return items.length === LIMITS.ingestRows
   }
 }

@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache'
 import type { Clock } from '../../contract/clock.ts'
 import type { CloudClient } from '../cloud-link/cloud-client.ts'
 import type { MessageCounters } from '../message-counters.ts'
@@ -21,7 +22,7 @@ export class Takeovers {
   readonly #clock: Clock
   readonly #cloud: CloudClient
   readonly #counters: MessageCounters
-  readonly #watched = new Map<string, Watched>()
+  readonly #watched = new LRUCache<string, Watched>({ max: DEVICES_MAX })
 
   constructor(parts: { readonly clock: Clock; readonly cloud: CloudClient; readonly counters: MessageCounters }) {
     this.#clock = parts.clock
@@ -32,9 +33,7 @@ export class Takeovers {
   takenOver(device: string): void {
     const now = this.#clock.monotonicMs()
     const watched = this.#watched.get(device) ?? { times: [], toldMs: Number.NEGATIVE_INFINITY }
-    this.#watched.delete(device)
     this.#watched.set(device, watched)
-    if (this.#watched.size > DEVICES_MAX) this.#watched.delete(this.#watched.keys().next().value!)
     watched.times.push(now)
     while (watched.times[0]! <= now - WINDOW_MS || watched.times.length > TAKEOVERS_MIN) watched.times.shift()
     if (watched.times.length < TAKEOVERS_MIN || now - watched.toldMs < TELL_EVERY_MS) return

@@ -8,7 +8,7 @@ import { err, type Result } from '../../contract/result.ts'
 import { asSigned, encodeSigned } from '../../contract/signed.ts'
 import { type DeviceId, type SiteId, topicOf } from '../../contract/topics.ts'
 import { type AssignmentFeed, assignmentFeedSchema } from '../../contract/uplink.ts'
-import type { GatewayLogger } from '../logger.ts'
+import type { Logger } from '../../platform/logger.ts'
 import type { MessageCounters } from '../message-counters.ts'
 import type { HeldAssignment, NewAssignment } from '../store/assignment-store.ts'
 import type { StoreClient } from '../store/store-client.ts'
@@ -21,7 +21,7 @@ interface Parts {
   readonly counters: MessageCounters
   readonly clock: Clock
   readonly random: SeededRandom
-  readonly logger: GatewayLogger
+  readonly logger: Logger
   /** retained, QoS 1; an empty payload clears the topic */
   publish(topic: string, payload: Uint8Array): void
 }
@@ -124,7 +124,7 @@ export class Assignments {
         this.#publish(held)
       }
     } catch (cause) {
-      logger.error({ error: cause }, 'assignments could not be stored')
+      logger.error({ err: cause }, 'assignments could not be stored')
       return false
     }
     this.#cursor = String(feed.cursor)

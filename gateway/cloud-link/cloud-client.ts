@@ -1,5 +1,7 @@
-import { type ContractError, contractError, ERROR_CODES, type ErrorCode } from '../../contract/errors.ts'
+import { type ContractError, contractError, type ErrorCode } from '../../contract/errors.ts'
+import { readProblem } from '../../contract/problem.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
+import { readBounded } from '../../platform/bounded-body.ts'
 
 /** A failed request: `unavailable` is worth a retry, the others are the cloud's answer. */
 export interface CloudError extends ContractError {
@@ -35,7 +37,7 @@ export class CloudClient {
     const answer = await this.#request('POST', path, body)
     if (!answer.ok) return answer
     // Read to the end so that the connection can be used again.
-    await readBounded(answer.value, ERROR_BYTES_MAX).catch(() => undefined)
+    await readBounded(answer.value.body, ERROR_BYTES_MAX).catch(() => undefined)
     return ok(undefined)
   }
 
@@ -54,7 +56,7 @@ export class CloudClient {
         signal: AbortSignal.any([this.#closing.signal, AbortSignal.timeout(TIMEOUT_MS)]),
       })
       const { status, headers } = response
-      const content = await readBounded(response, bytesMax)
+      const content = await readBounded(response.body, bytesMax)
       if (content === undefined) return failure('too-large', `answer of more than ${bytesMax} bytes`, status)
       return ok({ status, type: headers.get('content-type') ?? 'application/octet-stream', body: content })
     } catch (cause) {
@@ -80,7 +82,7 @@ export class CloudClient {
     if (!answer.ok) return answer
     const { status } = answer.value
     try {
-      const bytes = await readBounded(answer.value, bytesMax)
+      const bytes = await readBounded(answer.value.body, bytesMax)
       if (bytes === undefined) return failure('too-large', `answer of more than ${bytesMax} bytes`, status)
       return ok(bytes.length === 0 ? undefined : (JSON.parse(bytes.toString('utf8')) as unknown))
     } catch (cause) {
@@ -101,7 +103,7 @@ export class CloudClient {
         signal: AbortSignal.any([this.#closing.signal, AbortSignal.timeout(TIMEOUT_MS)]),
       })
       if (response.ok) return ok(response)
-      const problem = await readBounded(response, ERROR_BYTES_MAX).catch(() => undefined)
+      const problem = await readBounded(response.body, ERROR_BYTES_MAX).catch(() => undefined)
       const { status } = response
       return failure(codeOf(problem, status), `${method} ${path.split('?')[0]}: HTTP ${status}`, status)
     } catch (cause) {
@@ -110,30 +112,22 @@ export class CloudClient {
   }
 }
 
-async function readBounded(response: Response, bytesMax: number): Promise<Buffer | undefined> {
-  const chunks: Uint8Array[] = []
-  let bytes = 0
-  for await (const chunk of response.body ?? []) {
-    bytes += chunk.length
-    // Leaving the loop cancels the stream.
-    if (bytes > bytesMax) return undefined
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks)
-}
-
-/** The `code` member of problem+json when it is one of ours, else what the status says. */
-function codeOf(problem: Buffer | undefined, status: number): ErrorCode {
-  try {
-    const { code } = JSON.parse(problem?.toString('utf8') ?? '') as { code?: unknown }
-    if (ERROR_CODES.includes(code as ErrorCode)) return code as ErrorCode
-  } catch {
-    // not problem+json
-  }
+/** The code of problem+json, else what the status says. */
+function codeOf(body: Buffer | undefined, status: number): ErrorCode {
+  const problem = readProblem(parseJson(body))
+  if (problem !== undefined) return problem.code
   if (status === 404) return 'not-found'
   if (status === 401 || status === 403) return 'not-authorized'
   if (status === 429) return 'rate-limited'
   return status >= 500 ? 'unavailable' : 'invalid-request'
+}
+
+function parseJson(body: Buffer | undefined): unknown {
+  try {
+    return JSON.parse(body?.toString('utf8') ?? '')
+  } catch {
+    return undefined
+  }
 }
 
 const messageOf = (cause: unknown): string => {

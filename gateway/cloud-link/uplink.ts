@@ -1,7 +1,7 @@
 import type { Clock } from '../../contract/clock.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import type { SeededRandom } from '../../contract/random.ts'
-import type { GatewayLogger } from '../logger.ts'
+import type { Logger } from '../../platform/logger.ts'
 import type { MessageCounters } from '../message-counters.ts'
 import { SPOOL_KINDS } from '../store/spool-rows.ts'
 import type { StoreClient } from '../store/store-client.ts'
@@ -13,7 +13,7 @@ interface Parts {
   readonly counters: MessageCounters
   readonly clock: Clock
   readonly random: SeededRandom
-  readonly logger: GatewayLogger
+  readonly logger: Logger
   readonly store: StoreClient
 }
 
@@ -90,7 +90,7 @@ export class Uplink {
       return 'again'
     } catch (cause) {
       // Reading or marking the spool failed (disk); the rows are still there.
-      logger.error({ error: cause }, 'uplink failed')
+      logger.error({ err: cause }, 'uplink failed')
       counters.add('uplink', 'internal')
       return 'failed'
     }

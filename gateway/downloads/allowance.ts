@@ -1,4 +1,6 @@
+import { LRUCache } from 'lru-cache'
 import type { Clock } from '../../contract/clock.ts'
+import { TokenBucket } from '../../platform/token-bucket.ts'
 
 export interface AllowanceLimits {
   /** requests of one device under way at a time */
@@ -17,37 +19,12 @@ export interface TotalLimits {
   readonly burstBytes: number
 }
 
-/** A share that fills up again with time. What is taken may exceed it once: what comes after waits until that is made up for. */
-class Bucket {
-  readonly #perSecond: number
-  readonly #most: number
-  #left: number
-  #filledMs: number
-
-  constructor(perSecond: number, most: number, nowMs: number) {
-    this.#perSecond = perSecond
-    this.#most = most
-    this.#left = most
-    this.#filledMs = nowMs
-  }
-
-  has(amount: number, nowMs: number): boolean {
-    this.#left = Math.min(this.#most, this.#left + ((nowMs - this.#filledMs) * this.#perSecond) / 1000)
-    this.#filledMs = nowMs
-    return this.#left >= amount
-  }
-
-  take(amount: number): void {
-    this.#left -= amount
-  }
-}
-
 interface Allowance {
   running: number
-  readonly requests: Bucket
+  readonly requests: TokenBucket
 }
 
-/** chosen: allowances of devices remembered; one that is forgotten starts with a full burst */
+/** chosen: allowances of devices remembered; the one made first is forgotten, however often it was used, and starts with a full burst */
 const ALLOWANCES_MAX = 20_000
 
 /** What a request has cost when it is done. */
@@ -57,13 +34,19 @@ export interface Spent {
   readonly bytes: number
 }
 
+/** A request that has begun and counts as one at a time until it has ended. */
+export interface UnderWay {
+  /** @param spent undefined: it came to nothing. Further calls change nothing */
+  end(spent: Spent | undefined): void
+}
+
 /** How much each device may still ask for, and all of them together: token buckets, and bounds on what runs at a time. */
 export class Allowances {
   readonly #clock: Clock
   readonly #limits: AllowanceLimits
   readonly #total: TotalLimits | undefined
-  readonly #bytes: Bucket | undefined
-  readonly #byDevice = new Map<string, Allowance>()
+  readonly #bytes: TokenBucket | undefined
+  readonly #byDevice = new LRUCache<string, Allowance>({ max: ALLOWANCES_MAX })
   #running = 0
 
   /** @param total without it only the devices' own limits hold */
@@ -71,40 +54,54 @@ export class Allowances {
     this.#clock = clock
     this.#limits = limits
     this.#total = total
-    this.#bytes = total && new Bucket(total.bytesPerSecond, total.burstBytes, clock.monotonicMs())
+    this.#bytes =
+      total && new TokenBucket({ perSecond: total.bytesPerSecond, burst: total.burstBytes }, clock.monotonicMs())
   }
 
   /** Runs the request if the device may make one now.
    *  @returns false when it may not; nothing has run then */
   async spend(device: string, request: () => Promise<Spent | undefined>): Promise<boolean> {
-    const nowMs = this.#clock.monotonicMs()
-    const allowance = this.#allowance(device, nowMs)
-    if (allowance.running >= this.#limits.concurrent || !allowance.requests.has(1, nowMs)) return false
-    if (this.#running >= (this.#total?.concurrent ?? Number.POSITIVE_INFINITY)) return false
-    if (this.#bytes !== undefined && !this.#bytes.has(1, nowMs)) return false
-    allowance.requests.take(1)
-    allowance.running++
-    this.#running++
+    const underWay = this.begin(device)
+    if (underWay === undefined) return false
+    let spent: Spent | undefined
     try {
-      const spent = await request()
-      if (spent !== undefined) {
-        allowance.requests.take(spent.requests - 1)
-        this.#bytes?.take(spent.bytes)
-      }
+      spent = await request()
     } finally {
-      allowance.running--
-      this.#running--
+      underWay.end(spent)
     }
     return true
   }
 
+  /** Begins a request if the device may make one now.
+   *  @returns undefined when it may not */
+  begin(device: string): UnderWay | undefined {
+    const nowMs = this.#clock.monotonicMs()
+    const allowance = this.#allowance(device, nowMs)
+    if (allowance.running >= this.#limits.concurrent || allowance.requests.left(nowMs) < 1) return undefined
+    if (this.#running >= (this.#total?.concurrent ?? Number.POSITIVE_INFINITY)) return undefined
+    if (this.#bytes !== undefined && this.#bytes.left(nowMs) < 1) return undefined
+    allowance.requests.take(1)
+    allowance.running++
+    this.#running++
+    let ended = false
+    return {
+      end: (spent) => {
+        if (ended) return
+        ended = true
+        allowance.running--
+        this.#running--
+        if (spent === undefined) return
+        allowance.requests.take(spent.requests - 1)
+        this.#bytes?.take(spent.bytes)
+      },
+    }
+  }
+
   #allowance(device: string, nowMs: number): Allowance {
-    const { burst, perSecond } = this.#limits
-    let allowance = this.#byDevice.get(device)
+    let allowance = this.#byDevice.peek(device)
     if (allowance === undefined) {
-      allowance = { running: 0, requests: new Bucket(perSecond, burst, nowMs) }
+      allowance = { running: 0, requests: new TokenBucket(this.#limits, nowMs) }
       this.#byDevice.set(device, allowance)
-      if (this.#byDevice.size > ALLOWANCES_MAX) this.#byDevice.delete(this.#byDevice.keys().next().value!)
     }
     return allowance
   }

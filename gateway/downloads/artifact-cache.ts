@@ -1,13 +1,15 @@
 import { createHash } from 'node:crypto'
-import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
-import { open, readFile, rename, rm, utimes } from 'node:fs/promises'
+import { readdirSync, rmSync, statSync } from 'node:fs'
+import { readFile, rm, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
+import { LRUCache } from 'lru-cache'
 import type { Clock } from '../../contract/clock.ts'
 import { type ContractError, contractError } from '../../contract/errors.ts'
 import { isSha256Hex } from '../../contract/fields.ts'
 import { LIMITS } from '../../contract/limits.ts'
-import type { SecureRandom } from '../../contract/random.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
+import { readBounded } from '../../platform/bounded-body.ts'
+import { makeFolderDurably, writeFileDurablyAsync } from '../../platform/durable-file.ts'
 import type { CloudClient } from '../cloud-link/cloud-client.ts'
 import type { MessageCounters } from '../message-counters.ts'
 
@@ -31,23 +33,22 @@ const MISSING_MS = 30_000
 const MISSING_MAX = 1_000
 
 /** Content-addressed folder of artifacts, filled from the cloud once however many devices ask. Nothing under a final name is
- *  ever unverified: a download is hashed while it streams to a temporary file, synced and renamed. A file is hashed again
- *  when it is first read after a start, so that bit rot on the gateway's medium costs a download and not a fleet of failed installs.
+ *  ever unverified: a download is hashed before it is written. A file is hashed again when it is first read after a start, so that bit rot on the gateway's medium costs a download and not a fleet of failed installs.
  */
 export class ArtifactCache {
   readonly #folder: string
   readonly #cloud: CloudClient
   readonly #clock: Clock
-  readonly #secureRandom: SecureRandom
   readonly #counters: MessageCounters
   readonly #limits: ArtifactCacheLimits
-  /** in order of use, oldest first */
-  readonly #files = new Map<string, number>()
-  readonly #memory = new Map<string, Buffer>()
+  /** bytes of each file on disk */
+  readonly #files: LRUCache<string, number>
+  readonly #memory: LRUCache<string, Buffer>
+  /** past the bound, and still on disk */
+  readonly #evicted: string[] = []
   readonly #loading = new Map<string, Promise<Result<Buffer, ContractError>>>()
-  readonly #missing = new Map<string, number>()
-  #fileBytes = 0
-  #memoryBytes = 0
+  /** the one that was found missing longest ago is forgotten first; asking is no use */
+  readonly #missing = new LRUCache<string, number>({ max: MISSING_MAX })
   #fetching = 0
 
   constructor(
@@ -55,7 +56,6 @@ export class ArtifactCache {
     parts: {
       readonly cloud: CloudClient
       readonly clock: Clock
-      readonly secureRandom: SecureRandom
       readonly counters: MessageCounters
     },
     limits: ArtifactCacheLimits,
@@ -63,15 +63,30 @@ export class ArtifactCache {
     this.#folder = folder
     this.#cloud = parts.cloud
     this.#clock = parts.clock
-    this.#secureRandom = parts.secureRandom
     this.#counters = parts.counters
     this.#limits = limits
-    mkdirSync(folder, { recursive: true })
+    // The newest is kept though it be larger than the bound, so that it is served: it counts as all of it.
+    const sizeWithin = (bytes: number, most: number) => Math.max(1, Math.min(bytes, most))
+    const { totalBytes, memoryBytes } = limits
+    this.#files = new LRUCache({
+      maxSize: totalBytes,
+      sizeCalculation: (bytes) => sizeWithin(bytes, totalBytes),
+      dispose: (_bytes, sha256, reason) => {
+        if (reason === 'evict') this.#evicted.push(sha256)
+      },
+    })
+    this.#memory = new LRUCache({
+      maxSize: memoryBytes,
+      sizeCalculation: ({ length }) => sizeWithin(length, memoryBytes),
+    })
+    makeFolderDurably(folder)
     this.#readFolder()
   }
 
   get bytes(): number {
-    return this.#fileBytes
+    let bytes = 0
+    for (const each of this.#files.values()) bytes += each
+    return bytes
   }
 
   /** The whole artifact, from memory, disk or cloud.
@@ -79,9 +94,8 @@ export class ArtifactCache {
   get(sha256: string): Promise<Result<Buffer, ContractError>> {
     const held = this.#memory.get(sha256)
     if (held !== undefined) {
-      this.#memory.delete(sha256)
-      this.#memory.set(sha256, held)
-      if (this.#files.has(sha256)) this.#touchFile(sha256, held.length)
+      // What is asked for in memory is in use on disk too.
+      this.#files.get(sha256)
       return Promise.resolve(ok(held))
     }
     let loading = this.#loading.get(sha256)
@@ -97,7 +111,7 @@ export class ArtifactCache {
       const stored = await this.#readFile(sha256)
       if (stored !== undefined) return ok(this.#remember(sha256, stored))
     }
-    const missingSince = this.#missing.get(sha256)
+    const missingSince = this.#missing.peek(sha256)
     if (missingSince !== undefined && this.#clock.monotonicMs() - missingSince < MISSING_MS) {
       return err(contractError('artifact-not-found', sha256))
     }
@@ -117,46 +131,27 @@ export class ArtifactCache {
     if (!answer.ok) {
       if (answer.error.status !== 404) return err(contractError('unavailable', answer.error.detail))
       this.#missing.set(sha256, this.#clock.monotonicMs())
-      if (this.#missing.size > MISSING_MAX) this.#missing.delete(this.#missing.keys().next().value!)
       return err(contractError('artifact-not-found', sha256))
     }
-    const suffix = Buffer.from(this.#secureRandom.bytes(6)).toString('hex')
-    const temporary = join(this.#folder, `.${sha256}.${suffix}`)
-    const chunks: Uint8Array[] = []
-    const hash = createHash('sha256')
-    let bytes = 0
+    let content: Buffer | undefined
     try {
-      const file = await open(temporary, 'wx')
-      try {
-        for await (const chunk of answer.value) {
-          bytes += chunk.length
-          if (bytes > LIMITS.bundleBytes)
-            return err(contractError('too-large', `more than ${LIMITS.bundleBytes} bytes`))
-          hash.update(chunk)
-          chunks.push(chunk)
-          await file.writeFile(chunk)
-        }
-        if (hash.digest('hex') !== sha256) return err(contractError('hash-mismatch', `the cloud's ${sha256} is not it`))
-        await file.sync()
-      } finally {
-        await file.close()
-      }
-      await rename(temporary, join(this.#folder, sha256))
+      content = await readBounded(answer.value, LIMITS.bundleBytes)
+      if (content === undefined) return err(contractError('too-large', `more than ${LIMITS.bundleBytes} bytes`))
+      if (!isContentOf(content, sha256)) return err(contractError('hash-mismatch', `the cloud's ${sha256} is not it`))
+      await writeFileDurablyAsync(join(this.#folder, sha256), content)
     } catch (cause) {
       return err(contractError('unavailable', cause instanceof Error ? cause.message : String(cause)))
-    } finally {
-      await rm(temporary, { force: true })
     }
-    this.#touchFile(sha256, bytes)
-    await this.#evict()
-    return ok(Buffer.concat(chunks))
+    this.#files.set(sha256, content.length)
+    await this.#removeEvicted()
+    return ok(content)
   }
 
   async #readFile(sha256: string): Promise<Buffer | undefined> {
     const path = join(this.#folder, sha256)
     const content = await readFile(path).catch(() => undefined)
-    if (content !== undefined && createHash('sha256').update(content).digest('hex') === sha256) {
-      this.#touchFile(sha256, content.length)
+    if (content !== undefined && isContentOf(content, sha256)) {
+      this.#files.set(sha256, content.length)
       // The order of use survives a restart through the file's times.
       const seconds = this.#clock.wallMs() / 1000
       await utimes(path, seconds, seconds).catch(() => {})
@@ -167,35 +162,20 @@ export class ArtifactCache {
     return undefined
   }
 
-  #touchFile(sha256: string, bytes: number): void {
-    this.#fileBytes += bytes - (this.#files.get(sha256) ?? 0)
-    this.#files.delete(sha256)
-    this.#files.set(sha256, bytes)
-  }
-
-  async #removeFile(sha256: string): Promise<void> {
-    this.#fileBytes -= this.#files.get(sha256) ?? 0
-    this.#files.delete(sha256)
-    await rm(join(this.#folder, sha256), { force: true }).catch(() => {})
-  }
-
-  /** Down to the bound, but for the newest: an artifact larger than the whole cache is still served. */
-  async #evict(): Promise<void> {
-    for (const sha256 of this.#files.keys()) {
-      if (this.#fileBytes <= this.#limits.totalBytes || this.#files.size === 1) return
+  async #removeEvicted(): Promise<void> {
+    for (const sha256 of this.#evicted.splice(0)) {
       this.#counters.add('artifact', 'evicted')
       await this.#removeFile(sha256)
     }
   }
 
+  async #removeFile(sha256: string): Promise<void> {
+    this.#files.delete(sha256)
+    await rm(join(this.#folder, sha256), { force: true }).catch(() => {})
+  }
+
   #remember(sha256: string, content: Buffer): Buffer {
     this.#memory.set(sha256, content)
-    this.#memoryBytes += content.length
-    for (const [oldest, { length }] of this.#memory) {
-      if (this.#memoryBytes <= this.#limits.memoryBytes || this.#memory.size === 1) break
-      this.#memory.delete(oldest)
-      this.#memoryBytes -= length
-    }
     return content
   }
 
@@ -211,6 +191,10 @@ export class ArtifactCache {
       }
     }
     found.sort((a, b) => a.usedMs - b.usedMs)
-    for (const { sha256, bytes } of found) this.#touchFile(sha256, bytes)
+    for (const { sha256, bytes } of found) this.#files.set(sha256, bytes)
+    for (const sha256 of this.#evicted.splice(0)) rmSync(join(this.#folder, sha256), { force: true })
   }
 }
+
+const isContentOf = (content: Uint8Array, sha256: string): boolean =>
+  createHash('sha256').update(content).digest('hex') === sha256

@@ -1,8 +1,10 @@
+import { LRUCache } from 'lru-cache'
 import type { Clock } from '../../contract/clock.ts'
 import { type ContractError, contractError } from '../../contract/errors.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { parseMetadataFile } from '../../contract/metadata-file.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
+import { readBounded } from '../../platform/bounded-body.ts'
 import type { CloudClient } from '../cloud-link/cloud-client.ts'
 import type { MessageCounters } from '../message-counters.ts'
 
@@ -43,12 +45,11 @@ export class MetadataCache {
   readonly #clock: Clock
   readonly #counters: MessageCounters
   readonly #limits: MetadataCacheLimits
-  /** in order of use, oldest first */
-  readonly #files = new Map<string, { readonly content: Buffer; readonly fetchedMs: number }>()
+  readonly #files: LRUCache<string, { readonly content: Buffer; readonly fetchedMs: number }>
   readonly #loading = new Map<string, Promise<Result<Buffer, ContractError>>>()
-  readonly #missing = new Map<string, number>()
+  /** the one that was found missing longest ago is forgotten first; asking is no use */
+  readonly #missing = new LRUCache<string, number>({ max: MISSING_MAX })
   #timestamp: { readonly content: Buffer; readonly fetchedMs: number } | undefined
-  #bytes = 0
 
   constructor(
     parts: {
@@ -62,6 +63,12 @@ export class MetadataCache {
     this.#clock = parts.clock
     this.#counters = parts.counters
     this.#limits = limits
+    const maxSize = limits.totalBytes
+    // The newest is kept though it be larger than the bound: it counts as all of it.
+    this.#files = new LRUCache({
+      maxSize,
+      sizeCalculation: ({ content }) => Math.max(1, Math.min(content.length, maxSize)),
+    })
   }
 
   /** @returns the whole file, or `invalid-request` | `not-found` | `unavailable` | `too-large` */
@@ -93,14 +100,11 @@ export class MetadataCache {
 
   #held(name: string): Buffer | undefined {
     const kept = this.#files.get(name)
-    if (kept === undefined) return undefined
-    this.#files.delete(name)
-    this.#files.set(name, kept)
-    return this.#age(kept.fetchedMs) < this.#limits.keptMs ? kept.content : undefined
+    return kept !== undefined && this.#age(kept.fetchedMs) < this.#limits.keptMs ? kept.content : undefined
   }
 
   #isMissing(name: string): boolean {
-    const since = this.#missing.get(name)
+    const since = this.#missing.peek(name)
     return since !== undefined && this.#age(since) < this.#limits.freshMs
   }
 
@@ -110,19 +114,15 @@ export class MetadataCache {
     if (fetched.ok) {
       this.#missing.delete(name)
       if (isTimestamp) this.#timestamp = { content: fetched.value, fetchedMs: this.#clock.monotonicMs() }
-      else this.#remember(name, fetched.value)
+      else this.#files.set(name, { content: fetched.value, fetchedMs: this.#clock.monotonicMs() })
       return fetched
     }
     if (fetched.error.code === 'unavailable') {
-      const kept = isTimestamp ? this.#timestamp : this.#files.get(name)
+      const kept = isTimestamp ? this.#timestamp : this.#files.peek(name)
       if (kept !== undefined && (!isTimestamp || this.#age(kept.fetchedMs) < this.#limits.staleMs))
         return ok(kept.content)
     }
-    if (fetched.error.code === 'not-found') {
-      this.#missing.delete(name)
-      this.#missing.set(name, this.#clock.monotonicMs())
-      if (this.#missing.size > MISSING_MAX) this.#missing.delete(this.#missing.keys().next().value!)
-    }
+    if (fetched.error.code === 'not-found') this.#missing.set(name, this.#clock.monotonicMs())
     return fetched
   }
 
@@ -132,30 +132,12 @@ export class MetadataCache {
       const code = answer.error.status === 404 ? 'not-found' : 'unavailable'
       return err(contractError(code, answer.error.detail))
     }
-    const chunks: Uint8Array[] = []
-    let bytes = 0
     try {
-      for await (const chunk of answer.value) {
-        bytes += chunk.length
-        if (bytes > LIMITS.metadataFileBytes) {
-          return err(contractError('too-large', `${name} has more than ${LIMITS.metadataFileBytes} bytes`))
-        }
-        chunks.push(chunk)
-      }
+      const content = await readBounded(answer.value, LIMITS.metadataFileBytes)
+      if (content !== undefined) return ok(content)
+      return err(contractError('too-large', `${name} has more than ${LIMITS.metadataFileBytes} bytes`))
     } catch (cause) {
       return err(contractError('unavailable', cause instanceof Error ? cause.message : String(cause)))
-    }
-    return ok(Buffer.concat(chunks))
-  }
-
-  #remember(name: string, content: Buffer): void {
-    this.#bytes += content.length - (this.#files.get(name)?.content.length ?? 0)
-    this.#files.delete(name)
-    this.#files.set(name, { content, fetchedMs: this.#clock.monotonicMs() })
-    for (const [oldest, { content: old }] of this.#files) {
-      if (this.#bytes <= this.#limits.totalBytes || this.#files.size === 1) break
-      this.#files.delete(oldest)
-      this.#bytes -= old.length
     }
   }
 }

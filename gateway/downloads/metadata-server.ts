@@ -1,4 +1,3 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Clock } from '../../contract/clock.ts'
 import type { ErrorCode } from '../../contract/errors.ts'
 import { LIMITS } from '../../contract/limits.ts'
@@ -6,7 +5,7 @@ import { type Meta, type MetaGet, metaCodec, metaGetCodec } from '../../contract
 import { topicOf } from '../../contract/topics.ts'
 import type { MessageCounters } from '../message-counters.ts'
 import type { Origin } from '../origin.ts'
-import { problem } from '../problem.ts'
+import { fetchProblem, type HttpContext } from '../route.ts'
 import { type AllowanceLimits, Allowances } from './allowance.ts'
 import type { MetadataCache } from './metadata-cache.ts'
 
@@ -47,19 +46,18 @@ export class MetadataServer {
   }
 
   /** `GET /metadata/{file}` on the gateway's HTTP listener. */
-  async answer({ method, url }: IncomingMessage, response: ServerResponse): Promise<void> {
-    const name = url?.split('?')[0]?.replace(/^\/metadata\//, '') ?? ''
-    if (method !== 'GET') return problem(response, 'invalid-request', 'metadata is read with GET', { status: 405 })
+  async answer(c: HttpContext): Promise<Response> {
+    const name = c.req.param('file') ?? ''
     const file = await this.#parts.cache.get(name)
-    if (!file.ok) return problem(response, file.error.code, file.error.detail)
-    const isTimestamp = name === 'timestamp.json'
-    response.writeHead(200, {
-      'content-type': 'application/json',
-      'content-length': file.value.length,
-      'cache-control': isTimestamp ? 'no-cache' : 'public, max-age=31536000, immutable',
-      'x-content-type-options': 'nosniff',
+    if (!file.ok) return fetchProblem(file.error)
+    return new Response(file.value, {
+      headers: {
+        'content-type': 'application/json',
+        'content-length': String(file.value.length),
+        'cache-control': name === 'timestamp.json' ? 'no-cache' : 'public, max-age=31536000, immutable',
+        'x-content-type-options': 'nosniff',
+      },
     })
-    response.end(file.value)
   }
 
   async #serve(origin: Origin, get: MetaGet): Promise<void> {

@@ -1,5 +1,5 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
-import type { GatewayLogger } from '../logger.ts'
+import type { Logger } from '../../platform/logger.ts'
 import type { MessageCounters } from '../message-counters.ts'
 import { type ServerPort, type StoreMessage, type StoreMethod, type StoreRequest, serveStore } from './store-server.ts'
 import type { StoreFigures, StoreOptions, StoreService } from './store-service.ts'
@@ -15,13 +15,13 @@ interface Pending {
 export class StoreClient {
   readonly #port: Worker | MessagePort
   readonly #counters: MessageCounters
-  readonly #logger: GatewayLogger
+  readonly #logger: Logger
   readonly #pending = new Map<number, Pending>()
   #lastId = 0
   #open = true
   #figures: StoreFigures | undefined
 
-  private constructor(port: Worker | MessagePort, counters: MessageCounters, logger: GatewayLogger) {
+  private constructor(port: Worker | MessagePort, counters: MessageCounters, logger: Logger) {
     this.#port = port
     this.#counters = counters
     this.#logger = logger
@@ -36,7 +36,7 @@ export class StoreClient {
     options: StoreOptions,
     inProcess: boolean,
     counters: MessageCounters,
-    logger: GatewayLogger,
+    logger: Logger,
   ): Promise<StoreClient> {
     const channel = inProcess ? new MessageChannel() : undefined
     const port = channel?.port1 ?? new Worker(new URL('./store-worker.js', import.meta.url), { workerData: options })

@@ -1,4 +1,4 @@
-import type { GatewayLogger } from '../logger.ts'
+import type { LogFields, Logger } from '../../platform/logger.ts'
 import { type StoreFigures, type StoreOptions, StoreService } from './store-service.ts'
 
 /** What can be asked: the methods of the service. */
@@ -29,7 +29,7 @@ export type StoreMessage =
       readonly counts?: readonly (readonly [kind: string, outcome: string, amount: number])[]
       readonly figures?: StoreFigures
     }
-  | { readonly log: keyof GatewayLogger; readonly context: object; readonly text: string }
+  | { readonly log: keyof Logger; readonly context: LogFields; readonly text: string }
 
 /** The part that a worker's port and a MessagePort have in common. */
 export interface ServerPort {
@@ -39,7 +39,7 @@ export interface ServerPort {
 
 /** Opens the store and answers requests, in the order in which they come but for those that wait for the medium. */
 export function serveStore(port: ServerPort, options: StoreOptions): void {
-  const log = (level: keyof GatewayLogger) => (context: object, text: string) =>
+  const log = (level: keyof Logger) => (context: LogFields, text: string) =>
     port.postMessage({ log: level, context, text })
   const error = (cause: unknown): StoreError => {
     const { message = String(cause), code } = cause as Partial<StoreError>

@@ -1,4 +1,4 @@
-import type { GatewayLogger } from '../logger.ts'
+import type { Logger } from '../../platform/logger.ts'
 import { MessageCounters } from '../message-counters.ts'
 import { AggregateTable, HOUR_MS, hourOf } from './aggregation.ts'
 import { AssignmentStore, type ChangedAssignment, type HeldAssignment, type NewAssignment } from './assignment-store.ts'
@@ -77,7 +77,7 @@ export class StoreService {
   #sent: SpoolBatch | undefined
 
   /** @throws when the store cannot be opened; see store.ts */
-  constructor(options: StoreOptions, logger: GatewayLogger) {
+  constructor(options: StoreOptions, logger: Logger) {
     const { counters } = this
     this.#gatewayId = options.gatewayId
     const store = openStore(options.dataDir)
