@@ -9,7 +9,6 @@ declare const WebAssembly:
       readonly Memory: new (size: { initial: number; maximum: number }) => { readonly buffer: ArrayBuffer }
       readonly Instance: new (module: object, imports: object) => { readonly exports: object }
     }
-declare const atob: (base64: string) => string
 
 /** An instance of `wasm/front-end.ts`; its functions work on its memory, at the addresses it was given. */
 export type FrontEndWasm = {

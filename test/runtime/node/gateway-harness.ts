@@ -148,7 +148,7 @@ export class FakeCloud {
       if (artifact === undefined) return json(404, { code: 'artifact-not-found' })
       // Slow enough that requests of many devices overlap.
       await new Promise((resolve) => setTimeout(resolve, 30))
-      response.writeHead(200).end(artifact)
+      return response.writeHead(200).end(artifact)
     })
     await new Promise<void>((resolve) => server.listen(this.#port, '127.0.0.1', resolve))
     this.#server = server
