@@ -62,6 +62,7 @@ export function parseTopic(topic: string): Result<ParsedTopic, ContractError> {
     case 'verdict':
     case 'meta':
       return ok({ ...ids, kind })
+    case undefined:
     default:
       return bad()
   }

@@ -265,7 +265,7 @@ export const keys = z
     director: publicKey,
     /** signs snapshot and timestamp; named by the offline root */
     online: publicKey,
-    jwks: z.any(),
+    jwks: z.unknown(),
   })
   .openapi('Keys')
 

@@ -185,7 +185,9 @@ export class NumberCoder {
         return this.#wide(predicting, value, 16)
       case 'int32':
         return this.#wide(predicting, value, 32)
-      default:
+      case 'float16':
+      case 'bfloat16':
+      case 'float32':
         return run.source === 'none'
           ? this.#float(run, LAYOUTS[run.kind], value)
           : this.#shifted(run, LAYOUTS[run.kind], predicting, value)

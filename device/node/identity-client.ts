@@ -160,7 +160,8 @@ export class IdentityClient {
 async function readBounded(response: Response): Promise<string | undefined> {
   const chunks: Uint8Array[] = []
   let bytes = 0
-  for await (const chunk of response.body ?? []) {
+  const body: AsyncIterable<Uint8Array> | [] = response.body ?? []
+  for await (const chunk of body) {
     bytes += chunk.length
     if (bytes > LIMITS.identityBytes) return undefined
     chunks.push(chunk)

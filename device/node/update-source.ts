@@ -37,7 +37,8 @@ export function httpSource(base: string): FileSource {
 async function readBounded(response: Response, maxBytes: number): Promise<Uint8Array> {
   const chunks: Uint8Array[] = []
   let length = 0
-  for await (const chunk of response.body ?? []) {
+  const body: AsyncIterable<Uint8Array> | [] = response.body ?? []
+  for await (const chunk of body) {
     chunks.push(chunk)
     length += chunk.length
     // Endless data: leaving the loop closes the connection.

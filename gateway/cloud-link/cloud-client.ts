@@ -113,7 +113,8 @@ export class CloudClient {
 async function readBounded(response: Response, bytesMax: number): Promise<Buffer | undefined> {
   const chunks: Uint8Array[] = []
   let bytes = 0
-  for await (const chunk of response.body ?? []) {
+  const body: AsyncIterable<Uint8Array> | [] = response.body ?? []
+  for await (const chunk of body) {
     bytes += chunk.length
     // Leaving the loop cancels the stream.
     if (bytes > bytesMax) return undefined

@@ -1,6 +1,7 @@
 import { FRONT_END_BASE64 } from './front-end-bytes.ts'
 
 /** What is used of the platform's WebAssembly; the project compiles without the DOM's types. */
+// eslint-disable-next-line no-restricted-syntax -- portable.d.ts is not seen by the whole project, where no types have WebAssembly
 declare const WebAssembly:
   | undefined
   | {
