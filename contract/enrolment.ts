@@ -39,4 +39,3 @@ export const revocationFeedSchema = z.object({
   cursor: uint,
   items: z.array(z.object({ device: id, beforeMs: uint })).check(z.maxLength(LIMITS.ingestRows)),
 })
-export type RevocationFeed = z.infer<typeof revocationFeedSchema>

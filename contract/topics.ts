@@ -12,6 +12,7 @@ export const UPLINK_KINDS = ['report', 'wake', 'event', 'get', 'meta-get'] as co
 export const DOWNLINK_KINDS = ['assign', 'block', 'verdict', 'meta'] as const
 
 export type UplinkKind = (typeof UPLINK_KINDS)[number]
+/** @public */
 export type DownlinkKind = (typeof DOWNLINK_KINDS)[number]
 
 export type ParsedTopic =
@@ -51,7 +52,7 @@ export function parseTopic(topic: string): Result<ParsedTopic, ContractError> {
   if (site === undefined || device === undefined || !isId(site) || !isId(device)) return bad()
   const ids = { site: site as SiteId, device: device as DeviceId }
   if (kind === 'block') return hash !== undefined && isSha256Hex(hash) ? ok({ ...ids, kind, sha256: hash }) : bad()
-  if (hash !== undefined) return bad()
+  if (kind === undefined || hash !== undefined) return bad()
   switch (kind) {
     case 'report':
     case 'wake':
@@ -62,7 +63,6 @@ export function parseTopic(topic: string): Result<ParsedTopic, ContractError> {
     case 'verdict':
     case 'meta':
       return ok({ ...ids, kind })
-    case undefined:
     default:
       return bad()
   }

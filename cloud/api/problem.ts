@@ -24,7 +24,7 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   unavailable: 503,
 }
 
-export const statusOf = (code: ErrorCode): number => STATUS[code] ?? 422
+const statusOf = (code: ErrorCode): number => STATUS[code] ?? 422
 
 /** RFC 9457 problem details; `code` is the contract's. */
 export function problemResponse(error: ContractError, headers: Record<string, string> = {}): Response {

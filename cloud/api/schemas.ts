@@ -9,12 +9,12 @@ export const id = z
   .regex(/^[a-z0-9][a-z0-9-]*$/)
   .max(LIMITS.idLength)
 export const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
-export const reason = z.string().min(1).max(500)
+const reason = z.string().min(1).max(500)
 const count = z.number().int().nonnegative()
 const numberOrNull = z.number().nullable()
 const label = z.object({ name: z.string(), version: count })
 
-export const problem = z
+const problem = z
   .object({ type: z.string(), title: z.string(), status: z.number(), code: z.string(), detail: z.string() })
   .openapi('Problem')
 
@@ -173,7 +173,7 @@ export const rollout = z
   .openapi('Rollout')
 export const reasonRequest = z.strictObject({ reason })
 
-export const figures = z
+const figures = z
   .object({
     uptimeMs: count,
     listeningMs: count,

@@ -46,7 +46,7 @@ const LANCZOS = [
 ] as const
 
 /** ln Γ(x) for x >= ½ (all that counts and their priors need). */
-export function logGamma(x: number): number {
+function logGamma(x: number): number {
   const shifted = x - 1
   let sum: number = LANCZOS[0]
   for (let i = 1; i < LANCZOS.length; i++) sum += LANCZOS[i]! / (shifted + i)

@@ -43,7 +43,7 @@ export interface NumberRun {
   readonly gain: number
 }
 
-export const SOURCES = ['none', 'base', 'result'] as const
+const SOURCES = ['none', 'base', 'result'] as const
 /** bits of a float32 1 */
 export const GAIN_ONE = 0x3f80_0000
 

@@ -1,7 +1,7 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
 import type { GatewayLogger } from '../logger.ts'
 import type { MessageCounters } from '../message-counters.ts'
-import { type ServerPort, type StoreMessage, type StoreMethod, type StoreRequest, serveStore } from './store-server.ts'
+import { type StoreMessage, type StoreMethod, type StoreRequest, serveStore } from './store-server.ts'
 import type { StoreFigures, StoreOptions, StoreService } from './store-service.ts'
 
 interface Pending {

@@ -87,7 +87,7 @@ export function fakeEngine(elements = 490): Engine & { runs: number } {
   return engine
 }
 
-export const VERIFIER = {
+const VERIFIER = {
   graph: Uint8Array.of(1),
   labels: ['silence', 'unknown', 'down', 'go', 'left', 'no', 'off', 'on', 'right', 'stop', 'up', 'yes'],
   featureQuantization: { scale: 1, zeroPoint: 0 },
