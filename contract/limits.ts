@@ -1,5 +1,5 @@
 /** Every bound of the contract, checked before anything is parsed or allocated. Each line says where its number is from:
- *  "spec" (a standard or DESIGN fixes it), "measured" (seen on real files, with head room) or "chosen" (with the reason).
+ *  "spec" (a standard, or the design of the protocol, fixes it), "measured" (seen on real files, with head room) or "chosen" (with the reason).
  */
 export const LIMITS = {
   /** spec: ids are one MQTT topic level; chosen length, so that a topic with a hash stays under 160 bytes. */
@@ -41,7 +41,7 @@ export const LIMITS = {
   metaMessageBytes: 4_096 + 160,
   /** measured: about 1.6 kB with a release document of two boards; head room for more boards and signatures. */
   assignmentBytes: 8_192,
-  /** chosen: idle slots of the boards in `firmware-sim/boards.ts` are larger; a DS-CNN bundle is about 0.1 MB. */
+  /** chosen: idle slots of the boards in `model/boards.ts` are larger; a DS-CNN bundle is about 0.1 MB. */
   bundleBytes: 4 * 1024 * 1024,
   /** chosen: what tensor maps read (ONNX_MAP_LIMITS, TFLITE_LIMITS). It bounds who makes and applies patches on a computer; a device
    *  takes what its slot holds. */

@@ -47,7 +47,7 @@ const SOURCES = ['none', 'base', 'result'] as const
 /** bits of a float32 1 */
 export const GAIN_ONE = 0x3f80_0000
 
-// Adaptive bits, from NUMBER_BITS_BASE on. int8, with and without a source: a bin of first bits for each local size, then mantissas.
+// Adaptive bits, from `#base` on. int8, with and without a source: a bin of first bits for each local size, then mantissas.
 const BINS = 13
 const FIRST = 9
 const INT8 = BINS * FIRST + 128
