@@ -1,6 +1,6 @@
 // Import boundaries of docs/architecture.md. `contract` <- `model` <- `device/core` <- adapters; gateway and cloud know
-// contract, model and platform only; firmware-sim, cli, bench and test may see several sides.
-const sides = '^(contract|model|platform|device|gateway|cloud|firmware-sim|cli|zoo|bench|test)/'
+// contract, model, release (the cloud) and platform only; firmware-sim, cli, bench and test may see several sides.
+const sides = '^(contract|model|platform|device|release|gateway|cloud|firmware-sim|cli|zoo|bench|test)/'
 const onlyLocal = (name, from, allowed, comment) => ({
   name,
   severity: 'error',
@@ -8,8 +8,83 @@ const onlyLocal = (name, from, allowed, comment) => ({
   from: { path: from },
   to: { path: sides, pathNot: allowed },
 })
+/** The rooms of each folder, and the rooms that each may import; besides, it may import the files beside the rooms, but not the composers. */
+const houses = {
+  contract: { rooms: { patch: [], tuf: [] }, composers: ['index', 'metadata-file', 'repository-target'] },
+  model: {
+    rooms: { audio: [], onnx: [], tflite: [], plan: ['onnx'], engine: ['onnx'], features: ['engine'] },
+    composers: ['index', 'opened-bundle', 'pack', 'tensor-map'],
+  },
+  'device/core': {
+    rooms: {
+      power: [],
+      listen: [],
+      flash: [],
+      update: ['flash', 'power'],
+      agent: ['flash', 'listen', 'power', 'update'],
+    },
+    composers: ['boot', 'host'],
+  },
+  release: { rooms: { patch: [] }, composers: ['repository-review'] },
+  gateway: {
+    rooms: {
+      store: [],
+      'cloud-link': ['store'],
+      broker: ['cloud-link', 'store'],
+      downloads: ['broker', 'cloud-link', 'store'],
+    },
+    composers: ['gateway', 'http', 'metrics', 'verifier'],
+  },
+  cloud: {
+    rooms: {
+      store: [],
+      registry: ['store'],
+      trust: ['registry', 'store'],
+      rollout: ['store', 'trust'],
+      telemetry: ['rollout', 'store'],
+      // The status page is part of the API's application, and each needs the other's name for it.
+      console: ['api'],
+      api: ['console', 'registry', 'rollout', 'store', 'telemetry', 'trust'],
+    },
+    composers: ['cloud', 'evaluation-loop'],
+  },
+  'firmware-sim': { rooms: { 'power-cut': [] }, composers: [] },
+  cli: {
+    rooms: {
+      keys: [],
+      device: [],
+      model: [],
+      patch: [],
+      release: ['keys'],
+      services: ['device'],
+      story: ['keys', 'release'],
+    },
+    composers: ['kinglet'],
+  },
+}
+const roomRules = Object.entries(houses).flatMap(([house, { rooms, composers }]) => [
+  ...Object.entries(rooms).map(([room, others]) => ({
+    name: `room-${house}/${room}`,
+    severity: 'error',
+    comment: `${house}/${room} may import ${others.join(', ') || 'no other room'} and the files beside the rooms that compose none.`,
+    from: { path: `^${house}/${room}/` },
+    to: {
+      path: [`^${house}/[^/]+/`, ...composers.map((name) => `^${house}/${name}\\.ts$`)],
+      pathNot: [room, ...others].map((name) => `^${house}/${name}/`),
+    },
+  })),
+  {
+    name: `room-unnamed-in-${house}`,
+    severity: 'error',
+    comment: 'A new room is named in the table, with what it may import.',
+    from: {},
+    to: { path: `^${house}/[^/]+/`, pathNot: [`^${house}/(${Object.keys(rooms).join('|')})/`] },
+  },
+])
 // model/features/wasm is compiled into model and not imported.
-const pure = '^(contract/|device/(core|ports)/|model/(?!engine/engine-ort-|features/wasm/))'
+const pure = '^(contract/|release/|device/(core|ports)/|model/(?!engine/engine-ort-|features/wasm/))'
+// Packages that run wherever the pure parts do. One more comes with a decision record.
+const PORTABLE = '@noble/hashes|@tufjs/canonical-json|canonicalize|tweetnacl|cborg|zod'
 /** @type {import('dependency-cruiser').IConfiguration} */
 module.exports = {
   forbidden: [
@@ -17,8 +92,7 @@ module.exports = {
     {
       name: 'pure-code-imports-no-platform',
       severity: 'error',
-      comment:
-        'contract, model (but its engines) and device/core run in Node, a page and the simulator: no node: module.',
+      comment: 'contract, model (but its engines) and device/core depend on no platform: no node: module.',
       from: { path: pure },
       to: { dependencyTypes: ['core'] },
     },
@@ -26,12 +100,18 @@ module.exports = {
       name: 'pure-code-imports-few-packages',
       severity: 'error',
       comment: 'A package inside the pure part must be portable; add it here with a decision record.',
-      from: { path: pure },
-      to: {
-        path: 'node_modules',
-        pathNot: 'node_modules/(@noble/hashes|@tufjs/canonical-json|canonicalize|tweetnacl|cborg|zod)/',
-      },
+      from: { path: pure, pathNot: '^release/' },
+      to: { path: 'node_modules', pathNot: `node_modules/(${PORTABLE})/` },
     },
+    {
+      name: 'release-imports-few-packages',
+      severity: 'error',
+      comment:
+        'Above the packages of the pure part only the models of TUF documents, which operators and the cloud write.',
+      from: { path: '^release/' },
+      to: { path: 'node_modules', pathNot: `node_modules/(@tufjs/models|${PORTABLE})/` },
+    },
+    onlyLocal('release-knows-contract-and-model', '^release/', '^(contract|model|release)/', 'Below cloud and cli.'),
     onlyLocal('contract-imports-nothing-local', '^contract/', '^contract/', 'The wire format depends on nobody.'),
     onlyLocal(
       'platform-imports-contract',
@@ -74,9 +154,27 @@ module.exports = {
     onlyLocal(
       'cloud-is-alone',
       '^cloud/',
-      '^(contract|model|platform|cloud)/',
-      'The cloud knows contract, model and platform only.',
+      '^(contract|model|platform|release|cloud)/',
+      'The cloud knows contract, model, platform and release only.',
     ),
+    ...roomRules,
+    {
+      name: 'cloud-store-verifies-nothing',
+      severity: 'error',
+      comment: 'What is stored has been verified by who stores it. Types of signed documents are no verification.',
+      from: { path: '^cloud/store/' },
+      to: {
+        path: '^contract/(signed|device-proof|tuf/)|node_modules/(tweetnacl|jose)/',
+        dependencyTypesNot: ['type-only'],
+      },
+    },
+    {
+      name: 'product-knows-no-scripts',
+      severity: 'error',
+      comment: 'zoo and bench make and measure what the product uses; the product does not use them.',
+      from: { path: '^(contract|model|platform|device|release|gateway|cloud|firmware-sim|cli)/' },
+      to: { path: '^(zoo|bench)/' },
+    },
     { name: 'nobody-imports-test', severity: 'error', from: { pathNot: '^test/' }, to: { path: '^test/' } },
     { name: 'not-unresolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
     {

@@ -57,14 +57,12 @@ export function encodeBundle(sections: readonly BundleSection[]): Uint8Array {
   }
   if (toc.length > LIMITS.bundleTocBytes) throw new RangeError(`table of contents of ${toc.length} bytes`)
 
-  const last = sections.at(-1)!
-  let offset = align(HEADER_BYTES + toc.length)
-  const offsets = sections.map(({ data }) => {
-    const at = offset
-    offset = align(offset + data.length)
-    return at
+  let totalBytes = HEADER_BYTES + toc.length
+  const placed = sections.map(({ data }) => {
+    const offset = align(totalBytes)
+    totalBytes = offset + data.length
+    return { offset, data }
   })
-  const totalBytes = offsets.at(-1)! + last.data.length
   if (totalBytes > LIMITS.bundleBytes)
     throw new RangeError(`bundle of ${totalBytes} bytes, limit ${LIMITS.bundleBytes}`)
 
@@ -76,9 +74,7 @@ export function encodeBundle(sections: readonly BundleSection[]): Uint8Array {
   view.setUint32(8, toc.length, true)
   view.setUint32(12, totalBytes, true)
   out.set(toc, HEADER_BYTES)
-  sections.forEach(({ data }, i) => {
-    out.set(data, offsets[i]!)
-  })
+  for (const { offset, data } of placed) out.set(data, offset)
   return out
 }
 

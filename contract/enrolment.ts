@@ -42,4 +42,3 @@ export const revocationFeedSchema = z.object({
   cursor: uintField,
   items: z.array(z.object({ device: idField, beforeMs: uintField })).check(z.maxLength(LIMITS.ingestRows)),
 })
-export type RevocationFeed = z.infer<typeof revocationFeedSchema>

@@ -1,5 +1,5 @@
 /** Every bound of the contract, checked before anything is parsed or allocated. Each line says where its number is from:
- *  "spec" (a standard or DESIGN fixes it), "measured" (seen on real files, with head room) or "chosen" (with the reason).
+ *  "spec" (a standard, or the design of the protocol, fixes it), "measured" (seen on real files, with head room) or "chosen" (with the reason).
  */
 export const LIMITS = {
   /** spec: ids are one MQTT topic level; chosen length, so that a topic with a hash stays under 160 bytes. */
@@ -26,8 +26,8 @@ export const LIMITS = {
   blockMessageBytes: 4_096 + 64,
   /** spec: names in the manner of `12.root.json`; chosen length, with room for ten digits and a role name of 32. */
   metadataFileLength: 80,
-  /** chosen: one metadata file of the image repository, what a device holds in RAM while it verifies. A target is about 700 bytes, so
-   *  a role has room for some 80 releases; a repository that grows past it delegates. */
+  /** chosen: one metadata file of the image repository, what a device holds in RAM while it verifies. How many releases
+   *  that is says TUF_LIMITS.targetsBytes; a repository that grows past it delegates. */
   metadataFileBytes: 64 * 1024,
   /** measured: 8 keys and 16 signatures are 5 kB; what is larger no device reads. */
   metadataRootBytes: 16 * 1024,
@@ -41,7 +41,7 @@ export const LIMITS = {
   metaMessageBytes: 4_096 + 160,
   /** measured: about 1.6 kB with a release document of two boards; head room for more boards and signatures. */
   assignmentBytes: 8_192,
-  /** chosen: idle slots of the boards in `firmware-sim/boards.ts` are larger; a DS-CNN bundle is about 0.1 MB. */
+  /** chosen: idle slots of the boards in `model/boards.ts` are larger; a DS-CNN bundle is about 0.1 MB. */
   bundleBytes: 4 * 1024 * 1024,
   /** chosen: what tensor maps read (ONNX_MAP_LIMITS, TFLITE_LIMITS). It bounds who makes and applies patches on a computer; a device
    *  takes what its slot holds. */
@@ -63,7 +63,7 @@ export const LIMITS = {
   ladderLevels: 5,
   /** chosen: 8 bins say as much about drift as the hourly report can afford. */
   histogramBins: 8,
-  /** chosen: patches of one release: from the versions of the field, and a compact full image; about 165 bytes of metadata each. */
+  /** chosen: patches of one release: from the versions of the field, and a compact full image. */
   releasePatches: 16,
   /** chosen: boards named by one release document. */
   boards: 16,
@@ -119,7 +119,8 @@ export const TUF_LIMITS: TufLimits = {
   timestampBytes: 2 * 1024,
   /** chosen: about 60 bytes a role with version only, so 32 roles take 2 kB; room for hashes. */
   snapshotBytes: 8 * 1024,
-  /** measured: a target with a release document of two boards is 446 bytes, so some 140 of them a role. */
+  /** measured (test/docs): a target with a release document of two boards is 473 bytes, and each of its patches 166 more, so a role has room for
+   *  some 50 targets of four patches. */
   targetsBytes: 64 * 1024,
   /** chosen: a device in a drawer for five years of monthly rotations catches up in one cycle. */
   rootRotations: 64,

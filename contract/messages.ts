@@ -200,4 +200,5 @@ export type Get = Decoded<typeof getCodec>
 export type Block = Decoded<typeof blockCodec>
 export type MetaGet = Decoded<typeof metaGetCodec>
 export type Meta = Decoded<typeof metaCodec>
+/** @public */
 export type Verdict = Decoded<typeof verdictCodec>

@@ -52,13 +52,12 @@ export const releaseSchema = z
   )
 export type Release = z.infer<typeof releaseSchema>
 
+/** Which comparison a device takes part in; echoed by nobody, kept by gateway and cloud for attribution. */
 const rolloutTagSchema = z.strictObject({
   id: idField,
   stage: uintField,
   arm: z.enum(['canary', 'control', 'none']),
 })
-/** Which comparison a device takes part in; echoed by nobody, kept by gateway and cloud for attribution. */
-export type RolloutTag = z.infer<typeof rolloutTagSchema>
 
 /** What one device is to run. Honoured only where the image repository says the same of `target`. */
 export const assignmentSchema = z.strictObject({

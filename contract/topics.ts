@@ -13,6 +13,7 @@ export const UPLINK_KINDS = ['report', 'wake', 'event', 'get', 'meta-get'] as co
 export const DOWNLINK_KINDS = ['assign', 'block', 'verdict', 'meta'] as const
 
 export type UplinkKind = (typeof UPLINK_KINDS)[number]
+/** @public */
 export type DownlinkKind = (typeof DOWNLINK_KINDS)[number]
 
 export type ParsedTopic =
@@ -45,7 +46,7 @@ export function parseTopic(topic: string): Result<ParsedTopic, ContractError> {
   if (site === undefined || device === undefined || !isId(site) || !isId(device)) return bad()
   const ids = { site: site as SiteId, device: device as DeviceId }
   if (kind === 'block') return hash !== undefined && isSha256Hex(hash) ? ok({ ...ids, kind, sha256: hash }) : bad()
-  if (hash !== undefined) return bad()
+  if (kind === undefined || hash !== undefined) return bad()
   switch (kind) {
     case 'report':
     case 'wake':

@@ -28,7 +28,7 @@ const GROUP_LABELS = ['model', 'arm', 'stage', 'board', 'site'] as const
 
 /** Sums of the window by the labels of the page.
  *  @returns at most GROUPS_MAX groups with the most listening time, then one of model "other" */
-export function groupSums(
+function groupSums(
   cells: Iterable<Place & { readonly values: readonly number[] }>,
 ): ReadonlyMap<string, readonly number[]> {
   const groups = new Map<string, number[]>()

@@ -88,7 +88,7 @@ const rootSchema = z
 export type RootContent = z.infer<typeof rootSchema>
 
 /** `*` and `?` of one path segment each; nothing that a matcher could read as more. */
-export const PATH_PATTERN = /^[a-z0-9*?-]{1,40}\/[a-z0-9*?.-]{1,40}$/
+const PATH_PATTERN = /^[a-z0-9*?-]{1,40}\/[a-z0-9*?.-]{1,40}$/
 const delegatedRoleSchema = z
   .strictObject({
     name: z.string().check(z.refine(isDelegatedRoleName, 'is no name of a delegated role')),
@@ -113,7 +113,6 @@ const targetSchema = z.strictObject({
   /** what the target stands for, signed with it */
   custom: z.strictObject({ kinglet: releaseSchema }),
 })
-export type TufTarget = z.infer<typeof targetSchema>
 const targetsSchema = z
   .strictObject({
     _type: z.literal('targets'),

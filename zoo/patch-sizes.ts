@@ -40,7 +40,7 @@ const bundleWith = async (deployed: Uint8Array, name: string, network: Uint8Arra
       },
       graphs: new Map(graphs.map(({ id }) => [id, id === golden.graph ? network : sections.get(graphSection(id))!])),
       goldenInputs: decodeGolden(sections.get(SECTIONS.golden)!, golden).map(({ input }) => input),
-      card: new TextDecoder().decode(sections.get(SECTIONS.card)!),
+      card: new TextDecoder().decode(sections.get(SECTIONS.card)),
     },
     engine,
   )

@@ -201,7 +201,7 @@ export const synthesize = async (
   mkdirSync(directory, { recursive: true })
   const run = promisify(execFile)
   const wanted = plan(seeded(seed, 'synthesize'), counts)
-  const done: (Utterance | undefined)[] = new Array(wanted.length)
+  const done = new Array<Utterance | undefined>(wanted.length)
   const speak = async (index: number) => {
     const item = wanted[index]!
     const args = ['-v', item.voice, '-s', String(item.speed), '-p', String(item.pitch), '--stdout', item.text]

@@ -8,26 +8,13 @@ import { readIdentity } from '../../device/core/flash/identity.ts'
 import { FlashFile } from '../../device/node/flash-file.ts'
 import { IdentityClient } from '../../device/node/identity-client.ts'
 import { BOARDS, boardNamed } from '../../model/boards.ts'
-import { CloudApi } from '../cloud-api.ts'
+import { apiOf, type CloudFlags, withCloud } from '../cloud-option.ts'
 import { CommandFailure, fileFailure } from '../failure.ts'
 import { readJsonFile } from '../json-file.ts'
 import { integerOption } from '../number-option.ts'
 import { zooFile } from '../package-root.ts'
 import { secureRandom } from '../random-secure.ts'
-import { readToken } from '../token-file.ts'
 import { openFlash } from './device-flash.ts'
-
-interface CloudFlags {
-  readonly cloud: string
-  readonly tokenFile: string
-}
-
-const withCloud = (command: Command): Command =>
-  command
-    .requiredOption('--cloud <URL>', 'address of the cloud')
-    .requiredOption('--token-file <FILE>', 'file with the operator token')
-
-const apiOf = ({ cloud, tokenFile }: CloudFlags): CloudApi => new CloudApi(cloud, readToken(tokenFile))
 
 /** Writes a secret to a new file of mode 0600. */
 export function writeSecretFile(path: string, text: string): void {
@@ -189,7 +176,7 @@ function lineOf({ name, site, board, key, revokedMs, target }: DeviceRow): strin
 }
 
 /** A flash file that is there: these commands make none. */
-export function openExistingFlash(path: string): FlashFile {
+function openExistingFlash(path: string): FlashFile {
   if (!existsSync(path)) throw new CommandFailure(`${path}: there is no such file or folder`)
   try {
     return FlashFile.open(path, 0).flash

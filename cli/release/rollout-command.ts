@@ -1,12 +1,6 @@
 import { Command } from 'commander'
-import { CloudApi } from '../cloud-api.ts'
+import { apiOf, type CloudFlags, withCloud } from '../cloud-option.ts'
 import { CommandFailure } from '../failure.ts'
-import { readToken } from '../token-file.ts'
-
-interface CloudFlags {
-  readonly cloud: string
-  readonly tokenFile: string
-}
 
 interface RolloutView {
   readonly id: string
@@ -24,13 +18,6 @@ const print = (rollout: RolloutView): void => {
   if (why !== '') console.log(`  ${why}`)
   if (gateWords !== null && gateWords !== why) console.log(`  ${gateWords}`)
 }
-
-const withCloud = (command: Command): Command =>
-  command
-    .requiredOption('--cloud <URL>', 'address of the cloud')
-    .requiredOption('--token-file <FILE>', 'file with the operator token')
-
-const apiOf = ({ cloud, tokenFile }: CloudFlags): CloudApi => new CloudApi(cloud, readToken(tokenFile))
 
 function percents(text: string): number[] {
   const values = text.split(',').map(Number)

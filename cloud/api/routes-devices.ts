@@ -37,7 +37,7 @@ export function deviceRoutes(app: CloudApp, services: CloudServices): void {
     const by = c.get('principal').subject
     const now = clock.wallMs()
     const minted = await Promise.all(
-      rows.map(({ ttlSeconds, publicKey, ...row }) => {
+      rows.map(async ({ ttlSeconds, publicKey, ...row }) => {
         if (publicKey !== undefined && ttlSeconds === undefined) return undefined
         const ttlMs = ttlSeconds === undefined ? services.deviceTokenTtlMs : ttlSeconds * 1000
         return tokens.mintDevice(row, ttlMs, publicKey && keyIdOf(hexToBytes(publicKey)))

@@ -55,7 +55,7 @@ export function fleetRoutes(app: CloudApp, services: CloudServices): void {
       site,
       device,
       board,
-      document: JSON.parse(document),
+      document: JSON.parse(document) as unknown,
     }))
     return c.json({ v: 1 as const, cursor: rows.at(-1)?.cursor ?? after, items }, 200)
   })

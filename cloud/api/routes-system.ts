@@ -35,7 +35,7 @@ export function systemRoutes(app: CloudApp, services: CloudServices): void {
       {
         director: repository.directors.current.publicKey,
         online: repository.online.current.publicKey,
-        jwks: tokens.jwks as unknown,
+        jwks: tokens.jwks,
       },
       200,
     ),

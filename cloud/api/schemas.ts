@@ -10,12 +10,12 @@ export const board = z
   .string()
   .regex(BOARD_PATTERN, 'a board is named by letters, digits, dots, dashes and underscores')
 export const sha256 = z.string().regex(SHA256_PATTERN)
-export const reason = z.string().min(1).max(500)
+const reason = z.string().min(1).max(500)
 const count = z.number().int().nonnegative()
 const numberOrNull = z.number().nullable()
 const label = z.object({ name: z.string(), version: count })
 
-export const problem = z
+const problem = z
   .object({ type: z.string(), title: z.string(), status: z.number(), code: z.string(), detail: z.string() })
   .openapi('Problem')
 
@@ -174,7 +174,7 @@ export const rollout = z
   .openapi('Rollout')
 export const reasonRequest = z.strictObject({ reason })
 
-export const figures = z
+const figures = z
   .object({
     uptimeMs: count,
     listeningMs: count,
@@ -266,7 +266,7 @@ export const keys = z
     director: publicKey,
     /** signs snapshot and timestamp; named by the offline root */
     online: publicKey,
-    jwks: z.any(),
+    jwks: z.unknown(),
   })
   .openapi('Keys')
 

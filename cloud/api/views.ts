@@ -10,7 +10,7 @@ import { fleetFigures } from '../telemetry/fleet-figures.ts'
 
 /** JSON shapes of the API; times are Unix ms and end in `Ms`. */
 
-export const modelLabel = (release: ReleaseRecord | undefined): { name: string; version: number } | null =>
+const modelLabel = (release: ReleaseRecord | undefined): { name: string; version: number } | null =>
   release === undefined ? null : { name: release.name, version: release.version }
 
 /** Names of models by the prefix that reports carry. */

@@ -42,7 +42,8 @@ export function planRollout(rollout: RolloutSnapshot, reading: GateReading | nul
     }
     case 'pause':
       return [{ kind: 'pause' }]
-    default:
+    case 'hold':
+    case undefined:
       return []
   }
 }

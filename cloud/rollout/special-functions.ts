@@ -1,6 +1,6 @@
 /** The few special functions the gates need, accurate in the tails, where `log(1 - p)` of a library's plain `p` is useless.
  *  Own code: the packages that have them (`@stdlib/...`) bring some forty transitive packages for a hundred lines.
- *  Checked in `test/unit/cloud/special-functions.test.ts` against values computed with 50 digits.
+ *  Checked in `test/unit/cloud/rollout/normal-mixture.test.ts` against values computed with 50 digits.
  */
 
 const LN_SQRT_2PI = 0.5 * Math.log(2 * Math.PI)
@@ -46,7 +46,7 @@ const LANCZOS = [
 ] as const
 
 /** ln Γ(x) for x >= ½ (all that counts and their priors need). */
-export function logGamma(x: number): number {
+function logGamma(x: number): number {
   const shifted = x - 1
   let sum: number = LANCZOS[0]
   for (let i = 1; i < LANCZOS.length; i++) sum += LANCZOS[i]! / (shifted + i)

@@ -5,7 +5,7 @@ export interface AuditEntry {
   readonly atMs: number
   /** subject of the token, or "kinglet" for what the cloud decided itself */
   readonly actor: string
-  /** dotted, past tense: `rollout.advanced` */
+  /** dotted, past tense: `rollout.started` */
   readonly action: string
   readonly subject: string
   readonly detail: unknown

@@ -66,12 +66,7 @@ const SQL = {
 } as const
 
 /** What an ingest changed; rows seen before change nothing. */
-export interface IngestOutcome {
-  readonly reports: number
-  readonly verdicts: number
-  readonly events: number
-  readonly aggregates: number
-}
+export type IngestOutcome = Readonly<Record<'reports' | 'verdicts' | 'events' | 'aggregates', number>>
 
 /** Upserts of what gateways send. Every table is a join over its rows (the report with the highest number, the larger count,
  *  the higher revision), so batches may come any number of times, in any order, through any gateway.

@@ -16,7 +16,7 @@ import { verifyEd25519 } from './ed25519.ts'
 import type { MintedToken, TokenIssuer } from './tokens.ts'
 
 /** spec: a token of a device with a key lives this long; it fetches the next one by itself */
-export const KEYED_TOKEN_TTL_MS = 3_600_000
+const KEYED_TOKEN_TTL_MS = 3_600_000
 /** chosen: claims are kept this long after they ended, so that "used" and "expired" can be told from "never heard of" */
 const CLAIM_KEPT_MS = 30 * 24 * 3_600_000
 

@@ -19,9 +19,9 @@ export const SERVICE_ROLES = ['operator', 'gateway', 'viewer'] as const
 export type ServiceRole = (typeof SERVICE_ROLES)[number]
 
 /** Audience of device tokens, checked by gateways. */
-export const GATEWAY_AUDIENCE = 'kinglet-gateway'
+const GATEWAY_AUDIENCE = 'kinglet-gateway'
 /** Audience of service tokens, checked here. */
-export const CLOUD_AUDIENCE = 'kinglet-cloud'
+const CLOUD_AUDIENCE = 'kinglet-cloud'
 const ISSUER = 'kinglet-cloud'
 /** chosen: difference of two machines' clocks */
 const CLOCK_TOLERANCE_S = 30

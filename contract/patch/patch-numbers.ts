@@ -91,7 +91,9 @@ export class NumberCoder {
         return this.#integers.wide(predicting, value, 16)
       case 'int32':
         return this.#integers.wide(predicting, value, 32)
-      default:
+      case 'float16':
+      case 'bfloat16':
+      case 'float32':
         return run.source === 'none'
           ? this.#floats.float(run, NUMBER_LAYOUTS[run.kind], value)
           : this.#floats.shifted(run, NUMBER_LAYOUTS[run.kind], predicting, value)

@@ -29,7 +29,7 @@ function speaksFor(role: Delegation, path: string): boolean {
 /** Name of the bin that answers for a path: the first bits of the sha256 of the path, as zero-padded hex.
  *  @see TAP 15 "succinct hashed bin delegations"
  */
-export function hashBinOf(bins: HashBins, path: string): string {
+function hashBinOf(bins: HashBins, path: string): string {
   const first32 = Number.parseInt(sha256Hex(encoder.encode(path)).slice(0, 8), 16)
   const index = Math.floor(first32 / 2 ** (32 - bins.bitLength))
   const digits = (2 ** bins.bitLength - 1).toString(16).length

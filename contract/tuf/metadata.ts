@@ -263,7 +263,7 @@ export function parseMetadata<K extends TopLevelRole>(
   const content = contentOf[kind](schemas, signed)
   if (!content.ok) return content
   const signatures = new Map(outer.value.signatures.map(({ keyid, sig }) => [keyid, sig]))
-  return ok({ envelope: { signed, signatures }, content: content.value as ContentOf[K] })
+  return ok({ envelope: { signed, signatures }, content: content.value })
 }
 
 const contentOf: {

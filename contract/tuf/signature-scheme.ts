@@ -17,7 +17,7 @@ export type SignatureSchemes = ReadonlyMap<string, SignatureScheme>
 export const schemeName = (keyType: string, scheme: string): string => `${keyType}/${scheme}`
 
 /** Ed25519 by tweetnacl: portable, and all that a device needs for repositories of our own. */
-export const ed25519: SignatureScheme = {
+const ed25519: SignatureScheme = {
   verify(publicKey, message, signature) {
     if (!/^[0-9a-fA-F]{64}$/.test(publicKey) || signature.length !== nacl.sign.signatureLength) return false
     return nacl.sign.detached.verify(message, signature, hexToBytes(publicKey))

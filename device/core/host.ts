@@ -41,7 +41,7 @@ const BOOT_WATCHDOG_MS = 5 * 60_000
 const TRIAL_WATCHDOG_MS = 30 * 60_000
 
 /** One device: boots from flash, runs the agent's steps and performs their effects through the ports. The same host runs on
- *  a device, in a page and in the simulator; only the ports differ.
+ *  a device and in the simulator; only the ports differ.
  */
 export class AgentHost {
   readonly #options: HostOptions

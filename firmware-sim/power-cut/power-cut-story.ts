@@ -118,7 +118,7 @@ export async function tell(
   return { moments, downloaded, end: { image: world.flash.image(), past: world.past } }
 }
 
-export function situation(world: CutWorld): string {
+function situation(world: CutWorld): string {
   const { state } = world
   if (state === undefined) return 'off'
   const { record, update, slot } = state

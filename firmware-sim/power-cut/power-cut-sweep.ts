@@ -66,7 +66,7 @@ function counting(options: SweepOptions, where: () => string): CutWorldOptions {
 const HALF_ERASED = 8
 
 /** Everything that a cut can make of one operation. Every byte prefix of a program, clean and with some bits of the next byte. */
-export function* faultsOf({ operation }: Moment, random: SeededRandom): Generator<FlashFault> {
+function* faultsOf({ operation }: Moment, random: SeededRandom): Generator<FlashFault> {
   yield { kind: 'before' }
   if (operation.kind === 'erase') {
     for (let i = 0; i < HALF_ERASED; i++) yield { kind: 'half-erased', random }

@@ -10,7 +10,7 @@ import type { Certified } from './listener-tls.ts'
 import type { Revocations } from './revocations.ts'
 
 /** Audience of device tokens. */
-export const TOKEN_AUDIENCE = 'kinglet-gateway'
+const TOKEN_AUDIENCE = 'kinglet-gateway'
 /** chosen: clocks of issuer and gateway may differ by this much */
 const CLOCK_TOLERANCE_S = 5
 /** chosen: our tokens have about 350 characters; checked before anything is decoded */

@@ -18,7 +18,7 @@ export interface Certified {
 }
 
 /** chosen: as long as a connection may take to its CONNECT */
-export const HANDSHAKE_TIMEOUT_MS = 10_000
+const HANDSHAKE_TIMEOUT_MS = 10_000
 
 /** Options for node:tls and node:https. TLS 1.2 is what small stacks speak (mbed TLS before 3.6). */
 export const tlsServerOptions = ({ cert, key, clientCa }: TlsOptions) => ({

@@ -7,7 +7,7 @@ export interface RetryLimits {
 }
 
 /** chosen: a short first pause, since most failures are a restart; at most a minute, so that a cloud that is back is used */
-export const RETRY_LIMITS: RetryLimits = { firstMs: 500, maxMs: 60_000 }
+const RETRY_LIMITS: RetryLimits = { firstMs: 500, maxMs: 60_000 }
 
 /** Exponential back-off with full jitter, so that many gateways do not come back in step.
  *  @see M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015 */

@@ -46,9 +46,9 @@ export function parseGroup(key: string): Group {
 }
 
 /** Model of a group that collects what is past AGGREGATE_GROUPS_MAX. */
-export const OTHER_MODEL = '0000000000000000'
+const OTHER_MODEL = '0000000000000000'
 /** chosen: a fleet has a few models × boards × sites × arms; a device that invents models must not fill memory */
-export const AGGREGATE_GROUPS_MAX = 2_000
+const AGGREGATE_GROUPS_MAX = 2_000
 
 const COUNTER = Object.fromEntries(COUNTER_NAMES.map((name, i) => [name, i])) as Readonly<Record<CounterName, number>>
 /** chosen: 2^43 ms are 278 years, 2^43 mJ 2.4 MWh; sums over a thousand such devices stay exact in a double */

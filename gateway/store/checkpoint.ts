@@ -21,7 +21,7 @@ const REPLAY_MAX = 10_000
  *
  *  A report's row in the spool is all that must be on the medium before it is acknowledged: the state it changes (timeline of its
  *  boot, sums of its group) follows from it. So state is written once for many reports, and after a crash the reports
- *  spooled since the last writing are taken in again (Ingest.replay). Everything else (wakes, events, verdicts, assignments) has
+ *  spooled since the last writing are taken in again (the ledger's `replay`). Everything else (wakes, events, verdicts, assignments) has
  *  no such row that stays, and calls `require`: its transaction writes all state. So does one that takes an uncovered report off
  *  the spool; forwarding reads the spool after `writeNow`, so what it takes off is covered.
  */

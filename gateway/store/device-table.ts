@@ -36,9 +36,9 @@ export interface DeviceState {
 }
 
 /** chosen: a store-and-forward queue spans a few boots, a crash loop some more */
-export const BOOTS_MAX = 16
+const BOOTS_MAX = 16
 /** chosen: old assignments matter only until the device reports a newer one */
-export const TAGS_MAX = 8
+const TAGS_MAX = 8
 /** chosen: about 1 kB each; devices past it are read back from the store when they speak */
 const CACHED_DEVICES_MAX = 20_000
 

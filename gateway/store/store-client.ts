@@ -1,7 +1,7 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
 import type { Logger } from '../../platform/logger.ts'
 import type { MessageCounters } from '../message-counters.ts'
-import { type ServerPort, type StoreMessage, type StoreMethod, type StoreRequest, serveStore } from './store-server.ts'
+import { type StoreMessage, type StoreMethod, type StoreRequest, serveStore } from './store-server.ts'
 import type { StoreFigures, StoreOptions, StoreService } from './store-service.ts'
 
 interface Pending {
@@ -45,7 +45,7 @@ export class StoreClient {
       await new Promise<unknown>((resolve, reject) => {
         client.#pending.set(0, { resolve, reject })
         port.once('error', reject)
-        if (channel !== undefined) serveStore(channel.port2 as ServerPort, options)
+        if (channel !== undefined) serveStore(channel.port2, options)
       })
     } catch (cause) {
       await client.#end()
@@ -90,7 +90,7 @@ export class StoreClient {
     if (!this.#open) return Promise.reject(new Error('the store is closed'))
     return new Promise((resolve, reject) => {
       const id = ++this.#lastId
-      this.#pending.set(id, { resolve: resolve as (value: unknown) => void, reject })
+      this.#pending.set(id, { resolve: resolve, reject })
       this.#port.postMessage({ id, method, args } satisfies StoreRequest, transfer)
     })
   }

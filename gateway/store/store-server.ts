@@ -54,13 +54,14 @@ export function serveStore(port: ServerPort, options: StoreOptions): void {
   }
   const answer = (id: number, result: { readonly value?: unknown; readonly error?: StoreError }): void =>
     port.postMessage({ id, ...result, counts: service.counters.take(), figures: service.figures })
-  port.on('message', async ({ id, method, args }) => {
+  const serve = async ({ id, method, args }: StoreRequest): Promise<void> => {
     try {
       const perform = service[method] as (...args: readonly unknown[]) => unknown
       answer(id, { value: await perform.apply(service, [...args]) })
     } catch (cause) {
       answer(id, { error: error(cause) })
     }
-  })
+  }
+  port.on('message', (request) => void serve(request))
   answer(0, {})
 }

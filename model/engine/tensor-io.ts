@@ -40,7 +40,7 @@ export function readGraphIo(bytes: Uint8Array): Result<GraphIo, OnnxError> {
 }
 
 /** As `readGraphIo`, for a model already read. */
-export function graphIo(model: OnnxModel): Result<GraphIo, OnnxError> {
+function graphIo(model: OnnxModel): Result<GraphIo, OnnxError> {
   const { graph } = model
   const constants = new Map(graph.initializers.map((tensor) => [tensor.name, tensor]))
   for (const node of graph.nodes) {

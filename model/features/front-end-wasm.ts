@@ -1,6 +1,7 @@
 import { FRONT_END_BASE64 } from './front-end-bytes.ts'
 
 /** What is used of the platform's WebAssembly; the project compiles without the DOM's types. */
+// eslint-disable-next-line no-restricted-syntax -- portable.d.ts is not seen by the whole project, where no types have WebAssembly
 declare const WebAssembly:
   | undefined
   | {
@@ -9,7 +10,6 @@ declare const WebAssembly:
       readonly Memory: new (size: { initial: number; maximum: number }) => { readonly buffer: ArrayBuffer }
       readonly Instance: new (module: object, imports: object) => { readonly exports: object }
     }
-declare const atob: (base64: string) => string
 
 /** An instance of `wasm/front-end.ts`; its functions work on its memory, at the addresses it was given. */
 export type FrontEndWasm = {

@@ -59,7 +59,7 @@ export const mfccDefinitionV1: MfccDefinition = {
 }
 
 /** Largest sizes implemented; chosen: a microcontroller's front end is far below, and tables stay under a megabyte. */
-export const MFCC_LIMITS = { clipSamplesMax: 160_000, fftSizeMax: 4_096, melBandsMax: 128 } as const
+const MFCC_LIMITS = { clipSamplesMax: 160_000, fftSizeMax: 4_096, melBandsMax: 128 } as const
 
 export type MfccDefinitionError = { readonly code: 'features-unsupported'; readonly detail: string }
 

@@ -278,7 +278,8 @@ function readAttribute(reader: WireReader, budget: Budget, depth: number): [name
         return { kind: 'tensors', value: tensors }
       case 'graphs':
         return { kind: 'graphs', value: graphs }
-      default:
+      case 'other':
+      case undefined:
         return { kind: 'other' }
     }
   })()

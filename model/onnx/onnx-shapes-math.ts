@@ -7,7 +7,7 @@ import { elementTypeOfCode } from './onnx-types.ts'
  */
 
 /** NumPy broadcasting. */
-export function broadcast(op: OpView, ...shapes: (readonly number[])[]): readonly number[] {
+function broadcast(op: OpView, ...shapes: (readonly number[])[]): readonly number[] {
   const rank = Math.max(...shapes.map((dims) => dims.length))
   return Array.from({ length: rank }, (_, axis) => {
     let size = 1

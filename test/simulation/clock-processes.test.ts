@@ -63,7 +63,7 @@ describe('a clock that processes share', () => {
       expect((last[1] - first[1]) / (last[0] - first[2])).toBeLessThan(0.95 * scale)
     }
     // At the same real time both say the same, but for the 20 ms of a hold that one has seen and the other not yet.
-    const [one, two] = both as [readonly Reading[], readonly Reading[]]
+    const [one, two] = both
     let compared = 0
     for (const [before, virtualMs, after] of one) {
       const near = two.find(([b, , a]) => Math.abs(b - before) <= 1 && Math.abs(a - after) <= 1)

@@ -9,7 +9,8 @@ import type { PowerBudget } from '../power/governor.ts'
 import type { UpdateWindow } from '../update/update-schedule.ts'
 import type { AgentConfig } from './agent-state.ts'
 
-/** Chosen: hourly, as DESIGN has it. */
+/** Chosen: gateway and cloud aggregate by the hour.
+ *  @public */
 export const REPORT_INTERVAL_MS = 3_600_000
 
 /** The agent's configuration from what a command line or a simulator knows. Without a root every assignment is refused. */

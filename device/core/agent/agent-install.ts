@@ -96,7 +96,7 @@ export function attemptFailed(step: Step, error: ContractError): void {
 }
 
 /** The update is given up; the image that runs goes on. */
-export function installFailed(step: Step, error: ContractError): void {
+function installFailed(step: Step, error: ContractError): void {
   const { update } = step.state
   const wanted = wantedBy(update)
   if (wanted === undefined) return

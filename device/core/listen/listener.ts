@@ -33,7 +33,7 @@ export interface Listener {
   listen(samples: Float32Array, onWake?: (wake: HeardWake) => void): Promise<Result<Heard, EngineError>>
 }
 
-/** The agent's one detection path: on a device, in `model eval --streaming` and in the simulator. */
+/** The agent's one detection path: on a device, in the simulator, and where the zoo scores streams. */
 export function createListener({ manifest, definition, step, session, clock }: ListenerOptions): Listener {
   const length = definition.frames * definition.coefficients
   const features = new Float32Array(length)

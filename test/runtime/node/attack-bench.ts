@@ -48,7 +48,7 @@ const COUNTER = 1
 
 let packed: { readonly first: Packed; readonly second: Packed } | undefined
 /** What the factory installs, and the honest update. */
-export async function bundles() {
+async function bundles() {
   packed ??= {
     first: await packKws({ name: 'kws-1', version: 1, model: 'kws-1', securityCounter: COUNTER }),
     second: await packKws({ name: 'kws-2', version: 2, model: 'kws-2', securityCounter: COUNTER + 1 }),

@@ -339,7 +339,7 @@ describe('artifacts', () => {
     await start({ limits: { artifacts: { totalBytes: 120_000, memoryBytes: 1, fetches: 4 } } })
     const client = await device('d1')
     await client.subscribeAsync(topic('d1', '#'))
-    for (const i of [0, 1, 0, 2]) expect((await ask(client, 'd1', 0, 1, hashes[i]!)).error).toBe(undefined)
+    for (const i of [0, 1, 0, 2]) expect((await ask(client, 'd1', 0, 1, hashes[i])).error).toBe(undefined)
     expect(readdirSync(join(dataDir, 'artifacts')).sort()).toEqual([hashes[0]!, hashes[2]!].sort())
   })
 })

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { mkdtempSync } from 'node:fs'
-import { createServer, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -87,7 +87,7 @@ export function fakeEngine(elements = 490): Engine & { runs: number } {
   return engine
 }
 
-export const VERIFIER = {
+const VERIFIER = {
   graph: Uint8Array.of(1),
   labels: ['silence', 'unknown', 'down', 'go', 'left', 'no', 'off', 'on', 'right', 'stop', 'up', 'yes'],
   featureQuantization: { scale: 1, zeroPoint: 0 },
@@ -117,16 +117,16 @@ export class FakeCloud {
   }
 
   async start(): Promise<this> {
-    const server = createServer(async (request, response) => {
+    const answer = async (request: IncomingMessage, response: ServerResponse) => {
       const url = new URL(request.url!, 'http://x')
       this.requests.push(`${request.method} ${url.pathname}`)
       const json = (status: number, body: unknown) =>
         response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
       if (request.headers.authorization !== 'Bearer service') return json(401, {})
-      const answer = this.answers?.(url.pathname)
-      if (typeof answer === 'function') return answer(response)
-      if (typeof answer === 'number') return json(answer, {})
-      if (answer !== undefined) return response.writeHead(200).end(answer)
+      const given = this.answers?.(url.pathname)
+      if (typeof given === 'function') return given(response)
+      if (typeof given === 'number') return json(given, {})
+      if (given !== undefined) return response.writeHead(200).end(given)
       if (url.pathname === '/v1/keys') return json(200, { jwks: this.jwks })
       if (url.pathname === '/v1/ingest') {
         const chunks: Buffer[] = []
@@ -148,8 +148,9 @@ export class FakeCloud {
       if (artifact === undefined) return json(404, { code: 'artifact-not-found' })
       // Slow enough that requests of many devices overlap.
       await new Promise((resolve) => setTimeout(resolve, 30))
-      response.writeHead(200).end(artifact)
-    })
+      return response.writeHead(200).end(artifact)
+    }
+    const server = createServer((request, response) => void answer(request, response))
     await new Promise<void>((resolve) => server.listen(this.#port, '127.0.0.1', resolve))
     this.#server = server
     this.#port = (server.address() as AddressInfo).port

@@ -28,7 +28,7 @@ const engine: GatewayOptions['engine'] = {
 const options = gatewayOptions(new FakeCloud(), dataDir, { jwks, engine, storeInProcess: false })
 const gateway = await startGateway({ ...options, cloudUrl })
 process.send!({ mqttPort: gateway.mqttPort })
-process.on('message', async (request) => {
+const answer = async (request: unknown) => {
   if (request === 'close') {
     await gateway.close()
     // Ends by itself now, or something was left open.
@@ -36,4 +36,5 @@ process.on('message', async (request) => {
   } else {
     process.send!({ stats: gateway.stats(), sums: await gateway.deviceSums('d1') })
   }
-})
+}
+process.on('message', (request) => void answer(request))

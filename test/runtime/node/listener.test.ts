@@ -63,7 +63,7 @@ describe('audio that does not wait', () => {
           nowMs += tookMs
           return session.run(window)
         },
-      } as typeof session
+      }
       return listen(createListener({ ...bundle, step, session: slow, clock }), noise(6 * 16_000, 0.05))
     }
     const intime = await hearWith(hopMs)

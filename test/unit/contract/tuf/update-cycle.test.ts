@@ -321,7 +321,7 @@ describe('each attack has its own answer', () => {
     expect(repository.askedRoles.filter((role) => role.startsWith('r') && !role.startsWith('root'))).toHaveLength(31)
     const signed = repository.signedPart('targets') as { delegations: { roles: { name: string }[] } }
     signed.delegations.roles[0]!.name = 'snapshot'
-    repository.forge('targets', () => signed as never)
+    repository.forge('targets', () => signed)
     repository.publish('snapshot', 'timestamp')
     expect(runAgainst(repository, rootOf(repository)).code).toBe('metadata-malformed')
   })
