@@ -1,19 +1,19 @@
 import { join } from 'node:path'
+import type { Duplex } from 'node:stream'
 import { getRequestListener } from '@hono/node-server'
 import type { Client } from 'aedes'
 import type { JSONWebKeySet } from 'jose'
 import type { Clock } from '../contract/clock.ts'
-import { verdictCodec } from '../contract/messages.ts'
 import type { SecureRandom, SeededRandom } from '../contract/random.ts'
-import { type DeviceId, type SiteId, topicOf } from '../contract/topics.ts'
 import type { Engine } from '../model/engine/engine.ts'
 import type { Logger } from '../platform/logger.ts'
 import { BROKER_LIMITS, Broker, type BrokerLimits } from './broker/broker.ts'
 import { DeviceLink } from './broker/device-link.ts'
+import { Downlink } from './broker/downlink.ts'
 import { IdentityRelay } from './broker/identity-relay.ts'
 import { Ingest } from './broker/ingest.ts'
 import { KeySource } from './broker/key-source.ts'
-import type { TlsOptions } from './broker/listener-tls.ts'
+import type { Certified, TlsOptions } from './broker/listener-tls.ts'
 import { Revocations } from './broker/revocations.ts'
 import { Takeovers } from './broker/takeovers.ts'
 import { Assignments } from './cloud-link/assignments.ts'
@@ -28,11 +28,12 @@ import { MetadataServer } from './downloads/metadata-server.ts'
 import { OperatorHttp } from './http.ts'
 import { MessageCounters } from './message-counters.ts'
 import { GatewayMetrics } from './metrics.ts'
-import { HOUR_MS } from './store/aggregation.ts'
+import type { HeldAssignment } from './store/assignment-store.ts'
 import type { PendingWake } from './store/pending-wakes.ts'
 import { SUM_NAMES, type SumName } from './store/report-timeline.ts'
 import type { SpoolLimits } from './store/spool.ts'
 import { StoreClient } from './store/store-client.ts'
+import { Upkeep } from './upkeep.ts'
 import { Verifier, type VerifierModel } from './verifier.ts'
 
 /** Every bound of a gateway; each part's file says what happens there. */
@@ -125,14 +126,11 @@ export interface Gateway {
   close(): Promise<void>
 }
 
-/** chosen: unsent bytes of a device's socket past which a block is dropped; the device asks again */
-const UNSENT_BYTES_MAX = 65_536
-
 /** Starts a gateway on real sockets and a real store. Missing keys or a missing cloud do not stop it: devices are refused until keys
  *  come, everything else waits in the store.
  *  @throws when a port or the store cannot be opened or the verifier's graph cannot be loaded; nothing stays open then */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
-  const { dataDir, logger, gatewayId = 'gateway-1' } = options
+  const { dataDir, clock, random, logger, gatewayId = 'gateway-1' } = options
   const limits = { ...GATEWAY_LIMITS, ...options.limits }
   const counters = new MessageCounters()
   const verifies = options.engine !== undefined && options.verifier !== undefined
@@ -142,157 +140,69 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     counters,
     logger,
   )
-  /** What must be closed, the newest last. */
-  const opened: { close(): Promise<unknown> }[] = [store]
+  const cloud = new CloudClient(options.cloudUrl, options.serviceToken)
+  const ground: Ground = { options, limits, clock, random, logger, counters, store, cloud, opened: [store] }
   try {
-    return await compose(options, limits, counters, store, opened)
+    return await compose(ground)
   } catch (cause) {
-    for (const part of opened.reverse()) await part.close()
+    for (const part of ground.opened.reverse()) await part.close()
     throw cause
   }
 }
 
-async function compose(
-  options: GatewayOptions,
-  limits: GatewayLimits,
-  counters: MessageCounters,
-  store: StoreClient,
-  opened: { close(): Promise<unknown> }[],
-): Promise<Gateway> {
-  const { clock, random, logger } = options
-  const cloud = new CloudClient(options.cloudUrl, options.serviceToken)
-  const shared = { clock, random, logger, counters, store, cloud }
-  const keys = new KeySource(
-    options.jwks === undefined ? cloud : undefined,
-    await store.ask('setting', 'jwks'),
-    (jwks) => store.ask('keepSetting', 'jwks', jwks),
-    clock,
-    logger,
-    options.jwks,
-  )
+/** What every part stands on. */
+interface Ground {
+  readonly options: GatewayOptions
+  readonly limits: GatewayLimits
+  readonly clock: Clock
+  readonly random: SeededRandom
+  readonly logger: Logger
+  readonly counters: MessageCounters
+  readonly store: StoreClient
+  readonly cloud: CloudClient
+  /** what must be closed when a start fails, the newest last */
+  readonly opened: { close(): Promise<unknown> }[]
+}
 
-  const publish = (topic: string, payload: Uint8Array, qos: 0 | 1, retain: boolean): void => {
-    const packet = { cmd: 'publish', topic, payload: Buffer.from(payload), qos, retain, dup: false } as const
-    broker.aedes.publish(packet, (error) => {
-      if (error) counters.add('downlink', 'failed')
-    })
-  }
-  const publishVerdict = ({ site, device, boot, index }: PendingWake, confirmed: boolean): void =>
-    publish(
-      topicOf(site as SiteId, device as DeviceId, 'verdict'),
-      verdictCodec.encode({ boot, index, confirmed }),
-      0,
-      false,
-    )
-  const verifier =
-    options.engine === undefined || options.verifier === undefined
-      ? undefined
-      : await Verifier.open({ ...shared, publishVerdict }, options.verifier, options.engine)
-  if (verifier !== undefined) opened.push(verifier)
-  const assignments = new Assignments(
-    { ...shared, random: random.fork('assignments'), publish: (topic, payload) => publish(topic, payload, 1, true) },
-    options.assignmentWaitSeconds ?? 25,
-    options.assignmentIdleMs ?? 200,
-  )
-  const ingest = new Ingest(
-    {
-      ...shared,
-      wakesAdded: () => verifier?.wake(),
-      assignmentMissed: (held) => assignments.repeat(held),
-    },
-    options.commitWindowMs ?? 2,
-  )
-  opened.push(ingest)
-  const cache = new ArtifactCache(join(options.dataDir, 'artifacts'), shared, limits.artifacts)
-  const send = ({ device }: { readonly device: string }, topic: string, payload: Uint8Array): boolean => {
-    const client = link.client(device)
-    if (client === undefined || client.conn.writableLength > UNSENT_BYTES_MAX) return false
-    publish(topic, payload, 0, false)
-    return true
-  }
-  const allowances = new Allowances(clock, limits.blocks, limits.downloads)
-  const blocks = new BlockServer({ counters, cache, allowances, send })
-  const metadata = new MetadataServer({ ...shared, cache: new MetadataCache(shared), send })
-  const revocations = new Revocations(
-    {
-      ...shared,
-      stored: await store.ask('setting', 'revocations'),
-      keep: (list) =>
-        store
-          .ask('keepSetting', 'revocations', list)
-          .catch((cause: unknown) => logger.error({ err: cause }, 'revocations could not be kept')),
-      revoked: (device) => link.revoked(device),
-    },
-    options.revocationPollMs ?? 30_000,
-  )
-  const link = new DeviceLink({
-    ...shared,
-    keys,
-    ingest,
-    revocations,
-    takeovers: new Takeovers(shared),
-    certified: (connection) => broker.certified(connection),
-    get: (session, payload) => void blocks.handle(session, payload),
-    metaGet: (session, payload) => void metadata.handle(session, payload),
-  })
-
+/** Makes the parts, each after what it uses, then starts them. */
+async function compose(ground: Ground): Promise<Gateway> {
+  const { store, counters, cloud, logger } = ground
+  const downlink = new Downlink(counters)
+  const verifier = await openVerifier(ground, downlink)
+  const assignments = makeAssignments(ground, downlink)
+  const ingest = makeIngest(ground, verifier, assignments)
+  const admission = await makeAdmission(ground)
+  const downloads = makeDownloads(ground, downlink)
+  const { broker, link } = await listenForDevices(ground, admission, ingest, downloads)
+  downlink.connect(broker, link)
   const depths = (): GatewayStats['depths'] => {
     const { spoolReports, spoolEvents, pendingWakes } = store.figures
-    return { connectedDevices: link.connected, spoolReports, spoolEvents, pendingWakes, artifactBytes: cache.bytes }
+    const artifactBytes = downloads.cache.bytes
+    return { connectedDevices: link.connected, spoolReports, spoolEvents, pendingWakes, artifactBytes }
   }
-  const metrics = new GatewayMetrics({
-    counters,
-    depths,
-    nowMs: () => clock.wallMs(),
-    cellsSince: (hourMs) => store.ask('cellsSince', hourMs),
-  })
-  const listen = {
-    host: options.host ?? '127.0.0.1',
-    mqttPort: options.mqttPort ?? 0,
-    wsPort: options.wsPort ?? 0,
-    tls: options.tls,
-    onRequest: getRequestListener(new IdentityRelay(shared).app(logger).fetch),
-  }
-  const broker = await Broker.listen(listen, link.handlers, limits.broker, counters)
-  opened.push(broker)
-  broker.aedes.on('unsubscribe', (filters: string[], client: Client) => link.unsubscribed(client, filters))
-  const health = () => ({ ok: store.isOpen, detail: depths() })
-  const http = await OperatorHttp.listen(options.httpHost ?? '127.0.0.1', options.httpPort ?? 0, {
-    ...{ logger, metrics, health, metadata },
-    artifacts: new ArtifactServer({ ...shared, cache, keys, revocations, allowances }),
-  })
-  opened.push(http)
+  const http = await listenForReaders(ground, admission, downloads, depths)
+  const uplink = makeUplink(ground)
+  const upkeep = new Upkeep(ground)
 
-  const uplink = new Uplink(
-    { ...shared, random: random.fork('uplink') },
-    options.uplinkIntervalMs ?? 1_000,
-    options.uplinkBatchRows ?? 500,
-  )
-  let cancelUpkeep = (): void => {}
-  const upkeep = (): void => {
-    store.ask('upkeep', clock.wallMs()).catch((cause: unknown) => logger.error({ err: cause }, 'upkeep failed'))
-    cancelUpkeep = clock.after(HOUR_MS, upkeep)
-  }
   await assignments.start()
-  upkeep()
-  void keys.refresh()
-  revocations.start()
+  upkeep.start()
+  void admission.keys.refresh()
+  admission.revocations.start((device) => link.revoked(device))
   uplink.start()
   verifier?.wake()
-  logger.info({ mqttPort: broker.mqttPort, wsPort: broker.wsPort, httpPort: http.port }, 'gateway listens')
+  const ports = { mqttPort: broker.mqttPort, wsPort: broker.wsPort, httpPort: http.port }
+  logger.info(ports, 'gateway listens')
 
   return {
-    mqttPort: broker.mqttPort,
-    wsPort: broker.wsPort,
-    httpPort: http.port,
+    ...ports,
     stats: () => ({ messages: counters.snapshot(), commits: store.figures.commits, depths: depths() }),
     deviceSums: async (device) => {
       const sums = await store.ask('deviceSums', device)
       return Object.fromEntries(SUM_NAMES.map((name, i) => [name, sums[i]!])) as Record<SumName, number>
     },
     async close() {
-      cancelUpkeep()
-      revocations.close()
+      upkeep.close()
+      admission.revocations.close()
       cloud.close()
       await Promise.all([assignments.close(), uplink.close(), verifier?.close(), http.close()])
       // What is queued is still acknowledged; what comes after this is refused and sent again elsewhere.
@@ -303,4 +213,117 @@ async function compose(
       logger.info({}, 'gateway stopped')
     },
   }
+}
+
+/** @returns undefined when there is nothing to judge wakes with */
+async function openVerifier(ground: Ground, downlink: Downlink): Promise<Verifier | undefined> {
+  const { engine, verifier: model } = ground.options
+  if (engine === undefined || model === undefined) return undefined
+  const publishVerdict = (wake: PendingWake, confirmed: boolean) => downlink.verdict(wake, confirmed)
+  const verifier = await Verifier.open({ ...ground, publishVerdict }, model, engine)
+  ground.opened.push(verifier)
+  return verifier
+}
+
+function makeAssignments(ground: Ground, downlink: Downlink): Assignments {
+  const { assignmentWaitSeconds = 25, assignmentIdleMs = 200 } = ground.options
+  const random = ground.random.fork('assignments')
+  const publish = (topic: string, payload: Uint8Array) => downlink.retain(topic, payload)
+  return new Assignments({ ...ground, random, publish }, assignmentWaitSeconds, assignmentIdleMs)
+}
+
+function makeIngest(ground: Ground, verifier: Verifier | undefined, assignments: Assignments): Ingest {
+  const wakesAdded = () => verifier?.wake()
+  const assignmentMissed = (held: HeldAssignment) => assignments.repeat(held)
+  const ingest = new Ingest({ ...ground, wakesAdded, assignmentMissed }, ground.options.commitWindowMs ?? 2)
+  ground.opened.push(ingest)
+  return ingest
+}
+
+function makeUplink(ground: Ground): Uplink {
+  const { uplinkIntervalMs = 1_000, uplinkBatchRows = 500 } = ground.options
+  return new Uplink({ ...ground, random: ground.random.fork('uplink') }, uplinkIntervalMs, uplinkBatchRows)
+}
+
+/** Whom devices are let in by. */
+interface Admission {
+  readonly keys: KeySource
+  readonly revocations: Revocations
+}
+
+async function makeAdmission(ground: Ground): Promise<Admission> {
+  const { options, store, cloud, clock, logger } = ground
+  const keys = new KeySource(
+    options.jwks === undefined ? cloud : undefined,
+    await store.ask('setting', 'jwks'),
+    (jwks) => store.ask('keepSetting', 'jwks', jwks),
+    clock,
+    logger,
+    options.jwks,
+  )
+  const stored = await store.ask('setting', 'revocations')
+  const keep = (list: string) =>
+    store
+      .ask('keepSetting', 'revocations', list)
+      .catch((cause: unknown) => logger.error({ err: cause }, 'revocations could not be kept'))
+  return { keys, revocations: new Revocations({ ...ground, stored, keep }, options.revocationPollMs ?? 30_000) }
+}
+
+/** What devices download from. */
+interface Downloads {
+  readonly cache: ArtifactCache
+  /** drawn on by blocks over MQTT and artifacts over HTTP */
+  readonly allowances: Allowances
+  readonly blocks: BlockServer
+  readonly metadata: MetadataServer
+}
+
+function makeDownloads(ground: Ground, downlink: Downlink): Downloads {
+  const { options, limits, clock, counters } = ground
+  const send: Downlink['send'] = (origin, topic, payload) => downlink.send(origin, topic, payload)
+  const cache = new ArtifactCache(join(options.dataDir, 'artifacts'), ground, limits.artifacts)
+  const allowances = new Allowances(clock, limits.blocks, limits.downloads)
+  const blocks = new BlockServer({ counters, cache, allowances, send })
+  const metadata = new MetadataServer({ ...ground, cache: new MetadataCache(ground), send })
+  return { cache, allowances, blocks, metadata }
+}
+
+async function listenForDevices(ground: Ground, admission: Admission, ingest: Ingest, downloads: Downloads) {
+  const { options, limits, counters, logger } = ground
+  const certified = new WeakMap<Duplex, Certified>()
+  const link = new DeviceLink({
+    ...{ ...ground, ...admission, ingest, certified, takeovers: new Takeovers(ground) },
+    get: (session, payload) => void downloads.blocks.handle(session, payload),
+    metaGet: (session, payload) => void downloads.metadata.handle(session, payload),
+  })
+  const { host = '127.0.0.1', mqttPort = 0, wsPort = 0, tls } = options
+  const onRequest = getRequestListener(new IdentityRelay(ground).app(logger).fetch)
+  const listen = { host, mqttPort, wsPort, tls, onRequest, certified }
+  const broker = await Broker.listen(listen, link.handlers, limits.broker, counters)
+  ground.opened.push(broker)
+  broker.aedes.on('unsubscribe', (filters: string[], client: Client) => link.unsubscribed(client, filters))
+  return { broker, link }
+}
+
+/** Opens the HTTP listener of operators and of whoever downloads over HTTP. */
+async function listenForReaders(
+  ground: Ground,
+  admission: Admission,
+  downloads: Downloads,
+  depths: () => GatewayStats['depths'],
+): Promise<OperatorHttp> {
+  const { options, store, clock, counters, logger } = ground
+  const metrics = new GatewayMetrics({
+    counters,
+    depths,
+    nowMs: () => clock.wallMs(),
+    cellsSince: (hourMs) => store.ask('cellsSince', hourMs),
+  })
+  const http = await OperatorHttp.listen(options.httpHost ?? '127.0.0.1', options.httpPort ?? 0, {
+    ...{ logger, metrics, metadata: downloads.metadata },
+    artifacts: new ArtifactServer({ ...ground, ...admission, ...downloads }),
+    health: () => ({ ok: store.isOpen, detail: depths() }),
+  })
+  ground.opened.push(http)
+  return http
 }

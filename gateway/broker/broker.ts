@@ -54,6 +54,8 @@ export interface ListenOptions {
   readonly tls?: TlsOptions | undefined
   /** answers what comes to the WebSocket port and is no WebSocket; default: 426 */
   readonly onRequest?: RequestListener
+  /** where what TLS establishes about the device at the other end of a connection is noted */
+  readonly certified?: WeakMap<Duplex, Certified>
 }
 
 /** MQTT 3.1.1 over TCP and WebSocket. QoS 1 publishes are acknowledged when `authorizePublish` calls back, not before. */
@@ -65,12 +67,13 @@ export class Broker {
   readonly #http: HttpServer
   readonly #ws: WebSocketServer
   readonly #connections = new Set<Duplex>()
-  readonly #certified = new WeakMap<Duplex, Certified>()
+  readonly #certified: WeakMap<Duplex, Certified> | undefined
 
   private constructor(options: ListenOptions, aedes: Aedes, limits: BrokerLimits, counters: MessageCounters) {
     this.aedes = aedes
     this.#limits = limits
     this.#counters = counters
+    this.#certified = options.certified
     const { tls, onRequest = (_request, response) => response.writeHead(426).end() } = options
     // Events are small and each waits for its acknowledgement: do not hold them back for a fuller segment.
     if (tls === undefined) {
@@ -129,11 +132,6 @@ export class Broker {
     return broker
   }
 
-  /** What TLS has established about the device at the other end of a connection. */
-  certified(connection: Duplex): Certified | undefined {
-    return this.#certified.get(connection)
-  }
-
   get mqttPort(): number {
     return (this.#tcp.address() as AddressInfo).port
   }
@@ -165,7 +163,7 @@ export class Broker {
     }
     this.#connections.add(stream)
     const certified = certifiedPeer(socket)
-    if (certified !== undefined) this.#certified.set(stream, certified)
+    if (certified !== undefined) this.#certified?.set(stream, certified)
     stream.once('close', () => this.#connections.delete(stream))
     boundPackets(stream, () => {
       this.#counters.add('connection', 'too-large')

@@ -17,7 +17,7 @@ interface Parts {
   readonly revocations: Pick<Revocations, 'refuses'>
   readonly takeovers: Pick<Takeovers, 'takenOver'>
   /** what TLS says of the device at the other end of a connection */
-  certified(connection: Client['conn']): Certified | undefined
+  readonly certified: { get(connection: Client['conn']): Certified | undefined }
   /** a device asks for a block; answers on its own */
   get(session: Session, payload: Buffer): void
   /** a device asks for a metadata file; answers on its own */
@@ -70,7 +70,7 @@ export class DeviceLink {
     },
     authenticate: (client, username, password, done) => {
       const { clientId = '', will } = this.#connects.get(client) ?? {}
-      const certified = this.#parts.certified(client.conn)
+      const certified = this.#parts.certified.get(client.conn)
       const claim = { clientId, username, password, will, certified }
       const { keys, clock, revocations } = this.#parts
       admit(claim, keys, clock, revocations)

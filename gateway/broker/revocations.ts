@@ -16,8 +16,6 @@ interface Parts {
   readonly stored: string | undefined
   /** puts the list on disk, for a start in the cloud's absence */
   keep(list: string): unknown
-  /** a device's older tokens are refused from now on: its connection is to end */
-  revoked(device: string, beforeMs: number): void
 }
 
 /** chosen: 100 bytes an item of one answer */
@@ -41,6 +39,7 @@ export class Revocations {
   /** asking is no use of an entry, being revoked again is */
   readonly #before = new LRUCache<string, number>({ max: DEVICES_MAX })
   #cursor = 0
+  #revoked: (device: string) => void = () => {}
   #cancel: () => void = () => {}
   #closed = false
 
@@ -54,7 +53,9 @@ export class Revocations {
     for (const [device, beforeMs] of stored.data.items) this.#before.set(device, beforeMs)
   }
 
-  start(): void {
+  /** @param revoked told of each device whose older tokens are refused from now on: its connection is to end */
+  start(revoked: (device: string) => void): void {
+    this.#revoked = revoked
     void this.#turn()
   }
 
@@ -93,7 +94,7 @@ export class Revocations {
     this.#cursor = cursor
     for (const { device, beforeMs } of items) {
       this.#before.set(device, beforeMs)
-      this.#parts.revoked(device, beforeMs)
+      this.#revoked(device)
     }
     counters.add('revocations', 'accepted', items.length)
     // Oldest first, as they are read back.
