@@ -92,8 +92,7 @@ module.exports = {
     {
       name: 'pure-code-imports-no-platform',
       severity: 'error',
-      comment:
-        'contract, model (but its engines) and device/core depend on no platform: no node: module.',
+      comment: 'contract, model (but its engines) and device/core depend on no platform: no node: module.',
       from: { path: pure },
       to: { dependencyTypes: ['core'] },
     },

@@ -3,7 +3,7 @@
 export function matchesPattern(path: string, pattern: string): boolean {
   const segments = path.split('/')
   const patterns = pattern.split('/')
-  return segments.length === patterns.length && patterns.every((part, i) => matchesSegment(segments[i]!, part))
+  return segments.length === patterns.length && patterns.every((part, i) => matchesSegment(segments[i] ?? '', part))
 }
 
 /** Greedy with one point to return to, so that no pattern takes more than length × length steps. */

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import type { Clock } from '../../contract/clock.ts'
 import { LADDER_LEVELS, type LadderLevel } from '../../contract/messages.ts'
+import { present } from '../../contract/present.ts'
 import { parseDeviceId, parseSiteId } from '../../contract/topics.ts'
 import { agentConfig } from '../../device/core/agent/agent-config.ts'
 import type { AgentEffect, AgentState } from '../../device/core/agent/agent-state.ts'
@@ -42,8 +43,8 @@ const RECONNECT_MS = 2_000
 
 /** Runs one device against a gateway until it is interrupted: reports, wakes, updates, with its state in a flash file. */
 export async function runConnected(run: ConnectedRun, clock: Clock): Promise<void> {
-  const board = boardNamed(run.board)!
-  const radio = radioNamed(run.radio)!
+  const board = present(boardNamed(run.board), 'a board among the choices')
+  const radio = present(radioNamed(run.radio), 'a radio among the choices')
   const named = [run.site && parseSiteId(run.site), run.device && parseDeviceId(run.device)]
   if (named.some((id) => id && !id.ok)) {
     throw new CommandFailure('ids are lower-case letters, digits and dashes', { exitCode: 2 })
@@ -108,7 +109,7 @@ export async function runConnected(run: ConnectedRun, clock: Clock): Promise<voi
     url: run.gateway,
     site: self.site,
     device: self.device,
-    token: () => tokens?.current ?? longToken!,
+    token: () => tokens?.current ?? present(longToken, 'a token'),
     refused: () => tokens?.refused(),
     tls,
     reconnectMs: RECONNECT_MS,

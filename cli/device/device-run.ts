@@ -1,6 +1,7 @@
 import { sha256 } from '../../contract/bytes.ts'
 import type { Clock } from '../../contract/clock.ts'
 import type { LadderLevel } from '../../contract/messages.ts'
+import { present } from '../../contract/present.ts'
 import { agentConfig } from '../../device/core/agent/agent-config.ts'
 import { provision } from '../../device/core/flash/provision.ts'
 import { AgentHost } from '../../device/core/host.ts'
@@ -32,8 +33,8 @@ const PAD_AFTER_MS = 600
 /** Runs the agent over audio as fast as the machine can, and prints wakes as they happen. Each piece is heard from a fresh start;
  *  counters and energy add up over all of them. */
 export async function runOnAudio(run: AudioRun, clock: Clock): Promise<void> {
-  const board = boardNamed(run.board)!
-  const radio = radioNamed(run.radio)!
+  const board = present(boardNamed(run.board), 'a board among the choices')
+  const radio = present(radioNamed(run.radio), 'a radio among the choices')
   // Opened once by itself, so that a bad bundle is refused with its file's name.
   await (await openBundleFile(run.bundle, modelRamBytes(board))).dispose()
   const image = readBundleFile(run.bundle)
@@ -51,17 +52,17 @@ export async function runOnAudio(run: AudioRun, clock: Clock): Promise<void> {
   })
   if (!started.ok) throw new CommandFailure(`${started.error.code}: ${started.error.detail}`)
   const host = started.value
-  const { manifest, definition, sessions } = host.bundle!
+  const { manifest, definition, sessions } = present(host.bundle, 'the bundle of a host that has started')
   const step = manifest.ladder.find(({ level }) => level === run.level)
   if (step === undefined) {
     const known = manifest.ladder.map(({ level }) => level).join(', ')
     throw new CommandFailure(`${run.bundle} has no ladder level "${run.level}"`, { hint: `its levels are ${known}` })
   }
-  const session = sessions.get(step.graph ?? '')!
+  const session = present(sessions.get(step.graph ?? ''), 'the session of the level')
   const macs = manifest.graphs.find(({ id }) => id === step.graph)?.macs ?? 0
   const rate = definition.sampleRateHz
   const hop = step.hopFrames * definition.strideSamples
-  const energyMj = () => totalEnergy(host.state!.energy)
+  const energyMj = () => totalEnergy(present(host.state, 'the state of a host that has started').energy)
   const totals = { files: 0, skipped: 0, wakes: 0, expected: 0, found: 0, audioMs: 0 }
 
   for (const piece of audioPieces(run.audio, rate, manifest.labels, (file, reason) => {
@@ -84,7 +85,7 @@ export async function runOnAudio(run: AudioRun, clock: Clock): Promise<void> {
       audioTime.advanceTo(audioTime.wallMs() + heard.value.elapsedMs)
       host.hear(heard.value)
       for (const wake of heard.value.wakes) {
-        const label = manifest.labels[wake.label]!
+        const label = present(manifest.labels[wake.label], 'the label of a wake')
         labels.push(label)
         const line = {
           type: 'wake',
@@ -116,7 +117,7 @@ export async function runOnAudio(run: AudioRun, clock: Clock): Promise<void> {
       if (labels.includes(piece.expected)) totals.found++
     }
   }
-  const { counters, energy } = host.state!
+  const { counters, energy } = present(host.state, 'the state of a host that has started')
   const summary = {
     type: 'summary',
     bundle: manifest.name,

@@ -4,6 +4,7 @@ import nacl from 'tweetnacl'
 import * as z from 'zod'
 import { bytesToHex } from '../../contract/bytes.ts'
 import { isDelegatedRoleName } from '../../contract/metadata-file.ts'
+import { present } from '../../contract/present.ts'
 import type { SecureRandom } from '../../contract/random.ts'
 import { tufKeyId } from '../../release/tuf-document.ts'
 import { CommandFailure, fileFailure } from '../failure.ts'
@@ -113,7 +114,7 @@ export class KeyFolder {
     if (key === undefined) return undefined
     const { secret, exec, publicKey } = readKeyFile(key.path)
     let signer: Signer
-    if (secret === undefined) signer = execSigner(exec!, publicKey)
+    if (secret === undefined) signer = execSigner(present(exec, 'the command of a key without a secret'), publicKey)
     else {
       const seed = await openSecret(secret, await this.#passphrase.read(false))
       if (seed === undefined) {

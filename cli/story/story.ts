@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../../contract/clock.ts'
+import { present } from '../../contract/present.ts'
 import type { SecureRandom } from '../../contract/random.ts'
 import { ClockMaster } from '../../firmware-sim/clock-shared.ts'
 import { CloudUnreachable } from '../cloud-api.ts'
@@ -267,7 +268,7 @@ class Teller {
 
   async #drift() {
     const { say } = this.#options
-    const story = this.#fleet!
+    const story = present(this.#fleet, 'the fleet')
     const driftMs = story.time.wallMs()
     story.raiseNoise(RAMP_HOURS)
     say('the noise floor rises')
@@ -341,7 +342,10 @@ class Teller {
   async #quiet() {
     const { say } = this.#options
     const good = await this.#rollOut('kws-2', 'the same field, a newer model', QUIET_HOURS, this.#options.chaos)
-    const figures = await this.#figures(BASELINE_HOURS, (this.#fleet!.time.wallMs() - START_MS) / HOUR_MS)
+    const figures = await this.#figures(
+      BASELINE_HOURS,
+      (present(this.#fleet, 'the fleet').time.wallMs() - START_MS) / HOUR_MS,
+    )
     const alerts = await this.#cloud.alerts()
     say(`quiet field: ${figureWords(figures)}; ${alerts.length} alerts`)
     return {
@@ -392,7 +396,7 @@ class Teller {
   }
 
   #nowHours(): number {
-    return (this.#fleet!.time.wallMs() - START_MS) / HOUR_MS
+    return (present(this.#fleet, 'the fleet').time.wallMs() - START_MS) / HOUR_MS
   }
 
   async #hours(count: number): Promise<void> {
@@ -429,7 +433,7 @@ class Teller {
     for (;;) {
       let truth: GroundTruth | undefined
       try {
-        truth = await this.#cloud.groundTruth(this.#fleet!.ledger)
+        truth = await this.#cloud.groundTruth(present(this.#fleet, 'the fleet').ledger)
       } catch (error) {
         if (!(error instanceof CloudUnreachable)) throw error
       }

@@ -1,4 +1,5 @@
 import { type ContractError, contractError } from '../errors.ts'
+import { present } from '../present.ts'
 import { err, ok, type Result } from '../result.ts'
 import { BYTE_STEP_BYTES, ByteCoder } from './patch-bytes.ts'
 import { malformed, PatchFault } from './patch-fault.ts'
@@ -249,7 +250,7 @@ export class PatchDecoder {
   }
 
   #describe(): void {
-    if (this.#header!.method !== 'numbers') malformed('numbers in a patch without them')
+    if (this.#header?.method !== 'numbers') malformed('numbers in a patch without them')
     const numbers = this.#numbers
     const run = numbers.begin({ base: this.#bytes.baseEnd, result: this.#space.produced })
     if (run === undefined) malformed('no description of numbers')
@@ -265,7 +266,7 @@ export class PatchDecoder {
   #numberSteps(isAll: boolean): void {
     const range = this.#range
     const numbers = this.#numbers
-    const run = numbers.run!
+    const run = present(numbers.run, 'the run whose numbers come')
     const width = bytesOfNumber(run.kind)
     const from = run.source === 'none' ? -1 : run.offset + (run.source === 'result' ? this.#space.baseBytes : 0)
     while (numbers.done < run.count) {
@@ -366,7 +367,7 @@ export class PatchDecoder {
       at += length
       return checkpoint.subarray(at - length, at)
     }
-    const next = (): number => scalars.shift()!
+    const next = (): number => present(scalars.shift(), 'a number of the checkpoint')
     const [headerBytes, held, phase] = [next(), next(), PHASES[next()]]
     if (phase === undefined || headerBytes < 0 || held < 0 || held > WINDOW_BYTES) return false
     if (headerBytes > PATCH_HEADER_BYTES_MAX) return false
@@ -414,7 +415,7 @@ export class PatchDecoder {
     if (phase === 'copy' && (this.#copy === 0 || this.#shift < 1 || this.#shift > target)) return false
     if (!within(this.#bytes.baseEnd, this.#space.baseBytes)) return false
     if (phase !== 'numbers') return phase === 'done' ? left === 0 : true
-    if (run === undefined || !within(done, run.count) || this.#header!.method !== 'numbers') return false
+    if (run === undefined || !within(done, run.count) || this.#header?.method !== 'numbers') return false
     const length = run.count * bytesOfNumber(run.kind)
     const ahead = (run.count - done) * bytesOfNumber(run.kind)
     const end = run.source === 'base' ? this.#space.baseBytes : this.#space.produced

@@ -220,7 +220,7 @@ function engineFailed(step: Step, error: ContractError): void {
 
 function heard(step: Step, stretch: Heard): void {
   const { config, governor, manifest, update } = step.state
-  const level = LADDER_LEVELS[governor.level]!
+  const level = LADDER_LEVELS[governor.level]
   const ladderStep = manifest.ladder.find((candidate) => candidate.level === level)
   const macs = ladderStep === undefined ? 0 : macsOf(manifest, ladderStep)
   const wakes = stretch.wakes.length
