@@ -31,8 +31,8 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   sim: async () => (await import('./story/sim-command.ts')).simCommand(systemClock),
 }
 // Anything but a command by its name may be a request for help, which names them all.
-const named = Object.hasOwn(commands, process.argv[2] ?? '') ? [process.argv[2]!] : Object.keys(commands)
-for (const name of named) program.addCommand(await commands[name]!())
+const asked = Object.entries(commands).filter(([name]) => name === process.argv[2])
+for (const [, load] of asked.length > 0 ? asked : Object.entries(commands)) program.addCommand(await load())
 
 /** Commands that are added ready-made do not inherit these from their parent. */
 function settle(command: Command): void {

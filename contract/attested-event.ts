@@ -18,7 +18,8 @@ export const ATTESTED_CODES: readonly EventCode[] = [
 /** Encodes an event, signed if there is a key and the event is one that counts.
  *  @param sign undefined for a device without a key */
 export function encodeEvent(device: string, event: Omit<DeviceEvent, 'signature'>, sign: Sign | undefined): Uint8Array {
-  if (sign === undefined || !ATTESTED_CODES.includes(EVENT_CODES[event.code]!)) return eventCodec.encode(event)
+  const code = EVENT_CODES[event.code]
+  if (sign === undefined || code === undefined || !ATTESTED_CODES.includes(code)) return eventCodec.encode(event)
   return eventCodec.encode({ ...event, signature: sign(eventMessage(device, event)) })
 }
 

@@ -114,7 +114,7 @@ export function parseManifest(sections: ReadonlyMap<string, Uint8Array>): Result
     if (graph !== null && !ids.has(graph)) return bad(`level ${level} names an unknown graph "${graph}"`)
   }
   const order = manifest.ladder.map(({ level }) => LADDER_LEVELS.indexOf(level))
-  if (order.some((level, i) => i > 0 && level <= order[i - 1]!)) return bad('ladder levels are not in descending order')
+  if (order.some((level, i) => level <= (order[i - 1] ?? -1))) return bad('ladder levels are not in descending order')
   for (const label of manifest.policy.ignoreLabels) {
     if (!manifest.labels.includes(label)) return bad(`ignored label "${label}" is not a label`)
   }

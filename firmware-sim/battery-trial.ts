@@ -1,5 +1,6 @@
 import type { Clock } from '../contract/clock.ts'
 import { LADDER_LEVELS } from '../contract/messages.ts'
+import { present } from '../contract/present.ts'
 import { seededRandom } from '../contract/random.ts'
 import { PORTABLE_SCHEMES } from '../contract/tuf/signature-scheme.ts'
 import { radioNamed } from '../device/core/power/energy.ts'
@@ -54,15 +55,15 @@ export async function runBatteryTrial(options: BatteryTrialOptions, governed: bo
   const boards = BOARDS.filter(({ name }) => name !== 'ESP32-S3')
   const horizonMs = days * DAY_MS
   const specs = Array.from({ length: devices }, (_, i): DeviceSpec => {
-    const board = boards[i % boards.length]!
+    const board = present(boards[i % boards.length], 'a board')
     // Full level: microphone on, five inferences a second.
     const fullMilliwatt = board.listenIdleMilliwatt + (5 * board.kwsMicrojoule) / 1000
     return {
       device: `cell-${i + 1}`,
       site: 'bench',
       board,
-      radio: radioNamed('ble-1m')!,
-      scene: SCENES[i % SCENES.length]!,
+      radio: present(radioNamed('ble-1m'), 'the radio'),
+      scene: present(SCENES[i % SCENES.length], 'a scene'),
       power: { capacityMj: fullMilliwatt * (horizonMs / 1000) * capacityShare, horizonMs },
       governed,
       level: 'full',
@@ -90,7 +91,9 @@ export async function runBatteryTrial(options: BatteryTrialOptions, governed: bo
   const levelMs = LADDER_LEVELS.map(() => 0)
   let moves = 0
   let day = 0
-  const states = new Map(fleet.devices.map((device) => [device, device.host.state!]))
+  const states = new Map(
+    fleet.devices.map((device) => [device, present(device.host.state, 'the state of a device that has started')]),
+  )
   await fleet.runUntil((nowMs) => {
     for (const device of fleet.devices) if (device.host.state !== undefined) states.set(device, device.host.state)
     const alive = fleet.devices.filter(({ diedAtMs }) => diedAtMs === undefined).length
@@ -99,7 +102,7 @@ export async function runBatteryTrial(options: BatteryTrialOptions, governed: bo
   })
   for (const state of states.values()) {
     state.measures.levelMs.forEach((ms, i) => {
-      levelMs[i]! += ms
+      levelMs[i] = (levelMs[i] ?? 0) + ms
     })
     moves += state.measures.counters.ladderMoves
   }
@@ -110,7 +113,7 @@ export async function runBatteryTrial(options: BatteryTrialOptions, governed: bo
     devices,
     reachedHorizon: fleet.devices.filter(({ diedAtMs }) => diedAtMs === undefined).length,
     meanLifeDays: lives.reduce((sum, ms) => sum + ms, 0) / devices / DAY_MS,
-    levelShare: Object.fromEntries(LADDER_LEVELS.map((level, i) => [level, levelMs[i]! / Math.max(1, lived)])),
+    levelShare: Object.fromEntries(LADDER_LEVELS.map((level, i) => [level, (levelMs[i] ?? 0) / Math.max(1, lived)])),
     ladderMoves: moves,
     found: ledger.keywordsFound / Math.max(1, ledger.keywordsSpoken),
   }

@@ -63,8 +63,8 @@ export class VirtualClock implements Clock {
 
   #pop(): void {
     const heap = this.#heap
-    const last = heap.pop()!
-    if (heap.length === 0) return
+    const last = heap.pop()
+    if (last === undefined || heap.length === 0) return
     heap[0] = last
     for (let at = 0; ; ) {
       const left = 2 * at + 1

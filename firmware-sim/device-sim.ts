@@ -2,6 +2,7 @@ import type { Clock } from '../contract/clock.ts'
 import type { Sign } from '../contract/device-proof.ts'
 import type { ContractError } from '../contract/errors.ts'
 import type { LadderLevel } from '../contract/messages.ts'
+import { present } from '../contract/present.ts'
 import type { SeededRandom } from '../contract/random.ts'
 import { ok, type Result } from '../contract/result.ts'
 import type { SignatureSchemes } from '../contract/tuf/signature-scheme.ts'
@@ -161,7 +162,7 @@ export class DeviceSim {
     const { ledger, clock } = this.#world
     ledger.heard(joined)
     takes.forEach((take, i) => {
-      ledger.take(take, heards[i]!, labels)
+      ledger.take(take, present(heards[i], 'what was heard of a take'), labels)
     })
     if (this.#cell?.dead) {
       this.diedAtMs = clock.wallMs()

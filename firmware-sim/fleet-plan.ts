@@ -1,3 +1,4 @@
+import { present } from '../contract/present.ts'
 import type { SeededRandom } from '../contract/random.ts'
 import { RADIOS, radioNamed } from '../device/core/power/energy.ts'
 import { BOARDS, type Board } from '../model/boards.ts'
@@ -10,7 +11,8 @@ const DAY_MS = 86_400_000
 const MAINS_SHARE = 1 / 3
 const BATTERY_DAYS = 90
 
-const pick = <T>(items: readonly T[], random: SeededRandom): T => items[Math.floor(random.next() * items.length)]!
+const pick = <T>(items: readonly T[], random: SeededRandom): T =>
+  present(items[Math.floor(random.next() * items.length)], 'something to pick from')
 
 /** A battery sized, as a product designer would, so that the voice-activity gated level just reaches the horizon. */
 function capacityFor(board: Board, days: number, random: SeededRandom): number {
@@ -38,12 +40,12 @@ export function planFleet(devices: number, startMs: number, random: SeededRandom
       site: `site-${String(siteIndex + 1).padStart(2, '0')}`,
       board,
       radio: mains
-        ? radioNamed('wifi')!
+        ? present(radioNamed('wifi'), 'the radio')
         : pick(
             RADIOS.filter(({ name }) => name === 'ble-1m' || name === 'wifi'),
             own,
           ),
-      scene: SCENES[siteIndex % SCENES.length]!,
+      scene: present(SCENES[siteIndex % SCENES.length], 'a scene'),
       power: mains
         ? null
         : { capacityMj: capacityFor(board, BATTERY_DAYS, own), horizonMs: startMs + BATTERY_DAYS * DAY_MS },

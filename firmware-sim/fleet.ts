@@ -76,7 +76,7 @@ export class Fleet {
       const group = this.#minute++ % GROUPS
       const listening: Promise<void>[] = []
       for (let i = group; i < this.devices.length; i += GROUPS) {
-        const pending = this.devices[i]!.listen(TAKES_PER_TURN)
+        const pending = this.devices[i]?.listen(TAKES_PER_TURN)
         if (pending !== undefined) listening.push(pending)
       }
       if (listening.length > 0) await Promise.all(listening)

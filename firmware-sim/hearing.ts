@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { sha256Hex } from '../contract/bytes.ts'
 import { type BundleManifest, featuresSha256, graphSection, type LadderStep } from '../contract/manifest.ts'
 import type { LadderLevel } from '../contract/messages.ts'
+import { present } from '../contract/present.ts'
 import type { SeededRandom } from '../contract/random.ts'
 import { ok } from '../contract/result.ts'
 import { type Heard, type HeardWake, zeroBins } from '../device/core/listen/heard.ts'
@@ -102,7 +103,10 @@ export class Hearing {
     const scene = sceneNamed(take.scene)
     if (step === undefined || scene === undefined) throw new Error(`no level ${level} or no scene ${take.scene}`)
     const sound = renderTake(take, take.raised ? scene.raised : scene.calm, this.#bank, this.#random)
-    const session = this.#remembering(this.#fingerprint(bundle, level).graph, sessions.get(step.graph ?? '')!)
+    const session = this.#remembering(
+      this.#fingerprint(bundle, level).graph,
+      present(sessions.get(step.graph ?? ''), 'the session of the level'),
+    )
     const listener = createListener({ manifest, definition, step, session })
     const hopSamples = step.hopFrames * definition.strideSamples
     const sparse = hopSamples > definition.clipSamples
@@ -140,7 +144,12 @@ function fingerprintOf({ manifest, sections }: OpenedBundle, level: LadderLevel)
   // A hibernating device runs no graph.
   if (step === undefined || graph === undefined) return { graph: '', listener: level }
   const { input, output } = graph
-  const network = [sha256Hex(sections.get(graphSection(graph.id))!), input, output, featuresSha256(manifest.features)]
+  const network = [
+    sha256Hex(present(sections.get(graphSection(graph.id)), 'the section of the graph')),
+    input,
+    output,
+    featuresSha256(manifest.features),
+  ]
   // The quantization is that of the feature map a wake carries; `graph` is the id, which means nothing beyond its bundle.
   const listening = [level, step.hopFrames, step.gate, manifest.policy, manifest.labels, manifest.featureQuantization]
   return { graph: JSON.stringify(network), listener: JSON.stringify([network, listening]) }

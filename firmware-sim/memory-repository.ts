@@ -4,6 +4,7 @@ import { bytesToHex, sha256Hex } from '../contract/bytes.ts'
 import { LIMITS } from '../contract/limits.ts'
 import { metaCodec, metaGetCodec } from '../contract/messages.ts'
 import { metadataFileName, targetPathOf } from '../contract/metadata-file.ts'
+import { present } from '../contract/present.ts'
 import type { Release } from '../contract/release.ts'
 import { DIRECTOR_FIELD } from '../contract/repository-target.ts'
 import type { TrustedRole } from '../contract/signed.ts'
@@ -39,7 +40,7 @@ export class MemoryRepository {
 
   /** What the factory puts into a device. */
   get root(): Uint8Array {
-    return this.#files.get('1.root.json')!
+    return present(this.#files.get('1.root.json'), 'the first root')
   }
 
   /** Puts exactly these releases into the targets, and a new snapshot and timestamp over them. */

@@ -1,3 +1,4 @@
+import { present } from '../contract/present.ts'
 import type { SeededRandom } from '../contract/random.ts'
 import { BANK_RATE_HZ, type SoundBank } from './sound-bank.ts'
 
@@ -204,5 +205,5 @@ export function scenePools(keywords: readonly string[]): (scene: Scene) => reado
   const pools = new Map(
     SCENES.map((scene) => [scene.name, [takePool(scene, false, keywords), takePool(scene, true, keywords)] as const]),
   )
-  return ({ name }) => pools.get(name)!
+  return ({ name }) => present(pools.get(name), `the scene ${name}`)
 }

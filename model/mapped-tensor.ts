@@ -56,10 +56,11 @@ export function quantizationOf(
 ): MappedQuantization | null {
   const perTensor = scales.length === 1
   const along = normalAxis(axis, shape.length)
-  if (!perTensor && (along === null || shape[along] !== scales.length)) return null
+  const channels = perTensor ? 0 : along
+  if (channels === null || (!perTensor && shape[channels] !== scales.length)) return null
   const zeros = zeroPoints.length <= 1 ? new Array<number>(scales.length).fill(zeroPoints[0] ?? 0) : zeroPoints
   if (zeros.length !== scales.length || ![...scales, ...zeros].every(Number.isFinite)) return null
-  return { scales, zeroPoints: zeros, axis: perTensor ? 0 : along! }
+  return { scales, zeroPoints: zeros, axis: channels }
 }
 
 /** @returns the axis from the front, null when there is none such */
@@ -90,7 +91,8 @@ export function orderedMap(drafts: readonly TensorDraft[]): MappedTensor[] {
     if (draft.range.offset < end) continue
     end = draft.range.offset + draft.range.length
     // What is quantized channel by channel is so along its output channels.
-    const channels = (draft.quantization?.scales.length ?? 0) > 1 ? draft.quantization!.axis : null
+    const { quantization } = draft
+    const channels = quantization !== null && quantization.scales.length > 1 ? quantization.axis : null
     const outputAxis = draft.role === 'weight' ? (normalAxis(draft.outputAxis, draft.shape.length) ?? channels) : null
     tensors.push({ ...draft, name: names.add(draft.name), outputAxis })
   }

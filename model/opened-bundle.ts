@@ -1,6 +1,7 @@
 import { decodeBundle } from '../contract/bundle.ts'
 import { type ContractError, contractError } from '../contract/errors.ts'
 import { type BundleManifest, decodeGolden, graphSection, parseManifest, SECTIONS } from '../contract/manifest.ts'
+import { present } from '../contract/present.ts'
 import { err, ok, type Result } from '../contract/result.ts'
 import { type Engine, type EngineSession, engineFailure } from './engine/engine.ts'
 import { checkMfccDefinition, type MfccDefinition } from './features/mfcc-definition.ts'
@@ -54,7 +55,7 @@ export async function openBundle(
   if (!definition.ok) return err(contractError('unsupported-features', definition.error.detail))
 
   for (const claim of manifest.graphs) {
-    const needs = graphNeeds(sections.value.get(graphSection(claim.id))!)
+    const needs = graphNeeds(present(sections.value.get(graphSection(claim.id)), 'the section of a graph'))
     if (!needs.ok) return needs
     if (needs.value.ramBytes > claim.ramBytes || needs.value.arenaBytes > claim.arenaBytes) {
       const detail = `graph "${claim.id}" needs ${needs.value.ramBytes} bytes of RAM, its manifest claims ${claim.ramBytes}`
@@ -72,7 +73,7 @@ export async function openBundle(
   }
   for (const { id, input, output } of manifest.graphs) {
     const io = { ...(input && { input }), ...(output && { output }) }
-    const session = await engine.load(sections.value.get(graphSection(id))!, io)
+    const session = await engine.load(present(sections.value.get(graphSection(id)), 'the section of a graph'), io)
     const refusal = session.ok ? shapeMismatch(id, session.value, definition.value, manifest) : session.error.detail
     if (session.ok) sessions.set(id, session.value)
     if (refusal !== undefined) {
@@ -108,14 +109,17 @@ export async function checkGolden({
   sessions,
 }: OpenedBundle): Promise<Result<number, ContractError>> {
   const { golden } = manifest
-  const session = sessions.get(golden.graph)!
+  const session = present(sessions.get(golden.graph), 'the session of the golden vectors')
   const real = new Float32Array(golden.inputLength)
   let worst = 0
-  for (const [index, vector] of decodeGolden(sections.get(SECTIONS.golden)!, golden).entries()) {
+  for (const [index, vector] of decodeGolden(
+    present(sections.get(SECTIONS.golden), 'the golden vectors'),
+    golden,
+  ).entries()) {
     const result = await session.run(dequantizeFeatures(vector.input, manifest.featureQuantization, real))
     if (!result.ok) return err(engineFailure(result.error))
     for (const [i, value] of result.value.entries()) {
-      const difference = Math.abs(value - vector.output[i]!)
+      const difference = Math.abs(value - (vector.output[i] ?? Number.NaN))
       // A NaN compares false with everything, so the test is for "within", not for "beyond".
       if (!(difference <= golden.tolerance)) {
         const detail = `vector ${index}, "${manifest.labels[i]}": off by ${difference}, tolerance ${golden.tolerance}`

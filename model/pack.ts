@@ -11,6 +11,7 @@ import {
   graphSection,
   SECTIONS,
 } from '../contract/manifest.ts'
+import { present } from '../contract/present.ts'
 import type { Release } from '../contract/release.ts'
 import { err, ok, type Result } from '../contract/result.ts'
 import { boardNamed, inferenceMillijoule, inferenceMs, modelRamBytes } from './boards.ts'
@@ -53,7 +54,10 @@ export async function packBundle(input: PackInput, engine: Engine): Promise<Resu
     if (!planned.ok) return planned
     needs.set(id, planned.value)
   }
-  const graphs = input.manifest.graphs.map((graph) => ({ ...graph, ...needs.get(graph.id)! }))
+  const graphs = input.manifest.graphs.map((graph) => ({
+    ...graph,
+    ...present(needs.get(graph.id), 'the needs of a graph'),
+  }))
   const first = graphs[0]
   if (first === undefined) return err(contractError('bundle-bad-manifest', 'a bundle needs a graph'))
 
@@ -78,7 +82,7 @@ export async function packBundle(input: PackInput, engine: Engine): Promise<Resu
   const encoder = new TextEncoder()
   const sections = [
     { name: SECTIONS.manifest, data: encoder.encode(canonicalize(manifest)) },
-    ...graphs.map(({ id }) => ({ name: graphSection(id), data: input.graphs.get(id)! })),
+    ...graphs.map(({ id }) => ({ name: graphSection(id), data: present(input.graphs.get(id), 'the file of a graph') })),
     { name: SECTIONS.golden, data: encodeGolden(golden.value) },
     { name: SECTIONS.card, data: encoder.encode(input.card) },
   ]
@@ -115,7 +119,7 @@ async function runGolden(
   engine: Engine,
 ): Promise<Result<readonly GoldenVector[], ContractError>> {
   const io = { ...(graph.input && { input: graph.input }), ...(graph.output && { output: graph.output }) }
-  const session = await engine.load(input.graphs.get(graph.id)!, io)
+  const session = await engine.load(present(input.graphs.get(graph.id), 'the file of a graph'), io)
   if (!session.ok) return err(engineFailure(session.error))
   try {
     const vectors: GoldenVector[] = []

@@ -1,5 +1,6 @@
 import { type ContractError, contractError } from '../contract/errors.ts'
 import { parseMetadataFile } from '../contract/metadata-file.ts'
+import { present } from '../contract/present.ts'
 import { err, ok, type Result } from '../contract/result.ts'
 import { matchesPattern } from '../contract/tuf/delegation.ts'
 import { parseRoot, parseTargets, type RootDocument, type TargetsDocument, verifyBy } from './tuf-document.ts'
@@ -107,7 +108,11 @@ function reviewTargets(
     if (document.content.delegations !== undefined) {
       return err(contractError('malformed', `${role} delegates further; devices follow one delegation`))
     }
-    const paths = (delegator as TargetsDocument).content.delegations!.roles.find(({ name }) => name === role)!.paths
+    const { delegations } = (delegator as TargetsDocument).content
+    const { paths } = present(
+      delegations?.roles.find(({ name }) => name === role),
+      `the family ${role}`,
+    )
     const stray = Object.keys(document.content.targets).find(
       (path) => !paths.some((pattern) => matchesPattern(path, pattern)),
     )

@@ -1,4 +1,5 @@
 import { basename, dirname } from 'node:path'
+import { present } from '../../contract/present.ts'
 import { seededRandom } from '../../contract/random.ts'
 import { drawTake, LEAD_SAMPLES, renderTake, SCENES, sceneNamed, TAKE_MS, takePool } from '../../firmware-sim/scene.ts'
 import { readAudio, wavFiles } from '../audio-files.ts'
@@ -72,7 +73,10 @@ function* scenePieces(audio: string): Generator<AudioPiece> {
   const pool = takePool(scene, raised, keywords)
   const count = Math.max(1, Math.round((seconds * 1000) / TAKE_MS))
   for (let i = 0; i < count; i++) {
-    const take = i === 0 ? pool.keyword[Math.floor(random.next() * pool.keyword.length)]! : drawTake(pool, 1, random)
+    const take =
+      i === 0
+        ? present(pool.keyword[Math.floor(random.next() * pool.keyword.length)], 'a take with a keyword')
+        : drawTake(pool, 1, random)
     const sound = renderTake(take, raised ? scene.raised : scene.calm, bank, seededRandom(1))
     yield {
       name: `${scene.name} ${(i * TAKE_MS) / 1000} s (${take.kind})`,

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import type { Clock } from '../../contract/clock.ts'
 import type { LadderLevel } from '../../contract/messages.ts'
+import { present } from '../../contract/present.ts'
 import { parseDeviceId, parseSiteId } from '../../contract/topics.ts'
 import { agentConfig } from '../../device/core/agent/agent-config.ts'
 import { Ears } from '../../device/core/ears.ts'
@@ -113,7 +114,15 @@ function checkRun(run: ConnectedRun): CheckedRun {
   const sound = rest && { first: rest.next(), rest }
   // Before a new file is made: it could hold no identity.
   if (run.tokenFile === undefined && !existsSync(run.flash)) throw noIdentity(run.flash)
-  return { board: boardNamed(run.board)!, radio: radioNamed(run.radio)!, cloudUrl, longToken, tls, trustRoot, sound }
+  return {
+    board: present(boardNamed(run.board), 'a board among the choices'),
+    radio: present(radioNamed(run.radio), 'a radio among the choices'),
+    cloudUrl,
+    longToken,
+    tls,
+    trustRoot,
+    sound,
+  }
 }
 
 function linkOf(
@@ -127,7 +136,7 @@ function linkOf(
     url: run.gateway,
     site: self.site,
     device: self.device,
-    token: () => tokens?.current ?? longToken!,
+    token: () => tokens?.current ?? present(longToken, 'a token'),
     refused: () => tokens?.refused(),
     tls,
     reconnectMs: RECONNECT_MS,

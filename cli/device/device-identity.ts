@@ -2,6 +2,7 @@ import { existsSync, writeFileSync } from 'node:fs'
 import { type Command, Option } from 'commander'
 import { type ClaimFile, claimFileSchema } from '../../contract/enrolment.ts'
 import type { ContractError } from '../../contract/errors.ts'
+import { present } from '../../contract/present.ts'
 import type { Result } from '../../contract/result.ts'
 import { layoutOf } from '../../device/core/flash/flash-layout.ts'
 import { readIdentity } from '../../device/core/flash/identity.ts'
@@ -128,7 +129,9 @@ export function identityCommands(device: Command): void {
           await client.rotate(flash, layout, secureRandom),
           'the same command may be given again: both keys stay in the flash file until one counts',
         )
-        console.log(`${readIdentity(flash, layout)!.device} has key ${keyId.slice(0, 16)} now`)
+        console.log(
+          `${present(readIdentity(flash, layout), 'the identity just written').device} has key ${keyId.slice(0, 16)} now`,
+        )
       } finally {
         flash.close()
       }

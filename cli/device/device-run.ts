@@ -2,6 +2,7 @@ import { sha256Hex } from '../../contract/bytes.ts'
 import type { Clock } from '../../contract/clock.ts'
 import type { LadderStep } from '../../contract/manifest.ts'
 import type { LadderLevel } from '../../contract/messages.ts'
+import { present } from '../../contract/present.ts'
 import { agentConfig } from '../../device/core/agent/agent-config.ts'
 import type { Measures } from '../../device/core/agent/measures.ts'
 import { Ears } from '../../device/core/ears.ts'
@@ -76,7 +77,7 @@ export async function runOnAudio(run: AudioRun, clock: Clock): Promise<void> {
       if (heard.includes(piece.expected)) totals.found++
     }
   }
-  const { measures } = host.state!
+  const { measures } = present(host.state, 'the state of a host that has started')
   await host.close()
   if (totals.files === 0) {
     throw new CommandFailure(`${run.audio}: none of the ${totals.skipped} WAV files could be read`)
@@ -87,7 +88,7 @@ export async function runOnAudio(run: AudioRun, clock: Clock): Promise<void> {
 }
 
 async function startLocal(run: AudioRun): Promise<LocalDevice> {
-  const board = boardNamed(run.board)!
+  const board = present(boardNamed(run.board), 'a board among the choices')
   // Opened once by itself, so that a bad bundle is refused with its file's name.
   await (await openBundleFile(run.bundle, modelRamBytes(board))).dispose()
   const image = readBundleFile(run.bundle)
@@ -100,7 +101,7 @@ async function startLocal(run: AudioRun): Promise<LocalDevice> {
       device: 'local',
       site: 'local',
       board,
-      radio: radioNamed(run.radio)!,
+      radio: present(radioNamed(run.radio), 'a radio among the choices'),
       level: run.level,
     }),
     flash,
@@ -111,7 +112,7 @@ async function startLocal(run: AudioRun): Promise<LocalDevice> {
   })
   if (!started.ok) throw new CommandFailure(`${started.error.code}: ${started.error.detail}`)
   const host = started.value
-  const bundle = host.bundle!
+  const bundle = present(host.bundle, 'the bundle of a host that has started')
   const step = bundle.manifest.ladder.find(({ level }) => level === run.level)
   if (step === undefined) {
     const known = bundle.manifest.ladder.map(({ level }) => level).join(', ')
@@ -141,13 +142,16 @@ async function hearPiece(piece: AudioPiece, device: LocalDevice, run: AudioRun, 
     })
     if (!heard.ok) throw new CommandFailure(`${piece.name}: ${heard.error.code}: ${heard.error.detail}`)
     for (const wake of heard.value?.wakes ?? []) {
-      labels.push(bundle.manifest.labels[wake.label]!)
+      labels.push(labelOf(wake, bundle))
       const atMs = Math.round((at * 1000) / sampleRateHz + wake.atMs - PAD_BEFORE_MS)
       tellWake(wake, atMs, latencyMs, piece.name, device, run)
     }
   }
   return labels
 }
+
+const labelOf = ({ label }: HeardWake, { manifest }: OpenedBundle): string =>
+  present(manifest.labels[label], 'the label of a wake')
 
 function tellWake(
   wake: HeardWake,
@@ -161,13 +165,15 @@ function tellWake(
   const line = {
     type: 'wake',
     file,
-    label: bundle.manifest.labels[wake.label]!,
+    label: labelOf(wake, bundle),
     posterior: wake.posteriorPermille / 1000,
     atMs,
     latencyMs: Number(latencyMs.toFixed(3)),
     boardLatencyMs: Number(inferenceMs(board, macs).toFixed(1)),
     level: run.level,
-    energyMj: Number(totalEnergy(host.state!.measures.energy).toFixed(3)),
+    energyMj: Number(
+      totalEnergy(present(host.state, 'the state of a host that has started').measures.energy).toFixed(3),
+    ),
   }
   if (run.json) {
     console.log(JSON.stringify(line))

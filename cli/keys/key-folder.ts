@@ -5,6 +5,7 @@ import * as z from 'zod'
 import { bytesToHex } from '../../contract/bytes.ts'
 import { SHA256_PATTERN } from '../../contract/fields.ts'
 import { isDelegatedRoleName } from '../../contract/metadata-file.ts'
+import { present } from '../../contract/present.ts'
 import type { SecureRandom } from '../../contract/random.ts'
 import { makeFolderDurably, writeFileDurably } from '../../platform/durable-file.ts'
 import { tufKeyId } from '../../release/tuf-document.ts'
@@ -115,7 +116,7 @@ export class KeyFolder {
     if (key === undefined) return undefined
     const { secret, exec, publicKey } = readKeyFile(key.path)
     let signer: Signer
-    if (secret === undefined) signer = execSigner(exec!, publicKey)
+    if (secret === undefined) signer = execSigner(present(exec, 'the command of a key without a secret'), publicKey)
     else {
       const seed = await openSecret(secret, await this.#passphrase.read(false))
       if (seed === undefined) {

@@ -1,12 +1,13 @@
 import { canonicalize } from '@tufjs/canonical-json'
 import { LIMITS } from '../../contract/limits.ts'
 import { targetPathOf } from '../../contract/metadata-file.ts'
+import { present } from '../../contract/present.ts'
 import type { Release } from '../../contract/release.ts'
 import { DIRECTOR_FIELD } from '../../contract/repository-target.ts'
 import type { PublicKey } from '../../contract/signed.ts'
 import { matchesPattern } from '../../contract/tuf/delegation.ts'
 import type { RepositoryState } from '../../release/repository-review.ts'
-import { roleOf, tufKeyId, tufKeyOf } from '../../release/tuf-document.ts'
+import { roleOf, type TargetsContent, tufKeyId, tufKeyOf } from '../../release/tuf-document.ts'
 import { CommandFailure } from '../failure.ts'
 import { readCloudKeys, readDirectorKeyFile } from './cloud-key-file.ts'
 import { readPublicKeyFile } from './key-folder.ts'
@@ -123,7 +124,7 @@ export class KeyLifecycle {
     }
     const change = this.#change()
     // A mistyped passphrase is found before new keys are sealed with it.
-    for (const role of roles) await folder.signer(trustOf(state, role).keyids[0]!)
+    for (const role of roles) await folder.signer(present(trustOf(state, role).keyids[0], `a key of ${role}`))
     for (const role of new Set(roles)) {
       const trust = editTrust(change, role)
       const made: string[] = []
@@ -192,7 +193,7 @@ export class KeyLifecycle {
     const change = this.#change()
     const root = change.root()
     const named = root[DIRECTOR_FIELD]?.keys ?? []
-    if (named.length === 1 && named[0]!.keyId === key.keyId)
+    if (named.length === 1 && named[0]?.keyId === key.keyId)
       throw new CommandFailure(`root names ${short(key.keyId)} as director already`)
     root[DIRECTOR_FIELD] = directedBy(key)
     await this.#finish(change)
@@ -239,7 +240,8 @@ export class KeyLifecycle {
   release(of: Pick<Release, 'name' | 'version'>): Release | undefined {
     const path = targetPathOf(of)
     for (const { content } of this.#state().targets.values()) {
-      if (Object.hasOwn(content.targets, path)) return content.targets[path]!.custom.kinglet
+      const target = ownTarget(content, path)
+      if (target !== undefined) return target.custom.kinglet
     }
     return undefined
   }
@@ -260,8 +262,9 @@ export class KeyLifecycle {
     const target = { length: release.bytes, hashes: { sha256: release.sha256 }, custom: { kinglet: release } }
     // Released before its family had a key of its own, it stands in targets, which devices ask first.
     for (const [holder, { content }] of state.targets) {
-      if (!Object.hasOwn(content.targets, path)) continue
-      if (canonicalize(content.targets[path]!.custom.kinglet) === canonicalize(release)) return holder
+      const released = ownTarget(content, path)
+      if (released === undefined) continue
+      if (canonicalize(released.custom.kinglet) === canonicalize(release)) return holder
       throw new CommandFailure(`${path} is released with other content`, {
         hint: 'a release is never changed: pack the bundle with a higher version',
       })
@@ -285,5 +288,9 @@ export class KeyLifecycle {
     return this.#parts.ceremony.finish(change)
   }
 }
+
+/** A target that the content has itself: a path may be the name of something that every object has. */
+const ownTarget = (content: TargetsContent, path: string) =>
+  Object.hasOwn(content.targets, path) ? content.targets[path] : undefined
 
 const directedBy = ({ keyId, publicKey }: PublicKey) => ({ keys: [{ keyId, publicKey }], threshold: 1 })

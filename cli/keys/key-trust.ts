@@ -1,4 +1,5 @@
 import { LIMITS } from '../../contract/limits.ts'
+import { present } from '../../contract/present.ts'
 import { DIRECTOR_FIELD } from '../../contract/repository-target.ts'
 import type { RepositoryState } from '../../release/repository-review.ts'
 import { roleOf, type TufKey } from '../../release/tuf-document.ts'
@@ -38,9 +39,15 @@ export function editTrust(change: RepositoryChange, role: string): Trust {
     change.targets()
     return { keys: change.root().keys, role: change.root().roles.targets }
   }
-  const delegations = change.targets().delegations!
+  const delegations = present(change.targets().delegations, 'the delegations of targets')
   change.targets(role)
-  return { keys: delegations.keys, role: delegations.roles.find(({ name }) => name === role)! }
+  return {
+    keys: delegations.keys,
+    role: present(
+      delegations.roles.find(({ name }) => name === role),
+      `the family ${role}`,
+    ),
+  }
 }
 
 export function setThreshold(role: string, trust: Trust, threshold: number | undefined): void {
@@ -76,7 +83,8 @@ export function findKey(state: RepositoryState, prefix: string): { role: string;
     ids.filter((id) => id.startsWith(prefix)).map((keyId) => ({ role, keyId })),
   )
   const ids = new Set(found.map(({ keyId }) => keyId))
-  if (ids.size === 1) return found[0]!
+  const [first] = found
+  if (ids.size === 1 && first !== undefined) return first
   throw new CommandFailure(ids.size === 0 ? `no role trusts a key ${prefix}…` : `${prefix}… is more than one key`, {
     hint: '"kinglet keys list" shows the keys',
   })

@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { Command } from 'commander'
 import type { Clock } from '../../contract/clock.ts'
 import { LIMITS } from '../../contract/limits.ts'
+import { present } from '../../contract/present.ts'
 import type { PublicKey } from '../../contract/signed.ts'
 import { CloudApi } from '../cloud-api.ts'
 import { CommandFailure, fileFailure } from '../failure.ts'
@@ -144,7 +145,7 @@ export function keysCommand(clock: Clock): Command {
         repository.assertNothingStaged()
         const api = new CloudApi(flags.cloud, readToken(flags.tokenFile))
         const heads = await api.post<MetadataHeads>(`/v1/metadata/${name}-key`, {})
-        return lifecycle[name](saveCloudKey(flags.repo, name, next(heads)!))
+        return lifecycle[name](saveCloudKey(flags.repo, name, present(next(heads), `the cloud's next key (${name})`)))
       })
   }
 

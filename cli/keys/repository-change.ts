@@ -49,11 +49,12 @@ export class RepositoryChange {
 
   /** The next root, one version up, with a new expiry. */
   root(): RootContent {
+    if (this.#root !== undefined) return this.#root
     const current = this.#state.root?.content
-    if (this.#root === undefined && current === undefined) throw noRepository()
-    this.#root ??= {
-      ...structuredClone(current!),
-      version: current!.version + 1,
+    if (current === undefined) throw noRepository()
+    this.#root = {
+      ...structuredClone(current),
+      version: current.version + 1,
       expires: this.#expires,
       'x-kinglet-issued': this.#nowMs,
     }

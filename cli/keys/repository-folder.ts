@@ -73,15 +73,17 @@ export class RepositoryFolder {
   /** Puts a change aside until it is signed. */
   stage(files: readonly { readonly role: string; readonly document: OfflineDocument }[]): void {
     this.assertNothingStaged()
-    const names = files.map(({ role, document }) => metadataFileName(role, document.content.version))
+    const named = files.map(({ role, document }) => ({
+      name: metadataFileName(role, document.content.version),
+      document,
+    }))
     try {
       makeFolderDurably(join(this.path, 'staged'))
       makeFolderDurably(join(this.path, 'metadata'))
-      files.forEach(({ document }, i) => {
-        writeFileDurably(join(this.path, 'staged', names[i]!), encodeDocument(document))
-      })
+      for (const { name, document } of named)
+        writeFileDurably(join(this.path, 'staged', name), encodeDocument(document))
       // Last: without it there is no change.
-      writeFileDurably(join(this.path, 'staged', 'order.json'), `${JSON.stringify(names)}\n`)
+      writeFileDurably(join(this.path, 'staged', 'order.json'), `${JSON.stringify(named.map(({ name }) => name))}\n`)
     } catch (cause) {
       throw fileFailure(this.path, cause)
     }
@@ -126,7 +128,7 @@ export class RepositoryFolder {
     const newest = new Map(history.map((name) => [roleOfFile(name), name]))
     for (const [role, name] of newest) {
       const here = parseMetadataFile(name)
-      if (here.ok && (versions[role] ?? 0) > here.value.version!) {
+      if (here.ok && (versions[role] ?? 0) > (here.value.version ?? 0)) {
         throw new CommandFailure(`the cloud has ${role} ${versions[role]}, ${this.path} has ${here.value.version}`, {
           hint: 'this folder is an older copy: work on the one that was published last',
         })
@@ -136,7 +138,7 @@ export class RepositoryFolder {
       const role = roleOfFile(name)
       const known = versions[role]
       const version = parseMetadataFile(name)
-      if (known !== undefined) return version.ok && version.value.version! > known
+      if (known !== undefined) return version.ok && (version.value.version ?? 0) > known
       return role === 'root' || newest.get(role) === name
     })
     return wanted.map((file) => {

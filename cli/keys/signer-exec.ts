@@ -61,7 +61,9 @@ function run(command: string, task: string, input: Uint8Array, timeoutMs: number
       reject(
         new CommandFailure(`${command} ${task}: ${reason}`, {
           cause,
-          ...(complaint.trim() !== '' && { hint: `it said: ${complaint.trim().split('\n')[0]!.slice(0, 200)}` }),
+          ...(complaint.trim() !== '' && {
+            hint: `it said: ${complaint.trim().split('\n', 1).join('').slice(0, 200)}`,
+          }),
         }),
       )
     child.stdout.setEncoding('utf8').on('data', (text: string) => {

@@ -1,6 +1,7 @@
 import { basename } from 'node:path'
 import { bytesEqual } from '../../contract/bytes.ts'
 import type { Clock } from '../../contract/clock.ts'
+import { present } from '../../contract/present.ts'
 import { DIRECTOR_FIELD } from '../../contract/repository-target.ts'
 import { writeFileDurably } from '../../platform/durable-file.ts'
 import { addSignature, encodeDocument, type OfflineDocument, signedBytes } from '../../release/tuf-document.ts'
@@ -45,7 +46,11 @@ export class SigningCeremony {
       for (const line of summary(role, document)) print(line)
       for (const { keyId } of keys) {
         const signer = await folder.signer(keyId)
-        addSignature(document, keyId, await signer!.sign(signedBytes(document)))
+        addSignature(
+          document,
+          keyId,
+          await present(signer, `the key ${keyId} of this folder`).sign(signedBytes(document)),
+        )
         print(`  signed by ${keyId}`)
       }
       writeFileDurably(path, encodeDocument(document))

@@ -1,4 +1,5 @@
 import type { Clock } from '../../contract/clock.ts'
+import { present } from '../../contract/present.ts'
 import { createMfcc } from '../../model/features/mfcc.ts'
 import { labelledClips, readAudio } from '../audio-files.ts'
 import { CommandFailure } from '../failure.ts'
@@ -28,7 +29,7 @@ export async function evaluateBundle(
   const bundle = await openBundleFile(bundlePath, Number.POSITIVE_INFINITY)
   try {
     const { manifest, definition, sessions } = bundle
-    const session = sessions.get(graph ?? manifest.graphs[0]!.id)
+    const session = sessions.get(graph ?? present(manifest.graphs[0], 'a graph of the bundle').id)
     if (session === undefined) {
       const known = manifest.graphs.map(({ id }) => id).join(', ')
       throw new CommandFailure(`${bundlePath}: no graph "${graph}"`, { hint: `its graphs are ${known}` })
@@ -67,7 +68,7 @@ export async function evaluateBundle(
     }
     const correct = Object.values(perLabel).reduce((sum, score) => sum + score.correct, 0)
     latencies.sort((a, b) => a - b)
-    const quantile = (q: number) => latencies[Math.min(clips - 1, Math.floor(q * clips))]!
+    const quantile = (q: number) => present(latencies[Math.min(clips - 1, Math.floor(q * clips))], 'a latency')
     return {
       accuracy: correct / clips,
       clips,
@@ -81,7 +82,5 @@ export async function evaluateBundle(
 }
 
 function argmax(values: Float32Array): number {
-  let best = 0
-  for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i
-  return best
+  return values.reduce((best, value, i) => (value > (values[best] ?? value) ? i : best), 0)
 }

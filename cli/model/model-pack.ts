@@ -4,6 +4,7 @@ import * as z from 'zod'
 import { sha256Hex } from '../../contract/bytes.ts'
 import { wakePolicySchema } from '../../contract/manifest.ts'
 import { LADDER_LEVELS } from '../../contract/messages.ts'
+import { present } from '../../contract/present.ts'
 import { EngineOrtNode } from '../../model/engine/engine-ort-node.ts'
 import { createMfcc } from '../../model/features/mfcc.ts'
 import { checkMfccDefinition, mfccDefinitionV1 } from '../../model/features/mfcc-definition.ts'
@@ -78,7 +79,7 @@ export async function packFile(specPath: string, outPath: string): Promise<PackR
   // Spread over the folder, so that every label's sub-folder is likely to be seen.
   const count = Math.min(spec.golden.count, clips.length)
   const goldenInputs = Array.from({ length: count }, (_, i) => {
-    const path = clips[Math.floor((i * clips.length) / count)]!
+    const path = present(clips[Math.floor((i * clips.length) / count)], 'a clip')
     const audio = readAudio(path, sampleRateHz)
     if ('refusal' in audio) throw new CommandFailure(`${path}: ${audio.refusal}`)
     const clip = new Float32Array(clipSamples)

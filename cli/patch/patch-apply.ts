@@ -12,6 +12,7 @@ import {
   readPatchHeader,
   sha256Half,
 } from '../../contract/patch/patch-header.ts'
+import { present } from '../../contract/present.ts'
 import { ok } from '../../contract/result.ts'
 import { CommandFailure } from '../failure.ts'
 import { ProgressLine } from '../progress-line.ts'
@@ -76,7 +77,7 @@ export function readHeader(patch: ImageFile): { readonly header: PatchHeader; re
   const first = new Uint8Array(Math.min(patch.bytes, PATCH_HEADER_BYTES_MAX))
   patch.read(0, first)
   const read = readPatchHeader(first)
-  if (read.ok) return { header: read.value.header, version: first[2]! }
+  if (read.ok) return { header: read.value.header, version: present(first[2], 'the version of a header') }
   if (read.error.code !== 'patch-malformed') throw patchFailure(patch.path, read.error)
   throw new CommandFailure(`${patch.path}: ${read.error.code}: ${read.error.detail}`, {
     hint: 'patches are made by "kinglet patch make"; "patch apply" takes the old file first, then the patch',
@@ -111,7 +112,7 @@ async function decode(
       base: base === null ? null : { bytes: base.file.bytes, sha256: base.sha256 },
     },
     {
-      readBase: (offset, into) => base!.file.read(offset, into),
+      readBase: (offset, into) => present(base, 'the base of a patch that reads it').file.read(offset, into),
       readResult: (offset, into) => out.read(offset, into),
       writePage: (_, page) => {
         out.append(page)

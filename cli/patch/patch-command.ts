@@ -46,8 +46,8 @@ export function patchCommand(): Command {
     .option('--force', 'replace the patch file if there is one')
     .option('--json', 'print the result as JSON')
     .action((files: string[], flags: OutputFlags & { readonly full?: boolean }) => {
-      const [oldPath, newPath] = flags.full ? [null, files[0]!] : [files[0]!, files[1]]
-      if (newPath === undefined || files.length > (flags.full ? 1 : 2)) {
+      const [oldPath, newPath] = flags.full ? [null, files[0]] : files
+      if (oldPath === undefined || newPath === undefined || files.length > (flags.full ? 1 : 2)) {
         throw new CommandFailure(`patch make takes OLD and NEW, or --full and NEW: files given: ${files.length}`, {
           exitCode: 2,
         })
@@ -64,10 +64,10 @@ export function patchCommand(): Command {
     .option('--force', 'replace the file if there is one')
     .option('--json', 'print the result as JSON')
     .action(async (files: string[], flags: OutputFlags) => {
-      if (files.length > 2) {
+      const [patchPath, oldPath = null] = files.toReversed()
+      if (patchPath === undefined || files.length > 2) {
         throw new CommandFailure(`patch apply takes OLD and PATCH: files given: ${files.length}`, { exitCode: 2 })
       }
-      const [oldPath, patchPath] = files.length === 1 ? [null, files[0]!] : [files[0]!, files[1]!]
       const { header, patchBytes, sha256 } = await applyPatchFile(
         oldPath,
         patchPath,

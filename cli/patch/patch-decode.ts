@@ -2,6 +2,7 @@ import { type ContractError, contractError } from '../../contract/errors.ts'
 import { PatchDecoder } from '../../contract/patch/patch-decoder.ts'
 import { isPatchImage } from '../../contract/patch/patch-header.ts'
 import type { PatchDecoderOptions } from '../../contract/patch/patch-state.ts'
+import { present } from '../../contract/present.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 
 /** What is known of a base that lies in memory. */
@@ -28,7 +29,8 @@ export function decodePatch(
     base: base && { bytes: base.image.length, sha256: base.sha256 },
   }
   const decoder = new PatchDecoder(options, {
-    readBase: (offset, part) => part.set(base!.image.subarray(offset, offset + part.length)),
+    readBase: (offset, part) =>
+      part.set(present(base, 'the base of a patch that reads it').image.subarray(offset, offset + part.length)),
     readResult: (offset, part) => part.set(into.subarray(offset, offset + part.length)),
     writePage: (offset, page) => {
       into.set(page, offset)

@@ -97,8 +97,8 @@ export function patchLines(patches: readonly MadePatch[], bundleBytes: number): 
   if (patches.length === 0) return ['no patch is smaller than the bundle']
   const rows = patches.map(({ from, bytes }) => [from, `${bytes}`, `${((100 * bytes) / bundleBytes).toFixed(1)} %`])
   const table = [['patch from', 'bytes', 'of the bundle'], ...rows]
-  const widths = [0, 1, 2].map((column) => Math.max(...table.map((row) => row[column]!.length)))
-  return table.map(([from, ...figures]) =>
-    [from!.padEnd(widths[0]!), ...figures.map((figure, i) => figure.padStart(widths[i + 1]!))].join('  '),
-  )
+  const widths = [0, 1, 2].map((column) => Math.max(...table.map((row) => row[column]?.length ?? 0)))
+  const padded = (cell: string, column: number): string =>
+    column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0)
+  return table.map((row) => row.map(padded).join('  '))
 }

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Command, Option } from 'commander'
 import type { Clock } from '../../contract/clock.ts'
+import { present } from '../../contract/present.ts'
 import { fileFailure } from '../failure.ts'
 import { integerOption, numberOption } from '../number-option.ts'
 import { zooFile } from '../package-root.ts'
@@ -89,7 +90,7 @@ async function run(flags: StoryFlags, real: Clock): Promise<void> {
     chaos: flags.chaos === true,
     dir,
     bankDir: flags.bank,
-    script: process.argv[1]!,
+    script: present(process.argv[1], 'the path of the script'),
     real,
     random: secureRandom,
     say,

@@ -2,6 +2,7 @@ import { sign } from 'node:crypto'
 import { ed25519FromSeed } from '../../cloud/trust/ed25519.ts'
 import type { Clock } from '../../contract/clock.ts'
 import type { Sign } from '../../contract/device-proof.ts'
+import { present } from '../../contract/present.ts'
 import { type SeededRandom, seededRandom } from '../../contract/random.ts'
 import { parseDeviceId, parseSiteId } from '../../contract/topics.ts'
 import { deviceKey } from '../../device/core/flash/identity.ts'
@@ -79,7 +80,7 @@ export async function startStoryFleet(options: {
       board: board.name,
       tags: [scene.name],
       model: options.factoryModel,
-      publicKey: deviceKeys.get(device)!.publicKey,
+      publicKey: present(deviceKeys.get(device), `the key of ${device}`).publicKey,
       ttlSeconds: TOKEN_SECONDS,
     }))
     const enrolled = await api.post<{ devices: { device: string; token: string }[] }>('/v1/devices', rows)
@@ -99,7 +100,7 @@ export async function startStoryFleet(options: {
       pools: scenePools([...bank.keywords.keys()]),
       trustRoot: options.trustRoot,
       schemes: rememberedSchemes(),
-      signOf: ({ device }) => deviceKeys.get(device)!.sign,
+      signOf: ({ device }) => present(deviceKeys.get(device), `the key of ${device}`).sign,
       raisedShare: () => Math.min(1, Math.max(0, (time.wallMs() - drift.fromMs) / drift.overMs)),
     },
     time,
@@ -113,7 +114,7 @@ export async function startStoryFleet(options: {
         url: options.mqttUrl,
         site: ids.site.value,
         device: ids.device.value,
-        token: () => tokens.get(device)!,
+        token: () => present(tokens.get(device), `the token of ${device}`),
         reconnectMs: RECONNECT_MS,
       })
     },

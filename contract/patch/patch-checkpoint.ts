@@ -1,3 +1,4 @@
+import { present } from '../present.ts'
 import { bytesOfNumber } from './number-run.ts'
 import { encodePatchHeader, PATCH_HEADER_BYTES_MAX, readPatchHeader } from './patch-header.ts'
 import { PATCH_PHASES, type PatchState, WINDOW_BYTES } from './patch-state.ts'
@@ -68,7 +69,7 @@ export function restoreCheckpoint(state: PatchState, checkpoint: Uint8Array): bo
     at += length
     return checkpoint.subarray(at - length, at)
   }
-  const next = (): number => scalars.shift()!
+  const next = (): number => present(scalars.shift(), 'a number of the checkpoint')
   const [headerBytes, held, phase] = [next(), next(), PATCH_PHASES[next()]]
   if (phase === undefined || headerBytes < 0 || held < 0 || held > WINDOW_BYTES) return false
   if (headerBytes > PATCH_HEADER_BYTES_MAX) return false
@@ -116,7 +117,7 @@ function isSound(state: PatchState): boolean {
   if (phase === 'copy' && (state.copy === 0 || state.shift < 1 || state.shift > target)) return false
   if (!within(state.bytes.baseEnd, state.space.baseBytes)) return false
   if (phase !== 'numbers') return phase === 'done' ? left === 0 : true
-  if (run === undefined || !within(done, run.count) || state.header!.method !== 'numbers') return false
+  if (run === undefined || !within(done, run.count) || state.header?.method !== 'numbers') return false
   const length = run.count * bytesOfNumber(run.kind)
   const ahead = (run.count - done) * bytesOfNumber(run.kind)
   const end = run.source === 'base' ? state.space.baseBytes : state.space.produced

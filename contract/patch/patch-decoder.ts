@@ -1,4 +1,5 @@
 import { type ContractError, contractError } from '../errors.ts'
+import { present } from '../present.ts'
 import { err, ok, type Result } from '../result.ts'
 import { bytesOfNumber } from './number-run.ts'
 import { encodeCheckpoint, restoreCheckpoint } from './patch-checkpoint.ts'
@@ -188,7 +189,7 @@ export class PatchDecoder {
 
   #describe(): void {
     const state = this.#state
-    if (state.header!.method !== 'numbers') malformed('numbers in a patch without them')
+    if (state.header?.method !== 'numbers') malformed('numbers in a patch without them')
     const run = state.numbers.begin({ base: state.bytes.baseEnd, result: state.space.produced })
     if (run === undefined) malformed('no description of numbers')
     const length = run.count * bytesOfNumber(run.kind)
@@ -203,7 +204,7 @@ export class PatchDecoder {
   #numberSteps(isAll: boolean): void {
     const state = this.#state
     const { range } = state
-    const run = state.numbers.run!
+    const run = present(state.numbers.run, 'the run whose numbers come')
     const width = bytesOfNumber(run.kind)
     const from = run.source === 'none' ? -1 : run.offset + (run.source === 'result' ? state.space.baseBytes : 0)
     while (state.numbers.done < run.count) {

@@ -82,7 +82,8 @@ export class NumberCoder {
    *  @param plan how the channel that begins here is predicted; a reader takes no notice
    *  @returns the bits of the number, unsigned */
   number(predicting: number, value: number, plan: ChannelPlan = 'same'): number {
-    const run = this.run!
+    const { run } = this
+    if (run === undefined) throw new Error('a number of no run')
     this.done++
     switch (run.kind) {
       case 'int8':

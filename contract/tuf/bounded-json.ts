@@ -66,9 +66,9 @@ function hostile(value: Json): string | undefined {
     return undefined
   }
   const object = value as JsonObject
-  for (const key of Object.keys(object)) {
+  for (const [key, below] of Object.entries(object)) {
     if (key === '__proto__') return 'a key "__proto__"'
-    const found = hostile(key) ?? hostile(object[key]!)
+    const found = hostile(key) ?? hostile(below)
     if (found !== undefined) return found
   }
   return undefined

@@ -43,7 +43,10 @@ function hashBinOf(bins: HashBins, path: string): string {
 export function matchesPattern(path: string, pattern: string): boolean {
   const parts = path.split('/')
   const patternParts = pattern.split('/')
-  return parts.length === patternParts.length && parts.every((part, i) => matchesPart([...part], [...patternParts[i]!]))
+  return (
+    parts.length === patternParts.length &&
+    parts.every((part, i) => matchesPart([...part], [...(patternParts[i] ?? '')]))
+  )
 }
 
 /** Greedy with one way back, to the last star: at most length × pattern length steps. */

@@ -1,6 +1,7 @@
 import { sha512 } from '@noble/hashes/sha2.js'
 import { bytesToHex, sha256Hex } from '../bytes.ts'
 import { type ContractError, contractError } from '../errors.ts'
+import { present } from '../present.ts'
 import { err, ok, type Result } from '../result.ts'
 import type { TargetFile } from './metadata.ts'
 import { quoteName } from './role-name.ts'
@@ -49,6 +50,6 @@ export function checkTarget(data: Uint8Array, target: TargetFile): Result<void, 
 export function targetAddress(target: TargetFile, consistentSnapshot: boolean): string {
   const parts = target.path.split('/').map(quoteName)
   if (!consistentSnapshot) return parts.join('/')
-  const hash = target.hashes.get('sha256') ?? target.hashes.values().next().value!
+  const hash = target.hashes.get('sha256') ?? present([...target.hashes.values()][0], 'a hash of the target')
   return [...parts.slice(0, -1), `${quoteName(hash)}.${parts.at(-1)}`].join('/')
 }

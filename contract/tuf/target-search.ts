@@ -1,4 +1,5 @@
 import { type ContractError, contractError, type ErrorCode } from '../errors.ts'
+import { present } from '../present.ts'
 import { rolesFor } from './delegation.ts'
 import type { TargetFile, TargetsMetadata } from './metadata.ts'
 import { bytesOf, type Fetched, type FetchStep, targetsRequest } from './metadata-fetch.ts'
@@ -52,7 +53,7 @@ export class TargetSearch {
   received(fetched: Fetched): void {
     if (this.#step.kind !== 'fetch') throw new Error(`nothing was asked for: ${this.#step.kind}`)
     const bytes = bytesOf(fetched, this.#step)
-    const { role, delegator } = this.#current!
+    const { role, delegator } = present(this.#current, 'the role that was asked for')
     const targets = bytes.ok ? this.#set.updateTargets(role, delegator, bytes.value) : bytes
     this.#step = targets.ok
       ? (this.#visit(role, targets.value) ?? this.#search())

@@ -1,6 +1,7 @@
 import { sha256Hex } from '../bytes.ts'
 import { type ContractError, contractError, type ErrorCode } from '../errors.ts'
 import type { TufLimits } from '../limits.ts'
+import { present } from '../present.ts'
 import { err, ok, type Result } from '../result.ts'
 import { checkFile } from './file-check.ts'
 import {
@@ -243,7 +244,7 @@ export class TrustedSet implements VerificationCount {
 
   /** 5.5.2 to 5.5.7 */
   updateSnapshot(bytes: Uint8Array): Result<void, ContractError> {
-    const expected = this.timestamp!.snapshot
+    const expected = present(this.timestamp, 'the timestamp before the snapshot').snapshot
     // 5.5.2: the bytes that the timestamp names, where it names any.
     const sameBytes = checkFile(bytes, expected)
     if (!sameBytes.ok) return sameBytes

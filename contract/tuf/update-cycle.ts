@@ -1,5 +1,6 @@
 import { type ContractError, contractError } from '../errors.ts'
 import { TUF_LIMITS, type TufLimits } from '../limits.ts'
+import { present } from '../present.ts'
 import { err, ok, type Result } from '../result.ts'
 import { bytesOf, type Fetched, type FetchStep, targetsRequest } from './metadata-fetch.ts'
 import { metadataFile } from './role-name.ts'
@@ -55,7 +56,8 @@ export class UpdateCycle {
 
   next(): UpdateStep {
     if (this.#phase === 'done') return { kind: 'done', ...this.result }
-    if (this.#phase === 'failed') return { kind: 'failed', error: this.#error!, ...this.result }
+    if (this.#phase === 'failed')
+      return { kind: 'failed', error: present(this.#error, 'the reason of a failure'), ...this.result }
     return this.#request(this.#phase)
   }
 
@@ -95,7 +97,7 @@ export class UpdateCycle {
       case 'timestamp':
         return { kind: 'fetch', file: metadataFile('timestamp'), maxBytes: limits.timestampBytes }
       case 'snapshot': {
-        const { version, length } = timestamp!.snapshot
+        const { version, length } = present(timestamp, 'the timestamp before the snapshot').snapshot
         const file = metadataFile('snapshot', root.consistentSnapshot ? version : undefined)
         return { kind: 'fetch', file, maxBytes: length ?? limits.snapshotBytes }
       }
@@ -145,7 +147,7 @@ export class UpdateCycle {
 
   #enterSnapshot(): Result<Phase, ContractError> {
     if (this.#set.hasCurrentSnapshot()) return this.#enterTargets()
-    const { length } = this.#set.timestamp!.snapshot
+    const { length } = present(this.#set.timestamp, 'the timestamp before the snapshot').snapshot
     return (length ?? 0) > this.#set.limits.snapshotBytes
       ? err(contractError('metadata-too-large', `snapshot of ${length} bytes`))
       : ok('snapshot')

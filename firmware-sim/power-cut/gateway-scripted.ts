@@ -1,5 +1,6 @@
 import { bytesToHex } from '../../contract/bytes.ts'
 import { blockCodec, EVENT_CODES, type EventCode, encodeBlock, eventCodec, getCodec } from '../../contract/messages.ts'
+import { present } from '../../contract/present.ts'
 import type { UplinkKind } from '../../contract/topics.ts'
 import type { Transport, TransportEvent } from '../../device/ports/transport.ts'
 import { answerMeta, type MemoryRepository } from '../memory-repository.ts'
@@ -54,7 +55,7 @@ export class ScriptedGateway implements Transport {
     if (!this.acknowledges) return
     const event = kind === 'event' ? eventCodec.decode(payload) : undefined
     if (event?.ok) {
-      const code = EVENT_CODES[event.value.code]!
+      const code = present(EVENT_CODES[event.value.code], 'a code within the bound of the codec')
       this.eventCodes.push(code)
       this.story.push(event.value.error === undefined ? code : `${code}: ${event.value.error}`)
     }
@@ -96,7 +97,7 @@ export class ScriptedGateway implements Transport {
   }
 
   #assign(): void {
-    this.#answers.push({ type: 'received', kind: 'assign', payload: this.assignment! })
+    this.#answers.push({ type: 'received', kind: 'assign', payload: present(this.assignment, 'the assignment') })
   }
 
   #serve(request: Uint8Array): void {

@@ -53,7 +53,7 @@ const runs = (world: CutWorld, { release }: TrialImage): boolean => {
 
 /** Installed, and the gateway knows. */
 const isDone = (world: CutWorld, target: TrialImage): boolean =>
-  runs(world, target) && world.state!.outbox.messages.length === 0 && world.state!.record.untold === 'none'
+  runs(world, target) && world.state?.outbox.messages.length === 0 && world.state.record.untold === 'none'
 
 /** Given up: the target has failed twice in a row and is not tried again. */
 const isAbandoned = (world: CutWorld, { release }: TrialImage): boolean => {

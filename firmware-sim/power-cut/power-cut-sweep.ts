@@ -1,4 +1,5 @@
 import { LIMITS } from '../../contract/limits.ts'
+import { present } from '../../contract/present.ts'
 import type { SeededRandom } from '../../contract/random.ts'
 import { type FlashFault, FlashNor, failingAt, faultOf } from '../flash-nor.ts'
 import { orderOf } from './power-cut-images.ts'
@@ -82,14 +83,17 @@ function* faultsOf({ operation }: Moment, random: SeededRandom): Generator<Flash
 const described = (fault: FlashFault): string =>
   fault.kind === 'torn' ? `torn at byte ${fault.bytes} (mask ${fault.mask})` : fault.kind
 
+const momentAt = (moments: readonly Moment[], index: number): Moment =>
+  present(moments[index], `operation ${index + 1}`)
+
 const placed = (story: CutStory, moments: readonly Moment[], index: number, fault: FlashFault): string => {
-  const { kind, offset } = moments[index]!.operation
+  const { kind, offset } = momentAt(moments, index).operation
   return `${story.name}, operation ${index + 1} of ${moments.length} (${kind} at ${offset}), ${described(fault)}`
 }
 
 /** What the device may be held to after a cut at a moment: a confirmation that was begun may have come through or not. */
 function pastOf(moments: readonly Moment[], index: number, fault: FlashFault): Moment['past'] {
-  const { past } = moments[index]!
+  const { past } = momentAt(moments, index)
   const next = moments[index + 1]?.past ?? past
   if (fault.kind === 'before' || next.confirmed === past.confirmed) {
     return fault.kind === 'before' ? past : { ...past, confirming: next.confirming || past.confirming }
@@ -211,7 +215,7 @@ export async function cutInARow(
   const device = new CutWorld(world, start.image, start.past)
   let at = 0
   let seq = 1
-  const order = () => ({ ...stories[at % stories.length]!, seq })
+  const order = () => ({ ...present(stories[at % stories.length], 'a story'), seq })
   device.gateway.assignment = orderOf(order().target, seq)
   for (let round = 0; round < rounds; round++) {
     const cut = device.flash.operations + Math.floor(random.next() * operationsMax)

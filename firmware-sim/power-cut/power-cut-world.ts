@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { bytesToHex, sha256Hex } from '../../contract/bytes.ts'
+import { present } from '../../contract/present.ts'
 import { agentConfig } from '../../device/core/agent/agent-config.ts'
 import type { AgentEffect, AgentState } from '../../device/core/agent/agent-state.ts'
 import { type BootRecord, readRecord } from '../../device/core/flash/boot-record.ts'
@@ -19,7 +20,7 @@ import { ScriptedGateway } from './gateway-scripted.ts'
 import { CUT_BOARD, CUT_DEVICE, CUT_SITE, CUT_START_MS, type TrialImage } from './power-cut-images.ts'
 import { rememberedSchemes } from './remembered-signatures.ts'
 
-const BOARD = boardNamed(CUT_BOARD)!
+const BOARD = present(boardNamed(CUT_BOARD), CUT_BOARD)
 /** All lives meet the same documents. */
 const MEMORY_OF_SIGNATURES = rememberedSchemes()
 const STEP_MS = 10 * 60_000
@@ -100,7 +101,7 @@ export class CutWorld {
         device: CUT_DEVICE,
         site: CUT_SITE,
         board: BOARD,
-        radio: radioNamed('ble-1m')!,
+        radio: present(radioNamed('ble-1m'), 'the radio'),
         level: 'full',
         trustRoot: this.#options.repository.root,
         schemes: MEMORY_OF_SIGNATURES,

@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import { present } from '../../contract/present.ts'
 import { seededRandom } from '../../contract/random.ts'
 import { EngineOrtNode } from '../../model/engine/engine-ort-node.ts'
 import { FlashNor } from '../flash-nor.ts'
@@ -87,8 +88,9 @@ async function after(start: CutStart, story: CutStory): Promise<CutStart> {
 
 function rotted(start: CutStart): CutStart {
   const world = new CutWorld({ ...optionsOf('rot'), breach: () => undefined }, start.image, start.past)
-  const idle = world.record!.active === 0 ? 1 : 0
-  world.flash.rot(world.layout.slots[idle], world.record!.images[idle].bytes, 3, random.fork('rot'))
+  const record = present(world.record, 'the boot record')
+  const idle = record.active === 0 ? 1 : 0
+  world.flash.rot(world.layout.slots[idle], record.images[idle].bytes, 3, random.fork('rot'))
   return { image: world.flash.image(), past: start.past }
 }
 
@@ -130,7 +132,7 @@ for (const [start, story] of stories) {
 }
 await part(patchInstall.name, async () => {
   const { operations } = await sweep(patchedOptions(patchInstall.name), factory, patchInstall)
-  const bytes = `${patched.patches[0]!.length} of ${patched.bundle.length} bytes`
+  const bytes = `${present(patched.patches[0], 'the patch').length} of ${patched.bundle.length} bytes`
   return `${bytes}, ${operations} flash operations, every one cut as above; `
 })
 await part('link broken at every block', async () => {

@@ -1,3 +1,4 @@
+import { present } from '../../contract/present.ts'
 import { bytesOfElements, type ElementType } from '../element-type.ts'
 import { elementCount, KNOWN_INTS_MAX, likeInput, type OpView, type ShapeRule } from './onnx-op.ts'
 import { elementTypeOfCode, type OnnxTensor } from './onnx-types.ts'
@@ -70,7 +71,9 @@ const unsqueeze: ShapeRule = (op) => {
   const rest = [...dims]
   return sameElements(
     op,
-    Array.from({ length: dims.length + axes.length }, (_, axis) => (axes.includes(axis) ? 1 : rest.shift()!)),
+    Array.from({ length: dims.length + axes.length }, (_, axis) =>
+      axes.includes(axis) ? 1 : present(rest.shift(), 'a dim that is not listed'),
+    ),
   )
 }
 

@@ -188,8 +188,9 @@ export class WireReader {
     let low = 0
     let high = 0
     for (let index = 0; index < 10; index++) {
-      if (this.position >= this.end) this.malformed('truncated varint')
-      const byte = this.file[this.position++]!
+      const byte = this.file[this.position]
+      if (byte === undefined || this.position >= this.end) this.malformed('truncated varint')
+      this.position++
       const bits = byte & 0x7f
       if (index < 4) low |= bits << (7 * index)
       else if (index === 4) {

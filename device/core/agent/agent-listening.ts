@@ -8,7 +8,7 @@ import type { Measures } from './measures.ts'
 /** Adds a stretch of listening to what this boot has measured, and sends its wakes. */
 export function heard(step: Step, stretch: Heard): void {
   const { config, governor, manifest, update } = step.state
-  const level = LADDER_LEVELS[governor.level]!
+  const level = LADDER_LEVELS[governor.level]
   const ladderStep = manifest.ladder.find((candidate) => candidate.level === level)
   const macs = ladderStep === undefined ? 0 : macsOf(manifest, ladderStep)
   const wakes = stretch.wakes.length

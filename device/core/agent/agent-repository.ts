@@ -2,6 +2,7 @@ import { type ContractError, contractError } from '../../../contract/errors.ts'
 import { LIMITS } from '../../../contract/limits.ts'
 import { metaCodec, metaGetCodec } from '../../../contract/messages.ts'
 import { parseMetadataFile } from '../../../contract/metadata-file.ts'
+import { present } from '../../../contract/present.ts'
 import type { Release } from '../../../contract/release.ts'
 import { releaseOfTarget } from '../../../contract/repository-target.ts'
 import { err, type Result } from '../../../contract/result.ts'
@@ -143,7 +144,7 @@ export function consultationTimedOut(step: Step): Consulted | undefined {
 }
 
 function fetched(step: Step, what: Fetched): Consulted | undefined {
-  const { cycle, search } = step.state.repository.consultation!
+  const { cycle, search } = present(step.state.repository.consultation, 'the consultation under way')
   if (search === undefined) cycle.received(what)
   else search.received(what)
   return advance(step)
@@ -151,7 +152,7 @@ function fetched(step: Step, what: Fetched): Consulted | undefined {
 
 /** Goes on to the next file, or ends. */
 function advance(step: Step): Consulted | undefined {
-  const consultation = step.state.repository.consultation!
+  const consultation = present(step.state.repository.consultation, 'the consultation under way')
   const { cycle, path } = consultation
   let { search } = consultation
   if (search === undefined) {
@@ -175,7 +176,7 @@ function end(step: Step, path: string | undefined, result: Consulted['result']):
 
 /** Ends a consultation before its time; what it has verified is kept. */
 function breakOff(step: Step, error: ContractError): Consulted {
-  const { cycle, path, search } = step.state.repository.consultation!
+  const { cycle, path, search } = present(step.state.repository.consultation, 'the consultation under way')
   if (search === undefined) keepTrust(step, cycle)
   return end(step, path, err(error))
 }

@@ -12,6 +12,7 @@ import {
   LADDER_LEVELS,
   reportCodec,
 } from '../../../contract/messages.ts'
+import { present } from '../../../contract/present.ts'
 import { enqueue, type OutboxKind, takeForSending } from '../outbox.ts'
 import { addEnergy, type EnergyAccounts, totalEnergy } from '../power/energy.ts'
 import { govern } from '../power/governor.ts'
@@ -194,10 +195,10 @@ export class Step {
     )
     this.set({ governor: next })
     if (next.level === governor.level) return
-    const [from, to] = [LADDER_LEVELS[governor.level]!, LADDER_LEVELS[next.level]!]
+    const to = present(LADDER_LEVELS[next.level], 'a level of the ladder')
     this.count({ ladderMoves: 1 })
     this.effect({ type: 'set-level', level: to })
-    this.event('level-changed', { detail: `${from} to ${to}` })
+    this.event('level-changed', { detail: `${LADDER_LEVELS[governor.level]} to ${to}` })
   }
 
   /** Once a boot: a battery does not fill up again in the field, and one that is changed resets the device. */

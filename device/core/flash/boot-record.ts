@@ -1,7 +1,11 @@
 import { bytesEqual } from '../../../contract/bytes.ts'
 import { type ContractError, contractError } from '../../../contract/errors.ts'
 import { LIMITS } from '../../../contract/limits.ts'
+
 import { bytes, defineMessage, uint } from '../../../contract/message-codec.ts'
+
+import { present } from '../../../contract/present.ts'
+
 import { err, ok, type Result } from '../../../contract/result.ts'
 import type { Flash } from '../../ports/flash.ts'
 import { type FlashLayout, otherSlot, type SlotIndex } from './flash-layout.ts'
@@ -67,12 +71,12 @@ export function readRecord(flash: Flash, layout: FlashLayout): BootRecord | unde
   return {
     ...rest,
     active: active as SlotIndex,
-    phase: PHASES[phase]!,
+    phase: present(PHASES[phase], 'a phase within the bound of the codec'),
     images: [
       { sha256: sha256A, bytes: bytesA },
       { sha256: sha256B, bytes: bytesB },
     ],
-    untold: UNTOLD[untold]!,
+    untold: present(UNTOLD[untold], 'a tale within the bound of the codec'),
   }
 }
 

@@ -2,7 +2,11 @@ import { bytesEqual, bytesToHex, hexToBytes } from '../../../contract/bytes.ts'
 import { type ContractError, contractError } from '../../../contract/errors.ts'
 import { LIMITS } from '../../../contract/limits.ts'
 import { blockCheck, blockCodec, getCodec } from '../../../contract/messages.ts'
+
 import { PATCH_STATE_BYTES } from '../../../contract/patch/patch-state.ts'
+
+import { present } from '../../../contract/present.ts'
+
 import type { Release } from '../../../contract/release.ts'
 import { err, ok, type Result } from '../../../contract/result.ts'
 import { type Board, modelRamBytes } from '../../../model/boards.ts'
@@ -96,7 +100,7 @@ export function chooseArtifact(release: Release, context: ArtifactContext): Arti
   const [best] = choices.sort(
     (a, b) => Number(b.offset > 0) - Number(a.offset > 0) || a.airMj - b.airMj || a.artifact.bytes - b.artifact.bytes,
   )
-  const { artifact, offset, costMj } = best!
+  const { artifact, offset, costMj } = present(best, 'the image itself among the choices')
   return { artifact, offset, costMj }
 }
 
