@@ -9,7 +9,7 @@ import { type DeviceId, isId, type SiteId, topicOf } from '../../contract/topics
 import { type AssignmentFeed, assignmentFeedSchema } from '../../contract/uplink.ts'
 import type { Logger } from '../../platform/logger.ts'
 import type { MessageCounters } from '../message-counters.ts'
-import type { HeldAssignment, NewAssignment } from '../store/assignment-store.ts'
+import type { HeldAssignment, NewAssignment } from '../store/held-assignments.ts'
 import type { StoreClient } from '../store/store-client.ts'
 import type { CloudClient, CloudError } from './cloud-client.ts'
 import { Retry } from './retry.ts'
