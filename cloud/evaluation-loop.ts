@@ -6,7 +6,7 @@ import { alertView, modelNames, rolloutView } from './api/views.ts'
 import type { Assigner } from './rollout/assigner.ts'
 import type { RolloutEngine } from './rollout/engine.ts'
 import type { Store } from './store/store.ts'
-import { hourOf } from './store/telemetry-store.ts'
+import { hourIndex } from './store/telemetry-store.ts'
 import type { DriftMonitor } from './telemetry/drift.ts'
 import type { CloudMetrics } from './telemetry/metrics.ts'
 
@@ -115,8 +115,8 @@ export class EvaluationLoop {
     const { store, hub, clock, reportRetentionMs } = this.#parts
     const now = clock.wallMs()
     store.fleet.refresh(HOURS_PER_EVALUATION)
-    if (hourOf(now) === this.#lastHour) return
-    this.#lastHour = hourOf(now)
+    if (hourIndex(now) === this.#lastHour) return
+    this.#lastHour = hourIndex(now)
     store.telemetry.prune(now - reportRetentionMs, PRUNE_ROWS)
     store.tokens.prune(now)
     this.#closeOldNotices(now)

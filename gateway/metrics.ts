@@ -1,6 +1,6 @@
 import { Counter, Gauge, Registry } from 'prom-client'
 import type { MessageCounters } from './message-counters.ts'
-import { CELL_LENGTH, HOUR_MS, hourOf, parseGroup, ratesOf } from './store/aggregation.ts'
+import { CELL_LENGTH, HOUR_MS, hourStartMs, parseGroup, ratesOf } from './store/aggregation.ts'
 import type { Place } from './store/report-timeline.ts'
 
 /** What the metrics are read from at each scrape. */
@@ -97,7 +97,7 @@ export class GatewayMetrics {
 
   /** The page in the exposition format of Prometheus. */
   async scrape(): Promise<string> {
-    const since = hourOf(this.#sources.nowMs()) - (WINDOW_HOURS - 1) * HOUR_MS
+    const since = hourStartMs(this.#sources.nowMs()) - (WINDOW_HOURS - 1) * HOUR_MS
     const cells = await this.#sources.cellsSince(since)
     // From here to the page nothing waits: another scrape may be under way.
     this.#registry.resetMetrics()

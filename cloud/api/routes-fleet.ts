@@ -1,6 +1,7 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { LIMITS } from '../../contract/limits.ts'
 import { parseIngest } from '../telemetry/ingest.ts'
+import { attestedBy } from '../trust/attestation.ts'
 import { requireRole } from './auth.ts'
 import { bodyLimitOf } from './body-limit.ts'
 import type { CloudApp, CloudServices } from './environment.ts'
@@ -28,7 +29,7 @@ export function fleetRoutes(app: CloudApp, services: CloudServices): void {
   app.openapi(ingest, async (c) => {
     const parsed = parseIngest(new Uint8Array(await c.req.arrayBuffer()))
     metrics.ingestBatches.inc({ outcome: parsed.ok ? 'accepted' : parsed.error.code })
-    const outcome = store.telemetry.ingest(unwrap(parsed))
+    const outcome = store.telemetry.ingest(unwrap(parsed), attestedBy)
     for (const [kind, rows] of Object.entries(outcome)) metrics.ingestRows.inc({ kind }, rows)
     return c.json(outcome, 200)
   })

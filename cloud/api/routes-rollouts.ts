@@ -1,5 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi'
-import { DEFAULT_GATE_POLICY, gatePolicySchema } from '../rollout/gate-policy.ts'
+import { DEFAULT_GATE_POLICY } from '../rollout/gate-defaults.ts'
+import { gatePolicySchema } from '../store/gate-policy.ts'
 import { requireRole } from './auth.ts'
 import { bodyLimitOf } from './body-limit.ts'
 import type { CloudApp, CloudServices } from './environment.ts'

@@ -5,7 +5,7 @@ import type { FleetHour } from '../store/fleet-store.ts'
 import type { ReleaseRecord } from '../store/model-store.ts'
 import type { RolloutRecord } from '../store/rollout-store.ts'
 import type { Store } from '../store/store.ts'
-import { HOUR_MS } from '../store/telemetry-store.ts'
+import { HOUR_MS, hourIndex } from '../store/telemetry-store.ts'
 import { fleetFigures } from '../telemetry/fleet-figures.ts'
 
 /** JSON shapes of the API; times are Unix ms and end in `Ms`. */
@@ -92,7 +92,7 @@ const byModel = (rows: readonly FleetHour[]): Map<string, FleetHour[]> => {
 }
 
 export function summaryView(store: Store, nowMs: number, hours: number) {
-  const end = Math.floor(nowMs / HOUR_MS)
+  const end = hourIndex(nowMs)
   const rows = store.fleet.hours(end - hours, end)
   const names = modelNames(store)
   const present = store.fleet.present()
@@ -120,7 +120,7 @@ export function summaryView(store: Store, nowMs: number, hours: number) {
 }
 
 export function seriesView(store: Store, nowMs: number, hours: number) {
-  const end = Math.floor(nowMs / HOUR_MS) + 1
+  const end = hourIndex(nowMs) + 1
   const rows = store.fleet.hours(end - hours, end)
   const names = modelNames(store)
   const points = new Map<number, FleetHour[]>()

@@ -1,6 +1,6 @@
 import type { RolloutDevice, RolloutRecord } from '../store/rollout-store.ts'
 import type { Store } from '../store/store.ts'
-import { HOUR_MS, hourOf } from '../store/telemetry-store.ts'
+import { HOUR_MS, hourStartMs } from '../store/telemetry-store.ts'
 import type { GateInput } from './gate.ts'
 import type { DeviceOutcome } from './log-ratio.ts'
 
@@ -10,7 +10,6 @@ const SETTLE_MS = 15 * 60_000
 const LISTENING_HOURS_MIN = 1
 
 const ceilHour = (ms: number): number => Math.ceil(ms / HOUR_MS) * HOUR_MS
-const floorHour = (ms: number): number => hourOf(ms) * HOUR_MS
 
 /** When the comparison of a stage begins: the first full hour by which half of its canaries run the candidate. Both arms are
  *  counted from there, so that they see the same hours of the day; it depends on installs, never on outcomes.
@@ -49,7 +48,7 @@ export function gatherEvidence(store: Store, rollout: RolloutRecord, nowMs: numb
   const canary = counted.filter(({ stage, device }) => stage === rollout.stage && mayRun(store, device, candidate))
   const control = counted.filter(({ stage }) => stage === null)
   const start = comparisonStart(store, canary, candidate, rollout.stageStartedMs)
-  const end = floorHour(nowMs - SETTLE_MS)
+  const end = hourStartMs(nowMs - SETTLE_MS)
 
   const arm = (members: readonly RolloutDevice[], model: string) => {
     const falseWakes: DeviceOutcome[] = []
@@ -98,7 +97,7 @@ export function covariatesOf(
   hours: number,
   nowMs: number,
 ): { zFalse: number | null; zVerified: number | null } {
-  const to = floorHour(nowMs)
+  const to = hourStartMs(nowMs)
   const { falseWakes, verifiedWakes, listeningHours } = store.outcomes.window(
     device,
     model,

@@ -1,10 +1,10 @@
 import type { DeviceRecord } from '../store/device-store.ts'
+import type { GateReading } from '../store/gate-reading.ts'
 import type { ReleaseRecord } from '../store/model-store.ts'
 import type { RolloutRecord } from '../store/rollout-store.ts'
 import type { Store } from '../store/store.ts'
 import { bucketOf, isExposed } from './cohort.ts'
 import { covariatesOf } from './evidence.ts'
-import type { GateReading } from './gate.ts'
 import type { RolloutStep } from './planner.ts'
 
 /** What the cloud itself is called in the audit log. */

@@ -1,4 +1,4 @@
-import type { GateReading, GateReason, MetricReading } from './gate.ts'
+import type { GateReading, GateReason, MetricReading } from '../store/gate-reading.ts'
 
 const METRIC_WORDS = {
   falseWakesPerHour: 'false wakes per hour',

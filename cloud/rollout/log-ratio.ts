@@ -1,3 +1,5 @@
+import type { ArmSummary } from '../store/gate-reading.ts'
+
 /** The comparison of two arms with the device as the unit of randomisation: devices differ, and a device's own events are
  *  not independent, so the variance is taken over devices, never over events.
  *  @see Lindon & Malek, arXiv 2011.03567; Waudby-Smith et al., arXiv 2103.06476 (asymptotic argument)
@@ -14,14 +16,6 @@ export interface DeviceOutcome {
 }
 
 export type RatioKind = 'rate' | 'mean'
-
-export interface ArmSummary {
-  readonly devices: number
-  readonly events: number
-  readonly exposure: number
-  /** (Σy + ½)/Σx for rates, Σy/Σx for means */
-  readonly rate: number
-}
 
 /** A log ratio canary/control with its variance; `variance` is > 0. */
 export interface LogRatio {

@@ -1,5 +1,5 @@
-import type { GateReading } from './gate.ts'
-import type { GateMetricName } from './gate-policy.ts'
+import type { GateMetricName } from '../store/gate-policy.ts'
+import type { GateReading } from '../store/gate-reading.ts'
 
 /** What a rollout does next, as data; `executor.ts` performs it. */
 export type RolloutStep =

@@ -1,6 +1,6 @@
 import { LIMITS } from '../../contract/limits.ts'
 import type { SqliteDatabase } from './database.ts'
-import { HOUR_MS, hourOf } from './telemetry-store.ts'
+import { HOUR_MS, hourIndex, hourStartMs } from './telemetry-store.ts'
 
 /** One device's verdicts and the listening time they came from, over the same stretch of time. */
 export interface DeviceWindow {
@@ -78,13 +78,13 @@ export class OutcomeStore {
     let activeMs = 0
     for (const row of this.#boots.all(device, model, fromMs)) {
       const start = Math.max(fromMs, row.started_ms)
-      const end = Math.min(toMs, hourOf(row.time_ms) * HOUR_MS)
+      const end = Math.min(toMs, hourStartMs(row.time_ms))
       if (end <= start) continue
       const low = this.#at(device, row, start)
       const high = this.#at(device, row, end)
       listeningMs += Math.max(0, high.listening - low.listening)
       activeMs += Math.max(0, high.active - low.active)
-      const { confirmed, rejected } = this.#verdicts.get(device, row.boot, hourOf(start), hourOf(end))!
+      const { confirmed, rejected } = this.#verdicts.get(device, row.boot, hourIndex(start), hourIndex(end))!
       falseWakes += rejected
       verifiedWakes += confirmed
     }
@@ -95,9 +95,9 @@ export class OutcomeStore {
   noise(device: number, model: string, fromMs: number, toMs: number): number[] {
     const sum = Array.from({ length: LIMITS.histogramBins }, () => 0)
     for (const { boot } of this.#boots.all(device, model, fromMs)) {
-      const high = this.#noise.get(device, boot, hourOf(toMs))
+      const high = this.#noise.get(device, boot, hourIndex(toMs))
       if (high === undefined) continue
-      const low = this.#noise.get(device, boot, hourOf(fromMs))
+      const low = this.#noise.get(device, boot, hourIndex(fromMs))
       const before = low === undefined ? [] : (JSON.parse(low.noise_bins) as number[])
       const after = JSON.parse(high.noise_bins) as number[]
       for (let i = 0; i < sum.length; i++) sum[i]! += Math.max(0, (after[i] ?? 0) - (before[i] ?? 0))
@@ -108,7 +108,7 @@ export class OutcomeStore {
   /** Cumulative counters of a boot at a moment, interpolated; zero at its start. */
   #at(device: number, boot: BootRow, ms: number): { listening: number; active: number } {
     if (ms <= boot.started_ms) return { listening: 0, active: 0 }
-    const hour = hourOf(ms)
+    const hour = hourIndex(ms)
     const before = this.#before.get(device, boot.boot, hour) ?? {
       time_ms: boot.started_ms,
       listening_ms: 0,

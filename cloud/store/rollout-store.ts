@@ -1,6 +1,6 @@
-import type { GateReading } from '../rollout/gate.ts'
-import type { GateMetricName, GatePolicy } from '../rollout/gate-policy.ts'
 import type { SqliteDatabase } from './database.ts'
+import type { GateMetricName, GatePolicy } from './gate-policy.ts'
+import type { GateReading } from './gate-reading.ts'
 import { RUNNING_CODES_SQL } from './identity-store.ts'
 
 export type RolloutState = 'running' | 'paused' | 'rolled-back' | 'completed'

@@ -1,11 +1,13 @@
 import { COUNTER_NAMES, ENERGY_NAMES } from '../../contract/messages.ts'
 import type { AggregateRow, EventRow, IngestBatch, ReportRow, VerdictRow } from '../../contract/uplink.ts'
-import { attestedBy } from '../trust/attestation.ts'
 import type { SqliteDatabase, Statement } from './database.ts'
-import type { IdentityStore } from './identity-store.ts'
+import type { DeviceKeyRecord, IdentityStore } from './identity-store.ts'
 
 export const HOUR_MS = 3_600_000
-export const hourOf = (ms: number): number => Math.floor(ms / HOUR_MS)
+/** Number of an hour since the epoch, as the tables name it. */
+export const hourIndex = (ms: number): number => Math.floor(ms / HOUR_MS)
+/** Unix ms at which the hour of a moment began. */
+export const hourStartMs = (ms: number): number => hourIndex(ms) * HOUR_MS
 
 /** chosen: a device's clock may be ahead of the gateway's by this much and still be believed */
 const AHEAD_MS_MAX = 5 * 60_000
@@ -65,6 +67,10 @@ const SQL = {
       radio_bytes = excluded.radio_bytes WHERE excluded.revision > aggregates.revision`,
 } as const
 
+/** Whether an event is the device's own word, given all keys that the device ever had. 1: it is. 0: it has a key, and this is not signed by
+ *  it. null: it never had one. The store keeps the answer and verifies nothing itself. */
+export type Attest = (row: EventRow, keys: readonly DeviceKeyRecord[]) => 0 | 1 | null
+
 /** What an ingest changed; rows seen before change nothing. */
 export type IngestOutcome = Readonly<Record<'reports' | 'verdicts' | 'events' | 'aggregates', number>>
 
@@ -84,13 +90,14 @@ export class TelemetryStore {
     this.#run = Object.fromEntries(Object.entries(SQL).map(([name, sql]) => [name, db.prepare(sql)])) as never
   }
 
-  /** Stores a validated batch in one transaction. */
-  ingest(batch: IngestBatch): IngestOutcome {
+  /** Stores a validated batch in one transaction.
+   *  @param attest asked in it, so that it sees the keys as they are then */
+  ingest(batch: IngestBatch, attest: Attest): IngestOutcome {
     const outcome = { reports: 0, verdicts: 0, events: 0, aggregates: 0 }
     const work = this.#db.transaction(() => {
       for (const row of batch.reports) outcome.reports += this.#report(row)
       for (const row of batch.verdicts) outcome.verdicts += this.#verdict(row)
-      for (const row of batch.events) outcome.events += this.#event(row)
+      for (const row of batch.events) outcome.events += this.#event(row, attest)
       for (const row of batch.aggregates) outcome.aggregates += this.#aggregate(batch.gateway, row)
     })
     try {
@@ -141,7 +148,7 @@ export class TelemetryStore {
       ...[device, boot, seq, row.model, time, started, listening, row.slot, row.level, row.batteryPermille],
       ...[row.assignmentSeq, counters, levels, energy, posterior, noise],
     )
-    const hour = hourOf(time)
+    const hour = hourIndex(time)
     const energyMj = row.energyMj.slice(0, ENERGY_NAMES.length).reduce((sum, value) => sum + value, 0)
     this.#run.hour.run(
       ...[device, boot, hour, seq, row.model, time, row.uptimeMs, listening, c[INDEX.active]!, c[INDEX.wakes]!],
@@ -156,18 +163,18 @@ export class TelemetryStore {
 
   #verdict(row: VerdictRow): number {
     const device = this.#device(row.device, row.site)
-    const hour = hourOf(row.hourMs)
+    const hour = hourIndex(row.hourMs)
     const { changes } = this.#run.verdict.run(device, row.boot, hour, row.model, row.confirmed, row.rejected)
     if (changes > 0) this.#run.dirtyHour.run(hour)
     return changes
   }
 
-  #event(row: EventRow): number {
+  #event(row: EventRow, attest: Attest): number {
     const device = this.#device(row.device, row.site)
     const { changes } = this.#run.event.run(
       ...[device, row.boot, row.seq, rowTime(row.wallMs, row.receivedMs), row.receivedMs, row.code],
       ...[row.model ?? null, row.error ?? null, row.detail ?? null, row.assignmentSeq ?? null],
-      attestedBy(row, this.#identities.keysOf(device)),
+      attest(row, this.#identities.keysOf(device)),
     )
     if (changes > 0) this.#run.seen.run(row.receivedMs, device)
     return changes

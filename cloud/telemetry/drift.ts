@@ -4,7 +4,7 @@ import { informationForPower, oneSidedLogE, oneSidedRho } from '../rollout/norma
 import type { AlertRecord } from '../store/alert-store.ts'
 import type { BaselineRecord } from '../store/baseline-store.ts'
 import type { Store } from '../store/store.ts'
-import { HOUR_MS, hourOf } from '../store/telemetry-store.ts'
+import { HOUR_MS, hourIndex } from '../store/telemetry-store.ts'
 
 /** Drift: the fleet behaves unlike it did in its first hours on the same model, without any update. */
 export interface DriftPolicy {
@@ -76,7 +76,7 @@ export class DriftMonitor {
 
   /** Raises and resolves alerts. Does nothing within an hour it has looked at. */
   evaluate(nowMs: number): readonly DriftChange[] {
-    const hour = hourOf(nowMs - SETTLE_MS)
+    const hour = hourIndex(nowMs - SETTLE_MS)
     if (hour === this.#lastHour) return []
     this.#lastHour = hour
     return this.#store.atomically(() => {

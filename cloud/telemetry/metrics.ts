@@ -1,7 +1,7 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Clock } from '../../contract/clock.ts'
 import type { Store } from '../store/store.ts'
-import { hourOf } from '../store/telemetry-store.ts'
+import { hourIndex } from '../store/telemetry-store.ts'
 import { fleetFigures } from './fleet-figures.ts'
 
 /** Prometheus metrics of one cloud process, in a registry of its own. Gauges are read from the store at each scrape. */
@@ -18,7 +18,7 @@ export function createMetrics(store: Store, clock: Clock): CloudMetrics {
   const registry = new Registry()
   const registers = [registry]
   const recent = () => {
-    const hour = hourOf(clock.wallMs())
+    const hour = hourIndex(clock.wallMs())
     return fleetFigures(store.fleet.hours(hour - 3, hour))
   }
   const gauge = (name: string, help: string, read: () => number | null): void => {

@@ -1,7 +1,7 @@
 import type { Clock } from '../../contract/clock.ts'
 import type { MessageCounters } from '../message-counters.ts'
 import type { Origin } from '../origin.ts'
-import type { HeldAssignment } from '../store/assignment-store.ts'
+import type { HeldAssignment } from '../store/held-assignments.ts'
 import { BATCH_MESSAGES_MAX, type IngestKind, MessageBatch } from '../store/message-batch.ts'
 import type { StoreClient } from '../store/store-client.ts'
 
@@ -21,7 +21,7 @@ interface Parts {
 const BATCHES_UNDER_WAY_MAX = 4
 
 /** Takes messages from the broker to the store in batches and answers for each when the store has it on the medium. What a message
- *  means, and whether it is one at all, is found out there (ledger.ts).
+ *  means, and whether it is one at all, is found out there (message-ledger.ts).
  *
  *  The queue is bounded by its sources: aedes reads no further from a connection before every packet of the last chunk is
  *  answered. While BATCHES_UNDER_WAY_MAX batches are unanswered only full ones follow, so a slow medium makes larger batches and

@@ -5,7 +5,8 @@ import type { AggregateRow } from '../../contract/uplink.ts'
 import type { Place, Sums } from './report-timeline.ts'
 
 export const HOUR_MS = 3_600_000
-export const hourOf = (wallMs: number): number => Math.floor(wallMs / HOUR_MS) * HOUR_MS
+/** Unix ms at which the hour of a moment began. */
+export const hourStartMs = (wallMs: number): number => Math.floor(wallMs / HOUR_MS) * HOUR_MS
 
 /** Which comparison a device takes part in, as the gateway learned it from an assignment that passed through. */
 export interface AssignmentTag {

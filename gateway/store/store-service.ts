@@ -1,12 +1,12 @@
 import type { Logger } from '../../platform/logger.ts'
 import { MessageCounters } from '../message-counters.ts'
-import { AggregateTable, HOUR_MS, hourOf } from './aggregation.ts'
-import { AssignmentStore, type ChangedAssignment, type HeldAssignment, type NewAssignment } from './assignment-store.ts'
+import { AggregateTable, HOUR_MS, hourStartMs } from './aggregation.ts'
 import { Checkpoint } from './checkpoint.ts'
 import { DeviceTable } from './device-table.ts'
 import { GroupCommit } from './group-commit.ts'
-import { Ledger } from './ledger.ts'
+import { type ChangedAssignment, type HeldAssignment, HeldAssignments, type NewAssignment } from './held-assignments.ts'
 import { readBatch } from './message-batch.ts'
+import { MessageLedger } from './message-ledger.ts'
 import { type PendingWake, PendingWakes } from './pending-wakes.ts'
 import type { Place, Sums } from './report-timeline.ts'
 import { Spool, type SpoolBatch, type SpoolLimits } from './spool.ts'
@@ -68,10 +68,10 @@ export class StoreService {
   readonly #aggregates: AggregateTable
   readonly #spool: Spool
   readonly #pending: PendingWakes
-  readonly #assignments: AssignmentStore
+  readonly #assignments: HeldAssignments
   readonly #checkpoint: Checkpoint
   readonly #commit: GroupCommit
-  readonly #ledger: Ledger
+  readonly #ledger: MessageLedger
   readonly #gatewayId: string
   /** the batch on its way to the cloud */
   #sent: SpoolBatch | undefined
@@ -98,13 +98,13 @@ export class StoreService {
       logger.info({ replayed }, 'state recovered')
     }
     const checkpoint = new Checkpoint({ store, settings, devices, aggregates, spool, recover })
-    const assignments = new AssignmentStore({ store, settings, devices, checkpoint, counters })
+    const assignments = new HeldAssignments({ store, settings, devices, checkpoint, counters })
     const commit = new GroupCommit(store, {
       beforeCommit: () => checkpoint.beforeCommit(),
       afterRollback: recover,
     })
     const { verifies } = options
-    const ledger = new Ledger({
+    const ledger = new MessageLedger({
       commit,
       devices,
       assignments,
@@ -179,7 +179,7 @@ export class StoreService {
       if (!this.#pending.remove(wake.id)) return false
       if (confirmed === undefined) return true
       const { device, site, boot, model, group } = wake
-      const hourMs = hourOf(wake.receivedMs)
+      const hourMs = hourStartMs(wake.receivedMs)
       this.#checkpoint.require()
       this.#aggregates.bookVerdict(this.#aggregates.place(hourMs, group), confirmed)
       this.#spool.addVerdict({ site, device, boot, model, hourMs }, confirmed)
@@ -225,8 +225,8 @@ export class StoreService {
   /** What is due once an hour. */
   upkeep(nowMs: number): void {
     this.#checkpoint.writeNow()
-    this.#spool.forgetBefore(hourOf(nowMs) - RETENTION_MS)
-    this.#aggregates.forgetBefore(hourOf(nowMs) - CACHED_HOURS_MS)
+    this.#spool.forgetBefore(hourStartMs(nowMs) - RETENTION_MS)
+    this.#aggregates.forgetBefore(hourStartMs(nowMs) - CACHED_HOURS_MS)
   }
 
   /** Answers what is under way, then closes the file. */

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { Store } from '../../cloud/store/store.ts'
 import { DEFAULT_DRIFT_POLICY, DriftMonitor, populationStabilityIndex } from '../../cloud/telemetry/drift.ts'
+import { attestedBy } from '../../cloud/trust/attestation.ts'
 import { seededRandom } from '../../contract/random.ts'
 import { batchOf, HOUR, SyntheticDevice, T0 } from '../fixtures/synthetic-fleet.ts'
 
@@ -34,7 +35,7 @@ describe('drift', () => {
         batch.reports.push(...reports)
         batch.verdicts.push(...verdicts)
       }
-      this.store.telemetry.ingest(batch)
+      this.store.telemetry.ingest(batch, attestedBy)
       return this.monitor.evaluate(this.nowMs + 20 * 60_000)
     }
     hours(count: number, rates: { falseWakes: number; verified: number; noiseBin?: number }) {

@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { exactLogE } from '../../cloud/rollout/exact-test.ts'
 import { advanceTest, rollbackTest } from '../../cloud/rollout/gate.ts'
-import { DEFAULT_GATE_POLICY, type MetricPolicy } from '../../cloud/rollout/gate-policy.ts'
+import { DEFAULT_GATE_POLICY } from '../../cloud/rollout/gate-defaults.ts'
 import { logRatio } from '../../cloud/rollout/log-ratio.ts'
 import { informationForPower, oneSidedLogE, oneSidedRho } from '../../cloud/rollout/normal-mixture.ts'
+import type { MetricPolicy } from '../../cloud/store/gate-policy.ts'
 import { type SeededRandom, seededRandom } from '../../contract/random.ts'
 
 /** Monte Carlo check of what the gate promises: hourly looks for 72 h, gamma-distributed device rates (CV 0 or 1), .2 events

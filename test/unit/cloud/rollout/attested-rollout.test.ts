@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { gatherEvidence } from '../../../../cloud/rollout/evidence.ts'
+import { attestedBy } from '../../../../cloud/trust/attestation.ts'
 import { encodeEvent } from '../../../../contract/attested-event.ts'
 import { bytesToHex, hexToBytes } from '../../../../contract/bytes.ts'
 import { EVENT_CODES, type EventCode } from '../../../../contract/messages.ts'
@@ -77,7 +78,7 @@ describe('a rollout under a gateway that lies', () => {
     world.start('kws-2')
     world.hours(1)
     const forged = world.fleet.map((_, i) => says(i, 'install-failed', 1, keys[(i + 1) % DEVICES]!.sign))
-    world.store.telemetry.ingest(batchOf({ events: forged }))
+    world.store.telemetry.ingest(batchOf({ events: forged }), attestedBy)
     world.engine.tick()
     expect(evidence().installs.failed).toBe(0)
     expect(world.store.rollouts.open()).toMatchObject({ state: 'running' })
@@ -92,10 +93,10 @@ describe('a rollout under a gateway that lies', () => {
     const indexOf = (id: number) => world.fleet.findIndex(({ name }) => world.store.devices.byName(name)!.id === id)
     const first = indexOf(exposed[0]!.device)
     const rows = [says(first, 'install-started', 1), says(first, 'install-confirmed', 2)]
-    for (let i = 0; i < 3; i++) world.store.telemetry.ingest(batchOf({ events: rows }))
+    for (let i = 0; i < 3; i++) world.store.telemetry.ingest(batchOf({ events: rows }), attestedBy)
     expect(evidence().exposure.installed).toBe(1)
     expect(evidence().installs).toEqual({ started: 1, failed: 0, refused: 0 })
-    world.store.telemetry.ingest(batchOf({ events: [says(first, 'reverted', 3)] }))
+    world.store.telemetry.ingest(batchOf({ events: [says(first, 'reverted', 3)] }), attestedBy)
     expect(evidence().installs.failed).toBe(1)
     expect(world.store.rollouts.attestable(rollout.id)).toBe(exposed.length)
     expect(HOUR).toBeGreaterThan(0)

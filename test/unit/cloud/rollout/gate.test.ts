@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { bucketOf, isExposed } from '../../../../cloud/rollout/cohort.ts'
 import { type GateInput, judgeStage } from '../../../../cloud/rollout/gate.ts'
-import { DEFAULT_GATE_POLICY } from '../../../../cloud/rollout/gate-policy.ts'
+import { DEFAULT_GATE_POLICY } from '../../../../cloud/rollout/gate-defaults.ts'
 import { gateWords } from '../../../../cloud/rollout/gate-words.ts'
 import { planRollout } from '../../../../cloud/rollout/planner.ts'
 

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Store } from '../../../../cloud/store/store.ts'
 import { rowTime } from '../../../../cloud/store/telemetry-store.ts'
+import { attestedBy } from '../../../../cloud/trust/attestation.ts'
 import { seededRandom } from '../../../../contract/random.ts'
 import { batchOf, HOUR, SyntheticDevice, T0 } from '../../../fixtures/synthetic-fleet.ts'
 
@@ -15,7 +16,7 @@ describe('outcomes of a window', () => {
   afterEach(() => store.close())
 
   const feed = (device: SyntheticDevice, toHour: number, falseWakes = 4): void => {
-    store.telemetry.ingest(batchOf(device.live(T0 + toHour * HOUR, { falseWakes, verified: 1 })))
+    store.telemetry.ingest(batchOf(device.live(T0 + toHour * HOUR, { falseWakes, verified: 1 })), attestedBy)
   }
 
   it('counts exactly the full hours of the window for a device that reports at an odd minute', () => {

@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { DatabaseTooNewError, openDatabase } from '../../../../cloud/store/database.ts'
 import { MIGRATIONS } from '../../../../cloud/store/migrations.ts'
 import { Store } from '../../../../cloud/store/store.ts'
+import { attestedBy } from '../../../../cloud/trust/attestation.ts'
 import { CloudWorld, releaseOf, SHA } from '../../../fixtures/cloud-world.ts'
 import { T0 } from '../../../fixtures/synthetic-fleet.ts'
 
@@ -91,7 +92,7 @@ describe('assignments', () => {
     // The store was restored from a backup: the first device is further than the store knows.
     world.fleet[0]!.assignmentSeq = 41
     const { reports, verdicts } = world.fleet[0]!.live(T0 + 2 * 3_600_000, { falseWakes: 0, verified: 1 })
-    world.store.telemetry.ingest({ v: 1, gateway: 'g', reports, verdicts, events: [], aggregates: [] })
+    world.store.telemetry.ingest({ v: 1, gateway: 'g', reports, verdicts, events: [], aggregates: [] }, attestedBy)
     world.store.devices.markDirty(1)
     world.assigner.signSlice()
     expect(world.store.assignments.after(first.at(-1)!.cursor, 10)).toMatchObject([{ device: 'device-0000', seq: 42 }])

@@ -29,7 +29,7 @@ export interface ChangedAssignment {
 const CURSOR = 'assignment-cursor'
 
 /** The newest assignment of each device, on disk; the numbers in memory too, since every report is compared with one. */
-export class AssignmentStore {
+export class HeldAssignments {
   readonly #settings: Settings
   readonly #devices: DeviceTable
   readonly #checkpoint: Checkpoint

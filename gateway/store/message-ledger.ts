@@ -1,11 +1,11 @@
 import { EVENT_CODES, type EventCode, eventCodec, type Report, wakeCodec } from '../../contract/messages.ts'
 import type { MessageCounters } from '../message-counters.ts'
 import type { Origin } from '../origin.ts'
-import { type AggregateTable, groupKey, hourOf, modelHex, sumsOf, tagAt } from './aggregation.ts'
-import type { AssignmentStore } from './assignment-store.ts'
+import { type AggregateTable, groupKey, hourStartMs, modelHex, sumsOf, tagAt } from './aggregation.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import type { DeviceTable } from './device-table.ts'
 import type { GroupCommit } from './group-commit.ts'
+import type { HeldAssignments } from './held-assignments.ts'
 import type { IngestKind, RawMessage } from './message-batch.ts'
 import type { PendingWakes } from './pending-wakes.ts'
 import { decodeReport } from './report-decoder.ts'
@@ -25,7 +25,7 @@ const ACCEPTING: ReadonlySet<EventCode> = new Set<EventCode>([
 interface Parts {
   readonly commit: GroupCommit
   readonly devices: DeviceTable
-  readonly assignments: AssignmentStore
+  readonly assignments: HeldAssignments
   readonly aggregates: AggregateTable
   readonly spool: Spool
   readonly pending: PendingWakes
@@ -50,7 +50,7 @@ export interface Entry {
  *  as done: the broker acknowledges it, because a device that is broken in this way would otherwise send the same message for
  *  ever, and nothing would get better. Only a failure of the gateway's own (disk full) leaves a message unacknowledged.
  */
-export class Ledger {
+export class MessageLedger {
   readonly #parts: Parts
 
   constructor(parts: Parts) {
@@ -110,7 +110,7 @@ export class Ledger {
     if (boot === undefined) return 'late'
     const tag = tagAt(state.tags, report.assignmentSeq)
     const group = groupKey(modelHex(report.model), origin.site, origin.board, tag)
-    const result = insertReport(boot.runs, report.seq, sums, aggregates.place(hourOf(receivedMs), group))
+    const result = insertReport(boot.runs, report.seq, sums, aggregates.place(hourStartMs(receivedMs), group))
     if (result.outcome !== 'accepted') return result.outcome
     for (const { place, delta } of result.bookings) aggregates.book(place, delta)
     if (boot.runs.at(-1)![1] === report.seq) boot.assignmentSeq = report.assignmentSeq
