@@ -1,7 +1,5 @@
 import { describe, expect, it } from 'vitest'
 import { createDetector } from '../../../../../device/core/listen/detector.ts'
-import { noiseBin, posteriorBin } from '../../../../../device/core/listen/heard.ts'
-import { createVoiceGate, dbfs } from '../../../../../device/core/listen/voice-gate.ts'
 
 const LABELS = ['silence', 'go', 'stop']
 const policy = {
@@ -65,55 +63,4 @@ describe('detector', () => {
     for (let i = 1; i < 3; i++) detector.update(go(1), i * 200)
     expect(detector.bestPosterior()).toBeCloseTo(2 / 3)
   })
-})
-
-describe('voice gate', () => {
-  const quiet = -60
-
-  it('opens above floor and margin, stays for the hangover, and counts each opening once', () => {
-    const gate = createVoiceGate(6, 1_000)
-    expect(gate.update(quiet, 200)).toBe(false)
-    expect(gate.update(quiet + 20, 200)).toBe(true)
-    expect(gate.update(quiet + 20, 200)).toBe(true)
-    const after = Array.from({ length: 8 }, () => gate.update(quiet, 200))
-    expect(after).toEqual([true, true, true, true, true, false, false, false])
-    expect(gate.openings()).toBe(1)
-    gate.update(quiet + 20, 200)
-    expect(gate.openings()).toBe(2)
-  })
-
-  it('the hangover is measured in time: a sparse window seconds later finds the gate closed', () => {
-    const gate = createVoiceGate(6, 1_000)
-    gate.update(quiet, 10_000)
-    expect(gate.update(quiet + 40, 10_000)).toBe(true)
-    expect(gate.update(quiet, 10_000)).toBe(false)
-  })
-
-  it('the floor falls at once and rises by three dB a second: a steady louder place closes the gate again', () => {
-    const gate = createVoiceGate(6, 0)
-    gate.update(quiet, 200)
-    gate.update(quiet - 10, 200)
-    expect(gate.floorDb()).toBe(quiet - 10)
-    const open = Array.from({ length: 40 }, () => gate.update(quiet + 2, 200))
-    // 12 dB louder: open until the floor is within 6 dB, that is after 2 s of 3 dB/s, 10 hops, and the hop that reaches it.
-    expect(open.indexOf(false)).toBeGreaterThanOrEqual(10)
-    expect(open.indexOf(false)).toBeLessThanOrEqual(11)
-    expect(open.slice(12).some(Boolean)).toBe(false)
-    expect(gate.floorDb()).toBe(quiet + 2)
-  })
-
-  it('digital silence is a level, not minus infinity', () => {
-    expect(dbfs(0)).toBe(-96)
-    expect(dbfs(1e-9)).toBe(-96)
-    expect(dbfs(1)).toBe(0)
-    const gate = createVoiceGate(6, 0)
-    expect(gate.floorDb()).toBe(-96)
-    gate.update(dbfs(0), 200)
-    expect(gate.update(dbfs(0.1), 200)).toBe(true)
-  })
-})
-
-it('histogram bins have closed lower edges and an open last bin', () => {
-  expect([0, 49, 50, 99, 899, 900, 1000].map(posteriorBin)).toEqual([0, 0, 1, 1, 6, 7, 7])
-  expect([-96, -80, -79.5, -20, 0].map(noiseBin)).toEqual([0, 1, 1, 7, 7])
 })
