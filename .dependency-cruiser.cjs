@@ -154,7 +154,7 @@ module.exports = {
       name: 'product-knows-no-scripts',
       severity: 'error',
       comment: 'zoo and bench make and measure what the product uses; the product does not use them.',
-      from: { path: '^(contract|model|device|release|gateway|cloud|firmware-sim|cli)/' },
+      from: { path: '^(contract|model|platform|device|release|gateway|cloud|firmware-sim|cli)/' },
       to: { path: '^(zoo|bench)/' },
     },
     { name: 'nobody-imports-test', severity: 'error', from: { pathNot: '^test/' }, to: { path: '^test/' } },
