@@ -1,6 +1,7 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { hexToBytes } from '../../contract/bytes.ts'
 import { LIMITS } from '../../contract/limits.ts'
+import { present } from '../../contract/present.ts'
 import { keyIdOf } from '../../contract/signed.ts'
 import { requireRole } from './auth.ts'
 import { bodyLimitOf } from './body-limit.ts'
@@ -62,8 +63,9 @@ export function deviceRoutes(app: CloudApp, services: CloudServices): void {
           store.devices.retarget(device.id, { release: wanted.id, rollout: null, stage: 0, arm: 'none' })
         } else engine.admit(device)
       })
-      const detail = { devices: rows.length, first: rows[0]!.device, ttlMs: services.deviceTokenTtlMs }
-      store.audit.append({ atMs: now, actor: by, action: 'devices.enrolled', subject: rows[0]!.site, detail })
+      const first = present(rows[0], 'a device of a list that is not empty')
+      const detail = { devices: rows.length, first: first.device, ttlMs: services.deviceTokenTtlMs }
+      store.audit.append({ atMs: now, actor: by, action: 'devices.enrolled', subject: first.site, detail })
     })
     services.nudge()
     const devices = rows.map(({ device }, i) => ({
@@ -108,7 +110,7 @@ export function deviceRoutes(app: CloudApp, services: CloudServices): void {
   app.openapi(list, (c) => {
     const limit = integerQuery(c, 'limit', 500, 1, LIMITS.ingestRows)
     const devices = store.devices.list(limit, c.req.query('after') ?? '').map((device) => deviceView(store, device))
-    return c.json({ devices, next: devices.length === limit ? devices.at(-1)!.name : null }, 200)
+    return c.json({ devices, next: devices.length === limit ? (devices.at(-1)?.name ?? null) : null }, 200)
   })
 
   const one = createRoute({

@@ -3,6 +3,7 @@ import { createRoute, z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import type { ContractError } from '../../contract/errors.ts'
 import { LIMITS } from '../../contract/limits.ts'
+import { present } from '../../contract/present.ts'
 import type { Result } from '../../contract/result.ts'
 import { AttemptLimit } from '../trust/attempt-limit.ts'
 import { requireRole } from './auth.ts'
@@ -132,7 +133,13 @@ export function identityRoutes(app: CloudApp, services: CloudServices): void {
   app.openapi(revoke, (c) => {
     const { id } = c.req.valid('param')
     const revoked = unwrap(identities.revoke(id, c.req.valid('json').reason, c.get('principal').subject))
-    return c.json({ device: revoked.name, beforeMs: store.identities.revokedBefore(revoked.id)! }, 200)
+    return c.json(
+      {
+        device: revoked.name,
+        beforeMs: present(store.identities.revokedBefore(revoked.id), 'the revocation just stored'),
+      },
+      200,
+    )
   })
 
   const revocations = createRoute({

@@ -32,7 +32,7 @@ export function rolloutRoutes(app: CloudApp, services: CloudServices): void {
   })
   app.openapi(start, (c) => {
     const { name, version, percents = DEFAULT_PERCENTS, gate, irreversible = false } = c.req.valid('json')
-    if (percents.at(-1) !== 100 || percents.some((percent, i) => i > 0 && percent <= percents[i - 1]!)) {
+    if (percents.at(-1) !== 100 || percents.some((percent, i) => percent <= (percents[i - 1] ?? 0))) {
       return fail('invalid-request', '"percents" must rise and end at 100')
     }
     const request = { name, version, percents, policy: policyOf(gate), irreversible }
@@ -72,7 +72,7 @@ export function rolloutRoutes(app: CloudApp, services: CloudServices): void {
     const route = createRoute({
       method: 'post',
       path: `/v1/rollouts/{id}/${action}`,
-      summary: `${action[0]!.toUpperCase()}${action.slice(1)} a rollout`,
+      summary: `${action.charAt(0).toUpperCase()}${action.slice(1)} a rollout`,
       middleware: [requireRole(services), bodyLimitOf(4_096)],
       request: { params, ...schemas.jsonBody(schemas.reasonRequest) },
       responses: schemas.answers(schemas.rollout, 'The rollout after it'),

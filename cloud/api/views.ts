@@ -1,3 +1,4 @@
+import { present } from '../../contract/present.ts'
 import { gateWords } from '../rollout/gate-words.ts'
 import type { AlertRecord } from '../store/alert-store.ts'
 import type { DeviceRecord } from '../store/device-store.ts'
@@ -46,8 +47,8 @@ export function deviceView(store: Store, device: DeviceRecord) {
 }
 
 export function rolloutView(store: Store, rollout: RolloutRecord) {
-  const release = store.models.byId(rollout.release)!
-  const previous = store.models.byId(rollout.previous)!
+  const release = present(store.models.byId(rollout.release), 'the release of a rollout')
+  const previous = present(store.models.byId(rollout.previous), 'the release before a rollout')
   const end = rollout.endedMs
   return {
     id: rollout.id,

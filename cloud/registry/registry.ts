@@ -4,6 +4,7 @@ import type { Clock } from '../../contract/clock.ts'
 import { type ContractError, contractError } from '../../contract/errors.ts'
 import { featuresSha256, parseManifest } from '../../contract/manifest.ts'
 import { isPatchImage, readPatchHeader, sha256Half } from '../../contract/patch/patch-header.ts'
+import { present } from '../../contract/present.ts'
 import type { Release, ReleasePatch } from '../../contract/release.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 import type { ReleaseRecord, ReleaseState } from '../store/model-store.ts'
@@ -186,7 +187,10 @@ export class Registry {
       }
       if (to === 'production' && models.production() !== undefined) {
         return err(
-          contractError('conflict', `${models.production()!.name} is in production: start a rollout of ${name}`),
+          contractError(
+            'conflict',
+            `${present(models.production(), 'the production model').name} is in production: start a rollout of ${name}`,
+          ),
         )
       }
       models.setState(release, to, by, reason, this.#clock.wallMs())
@@ -198,7 +202,7 @@ export class Registry {
           devices.retarget(device.id, { release: release.id, rollout: null, stage: 0, arm: 'none' })
         }
       }
-      return ok(models.byId(release.id)!)
+      return ok(present(models.byId(release.id), 'the release just changed'))
     })
   }
 

@@ -6,7 +6,7 @@ import { sha256 } from '../../contract/bytes.ts'
 export function bucketOf(salt: string, device: string): number {
   const hash = sha256(new TextEncoder().encode(salt + device))
   let value = 0
-  for (let i = 0; i < 6; i++) value = value * 256 + hash[i]!
+  for (const byte of hash.subarray(0, 6)) value = value * 256 + byte
   return value / 2 ** 48
 }
 

@@ -1,6 +1,7 @@
 import { bytesToHex } from '../../contract/bytes.ts'
 import type { Clock } from '../../contract/clock.ts'
 import { type ContractError, contractError } from '../../contract/errors.ts'
+import { present } from '../../contract/present.ts'
 import type { SecureRandom } from '../../contract/random.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 import type { DeviceRecord } from '../store/device-store.ts'
@@ -79,7 +80,7 @@ export class RolloutEngine {
       })
       const detail = { model: release.name, version: release.version, previous: previous.name, percents, policy }
       audit.append({ atMs: now, actor: by, action: 'rollout.started', subject: id, detail })
-      return ok(rollouts.get(id)!)
+      return ok(present(rollouts.get(id), 'the rollout just changed'))
     })
   }
 
@@ -88,7 +89,7 @@ export class RolloutEngine {
     const { rollouts } = this.#store
     if (rollouts.open() === undefined) return undefined
     return this.#store.atomically(() => {
-      const rollout = rollouts.open()!
+      const rollout = present(rollouts.open(), 'the open rollout')
       const nowMs = this.#clock.wallMs()
       const reading = this.#read(rollout, nowMs)
       const why = reading === null ? 'Started.' : gateWords(reading)
@@ -97,7 +98,7 @@ export class RolloutEngine {
       for (const step of steps) {
         performStep(step, { store: this.#store, rollout, nowMs, actor: KINGLET, why, reading })
       }
-      return { rollout: rollouts.get(rollout.id)!, steps }
+      return { rollout: present(rollouts.get(rollout.id), 'the rollout just changed'), steps }
     })
   }
 
@@ -145,11 +146,11 @@ export class RolloutEngine {
     const production = models.production()
     if (production === undefined || !isEligible(device, production)) return
     const open = rollouts.open()
-    const candidate = open && models.byId(open.release)!
+    const candidate = open && present(models.byId(open.release), 'the release of a rollout')
     if (open !== undefined && candidate !== undefined && open.stage > 0 && isEligible(device, candidate)) {
       const bucket = bucketOf(open.salt, device.name)
       rollouts.addDevice(open.id, device.id, bucket, true)
-      if (isExposed(bucket, open.percents[open.stage - 1]!)) {
+      if (isExposed(bucket, open.percents[open.stage - 1] ?? 0)) {
         rollouts.expose(open.id, device.id, open.stage)
         const tag = { rollout: open.id, stage: open.stage, arm: 'canary' as const }
         devices.retarget(device.id, { release: candidate.id, ...tag })
@@ -170,7 +171,7 @@ export class RolloutEngine {
       if (rollout === undefined) return err(contractError('not-found', `no rollout "${id}"`))
       if (!from.includes(rollout.state)) return err(contractError('conflict', `rollout ${id} is ${rollout.state}`))
       change(rollout, this.#clock.wallMs())
-      return ok(rollouts.get(id)!)
+      return ok(present(rollouts.get(id), 'the rollout just changed'))
     })
   }
 

@@ -1,3 +1,4 @@
+import { present } from '../../contract/present.ts'
 import type { RolloutDevice, RolloutRecord } from '../store/rollout-store.ts'
 import type { Store } from '../store/store.ts'
 import { HOUR_MS, hourStartMs } from '../store/telemetry-store.ts'
@@ -28,7 +29,7 @@ function comparisonStart(
   }
   if (canary.length === 0 || 2 * starts.length < canary.length) return undefined
   starts.sort((a, b) => a - b)
-  return ceilHour(starts[Math.ceil(canary.length / 2) - 1]!)
+  return ceilHour(present(starts[Math.ceil(canary.length / 2) - 1], 'the start of half of the canaries'))
 }
 
 /** Whether the device may count as running the model: by its own signed word if it has a key. A device without one is taken at its
@@ -41,8 +42,8 @@ function mayRun(store: Store, device: number, model: string): boolean {
 /** Collects what the gate needs for the running stage. */
 export function gatherEvidence(store: Store, rollout: RolloutRecord, nowMs: number): GateInput {
   const { rollouts, models, outcomes } = store
-  const candidate = models.byId(rollout.release)!.prefix
-  const previous = models.byId(rollout.previous)!.prefix
+  const candidate = present(models.byId(rollout.release), 'the release of a rollout').prefix
+  const previous = present(models.byId(rollout.previous), 'the release before a rollout').prefix
   const devices = rollouts.devices(rollout.id)
   const counted = devices.filter(({ late }) => !late)
   const canary = counted.filter(({ stage, device }) => stage === rollout.stage && mayRun(store, device, candidate))

@@ -1,3 +1,4 @@
+import { present } from '../../contract/present.ts'
 import type { DeviceRecord } from '../store/device-store.ts'
 import type { GateReading } from '../store/gate-reading.ts'
 import type { ReleaseRecord } from '../store/model-store.ts'
@@ -60,8 +61,8 @@ export function performStep(step: RolloutStep, context: StepContext): void {
 /** Randomises a batch: the devices below the new percentage against those that stay in control. */
 function beginStage(stage: number, percent: number, { store, rollout, nowMs }: StepContext): number {
   const { rollouts, devices, models } = store
-  const candidate = models.byId(rollout.release)!
-  const previous = models.byId(rollout.previous)!
+  const candidate = present(models.byId(rollout.release), 'the release of a rollout')
+  const previous = present(models.byId(rollout.previous), 'the release before a rollout')
   if (stage === 1) {
     for (const device of devices.enrolled()) {
       if (device.target !== previous.id || !isEligible(device, candidate)) continue
@@ -89,7 +90,7 @@ function beginStage(stage: number, percent: number, { store, rollout, nowMs }: S
 /** Every exposed device gets an assignment back to the previous model: its image is still in the other slot. */
 function withdraw({ store, rollout, nowMs, actor, why }: StepContext): void {
   const { rollouts, devices, models } = store
-  const candidate = models.byId(rollout.release)!
+  const candidate = present(models.byId(rollout.release), 'the release of a rollout')
   for (const { device, stage } of rollouts.devices(rollout.id)) {
     if (stage === null) continue
     devices.retarget(device, { release: rollout.previous, rollout: null, stage: 0, arm: 'none' })
@@ -103,6 +104,12 @@ function complete({ store, rollout, nowMs, actor, why }: StepContext): void {
   const { rollouts, models } = store
   rollouts.setState(rollout.id, 'completed', why, nowMs)
   const reason = `rollout ${rollout.id} completed`
-  models.setState(models.byId(rollout.previous)!, 'archived', actor, reason, nowMs)
-  models.setState(models.byId(rollout.release)!, 'production', actor, reason, nowMs)
+  models.setState(
+    present(models.byId(rollout.previous), 'the release before a rollout'),
+    'archived',
+    actor,
+    reason,
+    nowMs,
+  )
+  models.setState(present(models.byId(rollout.release), 'the release of a rollout'), 'production', actor, reason, nowMs)
 }

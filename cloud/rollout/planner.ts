@@ -1,3 +1,4 @@
+import { present } from '../../contract/present.ts'
 import type { GateMetricName } from '../store/gate-policy.ts'
 import type { GateReading } from '../store/gate-reading.ts'
 
@@ -28,7 +29,7 @@ export function planRollout(rollout: RolloutSnapshot, reading: GateReading | nul
   // Exposed devices suffer while a rollout is paused, so harm withdraws it all the same.
   if (reading?.verdict === 'rollback') return [{ kind: 'withdraw' }]
   if (rollout.state === 'paused') return []
-  if (rollout.stage === 0) return [{ kind: 'begin-stage', stage: 1, percent: rollout.percents[0]! }]
+  if (rollout.stage === 0) return [{ kind: 'begin-stage', stage: 1, percent: present(rollout.percents[0], 'a stage') }]
   switch (reading?.verdict) {
     case 'advance': {
       const freeze = reading.metrics.flatMap(({ name, running }) =>

@@ -1,3 +1,4 @@
+import { present } from '../../contract/present.ts'
 import type { SqliteDatabase } from './database.ts'
 
 export interface AlertRecord {
@@ -55,7 +56,7 @@ export class AlertStore {
          ON CONFLICT DO NOTHING`,
       )
       .run(alert.code, alert.metric, alert.model, alert.sinceMs, alert.ratio, JSON.stringify(alert.numbers))
-    return this.open(alert.code, alert.metric, alert.model)!
+    return present(this.open(alert.code, alert.metric, alert.model), 'the alert just stored')
   }
 
   resolve(id: number, nowMs: number): void {

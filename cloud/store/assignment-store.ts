@@ -1,3 +1,4 @@
+import { present } from '../../contract/present.ts'
 import type { SqliteDatabase } from './database.ts'
 
 export interface AssignmentRecord {
@@ -56,7 +57,8 @@ export class AssignmentStore {
   }
 
   newestCursor(): number {
-    return this.#db.prepare<[], { c: number }>('SELECT coalesce(max(cursor), 0) AS c FROM assignments').get()!.c
+    const newest = this.#db.prepare<[], { c: number }>('SELECT coalesce(max(cursor), 0) AS c FROM assignments')
+    return present(newest.get(), 'the row of an aggregate').c
   }
 
   /** At most `limit` assignments changed after the cursor, oldest first. */

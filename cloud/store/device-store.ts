@@ -1,3 +1,4 @@
+import { present } from '../../contract/present.ts'
 import type { SqliteDatabase } from './database.ts'
 
 export interface DeviceRecord {
@@ -68,7 +69,7 @@ export class DeviceStore {
            enrolled_ms = coalesce(enrolled_ms, excluded.enrolled_ms)`,
       )
       .run(device.name, device.site, device.board, JSON.stringify(device.tags), nowMs)
-    return this.byName(device.name)!
+    return present(this.byName(device.name), 'the device just stored')
   }
 
   byName(name: string): DeviceRecord | undefined {
@@ -97,11 +98,10 @@ export class DeviceStore {
   }
 
   count(): { known: number; enrolled: number } {
-    return this.#db
-      .prepare<[], { known: number; enrolled: number }>(
-        'SELECT count(*) AS known, count(enrolled_ms) AS enrolled FROM devices',
-      )
-      .get()!
+    const counts = this.#db.prepare<[], { known: number; enrolled: number }>(
+      'SELECT count(*) AS known, count(enrolled_ms) AS enrolled FROM devices',
+    )
+    return present(counts.get(), 'the row of an aggregate')
   }
 
   /** Sets what a device is to run and marks it for signing. */

@@ -1,4 +1,5 @@
 import { COUNTER_NAMES, ENERGY_NAMES, LADDER_LEVELS } from '../../contract/messages.ts'
+import { present } from '../../contract/present.ts'
 import type { SqliteDatabase } from './database.ts'
 
 /** Sums over devices of one model in one hour: differences of cumulative counters, and the verdicts received in it. */
@@ -91,24 +92,21 @@ export class FleetStore {
 
   /** Exact sums of every counter over all boots of all devices. Reads every boot: for audits, not for dashboards. */
   counters(): FleetCounters {
-    const row = this.#db
-      .prepare<[], Record<string, number>>(
-        `SELECT count(*) AS boots, count(DISTINCT device) AS devices, ${sums('counters', COUNTER_NAMES)} FROM boots`,
-      )
-      .get()!
-    const energy = this.#db
-      .prepare<[], Record<string, number>>(`SELECT ${sums('energy_mj', ENERGY_NAMES)} FROM boots`)
-      .get()!
-    const levels = this.#db
-      .prepare<[], Record<string, number>>(`SELECT ${sums('level_ms', LADDER_LEVELS)} FROM boots`)
-      .get()!
-    const verdicts = this.#db
-      .prepare<[], { confirmed: number; rejected: number }>(
+    const one = <Row>(sql: string): Row => present(this.#db.prepare<[], Row>(sql).get(), 'the row of an aggregate')
+    const { boots, devices } = one<{ boots: number; devices: number }>(
+      'SELECT count(*) AS boots, count(DISTINCT device) AS devices FROM boots',
+    )
+    type Sums = Record<string, number>
+    return {
+      devices,
+      boots,
+      counters: one<Sums>(`SELECT ${sums('counters', COUNTER_NAMES)} FROM boots`),
+      energyMj: one<Sums>(`SELECT ${sums('energy_mj', ENERGY_NAMES)} FROM boots`),
+      levelMs: one<Sums>(`SELECT ${sums('level_ms', LADDER_LEVELS)} FROM boots`),
+      verdicts: one<{ confirmed: number; rejected: number }>(
         'SELECT total(confirmed) AS confirmed, total(rejected) AS rejected FROM verdicts',
-      )
-      .get()!
-    const { boots, devices, ...counters } = row
-    return { devices: devices!, boots: boots!, counters, energyMj: energy, levelMs: levels, verdicts }
+      ),
+    }
   }
 
   /** Latest report of each device, summarised. */
@@ -135,11 +133,10 @@ export class FleetStore {
 
   /** Newest assignment that the device said it accepted, 0 for none. */
   acceptedSeq(device: number): number {
-    return (
-      this.#db
-        .prepare<[number], { seq: number | null }>('SELECT max(assignment_seq) AS seq FROM boots WHERE device = ?')
-        .get(device)!.seq ?? 0
+    const newest = this.#db.prepare<[number], { seq: number | null }>(
+      'SELECT max(assignment_seq) AS seq FROM boots WHERE device = ?',
     )
+    return newest.get(device)?.seq ?? 0
   }
 
   /** Newest numbers of one device's boots, newest boot first. */
@@ -156,7 +153,7 @@ export class FleetStore {
         atMs: row.time_ms as number,
         startedMs: row.started_ms as number,
         slot: row.slot as number,
-        level: LADDER_LEVELS[row.level as number]!,
+        level: present(LADDER_LEVELS[row.level as number], 'a level of the ladder'),
         batteryPermille: row.battery_permille as number,
         assignmentSeq: row.assignment_seq as number,
         counters: named(COUNTER_NAMES, row.counters as string),

@@ -1,4 +1,5 @@
 import { RUNNING_CODES } from '../../contract/attested-event.ts'
+import { present } from '../../contract/present.ts'
 import type { SqliteDatabase } from './database.ts'
 
 export interface ClaimRecord {
@@ -135,7 +136,8 @@ export class IdentityStore {
   }
 
   newestRevocation(): number {
-    return this.#db.prepare<[], { n: number }>('SELECT coalesce(max(cursor), 0) AS n FROM revocations').get()!.n
+    const newest = this.#db.prepare<[], { n: number }>('SELECT coalesce(max(cursor), 0) AS n FROM revocations')
+    return present(newest.get(), 'the row of an aggregate').n
   }
 
   revocationsAfter(cursor: number, limit: number): readonly { cursor: number; device: string; beforeMs: number }[] {

@@ -1,3 +1,4 @@
+import { present } from '../../contract/present.ts'
 import type { Release } from '../../contract/release.ts'
 import type { SqliteDatabase } from './database.ts'
 
@@ -62,7 +63,7 @@ export class ModelStore {
          VALUES (?, ?, ?, ?, ?, ?, 'candidate', ?, ?)`,
       )
       .run(name, version, sha256, sha256.slice(0, 16), bytes, parent, JSON.stringify(release), nowMs)
-    return this.bySha256(sha256)!
+    return present(this.bySha256(sha256), 'the model just stored')
   }
 
   #one(where: string, ...values: (string | number)[]): ReleaseRecord | undefined {

@@ -1,4 +1,5 @@
 import { LIMITS } from '../../contract/limits.ts'
+import { present } from '../../contract/present.ts'
 import type { SqliteDatabase } from './database.ts'
 import { HOUR_MS, hourIndex, hourStartMs } from './telemetry-store.ts'
 
@@ -84,7 +85,10 @@ export class OutcomeStore {
       const high = this.#at(device, row, end)
       listeningMs += Math.max(0, high.listening - low.listening)
       activeMs += Math.max(0, high.active - low.active)
-      const { confirmed, rejected } = this.#verdicts.get(device, row.boot, hourIndex(start), hourIndex(end))!
+      const { confirmed, rejected } = present(
+        this.#verdicts.get(device, row.boot, hourIndex(start), hourIndex(end)),
+        'the row of an aggregate',
+      )
       falseWakes += rejected
       verifiedWakes += confirmed
     }
@@ -100,7 +104,7 @@ export class OutcomeStore {
       const low = this.#noise.get(device, boot, hourIndex(fromMs))
       const before = low === undefined ? [] : (JSON.parse(low.noise_bins) as number[])
       const after = JSON.parse(high.noise_bins) as number[]
-      for (let i = 0; i < sum.length; i++) sum[i]! += Math.max(0, (after[i] ?? 0) - (before[i] ?? 0))
+      for (const [i, value] of sum.entries()) sum[i] = value + Math.max(0, (after[i] ?? 0) - (before[i] ?? 0))
     }
     return sum
   }

@@ -1,3 +1,4 @@
+import { present } from '../../contract/present.ts'
 import type { SqliteDatabase } from './database.ts'
 import type { GateMetricName, GatePolicy } from './gate-policy.ts'
 import type { GateReading } from './gate-reading.ts'
@@ -196,46 +197,45 @@ export class RolloutStore {
   }
 
   exposed(id: string): number {
-    return this.#db
-      .prepare<[string], { n: number }>('SELECT count(stage) AS n FROM rollout_devices WHERE rollout = ?')
-      .get(id)!.n
+    const count = this.#db.prepare<[string], { n: number }>(
+      'SELECT count(stage) AS n FROM rollout_devices WHERE rollout = ?',
+    )
+    return present(count.get(id), 'the row of an aggregate').n
   }
 
   /** Devices of the rollout that run the model: by their own signed word if they have a key, else by their newest report, which a
    *  gateway could make up. */
   installed(id: string, model: string): number {
-    return this.#db
-      .prepare<[string, string], { n: number }>(
-        `SELECT count(*) AS n FROM rollout_devices r WHERE r.rollout = ? AND r.stage IS NOT NULL AND ? = CASE
+    const count = this.#db.prepare<[string, string], { n: number }>(
+      `SELECT count(*) AS n FROM rollout_devices r WHERE r.rollout = ? AND r.stage IS NOT NULL AND ? = CASE
            WHEN EXISTS (SELECT 1 FROM device_keys k WHERE k.device = r.device)
            THEN (SELECT e.model FROM events e WHERE e.device = r.device AND e.attested = 1 AND e.model IS NOT NULL
              AND e.code IN (${RUNNING_CODES_SQL}) ORDER BY e.boot DESC, e.seq DESC LIMIT 1)
            ELSE (SELECT model FROM boots b WHERE b.device = r.device ORDER BY boot DESC LIMIT 1) END`,
-      )
-      .get(id, model)!.n
+    )
+    return present(count.get(id, model), 'the row of an aggregate').n
   }
 
   /** Exposed devices that have a key, so that what they say of their installs is their own word. */
   attestable(id: string): number {
-    return this.#db
-      .prepare<[string], { n: number }>(
-        `SELECT count(*) AS n FROM rollout_devices r WHERE r.rollout = ? AND r.stage IS NOT NULL
+    const count = this.#db.prepare<[string], { n: number }>(
+      `SELECT count(*) AS n FROM rollout_devices r WHERE r.rollout = ? AND r.stage IS NOT NULL
            AND EXISTS (SELECT 1 FROM device_keys k WHERE k.device = r.device AND k.state = 'active')`,
-      )
-      .get(id)!.n
+    )
+    return present(count.get(id), 'the row of an aggregate').n
   }
 
   /** Exposed devices that began to install the model since a time, and those of them that failed or reverted. By device, not
    *  by attempt: attempts of one device are not independent. Of a device with a key only what it signed counts. */
   installs(id: string, model: string, sinceMs: number): { started: number; failed: number; refused: number } {
-    const count = (codes: string): number =>
-      this.#db
-        .prepare<[string, string, number], { n: number }>(
-          `SELECT count(DISTINCT e.device) AS n FROM events e
+    const count = (codes: string): number => {
+      const devices = this.#db.prepare<[string, string, number], { n: number }>(
+        `SELECT count(DISTINCT e.device) AS n FROM events e
            JOIN rollout_devices r ON r.rollout = ? AND r.device = e.device AND r.stage IS NOT NULL
            WHERE e.model = ? AND e.code IN (${codes}) AND e.time_ms >= ? AND e.attested IS NOT 0`,
-        )
-        .get(id, model, sinceMs)!.n
+      )
+      return present(devices.get(id, model, sinceMs), 'the row of an aggregate').n
+    }
     return {
       started: count("'install-started', 'install-failed', 'reverted', 'install-confirmed'"),
       failed: count("'install-failed', 'reverted'"),

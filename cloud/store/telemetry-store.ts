@@ -1,4 +1,5 @@
 import { COUNTER_NAMES, ENERGY_NAMES } from '../../contract/messages.ts'
+import { present } from '../../contract/present.ts'
 import type { AggregateRow, EventRow, IngestBatch, ReportRow, VerdictRow } from '../../contract/uplink.ts'
 import type { SqliteDatabase, Statement } from './database.ts'
 import type { DeviceKeyRecord, IdentityStore } from './identity-store.ts'
@@ -18,16 +19,6 @@ const BEHIND_MS_MAX = 7 * 24 * HOUR_MS
  *  out an outage belongs to the hour it tells of), else by the time of receipt (clocks are wrong by years, or absent). */
 export function rowTime(wallMs: number, receivedMs: number): number {
   return wallMs <= receivedMs + AHEAD_MS_MAX && wallMs >= receivedMs - BEHIND_MS_MAX ? wallMs : receivedMs
-}
-
-const at = (name: (typeof COUNTER_NAMES)[number]): number => COUNTER_NAMES.indexOf(name)
-const INDEX = {
-  listening: at('listeningMs'),
-  active: at('activeMs'),
-  wakes: at('wakes'),
-  gateOpenings: at('gateOpenings'),
-  rx: at('radioRxBytes'),
-  tx: at('radioTxBytes'),
 }
 
 const GATED = (table: string): string => `WHERE excluded.seq > ${table}.seq`
@@ -143,7 +134,8 @@ export class TelemetryStore {
     if (raw.changes === 0) return 0
     this.#run.seen.run(receivedMs, device)
     const started = Math.max(0, time - row.uptimeMs)
-    const listening = c[INDEX.listening]!
+    const counter = (name: (typeof COUNTER_NAMES)[number]): number => present(c[COUNTER_NAMES.indexOf(name)], name)
+    const listening = counter('listeningMs')
     this.#run.boot.run(
       ...[device, boot, seq, row.model, time, started, listening, row.slot, row.level, row.batteryPermille],
       ...[row.assignmentSeq, counters, levels, energy, posterior, noise],
@@ -151,8 +143,8 @@ export class TelemetryStore {
     const hour = hourIndex(time)
     const energyMj = row.energyMj.slice(0, ENERGY_NAMES.length).reduce((sum, value) => sum + value, 0)
     this.#run.hour.run(
-      ...[device, boot, hour, seq, row.model, time, row.uptimeMs, listening, c[INDEX.active]!, c[INDEX.wakes]!],
-      ...[c[INDEX.gateOpenings]!, energyMj, c[INDEX.rx]! + c[INDEX.tx]!, noise],
+      ...[device, boot, hour, seq, row.model, time, row.uptimeMs, listening, counter('activeMs'), counter('wakes')],
+      ...[counter('gateOpenings'), energyMj, counter('radioRxBytes') + counter('radioTxBytes'), noise],
     )
     this.#run.dirtyHour.run(hour)
     // A late report also changes the difference that the boot's next hour stands for.

@@ -218,5 +218,5 @@ export class DriftMonitor {
 function addShares(sum: number[], bins: readonly number[]): void {
   const total = bins.reduce((all, value) => all + value, 0)
   if (total === 0) return
-  for (let i = 0; i < sum.length; i++) sum[i]! += (bins[i] ?? 0) / total
+  for (const [i, value] of sum.entries()) sum[i] = value + (bins[i] ?? 0) / total
 }

@@ -16,7 +16,7 @@ export function findRelease(
   const path = targetPathOf({ name, version })
   const releaseOf = (role: string): Release | undefined => {
     const entries = targets.get(role)?.content.targets ?? {}
-    return Object.hasOwn(entries, path) ? entries[path]!.custom.kinglet : undefined
+    return Object.hasOwn(entries, path) ? entries[path]?.custom.kinglet : undefined
   }
   const found = releaseOf('targets')
   if (found !== undefined) return found

@@ -97,8 +97,8 @@ export async function createTokenIssuer(seed: Uint8Array, clock: Clock, random: 
           requiredClaims: ['exp', 'iat', 'sub'],
         })
         const role = SERVICE_ROLES.find((candidate) => candidate === payload.role)
-        if (role === undefined) return invalid('the token names no role')
-        return ok({ subject: payload.sub!, role })
+        if (role === undefined || payload.sub === undefined) return invalid('the token names no role')
+        return ok({ subject: payload.sub, role })
       } catch (cause) {
         if (cause instanceof joseErrors.JWTExpired) return err(contractError('token-expired', 'the token has expired'))
         return invalid('the token is not one of ours')

@@ -2,6 +2,7 @@ import { errors, jwtVerify } from 'jose'
 import type { Clock } from '../../contract/clock.ts'
 import { type ContractError, contractError, type ErrorCode } from '../../contract/errors.ts'
 import { isBoard, isId, isSha256Hex } from '../../contract/fields.ts'
+import { present } from '../../contract/present.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 import { devicePrefix, parseDeviceId, parseSiteId, UPLINK_KINDS, type UplinkKind } from '../../contract/topics.ts'
 import type { Origin } from '../origin.ts'
@@ -96,7 +97,7 @@ export async function admitBearer(
     device: device.value,
     board,
     prefix: devicePrefix(siteId.value, device.value),
-    expiresMs: (exp! + CLOCK_TOLERANCE_S) * 1000,
+    expiresMs: (present(exp, 'the expiry, a claim that is required') + CLOCK_TOLERANCE_S) * 1000,
     issuedMs,
   })
 }

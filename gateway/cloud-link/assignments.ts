@@ -39,8 +39,6 @@ export class Assignments {
   readonly #idleMs: number
   readonly #retry: Retry
   #cursor = '0'
-  #closed = false
-  #running: Promise<void> | undefined
 
   /** @param waitSeconds how long the cloud may hold a request open, 0 to 25
    *  @param idleMs of the injected clock between two requests when nothing changed: a feed that answers at once must not become
@@ -57,7 +55,7 @@ export class Assignments {
     const { cursor, held } = await this.#parts.store.ask('assignments')
     this.#cursor = cursor
     for (const assignment of held) this.#publish(assignment)
-    this.#running = this.#follow()
+    this.#retry.start(() => this.#turn())
   }
 
   /** Publishes a device's assignment again, because its report names an older one. A broker may drop a delivery to a connected
@@ -68,31 +66,22 @@ export class Assignments {
     this.#publish(held)
   }
 
-  async close(): Promise<void> {
-    this.#closed = true
-    this.#retry.close()
-    await this.#running
+  close(): Promise<void> {
+    return this.#retry.close()
   }
 
-  async #follow(): Promise<void> {
-    while (!this.#closed) {
-      const cursor = this.#cursor
-      const feed = await this.#poll(cursor)
-      if (this.#closed) return
-      if (!feed.ok) {
-        this.#parts.counters.add('assignment-feed', feed.error.code)
-        if (feed.error.code !== 'unavailable') this.#parts.logger.warn({ error: feed.error }, 'assignment feed refused')
-        await this.#retry.pause()
-        continue
-      }
-      const stored = await this.#take(feed.value)
-      if (!stored) {
-        await this.#retry.pause()
-        continue
-      }
-      this.#retry.succeeded()
-      if (this.#cursor === cursor) await this.#retry.wait(this.#idleMs)
+  async #turn(): Promise<void> {
+    const cursor = this.#cursor
+    const feed = await this.#poll(cursor)
+    if (this.#retry.isClosed) return
+    if (!feed.ok) {
+      this.#parts.counters.add('assignment-feed', feed.error.code)
+      if (feed.error.code !== 'unavailable') this.#parts.logger.warn({ error: feed.error }, 'assignment feed refused')
+      return this.#retry.pause()
     }
+    if (!(await this.#take(feed.value))) return this.#retry.pause()
+    this.#retry.succeeded()
+    if (this.#cursor === cursor) await this.#retry.wait(this.#idleMs)
   }
 
   async #poll(cursor: string): Promise<Result<AssignmentFeed, CloudError>> {

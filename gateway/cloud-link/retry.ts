@@ -18,6 +18,7 @@ export class Retry {
   #attempt = 0
   #closed = false
   #wake: (() => void) | undefined
+  #running: Promise<void> | undefined
 
   constructor(clock: Clock, random: SeededRandom, limits: RetryLimits = RETRY_LIMITS) {
     this.#clock = clock
@@ -49,8 +50,22 @@ export class Retry {
     this.#wake = undefined
   }
 
-  close(): void {
+  get isClosed(): boolean {
+    return this.#closed
+  }
+
+  /** Takes one turn after the other until `close`. A turn waits by itself. */
+  start(turn: () => Promise<void>): void {
+    const run = async (): Promise<void> => {
+      while (!this.#closed) await turn()
+    }
+    this.#running = run()
+  }
+
+  /** Ends a wait, and is done when the turn under way is. @throws what a turn has thrown */
+  async close(): Promise<void> {
     this.#closed = true
     this.#wake?.()
+    await this.#running
   }
 }

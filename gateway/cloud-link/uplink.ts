@@ -35,8 +35,6 @@ export class Uplink {
   readonly #retry: Retry
   readonly #batchRows: number
   #rowsMax: number
-  #closed = false
-  #running: Promise<void> | undefined
 
   /** @param intervalMs of the injected clock between two batches
    *  @param batchRows rows of a kind in a batch, at most LIMITS.ingestRows. The two bound the share of the store's time that forwarding
@@ -51,22 +49,17 @@ export class Uplink {
   }
 
   start(): void {
-    this.#running = this.#follow()
+    this.#retry.start(() => this.#turn())
   }
 
-  async close(): Promise<void> {
-    this.#closed = true
-    this.#retry.close()
-    await this.#running
+  close(): Promise<void> {
+    return this.#retry.close()
   }
 
-  async #follow(): Promise<void> {
-    while (!this.#closed) {
-      const outcome = await this.#send()
-      if (this.#closed) return
-      if (outcome === 'failed') await this.#retry.pause()
-      else if (outcome !== 'again') await this.#retry.wait(this.#intervalMs)
-    }
+  async #turn(): Promise<void> {
+    const outcome = await this.#send()
+    if (outcome === 'failed') await this.#retry.pause()
+    else if (outcome !== 'again') await this.#retry.wait(this.#intervalMs)
   }
 
   async #send(): Promise<Outcome> {

@@ -1,6 +1,7 @@
 import { bytesToHex } from '../../contract/bytes.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { COUNTER_NAMES, type CounterName, type Report } from '../../contract/messages.ts'
+import { present } from '../../contract/present.ts'
 import type { AggregateRow } from '../../contract/uplink.ts'
 import type { Place, Sums } from './report-timeline.ts'
 
@@ -164,19 +165,19 @@ const clamp = (value: number): number => Math.max(0, Math.min(LIMITS.counter, va
 export function aggregateRow(
   cell: Place & { readonly values: readonly number[]; readonly revision: number },
 ): AggregateRow {
-  const [listeningMs, activeMs, wakes, gateOpenings, energyMj, radioBytes, confirmed, rejected] = cell.values.map(clamp)
+  const value = (column: number): number => clamp(present(cell.values[column], 'a column of a cell'))
   return {
     hourMs: cell.hourMs,
     revision: cell.revision,
     ...parseGroup(cell.group),
-    listeningMs: listeningMs!,
-    activeMs: activeMs!,
-    wakes: wakes!,
-    gateOpenings: gateOpenings!,
-    confirmed: confirmed!,
-    rejected: rejected!,
-    energyMj: energyMj!,
-    radioBytes: radioBytes!,
+    listeningMs: value(0),
+    activeMs: value(1),
+    wakes: value(2),
+    gateOpenings: value(3),
+    confirmed: value(6),
+    rejected: value(7),
+    energyMj: value(4),
+    radioBytes: value(5),
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Statement } from 'better-sqlite3'
+import { present } from '../../contract/present.ts'
 import type { AssignmentTag } from './aggregation.ts'
 import { latestSums, type ReportRun, SUM_NAMES, type Sums } from './report-timeline.ts'
 import { type SeqRange, seqBefore } from './seq-ranges.ts'
@@ -117,11 +118,12 @@ export class DeviceTable {
     state.boots.set(boot, fresh)
     if (state.boots.size > BOOTS_MAX) {
       const [oldest, second] = [...state.boots.keys()].sort((a, b) => (seqBefore(a, b) ? -1 : 1))
-      const closed = state.boots.get(oldest!)!
+      if (oldest === undefined || second === undefined) throw new Error('two boots beyond the bound are missing')
+      const closed = present(state.boots.get(oldest), 'the oldest boot')
       const sums = latestSums(closed.runs)
       state.closedSums = state.closedSums.map((sum, i) => sum + sums[i]!)
-      state.closedBelow = second!
-      state.boots.delete(oldest!)
+      state.closedBelow = second
+      state.boots.delete(oldest)
       if (closed.id !== 0) this.#closedBoots.push(closed.id)
       state.changed = true
       this.touch(state)

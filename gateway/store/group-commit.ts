@@ -64,7 +64,7 @@ export class GroupCommit {
     const failure = this.#commit(works)
     const committed: Work[] = []
     if (failure === undefined) committed.push(...works)
-    else if (works.length === 1) works[0]!.done(failure)
+    else if (works.length === 1) for (const work of works) work.done(failure)
     else {
       for (const work of works) {
         const alone = this.#commit([work])

@@ -69,7 +69,7 @@ export function* readBatch(batch: Uint8Array): Generator<RawMessage> {
     const [site, device, board] = bytes.toString('latin1', at + HEADER_BYTES, payloadAt).split(SEPARATOR)
     yield {
       kind: INGEST_KINDS[bytes[at]!]!,
-      origin: { site: site as SiteId, device: device as DeviceId, board: board! },
+      origin: { site: site as SiteId, device: device as DeviceId, board: board ?? '' },
       receivedMs: bytes.readDoubleLE(at + 1),
       payload: bytes.subarray(payloadAt, payloadAt + payloadBytes),
     }

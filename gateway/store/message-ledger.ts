@@ -1,4 +1,5 @@
 import { EVENT_CODES, type EventCode, eventCodec, type Report, wakeCodec } from '../../contract/messages.ts'
+import { present } from '../../contract/present.ts'
 import type { MessageCounters } from '../message-counters.ts'
 import type { Origin } from '../origin.ts'
 import { type AggregateTable, groupKey, hourStartMs, modelHex, sumsOf, tagAt } from './aggregation.ts'
@@ -113,7 +114,7 @@ export class MessageLedger {
     const result = insertReport(boot.runs, report.seq, sums, aggregates.place(hourStartMs(receivedMs), group))
     if (result.outcome !== 'accepted') return result.outcome
     for (const { place, delta } of result.bookings) aggregates.book(place, delta)
-    if (boot.runs.at(-1)![1] === report.seq) boot.assignmentSeq = report.assignmentSeq
+    if (boot.runs.at(-1)?.[1] === report.seq) boot.assignmentSeq = report.assignmentSeq
     devices.touch(state, boot)
     devices.accept(state, report.assignmentSeq)
     return 'accepted'
@@ -175,7 +176,8 @@ export class MessageLedger {
         if (!insertSeq(boot.events, event.seq)) return 'duplicate'
         devices.touch(state, boot)
         this.#parts.checkpoint.require()
-        if (ACCEPTING.has(EVENT_CODES[event.code]!)) devices.accept(state, event.assignmentSeq ?? 0)
+        if (ACCEPTING.has(present(EVENT_CODES[event.code], 'a code within the bound of the codec')))
+          devices.accept(state, event.assignmentSeq ?? 0)
       }
       spool.addEvent(origin.site, origin.device, receivedMs, payload)
       return boot === undefined ? 'late' : 'accepted'

@@ -1,4 +1,5 @@
 import type { Statement } from 'better-sqlite3'
+import { present } from '../../contract/present.ts'
 import type { Store } from './store.ts'
 
 /** A wake that waits for the verifier. */
@@ -55,7 +56,7 @@ export class PendingWakes {
   }
 
   recount(): void {
-    this.#count = this.#countAll.get()!.n
+    this.#count = present(this.#countAll.get(), 'the row of an aggregate').n
   }
 
   /** @returns false when the queue is full and the wake was not added */

@@ -1,4 +1,5 @@
 import { EVENT_CODES, eventCodec } from '../../contract/messages.ts'
+import { present } from '../../contract/present.ts'
 import type { EventRow, ReportRow } from '../../contract/uplink.ts'
 import { modelHex } from './aggregation.ts'
 import { decodeReport } from './report-decoder.ts'
@@ -52,7 +53,7 @@ export function eventRow({ site, device, received, payload }: EventRecord): Even
     site,
     device,
     receivedMs: received,
-    code: EVENT_CODES[code]!,
+    code: present(EVENT_CODES[code], 'a code within the bound of the codec'),
     ...(model === undefined ? {} : { model: modelHex(model) }),
     ...(error === undefined ? {} : { error }),
     ...(detail === undefined ? {} : { detail }),

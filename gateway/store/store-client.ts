@@ -1,4 +1,5 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
+import { present } from '../../contract/present.ts'
 import type { Logger } from '../../platform/logger.ts'
 import type { MessageCounters } from '../message-counters.ts'
 import { type StoreMessage, type StoreMethod, type StoreRequest, serveStore } from './store-server.ts'
@@ -62,7 +63,7 @@ export class StoreClient {
   }
 
   get figures(): StoreFigures {
-    return this.#figures!
+    return present(this.#figures, 'the figures of an open store')
   }
 
   /** @returns what the service's method returns; rejects with what it throws */

@@ -1,3 +1,4 @@
+import { present } from '../../contract/present.ts'
 import type { Logger } from '../../platform/logger.ts'
 import { MessageCounters } from '../message-counters.ts'
 import { AggregateTable, HOUR_MS, hourStartMs } from './aggregation.ts'
@@ -149,7 +150,9 @@ export class StoreService {
       let open = 1
       const close = (): void => {
         if (--open > 0) return
-        const documents = [...missed].map((device) => this.#assignments.of(device)!)
+        const documents = [...missed].map((device) =>
+          present(this.#assignments.of(device), 'the assignment of a device that missed it'),
+        )
         resolve({ failed, wakesAdded, missed: documents })
       }
       let count = 0
