@@ -1,22 +1,10 @@
-import { basename } from 'node:path'
 import { Command, Option } from 'commander'
 import type { Clock } from '../../contract/clock.ts'
-import { LIMITS } from '../../contract/limits.ts'
-import { releaseOf } from '../../model/pack.ts'
 import { CloudApi } from '../cloud-api.ts'
-import { CommandFailure } from '../failure.ts'
-import { type OfflineFlags, offlineOptions, offlineTools } from '../keys/keys-command.ts'
-import { openBundleFile, readBundleFile } from '../open-bundle-file.ts'
+import { offlineOptions } from '../keys/keys-command.ts'
 import { readToken } from '../token-file.ts'
 import type { ModelView } from './model-view.ts'
-import { type PatchFrom, publishRelease } from './release-publication.ts'
-
-interface AddFlags extends OfflineFlags {
-  readonly patchFrom: readonly string[]
-  readonly patches: boolean
-  readonly cloud: string
-  readonly tokenFile: string
-}
+import type { AddFlags } from './release-add.ts'
 
 interface PromoteFlags {
   readonly cloud: string
@@ -42,17 +30,7 @@ export function releaseCommand(clock: Clock): Command {
     .option('--no-patches', 'devices download the whole bundle')
     .requiredOption('--cloud <URL>', 'address of the cloud')
     .requiredOption('--token-file <FILE>', 'file with the operator token')
-    .action(async (file: string, flags: AddFlags) => {
-      const bytes = readBundleFile(file)
-      const bundle = await openBundleFile(file, Number.POSITIVE_INFINITY)
-      const content = releaseOf(bytes, bundle.manifest)
-      await bundle.dispose()
-      const { repository, lifecycle } = offlineTools(flags, clock)
-      const api = new CloudApi(flags.cloud, readToken(flags.tokenFile))
-      const patchFrom = patchFromOf(flags)
-      const added = await publishRelease(bytes, content, { api, repository, lifecycle, patchFrom, print: console.log })
-      if (added !== undefined) console.log(`${added.name} ${added.version} is registered as ${added.state}`)
-    })
+    .action(async (file: string, flags: AddFlags) => (await import('./release-add.ts')).addRelease(file, flags, clock))
   release
     .command('promote')
     .description('move a release on: candidate, staging, production, archived')
@@ -72,14 +50,4 @@ export function releaseCommand(clock: Clock): Command {
       console.log(`${name} ${version} is in ${state}`)
     })
   return release
-}
-
-function patchFromOf({ patches, patchFrom }: AddFlags): PatchFrom {
-  if (patches && patchFrom.length === 0) return 'cloud'
-  if (!patches && patchFrom.length > 0) {
-    throw new CommandFailure('--patch-from and --no-patches exclude each other', { exitCode: 2 })
-  }
-  const most = LIMITS.releasePatches - 1
-  if (patchFrom.length > most) throw new CommandFailure(`at most ${most} of --patch-from`, { exitCode: 2 })
-  return patches ? patchFrom.map((file) => ({ name: basename(file), bundle: readBundleFile(file) })) : 'none'
 }

@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander'
 import { CloudApi } from '../cloud-api.ts'
-import { writeSecretFile } from '../device/device-identity.ts'
 import { integerOption } from '../number-option.ts'
+import { assertNewSecretFile, writeSecretFile } from '../secret-file.ts'
 import { readToken } from '../token-file.ts'
 
 interface MakeFlags {
@@ -28,6 +28,7 @@ export function tokenCommand(): Command {
     .requiredOption('--cloud <URL>', 'address of the cloud')
     .requiredOption('--token-file <FILE>', 'file with the operator token')
     .action(async ({ role, subject, ttlHours, out, cloud, tokenFile }: MakeFlags) => {
+      assertNewSecretFile(out)
       const name = subject ?? `${role}-1`
       const minted = await new CloudApi(cloud, readToken(tokenFile)).post<{ token: string; expiresMs: number }>(
         '/v1/tokens',

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { loadedModules, packageOf } from './loaded-modules.ts'
+import { loadedModules, packageOf } from '../fixtures/loaded-modules.ts'
 
 /** The package as `npm pack` makes it from what is in `dist/`; `npm test` builds first. No network: the dependencies are ours. */
 const ROOT = join(import.meta.dirname, '../..')
