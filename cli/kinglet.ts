@@ -16,7 +16,8 @@ const program = new Command('kinglet')
   .version(version)
   .configureHelp({ sortSubcommands: false })
 
-/** Loaded when they are wanted: an engine, a database and a web framework take half a second that a short command does not have. */
+/** A command's file says how it is called and loads what it does when it does it: an engine, a database and a web framework take half a
+ *  second that `--help` does not have. */
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   story: async () => (await import('./story/story-command.ts')).storyCommand(systemClock),
   model: async () => (await import('./model/model-command.ts')).modelCommand(systemClock),

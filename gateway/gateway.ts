@@ -23,6 +23,7 @@ import { Allowances, type TotalLimits } from './downloads/allowance.ts'
 import { ARTIFACT_CACHE_LIMITS, ArtifactCache, type ArtifactCacheLimits } from './downloads/artifact-cache.ts'
 import { ArtifactServer } from './downloads/artifact-server.ts'
 import { BLOCK_LIMITS, type BlockLimits, BlockServer } from './downloads/block-server.ts'
+import { DOWNLOAD_LIMITS } from './downloads/download-limits.ts'
 import { MetadataCache } from './downloads/metadata-cache.ts'
 import { MetadataServer } from './downloads/metadata-server.ts'
 import { OperatorHttp } from './http.ts'
@@ -52,8 +53,7 @@ export interface GatewayLimits {
 export const GATEWAY_LIMITS: GatewayLimits = {
   broker: BROKER_LIMITS,
   blocks: BLOCK_LIMITS,
-  // chosen: half of a gigabit link, and the requests of a thousand devices that all begin at once; a site with a thinner link says so
-  downloads: { concurrent: 4_096, bytesPerSecond: 64 * 1024 * 1024, burstBytes: 64 * 1024 * 1024 },
+  downloads: DOWNLOAD_LIMITS,
   artifacts: ARTIFACT_CACHE_LIMITS,
   // chosen: about 100 MB of reports, a month of 240 devices or seven hours of 14 000
   spool: { reportsMax: 100_000, eventsMax: 100_000, verdictsMax: 500_000 },

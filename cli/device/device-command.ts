@@ -1,15 +1,12 @@
 import { Command, Option } from 'commander'
 import type { Clock } from '../../contract/clock.ts'
-import { LADDER_LEVELS, type LadderLevel } from '../../contract/messages.ts'
+import type { LadderLevel } from '../../contract/messages.ts'
 import { RADIOS } from '../../device/core/power/energy.ts'
 import type { UpdateWindow } from '../../device/core/update/update-schedule.ts'
 import { BOARDS } from '../../model/boards.ts'
 import { CommandFailure } from '../failure.ts'
 import { zooFile } from '../package-root.ts'
-import { serviceClock } from '../service-clock.ts'
-import { runConnected } from './device-connected.ts'
-import { identityCommands } from './device-identity.ts'
-import { runOnAudio } from './device-run.ts'
+import { identityCommands } from './device-identity-command.ts'
 import { updateWindowOption } from './update-window-option.ts'
 
 interface RunFlags {
@@ -32,6 +29,12 @@ interface RunFlags {
   readonly updateWindow?: UpdateWindow
   readonly clock?: string
 }
+
+/** The levels at which a device listens; by hand, because the list in the contract comes with all its codecs. */
+const LISTENING_LEVELS = { full: 0, gated: 0, lite: 0, sparse: 0 } satisfies Record<
+  Exclude<LadderLevel, 'hibernate'>,
+  unknown
+>
 
 /** Options that mean nothing without a gateway. */
 const CONNECTED_ONLY = [
@@ -62,11 +65,7 @@ export function deviceCommand(clock: Clock): Command {
     .addOption(
       new Option('--radio <NAME>', 'radio whose energy counts').choices(RADIOS.map(({ name }) => name)).default('wifi'),
     )
-    .addOption(
-      new Option('--level <LEVEL>', 'ladder level')
-        .choices(LADDER_LEVELS.filter((l) => l !== 'hibernate'))
-        .default('full'),
-    )
+    .addOption(new Option('--level <LEVEL>', 'ladder level').choices(Object.keys(LISTENING_LEVELS)).default('full'))
     .option('--json', 'print wakes and the summary as JSON lines')
     .option(
       '--gateway <URL>',
@@ -92,6 +91,8 @@ export function deviceCommand(clock: Clock): Command {
     .option('--clock <FILE>', 'clock file of a simulation (with --gateway; default: this machine’s clock)')
     .action(async (flags: RunFlags) => {
       if (flags.gateway !== undefined) {
+        const { runConnected } = await import('./device-connected.ts')
+        const { serviceClock } = await import('../service-clock.ts')
         return runConnected({ ...required(flags), gateway: flags.gateway }, serviceClock(clock, flags.clock))
       }
       const idle = CONNECTED_ONLY.filter((name) => flags[name] !== undefined)
@@ -108,6 +109,7 @@ export function deviceCommand(clock: Clock): Command {
           exitCode: 2,
         })
       }
+      const { runOnAudio } = await import('./device-run.ts')
       await runOnAudio({ ...flags, audio: flags.audio, json: flags.json === true }, clock)
     })
   identityCommands(device)

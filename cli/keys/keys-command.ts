@@ -1,28 +1,11 @@
-import { writeFileSync } from 'node:fs'
 import { Command } from 'commander'
 import type { Clock } from '../../contract/clock.ts'
 import { LIMITS } from '../../contract/limits.ts'
-import { present } from '../../contract/present.ts'
-import type { PublicKey } from '../../contract/signed.ts'
-import { CloudApi } from '../cloud-api.ts'
-import { CommandFailure, fileFailure } from '../failure.ts'
+import { apiOf, type CloudFlags, withCloud } from '../cloud-option.ts'
+import { CommandFailure } from '../failure.ts'
 import { integerOption } from '../number-option.ts'
-import { secureRandom } from '../random-secure.ts'
-import { readToken } from '../token-file.ts'
-import { KeyFolder } from './key-folder.ts'
-import { KeyLifecycle } from './key-lifecycle.ts'
-import { keyListing } from './key-listing.ts'
-import { passphraseFrom } from './passphrase.ts'
-import { noRepository } from './repository-change.ts'
-import { RepositoryFolder } from './repository-folder.ts'
-import { type MetadataHeads, publishRepository } from './repository-publish.ts'
-import { SigningCeremony } from './signing-ceremony.ts'
-
-export interface OfflineFlags {
-  readonly keys: string
-  readonly repo: string
-  readonly passphraseFile?: string
-}
+import type { SuccessionFlags } from './key-succession.ts'
+import type { OfflineFlags } from './offline-tools.ts'
 
 /** Adds the options of every command that works with offline keys. */
 export const offlineOptions = (command: Command): Command =>
@@ -30,20 +13,6 @@ export const offlineOptions = (command: Command): Command =>
     .option('--keys <DIR>', 'folder of the offline keys', 'kinglet-keys')
     .option('--repo <DIR>', 'folder of the image repository', 'kinglet-repo')
     .option('--passphrase-file <FILE>', 'passphrase of the keys (default: KINGLET_PASSPHRASE, or asked for)')
-
-/** What the commands on offline keys share. */
-export function offlineTools(flags: OfflineFlags, clock: Clock, print: (line: string) => void = console.log) {
-  const folder = new KeyFolder(flags.keys, passphraseFrom(flags.passphraseFile, process.env, process), secureRandom)
-  const repository = new RepositoryFolder(flags.repo)
-  const parts = { folder, repository, clock, print }
-  const ceremony = new SigningCeremony(parts)
-  return { folder, repository, ceremony, lifecycle: new KeyLifecycle({ ...parts, ceremony }) }
-}
-
-interface CloudFlags {
-  readonly cloud: string
-  readonly tokenFile: string
-}
 
 interface InitFlags extends OfflineFlags {
   readonly onlineKey: string
@@ -60,6 +29,7 @@ const several = (value: string, before: readonly string[] | undefined): readonly
 export function keysCommand(clock: Clock): Command {
   const keys = new Command('keys').description('offline keys of the image repository, and who may sign what')
   const command = (name: string, description: string) => offlineOptions(keys.command(name).description(description))
+  const tools = async (flags: OfflineFlags) => (await import('./offline-tools.ts')).offlineTools(flags, clock)
 
   command('init', 'make the keys and the first root: who may sign what, for every device')
     .requiredOption(
@@ -70,8 +40,8 @@ export function keysCommand(clock: Clock): Command {
     .option('--root-threshold <N>', 'how many of them a new root needs', keyCount, 2)
     .option('--root-key <FILE>', 'public key (.pub.json) of a root holder elsewhere; may be repeated', several, [])
     .option('--targets-keys <N>', 'targets keys to make here; one of them signs', keyCount, 1)
-    .action((flags: InitFlags) =>
-      offlineTools(flags, clock).lifecycle.init({
+    .action(async (flags: InitFlags) =>
+      (await tools(flags)).lifecycle.init({
         cloudKeyFile: flags.onlineKey,
         rootKeys: flags.rootKeys,
         rootThreshold: flags.rootThreshold,
@@ -91,105 +61,80 @@ export function keysCommand(clock: Clock): Command {
           exitCode: 2,
         })
       }
-      const { lifecycle } = offlineTools(flags, clock)
+      const { lifecycle } = await tools(flags)
       await lifecycle.make(role, flags.signer === undefined ? flags.count : 1, flags.signer?.slice('exec:'.length))
     })
 
-  command('list', 'show roles, versions, expiry and keys, and where each key is').action((flags: OfflineFlags) => {
-    const { folder, repository } = offlineTools(flags, clock)
-    for (const line of keyListing(folder, repository, clock.wallMs())) console.log(line)
-  })
+  command('list', 'show roles, versions, expiry and keys, and where each key is').action(
+    async (flags: OfflineFlags) => {
+      const { folder, repository } = await tools(flags)
+      const { keyListing } = await import('./key-listing.ts')
+      for (const line of keyListing(folder, repository, clock.wallMs())) console.log(line)
+    },
+  )
 
   command('rotate', 'replace all keys of roles by new ones; the old ones sign the change')
     .argument('<ROLE...>', 'root, targets, model families; several change in one root')
-    .action((roles: string[], flags: OfflineFlags) => offlineTools(flags, clock).lifecycle.rotate(roles))
+    .action(async (roles: string[], flags: OfflineFlags) => (await tools(flags)).lifecycle.rotate(roles))
 
   command('add', 'let further keys sign for a role')
     .argument('<ROLE>', 'root, targets or a model family')
     .argument('<FILE...>', 'public keys, .pub.json of "kinglet keys make"')
     .option('--threshold <N>', 'how many must sign from now on', keyCount)
-    .action((role: string, files: string[], flags: OfflineFlags & { threshold?: number }) =>
-      offlineTools(flags, clock).lifecycle.add(role, files, flags.threshold),
+    .action(async (role: string, files: string[], flags: OfflineFlags & { threshold?: number }) =>
+      (await tools(flags)).lifecycle.add(role, files, flags.threshold),
     )
 
   command('revoke', 'take the trust from one key; what it signed is signed anew by the others')
     .argument('<KEYID>', 'the key id, or at least its first 8 digits')
     .option('--threshold <N>', 'how many must sign from now on', keyCount)
-    .action((keyId: string, flags: OfflineFlags & { threshold?: number }) =>
-      offlineTools(flags, clock).lifecycle.revoke(keyId, flags.threshold),
+    .action(async (keyId: string, flags: OfflineFlags & { threshold?: number }) =>
+      (await tools(flags)).lifecycle.revoke(keyId, flags.threshold),
     )
 
   const succession = {
-    online: {
-      what: 'give snapshot and timestamp to another online key of the cloud',
-      next: ({ nextOnline }: MetadataHeads) => nextOnline,
-    },
-    director: {
-      what: 'let another key of the cloud direct the devices: what the former one signed holds no longer',
-      next: ({ nextDirector }: MetadataHeads) => nextDirector,
-    },
-  } as const
-  for (const name of ['online', 'director'] as const) {
-    const { what, next } = succession[name]
-    command(name, what)
+    online: 'give snapshot and timestamp to another online key of the cloud',
+    director: 'let another key of the cloud direct the devices: what the former one signed holds no longer',
+  }
+  for (const role of ['online', 'director'] as const) {
+    command(role, succession[role])
       .argument('[FILE]', 'its public key; without, --cloud is asked to make the next one')
       .option('--cloud <URL>', 'address of the cloud')
       .option('--token-file <FILE>', 'file with the operator token')
-      .action(async (file: string | undefined, flags: OfflineFlags & Partial<CloudFlags>) => {
-        const { lifecycle, repository } = offlineTools(flags, clock)
-        if (file !== undefined) return lifecycle[name](file)
-        if (flags.cloud === undefined || flags.tokenFile === undefined) {
-          throw new CommandFailure('which key?', { hint: 'give FILE, or --cloud and --token-file', exitCode: 2 })
-        }
-        if (repository.isEmpty) throw noRepository()
-        repository.assertNothingStaged()
-        const api = new CloudApi(flags.cloud, readToken(flags.tokenFile))
-        const heads = await api.post<MetadataHeads>(`/v1/metadata/${name}-key`, {})
-        return lifecycle[name](saveCloudKey(flags.repo, name, present(next(heads), `the cloud's next key (${name})`)))
-      })
+      .action(async (file: string | undefined, flags: SuccessionFlags) =>
+        (await import('./key-succession.ts')).succeed(role, file, flags, clock),
+      )
   }
 
   command('delegate', 'let a key of its own sign the releases of a model family')
     .argument('<FAMILY>', 'name of the family and of its metadata file')
     .argument('<PATTERN...>', 'paths of its releases, for example "kws-*/*"')
-    .action((family: string, patterns: string[], flags: OfflineFlags) =>
-      offlineTools(flags, clock).lifecycle.delegate(family, patterns),
+    .action(async (family: string, patterns: string[], flags: OfflineFlags) =>
+      (await tools(flags)).lifecycle.delegate(family, patterns),
     )
 
   command('renew', 'sign the same content again with an expiry a year from now')
     .argument('[ROLE...]', 'default: all offline roles')
-    .action((roles: string[], flags: OfflineFlags) => offlineTools(flags, clock).lifecycle.renew(roles))
+    .action(async (roles: string[], flags: OfflineFlags) => (await tools(flags)).lifecycle.renew(roles))
 
   command('sign', 'add signatures to what waits here, or to files that a repository elsewhere waits for')
     .argument('[FILE...]', 'staged files, with their names as they are (2.root.json)')
-    .action((files: string[], flags: OfflineFlags) => offlineTools(flags, clock).ceremony.sign(files))
+    .action(async (files: string[], flags: OfflineFlags) => (await tools(flags)).ceremony.sign(files))
 
   command('collect', 'take the signatures of staged files that were signed elsewhere')
     .argument('<FILE...>', 'the copies that came back')
-    .action((files: string[], flags: OfflineFlags) => offlineTools(flags, clock).ceremony.collect(files))
+    .action(async (files: string[], flags: OfflineFlags) => (await tools(flags)).ceremony.collect(files))
 
-  command('discard', 'give up the change that waits for signatures').action((flags: OfflineFlags) => {
-    const names = offlineTools(flags, clock).repository.discard()
+  command('discard', 'give up the change that waits for signatures').action(async (flags: OfflineFlags) => {
+    const names = (await tools(flags)).repository.discard()
     console.log(names.length === 0 ? 'nothing was waiting' : `given up: ${names.join(', ')}`)
   })
 
-  command('publish', 'send what is complete to the cloud, which verifies it')
-    .requiredOption('--cloud <URL>', 'address of the cloud')
-    .requiredOption('--token-file <FILE>', 'file with the operator token')
-    .action(async (flags: OfflineFlags & CloudFlags) => {
-      const api = new CloudApi(flags.cloud, readToken(flags.tokenFile))
-      console.log(await publishRepository(offlineTools(flags, clock).repository, api))
-    })
+  withCloud(command('publish', 'send what is complete to the cloud, which verifies it')).action(
+    async (flags: OfflineFlags & CloudFlags) => {
+      const { publishRepository } = await import('./repository-publish.ts')
+      console.log(await publishRepository((await tools(flags)).repository, apiOf(flags)))
+    },
+  )
   return keys
-}
-
-/** Keeps the cloud's answer where the change that uses it is made. */
-function saveCloudKey(repo: string, name: string, key: PublicKey): string {
-  const path = `${repo}/${name}.pub.json`
-  try {
-    writeFileSync(path, `${JSON.stringify(key, null, 2)}\n`)
-  } catch (cause) {
-    throw fileFailure(path, cause)
-  }
-  return path
 }

@@ -1,8 +1,5 @@
 import { Command } from 'commander'
 import type { Clock } from '../../contract/clock.ts'
-import { openBundleFile } from '../open-bundle-file.ts'
-import { evaluateBundle } from './model-eval.ts'
-import { packFile } from './model-pack.ts'
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
 
@@ -15,9 +12,11 @@ export function modelCommand(clock: Clock): Command {
     .description('pack ONNX graphs, features, policy, ladder and golden vectors into a bundle')
     .argument('<SPEC>', 'pack file (JSON), see docs/bundle.md')
     .requiredOption('-o, --output <FILE>', 'bundle file to write')
+    .option('--force', 'replace the bundle file if there is one')
     .option('--json', 'print the release as JSON')
-    .action(async (spec: string, options: { output: string; json?: boolean }) => {
-      const { packed } = await packFile(spec, options.output)
+    .action(async (spec: string, options: { output: string; force?: boolean; json?: boolean }) => {
+      const { packFile } = await import('./model-pack.ts')
+      const { packed } = await packFile(spec, options.output, options.force === true)
       if (options.json) {
         console.log(JSON.stringify(packed.release))
         return
@@ -37,6 +36,7 @@ export function modelCommand(clock: Clock): Command {
     .description('check a bundle as a device would and print its manifest')
     .argument('<BUNDLE>', 'bundle file')
     .action(async (file: string) => {
+      const { openBundleFile } = await import('../open-bundle-file.ts')
       const bundle = await openBundleFile(file, Number.POSITIVE_INFINITY)
       console.log(JSON.stringify(bundle.manifest, null, 2))
       await bundle.dispose()
@@ -53,6 +53,7 @@ export function modelCommand(clock: Clock): Command {
       const progress = process.stderr.isTTY
         ? (done: number, total: number) => process.stderr.write(`\r${done} of ${total} clips`)
         : undefined
+      const { evaluateBundle } = await import('./model-eval.ts')
       const result = await evaluateBundle(file, dir, clock, options.graph, progress)
       if (progress) process.stderr.write('\r\x1b[K')
       for (const { file: path, reason } of result.skipped) console.error(`skipped ${path}: ${reason}`)

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import * as z from 'zod'
 import { sha256Hex } from '../../contract/bytes.ts'
@@ -14,6 +14,7 @@ import { readAudio, wavFiles } from '../audio-files.ts'
 import { CommandFailure, fileFailure } from '../failure.ts'
 import { firstIssue, readJsonFile } from '../json-file.ts'
 import { readBundleFile } from '../open-bundle-file.ts'
+import { OutputFile } from '../output-file.ts'
 
 const quantization = z.strictObject({ scale: z.number().positive(), zeroPoint: z.int() })
 
@@ -58,10 +59,12 @@ export interface PackReport {
   readonly packed: Packed
 }
 
-/** Packs a bundle from a pack file. The same inputs give the same bytes. */
-export async function packFile(specPath: string, outPath: string): Promise<PackReport> {
+/** Packs a bundle from a pack file. The same inputs give the same bytes.
+ *  @param replaces whether a file at `outPath` may be replaced */
+export async function packFile(specPath: string, outPath: string, replaces: boolean): Promise<PackReport> {
   const here = dirname(specPath)
   const spec = readSpec(specPath)
+  OutputFile.check(outPath, replaces)
   const definition = checkMfccDefinition(spec.features ?? mfccDefinitionV1)
   if (!definition.ok) throw new CommandFailure(`${specPath}: ${definition.error.code}: ${definition.error.detail}`)
   const read = (file: string): Uint8Array => {
@@ -104,11 +107,7 @@ export async function packFile(specPath: string, outPath: string): Promise<PackR
     new EngineOrtNode(),
   )
   if (!packed.ok) throw new CommandFailure(`${specPath}: ${packed.error.code}: ${packed.error.detail}`)
-  try {
-    writeFileSync(outPath, packed.value.bundle)
-  } catch (cause) {
-    throw fileFailure(outPath, cause)
-  }
+  OutputFile.write(outPath, packed.value.bundle, replaces)
   return { bundle: outPath, packed: packed.value }
 }
 

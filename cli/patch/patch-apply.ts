@@ -15,9 +15,9 @@ import {
 import { present } from '../../contract/present.ts'
 import { ok } from '../../contract/result.ts'
 import { CommandFailure } from '../failure.ts'
+import { OutputFile } from '../output-file.ts'
 import { ProgressLine } from '../progress-line.ts'
 import { ImageFile, tooLarge } from './image-file.ts'
-import { OutputFile } from './output-file.ts'
 
 interface FileBase {
   readonly file: ImageFile

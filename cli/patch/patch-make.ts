@@ -1,9 +1,9 @@
 import { bytesEqual, sha256 } from '../../contract/bytes.ts'
 import { readTensorMap } from '../../model/tensor-map.ts'
 import { makePatch } from '../../release/patch/make-patch.ts'
+import { OutputFile } from '../output-file.ts'
 import { ProgressLine } from '../progress-line.ts'
 import { ImageFile } from './image-file.ts'
-import { OutputFile } from './output-file.ts'
 import { decodePatch } from './patch-decode.ts'
 
 export interface MadePatch {
@@ -23,7 +23,7 @@ export interface MadePatch {
 export function makePatchFile(oldPath: string | null, newPath: string, outPath: string, replaces: boolean): MadePatch {
   const base = oldPath === null ? null : readImage(oldPath)
   const result = readImage(newPath)
-  new OutputFile(outPath, replaces).discard()
+  OutputFile.check(outPath, replaces)
   const isEqual = base !== null && bytesEqual(base, result)
   const notes: string[] = []
   if (isEqual) notes.push(`${oldPath} and ${newPath} are equal`)
@@ -48,14 +48,7 @@ export function makePatchFile(oldPath: string | null, newPath: string, outPath: 
   progress.clear()
   assertDecodes(patch, base, result)
 
-  const out = new OutputFile(outPath, replaces)
-  try {
-    out.append(patch)
-    out.commit()
-  } catch (cause) {
-    out.discard()
-    throw cause
-  }
+  OutputFile.write(outPath, patch, replaces)
   return { patch, resultBytes: result.length, fullBytes: full.length, isEqual, notes }
 }
 

@@ -1,23 +1,19 @@
 import { Command, Option } from 'commander'
-import { CloudApi } from '../cloud-api.ts'
-import { writeSecretFile } from '../device/device-identity.ts'
+import { apiOf, type CloudFlags, withCloud } from '../cloud-option.ts'
 import { integerOption } from '../number-option.ts'
-import { readToken } from '../token-file.ts'
+import { assertNewSecretFile, writeSecretFile } from '../secret-file.ts'
 
-interface MakeFlags {
+interface MakeFlags extends CloudFlags {
   readonly role: 'gateway' | 'viewer' | 'operator'
   readonly subject?: string
   readonly ttlHours: number
   readonly out: string
-  readonly cloud: string
-  readonly tokenFile: string
 }
 
 /** `kinglet token …` */
 export function tokenCommand(): Command {
   const token = new Command('token').description('service tokens of gateways, viewers and operators')
-  token
-    .command('make')
+  withCloud(token.command('make'))
     .description('mint a service token')
     .addOption(
       new Option('--role <ROLE>', 'what it may do').choices(['gateway', 'viewer', 'operator']).makeOptionMandatory(),
@@ -25,14 +21,14 @@ export function tokenCommand(): Command {
     .option('--subject <ID>', 'whose it is (default: the role and -1)')
     .option('--ttl-hours <H>', 'how long it is valid', integerOption(1, 87_600), 720)
     .requiredOption('-o, --out <FILE>', 'where to write it; a secret')
-    .requiredOption('--cloud <URL>', 'address of the cloud')
-    .requiredOption('--token-file <FILE>', 'file with the operator token')
-    .action(async ({ role, subject, ttlHours, out, cloud, tokenFile }: MakeFlags) => {
+    .action(async ({ role, subject, ttlHours, out, ...flags }: MakeFlags) => {
+      assertNewSecretFile(out)
       const name = subject ?? `${role}-1`
-      const minted = await new CloudApi(cloud, readToken(tokenFile)).post<{ token: string; expiresMs: number }>(
-        '/v1/tokens',
-        { subject: name, role, ttlSeconds: ttlHours * 3_600 },
-      )
+      const minted = await apiOf(flags).post<{ token: string; expiresMs: number }>('/v1/tokens', {
+        subject: name,
+        role,
+        ttlSeconds: ttlHours * 3_600,
+      })
       writeSecretFile(out, `${minted.token}\n`)
       console.log(`${out}: ${role} token for ${name}, until ${new Date(minted.expiresMs).toISOString()}`)
     })

@@ -1,20 +1,8 @@
 import { Command } from 'commander'
 import type { Clock } from '../../contract/clock.ts'
-import { runBatteryTrial } from '../../firmware-sim/battery-trial.ts'
-import { EngineOrtNode } from '../../model/engine/engine-ort-node.ts'
 import { integerOption, numberOption } from '../number-option.ts'
-import { openBundleFile, readBundleFile } from '../open-bundle-file.ts'
 import { zooFile } from '../package-root.ts'
-import { openSoundBank } from '../sound-bank-folder.ts'
-
-interface BatteryFlags {
-  readonly devices: number
-  readonly days: number
-  readonly capacity: number
-  readonly seed: number
-  readonly bundle: string
-  readonly json?: boolean
-}
+import type { BatteryFlags } from './sim-battery.ts'
 
 /** `kinglet sim …` */
 export function simCommand(real: Clock): Command {
@@ -28,48 +16,6 @@ export function simCommand(real: Clock): Command {
     .option('--seed <N>', 'seed of the run', integerOption(0, 0xffff_ffff), 1)
     .option('--bundle <FILE>', 'model bundle', zooFile('bundles', 'kws-2.kinglet'))
     .option('--json', 'print both results as one JSON object')
-    .action(async (flags: BatteryFlags) => {
-      const bank = openSoundBank(zooFile('bank'))
-      // Opened once by itself, so that a bad bundle is refused with its file's name.
-      await (await openBundleFile(flags.bundle, Number.POSITIVE_INFINITY)).dispose()
-      const bundle = readBundleFile(flags.bundle)
-      const run = (governed: boolean) =>
-        runBatteryTrial(
-          {
-            ...flags,
-            capacityShare: flags.capacity,
-            bank,
-            bundle,
-            engine: new EngineOrtNode(),
-            real,
-            onDay: (_, day, alive) => {
-              if (process.stderr.isTTY)
-                process.stderr.write(`\r${governed ? 'with' : 'without'} governor: day ${day}, ${alive} alive\x1b[K`)
-            },
-          },
-          governed,
-        )
-      const results = { governed: await run(true), ungoverned: await run(false) }
-      if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
-      if (flags.json) {
-        console.log(JSON.stringify(results))
-        return
-      }
-      console.log(
-        `${flags.devices} devices, batteries of ${Math.round(flags.capacity * 100)} % of the full level, horizon ${flags.days} days`,
-      )
-      for (const [name, result] of [
-        ['with governor', results.governed],
-        ['without', results.ungoverned],
-      ] as const) {
-        const levels = Object.entries(result.levelShare)
-          .filter(([, share]) => share > 0.005)
-          .map(([level, share]) => `${level} ${Math.round(share * 100)} %`)
-        console.log(
-          `  ${name.padEnd(14)} ${result.reachedHorizon} of ${result.devices} reached the horizon, mean life ${result.meanLifeDays.toFixed(1)} days; ` +
-            `${levels.join(', ')}; ${result.ladderMoves} moves; ${Math.round(result.found * 100)} % of keywords found while alive`,
-        )
-      }
-    })
+    .action(async (flags: BatteryFlags) => (await import('./sim-battery.ts')).simulateBatteries(flags, real))
   return sim
 }

@@ -1,4 +1,4 @@
-import { createRoute } from '@hono/zod-openapi'
+import { createRoute, z } from '@hono/zod-openapi'
 import { sha256Hex } from '../../contract/bytes.ts'
 import { requireRole } from './auth.ts'
 import { bodyLimitOf } from './body-limit.ts'
@@ -29,6 +29,20 @@ export function metadataRoutes(app: CloudApp, services: CloudServices): void {
   })
   app.openapi(list, (c) => c.json(heads(), 200))
 
+  app.openAPIRegistry.registerPath({
+    method: 'get',
+    path: '/v1/metadata/{file}',
+    summary: 'A file of the image repository, byte for byte as it was signed',
+    request: {
+      params: z.object({ file: z.string().openapi({ example: '1.root.json' }) }),
+      headers: z.object({ 'if-none-match': z.string().optional() }),
+    },
+    responses: {
+      200: { description: 'The file', content: { 'application/json': { schema: schemas.metadataFile } } },
+      304: { description: 'It has not changed' },
+      ...schemas.problems,
+    },
+  })
   app.get('/v1/metadata/:file', requireRole(services, 'viewer', 'gateway'), (c) => {
     const { content, immutable } = unwrap(repository.file(c.req.param('file')))
     const etag = `"${sha256Hex(content)}"`

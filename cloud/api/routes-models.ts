@@ -16,6 +16,20 @@ import { releaseView } from './views.ts'
 export function modelRoutes(app: CloudApp, services: CloudServices): void {
   const { store, registry, repository, artifacts } = services
 
+  const stored = (description: string) => ({
+    description,
+    content: { 'application/json': { schema: z.object({ sha256: z.string(), created: z.boolean() }) } },
+  })
+  app.openAPIRegistry.registerPath({
+    method: 'put',
+    path: '/v1/artifacts/{sha256}',
+    summary: 'Upload a bundle under its hash; may be repeated',
+    request: {
+      params: schemas.sha256Param,
+      body: { required: true, content: schemas.content('application/octet-stream') },
+    },
+    responses: { 200: stored('It was here'), 201: stored('It is stored'), ...schemas.problems },
+  })
   app.put('/v1/artifacts/:sha256', requireRole(services), bodyLimitOf(LIMITS.bundleBytes), async (c) => {
     const sha256 = c.req.param('sha256')
     if (!isSha256Hex(sha256)) return fail('invalid-request', 'an artifact is named by its sha256, lower-case hex')
@@ -23,6 +37,17 @@ export function modelRoutes(app: CloudApp, services: CloudServices): void {
     return c.json({ sha256, created }, created ? 201 : 200)
   })
 
+  app.openAPIRegistry.registerPath({
+    method: 'get',
+    path: '/v1/artifacts/{sha256}',
+    summary: 'A bundle or a patch by its hash, whole or a range of it',
+    request: { params: schemas.sha256Param, headers: z.object({ range: z.string().optional() }) },
+    responses: {
+      200: { description: 'All of it', content: schemas.content('application/octet-stream') },
+      206: { description: 'The range', content: schemas.content('application/octet-stream') },
+      ...schemas.problems,
+    },
+  })
   app.get('/v1/artifacts/:sha256', requireRole(services, 'viewer', 'gateway'), (c) => {
     const sha256 = c.req.param('sha256')
     const size = isSha256Hex(sha256) ? artifacts.size(sha256) : undefined

@@ -1,4 +1,4 @@
-import { createRoute } from '@hono/zod-openapi'
+import { createRoute, z } from '@hono/zod-openapi'
 import { streamSSE } from 'hono/streaming'
 import { requireRole } from './auth.ts'
 import type { CloudApp, CloudServices } from './environment.ts'
@@ -13,11 +13,27 @@ const HEARTBEAT_MS = 15_000
 export function systemRoutes(app: CloudApp, services: CloudServices): void {
   const { store, metrics, hub, tokens, repository } = services
 
+  app.openAPIRegistry.registerPath({
+    method: 'get',
+    path: '/healthz',
+    summary: 'Whether the cloud is up and its database answers',
+    security: [],
+    responses: schemas.answers(z.object({ status: z.literal('ok') }), 'It is'),
+  })
   app.get('/healthz', (c) => {
     store.db.prepare('SELECT 1').get()
     return c.json({ status: 'ok' })
   })
 
+  app.openAPIRegistry.registerPath({
+    method: 'get',
+    path: '/metrics',
+    summary: 'Metrics of fleet and cloud for Prometheus',
+    responses: {
+      200: { description: 'Text exposition format', content: schemas.content('text/plain') },
+      ...schemas.problems,
+    },
+  })
   app.get('/metrics', requireRole(services, 'viewer', 'gateway'), async () => {
     const headers = { 'content-type': metrics.registry.contentType }
     return new Response(await metrics.registry.metrics(), { headers })
@@ -41,6 +57,16 @@ export function systemRoutes(app: CloudApp, services: CloudServices): void {
     ),
   )
 
+  app.openAPIRegistry.registerPath({
+    method: 'get',
+    path: '/v1/stream',
+    summary: 'Live events; an event `reset` says that some were missed and the state is to be read anew',
+    request: { headers: z.object({ 'last-event-id': z.string().optional() }) },
+    responses: {
+      200: { description: 'Server-sent events', content: schemas.content('text/event-stream') },
+      ...schemas.problems,
+    },
+  })
   app.get('/v1/stream', requireRole(services, 'viewer', 'gateway'), (c) => {
     const asked = c.req.header('last-event-id')
     const lastId = asked !== undefined && /^\d{1,16}$/.test(asked) ? Number(asked) : undefined

@@ -295,15 +295,28 @@ export const metadataHeads = z
   })
   .openapi('MetadataHeads')
 
-/** A JSON response and the problems that any route may answer with. */
+export const metadataFile = z
+  .object({ signed: z.record(z.string(), z.unknown()), signatures: z.array(z.unknown()) })
+  .openapi('MetadataFile')
+
+/** The problems that any route may answer with. */
+export const problems = {
+  default: {
+    description: 'A problem; `code` is one of the contract',
+    content: { 'application/problem+json': { schema: problem } },
+  },
+} as const
+
+/** A JSON response, and problems. */
 export const answers = <S extends z.ZodType>(schema: S, description: string) =>
-  ({
-    200: { description, content: { 'application/json': { schema } } },
-    default: {
-      description: 'A problem; `code` is one of the contract',
-      content: { 'application/problem+json': { schema: problem } },
-    },
-  }) as const
+  ({ 200: { description, content: { 'application/json': { schema } } }, ...problems }) as const
+
+/** Content that is no JSON.
+ *  @param type its media type */
+export const content = (type: string) =>
+  ({ [type]: { schema: z.string().openapi(type.startsWith('text/') ? {} : { format: 'binary' }) } }) as const
+
+export const sha256Param = z.object({ sha256: z.string().openapi({ pattern: '^[0-9a-f]{64}$' }) })
 
 export const jsonBody = <S extends z.ZodType>(schema: S) =>
   ({ body: { required: true, content: { 'application/json': { schema } } } }) as const

@@ -9,7 +9,7 @@ export const SCRIPT = join(ROOT, 'dist/cli/kinglet.js')
 export const zooBundle = (name: string) => join(ROOT, 'zoo/bundles', `${name}.kinglet`)
 
 /** The command as `npm run build` leaves it; `npm test` builds first. */
-function builtScript(): string {
+export function builtScript(): string {
   if (!existsSync(SCRIPT)) throw new Error('the command is not built: run "npm run build" first')
   return SCRIPT
 }

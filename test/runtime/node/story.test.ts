@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
@@ -17,7 +17,9 @@ describe('kinglet story', () => {
 
   it('starts real services and a listening fleet, and leaves nothing behind when it is interrupted', async () => {
     const data = join(dir, 'data')
-    const story = new Running(['story', '--data', data, '--seed', '5', '--devices', '160'])
+    const json = join(dir, 'out.json')
+    writeFileSync(json, '{"the": "last result"}')
+    const story = new Running(['story', '--data', data, '--seed', '5', '--devices', '160', '--json', json, '--force'])
     const said = async (words: RegExp) => {
       await expect.poll(() => story.lines.find((line) => words.test(line)), { timeout: 60_000 }).toBeDefined()
       return words.exec(story.lines.find((line) => words.test(line))!)!
@@ -42,6 +44,8 @@ describe('kinglet story', () => {
       .toBe('gone')
     // A folder the user named is the user's.
     expect(existsSync(join(data, 'cloud'))).toBe(true)
+    // So is the result of the run before: this one has none to take its place.
+    expect(readFileSync(json, 'utf8')).toBe('{"the": "last result"}')
     expect(readFileSync(join(data, 'cloud.log'), 'utf8')).not.toMatch(/"level":[56]0/)
   }, 120_000)
 })

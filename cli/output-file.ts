@@ -1,8 +1,9 @@
 import { readSync, statSync } from 'node:fs'
-import { FileAside } from '../../platform/durable-file.ts'
-import { CommandFailure, fileFailure } from '../failure.ts'
+import { FileAside } from '../platform/durable-file.ts'
+import { CommandFailure, fileFailure } from './failure.ts'
 
-/** A file that appears under its name when it is whole, and not at all when something fails before. Until then it lies beside.
+/** What a command writes where it was told to: a file that appears under its name when it is whole, and not at all when something fails
+ *  before. Until then it lies beside. One that is there is replaced only with `--force`; secrets never are (`secret-file.ts`).
  *  What the file system refuses comes as a CommandFailure. */
 export class OutputFile {
   readonly path: string
@@ -10,6 +11,23 @@ export class OutputFile {
   readonly #aside: string
   readonly #file: FileAside
   #bytes = 0
+
+  /** Refuses, before long work, an output that would be refused after it. Leaves nothing. */
+  static check(path: string, replaces: boolean): void {
+    new OutputFile(path, replaces).discard()
+  }
+
+  /** Writes a whole file. */
+  static write(path: string, content: Uint8Array, replaces: boolean): void {
+    const out = new OutputFile(path, replaces)
+    try {
+      out.append(content)
+      out.commit()
+    } catch (cause) {
+      out.discard()
+      throw cause
+    }
+  }
 
   /** @param replaces whether a file of that name may be replaced */
   constructor(path: string, replaces: boolean) {

@@ -1,0 +1,53 @@
+import { type Command, Option } from 'commander'
+import { BOARDS } from '../../model/boards.ts'
+import { type CloudFlags, withCloud } from '../cloud-option.ts'
+import { integerOption } from '../number-option.ts'
+import { zooFile } from '../package-root.ts'
+import type { ClaimFlags } from './device-identity.ts'
+
+/** Adds what an operator and a device do about identity to `kinglet device`. */
+export function identityCommands(device: Command): void {
+  withCloud(device.command('claim'))
+    .description('make a one-time claim with which one device enrols itself (operator)')
+    .requiredOption('--site <ID>', 'site of the device')
+    .addOption(new Option('--board <NAME>', 'its board').choices(BOARDS.map(({ name }) => name)).makeOptionMandatory())
+    .option('--device <ID>', 'its name (default: a new one)')
+    .option('--model <NAME>', 'release that it comes with (default: the production model)')
+    .option('--ttl-hours <H>', 'how long the claim may wait for the device', integerOption(1, 744), 24)
+    .option('--replace', 'the device has a key, and this claim is to replace it')
+    .requiredOption('-o, --out <FILE>', 'where to write the claim; a secret')
+    .action(async (flags: CloudFlags & ClaimFlags) => (await import('./device-identity.ts')).claim(flags))
+
+  device
+    .command('enroll')
+    .description('make this device’s key in its flash and enrol it with a claim (on the device)')
+    .requiredOption('--flash <FILE>', 'flash image; made with the bundle as its image when it is new')
+    .requiredOption('--claim-file <FILE>', 'claim from "kinglet device claim"')
+    .requiredOption('--cloud <URL>', 'address of the cloud, or http:// and the WebSocket port of a gateway')
+    .option('--bundle <FILE>', 'factory image of a new flash', zooFile('bundles', 'kws-2.kinglet'))
+    .action(async (flags: { flash: string; claimFile: string; cloud: string; bundle: string }) =>
+      (await import('./device-identity.ts')).enroll(flags),
+    )
+
+  device
+    .command('rotate-key')
+    .description(
+      'replace this device’s key by a new one that the old one vouches for (on the device, while it is not running)',
+    )
+    .requiredOption('--flash <FILE>', 'flash image')
+    .requiredOption('--cloud <URL>', 'address of the cloud, or http:// and the WebSocket port of a gateway')
+    .action(async (flags: { flash: string; cloud: string }) => (await import('./device-identity.ts')).rotateKey(flags))
+
+  withCloud(device.command('list'))
+    .description('devices with their keys and targets')
+    .option('--json', 'as JSON lines')
+    .action(async (flags: CloudFlags & { json?: boolean }) => (await import('./device-identity.ts')).listDevices(flags))
+
+  withCloud(device.command('revoke'))
+    .description('end a device’s keys and tokens; a new claim brings it back')
+    .argument('<ID>', 'device')
+    .requiredOption('--reason <TEXT>', 'why, for the audit log')
+    .action(async (id: string, flags: CloudFlags & { reason: string }) =>
+      (await import('./device-identity.ts')).revoke(id, flags),
+    )
+}

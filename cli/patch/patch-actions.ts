@@ -1,0 +1,72 @@
+import { bytesToHex } from '../../contract/bytes.ts'
+import {
+  type PatchHeader,
+  type PatchImage,
+  type PatchMethod,
+  readPatchHeader,
+} from '../../contract/patch/patch-header.ts'
+import { ImageFile } from './image-file.ts'
+import { applyPatchFile, describeImage, readHeader } from './patch-apply.ts'
+import { makePatchFile } from './patch-make.ts'
+
+export interface OutputFlags {
+  readonly output: string
+  readonly force?: boolean
+  readonly json?: boolean
+}
+
+const METHODS: Readonly<Record<PatchMethod, string>> = {
+  stored: 'stored as it is',
+  numbers: 'numbers and bytes coded apart',
+  bytes: 'coded as bytes',
+}
+
+const percent = (bytes: number, of: number): string => (of === 0 ? '–' : `${((100 * bytes) / of).toFixed(1)} %`)
+const imageJson = (image: PatchImage | null) =>
+  image && { bytes: image.bytes, sha256Half: bytesToHex(image.sha256Half) }
+const headerJson = ({ method, base, result }: PatchHeader) => ({
+  method,
+  base: imageJson(base),
+  result: imageJson(result),
+})
+
+/** `kinglet patch make` */
+export function make(oldPath: string | null, newPath: string, { output, force, json }: OutputFlags): void {
+  const made = makePatchFile(oldPath, newPath, output, force === true)
+  for (const note of made.notes) console.error(note)
+  const bytes = made.patch.length
+  const { resultBytes, fullBytes } = made
+  const read = readPatchHeader(made.patch)
+  if (!read.ok) throw new Error(read.error.detail)
+  const { header } = read.value
+  if (json) {
+    const { isEqual, notes } = made
+    console.log(JSON.stringify({ ...headerJson(header), patchBytes: bytes, fullBytes, isEqual, notes }))
+    return
+  }
+  const kind = header.base === null ? 'a compact full image' : `${percent(bytes, fullBytes)} of a compact full image`
+  const shares = `${percent(bytes, resultBytes)} of the new file, ${kind}`
+  console.log(`${output}: ${bytes} bytes, ${shares}; ${METHODS[header.method]}`)
+}
+
+/** `kinglet patch apply` */
+export async function apply(oldPath: string | null, patchPath: string, flags: OutputFlags): Promise<void> {
+  const { header, patchBytes, sha256 } = await applyPatchFile(oldPath, patchPath, flags.output, flags.force === true)
+  if (flags.json) console.log(JSON.stringify({ ...headerJson(header), patchBytes, sha256 }))
+  else console.log(`${flags.output}: ${header.result.bytes} bytes, sha256 ${sha256}`)
+}
+
+/** `kinglet patch info` */
+export function info(path: string, flags: { readonly json?: boolean }): void {
+  const file = ImageFile.openPatch(path)
+  const { header, version } = readHeader(file)
+  file.close()
+  if (flags.json) {
+    console.log(JSON.stringify({ version, ...headerJson(header), patchBytes: file.bytes }))
+    return
+  }
+  const { method, base, result } = header
+  console.log(`${path}: patch version ${version}, ${file.bytes} bytes, ${METHODS[method]}`)
+  console.log(`  base    ${base === null ? 'none: a compact full image' : describeImage(base)}`)
+  console.log(`  result  ${describeImage(result)}`)
+}

@@ -1,0 +1,37 @@
+import { basename } from 'node:path'
+import type { Clock } from '../../contract/clock.ts'
+import { LIMITS } from '../../contract/limits.ts'
+import { releaseOf } from '../../model/pack.ts'
+import { apiOf, type CloudFlags } from '../cloud-option.ts'
+import { CommandFailure } from '../failure.ts'
+import { type OfflineFlags, offlineTools } from '../keys/offline-tools.ts'
+import { openBundleFile, readBundleFile } from '../open-bundle-file.ts'
+import { type PatchFrom, publishRelease } from './release-publication.ts'
+
+export interface AddFlags extends OfflineFlags, CloudFlags {
+  readonly patchFrom: readonly string[]
+  readonly patches: boolean
+}
+
+/** Signs a bundle file and its patches, publishes and registers it. */
+export async function addRelease(file: string, flags: AddFlags, clock: Clock): Promise<void> {
+  const bytes = readBundleFile(file)
+  const bundle = await openBundleFile(file, Number.POSITIVE_INFINITY)
+  const content = releaseOf(bytes, bundle.manifest)
+  await bundle.dispose()
+  const { repository, lifecycle } = offlineTools(flags, clock)
+  const api = apiOf(flags)
+  const patchFrom = patchFromOf(flags)
+  const added = await publishRelease(bytes, content, { api, repository, lifecycle, patchFrom, print: console.log })
+  if (added !== undefined) console.log(`${added.name} ${added.version} is registered as ${added.state}`)
+}
+
+function patchFromOf({ patches, patchFrom }: AddFlags): PatchFrom {
+  if (patches && patchFrom.length === 0) return 'cloud'
+  if (!patches && patchFrom.length > 0) {
+    throw new CommandFailure('--patch-from and --no-patches exclude each other', { exitCode: 2 })
+  }
+  const most = LIMITS.releasePatches - 1
+  if (patchFrom.length > most) throw new CommandFailure(`at most ${most} of --patch-from`, { exitCode: 2 })
+  return patches ? patchFrom.map((file) => ({ name: basename(file), bundle: readBundleFile(file) })) : 'none'
+}

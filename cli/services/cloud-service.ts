@@ -1,0 +1,32 @@
+import pino from 'pino'
+import { startCloud } from '../../cloud/cloud.ts'
+import type { Clock } from '../../contract/clock.ts'
+import { secureRandom } from '../random-secure.ts'
+import { serviceClock } from '../service-clock.ts'
+import { serve } from './serve.ts'
+
+export interface CloudFlags {
+  readonly data: string
+  readonly host: string
+  readonly port: number
+  readonly publicReads?: boolean
+  readonly evaluateEveryMs: number
+  readonly driftBaselineHours: number
+  readonly clock?: string
+}
+
+/** Runs the cloud until it is ended. */
+export const serveCloud = (flags: CloudFlags, system: Clock): Promise<void> =>
+  serve(() =>
+    startCloud({
+      dataDir: flags.data,
+      host: flags.host,
+      port: flags.port,
+      clock: serviceClock(system, flags.clock),
+      secureRandom,
+      logger: pino(),
+      publicReads: flags.publicReads === true,
+      evaluateEveryMs: flags.evaluateEveryMs,
+      drift: { baselineHours: flags.driftBaselineHours },
+    }),
+  )

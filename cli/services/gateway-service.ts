@@ -1,0 +1,101 @@
+import { readFileSync } from 'node:fs'
+import pino from 'pino'
+import * as z from 'zod'
+import type { Clock } from '../../contract/clock.ts'
+import { seededRandom } from '../../contract/random.ts'
+import type { TlsOptions } from '../../gateway/broker/listener-tls.ts'
+import { startGateway } from '../../gateway/gateway.ts'
+import type { VerifierModel } from '../../gateway/verifier.ts'
+import { EngineOrtNode } from '../../model/engine/engine-ort-node.ts'
+import { CommandFailure, fileFailure } from '../failure.ts'
+import { firstIssue, readJsonFile } from '../json-file.ts'
+import { secureRandom } from '../random-secure.ts'
+import { serviceClock } from '../service-clock.ts'
+import { readToken } from '../token-file.ts'
+import { serve } from './serve.ts'
+
+export interface GatewayFlags {
+  readonly data: string
+  readonly cloud: string
+  readonly tokenFile: string
+  readonly id: string
+  readonly host: string
+  readonly mqttPort: number
+  readonly wsPort: number
+  readonly httpPort: number
+  readonly maxDownloads: number
+  readonly maxDownloadBytesPerSecond: number
+  readonly uplinkEveryMs: number
+  readonly verifier: string
+  readonly tlsCert?: string
+  readonly tlsKey?: string
+  readonly clientCa?: string
+  readonly clock?: string
+}
+
+const verifierFileSchema = z.object({
+  labels: z.array(z.string()),
+  input: z.object({ scale: z.number(), zeroPoint: z.int() }),
+})
+
+/** Reads a verifier: NAME.onnx and, beside it, NAME.json with labels and feature quantization. */
+function readVerifier(path: string): VerifierModel {
+  const describing = path.replace(/\.onnx$/, '.json')
+  const parsed = verifierFileSchema.safeParse(readJsonFile(describing))
+  if (!parsed.success) throw new CommandFailure(`${describing}: ${firstIssue(parsed.error)}`)
+  const { labels, input } = parsed.data
+  try {
+    return { graph: readFileSync(path), labels, featureQuantization: input }
+  } catch (cause) {
+    throw fileFailure(path, cause)
+  }
+}
+
+function readTls({ tlsCert, tlsKey, clientCa }: GatewayFlags): TlsOptions | undefined {
+  if ((tlsCert === undefined) !== (tlsKey === undefined) || (clientCa !== undefined && tlsCert === undefined)) {
+    throw new CommandFailure('--tls-cert and --tls-key go together, and --client-ca with both', { exitCode: 2 })
+  }
+  if (tlsCert === undefined || tlsKey === undefined) return undefined
+  const read = (path: string): Buffer => {
+    try {
+      return readFileSync(path)
+    } catch (cause) {
+      throw fileFailure(path, cause)
+    }
+  }
+  return { cert: read(tlsCert), key: read(tlsKey), clientCa: clientCa === undefined ? undefined : read(clientCa) }
+}
+
+/** Runs a gateway until it is ended. */
+export const serveGateway = (flags: GatewayFlags, system: Clock): Promise<void> =>
+  serve(() =>
+    startGateway({
+      dataDir: flags.data,
+      gatewayId: flags.id,
+      host: flags.host,
+      mqttPort: flags.mqttPort,
+      wsPort: flags.wsPort,
+      httpPort: flags.httpPort,
+      cloudUrl: flags.cloud,
+      limits: {
+        downloads: {
+          concurrent: flags.maxDownloads,
+          bytesPerSecond: flags.maxDownloadBytesPerSecond,
+          // A second of it may come at once.
+          burstBytes: flags.maxDownloadBytesPerSecond,
+        },
+      },
+      serviceToken: readToken(flags.tokenFile),
+      clock: serviceClock(system, flags.clock),
+      random: seededRandom(new DataView(secureRandom.bytes(4).buffer).getUint32(0)),
+      secureRandom,
+      logger: pino(),
+      engine: new EngineOrtNode(),
+      verifier: readVerifier(flags.verifier),
+      uplinkIntervalMs: flags.uplinkEveryMs,
+      assignmentIdleMs: flags.uplinkEveryMs,
+      // Half a minute at the usual second; a simulation that runs faster asks as often for its time.
+      revocationPollMs: 30 * flags.uplinkEveryMs,
+      tls: readTls(flags),
+    }),
+  )

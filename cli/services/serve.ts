@@ -1,0 +1,26 @@
+import { CommandFailure } from '../failure.ts'
+
+/** Runs a service until SIGINT or SIGTERM, then closes it in order. A service that a supervisor started with a channel ends with
+ *  the supervisor too, even one that was killed. */
+export async function serve(start: () => Promise<{ close(): Promise<void> }>): Promise<void> {
+  const supervised = process.connected === true
+  let service: { close(): Promise<void> }
+  try {
+    service = await start()
+  } catch (cause) {
+    if (cause instanceof CommandFailure) throw cause
+    const { code } = cause as NodeJS.ErrnoException
+    const hint =
+      code === 'EADDRINUSE' ? 'another process has that port; give another with the --…port option' : undefined
+    throw new CommandFailure(cause instanceof Error ? cause.message : String(cause), { cause, ...(hint && { hint }) })
+  }
+  await new Promise<void>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve())
+    if (!supervised) return
+    process.once('disconnect', () => resolve())
+    if (!process.connected) resolve()
+  })
+  await service.close()
+  // An open channel would keep the process.
+  if (process.connected) process.disconnect()
+}

@@ -1,0 +1,98 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Clock } from '../../contract/clock.ts'
+import { OutputFile } from '../output-file.ts'
+import { secureRandom } from '../random-secure.ts'
+import { tellStory } from './story.ts'
+import { resultLines } from './story-result.ts'
+
+export interface StoryFlags {
+  readonly scenario: 'story' | 'quiet'
+  readonly devices: number
+  readonly seed: number
+  readonly speed: number
+  readonly chaos?: boolean
+  readonly port: number
+  readonly bank: string
+  readonly data?: string
+  readonly json?: string
+  readonly force?: boolean
+}
+
+/** Tells the story on the terminal, and serves the status page until it is interrupted. */
+export async function runStory(flags: StoryFlags, real: Clock): Promise<void> {
+  // Two minutes of story must not end in a file that cannot be written.
+  if (flags.json !== undefined) OutputFile.check(flags.json, flags.force === true)
+  const dir = flags.data ?? mkdtempSync(join(tmpdir(), 'kinglet-'))
+  const terminal = process.stdout.isTTY === true
+  const from = real.monotonicMs()
+  let statusShown = ''
+  const clear = () => {
+    if (terminal && statusShown !== '') process.stdout.write('\r\x1b[K')
+  }
+  const say = (line: string) => {
+    clear()
+    const seconds = ((real.monotonicMs() - from) / 1000).toFixed(0)
+    console.log(`${seconds.padStart(4)} s  ${line}`)
+    if (statusShown !== '' && terminal) process.stdout.write(statusShown)
+  }
+  // Without a terminal a line now and then shows that the run is alive.
+  let quietSinceMs = from
+  const status = (line: string) => {
+    if (line === '' || line === statusShown) return
+    if (terminal) {
+      statusShown = line.slice(0, (process.stdout.columns ?? 100) - 1)
+      process.stdout.write(`\r${statusShown}\x1b[K`)
+    } else if (real.monotonicMs() - quietSinceMs > 10_000) {
+      quietSinceMs = real.monotonicMs()
+      say(line)
+    }
+  }
+  const interrupted = new Promise<'interrupted'>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve('interrupted'))
+  })
+  const telling = tellStory({
+    ...flags,
+    chaos: flags.chaos === true,
+    dir,
+    bankDir: flags.bank,
+    script: process.argv[1]!,
+    real,
+    random: secureRandom,
+    say,
+    status,
+  })
+  const removeData = () => {
+    if (flags.data === undefined) rmSync(dir, { recursive: true, force: true })
+  }
+  let told: Awaited<typeof telling> | 'interrupted'
+  try {
+    told = await Promise.race([telling, interrupted])
+  } catch (error) {
+    removeData()
+    throw error
+  }
+  if (told === 'interrupted') {
+    // The services end when the channel to their parent closes.
+    removeData()
+    process.exit(130)
+  }
+  statusShown = ''
+  clear()
+  const { result } = told
+  console.log('')
+  for (const line of resultLines(result)) console.log(line)
+  console.log(result.ok ? '\nthe story held' : '\nthe story did NOT hold')
+  if (flags.json !== undefined) {
+    const text = `${JSON.stringify(result, null, 2)}\n`
+    OutputFile.write(flags.json, new TextEncoder().encode(text), flags.force === true)
+  }
+  if (terminal) {
+    console.log(`status page ${told.pageUrl} – Ctrl-C ends`)
+    await interrupted
+  }
+  await told.close()
+  removeData()
+  process.exitCode = result.ok ? 0 : 1
+}

@@ -1,0 +1,18 @@
+/** Models as Kinglet sees them: opening and packing bundles, what a graph needs of a board, where the tensors of a file lie, sound and
+ *  features. Portable, and without an engine: `kinglet/model/onnxruntime-node` is one, and `Engine` is what another has to be. */
+
+export { createResampler, type Resampler, resample } from './audio/resample.ts'
+export { encodeWav, parseWav, type Wav, type WavError, type WavOptions } from './audio/wav.ts'
+export { BOARDS, type Board, boardNamed, inferenceMillijoule, inferenceMs, modelRamBytes } from './boards.ts'
+export type { ByteRange, ElementType } from './element-type.ts'
+export type { Engine, EngineError, EngineErrorCode, EngineInput, EngineIo, EngineSession } from './engine/engine.ts'
+export type { IoElementType, Quantization, TensorIo } from './engine/tensor-io.ts'
+export { createMfcc } from './features/mfcc.ts'
+export { checkMfccDefinition, type MfccDefinition, mfccDefinitionV1 } from './features/mfcc-definition.ts'
+export { createMfccStream, type MfccStream } from './features/mfcc-stream.ts'
+export { dequantizeFeatures, quantizeFeatures } from './features/quantize.ts'
+export type { MappedQuantization, MappedTensor, TensorRole } from './mapped-tensor.ts'
+export { checkGolden, type GraphNeeds, graphNeeds, type OpenedBundle, openBundle } from './opened-bundle.ts'
+export { type Packed, type PackInput, packBundle, releaseOf } from './pack.ts'
+export { type ArenaPlan, type ModelPlan, type Placement, planModel, RUNTIME_COSTS } from './plan/arena-planner.ts'
+export { readTensorMap, type TensorMap, type TensorMapError } from './tensor-map.ts'
