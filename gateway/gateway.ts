@@ -198,7 +198,7 @@ async function compose(ground: Ground): Promise<Gateway> {
     stats: () => ({ messages: counters.snapshot(), commits: store.figures.commits, depths: depths() }),
     deviceSums: async (device) => {
       const sums = await store.ask('deviceSums', device)
-      return Object.fromEntries(SUM_NAMES.map((name, i) => [name, sums[i]!])) as Record<SumName, number>
+      return Object.fromEntries(SUM_NAMES.map((name, i) => [name, sums[i] ?? 0])) as Record<SumName, number>
     },
     async close() {
       upkeep.close()

@@ -41,7 +41,8 @@ export class OperatorHttp {
     onGet(app, '/metrics', async (c) => c.body(await metrics.scrape(), 200, { 'content-type': metrics.contentType }))
     onGet(app, '/metadata/:file{.*}', (c) => metadata.answer(c))
     onGet(app, '/v1/artifacts/:sha256', (c) => artifacts.answer(c))
-    this.#server = createServer(getRequestListener(app.fetch))
+    const listener = getRequestListener(app.fetch)
+    this.#server = createServer((request, response) => void listener(request, response))
   }
 
   static async listen(host: string, port: number, parts: Parts): Promise<OperatorHttp> {

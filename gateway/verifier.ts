@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import { bytesToHex, sha256 } from '../contract/bytes.ts'
 import type { Clock } from '../contract/clock.ts'
+import { present } from '../contract/present.ts'
 import type { Engine, EngineSession } from '../model/engine/engine.ts'
 import { dequantizeFeatures, type Quantization } from '../model/features/quantize.ts'
 import type { Logger } from '../platform/logger.ts'
@@ -89,7 +90,7 @@ export class Verifier {
   async #drain(): Promise<void> {
     while (!this.#closed) {
       if (this.#queue.length === 0 && !(await this.#fetch())) return
-      const wake = this.#queue.shift()!
+      const wake = present(this.#queue.shift(), 'a wake that waits')
       this.#lastId = wake.id
       void this.#book(wake, await this.#judge(wake))
     }
@@ -114,7 +115,8 @@ export class Verifier {
     const label = name === undefined ? -1 : labels.indexOf(name)
     if (label < 0 || wake.features.length !== this.#session.input.elements) return undefined
     const posteriors = await this.#posteriors(wake.features)
-    return posteriors === undefined ? undefined : posteriors[label]! >= this.#threshold
+    const posterior = posteriors?.[label]
+    return posterior === undefined ? undefined : posterior >= this.#threshold
   }
 
   async #posteriors(features: Uint8Array): Promise<Float32Array | undefined> {

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { type ClaimFile, claimFileSchema } from '../../contract/enrolment.ts'
 import type { ContractError } from '../../contract/errors.ts'
+import { present } from '../../contract/present.ts'
 import type { Result } from '../../contract/result.ts'
 import { layoutOf } from '../../device/core/flash/flash-layout.ts'
 import { readIdentity } from '../../device/core/flash/identity.ts'
@@ -101,7 +102,9 @@ export async function rotateKey(flags: { flash: string; cloud: string }): Promis
       await client.rotate(flash, layout, secureRandom),
       'the same command may be given again: both keys stay in the flash file until one counts',
     )
-    console.log(`${readIdentity(flash, layout)!.device} has key ${keyId.slice(0, 16)} now`)
+    console.log(
+      `${present(readIdentity(flash, layout), 'the identity just written').device} has key ${keyId.slice(0, 16)} now`,
+    )
   } finally {
     flash.close()
   }

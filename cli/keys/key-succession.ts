@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import type { Clock } from '../../contract/clock.ts'
+import { present } from '../../contract/present.ts'
 import type { PublicKey } from '../../contract/signed.ts'
 import { apiOf } from '../cloud-option.ts'
 import { CommandFailure, fileFailure } from '../failure.ts'
@@ -33,7 +34,7 @@ export async function succeed(
   repository.assertNothingStaged()
   const api = apiOf({ cloud: flags.cloud, tokenFile: flags.tokenFile })
   const heads = await api.post<MetadataHeads>(`/v1/metadata/${role}-key`, {})
-  return lifecycle[role](saveCloudKey(flags.repo, role, NEXT[role](heads)!))
+  return lifecycle[role](saveCloudKey(flags.repo, role, present(NEXT[role](heads), `the cloud's next key (${role})`)))
 }
 
 /** Keeps the cloud's answer where the change that uses it is made. */

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Clock } from '../../contract/clock.ts'
+import { present } from '../../contract/present.ts'
 import { OutputFile } from '../output-file.ts'
 import { secureRandom } from '../random-secure.ts'
 import { tellStory } from './story.ts'
@@ -57,7 +58,7 @@ export async function runStory(flags: StoryFlags, real: Clock): Promise<void> {
     chaos: flags.chaos === true,
     dir,
     bankDir: flags.bank,
-    script: process.argv[1]!,
+    script: present(process.argv[1], 'the path of the script'),
     real,
     random: secureRandom,
     say,

@@ -1,6 +1,7 @@
 import { canonicalize } from '@tufjs/canonical-json'
 import { Metadata, MetaFile, Signature, Snapshot, Timestamp } from '@tufjs/models'
 import { sha256Hex } from '../../contract/bytes.ts'
+import { present } from '../../contract/present.ts'
 import { SPEC_VERSION, tufTime } from '../../release/tuf-document.ts'
 import type { MetadataStore } from '../store/metadata-store.ts'
 import type { OnlineKey } from './key-succession.ts'
@@ -40,7 +41,7 @@ export class OnlineMetadata {
     )
     const meta = Object.fromEntries(
       roles.map(([role, version]) => {
-        const content = metadata.newest(role)!
+        const content = present(metadata.newest(role), 'a file whose version is known')
         return [
           `${role}.json`,
           new MetaFile({ version, length: content.length, hashes: { sha256: sha256Hex(content) } }),
@@ -62,7 +63,10 @@ export class OnlineMetadata {
       specVersion: SPEC_VERSION,
       version,
       expires: tufTime(nowMs + TIMESTAMP_TTL_MS),
-      snapshotMeta: new MetaFile({ version: snapshot, length: metadata.newest('snapshot')!.length }),
+      snapshotMeta: new MetaFile({
+        version: snapshot,
+        length: present(metadata.newest('snapshot'), 'the snapshot').length,
+      }),
       // When it was made, for devices that take their time from it; TUF leaves unknown fields to the reader.
       unrecognizedFields: { 'x-kinglet-issued': nowMs },
     })

@@ -1,4 +1,5 @@
 import { type ContractError, contractError } from '../../contract/errors.ts'
+import { present } from '../../contract/present.ts'
 import { DIRECTOR_FIELD } from '../../contract/repository-target.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 import {
@@ -98,8 +99,8 @@ export class PublicationReview {
     for (const [role, { content }] of targets) {
       const before = state.targets.get(role)?.content.targets
       for (const [path, { hashes, length }] of Object.entries(content.targets)) {
-        if (before !== undefined && Object.hasOwn(before, path) && before[path]!.hashes.sha256 === hashes.sha256)
-          continue
+        const former = before !== undefined && Object.hasOwn(before, path) ? before[path] : undefined
+        if (former?.hashes.sha256 === hashes.sha256) continue
         const size = this.#artifacts.size(hashes.sha256)
         if (size === undefined)
           return err(contractError('artifact-not-found', `upload ${hashes.sha256} (${path}) first`))
@@ -111,4 +112,5 @@ export class PublicationReview {
   }
 }
 
-const onlineKeyId = (root: RootDocument): string => root.content.roles.timestamp.keyids[0]!
+const onlineKeyId = (root: RootDocument): string =>
+  present(root.content.roles.timestamp.keyids[0], 'a key of the timestamp')

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../../contract/clock.ts'
+import { present } from '../../contract/present.ts'
 import type { CloudClient } from '../cloud-link/cloud-client.ts'
 import type { MessageCounters } from '../message-counters.ts'
 
@@ -13,7 +14,7 @@ const TELL_EVERY_MS = 3_600_000
 const DEVICES_MAX = 10_000
 
 interface Watched {
-  readonly times: number[]
+  times: readonly number[]
   toldMs: number
 }
 
@@ -34,8 +35,8 @@ export class Takeovers {
     const now = this.#clock.monotonicMs()
     const watched = this.#watched.get(device) ?? { times: [], toldMs: Number.NEGATIVE_INFINITY }
     this.#watched.set(device, watched)
-    watched.times.push(now)
-    while (watched.times[0]! <= now - WINDOW_MS || watched.times.length > TAKEOVERS_MIN) watched.times.shift()
+    watched.times = [...watched.times, now]
+    watched.times = watched.times.filter((ms) => ms > now - WINDOW_MS).slice(-TAKEOVERS_MIN)
     if (watched.times.length < TAKEOVERS_MIN || now - watched.toldMs < TELL_EVERY_MS) return
     watched.toldMs = now
     void this.#tell(device, watched)
@@ -43,7 +44,9 @@ export class Takeovers {
 
   async #tell(device: string, watched: Watched): Promise<void> {
     const { times } = watched
-    const sinceMs = Math.round(this.#clock.wallMs() - (this.#clock.monotonicMs() - times[0]!))
+    const sinceMs = Math.round(
+      this.#clock.wallMs() - (this.#clock.monotonicMs() - present(times[0], 'the first of the takeovers')),
+    )
     const notice = { device, takenOver: times.length, sinceMs }
     const told = await this.#cloud.relay('/v1/notices', Buffer.from(JSON.stringify(notice)), 4_096)
     const taken = told.ok && told.value.status === 200
