@@ -1,6 +1,5 @@
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
-import { getRequestListener } from '@hono/node-server'
 import type { Client } from 'aedes'
 import type { JSONWebKeySet } from 'jose'
 import type { Clock } from '../contract/clock.ts'
@@ -29,6 +28,7 @@ import { MetadataServer } from './downloads/metadata-server.ts'
 import { OperatorHttp } from './http.ts'
 import { MessageCounters } from './message-counters.ts'
 import { GatewayMetrics } from './metrics.ts'
+import { listenerOf } from './route.ts'
 import type { HeldAssignment } from './store/held-assignments.ts'
 import type { PendingWake } from './store/pending-wakes.ts'
 import { SUM_NAMES, type SumName } from './store/report-timeline.ts'
@@ -297,7 +297,7 @@ async function listenForDevices(ground: Ground, admission: Admission, ingest: In
     metaGet: (session, payload) => void downloads.metadata.handle(session, payload),
   })
   const { host = '127.0.0.1', mqttPort = 0, wsPort = 0, tls } = options
-  const onRequest = getRequestListener(new IdentityRelay(ground).app(logger).fetch)
+  const onRequest = listenerOf(new IdentityRelay(ground).app(logger))
   const listen = { host, mqttPort, wsPort, tls, onRequest, certified }
   const broker = await Broker.listen(listen, link.handlers, limits.broker, counters)
   ground.opened.push(broker)

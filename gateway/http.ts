@@ -1,13 +1,12 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { getRequestListener } from '@hono/node-server'
 import { contractError } from '../contract/errors.ts'
 import type { Logger } from '../platform/logger.ts'
 import { problemResponse } from '../platform/problem-response.ts'
 import type { ArtifactServer } from './downloads/artifact-server.ts'
 import type { MetadataServer } from './downloads/metadata-server.ts'
 import type { GatewayMetrics } from './metrics.ts'
-import { httpApp, onGet } from './route.ts'
+import { httpApp, listenerOf, onGet } from './route.ts'
 
 /** What `GET /healthz` says. */
 export interface Health {
@@ -41,8 +40,7 @@ export class OperatorHttp {
     onGet(app, '/metrics', async (c) => c.body(await metrics.scrape(), 200, { 'content-type': metrics.contentType }))
     onGet(app, '/metadata/:file{.*}', (c) => metadata.answer(c))
     onGet(app, '/v1/artifacts/:sha256', (c) => artifacts.answer(c))
-    const listener = getRequestListener(app.fetch)
-    this.#server = createServer((request, response) => void listener(request, response))
+    this.#server = createServer(listenerOf(app))
   }
 
   static async listen(host: string, port: number, parts: Parts): Promise<OperatorHttp> {

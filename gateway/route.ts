@@ -1,4 +1,5 @@
-import type { HttpBindings } from '@hono/node-server'
+import type { RequestListener } from 'node:http'
+import { getRequestListener, type HttpBindings } from '@hono/node-server'
 import { type Context, Hono, type Next } from 'hono'
 import { type ContractError, contractError } from '../contract/errors.ts'
 import type { Logger } from '../platform/logger.ts'
@@ -21,6 +22,9 @@ export function httpApp(logger: Logger, otherwise: Answer): HttpApp {
   })
   return app
 }
+
+/** What a server of node:http calls. A client of HTTP/1.0 names no host, and none is needed here. */
+export const listenerOf = (app: HttpApp): RequestListener => getRequestListener(app.fetch, { hostname: 'gateway' })
 
 /** Answers GET at a path, HEAD with the same headers and no body, and any other method with 405. */
 export const onGet = (app: HttpApp, path: string, answer: Answer): void =>

@@ -146,6 +146,14 @@ describe('the gateway´s HTTP listener', () => {
     }
   })
 
+  it('answers a client of HTTP/1.0, which names no host', async () => {
+    const socket = connect(gateway.httpPort, '127.0.0.1')
+    socket.end('GET /metadata/1.root.json HTTP/1.0\r\n\r\n')
+    const chunks: Buffer[] = []
+    for await (const chunk of socket) chunks.push(chunk as Buffer)
+    expect(Buffer.concat(chunks).toString('latin1')).toMatch(/^HTTP\/1\.1 200 OK\r\n/)
+  })
+
   it('refuses what is no name of a file or an artifact, however it is written', async () => {
     for (const path of [
       '/metadata/',
