@@ -26,6 +26,9 @@ import { loadOrCreateSeed } from './trust/seed-file.ts'
 import { createTokenIssuer, type TokenIssuer } from './trust/tokens.ts'
 
 const DAY_MS = 86_400_000
+/** Chosen: a client that computes for some seconds between two requests must not write into a connection that has just been closed; more than
+ *  the minute for which load balancers keep one. */
+const KEEP_ALIVE_MS = 65_000
 
 export interface CloudOptions {
   /** folder of the database, artifacts, keys and the operator token; created when missing, mode 0700 */
@@ -120,7 +123,12 @@ export async function startCloud(options: CloudOptions): Promise<RunningCloud> {
       deviceTokenTtlMs: options.deviceTokenTtlMs ?? 365 * DAY_MS,
     }
     const app = createApp(services)
-    const server = serve({ fetch: app.fetch, hostname: options.host, port: options.port })
+    const server = serve({
+      fetch: app.fetch,
+      hostname: options.host,
+      port: options.port,
+      serverOptions: { keepAliveTimeout: KEEP_ALIVE_MS },
+    })
     await new Promise<void>((resolve, reject) => {
       server.once('listening', resolve)
       server.once('error', reject)

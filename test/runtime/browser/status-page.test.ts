@@ -1,0 +1,97 @@
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type Browser, chromium, type Page } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { secureRandom } from '../../../cli/random-secure.ts'
+import { type RunningCloud, startCloud } from '../../../cloud/cloud.ts'
+import { seededRandom } from '../../../contract/random.ts'
+import { ManualClock } from '../../fixtures/cloud-world.ts'
+import { batchOf, HOUR, SyntheticDevice, T0 } from '../../fixtures/synthetic-fleet.ts'
+
+/** Debian's; Playwright's own browsers are not downloaded. */
+const CHROMIUM = '/usr/bin/chromium'
+const FLAGS = [
+  ...['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'],
+  ...['--disable-background-networking', '--disable-component-update', '--disable-sync'],
+]
+
+/** The page as an operator sees it: a real browser on a real cloud. */
+describe('the status page', () => {
+  const dataDir = mkdtempSync(join(tmpdir(), 'kinglet-page-'))
+  const clock = new ManualClock()
+  let cloud: RunningCloud
+  let browser: Browser
+  let page: Page
+  const pageErrors: string[] = []
+
+  const post = async (path: string, body: unknown, token: string) => {
+    const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' }
+    const answer = await fetch(cloud.url + path, { method: 'POST', headers, body: JSON.stringify(body) })
+    expect([path, answer.status < 300 ? 'ok' : await answer.text()]).toEqual([path, 'ok'])
+  }
+  const tile = (name: string) => page.locator('.tile', { has: page.getByText(name, { exact: true }) })
+
+  beforeAll(async () => {
+    if (!existsSync(CHROMIUM)) throw new Error(`${CHROMIUM} is missing: apt-get install chromium`)
+    const logger = { info: () => undefined, warn: () => undefined, error: (fields: object) => console.error(fields) }
+    cloud = await startCloud({ dataDir, host: '127.0.0.1', port: 0, clock, logger, secureRandom })
+    const gateway = (await cloud.tokens.mintService('gateway-1', 'gateway', 365 * 24 * HOUR)).token
+    const names = ['dev-1', 'dev-2', 'dev-3']
+    const board = 'NUCLEO-U575ZI'
+    await post(
+      '/v1/devices',
+      names.map((device) => ({ device, site: 'site-1', board })),
+      cloud.operatorToken,
+    )
+    clock.advanceTo(T0 + 6 * HOUR)
+    const random = seededRandom(7)
+    for (const name of names.slice(0, 2)) {
+      const device = new SyntheticDevice(name, '1'.repeat(16), T0, random.fork(name))
+      await post('/v1/ingest', batchOf(device.live(T0 + 6 * HOUR, { falseWakes: 0.5, verified: 1 })), gateway)
+    }
+    browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS })
+    page = await browser.newPage()
+    page.on('pageerror', (error) => pageErrors.push(String(error)))
+    await page.goto(cloud.url)
+  })
+  afterAll(async () => {
+    await browser?.close()
+    await cloud?.close()
+    rmSync(dataDir, { recursive: true })
+  })
+
+  it('asks for a token, and shows nothing of the fleet without the right one', async () => {
+    await page.getByText('no access').waitFor()
+    expect(await page.locator('main').isVisible()).toBe(false)
+    await page.locator('#token').fill('wrong')
+    await page.locator('#login button').click()
+    await page.getByText('no access').waitFor()
+    expect(await page.locator('main').isVisible()).toBe(false)
+  })
+
+  it('shows the fleet to the operator, live', async () => {
+    await page.locator('#token').fill(cloud.operatorToken)
+    await page.locator('#login button').click()
+    await page.locator('#live').getByText('live', { exact: true }).waitFor()
+    await tile('Devices').getByText('of 3').waitFor()
+    expect(await tile('Devices').locator('.value').innerText()).toMatch(/^2\s+of 3$/)
+    expect(await page.locator('#login').isVisible()).toBe(false)
+    // Both charts have something drawn on them.
+    expect(await page.locator('.chart canvas').count()).toBe(2)
+    expect(await page.locator('#audit li').count()).toBeGreaterThan(0)
+  })
+
+  it('follows events: a device that is enrolled meanwhile appears by itself', async () => {
+    const late = [{ device: 'dev-4', site: 'site-1', board: 'NUCLEO-U575ZI' }]
+    await post('/v1/devices', late, cloud.operatorToken)
+    await tile('Devices').getByText('of 4').waitFor()
+  })
+
+  it('says so when the cloud is gone, and keeps what it has shown', async () => {
+    await cloud.close()
+    await page.getByText('no connection, trying again').waitFor()
+    expect(await tile('Devices').locator('.value').innerText()).toContain('of 4')
+    expect(pageErrors).toEqual([])
+  })
+})
