@@ -2,6 +2,7 @@ import { errors, jwtVerify } from 'jose'
 import type { Clock } from '../../contract/clock.ts'
 import { type ContractError, contractError, type ErrorCode } from '../../contract/errors.ts'
 import { isBoard, isId, isSha256Hex } from '../../contract/fields.ts'
+import { LIMITS } from '../../contract/limits.ts'
 import { present } from '../../contract/present.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 import { devicePrefix, parseDeviceId, parseSiteId, UPLINK_KINDS, type UplinkKind } from '../../contract/topics.ts'
@@ -15,7 +16,6 @@ const TOKEN_AUDIENCE = 'kinglet-gateway'
 /** chosen: clocks of issuer and gateway may differ by this much */
 const CLOCK_TOLERANCE_S = 5
 /** chosen: our tokens have about 350 characters; checked before anything is decoded */
-const TOKEN_BYTES_MAX = 2_048
 /** chosen: the exact topics of the contract and `#`, several times over */
 export const SUBSCRIPTIONS_MAX = 16
 
@@ -54,6 +54,8 @@ export async function admit(
   const { clientId, username, password, will, certified } = claim
   const refuse = (code: ErrorCode, detail: string) => err(contractError(code, detail))
   if (username === undefined || password === undefined) return refuse('token-invalid', 'no user name or no token')
+  // Before it is made a string: a packet may bring as many bytes as the broker lets one have.
+  if (password.length > LIMITS.tokenLength) return refuse('token-invalid', `token of ${password.length} bytes`)
   const admitted = await admitBearer(Buffer.from(password).toString('latin1'), keys, clock, revocations)
   if (!admitted.ok) return admitted
   const { device } = admitted.value
@@ -81,7 +83,7 @@ export async function admitBearer(
   revocations?: Pick<Revocations, 'refuses'>,
 ): Promise<Result<Session, ContractError>> {
   const refuse = (code: ErrorCode, detail: string) => err(contractError(code, detail))
-  if (token.length > TOKEN_BYTES_MAX) return refuse('token-invalid', `token of ${token.length} bytes`)
+  if (token.length > LIMITS.tokenLength) return refuse('token-invalid', `token of ${token.length} bytes`)
   const claims = await verifyToken(token, keys, clock)
   if (!claims.ok) return claims
   const { sub, site, board, exp, iat } = claims.value

@@ -53,18 +53,12 @@ async function work({ inputs, seed, target, shared }: Plan, tell: (told: Told) =
     const share = Math.ceil((inputs * one.weight) / weights)
     tell({ kind: 'begun', name: one.name, inputs: share })
     const random = seededRandom(seed).fork(one.name)
-    const result = await fuzzTarget(
-      one,
-      share,
-      random,
-      () => performance.now(),
-      (_done, input) => {
-        const shown = input.subarray(0, SHOWN_BYTES)
-        current.set(shown)
-        state[1] = shown.length
-        Atomics.add(state, 0, 1)
-      },
-    )
+    const result = await fuzzTarget(one, share, random, (_done, input) => {
+      const shown = input.subarray(0, SHOWN_BYTES)
+      current.set(shown)
+      state[1] = shown.length
+      Atomics.add(state, 0, 1)
+    })
     tell({ kind: 'target', ...result })
   }
   tell({ kind: 'end' })
