@@ -11,6 +11,7 @@ import {
 import { bytesToHex } from '../../contract/bytes.ts'
 import type { Clock } from '../../contract/clock.ts'
 import { type ContractError, contractError } from '../../contract/errors.ts'
+import { LIMITS } from '../../contract/limits.ts'
 import type { SecureRandom } from '../../contract/random.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 import { ed25519FromSeed } from './ed25519.ts'
@@ -25,8 +26,6 @@ const CLOUD_AUDIENCE = 'kinglet-cloud'
 const ISSUER = 'kinglet-cloud'
 /** chosen: difference of two machines' clocks */
 const CLOCK_TOLERANCE_S = 30
-/** chosen: our tokens have about 350 characters; checked before anything is decoded */
-const TOKEN_LENGTH_MAX = 2_048
 
 export interface Principal {
   readonly subject: string
@@ -86,7 +85,7 @@ export async function createTokenIssuer(seed: Uint8Array, clock: Clock, random: 
     mintService: (subject, role, ttlMs) => mint({ role }, subject, CLOUD_AUDIENCE, ttlMs),
     async verifyService(token) {
       const invalid = (detail: string) => err(contractError('token-invalid', detail))
-      if (token.length > TOKEN_LENGTH_MAX) return invalid('the token is too long')
+      if (token.length > LIMITS.tokenLength) return invalid('the token is too long')
       try {
         const { payload } = await jwtVerify(token, publicKey, {
           algorithms: ['EdDSA'],

@@ -15,7 +15,6 @@ import type { Revocations } from './revocations.ts'
 const TOKEN_AUDIENCE = 'kinglet-gateway'
 /** chosen: clocks of issuer and gateway may differ by this much */
 const CLOCK_TOLERANCE_S = 5
-/** chosen: our tokens have about 350 characters; checked before anything is decoded */
 /** chosen: the exact topics of the contract and `#`, several times over */
 export const SUBSCRIPTIONS_MAX = 16
 

@@ -1,6 +1,7 @@
 import { encode as cbor } from 'cborg'
 import { describe, expect, it } from 'vitest'
 import { LIMITS } from '../../../../contract/limits.ts'
+import { reportCodec } from '../../../../contract/messages.ts'
 import { layoutOf } from '../../../../device/core/flash/flash-layout.ts'
 import { clearSpool, readSpool, saveSpool } from '../../../../device/core/flash/spool.ts'
 import {
@@ -10,12 +11,14 @@ import {
   encodeSpool,
   enqueue,
   forgetInFlight,
+  leastMissed,
   OUTBOX_MESSAGES_MAX,
   type Outbox,
   type OutboxKind,
   takeForSending,
 } from '../../../../device/core/outbox.ts'
 import { FlashNor } from '../../../../firmware-sim/flash-nor.ts'
+import { reportSample } from '../../../fixtures/contract-samples.ts'
 
 const fill = (kinds: readonly OutboxKind[], bytes = 1): Outbox =>
   kinds.reduce((outbox, kind, i) => enqueue(outbox, kind, new Uint8Array(bytes).fill(i)), EMPTY_OUTBOX)
@@ -52,6 +55,25 @@ describe('outbox at its bound', () => {
     const outbox = fill(times(rest + 10, 'event'))
     expect(ids(outbox)).toEqual(Array.from({ length: rest }, (_, i) => i + 11))
     expect(outbox).toMatchObject({ nextId: rest + 11, dropped: 10 })
+  })
+})
+
+describe('the message that is missed least', () => {
+  const reportOf = (boot: number, seq: number) => reportCodec.encode({ ...reportSample, boot, seq })
+  const queued = (...messages: readonly (readonly [OutboxKind, Uint8Array])[]) =>
+    messages.reduce((outbox, [kind, payload]) => enqueue(outbox, kind, payload), EMPTY_OUTBOX).messages
+  const one = new Uint8Array(1)
+
+  it('is the oldest report that a later one of its boot contains, and not the last one of an earlier boot', () => {
+    const earlier = ['report', reportOf(6, 40)] as const
+    const mine = (seq: number) => ['report', reportOf(7, seq)] as const
+    expect(leastMissed(queued(earlier, mine(0), ['event', one], mine(1)))?.id).toBe(2)
+    // Then an event goes, then a wake.
+    expect(leastMissed(queued(earlier, ['wake', one], ['event', one], mine(1)))?.id).toBe(3)
+    expect(leastMissed(queued(earlier, ['wake', one], mine(1)))?.id).toBe(2)
+    // Only when there is nothing else.
+    expect(leastMissed(queued(earlier, mine(1)))?.id).toBe(1)
+    expect(leastMissed([])).toBeUndefined()
   })
 })
 

@@ -100,4 +100,45 @@ describe('the artifact cache', () => {
     }
     expect(asked).toHaveLength(2)
   })
+
+  it('fetches once however many ask at the same time, and from memory after that', async () => {
+    all.set(a.hash, a.content)
+    const cache = cacheOf(1_000, 1_000)
+    const answers = await Promise.all([1, 2, 3].map(() => cache.get(a.hash)))
+    expect(answers).toEqual(new Array(3).fill(ok(a.content)))
+    rmSync(join(dir, a.hash))
+    expect(await cache.get(a.hash)).toEqual(ok(a.content))
+    expect(asked).toEqual([a.hash])
+  })
+
+  it('fetches as many at a time as it may; the next one is to be asked for again', async () => {
+    const letters = ['a', 'b', 'c', 'd', 'e'].map((letter) => artifact(letter, 40))
+    for (const { hash, content } of letters) all.set(hash, content)
+    const cache = cacheOf(1_000)
+    const answers = await Promise.all(letters.map(({ hash }) => cache.get(hash)))
+    expect(answers.map((answer) => (answer.ok ? 'fetched' : answer.error.code))).toEqual([
+      ...new Array<string>(4).fill('fetched'),
+      'unavailable',
+    ])
+    expect(await cache.get(letters[4]!.hash)).toEqual(ok(letters[4]!.content))
+  })
+
+  it('fetches anew what has rotted on disk since it was written', async () => {
+    all.set(a.hash, a.content)
+    cacheOf(1_000)
+    writeFileSync(join(dir, a.hash), b.content)
+    expect(await cacheOf(1_000).get(a.hash)).toEqual(ok(a.content))
+    expect(asked).toEqual([a.hash])
+    expect(await cacheOf(1_000).get(a.hash)).toEqual(ok(a.content))
+    expect(asked).toHaveLength(1)
+  })
+
+  it('takes an artifact as large as a bundle may be and none larger', async () => {
+    const [largest, tooLarge] = [artifact('x', 4 * 1024 * 1024), artifact('y', 4 * 1024 * 1024 + 1)]
+    for (const { hash, content } of [largest, tooLarge]) all.set(hash, content)
+    const cache = cacheOf(1_000)
+    expect((await cache.get(largest.hash)).ok).toBe(true)
+    expect(await cache.get(tooLarge.hash)).toMatchObject({ error: { code: 'too-large' } })
+    expect(readdirSync(dir)).toEqual([largest.hash])
+  })
 })

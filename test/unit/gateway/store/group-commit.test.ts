@@ -2,6 +2,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { GroupCommit } from '../../../../gateway/store/group-commit.ts'
 import type { Store } from '../../../../gateway/store/store.ts'
 import { tempStore } from '../../../fixtures/gateway-store.ts'
+import { failSyncs } from '../../../fixtures/medium.ts'
 
 interface Said {
   readonly name: string
@@ -145,6 +146,21 @@ describe('a work that fails', () => {
     expect(said).toEqual({ name: 'a', error: 'database or disk is full' })
     expect(await write('b')).toEqual({ name: 'b' })
     expect(names()).toEqual(['b'])
+  })
+})
+
+describe('a medium that fails', () => {
+  it('is told to all that wait for it, though they are committed: nobody may acknowledge them', async () => {
+    const { write, names } = world()
+    const mend = failSyncs('EIO')
+    onTestFinished(mend)
+    expect(await Promise.all([write('a'), write('b')])).toEqual([
+      { name: 'a', error: 'EIO' },
+      { name: 'b', error: 'EIO' },
+    ])
+    expect(names()).toEqual(['a', 'b'])
+    mend()
+    expect(await write('c')).toEqual({ name: 'c' })
   })
 })
 

@@ -82,10 +82,11 @@ describe('a report that is refused', () => {
     ['of a number that is known', 2, 20, 'duplicate'],
     ['within a run', 1, 17, 'duplicate'],
     ['below its predecessor', 4, 19, 'conflict'],
+    // The run after it begins at 40 and ends at 50.
     ['above its successor', 4, 41, 'conflict'],
-    ['that falls at the end', 6, 39, 'conflict'],
+    ['that falls at the end', 7, 49, 'conflict'],
   ])('%s changes nothing', (_what, seq, value, outcome) => {
-    const runs = timeline([0, 10, 1], [1, 15, 1], [2, 20, 1], [5, 40, 3])
+    const runs = timeline([0, 10, 1], [1, 15, 1], [2, 20, 1], [5, 40, 3], [6, 50, 3])
     const before = structuredClone(runs)
     expect(booked(insertReport(runs, seq, at(value), place(3)))).toBe(outcome)
     expect(runs).toEqual(before)

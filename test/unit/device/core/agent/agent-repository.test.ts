@@ -15,6 +15,7 @@ import {
 import type { AgentEffect, AgentState } from '../../../../../device/core/agent/agent-state.ts'
 import { Step } from '../../../../../device/core/agent/agent-step.ts'
 import { EMPTY_OUTBOX } from '../../../../../device/core/outbox.ts'
+import { NODE_SCHEMES } from '../../../../../device/node/signature-schemes.ts'
 import { answerMeta, MemoryRepository } from '../../../../../firmware-sim/memory-repository.ts'
 import { configSample, ofType, PureAgent, wantedRelease } from '../../../../fixtures/agent.ts'
 import { ISSUED_MS } from '../../../../fixtures/documents.ts'
@@ -26,7 +27,7 @@ const PATH = targetPathOf(wantedRelease)
 type MetaMessage = Parameters<typeof metaCodec.encode>[0]
 
 /** States are never changed, so one boot will do for all; so will one repository, where nobody publishes. */
-const booted = new PureAgent().state
+const booted = new PureAgent({}, { schemes: NODE_SCHEMES }).state
 const founded = (): MemoryRepository => {
   const repository = new MemoryRepository(directorKey.role, ISSUED_MS)
   repository.publish([wantedRelease], ISSUED_MS)
