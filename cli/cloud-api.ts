@@ -1,7 +1,12 @@
+import { LIMITS } from '../contract/limits.ts'
+import { readProblem } from '../contract/problem.ts'
+import { readBounded } from '../platform/bounded-body.ts'
 import { CommandFailure } from './failure.ts'
 
 /** Chosen: an answer takes milliseconds; a busy machine gets room, a dead cloud is noticed. */
 const TIMEOUT_MS = 15_000
+/** Chosen: as much as a gateway may send at once; the longest list that an operator asks for is far below. */
+const ANSWER_BYTES_MAX = LIMITS.ingestBytes
 
 /** The cloud's HTTP API as an operator's tool calls it. */
 export class CloudApi {
@@ -24,10 +29,8 @@ export class CloudApi {
   }
 
   /** @param bytesMax an answer that is longer is refused */
-  async getBytes(path: string, bytesMax: number): Promise<Uint8Array> {
-    const body = await this.#send('GET', path)
-    if (body.length > bytesMax) throw new CommandFailure(`GET ${path}: more than ${bytesMax} bytes`)
-    return body
+  getBytes(path: string, bytesMax: number): Promise<Uint8Array> {
+    return this.#send('GET', path, bytesMax)
   }
 
   post<T>(path: string, body: unknown): Promise<T> {
@@ -39,7 +42,7 @@ export class CloudApi {
   }
 
   async #call<T>(method: string, path: string, body?: string | Uint8Array, type?: string): Promise<T> {
-    const text = new TextDecoder().decode(await this.#send(method, path, body, type))
+    const text = new TextDecoder().decode(await this.#send(method, path, ANSWER_BYTES_MAX, body, type))
     try {
       return (text === '' ? undefined : JSON.parse(text)) as T
     } catch {
@@ -49,9 +52,15 @@ export class CloudApi {
     }
   }
 
-  async #send(method: string, path: string, body?: string | Uint8Array, type?: string): Promise<Uint8Array> {
+  async #send(
+    method: string,
+    path: string,
+    bytesMax: number,
+    body?: string | Uint8Array,
+    type?: string,
+  ): Promise<Uint8Array> {
     let response: Response
-    let answer: Uint8Array
+    let answer: Buffer | undefined
     try {
       response = await fetch(`${this.url}${path}`, {
         method,
@@ -60,12 +69,13 @@ export class CloudApi {
         // The socket's time, not the fleet's.
         signal: AbortSignal.timeout(TIMEOUT_MS),
       })
-      answer = new Uint8Array(await response.arrayBuffer())
+      answer = await readBounded(response.body, bytesMax)
     } catch (cause) {
       throw new CloudUnreachable(`${method} ${this.url}${path}: the cloud does not answer`, cause)
     }
+    if (answer === undefined) throw new CommandFailure(`${method} ${path}: the answer has more than ${bytesMax} bytes`)
     if (response.ok) return answer
-    throw new CommandFailure(`${method} ${path}: ${problemOf(new TextDecoder().decode(answer), response.status)}`)
+    throw new CommandFailure(`${method} ${path}: ${problemWords(answer.toString('utf8'), response.status)}`)
   }
 }
 
@@ -76,12 +86,11 @@ export class CloudUnreachable extends CommandFailure {
   }
 }
 
-/** One line from an RFC 9457 problem, or from whatever else came. */
-function problemOf(text: string, status: number): string {
+/** One line from problem details, or from whatever else came. */
+function problemWords(text: string, status: number): string {
   try {
-    const problem = JSON.parse(text) as { code?: string; title?: string; detail?: string }
-    const words = [problem.code ?? problem.title, problem.detail].filter((word) => word !== undefined)
-    if (words.length > 0) return words.join(': ')
+    const problem = readProblem(JSON.parse(text))
+    if (problem !== undefined) return `${problem.code}: ${problem.detail}`
   } catch {
     // Not JSON: a proxy's page, perhaps.
   }

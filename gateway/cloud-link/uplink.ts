@@ -96,7 +96,10 @@ export class Uplink {
       const next = await store.ask('nextBatch', 1, [kind])
       if (next === undefined) continue
       const answer = await cloud.postJson('/v1/ingest', next.body)
-      if (!answer.ok && !isRefusal(answer.error)) return 'failed'
+      if (!answer.ok && !isRefusal(answer.error)) {
+        counters.add('uplink', answer.error.code)
+        return 'failed'
+      }
       if (!answer.ok)
         logger.error(
           { error: answer.error, batch: Buffer.from(next.body).toString() },
