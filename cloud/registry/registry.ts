@@ -185,13 +185,9 @@ export class Registry {
       if (rollouts.open()?.release === release.id) {
         return err(contractError('conflict', `a rollout of ${name} is open: roll it back or let it finish`))
       }
-      if (to === 'production' && models.production() !== undefined) {
-        return err(
-          contractError(
-            'conflict',
-            `${present(models.production(), 'the production model').name} is in production: start a rollout of ${name}`,
-          ),
-        )
+      const inProduction = models.production()
+      if (to === 'production' && inProduction !== undefined) {
+        return err(contractError('conflict', `${inProduction.name} is in production: start a rollout of ${name}`))
       }
       models.setState(release, to, by, reason, this.#clock.wallMs())
       this.#audit(by, `release.${to}`, release, { from: release.state, reason })
