@@ -1,4 +1,5 @@
 import type { MiddlewareHandler } from 'hono'
+import { bearerToken } from '../../contract/bearer.ts'
 import type { ServiceRole } from '../trust/tokens.ts'
 import type { CloudEnv, CloudServices } from './environment.ts'
 import { fail } from './problem.ts'
@@ -15,7 +16,7 @@ export function requireRole(services: CloudServices, ...roles: readonly ServiceR
       c.set('principal', { subject: 'anonymous', role: 'viewer' })
       return next()
     }
-    const token = header?.match(/^Bearer ([\w.-]+)$/)?.[1]
+    const token = bearerToken(header)
     if (token === undefined) return fail('token-invalid', 'a bearer token is required', CHALLENGE)
     const verified = await services.tokens.verifyService(token)
     const principal = verified.ok ? verified.value : fail(verified.error.code, verified.error.detail, CHALLENGE)

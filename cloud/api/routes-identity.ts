@@ -1,6 +1,7 @@
 import { getConnInfo } from '@hono/node-server/conninfo'
 import { createRoute, z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
+import { bearerToken } from '../../contract/bearer.ts'
 import type { ContractError } from '../../contract/errors.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { present } from '../../contract/present.ts'
@@ -27,7 +28,7 @@ export function identityRoutes(app: CloudApp, services: CloudServices): void {
 
   /** Who asks: a gateway by its token, anybody else by address. */
   const sourceOf = async (c: Context<CloudEnv>): Promise<{ limit: AttemptLimit; source: string }> => {
-    const bearer = c.req.header('authorization')?.match(/^Bearer ([\w.-]+)$/)?.[1]
+    const bearer = bearerToken(c.req.header('authorization'))
     const principal = bearer === undefined ? undefined : await tokens.verifyService(bearer)
     if (principal?.ok && principal.value.role === 'gateway') return { limit: gateways, source: principal.value.subject }
     return { limit: addresses, source: getConnInfo(c).remote.address ?? 'unknown' }

@@ -8,7 +8,7 @@ import type { CloudApp } from '../api/environment.ts'
 const STATIC = fileURLToPath(new URL('./static/', import.meta.url))
 
 const POLICY =
-  "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src 'self' data:"
+  "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 
 /** The status page: three files and uPlot, served as they are. Public; what it shows it reads from the API with a token. */
 export function consoleRoutes(app: CloudApp): void {

@@ -22,14 +22,17 @@ const REASON_WORDS: Readonly<Record<GateReason, string>> = {
 
 const VERDICT_WORDS = { rollback: 'Roll back', advance: 'Advance', hold: 'Hold', pause: 'Pause' } as const
 
-const number = (value: number): string => value.toPrecision(3).replace(/\.?0+$/, '')
+/** Three digits that count; what is 100 or more is whole, with every digit it has. */
+export const threeDigits = (value: number): string =>
+  Math.abs(value) >= 99.95 ? String(Math.round(value)) : String(Number(value.toPrecision(3)))
 
 function metricWords(metric: MetricReading): string {
   const { canary, control, ratio } = metric
   const name = METRIC_WORDS[metric.name]
   if (canary === null || control === null || ratio === null) return `${name}: not enough data`
-  const low = metric.interval === null ? '' : ` (${number(metric.interval[0])} to ${number(metric.interval[1])})`
-  return `${name} ${number(canary.rate)} against ${number(control.rate)}, ratio ${number(ratio)}${low}`
+  const low =
+    metric.interval === null ? '' : ` (${threeDigits(metric.interval[0])} to ${threeDigits(metric.interval[1])})`
+  return `${name} ${threeDigits(canary.rate)} against ${threeDigits(control.rate)}, ratio ${threeDigits(ratio)}${low}`
 }
 
 /** The reading in one or two sentences for people. */
@@ -41,7 +44,7 @@ export function gateWords(reading: GateReading): string {
   const numbers = [
     ...reading.metrics.filter(({ canary }) => canary !== null).map(metricWords),
     ...(failed > 0 ? [`${failed} of ${started} installs failed`] : []),
-    `${number(reading.elapsedHours)} h into the stage`,
+    `${threeDigits(reading.elapsedHours)} h into the stage`,
   ]
   return `${VERDICT_WORDS[reading.verdict]}: ${[...new Set(reasons)].join('; ')}. ${capitalize(numbers.join('; '))}.`
 }

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import { bearerToken } from '../../contract/bearer.ts'
 import { type RangeRequest, servedBytes } from '../../contract/byte-range.ts'
 import type { Clock } from '../../contract/clock.ts'
 import { contractError } from '../../contract/errors.ts'
@@ -41,7 +42,7 @@ export class ArtifactServer {
     if (!isSha256Hex(sha256)) {
       return problemResponse(contractError('invalid-request', 'an artifact is named by its sha256'))
     }
-    const token = /^Bearer ([\w.-]+)$/.exec(c.req.header('authorization') ?? '')?.[1] ?? ''
+    const token = bearerToken(c.req.header('authorization')) ?? ''
     const session = await admitBearer(token, keys, clock, revocations)
     if (!session.ok) {
       counters.add('artifact-get', session.error.code)
