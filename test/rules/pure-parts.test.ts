@@ -145,9 +145,9 @@ describe('rules that tools enforce', () => {
     expect(outside.filter((file) => !compiled.has(file))).toEqual(['model/engine/engine-ort-node.ts'])
   })
 
-  it('elsewhere the platform is allowed, and promises are still watched', async () => {
+  it('elsewhere the platform is allowed, but no clock and no chance of its own, and promises are still watched', async () => {
     const sources = FORBIDDEN.filter(([what]) =>
-      /^(Date.now|fetch|setTimeout|process.env|Buffer|a let|a promise)/.test(what),
+      /^(Date.now|new Date|Math.random|fetch|setTimeout|process.env|Buffer|a let|a promise)/.test(what),
     )
     const red = await redOf(
       'cli',
@@ -155,6 +155,10 @@ describe('rules that tools enforce', () => {
       sources.map(([, source]) => source),
     )
     expect(sources.map(([what], i) => [what, red[i]]).filter(([, rules]) => rules!.length > 0)).toEqual([
+      ['Date.now()', ['no-restricted-properties']],
+      ['Date.now, taken apart', ['no-restricted-properties']],
+      ['new Date()', ['no-restricted-syntax']],
+      ['Math.random()', ['no-restricted-properties']],
       ['a promise that nobody waits for', ['ts/no-floating-promises']],
       ['a promise where nobody looks at it', ['ts/no-misused-promises']],
     ])
