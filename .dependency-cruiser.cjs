@@ -33,7 +33,7 @@ const houses = {
       broker: ['cloud-link', 'store'],
       downloads: ['broker', 'cloud-link', 'store'],
     },
-    composers: ['gateway', 'http', 'metrics', 'verifier'],
+    composers: ['gateway', 'gateway-options', 'http', 'metrics', 'verifier'],
   },
   cloud: {
     rooms: {

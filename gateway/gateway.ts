@@ -1,30 +1,28 @@
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import type { Client } from 'aedes'
-import type { JSONWebKeySet } from 'jose'
 import type { Clock } from '../contract/clock.ts'
-import type { SecureRandom, SeededRandom } from '../contract/random.ts'
-import type { Engine } from '../model/engine/engine.ts'
+import type { SeededRandom } from '../contract/random.ts'
 import type { Logger } from '../platform/logger.ts'
-import { BROKER_LIMITS, Broker, type BrokerLimits } from './broker/broker.ts'
+import { Broker } from './broker/broker.ts'
 import { DeviceLink } from './broker/device-link.ts'
 import { Downlink } from './broker/downlink.ts'
 import { IdentityRelay } from './broker/identity-relay.ts'
 import { Ingest } from './broker/ingest.ts'
 import { KeySource } from './broker/key-source.ts'
-import type { Certified, TlsOptions } from './broker/listener-tls.ts'
+import type { Certified } from './broker/listener-tls.ts'
 import { Revocations } from './broker/revocations.ts'
 import { Takeovers } from './broker/takeovers.ts'
 import { Assignments } from './cloud-link/assignments.ts'
 import { CloudClient } from './cloud-link/cloud-client.ts'
 import { Uplink } from './cloud-link/uplink.ts'
-import { Allowances, type TotalLimits } from './downloads/allowance.ts'
-import { ARTIFACT_CACHE_LIMITS, ArtifactCache, type ArtifactCacheLimits } from './downloads/artifact-cache.ts'
+import { Allowances } from './downloads/allowance.ts'
+import { ArtifactCache } from './downloads/artifact-cache.ts'
 import { ArtifactServer } from './downloads/artifact-server.ts'
-import { BLOCK_LIMITS, type BlockLimits, BlockServer } from './downloads/block-server.ts'
-import { DOWNLOAD_LIMITS } from './downloads/download-limits.ts'
+import { BlockServer } from './downloads/block-server.ts'
 import { MetadataCache } from './downloads/metadata-cache.ts'
 import { MetadataServer } from './downloads/metadata-server.ts'
+import { GATEWAY_LIMITS, type GatewayLimits, type GatewayOptions } from './gateway-options.ts'
 import { OperatorHttp } from './http.ts'
 import { MessageCounters } from './message-counters.ts'
 import { GatewayMetrics } from './metrics.ts'
@@ -32,78 +30,9 @@ import { listenerOf } from './route.ts'
 import type { HeldAssignment } from './store/held-assignments.ts'
 import type { PendingWake } from './store/pending-wakes.ts'
 import { SUM_NAMES, type SumName } from './store/report-timeline.ts'
-import type { SpoolLimits } from './store/spool.ts'
 import { StoreClient } from './store/store-client.ts'
 import { Upkeep } from './upkeep.ts'
-import { Verifier, type VerifierModel } from './verifier.ts'
-
-/** Every bound of a gateway; each part's file says what happens there. */
-export interface GatewayLimits {
-  readonly broker: BrokerLimits
-  /** of each device, blocks over MQTT and artifacts over HTTP together */
-  readonly blocks: BlockLimits
-  /** of all devices together */
-  readonly downloads: TotalLimits
-  readonly artifacts: ArtifactCacheLimits
-  readonly spool: SpoolLimits
-  /** wakes on disk that wait for the verifier */
-  readonly pendingWakes: number
-}
-
-export const GATEWAY_LIMITS: GatewayLimits = {
-  broker: BROKER_LIMITS,
-  blocks: BLOCK_LIMITS,
-  downloads: DOWNLOAD_LIMITS,
-  artifacts: ARTIFACT_CACHE_LIMITS,
-  // chosen: about 100 MB of reports, a month of 240 devices or seven hours of 14 000
-  spool: { reportsMax: 100_000, eventsMax: 100_000, verdictsMax: 500_000 },
-  // chosen: 30 MB of feature maps
-  pendingWakes: 50_000,
-}
-
-export interface GatewayOptions {
-  /** store and artifact folder; one process at a time */
-  readonly dataDir: string
-  /** names this gateway to the cloud; default "gateway-1" */
-  readonly gatewayId?: string
-  /** of the broker; default 127.0.0.1 */
-  readonly host?: string
-  /** 0: any free port, the default of all three */
-  readonly mqttPort?: number
-  readonly wsPort?: number
-  readonly httpPort?: number
-  /** of both ports that devices come to; default: none, in the clear */
-  readonly tls?: TlsOptions | undefined
-  /** of /healthz, /metrics, metadata and artifacts; default 127.0.0.1 */
-  readonly httpHost?: string
-  readonly cloudUrl: string
-  readonly serviceToken: string
-  /** public keys of device tokens; default: the cloud's, kept on disk */
-  readonly jwks?: JSONWebKeySet
-  readonly clock: Clock
-  readonly random: SeededRandom
-  readonly secureRandom: SecureRandom
-  readonly logger: Logger
-  /** without both, wakes are counted and not judged */
-  readonly engine?: Engine
-  readonly verifier?: VerifierModel
-  readonly limits?: Partial<GatewayLimits>
-  /** how long the first message of a commit waits for company, ms of the clock; default 2 */
-  readonly commitWindowMs?: number
-  /** between two batches to the cloud, ms of the clock; default 1000 */
-  readonly uplinkIntervalMs?: number
-  /** rows of a kind in a batch; default 500: with the interval 1.8 million reports an hour, and 10 ms of the store's thread at a time */
-  readonly uplinkBatchRows?: number
-  /** how long the cloud may hold the assignment feed open, 0 to 25; default 25 */
-  readonly assignmentWaitSeconds?: number
-  /** between two requests of an idle feed, ms of the clock; default 200 */
-  readonly assignmentIdleMs?: number
-  /** the store on the broker's thread instead of one of its own, as a program that runs from TypeScript sources needs it
-   *  (store-client.ts); default false */
-  readonly storeInProcess?: boolean
-  /** between two looks at the cloud's revocations, ms of the clock: a revoked device is cut off within this; default 30 s */
-  readonly revocationPollMs?: number
-}
+import { Verifier } from './verifier.ts'
 
 export interface GatewayStats {
   /** what came of messages, requests and rows, by kind and outcome, since the start */

@@ -5,7 +5,8 @@ import type { MqttClient } from 'mqtt'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { hexToBytes } from '../../../contract/bytes.ts'
 import { type Block, blockCodec, getCodec } from '../../../contract/messages.ts'
-import { GATEWAY_LIMITS, type Gateway, type GatewayOptions, startGateway } from '../../../gateway/gateway.ts'
+import { type Gateway, startGateway } from '../../../gateway/gateway.ts'
+import { GATEWAY_LIMITS, type GatewayOptions } from '../../../gateway/gateway-options.ts'
 import {
   connectDevice,
   FakeCloud,

@@ -17,7 +17,7 @@ import {
   type ReportRow,
   type VerdictRow,
 } from '../../../contract/uplink.ts'
-import type { GatewayOptions } from '../../../gateway/gateway.ts'
+import type { GatewayOptions } from '../../../gateway/gateway-options.ts'
 import type { Engine } from '../../../model/engine/engine.ts'
 
 export const SITE = 'lab'

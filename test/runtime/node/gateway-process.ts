@@ -1,4 +1,5 @@
-import { type GatewayOptions, startGateway } from '../../../gateway/gateway.ts'
+import { startGateway } from '../../../gateway/gateway.ts'
+import type { GatewayOptions } from '../../../gateway/gateway-options.ts'
 import { FakeCloud, fakeEngine, gatewayOptions } from './gateway-harness.ts'
 
 /** A gateway in a process of its own, its store in a thread of its own, to be killed or closed. Options come as JSON; `verifierDelayMs` keeps wakes pending for a while. */

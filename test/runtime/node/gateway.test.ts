@@ -9,7 +9,8 @@ import {
   verdictCodec,
 } from '../../../contract/messages.ts'
 import { ok } from '../../../contract/result.ts'
-import { type Gateway, type GatewayOptions, startGateway } from '../../../gateway/gateway.ts'
+import { type Gateway, startGateway } from '../../../gateway/gateway.ts'
+import type { GatewayOptions } from '../../../gateway/gateway-options.ts'
 import type { Engine } from '../../../model/engine/engine.ts'
 import {
   BOARD,
