@@ -54,14 +54,14 @@ describe('the end', () => {
     const { clock, retry } = world(() => 0.5)
     const waiting = retry.wait(10_000)
     expect(await clock.waits()).toBe(10_000)
-    retry.close()
+    await retry.close()
     await waiting
     expect([clock.waiting, clock.nowMs]).toEqual([0, 0])
   })
 
   it('makes every later wait none', async () => {
     const { clock, retry } = world(() => 0.5)
-    retry.close()
+    await retry.close()
     await retry.wait(10_000)
     await retry.pause()
     expect(clock.waiting).toBe(0)
