@@ -14,9 +14,16 @@ export interface Unsatisfiable {
   readonly headers: Readonly<Record<string, string>>
 }
 
+/** Who asks has it already. */
+export interface NotModified {
+  readonly status: 304
+  readonly headers: Readonly<Record<string, string>>
+}
+
 export interface RangeRequest {
   /** of the request: `range` counts for GET alone */
   readonly method: string
+  readonly ifNoneMatch: string | undefined
   readonly range: string | undefined
   readonly ifRange: string | undefined
 }
@@ -25,9 +32,15 @@ export interface RangeRequest {
  *  whole, as the standard lets a server do, and so is a range of another representation than the one that is here.
  *  @param etag strong, quotes included
  *  @param totalBytes of the whole
- *  @see RFC 9110 sections 13.1.5 (If-Range), 14.2 (Range), 14.4 (Content-Range), 15.5.17 (416) */
-export function servedBytes(request: RangeRequest, etag: string, totalBytes: number): ServedBytes | Unsatisfiable {
-  const { method, range, ifRange } = request
+ *  @see RFC 9110 sections 13.1.2 (If-None-Match), 13.1.5 (If-Range), 14.2 (Range), 14.4 (Content-Range), 15.5.17 (416) */
+export function servedBytes(
+  request: RangeRequest,
+  etag: string,
+  totalBytes: number,
+): ServedBytes | Unsatisfiable | NotModified {
+  const { method, range, ifRange, ifNoneMatch } = request
+  // Before any range: who has the whole has the part.
+  if (matchesEtag(ifNoneMatch, etag)) return { status: 304, headers: { etag } }
   // A date or a weak tag never matches: there is no date to compare with, and only a strong tag vouches for bytes.
   const asked = method === 'GET' && (ifRange === undefined || ifRange === etag)
   const part = asked ? parseRange(range, totalBytes) : undefined
@@ -42,6 +55,15 @@ export function servedBytes(request: RangeRequest, etag: string, totalBytes: num
     headers: { ...headers, 'content-range': `bytes ${start}-${end - 1}/${totalBytes}` },
   }
 }
+
+/** Whether a request's If-None-Match names what is here: the weak comparison, a list, or `*`.
+ *  @param etag strong, quotes included, without a comma
+ *  @see RFC 9110 section 13.1.2 */
+export const matchesEtag = (ifNoneMatch: string | undefined, etag: string): boolean =>
+  (ifNoneMatch ?? '').split(',').some((one) => {
+    const tag = one.trim()
+    return tag === '*' || tag === etag || tag === `W/${etag}`
+  })
 
 const RANGE = /^bytes=(\d*)-(\d*)$/i
 

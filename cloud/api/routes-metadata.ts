@@ -1,4 +1,5 @@
 import { createRoute, z } from '@hono/zod-openapi'
+import { matchesEtag } from '../../contract/byte-range.ts'
 import { sha256Hex } from '../../contract/bytes.ts'
 import { requireRole } from './auth.ts'
 import { bodyLimitOf } from './body-limit.ts'
@@ -47,7 +48,7 @@ export function metadataRoutes(app: CloudApp, services: CloudServices): void {
     const { content, immutable } = unwrap(repository.file(c.req.param('file')))
     const etag = `"${sha256Hex(content)}"`
     const headers = { etag, 'cache-control': immutable ? 'public, max-age=31536000, immutable' : 'no-cache' }
-    if (c.req.header('if-none-match') === etag) return new Response(null, { status: 304, headers })
+    if (matchesEtag(c.req.header('if-none-match'), etag)) return new Response(null, { status: 304, headers })
     return new Response(Buffer.from(content), { headers: { ...headers, 'content-type': 'application/json' } })
   })
 

@@ -54,17 +54,16 @@ export function modelRoutes(app: CloudApp, services: CloudServices): void {
     if (size === undefined) return fail('artifact-not-found', `no artifact ${sha256.slice(0, 64)}`)
     const etag = `"${sha256}"`
     const { method } = c.req
-    const part = servedBytes({ method, range: c.req.header('range'), ifRange: c.req.header('if-range') }, etag, size)
+    const [range, ifRange, ifNoneMatch] = ['range', 'if-range', 'if-none-match'].map((name) => c.req.header(name))
+    const part = servedBytes({ method, range, ifRange, ifNoneMatch }, etag, size)
     if (part.status === 416) {
       return problemResponse(contractError('invalid-request', `${c.req.header('range')} of ${size} bytes`), part)
     }
+    // A name is a hash, so what it names never changes.
+    const cached = { 'cache-control': 'public, max-age=31536000, immutable', ...part.headers }
+    if (part.status === 304) return new Response(null, { status: 304, headers: cached })
     const { status, start, end } = part
-    const headers = {
-      'content-type': 'application/octet-stream',
-      // A name is a hash, so what it names never changes.
-      'cache-control': 'public, max-age=31536000, immutable',
-      ...part.headers,
-    }
+    const headers = { 'content-type': 'application/octet-stream', ...cached }
     // HEAD, or nothing to read: a stream that nobody reads would keep its file open.
     if (method !== 'GET' || end === start) return new Response(null, { status, headers })
     const stream = Readable.toWeb(artifacts.stream(sha256, start, end - 1)) as ReadableStream

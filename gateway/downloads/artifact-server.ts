@@ -61,6 +61,7 @@ export class ArtifactServer {
         method,
         range: c.req.header('range'),
         ifRange: c.req.header('if-range'),
+        ifNoneMatch: c.req.header('if-none-match'),
       })
       spent = answer.spent
       return answer.response
@@ -82,14 +83,12 @@ export class ArtifactServer {
       const error = contractError('invalid-request', `${request.range} of ${content.length} bytes`)
       return { response: problemResponse(error, part) }
     }
+    // A name is a hash, so what it names never changes.
+    const cached = { 'cache-control': 'public, max-age=31536000, immutable', ...part.headers }
+    if (part.status === 304)
+      return { response: new Response(null, { status: 304, headers: cached }), spent: { requests: 1, bytes: 0 } }
     const { status, start, end } = part
-    const headers = {
-      'content-type': 'application/octet-stream',
-      // A name is a hash, so what it names never changes.
-      'cache-control': 'public, max-age=31536000, immutable',
-      'x-content-type-options': 'nosniff',
-      ...part.headers,
-    }
+    const headers = { 'content-type': 'application/octet-stream', 'x-content-type-options': 'nosniff', ...cached }
     const response = new Response(content.subarray(start, end), { status, headers })
     const bytes = request.method === 'GET' ? end - start : 0
     return { response, spent: { requests: Math.max(1, Math.ceil(bytes / LIMITS.blockBytes)), bytes } }

@@ -85,6 +85,16 @@ describe.each(Object.entries(servers))('artifacts of the %s', (_, serverOf) => {
     expect(headers).toMatchObject({ 'accept-ranges': 'bytes', etag: `"${hash}"`, 'content-length': `${end - start}` })
   })
 
+  it('who has it already is told so, and nothing is sent', async () => {
+    const { url, token } = await serverOf()
+    const authorization = `Bearer ${token}`
+    for (const method of ['GET', 'HEAD']) {
+      const { status, headers, body } = await ask(url, { authorization, 'if-none-match': `"x", "${hash}"` }, method)
+      expect([method, status, headers.etag, body.length]).toEqual([method, 304, `"${hash}"`, 0])
+    }
+    expect((await ask(url, { authorization, 'if-none-match': '"x"' })).status).toBe(200)
+  })
+
   it('HEAD has the headers of the whole, whatever range it names, and no body', async () => {
     for (const range of ['bytes=4-9', 'bytes=5000-']) {
       const { status, headers, body } = await askFor({ range, served: 'whole' }, 'HEAD')
