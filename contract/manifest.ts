@@ -2,7 +2,7 @@ import canonicalize from 'canonicalize'
 import * as z from 'zod/mini'
 import { sha256Hex } from './bytes.ts'
 import { type ContractError, contractError } from './errors.ts'
-import { boardField, idField, sha256Field } from './fields.ts'
+import { boardField, idField, sha256Field, uintField } from './fields.ts'
 import { LIMITS } from './limits.ts'
 import { LADDER_LEVELS } from './messages.ts'
 import { parseContent } from './release.ts'
@@ -12,7 +12,6 @@ import { err, ok, type Result } from './result.ts'
 export const SECTIONS = { manifest: 'manifest.json', golden: 'golden.bin', card: 'card.json' } as const
 export const graphSection = (id: string): string => `graph/${id}`
 
-const uintNumber = z.int().check(z.minimum(0), z.maximum(LIMITS.counter))
 const shortText = z.string().check(z.maxLength(LIMITS.idLength))
 const permille = z.int().check(z.minimum(0), z.maximum(1000))
 const finite = z.number()
@@ -30,11 +29,11 @@ const graphSchema = z.strictObject({
   input: z.nullable(quantizationSchema),
   output: z.nullable(quantizationSchema),
   /** the planner's figures for this graph; a packer measures them, a device checks them again before load */
-  arenaBytes: uintNumber,
+  arenaBytes: uintField,
   /** arena, persistent records and kernel scratch: what the board must have free */
-  ramBytes: uintNumber,
-  constantBytes: uintNumber,
-  macs: uintNumber,
+  ramBytes: uintField,
+  constantBytes: uintField,
+  macs: uintField,
 })
 
 /** One level of the degradation ladder. */
@@ -44,7 +43,7 @@ const levelSchema = z.strictObject({
   /** front-end frames between windows */
   hopFrames: z.int().check(z.minimum(1), z.maximum(500)),
   /** null: every window is inferred; otherwise only while the frame energy exceeds the tracked noise floor */
-  gate: z.nullable(z.strictObject({ marginDb: finite, hangoverMs: uintNumber })),
+  gate: z.nullable(z.strictObject({ marginDb: finite, hangoverMs: uintField })),
 })
 export type LadderStep = z.infer<typeof levelSchema>
 
@@ -52,9 +51,9 @@ export const wakePolicySchema = z.strictObject({
   /** windows the posterior is averaged over */
   smoothingWindows: z.int().check(z.minimum(1), z.maximum(32)),
   thresholdPermille: permille,
-  refractoryMs: uintNumber,
+  refractoryMs: uintField,
   /** how long the device stays awake after a wake, waiting for the application */
-  wakeHoldMs: uintNumber,
+  wakeHoldMs: uintField,
   /** labels that never wake */
   ignoreLabels: z.array(shortText).check(z.maxLength(LIMITS.labels)),
 })
@@ -63,10 +62,10 @@ export type WakePolicy = z.infer<typeof wakePolicySchema>
 export const bundleManifestSchema = z.strictObject({
   v: z.literal(1),
   name: idField,
-  version: uintNumber,
+  version: uintField,
   /** sha256 of the bundle this model was trained from, or null */
   parent: z.nullable(sha256Field),
-  securityCounter: uintNumber,
+  securityCounter: uintField,
   labels: z.array(z.string().check(z.maxLength(LIMITS.labelLength))).check(z.minLength(2), z.maxLength(LIMITS.labels)),
   /** feature definition, for example `MfccDefinition` of model/features; the contract only carries and hashes it */
   features: z.record(z.string().check(z.maxLength(LIMITS.idLength)), z.union([z.string(), z.number()])),

@@ -16,8 +16,9 @@ import type { Release } from '../contract/release.ts'
 import { err, ok, type Result } from '../contract/result.ts'
 import { boardNamed, inferenceMillijoule, inferenceMs, modelRamBytes } from './boards.ts'
 import { type Engine, engineFailure } from './engine/engine.ts'
+import { highestOutput } from './engine/tensor-io.ts'
 import { dequantizeFeatures } from './features/quantize.ts'
-import { type GraphNeeds, graphNeeds, openBundle } from './opened-bundle.ts'
+import { checkGolden, type GraphNeeds, graphNeeds, type OpenedBundle, openBundle } from './opened-bundle.ts'
 
 /** What a packer is given: the manifest without the figures it measures itself. */
 export interface PackInput {
@@ -42,7 +43,7 @@ export interface Packed {
 }
 
 /** Makes a bundle: plans the memory of each graph, runs the golden vectors, checks that each named board can run it within a
- *  hop, and opens the result as a device would. The same input gives the same bytes.
+ *  hop, and opens and tries the result as a device would. The same input gives the same bytes.
  *  @returns the bundle, or the code of the claim that is false
  */
 export async function packBundle(input: PackInput, engine: Engine): Promise<Result<Packed, ContractError>> {
@@ -94,8 +95,46 @@ export async function packBundle(input: PackInput, engine: Engine): Promise<Resu
   const bundle = encodeBundle(sections)
   const opened = await openBundle(bundle, engine, Number.POSITIVE_INFINITY)
   if (!opened.ok) return opened
-  await opened.value.dispose()
-  return ok({ bundle, manifest, release: releaseOf(bundle, manifest) })
+  try {
+    const judged = await judge(opened.value, input.goldenInputs)
+    return judged.ok ? ok({ bundle, manifest, release: releaseOf(bundle, manifest) }) : judged
+  } finally {
+    await opened.value.dispose()
+  }
+}
+
+/** What a device would find out in the field: a network that gives no numbers, golden vectors that do not come again, a policy under
+ *  which nothing can wake. */
+async function judge(
+  bundle: OpenedBundle,
+  goldenInputs: readonly Int8Array[],
+): Promise<Result<unknown, ContractError>> {
+  const { manifest, sessions } = bundle
+  for (const [id, session] of sessions) {
+    for (const [index, window] of goldenInputs.entries()) {
+      const result = await session.run(
+        dequantizeFeatures(window, manifest.featureQuantization, new Float32Array(window.length)),
+      )
+      if (!result.ok) return err(engineFailure(result.error))
+      const broken = result.value.findIndex((value) => !Number.isFinite(value))
+      if (broken < 0) continue
+      const detail = `graph "${id}" gives ${result.value[broken]} for "${manifest.labels[broken]}" of golden input ${index}`
+      return err(contractError('inference-failed', detail))
+    }
+  }
+  const { thresholdPermille, ignoreLabels } = manifest.policy
+  if (manifest.labels.every((label) => ignoreLabels.includes(label))) {
+    return err(contractError('bundle-bad-manifest', 'the wake policy ignores every label: nothing would wake'))
+  }
+  for (const { level, graph } of manifest.ladder) {
+    const file = bundle.sections.get(graphSection(graph ?? ''))
+    const stated = manifest.graphs.find(({ id }) => id === graph)?.output ?? null
+    const highest = file === undefined ? 1 : highestOutput(file, stated)
+    if (1000 * highest >= thresholdPermille) continue
+    const detail = `level ${level}: no posterior of graph "${graph}" is above ${highest.toFixed(4)}, the threshold is ${thresholdPermille / 1000}`
+    return err(contractError('bundle-bad-manifest', detail))
+  }
+  return checkGolden(bundle)
 }
 
 /** The release of a bundle: what a device can refuse before it downloads. */

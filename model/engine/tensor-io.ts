@@ -42,11 +42,7 @@ export function readGraphIo(bytes: Uint8Array): Result<GraphIo, OnnxError> {
 /** As `readGraphIo`, for a model already read. */
 function graphIo(model: OnnxModel): Result<GraphIo, OnnxError> {
   const { graph } = model
-  const constants = new Map(graph.initializers.map((tensor) => [tensor.name, tensor]))
-  for (const node of graph.nodes) {
-    const value = node.attributes.get('value')
-    if (node.opType === 'Constant' && value?.kind === 'tensor') constants.set(node.outputs[0] ?? '', value.value)
-  }
+  const constants = constantsOf(model)
   const read = (infos: readonly OnnxValueInfo[], side: 'input' | 'output'): Result<TensorIo[], OnnxError> => {
     const ios: TensorIo[] = []
     for (const info of infos) {
@@ -68,6 +64,31 @@ function graphIo(model: OnnxModel): Result<GraphIo, OnnxError> {
   return outputs.ok ? ok({ inputs: inputs.value, outputs: outputs.value }) : outputs
 }
 
+/** The highest real value that the first output of a graph can have: of 8-bit outputs, and of floats that a DequantizeLinear makes of 8 bits,
+ *  the end of their scale; of other floats, which are posteriors, 1.
+ *  @param bytes an ONNX file that an engine has loaded
+ *  @param stated what the bundle says of an 8-bit output; wins over what the graph says */
+export function highestOutput(bytes: Uint8Array, stated: Quantization | null): number {
+  const model = readOnnx(bytes)
+  const output = model.ok ? model.value.graph.outputs[0] : undefined
+  if (!model.ok || output === undefined) return 1
+  const constants = constantsOf(model.value)
+  const { elementType } = output
+  if (elementType !== 'float32') {
+    const quantization = stated ?? madeBy(model.value, output.name, constants)
+    return quantization === null ? 1 : endOf(quantization, elementType)
+  }
+  const maker = model.value.graph.nodes.find(
+    ({ opType, outputs }) => opType === 'DequantizeLinear' && outputs[0] === output.name,
+  )
+  const quantization = maker === undefined ? null : parameters(maker.inputs, constants)
+  // The zero point has the type of what is dequantized; without one that is uint8.
+  return quantization === null ? 1 : endOf(quantization, constants.get(maker?.inputs[2] ?? '')?.elementType ?? 'uint8')
+}
+
+const endOf = ({ scale, zeroPoint }: Quantization, type: ElementType | null): number =>
+  type === 'int8' || type === 'uint8' ? scale * ((type === 'int8' ? 127 : 255) - zeroPoint) : 1
+
 const isIoElementType = (type: ElementType | null): type is IoElementType =>
   type === 'float32' || type === 'int8' || type === 'uint8'
 
@@ -84,6 +105,15 @@ function tensorIo(info: OnnxValueInfo, quantization: Quantization | null): Resul
 }
 
 type Constants = ReadonlyMap<string, OnnxTensor>
+
+function constantsOf({ graph }: OnnxModel): Constants {
+  const constants = new Map(graph.initializers.map((tensor) => [tensor.name, tensor]))
+  for (const node of graph.nodes) {
+    const value = node.attributes.get('value')
+    if (node.opType === 'Constant' && value?.kind === 'tensor') constants.set(node.outputs[0] ?? '', value.value)
+  }
+  return constants
+}
 
 function readBy({ graph }: OnnxModel, name: string, constants: Constants): Quantization | null {
   const reader = graph.nodes.find((node) => node.opType === 'DequantizeLinear' && node.inputs[0] === name)

@@ -4,10 +4,13 @@ import { sha256Hex } from '../../../contract/bytes.ts'
 import { LIMITS } from '../../../contract/limits.ts'
 import { decodeGolden, featuresSha256, parseManifest } from '../../../contract/manifest.ts'
 import { releaseSchema } from '../../../contract/release.ts'
+import { ok } from '../../../contract/result.ts'
 import { BOARDS } from '../../../model/boards.ts'
+import type { Engine } from '../../../model/engine/engine.ts'
 import { EngineOrtNode } from '../../../model/engine/engine-ort-node.ts'
 import { type PackInput, packBundle } from '../../../model/pack.ts'
 import { goldenInputs, graphFile, packInput, packKws } from '../../fixtures/bundles.ts'
+import { keywordNetwork } from '../../fixtures/onnx-networks.ts'
 
 const refusal = async (change: Partial<PackInput>, manifest: Partial<PackInput['manifest']> = {}): Promise<string> => {
   const input = packInput({ change: manifest })
@@ -47,6 +50,23 @@ describe('packBundle', () => {
       boards: [],
     })
     expect(releaseSchema.safeParse(release).success).toBe(true)
+  })
+
+  it('refuses a threshold that no output can reach, and takes the highest that one can', async () => {
+    // Its int8 output is stated to end at 255/256.
+    const ends = { input: { scale: 0.05, zeroPoint: -3 }, output: { scale: 1 / 256, zeroPoint: -128 } }
+    const { graphs } = packInput()
+    const change = { graphs: new Map([...graphs, ['full', keywordNetwork({ io: 'int8' })]]) }
+    const claims = [
+      { id: 'full', ...ends },
+      { id: 'lite', input: null, output: null },
+    ]
+    const under = (thresholdPermille: number) => ({
+      graphs: claims,
+      policy: { ...packInput().manifest.policy, thresholdPermille },
+    })
+    expect(await refusal(change, under(996))).toBe('ok')
+    expect(await refusal(change, under(997))).toBe('bundle-bad-manifest')
   })
 
   it('golden vectors are what this engine gives for the given windows', async () => {
@@ -92,7 +112,61 @@ describe('packBundle', () => {
       { boards: ['NUCLEO-L4R5ZI'], ladder: [{ level: 'full', graph: 'full', hopFrames: 1, gate: null }] },
     ],
     ['too-large', () => ({ card: 'x'.repeat(LIMITS.bundleBytes) }), {}],
+    [
+      'bundle-bad-manifest',
+      () => ({}),
+      { policy: { ...packInput().manifest.policy, ignoreLabels: packInput().manifest.labels } },
+    ],
   ])('refuses a false claim with %s (%#)', async (code, change, manifest) => {
     expect(await refusal(change(), manifest)).toBe(code)
+  })
+
+  /** An engine whose sessions answer otherwise than the real ones.
+   *  @param change of one output, by the graph's number and how often it has run */
+  const changed = (change: (output: Float32Array, graph: number, runs: number) => Float32Array): Engine => {
+    const real = new EngineOrtNode()
+    const runs = new Map<number, number>()
+    return {
+      name: real.name,
+      async load(bytes, io) {
+        const loaded = await real.load(bytes, io)
+        if (!loaded.ok) return loaded
+        const [session, graph] = [loaded.value, bytes.length > 20_000 ? 0 : 1]
+        return ok({
+          input: session.input,
+          output: session.output,
+          dispose: () => session.dispose(),
+          run: async (window) => {
+            const result = await session.run(window)
+            runs.set(graph, (runs.get(graph) ?? 0) + 1)
+            return result.ok ? ok(change(result.value, graph, runs.get(graph)!)) : result
+          },
+        })
+      },
+    }
+  }
+  const packedBy = async (engine: Engine): Promise<string> => {
+    const packed = await packBundle(packInput(), engine)
+    return packed.ok ? 'ok' : `${packed.error.code}: ${packed.error.detail}`
+  }
+
+  it('refuses a network that gives no numbers, whichever level it is for', async () => {
+    expect(await packedBy(changed((output) => output))).toBe('ok')
+    for (const [broken, name] of [
+      [0, 'full'],
+      [1, 'lite'],
+    ] as const) {
+      const nan = changed((output, graph) => (graph === broken ? output.fill(Number.NaN, 2, 3) : output))
+      const label = packInput().manifest.labels[2]
+      expect(await packedBy(nan)).toBe(`inference-failed: graph "${name}" gives NaN for "${label}" of golden input 0`)
+    }
+  })
+
+  it('refuses golden vectors that do not come again', async () => {
+    // Of the full graph, one run in nine is off: those that make the vectors agree with themselves once, and not twice.
+    const drifting = changed((output, graph, runs) =>
+      graph === 0 && runs > 8 ? output.map((value) => value + 0.1) : output,
+    )
+    expect(await packedBy(drifting)).toMatch(/^golden-mismatch: /)
   })
 })

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { readGraphIo } from '../../../../model/engine/tensor-io.ts'
+import { highestOutput, readGraphIo } from '../../../../model/engine/tensor-io.ts'
 import { OnnxBuilder } from '../../../fixtures/onnx-builder.ts'
 import { keywordNetwork } from '../../../fixtures/onnx-networks.ts'
 
@@ -30,5 +30,23 @@ describe('graph borders', () => {
     expect(code('int64', [1])).toBe('onnx-unsupported-type')
     expect(code('float32', [1, 'T'])).toBe('onnx-dynamic-shape')
     expect(code('float32', ['N', 4])).toBe('read')
+  })
+})
+
+describe('the highest output', () => {
+  it('is the end of the scale of 8 bits, as the graph says it or as the bundle does', () => {
+    // Scale 0.05, zero point -3.
+    for (const io of ['int8', 'float32'] as const) expect(highestOutput(keywordNetwork({ io }), null)).toBeCloseTo(6.5)
+    const stated = { scale: 1 / 256, zeroPoint: -128 }
+    expect(highestOutput(keywordNetwork({ io: 'int8' }), stated)).toBe(255 / 256)
+    // Of floats the bundle says nothing.
+    expect(highestOutput(keywordNetwork({ io: 'float32' }), stated)).toBeCloseTo(6.5)
+  })
+
+  it('is 1 where the graph does not tell', () => {
+    const builder = new OnnxBuilder()
+    builder.input('x', 'float32', [1, 4])
+    expect(highestOutput(builder.output('x', 'float32', [1, 4]).model(), null)).toBe(1)
+    expect(highestOutput(Uint8Array.of(1), null)).toBe(1)
   })
 })
