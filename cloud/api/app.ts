@@ -42,11 +42,7 @@ export function createApp(services: CloudServices): CloudApp {
   rolloutRoutes(app, services)
   fleetRoutes(app, services)
   consoleRoutes(app)
-  app.doc31('/openapi.json', {
-    openapi: '3.1.0',
-    info: { title: 'Kinglet cloud', version: '1', description: 'Registry, rollouts and telemetry of a fleet.' },
-    security: [{ bearer: [] }],
-  })
+  app.get('/openapi.json', (c) => c.json(apiDocument(app)))
   app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', {
     type: 'http',
     scheme: 'bearer',
@@ -65,3 +61,24 @@ export function createApp(services: CloudServices): CloudApp {
   })
   return app
 }
+
+/** The OpenAPI document. Operations are named by what they do and where (`getDevicesId`), so that generated clients have stable names. */
+export function apiDocument(app: CloudApp): ReturnType<CloudApp['getOpenAPI31Document']> {
+  const document = app.getOpenAPI31Document({
+    openapi: '3.1.0',
+    info: { title: 'Kinglet cloud', version: '1', description: 'Registry, rollouts and telemetry of a fleet.' },
+    security: [{ bearer: [] }],
+  })
+  for (const [path, operations] of Object.entries(document.paths ?? {})) {
+    for (const [method, operation] of Object.entries(operations)) operation.operationId ??= operationIdOf(method, path)
+  }
+  return document
+}
+
+const operationIdOf = (method: string, path: string): string =>
+  method +
+  path
+    .replace(/^\/v1/, '')
+    .split(/[^A-Za-z0-9]+/)
+    .map((word) => word.charAt(0).toUpperCase() + word.slice(1))
+    .join('')

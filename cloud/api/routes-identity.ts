@@ -65,6 +65,7 @@ export function identityRoutes(app: CloudApp, services: CloudServices): void {
   const challenge = createRoute({
     method: 'post',
     path: '/v1/challenges',
+    security: [],
     summary: 'A number to sign in place of a time; good once and for five minutes',
     middleware: bodyLimitOf(LIMITS.identityBytes),
     responses: schemas.answers(identity.challenge, 'The challenge'),
@@ -74,6 +75,7 @@ export function identityRoutes(app: CloudApp, services: CloudServices): void {
   const enrol = createRoute({
     method: 'post',
     path: '/v1/enrolments',
+    security: [],
     summary: 'Enrol a device that proves its claim and its key',
     middleware: bodyLimitOf(LIMITS.identityBytes),
     request: schemas.jsonBody(identity.enrolmentProof),
@@ -96,6 +98,7 @@ export function identityRoutes(app: CloudApp, services: CloudServices): void {
   const token = createRoute({
     method: 'post',
     path: '/v1/devices/{id}/token',
+    security: [],
     summary: 'Mint a token for a device that proves its key',
     middleware: bodyLimitOf(LIMITS.identityBytes),
     request: { params: z.object({ id: schemas.id }), ...schemas.jsonBody(identity.tokenProof) },
@@ -112,6 +115,7 @@ export function identityRoutes(app: CloudApp, services: CloudServices): void {
   const rotate = createRoute({
     method: 'post',
     path: '/v1/devices/{id}/key',
+    security: [],
     summary: 'Replace a device’s key by one that the old one vouches for',
     middleware: bodyLimitOf(LIMITS.identityBytes),
     request: { params: z.object({ id: schemas.id }), ...schemas.jsonBody(identity.rotationProof) },

@@ -42,6 +42,7 @@ export function systemRoutes(app: CloudApp, services: CloudServices): void {
   const keys = createRoute({
     method: 'get',
     path: '/v1/keys',
+    security: [],
     summary: 'Public keys: director and online key of the image repository, and the JWKS of tokens',
     responses: schemas.answers(schemas.keys, 'Keys'),
   })

@@ -130,7 +130,15 @@ export const releasePatch = z
     stored: z.boolean(),
   })
   .openapi('ReleasePatch')
-export const releaseParams = z.object({ name: id, version: z.coerce.number<string>().int().min(0).max(LIMITS.counter) })
+export const releaseParams = z.object({
+  name: id,
+  version: z.coerce
+    .number<string>()
+    .int()
+    .min(0)
+    .max(LIMITS.counter)
+    .openapi({ param: { required: true } }),
+})
 export const promoteRequest = z.strictObject({
   to: z.enum(RELEASE_STATES),
   reason,
