@@ -70,7 +70,9 @@ export function apiDocument(app: CloudApp): ReturnType<CloudApp['getOpenAPI31Doc
     security: [{ bearer: [] }],
   })
   for (const [path, operations] of Object.entries(document.paths ?? {})) {
-    for (const [method, operation] of Object.entries(operations)) operation.operationId ??= operationIdOf(method, path)
+    for (const [method, operation] of Object.entries<{ operationId?: string }>(operations)) {
+      operation.operationId ??= operationIdOf(method, path)
+    }
   }
   return document
 }
