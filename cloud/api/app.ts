@@ -62,6 +62,8 @@ export function createApp(services: CloudServices): CloudApp {
   return app
 }
 
+const METHODS = ['get', 'put', 'post', 'delete', 'patch'] as const
+
 /** The OpenAPI document. Operations are named by what they do and where (`getDevicesId`), so that generated clients have stable names. */
 export function apiDocument(app: CloudApp): ReturnType<CloudApp['getOpenAPI31Document']> {
   const document = app.getOpenAPI31Document({
@@ -69,9 +71,10 @@ export function apiDocument(app: CloudApp): ReturnType<CloudApp['getOpenAPI31Doc
     info: { title: 'Kinglet cloud', version: '1', description: 'Registry, rollouts and telemetry of a fleet.' },
     security: [{ bearer: [] }],
   })
-  for (const [path, operations] of Object.entries(document.paths ?? {})) {
-    for (const [method, operation] of Object.entries<{ operationId?: string }>(operations)) {
-      operation.operationId ??= operationIdOf(method, path)
+  for (const [path, item] of Object.entries(document.paths ?? {})) {
+    for (const method of METHODS) {
+      const operation = item[method]
+      if (operation !== undefined) operation.operationId ??= operationIdOf(method, path)
     }
   }
   return document
