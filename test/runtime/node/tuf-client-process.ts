@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -101,11 +101,10 @@ export class ClientProcess {
     return readFileSync(join(this.metadataDir, file))
   }
 
-  /** contents of the downloaded targets, oldest first */
+  /** contents of the downloaded targets, in their own order: two files may be of the same tick of the file system's clock */
   get downloaded(): string[] {
     return readdirSync(this.targetDir)
-      .map((file) => join(this.targetDir, file))
-      .sort((a, b) => statSync(a).mtimeMs - statSync(b).mtimeMs)
-      .map((path) => readFileSync(path, 'utf8'))
+      .map((file) => readFileSync(join(this.targetDir, file), 'utf8'))
+      .sort()
   }
 }
