@@ -1,4 +1,5 @@
-import { existsSync, writeFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
+import { writeFileDurably } from '../platform/durable-file.ts'
 import { CommandFailure, fileFailure } from './failure.ts'
 
 const exists = (path: string): CommandFailure =>
@@ -9,11 +10,13 @@ export function assertNewSecretFile(path: string): void {
   if (existsSync(path)) throw exists(path)
 }
 
-/** Writes a secret to a new file of mode 0600. Unlike other output it has no `--force`: the only copy of a key may be what it replaces. */
+/** Writes a secret to a new file of mode 0600, and to the medium: nobody can make it a second time. Unlike other output it has no
+ *  `--force`: the only copy of a key may be what it replaces. */
 export function writeSecretFile(path: string, text: string): void {
+  assertNewSecretFile(path)
   try {
-    writeFileSync(path, text, { mode: 0o600, flag: 'wx' })
+    writeFileDurably(path, text, { mode: 0o600 })
   } catch (cause) {
-    throw (cause as NodeJS.ErrnoException).code === 'EEXIST' ? exists(path) : fileFailure(path, cause)
+    throw fileFailure(path, cause)
   }
 }

@@ -1,7 +1,7 @@
-import { writeFileSync } from 'node:fs'
 import type { Clock } from '../../contract/clock.ts'
 import { present } from '../../contract/present.ts'
 import type { PublicKey } from '../../contract/signed.ts'
+import { writeFileDurably } from '../../platform/durable-file.ts'
 import { apiOf } from '../cloud-option.ts'
 import { CommandFailure, fileFailure } from '../failure.ts'
 import { type OfflineFlags, offlineTools } from './offline-tools.ts'
@@ -41,7 +41,7 @@ export async function succeed(
 function saveCloudKey(repo: string, name: string, key: PublicKey): string {
   const path = `${repo}/${name}.pub.json`
   try {
-    writeFileSync(path, `${JSON.stringify(key, null, 2)}\n`)
+    writeFileDurably(path, `${JSON.stringify(key, null, 2)}\n`)
   } catch (cause) {
     throw fileFailure(path, cause)
   }
