@@ -102,7 +102,7 @@ export function summaryView(store: Store, nowMs: number, hours: number) {
     atMs: nowMs,
     hours,
     devices: { ...count, reporting: present.devices },
-    production: modelLabel(store.models.production()),
+    production: modelLabel(store.models.productions()[0]),
     batteryPermille: present.batteryPermille,
     levels: present.levels,
     running: Object.entries(present.models).map(([model, devices]) => ({

@@ -10,6 +10,10 @@ export interface DeviceRecord {
   readonly tags: readonly string[]
   readonly enrolledMs: number | null
   readonly lastSeenMs: number
+  /** longest time between two contacts of the last weeks, ms; 0: unknown */
+  readonly gapMs: number
+  /** a person chose its model; no rollout moves it */
+  readonly pinned: boolean
   /** release it is to run, or null */
   readonly target: number | null
   readonly rollout: string | null
@@ -25,6 +29,8 @@ interface Row {
   tags: string
   enrolled_ms: number | null
   last_seen_ms: number
+  gap_ms: number
+  pinned: number
   target: number | null
   rollout: string | null
   stage: number
@@ -39,6 +45,8 @@ const toRecord = (row: Row): DeviceRecord => ({
   tags: JSON.parse(row.tags) as string[],
   enrolledMs: row.enrolled_ms,
   lastSeenMs: row.last_seen_ms,
+  gapMs: row.gap_ms,
+  pinned: row.pinned === 1,
   target: row.target,
   rollout: row.rollout,
   stage: row.stage,
@@ -109,6 +117,21 @@ export class DeviceStore {
     this.#db
       .prepare('UPDATE devices SET target = ?, rollout = ?, stage = ?, arm = ?, dirty = 1 WHERE id = ?')
       .run(target.release, target.rollout, target.stage, target.arm, id)
+  }
+
+  setPinned(id: number, pinned: boolean): void {
+    this.#db.prepare('UPDATE devices SET pinned = ? WHERE id = ?').run(pinned ? 1 : 0, id)
+  }
+
+  /** Enrolled devices with nothing to run, or with a model that is archived, and no person's choice. */
+  stranded(): readonly DeviceRecord[] {
+    return this.#db
+      .prepare<[], Row>(
+        `SELECT * FROM devices WHERE enrolled_ms IS NOT NULL AND pinned = 0
+           AND (target IS NULL OR target IN (SELECT id FROM releases WHERE state = 'archived'))`,
+      )
+      .all()
+      .map(toRecord)
   }
 
   markDirty(id: number): void {

@@ -135,6 +135,17 @@ export class IdentityStore {
       .get(device)?.beforeMs
   }
 
+  /** Devices whose tokens were revoked and that have no key since, and when. */
+  revokedDevices(): ReadonlyMap<number, number> {
+    const rows = this.#db
+      .prepare<[], { device: number; beforeMs: number }>(
+        `SELECT device, before_ms AS beforeMs FROM revocations v WHERE NOT EXISTS
+           (SELECT 1 FROM device_keys k WHERE k.device = v.device AND k.state = 'active')`,
+      )
+      .all()
+    return new Map(rows.map(({ device, beforeMs }) => [device, beforeMs]))
+  }
+
   newestRevocation(): number {
     const newest = this.#db.prepare<[], { n: number }>('SELECT coalesce(max(cursor), 0) AS n FROM revocations')
     return present(newest.get(), 'the row of an aggregate').n

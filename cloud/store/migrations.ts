@@ -343,6 +343,59 @@ UPDATE releases SET content = json_extract(content, '$.signed');
 UPDATE devices SET dirty = 1 WHERE target IS NOT NULL;
 `
 
+/** Contact, hold-back and each device's own past for gates; verdicts with what they were computed from; production by board. */
+const GATES = `
+ALTER TABLE rollout_devices DROP COLUMN z_false;
+ALTER TABLE rollout_devices DROP COLUMN z_verified;
+ALTER TABLE rollout_devices ADD COLUMN previous INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rollout_devices ADD COLUMN holdback INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rollout_devices ADD COLUMN since_ms INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rollout_devices ADD COLUMN entered_ms INTEGER;
+ALTER TABLE rollout_devices ADD COLUMN control_entered_ms INTEGER;
+ALTER TABLE rollout_devices ADD COLUMN silent_ms INTEGER;
+ALTER TABLE rollout_devices ADD COLUMN bound_ms INTEGER NOT NULL DEFAULT 93600000;
+ALTER TABLE rollout_devices ADD COLUMN past TEXT;
+UPDATE rollout_devices SET previous = (SELECT previous FROM rollouts WHERE id = rollout),
+  since_ms = (SELECT coalesce((SELECT started_ms FROM rollout_stages s WHERE s.rollout = rollout_devices.rollout
+    AND s.stage = coalesce(rollout_devices.stage, 1)), (SELECT created_ms FROM rollouts WHERE id = rollout_devices.rollout)));
+
+ALTER TABLE rollouts ADD COLUMN paused_since_ms INTEGER;
+ALTER TABLE rollouts ADD COLUMN paused_ms INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rollouts ADD COLUMN plan TEXT NOT NULL DEFAULT '{"devices":0,"unheard":0,"holdback":0,"comparison":"control","history":{"devices":0,"hours":0},"stages":[],"proposal":null}';
+-- The one margin is the former advance margin, and what a policy of before does not say is as it is by default now.
+UPDATE rollouts SET reading = NULL, policy = json_patch(policy, '{"comparison":"control","ungated":false,"advisory":false,"holdbackShare":0,"undecided":"pause","watchHours":96,"afterHours":336}');
+UPDATE rollouts SET policy = json_set(policy, '$.metrics', (
+  SELECT json_group_array(json_object('name', json_extract(value, '$.name'), 'alphaRollback', json_extract(value, '$.alphaRollback'),
+    'alphaAdvance', json_extract(value, '$.alphaAdvance'), 'marginRatio', json_extract(value, '$.marginRatio'),
+    'planRatio', json_extract(value, '$.planRatio'))) FROM json_each(policy, '$.metrics')));
+
+CREATE TABLE rollout_later (
+  rollout TEXT NOT NULL REFERENCES rollouts (id),
+  stage INTEGER NOT NULL,
+  signal TEXT NOT NULL,
+  log_e REAL NOT NULL,
+  PRIMARY KEY (rollout, stage, signal)
+) STRICT, WITHOUT ROWID;
+
+-- What the gate said, and what it was computed from (deflated JSON).
+CREATE TABLE gate_readings (
+  rollout TEXT NOT NULL REFERENCES rollouts (id),
+  at_ms INTEGER NOT NULL,
+  verdict TEXT NOT NULL,
+  reading TEXT NOT NULL,
+  policy TEXT NOT NULL,
+  input BLOB NOT NULL,
+  PRIMARY KEY (rollout, at_ms)
+) STRICT;
+CREATE INDEX gate_readings_age ON gate_readings (at_ms);
+
+-- A release for some boards leaves the others on theirs, so several are in production.
+DROP INDEX one_production;
+CREATE INDEX releases_state ON releases (state);
+-- 1: a person chose its model; no rollout moves it
+ALTER TABLE devices ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;
+`
+
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, name: 'fleet, registry, assignments, audit', sql: FLEET },
   { version: 2, name: 'telemetry', sql: TELEMETRY },
@@ -350,4 +403,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 4, name: 'image repository', sql: METADATA },
   { version: 5, name: 'device identity', sql: IDENTITY },
   { version: 6, name: 'releases without signatures', sql: RELEASE_CONTENT },
+  { version: 9, name: 'gates of every stage', sql: GATES },
 ]

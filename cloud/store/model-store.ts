@@ -83,8 +83,20 @@ export class ModelStore {
       ? this.#one('name = ? ORDER BY version DESC LIMIT 1', name)
       : this.#one('name = ? AND version = ?', name, version)
   }
-  production(): ReleaseRecord | undefined {
-    return this.#one("state = 'production'")
+  /** Releases in production, the one that came last first. */
+  productions(): readonly ReleaseRecord[] {
+    return this.#db
+      .prepare<[], Row>(
+        `SELECT r.* FROM releases r WHERE r.state = 'production' ORDER BY
+           (SELECT max(h.id) FROM release_history h WHERE h.release = r.id AND h.to_state = 'production') DESC, r.id DESC`,
+      )
+      .all()
+      .map(toRecord)
+  }
+
+  /** The production model of a board: the one that came last of those that are for it. */
+  productionFor(board: string): ReleaseRecord | undefined {
+    return this.productions().find(({ content }) => content.boards.length === 0 || content.boards.includes(board))
   }
 
   list(): readonly ReleaseRecord[] {

@@ -9,6 +9,7 @@ import { IdentityStore } from './identity-store.ts'
 import { MetadataStore } from './metadata-store.ts'
 import { ModelStore } from './model-store.ts'
 import { OutcomeStore } from './outcome-store.ts'
+import { ReadingStore } from './reading-store.ts'
 import { RolloutStore } from './rollout-store.ts'
 import { TelemetryStore } from './telemetry-store.ts'
 import { TokenStore } from './token-store.ts'
@@ -26,6 +27,7 @@ export class Store {
   readonly outcomes: OutcomeStore
   readonly fleet: FleetStore
   readonly rollouts: RolloutStore
+  readonly readings: ReadingStore
   readonly alerts: AlertStore
   readonly baselines: BaselineStore
   readonly metadata: MetadataStore
@@ -44,6 +46,7 @@ export class Store {
     this.outcomes = new OutcomeStore(this.db)
     this.fleet = new FleetStore(this.db)
     this.rollouts = new RolloutStore(this.db)
+    this.readings = new ReadingStore(this.db)
     this.alerts = new AlertStore(this.db)
     this.baselines = new BaselineStore(this.db)
     this.metadata = new MetadataStore(this.db)
