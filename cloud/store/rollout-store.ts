@@ -241,7 +241,7 @@ export class RolloutStore {
            r.entered_ms AS enteredMs, r.control_entered_ms AS controlEnteredMs, r.silent_ms AS silentMs,
            r.bound_ms AS boundMs, r.past, d.last_seen_ms AS lastSeenMs
          FROM rollout_devices r JOIN devices d ON d.id = r.device
-         WHERE r.rollout = ? ORDER BY r.device`,
+         WHERE r.rollout = ? AND r.left_ms IS NULL ORDER BY r.device`,
       )
       .all(id)
       .map((row) => ({
@@ -338,7 +338,7 @@ export class RolloutStore {
            ELSE (SELECT model FROM boots b WHERE b.device = r.device ORDER BY boot DESC LIMIT 1) END
            AND d.last_seen_ms + r.bound_ms >= ?) AS installed
        FROM rollout_devices r JOIN devices d ON d.id = r.device
-       WHERE r.rollout = ? AND r.stage IS NOT NULL`,
+       WHERE r.rollout = ? AND r.stage IS NOT NULL AND r.left_ms IS NULL`,
     )
     return present(count.get(nowMs, model, nowMs, id), 'the row of an aggregate')
   }
@@ -347,7 +347,7 @@ export class RolloutStore {
   waiting(id: string, model: string): readonly number[] {
     return this.#db
       .prepare<[string, string], { device: number }>(
-        `SELECT r.device FROM rollout_devices r WHERE r.rollout = ? AND r.stage IS NOT NULL
+        `SELECT r.device FROM rollout_devices r WHERE r.rollout = ? AND r.stage IS NOT NULL AND r.left_ms IS NULL
            AND ? IS NOT (SELECT model FROM boots b WHERE b.device = r.device ORDER BY boot DESC LIMIT 1)`,
       )
       .all(id, model)
