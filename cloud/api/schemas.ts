@@ -177,10 +177,23 @@ export const rollout = z
     why: z.string(),
     gate: z.any().openapi({ description: 'The gate reading: verdict, reasons and every number behind them' }),
     gateWords: z.string().nullable(),
+    /** what its comparison is worth: `randomised` against a control drawn by lot, `before-after`, `ungated` */
+    evidence: z.enum(['randomised', 'before-after', 'ungated']),
+    pausedSinceMs: numberOrNull,
+    plan: z.any().openapi({ description: 'What each stage can find, worked out at the start' }),
     policy: z.any().openapi({ description: 'The gate policy, frozen at the start' }),
   })
   .openapi('Rollout')
 export const reasonRequest = z.strictObject({ reason })
+export const advanceRequest = z.strictObject({ reason, full: z.boolean().optional() })
+export const rolloutChange = z.strictObject({ reason, minInstalledShare: z.number().min(0).max(1) })
+export const retargetRequest = z.strictObject({ reason, model: id.nullable() })
+export const rolloutPlan = z.any().openapi({
+  description: 'Devices that take part, what they are compared with, and for each stage what it can find',
+})
+export const gateReading = z
+  .object({ atMs: count, verdict: z.string(), words: z.string(), reading: z.any() })
+  .openapi('GateReading')
 
 const figures = z
   .object({

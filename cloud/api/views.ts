@@ -30,7 +30,7 @@ export function releaseView(store: Store, release: ReleaseRecord) {
 }
 
 export function deviceView(store: Store, device: DeviceRecord) {
-  const { id, target, rollout, stage, arm, ...rest } = device
+  const { id, target, rollout, stage, arm, gapMs: _, ...rest } = device
   const release = target === null ? undefined : store.models.byId(target)
   const key = store.identities.activeKey(id)
   return {
@@ -45,6 +45,8 @@ export function deviceView(store: Store, device: DeviceRecord) {
     rollout: rollout === null ? null : { id: rollout, stage, arm },
   }
 }
+
+const EVIDENCE = { control: 'randomised', past: 'before-after', none: 'ungated' } as const
 
 export function rolloutView(store: Store, rollout: RolloutRecord) {
   const release = present(store.models.byId(rollout.release), 'the release of a rollout')
@@ -74,6 +76,9 @@ export function rolloutView(store: Store, rollout: RolloutRecord) {
     why: rollout.why,
     gate: rollout.reading,
     gateWords: rollout.reading === null ? null : gateWords(rollout.reading),
+    evidence: EVIDENCE[rollout.plan.comparison],
+    pausedSinceMs: rollout.pausedSinceMs,
+    plan: rollout.plan,
     policy: rollout.policy,
   }
 }

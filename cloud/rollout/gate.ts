@@ -353,10 +353,10 @@ function choose(
   ]
   const unproven: Reasons = reads
     .filter(({ reading }) => reading.advance !== null && !decided(reading.advance))
-    .flatMap(({ reading, missing }) =>
+    .flatMap(({ reading, missing }): Reasons =>
       missing.length > 0
         ? missing.map((code) => ({ code, metric: reading.name }))
-        : [{ code: 'undecided', metric: reading.name } as const],
+        : [{ code: 'undecided', metric: reading.name }],
     )
   const blocking = [...early, ...installs, ...doubts]
   if (kind === 'soak' || kind === 'ungated') {
