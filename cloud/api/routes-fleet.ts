@@ -29,8 +29,10 @@ export function fleetRoutes(app: CloudApp, services: CloudServices): void {
   app.openapi(ingest, async (c) => {
     const parsed = parseIngest(new Uint8Array(await c.req.arrayBuffer()))
     metrics.ingestBatches.inc({ outcome: parsed.ok ? 'accepted' : parsed.error.code })
-    const outcome = store.telemetry.ingest(unwrap(parsed), attestedBy)
-    for (const [kind, rows] of Object.entries(outcome)) metrics.ingestRows.inc({ kind }, rows)
+    const outcome = store.telemetry.ingest(unwrap(parsed), attestedBy, clock.wallMs())
+    const { late, ...changed } = outcome
+    for (const [kind, rows] of Object.entries(changed)) metrics.ingestRows.inc({ kind }, rows)
+    metrics.ingestLateRows.inc(late)
     return c.json(outcome, 200)
   })
 
