@@ -31,12 +31,14 @@ export function fleetRoutes(app: CloudApp, services: CloudServices): void {
     metrics.ingestBatches.inc({ outcome: parsed.ok ? 'accepted' : parsed.error.code })
     const batch = unwrap(parsed)
     const rows = [...batch.reports, ...batch.verdicts, ...batch.events, ...batch.aggregates]
+    const nowMs = clock.wallMs()
     // One transaction, and so one flush.
-    const outcome = store.atomically(() => {
-      store.gateways.heard(batch.gateway, new Set(rows.map(({ site }) => site)), rows.length, clock.wallMs())
-      return store.telemetry.ingest(batch, attestedBy)
+    const { late, ...changed } = store.atomically(() => {
+      store.gateways.heard(batch.gateway, new Set(rows.map(({ site }) => site)), rows.length, nowMs)
+      return store.telemetry.ingest(batch, attestedBy, nowMs)
     })
-    for (const [kind, changed] of Object.entries(outcome)) metrics.ingestRows.inc({ kind }, changed)
+    for (const [kind, count] of Object.entries(changed)) metrics.ingestRows.inc({ kind }, count)
+    metrics.ingestLateRows.inc(late)
     return c.json(outcome, 200)
   })
 

@@ -74,6 +74,7 @@ export const deviceDetail = device
     boots: z
       .array(
         z.object({
+          incarnation: count,
           boot: count,
           seq: count,
           model: z.string(),
@@ -203,6 +204,7 @@ const figures = z
     wakes: count,
     confirmed: count,
     rejected: count,
+    unjudged: count,
     energyMj: count,
     radioBytes: count,
     dutyCycle: numberOrNull,
@@ -249,7 +251,7 @@ export const counters = z
     counters: named,
     energyMj: named,
     levelMs: named,
-    verdicts: z.object({ confirmed: count, rejected: count }),
+    verdicts: z.object({ confirmed: count, rejected: count, unjudged: count }),
   })
   .openapi('FleetCounters')
 
@@ -271,7 +273,7 @@ export const audit = z
   .object({ id: count, atMs: count, actor: z.string(), action: z.string(), subject: z.string(), detail: z.any() })
   .openapi('AuditEntry')
 export const ingestResponse = z
-  .object({ reports: count, verdicts: count, events: count, aggregates: count })
+  .object({ reports: count, verdicts: count, events: count, aggregates: count, late: count })
   .openapi('IngestOutcome')
 export const feed = z
   .object({
