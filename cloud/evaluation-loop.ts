@@ -8,6 +8,7 @@ import type { RolloutEngine } from './rollout/engine.ts'
 import type { Store } from './store/store.ts'
 import { hourIndex } from './store/telemetry-store.ts'
 import type { DriftMonitor } from './telemetry/drift.ts'
+import { lookForSilence } from './telemetry/silence.ts'
 import type { CloudMetrics } from './telemetry/metrics.ts'
 
 /** chosen: changed hours recomputed in one evaluation; an outage's backlog of days is caught up over several */
@@ -120,7 +121,19 @@ export class EvaluationLoop {
     store.telemetry.prune(now - reportRetentionMs, PRUNE_ROWS)
     store.tokens.prune(now)
     this.#closeOldNotices(now)
+    this.#lookAfter(now)
     hub.publish('fleet', { hourMs: this.#lastHour * 3_600_000 })
+  }
+
+  /** What a rollout that is over did to its devices, and who has fallen silent. */
+  #lookAfter(nowMs: number): void {
+    const { store, engine, hub, logger } = this.#parts
+    const raised = [...engine.lookAfter(), ...lookForSilence(store, nowMs)]
+    const names = modelNames(store)
+    for (const alert of raised) {
+      logger.warn({ code: alert.code, metric: alert.metric, numbers: alert.numbers }, 'alert raised')
+      hub.publish('alert', { change: 'raised', ...alertView(alert, names) })
+    }
   }
 
   /** What gateways notice has no end of its own: it is closed after a day, and raised again if a gateway still says so. */

@@ -33,10 +33,11 @@ export function fleetRoutes(app: CloudApp, services: CloudServices): void {
     const rows = [...batch.reports, ...batch.verdicts, ...batch.events, ...batch.aggregates]
     const nowMs = clock.wallMs()
     // One transaction, and so one flush.
-    const { late, ...changed } = store.atomically(() => {
+    const outcome = store.atomically(() => {
       store.gateways.heard(batch.gateway, new Set(rows.map(({ site }) => site)), rows.length, nowMs)
       return store.telemetry.ingest(batch, attestedBy, nowMs)
     })
+    const { late, ...changed } = outcome
     for (const [kind, count] of Object.entries(changed)) metrics.ingestRows.inc({ kind }, count)
     metrics.ingestLateRows.inc(late)
     return c.json(outcome, 200)

@@ -7,7 +7,7 @@ import type { RolloutRecord } from '../store/rollout-store.ts'
 import { requireRole } from './auth.ts'
 import { bodyLimitOf } from './body-limit.ts'
 import type { CloudApp, CloudServices } from './environment.ts'
-import { fail, unwrap } from './problem.ts'
+import { fail, integerQuery, unwrap } from './problem.ts'
 import * as schemas from './schemas.ts'
 import { rolloutView } from './views.ts'
 

@@ -16,11 +16,12 @@ import { HOUR_MS } from '../store/telemetry-store.ts'
 import { lookAfter } from './after-rollout.ts'
 import { bucketOf, isExposed } from './cohort.ts'
 import { gatherEvidence, pastOf, stageHours } from './evidence.ts'
-import { fitsBoard, KINGLET, pauseDevices, performStep, resumeDevices, silenceBoundMs, takers } from './executor.ts'
+import { fitsBoard, KINGLET, pauseDevices, performStep, resumeDevices, takers } from './executor.ts'
 import { judgeStage } from './gate.ts'
 import { gateWords } from './gate-words.ts'
 import { planRollout, type RolloutStep, stepsOn } from './planner.ts'
 import { SIGNALS, signalOf } from './signals.ts'
+import { silenceBoundMs } from './silence-bound.ts'
 import { type FleetPast, planStages } from './stage-plan.ts'
 
 /** chosen: devices whose past is read to plan a rollout; more tell no more of a fleet's mean and spread */

@@ -7,18 +7,11 @@ import type { Store } from '../store/store.ts'
 import { bucketOf } from './cohort.ts'
 import { pastOf } from './evidence.ts'
 import type { RolloutStep } from './planner.ts'
+import { silenceBoundMs, UNKNOWN_BOUND_MS } from './silence-bound.ts'
 import { exposedAt } from './stage-plan.ts'
 
 /** What the cloud itself is called in the audit log. */
 export const KINGLET = 'kinglet'
-
-const HOUR_MS = 3_600_000
-/** chosen: how long a device of which nothing is known may be silent; a day and what a daily report may be late */
-const UNKNOWN_BOUND_MS = 26 * HOUR_MS
-/** chosen: no device is called silent sooner */
-const BOUND_MS_MIN = 3 * HOUR_MS
-/** chosen: a device that was away for so long is not waited for twice as long */
-const BOUND_MS_MAX = 30 * 24 * HOUR_MS
 
 export interface StepContext {
   readonly store: Store
@@ -35,10 +28,6 @@ export const fitsBoard = (device: DeviceRecord, release: ReleaseRecord): boolean
   const { boards } = release.content
   return device.enrolledMs !== null && (boards.length === 0 || boards.includes(device.board))
 }
-
-/** How long the device may be silent before it counts as lost: twice its longest gap of the last weeks, so that a sleepy uplink is no death. */
-export const silenceBoundMs = ({ gapMs }: { readonly gapMs: number }): number =>
-  gapMs === 0 ? UNKNOWN_BOUND_MS : Math.min(BOUND_MS_MAX, Math.max(BOUND_MS_MIN, 2 * gapMs))
 
 /** Devices that a rollout of the release may take: of its board, neither pinned nor revoked, on another release; and, apart, those of them
  *  that were not heard for too long to be told anything. A device that has just been enrolled counts as heard.
