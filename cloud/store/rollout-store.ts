@@ -275,13 +275,13 @@ export class RolloutStore {
     this.#db
       .prepare(
         `UPDATE rollout_devices SET entered_ms = d.last_seen_ms FROM devices d
-         WHERE d.id = rollout_devices.device AND rollout = ? AND entered_ms IS NULL AND d.last_seen_ms > since_ms`,
+         WHERE d.id = rollout_devices.device AND rollout_devices.rollout = ? AND entered_ms IS NULL AND d.last_seen_ms > since_ms`,
       )
       .run(id)
     this.#db
       .prepare(
         `UPDATE rollout_devices SET silent_ms = d.last_seen_ms + bound_ms FROM devices d
-         WHERE d.id = rollout_devices.device AND rollout = ? AND entered_ms IS NOT NULL AND silent_ms IS NULL
+         WHERE d.id = rollout_devices.device AND rollout_devices.rollout = ? AND entered_ms IS NOT NULL AND silent_ms IS NULL
            AND d.last_seen_ms + bound_ms < ?`,
       )
       .run(id, nowMs)

@@ -57,14 +57,14 @@ describe('the gate decides', () => {
   })
   it('has one margin: harm within it never withdraws however sure, harm beyond it does', () => {
     // A fifth more, beyond any chance: within the margin of 1.25.
-    const fifth = judge(input({ canaryFalse: 12 }))
+    const fifth = judge(input({ canaryFalse: 12.4 }))
     expect(fifth.metrics[0]!.interval![0]).toBeGreaterThan(1.1)
     expect(fifth.verdict).not.toBe('rollback')
     expect(judge(input({ canaryFalse: 15 })).verdict).toBe('rollback')
     expect(judge(input({ canaryFalse: 5, canaryVerified: 27 })).verdict).toBe('advance')
     expect(judge(input({ canaryFalse: 5, canaryVerified: 20 })).verdict).toBe('rollback')
-    const strict = DEFAULT_GATE_POLICY.metrics.map((metric) => ({ ...metric, marginRatio: 1.05 }))
-    expect(judgeStage({ ...DEFAULT_GATE_POLICY, metrics: strict }, input({ canaryFalse: 12 })).verdict).toBe('rollback')
+    const strict = DEFAULT_GATE_POLICY.metrics.map((metric) => ({ ...metric, marginRatio: 1 }))
+    expect(judgeStage({ ...DEFAULT_GATE_POLICY, metrics: strict }, input({ canaryFalse: 12.4 })).verdict).toBe('rollback')
   })
   it('speaks of a model that never wakes and of one that never errs, without a minimum of events', () => {
     const deaf = input({
