@@ -92,6 +92,8 @@ describe('a rollout under a gateway that lies', () => {
     const exposed = world.store.rollouts.devices(rollout.id).filter(({ stage }) => stage !== null)
     const indexOf = (id: number) => world.fleet.findIndex(({ name }) => world.store.devices.byName(name)!.id === id)
     const first = indexOf(exposed[0]!.device)
+    // Heard since they were told.
+    world.clock.advanceTo(world.clock.wallMs() + 60_000)
     const rows = [says(first, 'install-started', 1), says(first, 'install-confirmed', 2)]
     for (let i = 0; i < 3; i++) world.store.telemetry.ingest(batchOf({ events: rows }), attestedBy)
     world.store.rollouts.noteContact(rollout.id, world.clock.wallMs())
