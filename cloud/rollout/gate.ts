@@ -366,7 +366,9 @@ function choose(
     blocking.push(...unproven)
     if (installs.length === 0 && doubts.length === 0) {
       if (kind === 'watch' && input.elapsedHours >= input.watchHours) return ['advance', [{ code: 'watched' }]]
-      if (policy.undecided === 'advance' && input.elapsedHours >= input.maxHours) {
+      // A small fleet could wait for ever: no harm was found, nothing is proven, and it goes on under that name.
+      const goesOn = policy.undecided === 'advance' || (policy.undecided === 'auto' && input.comparison === 'past')
+      if (goesOn && input.elapsedHours >= input.maxHours) {
         return ['advance', [{ code: 'not-proven' }]]
       }
     }

@@ -40,7 +40,7 @@ export const gatePolicySchema = z.strictObject({
   /** share of the devices that stay on their model until the rollout completes, as control of the last stage */
   holdbackShare: z._default(share, 0.05),
   /** what follows when a stage is undecided at its longest exposure. `auto`: a stage that cannot decide by its size only watches for
-   *  `watchHours` and goes on, labelled so; one that could pauses */
+   *  `watchHours` and goes on, and so does a fleet that is too small for a control, both labelled so; else the rollout pauses */
   undecided: z._default(z.enum(['auto', 'pause', 'advance']), 'auto'),
   /** how long a stage watches that cannot decide by its size */
   watchHours: z._default(hours, 96),
