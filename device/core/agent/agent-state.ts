@@ -45,7 +45,8 @@ export interface AgentConfig {
   readonly slotBytes: number
   /** erase unit of the flash */
   readonly sectorBytes: number
-  readonly featuresSha256: string
+  /** the feature definitions it implements */
+  readonly featuresSha256: readonly string[]
   readonly reportIntervalMs: number
   /** delay of the first report within the interval, so that a fleet does not report at once */
   readonly reportPhaseMs: number
