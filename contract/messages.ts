@@ -122,6 +122,14 @@ export const EVENT_CODES = [
   'image-found',
   /** the image repository said what cannot be believed; what was believed before still is */
   'repository-refused',
+  /** the microphone gives what no microphone gives: its converter at the end, one value for ever, digital silence */
+  'microphone-clipped',
+  'microphone-stuck',
+  'microphone-silent',
+  /** it works again */
+  'microphone-recovered',
+  /** the detector wakes more often than anyone speaks; the wakes above the limit are dropped and not counted */
+  'wakes-limited',
 ] as const
 export type EventCode = (typeof EVENT_CODES)[number]
 

@@ -1,3 +1,4 @@
+import { activeShare } from '../../contract/active-share.ts'
 import type { FleetHour } from '../store/fleet-store.ts'
 
 /** Rates over a group of hours; null where their denominator is zero. */
@@ -12,7 +13,7 @@ export interface FleetFigures {
   readonly unjudged: number
   readonly energyMj: number
   readonly radioBytes: number
-  /** active over listening time */
+  /** share of the listening time in which the devices were awake, at most 1 */
   readonly dutyCycle: number | null
   readonly wakesPerHour: number | null
   /** verifier-rejected wakes per listening hour */
@@ -42,7 +43,7 @@ export function fleetFigures(hours: readonly FleetHour[]): FleetFigures {
   return {
     ...{ uptimeMs, listeningMs, activeMs, wakes, confirmed, rejected, unjudged: sum('unjudged') },
     ...{ energyMj, radioBytes: sum('radioBytes') },
-    dutyCycle: over(activeMs, listeningMs),
+    dutyCycle: activeShare(activeMs, listeningMs),
     wakesPerHour: over(wakes, listeningHours),
     falseWakesPerHour: over(rejected, listeningHours),
     verifiedWakesPerHour: over(confirmed, listeningHours),
