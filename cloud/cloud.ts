@@ -1,11 +1,10 @@
-import { existsSync, readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { serve } from '@hono/node-server'
 import type { Clock } from '../contract/clock.ts'
 import type { SecureRandom } from '../contract/random.ts'
 import type { PublicKey } from '../contract/signed.ts'
-import { makeFolderDurably, writeFileDurably } from '../platform/durable-file.ts'
+import { makeFolderDurably } from '../platform/durable-file.ts'
 import type { Logger } from '../platform/logger.ts'
 import { createApp } from './api/app.ts'
 import type { CloudServices } from './api/environment.ts'
@@ -22,6 +21,7 @@ import { createMetrics } from './telemetry/metrics.ts'
 import { DeviceIdentities } from './trust/device-identities.ts'
 import { ImageRepository } from './trust/image-repository.ts'
 import { directorKeys, onlineKeys } from './trust/key-succession.ts'
+import { OperatorToken } from './trust/operator-token.ts'
 import { loadOrCreateSeed } from './trust/seed-file.ts'
 import { createTokenIssuer, type TokenIssuer } from './trust/tokens.ts'
 
@@ -68,6 +68,8 @@ export interface RunningCloud {
   readonly tokens: Pick<TokenIssuer, 'mintService' | 'jwks'>
   /** Runs one evaluation now instead of waiting for the clock. */
   evaluate(): void
+  /** Looks again at the files that may change while it runs: the operator token. */
+  reload(): Promise<void>
   /** Ends streams and polls, finishes requests, closes the database. */
   close(): Promise<void>
 }
@@ -82,20 +84,17 @@ export async function startCloud(options: CloudOptions): Promise<RunningCloud> {
   const keysDir = join(dataDir, 'keys')
   makeFolderDurably(keysDir, 0o700)
   const directors = directorKeys(keysDir, secureRandom)
-  const tokens = await createTokenIssuer(
-    loadOrCreateSeed(join(keysDir, 'tokens.seed'), secureRandom),
-    clock,
-    secureRandom,
-  )
+  const tokenSeed = loadOrCreateSeed(join(keysDir, 'tokens.seed'), secureRandom)
 
   const store = new Store(join(dataDir, 'cloud.db'), clock.wallMs())
   try {
-    const operatorToken = await loadOrMintOperatorToken(
+    const tokens = await createTokenIssuer(tokenSeed, clock, secureRandom, store.tokens)
+    const operatorToken = new OperatorToken(
+      { store, tokens, clock, logger },
       join(dataDir, 'operator.token'),
-      tokens,
-      store,
       options.operatorTokenTtlMs ?? 365 * DAY_MS,
     )
+    await operatorToken.refresh()
     const artifacts = new ArtifactFolder(join(dataDir, 'artifacts'), secureRandom)
     const metrics = createMetrics(store, clock)
     const hub = new EventHub(clock.wallMs())
@@ -135,6 +134,7 @@ export async function startCloud(options: CloudOptions): Promise<RunningCloud> {
     })
     loop.start()
     repository.start()
+    operatorToken.start()
     const { port } = server.address() as AddressInfo
     const host = options.host.includes(':') ? `[${options.host}]` : options.host
     const url = `http://${host}:${port}`
@@ -147,13 +147,17 @@ export async function startCloud(options: CloudOptions): Promise<RunningCloud> {
         return directors.current.publicKey
       },
       repository,
-      operatorToken,
+      get operatorToken() {
+        return operatorToken.current
+      },
       tokens,
       evaluate: () => loop.evaluate(),
+      reload: () => operatorToken.refresh(),
       close() {
         closing ??= (async () => {
           loop.stop()
           repository.stop()
+          operatorToken.stop()
           hub.close()
           assignmentsChanged.raise()
           await new Promise<void>((resolve) => {
@@ -172,20 +176,4 @@ export async function startCloud(options: CloudOptions): Promise<RunningCloud> {
     store.close()
     throw cause
   }
-}
-
-async function loadOrMintOperatorToken(
-  path: string,
-  tokens: TokenIssuer,
-  store: Store,
-  ttlMs: number,
-): Promise<string> {
-  if (existsSync(path)) {
-    const kept = readFileSync(path, 'utf8').trim()
-    if ((await tokens.verifyService(kept)).ok) return kept
-  }
-  const { token, jti, issuedMs, expiresMs } = await tokens.mintService('operator', 'operator', ttlMs)
-  store.tokens.add({ jti, kind: 'operator', subject: 'operator', issuedMs, expiresMs })
-  writeFileDurably(path, `${token}\n`, { mode: 0o600 })
-  return token
 }

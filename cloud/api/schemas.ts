@@ -48,6 +48,7 @@ export const tokenRequest = z.strictObject({
   role: z.enum(['operator', 'gateway', 'viewer']),
   ttlSeconds: z.number().int().min(60).max(315_360_000).optional(),
 })
+export const tokenRevocation = z.strictObject({ subject: id, reason })
 export const tokenResponse = z.object({ token: z.string(), expiresMs: count }).openapi('ServiceToken')
 
 export const device = z

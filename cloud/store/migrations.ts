@@ -343,6 +343,15 @@ UPDATE releases SET content = json_extract(content, '$.signed');
 UPDATE devices SET dirty = 1 WHERE target IS NOT NULL;
 `
 
+/** Service tokens that are refused, and what gateways were heard of; tokens by kind, since devices' are by far the most. */
+const SERVICES = `
+CREATE TABLE service_revocations (
+  subject TEXT PRIMARY KEY,
+  before_ms INTEGER NOT NULL       -- tokens issued until then are refused
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tokens_services ON tokens (kind, subject, expires_ms) WHERE kind <> 'device';
+`
+
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, name: 'fleet, registry, assignments, audit', sql: FLEET },
   { version: 2, name: 'telemetry', sql: TELEMETRY },
@@ -350,4 +359,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 4, name: 'image repository', sql: METADATA },
   { version: 5, name: 'device identity', sql: IDENTITY },
   { version: 6, name: 'releases without signatures', sql: RELEASE_CONTENT },
+  { version: 7, name: 'service tokens', sql: SERVICES },
 ]
