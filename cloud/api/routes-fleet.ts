@@ -29,8 +29,14 @@ export function fleetRoutes(app: CloudApp, services: CloudServices): void {
   app.openapi(ingest, async (c) => {
     const parsed = parseIngest(new Uint8Array(await c.req.arrayBuffer()))
     metrics.ingestBatches.inc({ outcome: parsed.ok ? 'accepted' : parsed.error.code })
-    const outcome = store.telemetry.ingest(unwrap(parsed), attestedBy)
-    for (const [kind, rows] of Object.entries(outcome)) metrics.ingestRows.inc({ kind }, rows)
+    const batch = unwrap(parsed)
+    const rows = [...batch.reports, ...batch.verdicts, ...batch.events, ...batch.aggregates]
+    // One transaction, and so one flush.
+    const outcome = store.atomically(() => {
+      store.gateways.heard(batch.gateway, new Set(rows.map(({ site }) => site)), rows.length, clock.wallMs())
+      return store.telemetry.ingest(batch, attestedBy)
+    })
+    for (const [kind, changed] of Object.entries(outcome)) metrics.ingestRows.inc({ kind }, changed)
     return c.json(outcome, 200)
   })
 

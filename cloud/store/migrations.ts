@@ -343,7 +343,30 @@ UPDATE releases SET content = json_extract(content, '$.signed');
 UPDATE devices SET dirty = 1 WHERE target IS NOT NULL;
 `
 
-/** Service tokens that are refused, and what gateways were heard of; tokens by kind, since devices' are by far the most. */
+/** Gateways that have sent telemetry, and indexes by age, so that what is old is found without reading what is not. */
+const OPERATIONS = `
+CREATE TABLE gateways (
+  name TEXT PRIMARY KEY,
+  first_ms INTEGER NOT NULL,
+  last_ms INTEGER NOT NULL,        -- of receipt of its last batch, by the cloud's clock
+  rows INTEGER NOT NULL,           -- sent in all, repeated ones too
+  sites TEXT NOT NULL              -- JSON list of the sites that its rows named
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX reports_time ON reports (time_ms);
+CREATE INDEX boots_time ON boots (time_ms);
+CREATE INDEX events_time ON events (time_ms);
+CREATE INDEX aggregates_hour ON aggregates (hour_ms);
+CREATE INDEX audit_time ON audit (at_ms);
+CREATE INDEX alerts_resolved ON alerts (resolved_ms) WHERE state = 'resolved';
+CREATE INDEX rollouts_ended ON rollouts (ended_ms) WHERE ended_ms IS NOT NULL;
+
+-- NULL: takes part. Else it was revoked or removed then, and counts in no arm any more.
+ALTER TABLE rollout_devices ADD COLUMN left_ms INTEGER;
+CREATE INDEX rollout_devices_device ON rollout_devices (device);
+`
+
+/** Service tokens that are refused; tokens by kind, since devices' are by far the most. */
 const SERVICES = `
 CREATE TABLE service_revocations (
   subject TEXT PRIMARY KEY,
@@ -359,5 +382,6 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 4, name: 'image repository', sql: METADATA },
   { version: 5, name: 'device identity', sql: IDENTITY },
   { version: 6, name: 'releases without signatures', sql: RELEASE_CONTENT },
-  { version: 7, name: 'service tokens', sql: SERVICES },
+  { version: 7, name: 'gateways, ages, devices that left', sql: OPERATIONS },
+  { version: 8, name: 'service tokens', sql: SERVICES },
 ]

@@ -5,6 +5,7 @@ import { BaselineStore } from './baseline-store.ts'
 import { openDatabase, type SqliteDatabase } from './database.ts'
 import { DeviceStore } from './device-store.ts'
 import { FleetStore } from './fleet-store.ts'
+import { GatewayStore } from './gateway-store.ts'
 import { IdentityStore } from './identity-store.ts'
 import { MetadataStore } from './metadata-store.ts'
 import { ModelStore } from './model-store.ts'
@@ -18,6 +19,7 @@ export class Store {
   readonly db: SqliteDatabase
   readonly devices: DeviceStore
   readonly identities: IdentityStore
+  readonly gateways: GatewayStore
   readonly tokens: TokenStore
   readonly models: ModelStore
   readonly assignments: AssignmentStore
@@ -35,6 +37,7 @@ export class Store {
   constructor(path: string, nowMs: number) {
     this.db = openDatabase(path, nowMs)
     this.devices = new DeviceStore(this.db)
+    this.gateways = new GatewayStore(this.db)
     this.tokens = new TokenStore(this.db)
     this.models = new ModelStore(this.db)
     this.assignments = new AssignmentStore(this.db)
