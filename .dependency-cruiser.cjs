@@ -33,7 +33,7 @@ const houses = {
       broker: ['cloud-link', 'store'],
       downloads: ['broker', 'cloud-link', 'store'],
     },
-    composers: ['gateway', 'gateway-options', 'http', 'metrics', 'verifier'],
+    composers: ['gateway', 'gateway-options', 'http', 'metrics', 'readiness', 'verifier'],
   },
   cloud: {
     rooms: {
@@ -46,7 +46,7 @@ const houses = {
       console: ['api'],
       api: ['console', 'registry', 'rollout', 'store', 'telemetry', 'trust'],
     },
-    composers: ['cloud', 'evaluation-loop'],
+    composers: ['cloud', 'evaluation-loop', 'readiness'],
   },
   'firmware-sim': { rooms: { 'power-cut': [] }, composers: [] },
   cli: {

@@ -1,12 +1,31 @@
 import { LIMITS } from '../contract/limits.ts'
 import { readProblem } from '../contract/problem.ts'
 import { readBounded } from '../platform/bounded-body.ts'
+import { type Patience, patientFetch } from '../platform/patient-fetch.ts'
 import { CommandFailure } from './failure.ts'
+import { chance } from './random-secure.ts'
 
-/** Chosen: an answer takes milliseconds; a busy machine gets room, a dead cloud is noticed. */
-const TIMEOUT_MS = 15_000
+/** Chosen: an answer takes milliseconds; a busy machine gets room, a cloud that restarts some seconds, and one that is not there is noticed
+ *  within three. */
+const PATIENCE: Patience = { attemptsMax: 5, firstPauseMs: 250, pauseMsMax: 10_000, attemptMs: 20_000, totalMs: 60_000 }
 /** Chosen: as much as a gateway may send at once; the longest list that an operator asks for is far below. */
 const ANSWER_BYTES_MAX = LIMITS.ingestBytes
+
+/** @returns the address without slashes at its end
+ *  @throws CommandFailure with exit code 2 when it is none */
+export function cloudAddress(url: string): string {
+  if (/^https?:\/\/./.test(url) && URL.canParse(url)) return url.replace(/\/+$/, '')
+  throw new CommandFailure(`"${url}" is no address of a cloud`, {
+    hint: 'for example http://127.0.0.1:8080',
+    exitCode: 2,
+  })
+}
+
+interface Content {
+  readonly body: string | Uint8Array
+  readonly type: string
+  readonly repeatable: boolean
+}
 
 /** The cloud's HTTP API as an operator's tool calls it. */
 export class CloudApi {
@@ -14,13 +33,7 @@ export class CloudApi {
   readonly #token: string
 
   constructor(url: string, token: string) {
-    if (!/^https?:\/\//.test(url) || !URL.canParse(url)) {
-      throw new CommandFailure(`"${url}" is no address of a cloud`, {
-        hint: 'for example http://127.0.0.1:8080',
-        exitCode: 2,
-      })
-    }
-    this.url = url.replace(/\/+$/, '')
+    this.url = cloudAddress(url)
     this.#token = token
   }
 
@@ -33,16 +46,22 @@ export class CloudApi {
     return this.#send('GET', path, bytesMax)
   }
 
+  /** What makes something new each time it comes, such as a token: sent once. */
   post<T>(path: string, body: unknown): Promise<T> {
-    return this.#call('POST', path, JSON.stringify(body), 'application/json')
+    return this.#call('POST', path, { body: JSON.stringify(body), type: 'application/json', repeatable: false })
+  }
+
+  /** What the cloud may get twice and answers alike. */
+  postAgain<T>(path: string, body: unknown): Promise<T> {
+    return this.#call('POST', path, { body: JSON.stringify(body), type: 'application/json', repeatable: true })
   }
 
   put<T>(path: string, body: Uint8Array): Promise<T> {
-    return this.#call('PUT', path, body, 'application/octet-stream')
+    return this.#call('PUT', path, { body, type: 'application/octet-stream', repeatable: true })
   }
 
-  async #call<T>(method: string, path: string, body?: string | Uint8Array, type?: string): Promise<T> {
-    const text = new TextDecoder().decode(await this.#send(method, path, ANSWER_BYTES_MAX, body, type))
+  async #call<T>(method: string, path: string, content?: Content): Promise<T> {
+    const text = new TextDecoder().decode(await this.#send(method, path, ANSWER_BYTES_MAX, content))
     try {
       return (text === '' ? undefined : JSON.parse(text)) as T
     } catch {
@@ -52,26 +71,18 @@ export class CloudApi {
     }
   }
 
-  async #send(
-    method: string,
-    path: string,
-    bytesMax: number,
-    body?: string | Uint8Array,
-    type?: string,
-  ): Promise<Uint8Array> {
+  async #send(method: string, path: string, bytesMax: number, content?: Content): Promise<Uint8Array> {
+    const { body, type, repeatable = true } = content ?? {}
+    const url = `${this.url}${path}`
+    const headers = { authorization: `Bearer ${this.#token}`, ...(type !== undefined && { 'content-type': type }) }
     let response: Response
     let answer: Buffer | undefined
     try {
-      response = await fetch(`${this.url}${path}`, {
-        method,
-        headers: { authorization: `Bearer ${this.#token}`, ...(type && { 'content-type': type }) },
-        ...(body !== undefined && { body: typeof body === 'string' ? body : Buffer.from(body) }),
-        // The socket's time, not the fleet's.
-        signal: AbortSignal.timeout(TIMEOUT_MS),
-      })
-      answer = await readBounded(response.body, bytesMax)
+      // A command computes for seconds between two requests; a connection that was kept could be closed by then.
+      const request = { url, method, headers, body, repeatable, ownConnection: true, patience: PATIENCE, chance }
+      ;[response, answer] = await patientFetch(request, async (got) => [got, await readBounded(got.body, bytesMax)])
     } catch (cause) {
-      throw new CloudUnreachable(`${method} ${this.url}${path}: the cloud does not answer`, cause)
+      throw new CloudUnreachable(`${method} ${url}: the cloud does not answer`, cause)
     }
     if (answer === undefined) throw new CommandFailure(`${method} ${path}: the answer has more than ${bytesMax} bytes`)
     if (response.ok) return answer

@@ -1,17 +1,18 @@
-import { existsSync, readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { serve } from '@hono/node-server'
 import type { Clock } from '../contract/clock.ts'
 import type { SecureRandom } from '../contract/random.ts'
 import type { PublicKey } from '../contract/signed.ts'
-import { makeFolderDurably, writeFileDurably } from '../platform/durable-file.ts'
+import { makeFolderDurably } from '../platform/durable-file.ts'
 import type { Logger } from '../platform/logger.ts'
 import { createApp } from './api/app.ts'
 import type { CloudServices } from './api/environment.ts'
 import { EventHub } from './api/event-hub.ts'
 import { Signal } from './api/signal.ts'
+import { alertView, modelNames } from './api/views.ts'
 import { EvaluationLoop } from './evaluation-loop.ts'
+import { CloudReadiness } from './readiness.ts'
 import { ArtifactFolder } from './registry/artifact-folder.ts'
 import { Registry } from './registry/registry.ts'
 import { Assigner } from './rollout/assigner.ts'
@@ -20,12 +21,16 @@ import { Store } from './store/store.ts'
 import { DEFAULT_DRIFT_POLICY, DriftMonitor, type DriftPolicy } from './telemetry/drift.ts'
 import { createMetrics } from './telemetry/metrics.ts'
 import { DeviceIdentities } from './trust/device-identities.ts'
+import { Expiries } from './trust/expiries.ts'
+import { ExpiryWatch, GatewayContacts } from './trust/expiry-watch.ts'
 import { ImageRepository } from './trust/image-repository.ts'
 import { directorKeys, onlineKeys } from './trust/key-succession.ts'
+import { OperatorToken } from './trust/operator-token.ts'
 import { loadOrCreateSeed } from './trust/seed-file.ts'
 import { createTokenIssuer, type TokenIssuer } from './trust/tokens.ts'
 
-const DAY_MS = 86_400_000
+const HOUR_MS = 3_600_000
+const DAY_MS = 24 * HOUR_MS
 /** Chosen: a client that computes for some seconds between two requests must not write into a connection that has just been closed; more than
  *  the minute for which load balancers keep one. */
 const KEEP_ALIVE_MS = 65_000
@@ -53,6 +58,8 @@ export interface CloudOptions {
   readonly assignmentTtlMs?: number
   /** age at which raw reports are dropped; sums and hours stay; default 90 days */
   readonly reportRetentionMs?: number
+  /** how long a gateway that has sent telemetry may be unheard before an alert says so; default 2 hours */
+  readonly gatewaySilentMs?: number
   readonly drift?: Partial<DriftPolicy>
 }
 
@@ -68,6 +75,8 @@ export interface RunningCloud {
   readonly tokens: Pick<TokenIssuer, 'mintService' | 'jwks'>
   /** Runs one evaluation now instead of waiting for the clock. */
   evaluate(): void
+  /** Looks again at the files that may change while it runs: the operator token. */
+  reload(): Promise<void>
   /** Ends streams and polls, finishes requests, closes the database. */
   close(): Promise<void>
 }
@@ -82,20 +91,17 @@ export async function startCloud(options: CloudOptions): Promise<RunningCloud> {
   const keysDir = join(dataDir, 'keys')
   makeFolderDurably(keysDir, 0o700)
   const directors = directorKeys(keysDir, secureRandom)
-  const tokens = await createTokenIssuer(
-    loadOrCreateSeed(join(keysDir, 'tokens.seed'), secureRandom),
-    clock,
-    secureRandom,
-  )
+  const tokenSeed = loadOrCreateSeed(join(keysDir, 'tokens.seed'), secureRandom)
 
   const store = new Store(join(dataDir, 'cloud.db'), clock.wallMs())
   try {
-    const operatorToken = await loadOrMintOperatorToken(
+    const tokens = await createTokenIssuer(tokenSeed, clock, secureRandom, store.tokens)
+    const operatorToken = new OperatorToken(
+      { store, tokens, clock, logger },
       join(dataDir, 'operator.token'),
-      tokens,
-      store,
       options.operatorTokenTtlMs ?? 365 * DAY_MS,
     )
+    await operatorToken.refresh()
     const artifacts = new ArtifactFolder(join(dataDir, 'artifacts'), secureRandom)
     const metrics = createMetrics(store, clock)
     const hub = new EventHub(clock.wallMs())
@@ -113,9 +119,19 @@ export async function startCloud(options: CloudOptions): Promise<RunningCloud> {
       online: onlineKeys(keysDir, secureRandom),
       directors,
     })
+    const expiries = new Expiries(store, repository)
+    expiries.measure(metrics.registry, clock)
+    const contacts = new GatewayContacts(clock)
+    const watch = new ExpiryWatch({
+      ...{ store, clock, logger, expiries, contacts },
+      silentMs: options.gatewaySilentMs ?? 2 * HOUR_MS,
+      changed: (alert, change) => hub.publish('alert', { change, ...alertView(alert, modelNames(store)) }),
+    })
+    const readiness = new CloudReadiness({ store, clock, expiries, dataDir })
     const services: CloudServices = {
       ...{ store, clock, logger, artifacts, engine, tokens, metrics, hub, assignmentsChanged },
-      repository,
+      ...{ repository, contacts },
+      readiness: () => readiness.look(),
       registry: new Registry(store, artifacts, repository, clock),
       identities: new DeviceIdentities(store, tokens, clock, secureRandom, options.keyedTokenTtlMs),
       nudge: () => loop.nudge(),
@@ -135,6 +151,8 @@ export async function startCloud(options: CloudOptions): Promise<RunningCloud> {
     })
     loop.start()
     repository.start()
+    operatorToken.start()
+    watch.start()
     const { port } = server.address() as AddressInfo
     const host = options.host.includes(':') ? `[${options.host}]` : options.host
     const url = `http://${host}:${port}`
@@ -147,13 +165,18 @@ export async function startCloud(options: CloudOptions): Promise<RunningCloud> {
         return directors.current.publicKey
       },
       repository,
-      operatorToken,
+      get operatorToken() {
+        return operatorToken.current
+      },
       tokens,
       evaluate: () => loop.evaluate(),
+      reload: () => operatorToken.refresh(),
       close() {
         closing ??= (async () => {
           loop.stop()
           repository.stop()
+          operatorToken.stop()
+          watch.stop()
           hub.close()
           assignmentsChanged.raise()
           await new Promise<void>((resolve) => {
@@ -172,20 +195,4 @@ export async function startCloud(options: CloudOptions): Promise<RunningCloud> {
     store.close()
     throw cause
   }
-}
-
-async function loadOrMintOperatorToken(
-  path: string,
-  tokens: TokenIssuer,
-  store: Store,
-  ttlMs: number,
-): Promise<string> {
-  if (existsSync(path)) {
-    const kept = readFileSync(path, 'utf8').trim()
-    if ((await tokens.verifyService(kept)).ok) return kept
-  }
-  const { token, jti, issuedMs, expiresMs } = await tokens.mintService('operator', 'operator', ttlMs)
-  store.tokens.add({ jti, kind: 'operator', subject: 'operator', issuedMs, expiresMs })
-  writeFileDurably(path, `${token}\n`, { mode: 0o600 })
-  return token
 }

@@ -5,6 +5,7 @@ import type { Engine } from '../model/engine/engine.ts'
 import type { Logger } from '../platform/logger.ts'
 import { BROKER_LIMITS, type BrokerLimits } from './broker/broker.ts'
 import type { TlsOptions } from './broker/listener-tls.ts'
+import type { TlsPaths } from './broker/tls-files.ts'
 import type { TotalLimits } from './downloads/allowance.ts'
 import { ARTIFACT_CACHE_LIMITS, type ArtifactCacheLimits } from './downloads/artifact-cache.ts'
 import { BLOCK_LIMITS, type BlockLimits } from './downloads/block-server.ts'
@@ -49,10 +50,14 @@ export interface GatewayOptions {
   readonly httpPort?: number
   /** of both ports that devices come to; default: none, in the clear */
   readonly tls?: TlsOptions | undefined
+  /** in place of `tls`: files that are read again when they change */
+  readonly tlsFiles?: TlsPaths | undefined
   /** of /healthz, /metrics, metadata and artifacts; default 127.0.0.1 */
   readonly httpHost?: string
   readonly cloudUrl: string
-  readonly serviceToken: string
+  /** what the cloud knows the gateway by; from a file it is renewed there, and read again when somebody changes it */
+  readonly serviceToken?: string
+  readonly serviceTokenFile?: string
   /** public keys of device tokens; default: the cloud's, kept on disk */
   readonly jwks?: JSONWebKeySet
   readonly clock: Clock

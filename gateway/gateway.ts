@@ -10,11 +10,14 @@ import { Downlink } from './broker/downlink.ts'
 import { IdentityRelay } from './broker/identity-relay.ts'
 import { Ingest } from './broker/ingest.ts'
 import { KeySource } from './broker/key-source.ts'
-import type { Certified } from './broker/listener-tls.ts'
+import type { Certified, TlsOptions } from './broker/listener-tls.ts'
 import { Revocations } from './broker/revocations.ts'
 import { Takeovers } from './broker/takeovers.ts'
+import { TlsFiles } from './broker/tls-files.ts'
 import { Assignments } from './cloud-link/assignments.ts'
 import { CloudClient } from './cloud-link/cloud-client.ts'
+import { CloudContact } from './cloud-link/cloud-contact.ts'
+import { ServiceToken } from './cloud-link/service-token.ts'
 import { Uplink } from './cloud-link/uplink.ts'
 import { Allowances } from './downloads/allowance.ts'
 import { ArtifactCache } from './downloads/artifact-cache.ts'
@@ -26,6 +29,7 @@ import { GATEWAY_LIMITS, type GatewayLimits, type GatewayOptions } from './gatew
 import { OperatorHttp } from './http.ts'
 import { MessageCounters } from './message-counters.ts'
 import { GatewayMetrics } from './metrics.ts'
+import { GatewayReadiness } from './readiness.ts'
 import { listenerOf } from './route.ts'
 import type { HeldAssignment } from './store/held-assignments.ts'
 import type { PendingWake } from './store/pending-wakes.ts'
@@ -33,6 +37,7 @@ import { SUM_NAMES, type SumName } from './store/report-timeline.ts'
 import { StoreClient } from './store/store-client.ts'
 import { Upkeep } from './upkeep.ts'
 import { Verifier } from './verifier.ts'
+import { WatchedEngine } from './verifier-watch.ts'
 
 export interface GatewayStats {
   /** what came of messages, requests and rows, by kind and outcome, since the start */
@@ -53,6 +58,8 @@ export interface Gateway {
   deviceSums(device: string): Promise<Readonly<Record<SumName, number>>>
   /** Acknowledges what it has, ends connections, stops. What is not delivered or judged stays on disk. */
   close(): Promise<void>
+  /** Looks now at the files that may change while it runs: the service token and certificates. */
+  reload(): Promise<void>
 }
 
 /** Starts a gateway on real sockets and a real store. Missing keys or a missing cloud do not stop it: devices are refused until keys
@@ -63,20 +70,47 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const limits = { ...GATEWAY_LIMITS, ...options.limits }
   const counters = new MessageCounters()
   const verifies = options.engine !== undefined && options.verifier !== undefined
+  // What can be wrong in the options is found before anything is opened.
+  const link = linkToCloud(options)
   const store = await StoreClient.open(
     { dataDir, gatewayId, spool: limits.spool, pendingWakesMax: limits.pendingWakes, verifies },
     options.storeInProcess ?? false,
     counters,
     logger,
   )
-  const cloud = new CloudClient(options.cloudUrl, options.serviceToken)
-  const ground: Ground = { options, limits, clock, random, logger, counters, store, cloud, opened: [store] }
+  const { contact, token, cloud, tls } = link
+  const ground: Ground = {
+    ...{ options, limits, clock, random, logger, counters, store, cloud, token, contact, tls, opened: [store] },
+    engine: options.engine && new WatchedEngine(options.engine, clock),
+  }
   try {
     return await compose(ground)
   } catch (cause) {
     for (const part of ground.opened.reverse()) await part.close()
     throw cause
   }
+}
+
+/** By what the gateway speaks to the cloud, and to devices. @throws when an address, a token or a certificate is none */
+function linkToCloud(options: GatewayOptions) {
+  const { clock, random, logger, cloudUrl } = options
+  const tls = options.tlsFiles === undefined ? undefined : new TlsFiles(options.tlsFiles)
+  const contact = new CloudContact({ clock, logger }, cloudUrl)
+  const token = new ServiceToken(options.serviceToken, options.serviceTokenFile)
+  const jitter = random.fork('cloud')
+  const cloud = new CloudClient(
+    cloudUrl,
+    () => token.current,
+    () => jitter.next(),
+    {
+      heard(isRefused) {
+        contact.heard(isRefused)
+        if (isRefused) token.refused()
+      },
+      failed: (error) => contact.failed(error),
+    },
+  )
+  return { tls, contact, token, cloud }
 }
 
 /** What every part stands on. */
@@ -89,6 +123,12 @@ interface Ground {
   readonly counters: MessageCounters
   readonly store: StoreClient
   readonly cloud: CloudClient
+  readonly token: ServiceToken
+  readonly contact: CloudContact
+  /** where certificates are read from; undefined: they were given, or there are none */
+  readonly tls: TlsFiles | undefined
+  /** of the verifier */
+  readonly engine: WatchedEngine | undefined
   /** what must be closed when a start fails, the newest last */
   readonly opened: { close(): Promise<unknown> }[]
 }
@@ -112,12 +152,15 @@ async function compose(ground: Ground): Promise<Gateway> {
   const http = await listenForReaders(ground, admission, downloads, depths)
   const uplink = makeUplink(ground)
   const upkeep = new Upkeep(ground)
+  const renewTls = (options: TlsOptions) => broker.renewTls(options)
 
   await assignments.start()
   upkeep.start()
   void admission.keys.refresh()
   admission.revocations.start((device) => link.revoked(device))
   uplink.start()
+  ground.token.start({ ...ground, random: ground.random.fork('service-token') })
+  ground.tls?.start(renewTls, ground.clock, logger)
   verifier?.wake()
   const ports = { mqttPort: broker.mqttPort, wsPort: broker.wsPort, httpPort: http.port }
   logger.info(ports, 'gateway listens')
@@ -129,11 +172,16 @@ async function compose(ground: Ground): Promise<Gateway> {
       const sums = await store.ask('deviceSums', device)
       return Object.fromEntries(SUM_NAMES.map((name, i) => [name, sums[i] ?? 0])) as Record<SumName, number>
     },
+    async reload() {
+      ground.tls?.look(renewTls, logger)
+      await ground.token.look()
+    },
     async close() {
       upkeep.close()
+      ground.tls?.close()
       admission.revocations.close()
       cloud.close()
-      await Promise.all([assignments.close(), uplink.close(), verifier?.close(), http.close()])
+      await Promise.all([ground.token.close(), assignments.close(), uplink.close(), verifier?.close(), http.close()])
       // What is queued is still acknowledged; what comes after this is refused and sent again elsewhere.
       await ingest.close()
       link.close()
@@ -146,7 +194,8 @@ async function compose(ground: Ground): Promise<Gateway> {
 
 /** @returns undefined when there is nothing to judge wakes with */
 async function openVerifier(ground: Ground, downlink: Downlink): Promise<Verifier | undefined> {
-  const { engine, verifier: model } = ground.options
+  const { engine } = ground
+  const { verifier: model } = ground.options
   if (engine === undefined || model === undefined) return undefined
   const publishVerdict = (wake: PendingWake, confirmed: boolean) => downlink.verdict(wake, confirmed)
   const verifier = await Verifier.open({ ...ground, publishVerdict }, model, engine)
@@ -205,6 +254,7 @@ interface Downloads {
   readonly allowances: Allowances
   readonly blocks: BlockServer
   readonly metadata: MetadataServer
+  readonly metadataCache: MetadataCache
 }
 
 function makeDownloads(ground: Ground, downlink: Downlink): Downloads {
@@ -213,8 +263,9 @@ function makeDownloads(ground: Ground, downlink: Downlink): Downloads {
   const cache = new ArtifactCache(join(options.dataDir, 'artifacts'), ground, limits.artifacts)
   const allowances = new Allowances(clock, limits.blocks, limits.downloads)
   const blocks = new BlockServer({ counters, cache, allowances, send })
-  const metadata = new MetadataServer({ ...ground, cache: new MetadataCache(ground), send })
-  return { cache, allowances, blocks, metadata }
+  const metadataCache = new MetadataCache(ground)
+  const metadata = new MetadataServer({ ...ground, cache: metadataCache, send })
+  return { cache, allowances, blocks, metadata, metadataCache }
 }
 
 async function listenForDevices(ground: Ground, admission: Admission, ingest: Ingest, downloads: Downloads) {
@@ -225,7 +276,8 @@ async function listenForDevices(ground: Ground, admission: Admission, ingest: In
     get: (session, payload) => void downloads.blocks.handle(session, payload),
     metaGet: (session, payload) => void downloads.metadata.handle(session, payload),
   })
-  const { host = '127.0.0.1', mqttPort = 0, wsPort = 0, tls } = options
+  const { host = '127.0.0.1', mqttPort = 0, wsPort = 0 } = options
+  const tls = ground.tls?.read() ?? options.tls
   const onRequest = listenerOf(new IdentityRelay(ground).app(logger))
   const listen = { host, mqttPort, wsPort, tls, onRequest, certified }
   const broker = await Broker.listen(listen, link.handlers, limits.broker, counters)
@@ -242,16 +294,19 @@ async function listenForReaders(
   depths: () => GatewayStats['depths'],
 ): Promise<OperatorHttp> {
   const { options, store, clock, counters, logger } = ground
+  const readiness = new GatewayReadiness({ ...ground, dataDir: options.dataDir, metadata: downloads.metadataCache })
   const metrics = new GatewayMetrics({
     counters,
     depths,
+    ends: () => readiness.ends(),
     nowMs: () => clock.wallMs(),
     cellsSince: (hourMs) => store.ask('cellsSince', hourMs),
   })
   const http = await OperatorHttp.listen(options.httpHost ?? '127.0.0.1', options.httpPort ?? 0, {
     ...{ logger, metrics, metadata: downloads.metadata },
     artifacts: new ArtifactServer({ ...ground, ...admission, ...downloads }),
-    health: () => ({ ok: store.isOpen, detail: depths() }),
+    depths,
+    readiness: () => readiness.look(),
   })
   ground.opened.push(http)
   return http

@@ -3,39 +3,40 @@ import type { AddressInfo } from 'node:net'
 import { contractError } from '../contract/errors.ts'
 import type { Logger } from '../platform/logger.ts'
 import { problemResponse } from '../platform/problem-response.ts'
+import type { Readiness } from '../platform/readiness.ts'
 import type { ArtifactServer } from './downloads/artifact-server.ts'
 import type { MetadataServer } from './downloads/metadata-server.ts'
 import type { GatewayMetrics } from './metrics.ts'
 import { httpApp, listenerOf, onGet } from './route.ts'
-
-/** What `GET /healthz` says. */
-export interface Health {
-  readonly ok: boolean
-  readonly detail: Readonly<Record<string, unknown>>
-}
 
 interface Parts {
   readonly logger: Logger
   readonly metrics: GatewayMetrics
   readonly metadata: MetadataServer
   readonly artifacts: ArtifactServer
-  health(): Health
+  /** what `GET /healthz` says beside that the process answers */
+  depths(): Readonly<Record<string, number>>
+  readiness(): Promise<Readiness>
 }
 
-/** The gateway's plain HTTP listener: `/healthz` (200 or 503), `/metrics`, and `/metadata/{file}`, the signed metadata of the image
+/** The gateway's plain HTTP listener: `/healthz` (the process answers), `/readyz` (200 or 503, and why), `/metrics`, and `/metadata/{file}`, the signed metadata of the image
  *  repository, all without authentication; and `/v1/artifacts/{sha256}` for a device token. It listens on loopback by default. */
 export class OperatorHttp {
   readonly #server: Server
 
-  private constructor({ logger, metrics, metadata, artifacts, health }: Parts) {
+  private constructor({ logger, metrics, metadata, artifacts, depths, readiness }: Parts) {
     const app = httpApp(logger, () =>
       problemResponse(
-        contractError('not-found', 'there are /healthz, /metrics, /metadata/{file} and /v1/artifacts/{sha256}'),
+        contractError(
+          'not-found',
+          'there are /healthz, /readyz, /metrics, /metadata/{file} and /v1/artifacts/{sha256}',
+        ),
       ),
     )
-    onGet(app, '/healthz', (c) => {
-      const { ok, detail } = health()
-      return c.json({ ok, ...detail }, ok ? 200 : 503)
+    onGet(app, '/healthz', (c) => c.json({ ok: true, ...depths() }))
+    onGet(app, '/readyz', async (c) => {
+      const found = await readiness()
+      return c.json(found, found.ready ? 200 : 503)
     })
     onGet(app, '/metrics', async (c) => c.body(await metrics.scrape(), 200, { 'content-type': metrics.contentType }))
     onGet(app, '/metadata/:file{.*}', (c) => metadata.answer(c))

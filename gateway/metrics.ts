@@ -10,8 +10,12 @@ export interface MetricSources {
   cellsSince(hourMs: number): Promise<Iterable<Place & { readonly values: readonly number[] }>>
   nowMs(): number
   depths(): Readonly<Record<string, number>>
+  /** what ends, and when in Unix ms */
+  ends(): readonly { readonly what: string; readonly expiresMs: number }[]
 }
 
+/** chosen: of the store's thread, hence real time; a scraper waits for ten seconds */
+const CELLS_TIMEOUT_MS = 3_000
 /** chosen: gauges look at the last day, so that a finished rollout leaves the page */
 const WINDOW_HOURS = 24
 /** chosen: groups on the page; the rest is summed as model "other", since every label set costs the scraper memory */
@@ -61,6 +65,8 @@ export class GatewayMetrics {
   readonly #sources: MetricSources
   readonly #messages: Counter
   readonly #depths: Gauge
+  readonly #ends: Gauge
+  readonly #storeReadable: Gauge
   readonly #listening: Gauge
   readonly #rates: readonly (readonly [keyof typeof RATES, Gauge])[]
 
@@ -77,6 +83,17 @@ export class GatewayMetrics {
       name: 'kinglet_gateway_depth',
       help: 'Things that wait, by queue',
       labelNames: ['queue'],
+      registers,
+    })
+    this.#ends = new Gauge({
+      name: 'kinglet_expiry_seconds',
+      help: 'Seconds until something ends, negative afterwards: the service token, certificates, metadata that was served',
+      labelNames: ['what'],
+      registers,
+    })
+    this.#storeReadable = new Gauge({
+      name: 'kinglet_gateway_store_readable',
+      help: '0 when the store did not answer for this page (a full disk, a medium that hangs): rates are missing then',
       registers,
     })
     this.#listening = new Gauge({
@@ -98,14 +115,17 @@ export class GatewayMetrics {
   /** The page in the exposition format of Prometheus. */
   async scrape(): Promise<string> {
     const since = hourStartMs(this.#sources.nowMs()) - (WINDOW_HOURS - 1) * HOUR_MS
-    const cells = await this.#sources.cellsSince(since)
+    const cells = await this.#cellsSince(since)
     // From here to the page nothing waits: another scrape may be under way.
     this.#registry.resetMetrics()
     for (const [kind, outcomes] of Object.entries(this.#sources.counters.snapshot())) {
       for (const [outcome, count] of Object.entries(outcomes)) this.#messages.inc({ kind, outcome }, count)
     }
     for (const [queue, depth] of Object.entries(this.#sources.depths())) this.#depths.set({ queue }, depth)
-    for (const [key, values] of groupSums(cells)) {
+    const nowMs = this.#sources.nowMs()
+    for (const { what, expiresMs } of this.#sources.ends()) this.#ends.set({ what }, (expiresMs - nowMs) / 1000)
+    this.#storeReadable.set(cells === undefined ? 0 : 1)
+    for (const [key, values] of groupSums(cells ?? [])) {
       const [model = '', arm = '', stage = '', board = '', site = ''] = key.split('|')
       const labels = { model, arm, stage, board, site }
       const rates = ratesOf(values)
@@ -113,5 +133,21 @@ export class GatewayMetrics {
       this.#listening.set(labels, values[0]! / HOUR_MS)
     }
     return this.#registry.metrics()
+  }
+
+  /** What there is to say of a gateway is said most urgently when its disk is full.
+   *  @returns undefined when the store fails, or does not answer in time */
+  async #cellsSince(hourMs: number): Promise<Awaited<ReturnType<MetricSources['cellsSince']>> | undefined> {
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<undefined>((resolve) => {
+      timer = setTimeout(() => resolve(undefined), CELLS_TIMEOUT_MS)
+    })
+    try {
+      return await Promise.race([this.#sources.cellsSince(hourMs), late])
+    } catch {
+      return undefined
+    } finally {
+      clearTimeout(timer)
+    }
   }
 }

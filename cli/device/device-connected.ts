@@ -19,6 +19,7 @@ import type { Transport } from '../../device/ports/transport.ts'
 import { type Board, boardNamed } from '../../model/boards.ts'
 import { EngineOrtNode } from '../../model/engine/engine-ort-node.ts'
 import { CommandFailure } from '../failure.ts'
+import { chance } from '../random-secure.ts'
 import { readToken } from '../token-file.ts'
 import { openFlash } from './device-flash.ts'
 import { httpUrl } from './device-identity.ts'
@@ -53,7 +54,7 @@ export async function runConnected(run: ConnectedRun, clock: Clock): Promise<voi
     const self = whoAmI(flash, run)
     const narration = new Narration(clock, run.gateway, run.json ?? false)
     if (checked.cloudUrl !== undefined && self.seed !== undefined) {
-      const identity = new IdentityClient(checked.cloudUrl)
+      const identity = new IdentityClient(checked.cloudUrl, chance)
       tokens = tokenSource(identity, flash, self.layout, clock, (error) => {
         if (error !== undefined) narration.noToken(error)
       })

@@ -11,7 +11,7 @@ import { boardNamed } from '../../model/boards.ts'
 import { apiOf, type CloudFlags } from '../cloud-option.ts'
 import { CommandFailure, fileFailure } from '../failure.ts'
 import { readJsonFile } from '../json-file.ts'
-import { secureRandom } from '../random-secure.ts'
+import { chance, secureRandom } from '../random-secure.ts'
 import { assertNewSecretFile, writeSecretFile } from '../secret-file.ts'
 import { openFlash } from './device-flash.ts'
 
@@ -76,7 +76,7 @@ export async function enroll(flags: {
   bundle: string
 }): Promise<void> {
   const claim = readClaimFile(flags.claimFile)
-  const client = new IdentityClient(httpUrl(flags.cloud))
+  const client = new IdentityClient(httpUrl(flags.cloud), chance)
   const board = boardNamed(claim.board)
   if (board === undefined) throw new CommandFailure(`no board "${claim.board}"`)
   const flash = await openFlash(flags.flash, board, flags.bundle)
@@ -94,7 +94,7 @@ export async function enroll(flags: {
 
 /** Replaces the device’s key. */
 export async function rotateKey(flags: { flash: string; cloud: string }): Promise<void> {
-  const client = new IdentityClient(httpUrl(flags.cloud))
+  const client = new IdentityClient(httpUrl(flags.cloud), chance)
   const flash = openExistingFlash(flags.flash)
   try {
     const layout = settled(layoutOf(flash))

@@ -66,5 +66,5 @@ export async function publishRelease(
   }
   if (signed !== undefined) patches = await repeatPatches(bundle, signed, api)
   for (const { sha256, data } of patches) await api.put(`/v1/models/${name}/${version}/patches/${sha256}`, data)
-  return api.post<ModelView>('/v1/models', { name, version })
+  return api.postAgain<ModelView>('/v1/models', { name, version })
 }

@@ -12,6 +12,7 @@ export interface CloudFlags {
   readonly publicReads?: boolean
   readonly evaluateEveryMs: number
   readonly driftBaselineHours: number
+  readonly gatewaySilentHours: number
   readonly clock?: string
 }
 
@@ -27,6 +28,7 @@ export const serveCloud = (flags: CloudFlags, system: Clock): Promise<void> =>
       logger: pino(),
       publicReads: flags.publicReads === true,
       evaluateEveryMs: flags.evaluateEveryMs,
+      gatewaySilentMs: flags.gatewaySilentHours * 3_600_000,
       drift: { baselineHours: flags.driftBaselineHours },
     }),
   )

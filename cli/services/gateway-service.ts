@@ -3,10 +3,11 @@ import pino from 'pino'
 import * as z from 'zod'
 import type { Clock } from '../../contract/clock.ts'
 import { seededRandom } from '../../contract/random.ts'
-import type { TlsOptions } from '../../gateway/broker/listener-tls.ts'
+import type { TlsPaths } from '../../gateway/broker/tls-files.ts'
 import { startGateway } from '../../gateway/gateway.ts'
 import type { VerifierModel } from '../../gateway/verifier.ts'
 import { EngineOrtNode } from '../../model/engine/engine-ort-node.ts'
+import { cloudAddress } from '../cloud-api.ts'
 import { CommandFailure, fileFailure } from '../failure.ts'
 import { firstIssue, readJsonFile } from '../json-file.ts'
 import { secureRandom } from '../random-secure.ts'
@@ -51,19 +52,17 @@ function readVerifier(path: string): VerifierModel {
   }
 }
 
-function readTls({ tlsCert, tlsKey, clientCa }: GatewayFlags): TlsOptions | undefined {
+function tlsPaths({ tlsCert, tlsKey, clientCa }: GatewayFlags): TlsPaths | undefined {
   if ((tlsCert === undefined) !== (tlsKey === undefined) || (clientCa !== undefined && tlsCert === undefined)) {
     throw new CommandFailure('--tls-cert and --tls-key go together, and --client-ca with both', { exitCode: 2 })
   }
-  if (tlsCert === undefined || tlsKey === undefined) return undefined
-  const read = (path: string): Buffer => {
-    try {
-      return readFileSync(path)
-    } catch (cause) {
-      throw fileFailure(path, cause)
-    }
-  }
-  return { cert: read(tlsCert), key: read(tlsKey), clientCa: clientCa === undefined ? undefined : read(clientCa) }
+  return tlsCert === undefined || tlsKey === undefined ? undefined : { cert: tlsCert, key: tlsKey, clientCa }
+}
+
+/** @throws CommandFailure when there is no token in it: nothing is opened then */
+function tokenFile(path: string): string {
+  readToken(path)
+  return path
 }
 
 /** Runs a gateway until it is ended. */
@@ -76,7 +75,7 @@ export const serveGateway = (flags: GatewayFlags, system: Clock): Promise<void> 
       mqttPort: flags.mqttPort,
       wsPort: flags.wsPort,
       httpPort: flags.httpPort,
-      cloudUrl: flags.cloud,
+      cloudUrl: cloudAddress(flags.cloud),
       limits: {
         downloads: {
           concurrent: flags.maxDownloads,
@@ -85,7 +84,7 @@ export const serveGateway = (flags: GatewayFlags, system: Clock): Promise<void> 
           burstBytes: flags.maxDownloadBytesPerSecond,
         },
       },
-      serviceToken: readToken(flags.tokenFile),
+      serviceTokenFile: tokenFile(flags.tokenFile),
       clock: serviceClock(system, flags.clock),
       random: seededRandom(new DataView(secureRandom.bytes(4).buffer).getUint32(0)),
       secureRandom,
@@ -96,6 +95,6 @@ export const serveGateway = (flags: GatewayFlags, system: Clock): Promise<void> 
       assignmentIdleMs: flags.uplinkEveryMs,
       // Half a minute at the usual second; a simulation that runs faster asks as often for its time.
       revocationPollMs: 30 * flags.uplinkEveryMs,
-      tls: readTls(flags),
+      tlsFiles: tlsPaths(flags),
     }),
   )

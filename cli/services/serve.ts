@@ -1,10 +1,21 @@
 import { CommandFailure } from '../failure.ts'
 
-/** Runs a service until SIGINT or SIGTERM, then closes it in order. A service that a supervisor started with a channel ends with
- *  the supervisor too, even one that was killed. */
-export async function serve(start: () => Promise<{ close(): Promise<void> }>): Promise<void> {
+interface Service {
+  /** reads again the files that may change while it runs; what fails is logged by the service */
+  reload(): Promise<void>
+  close(): Promise<void>
+}
+
+/** Runs a service until SIGINT or SIGTERM, then closes it in order. On SIGHUP it reads its files again: a terminal that is closed, or a tool that
+ *  has put new files in place, must not end it. A service that a supervisor started with a channel ends with the supervisor too, even one that
+ *  was killed. */
+export async function serve(start: () => Promise<Service>): Promise<void> {
   const supervised = process.connected === true
-  let service: { close(): Promise<void> }
+  let service: Service | undefined
+  // From the first moment on: while it starts there is nothing to read again yet.
+  process.on('SIGHUP', () => {
+    service?.reload().catch((cause: unknown) => console.error('reload failed:', cause))
+  })
   try {
     service = await start()
   } catch (cause) {

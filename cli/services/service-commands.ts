@@ -30,6 +30,12 @@ export function cloudCommand(system: Clock): Command {
       integerOption(2, 720),
       24,
     )
+    .option(
+      '--gateway-silent-hours <H>',
+      'how long a gateway that has sent telemetry may be unheard before an alert says so',
+      integerOption(1, 8_760),
+      2,
+    )
     .option('--clock <FILE>', 'clock file of a simulation (default: this machine’s clock)')
     .action(async (flags: CloudFlags) => (await import('./cloud-service.ts')).serveCloud(flags, system))
   return cloud
@@ -43,12 +49,15 @@ export function gatewayCommand(system: Clock): Command {
     .description('run a gateway between devices and the cloud')
     .requiredOption('--data <DIR>', 'folder of its store and artifact cache')
     .requiredOption('--cloud <URL>', 'address of the cloud')
-    .requiredOption('--token-file <FILE>', 'file with a service token of role "gateway" ("kinglet token make")')
+    .requiredOption(
+      '--token-file <FILE>',
+      'file with a service token of role "gateway" ("kinglet token make"); it is renewed there before it expires',
+    )
     .option('--id <ID>', 'name of this gateway', 'gateway-1')
     .option('--host <ADDRESS>', 'address the broker listens on', '127.0.0.1')
     .option('--mqtt-port <N>', 'port of MQTT over TCP', port, 1883)
     .option('--ws-port <N>', 'port of MQTT over WebSocket', port, 8083)
-    .option('--http-port <N>', 'port of /healthz, /metrics, /metadata and /v1/artifacts', port, 9100)
+    .option('--http-port <N>', 'port of /healthz, /readyz, /metrics, /metadata and /v1/artifacts', port, 9100)
     .option(
       '--max-downloads <N>',
       'requests for blocks under way at a time, all devices together',

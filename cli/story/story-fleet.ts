@@ -83,7 +83,7 @@ export async function startStoryFleet(options: {
       publicKey: present(deviceKeys.get(device), `the key of ${device}`).publicKey,
       ttlSeconds: TOKEN_SECONDS,
     }))
-    const enrolled = await api.post<{ devices: { device: string; token: string }[] }>('/v1/devices', rows)
+    const enrolled = await api.postAgain<{ devices: { device: string; token: string }[] }>('/v1/devices', rows)
     for (const { device, token } of enrolled.devices) tokens.set(device, token)
   }
   const time = new VirtualClock(startMs)

@@ -12,6 +12,7 @@ import { metadataRoutes } from './routes-metadata.ts'
 import { modelRoutes } from './routes-models.ts'
 import { rolloutRoutes } from './routes-rollouts.ts'
 import { systemRoutes } from './routes-system.ts'
+import { tokenRoutes } from './routes-tokens.ts'
 
 /** The HTTP API. Every failure is problem+json with a code of the contract. */
 export function createApp(services: CloudServices): CloudApp {
@@ -37,6 +38,7 @@ export function createApp(services: CloudServices): CloudApp {
   systemRoutes(app, services)
   deviceRoutes(app, services)
   identityRoutes(app, services)
+  tokenRoutes(app, services)
   modelRoutes(app, services)
   metadataRoutes(app, services)
   rolloutRoutes(app, services)

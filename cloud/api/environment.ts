@@ -1,12 +1,14 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import type { Clock } from '../../contract/clock.ts'
 import type { Logger } from '../../platform/logger.ts'
+import type { Readiness } from '../../platform/readiness.ts'
 import type { ArtifactFolder } from '../registry/artifact-folder.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { RolloutEngine } from '../rollout/engine.ts'
 import type { Store } from '../store/store.ts'
 import type { CloudMetrics } from '../telemetry/metrics.ts'
 import type { DeviceIdentities } from '../trust/device-identities.ts'
+import type { GatewayContacts } from '../trust/expiry-watch.ts'
 import type { ImageRepository } from '../trust/image-repository.ts'
 import type { Principal, TokenIssuer } from '../trust/tokens.ts'
 import type { EventHub } from './event-hub.ts'
@@ -29,6 +31,8 @@ export interface CloudServices {
   readonly assignmentsChanged: Signal
   /** something changed that the evaluation loop should look at before its next turn */
   readonly nudge: () => void
+  readonly readiness: () => Promise<Readiness>
+  readonly contacts: GatewayContacts
   readonly publicReads: boolean
   readonly deviceTokenTtlMs: number
 }

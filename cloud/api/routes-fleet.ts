@@ -48,10 +48,18 @@ export function fleetRoutes(app: CloudApp, services: CloudServices): void {
     path: '/v1/assignments',
     summary: 'Assignments changed after a cursor; waits for one when there is none',
     middleware: requireRole(services, 'gateway'),
-    request: { query: z.object({ after: z.string().optional(), waitSeconds: z.string().optional() }) },
+    request: {
+      query: z.object({
+        after: z.string().optional(),
+        waitSeconds: z.string().optional(),
+        gateway: schemas.id.optional(),
+      }),
+    },
     responses: schemas.answers(schemas.feed, 'Newest assignment of each changed device'),
   })
   app.openapi(feed, async (c) => {
+    const gateway = c.req.query('gateway')
+    if (gateway !== undefined && store.gateways.byName(gateway) !== undefined) services.contacts.heard(gateway)
     const asked = integerQuery(c, 'after', 0, 0, LIMITS.counter)
     const waitSeconds = integerQuery(c, 'waitSeconds', 0, 0, WAIT_SECONDS_MAX)
     // A cursor from the future is of a store that was lost: that gateway has to hear everything again.

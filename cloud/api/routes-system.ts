@@ -11,18 +11,30 @@ const HEARTBEAT_MS = 15_000
 
 /** Health, metrics, keys, live events. */
 export function systemRoutes(app: CloudApp, services: CloudServices): void {
-  const { store, metrics, hub, tokens, repository } = services
+  const { metrics, hub, tokens, repository } = services
 
   app.openAPIRegistry.registerPath({
     method: 'get',
     path: '/healthz',
-    summary: 'Whether the cloud is up and its database answers',
+    summary: 'Whether the process answers; whether it can do its work says /readyz',
     security: [],
-    responses: schemas.answers(z.object({ status: z.literal('ok') }), 'It is'),
+    responses: schemas.answers(z.object({ status: z.literal('ok') }), 'It does'),
   })
-  app.get('/healthz', (c) => {
-    store.db.prepare('SELECT 1').get()
-    return c.json({ status: 'ok' })
+  app.get('/healthz', (c) => c.json({ status: 'ok' }))
+
+  app.openAPIRegistry.registerPath({
+    method: 'get',
+    path: '/readyz',
+    summary: 'Whether the cloud can do its work, and why not',
+    security: [],
+    responses: {
+      ...schemas.answers(schemas.readiness, 'It can'),
+      503: { description: 'It cannot', content: { 'application/json': { schema: schemas.readiness } } },
+    },
+  })
+  app.get('/readyz', async (c) => {
+    const found = await services.readiness()
+    return c.json(found, found.ready ? 200 : 503)
   })
 
   app.openAPIRegistry.registerPath({

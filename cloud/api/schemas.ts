@@ -1,6 +1,7 @@
 import { z } from '@hono/zod-openapi'
 import { BOARD_PATTERN, ID_PATTERN, SHA256_PATTERN } from '../../contract/fields.ts'
 import { LIMITS } from '../../contract/limits.ts'
+import { READINESS_CODES } from '../../platform/readiness.ts'
 import { RELEASE_STATES } from '../store/model-store.ts'
 
 /** Request and response shapes of the HTTP API, for validation and for /openapi.json. */
@@ -48,6 +49,10 @@ export const tokenRequest = z.strictObject({
   role: z.enum(['operator', 'gateway', 'viewer']),
   ttlSeconds: z.number().int().min(60).max(315_360_000).optional(),
 })
+const reasons = z.array(z.object({ code: z.enum(READINESS_CODES), detail: z.string() })).readonly()
+export const readiness = z.object({ ready: z.boolean(), reasons, warnings: reasons }).openapi('Readiness')
+
+export const tokenRevocation = z.strictObject({ subject: id, reason })
 export const tokenResponse = z.object({ token: z.string(), expiresMs: count }).openapi('ServiceToken')
 
 export const device = z

@@ -493,6 +493,15 @@ ALTER TABLE rollout_devices ADD COLUMN left_ms INTEGER;
 CREATE INDEX rollout_devices_device ON rollout_devices (device);
 `
 
+/** Service tokens that are refused; tokens by kind, since devices' are by far the most. */
+const SERVICES = `
+CREATE TABLE service_revocations (
+  subject TEXT PRIMARY KEY,
+  before_ms INTEGER NOT NULL       -- tokens issued until then are refused
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tokens_services ON tokens (kind, subject, expires_ms) WHERE kind <> 'device';
+`
+
 /** Contact, hold-back and each device's own past for gates; verdicts with what they were computed from; production by board. */
 const GATES = `
 ALTER TABLE rollout_devices DROP COLUMN z_false;
@@ -556,4 +565,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 7, name: 'slots of uptime', sql: SLOTS },
   { version: 8, name: 'gateways, ages, devices that left', sql: OPERATIONS },
   { version: 9, name: 'gates of every stage', sql: GATES },
+  { version: 10, name: 'service tokens', sql: SERVICES },
 ]

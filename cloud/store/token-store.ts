@@ -1,4 +1,4 @@
-import type { SqliteDatabase } from './database.ts'
+import type { SqliteDatabase, Statement } from './database.ts'
 
 export interface TokenRecord {
   readonly jti: string
@@ -8,11 +8,25 @@ export interface TokenRecord {
   readonly expiresMs: number
 }
 
-/** Which tokens were minted, for audits; the tokens themselves are not kept. */
+/** chosen: as long as it takes to notice that something has stopped because its token ended */
+const KEPT_AFTER_EXPIRY_MS = 30 * 86_400_000
+
+/** The newest token of a service. */
+export interface ServiceTokenEnd {
+  readonly kind: 'operator' | 'gateway' | 'viewer'
+  readonly subject: string
+  readonly issuedMs: number
+  readonly expiresMs: number
+}
+
+/** Which tokens were minted, for audits, and which service tokens are refused; the tokens themselves are not kept. */
 export class TokenStore {
   readonly #db: SqliteDatabase
+  readonly #revoked: Statement<[string], { beforeMs: number }>
+
   constructor(db: SqliteDatabase) {
     this.#db = db
+    this.#revoked = db.prepare('SELECT before_ms AS beforeMs FROM service_revocations WHERE subject = ?')
   }
 
   add(token: TokenRecord): void {
@@ -23,8 +37,36 @@ export class TokenStore {
       .run(token)
   }
 
-  /** Forgets expired tokens. */
+  /** Forgets tokens that have expired a while ago. */
   prune(nowMs: number): void {
-    this.#db.prepare('DELETE FROM tokens WHERE expires_ms < ?').run(nowMs)
+    this.#db.prepare('DELETE FROM tokens WHERE expires_ms < ?').run(nowMs - KEPT_AFTER_EXPIRY_MS)
+  }
+
+  /** Refuses the service tokens that the subject was given until now. */
+  revokeServices(subject: string, beforeMs: number): void {
+    this.#db
+      .prepare(
+        `INSERT INTO service_revocations (subject, before_ms) VALUES (?, ?)
+         ON CONFLICT (subject) DO UPDATE SET before_ms = max(before_ms, excluded.before_ms)`,
+      )
+      .run(subject, beforeMs)
+  }
+
+  /** Whether a service token is refused. */
+  refuses(subject: string, issuedMs: number): boolean {
+    const row = this.#revoked.get(subject)
+    return row !== undefined && issuedMs <= row.beforeMs
+  }
+
+  /** The last end of each service's tokens that are not revoked, the earliest first. */
+  serviceEnds(limit: number): readonly ServiceTokenEnd[] {
+    return this.#db
+      .prepare<[number], ServiceTokenEnd>(
+        `SELECT kind, subject, issued_ms AS issuedMs, max(expires_ms) AS expiresMs FROM tokens t
+         WHERE kind <> 'device'
+           AND issued_ms > coalesce((SELECT before_ms FROM service_revocations r WHERE r.subject = t.subject), -1)
+         GROUP BY kind, subject ORDER BY expiresMs LIMIT ?`,
+      )
+      .all(limit)
   }
 }

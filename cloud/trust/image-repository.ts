@@ -10,7 +10,7 @@ import { parseRoot, parseTargets, type RootDocument, type TargetsDocument } from
 import type { ArtifactFolder } from '../registry/artifact-folder.ts'
 import type { Store } from '../store/store.ts'
 import type { DirectorKeys, OnlineKeys } from './key-succession.ts'
-import { KEPT_VERSIONS, OnlineMetadata } from './online-metadata.ts'
+import { KEPT_VERSIONS, type OnlineEnd, OnlineMetadata } from './online-metadata.ts'
 import { PublicationReview } from './publication-review.ts'
 import { findRelease } from './release-search.ts'
 
@@ -58,6 +58,16 @@ export class ImageRepository {
     this.#state = readState(parts.store)
     // A crash between storing a root and taking its keys into use.
     if (this.#state.root !== undefined) this.#publications.adopt(this.#state.root)
+  }
+
+  /** Offline metadata as it was published last. */
+  get state(): RepositoryState {
+    return this.#state
+  }
+
+  /** When what the cloud makes itself ends. */
+  get onlineEnds(): readonly OnlineEnd[] {
+    return this.#made.ends()
   }
 
   /** Renews what is due, now and whenever it is. */

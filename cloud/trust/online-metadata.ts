@@ -14,6 +14,15 @@ const SNAPSHOT_TTL_MS = 7 * DAY_MS
 /** chosen: superseded files kept for devices in the middle of a cycle and gateways with an older timestamp; roots are kept for ever */
 export const KEPT_VERSIONS = 32
 
+/** When a file ends. */
+export interface OnlineEnd {
+  readonly role: 'snapshot' | 'timestamp'
+  /** Unix ms */
+  readonly expiresMs: number
+  /** of its kind, ms */
+  readonly ttlMs: number
+}
+
 /** Makes snapshot and timestamp over the metadata that is stored. Whoever calls it sees to the transaction. */
 export class OnlineMetadata {
   readonly #metadata: MetadataStore
@@ -29,6 +38,18 @@ export class OnlineMetadata {
 
   timestampDueMs(nowMs: number): number {
     return this.#dueMs('timestamp', TIMESTAMP_TTL_MS, nowMs)
+  }
+
+  /** Of those that were made. */
+  ends(): readonly OnlineEnd[] {
+    const kinds = [
+      { role: 'snapshot', ttlMs: SNAPSHOT_TTL_MS },
+      { role: 'timestamp', ttlMs: TIMESTAMP_TTL_MS },
+    ] as const
+    return kinds.flatMap(({ role, ttlMs }) => {
+      const content = this.#metadata.newest(role)
+      return content === undefined ? [] : [{ role, ttlMs, expiresMs: expiryOf(content) }]
+    })
   }
 
   /** Version, length and hash of each targets file. The hash costs 85 bytes a role and is what keeps a stolen targets key harmless

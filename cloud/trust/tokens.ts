@@ -32,6 +32,20 @@ export interface Principal {
   readonly role: ServiceRole
 }
 
+/** What a service token says and when it may be used. */
+export interface ServiceToken extends Principal {
+  /** Unix ms */
+  readonly issuedMs: number
+  /** Unix ms */
+  readonly expiresMs: number
+}
+
+/** Which service tokens are refused before they expire. */
+export interface ServiceRevocations {
+  /** @param issuedMs Unix ms */
+  refuses(subject: string, issuedMs: number): boolean
+}
+
 export interface MintedToken {
   readonly token: string
   readonly jti: string
@@ -50,11 +64,16 @@ export interface TokenIssuer {
   ): Promise<MintedToken>
   mintService(subject: string, role: ServiceRole, ttlMs: number): Promise<MintedToken>
   /** @returns `token-expired` | `token-invalid` */
-  verifyService(token: string): Promise<Result<Principal, ContractError>>
+  verifyService(token: string): Promise<Result<ServiceToken, ContractError>>
 }
 
 /** @param seed 32 bytes, another than the director's */
-export async function createTokenIssuer(seed: Uint8Array, clock: Clock, random: SecureRandom): Promise<TokenIssuer> {
+export async function createTokenIssuer(
+  seed: Uint8Array,
+  clock: Clock,
+  random: SecureRandom,
+  revocations?: ServiceRevocations,
+): Promise<TokenIssuer> {
   const privateKey: KeyObject = ed25519FromSeed(seed)
   const publicKey = createPublicKey(privateKey)
   const bare = await exportJWK(publicKey)
@@ -96,8 +115,11 @@ export async function createTokenIssuer(seed: Uint8Array, clock: Clock, random: 
           requiredClaims: ['exp', 'iat', 'sub'],
         })
         const role = SERVICE_ROLES.find((candidate) => candidate === payload.role)
-        if (role === undefined || payload.sub === undefined) return invalid('the token names no role')
-        return ok({ subject: payload.sub, role })
+        const { sub: subject, iat = 0, exp = 0 } = payload
+        if (role === undefined || subject === undefined) return invalid('the token names no role')
+        const issuedMs = Math.round(iat * 1000)
+        if (revocations?.refuses(subject, issuedMs)) return invalid('the token was revoked')
+        return ok({ subject, role, issuedMs, expiresMs: exp * 1000 })
       } catch (cause) {
         if (cause instanceof joseErrors.JWTExpired) return err(contractError('token-expired', 'the token has expired'))
         return invalid('the token is not one of ours')

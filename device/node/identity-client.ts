@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type * as z from 'zod/mini'
 import { bytesToHex, hexToBytes } from '../../contract/bytes.ts'
 import { enrolmentMessage, rotationMessage, tokenMessage } from '../../contract/device-proof.ts'
@@ -14,12 +15,19 @@ import { readProblem } from '../../contract/problem.ts'
 import type { SecureRandom } from '../../contract/random.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 import { readBounded } from '../../platform/bounded-body.ts'
+import { type Patience, patientFetch } from '../../platform/patient-fetch.ts'
 import type { FlashLayout } from '../core/flash/flash-layout.ts'
 import { activatePendingKey, deviceKey, preparePendingKey, readIdentity } from '../core/flash/identity.ts'
 import type { Flash } from '../ports/flash.ts'
 
-/** chosen, of the socket: a slow radio and a sleeping gateway get room, a dead one is noticed */
-const TIMEOUT_MS = 30_000
+/** chosen, of the socket: a slow radio and a sleeping gateway get room, a dead one is noticed. Times of one request; what failed is tried
+ *  again as a whole, with another challenge, since a challenge is good once. */
+const PATIENCE: Patience = { attemptsMax: 1, firstPauseMs: 0, pauseMsMax: 0, attemptMs: 30_000, totalMs: 30_000 }
+/** chosen: a gateway that restarts is back by then; whoever keeps a token tries again later anyway */
+const ATTEMPTS_MAX = 4
+const FIRST_PAUSE_MS = 250
+/** chosen: no attempt begins after that */
+const TOTAL_MS = 60_000
 
 export interface GrantedToken {
   readonly token: string
@@ -30,15 +38,27 @@ export interface GrantedToken {
  *  believed as far as it goes: a false answer costs the device its way to the cloud and nothing else. */
 export class IdentityClient {
   readonly #baseUrl: string
+  readonly #chance: () => number
 
-  /** @param url of the cloud, or of a gateway's WebSocket port with http: or https: */
-  constructor(url: string) {
+  /** @param url of the cloud, or of a gateway's WebSocket port with http: or https:
+   *  @param chance uniform in [0, 1), for the pauses before what failed is tried again */
+  constructor(url: string, chance: () => number = () => 0.5) {
     this.#baseUrl = url.replace(/\/+$/, '')
+    this.#chance = chance
   }
 
   /** Makes the device's key in its flash and has the cloud confirm it. May be repeated after any failure and any power cut.
    *  @returns the key's id, or the cloud's refusal, `unavailable`, or the flash's error */
-  async enrol(
+  enrol(
+    flash: Flash,
+    layout: FlashLayout,
+    claim: ClaimFile,
+    random: SecureRandom,
+  ): Promise<Result<string, ContractError>> {
+    return this.#patiently(() => this.#enrol(flash, layout, claim, random))
+  }
+
+  async #enrol(
     flash: Flash,
     layout: FlashLayout,
     claim: ClaimFile,
@@ -63,13 +83,17 @@ export class IdentityClient {
     })
     // The claim may have been used by this very key, and the answer lost: then the key is good for a token.
     if (!answer.ok && answer.error.code !== 'claim-used' && answer.error.code !== 'conflict') return answer
-    if (!answer.ok && !(await this.token(device, pending)).ok) return answer
+    if (!answer.ok && !(await this.#ask(device, pending)).ok) return answer
     const activated = activatePendingKey(flash, layout, pending)
     return activated.ok ? ok(key.public.keyId) : activated
   }
 
   /** Asks for a token with a proof of the key. @param seed 32 bytes */
-  async token(device: string, seed: Uint8Array): Promise<Result<GrantedToken, ContractError>> {
+  token(device: string, seed: Uint8Array): Promise<Result<GrantedToken, ContractError>> {
+    return this.#patiently(() => this.#ask(device, seed))
+  }
+
+  async #ask(device: string, seed: Uint8Array): Promise<Result<GrantedToken, ContractError>> {
     const challenge = await this.#challenge()
     if (!challenge.ok) return challenge
     const key = deviceKey(seed)
@@ -99,7 +123,11 @@ export class IdentityClient {
   /** Replaces the device's key, or ends a replacement that a power cut has broken off: the pending key is in flash before the cloud
    *  hears of it, and becomes active when the cloud says that it has it.
    *  @returns the new key's id; `not-found`: the device is not enrolled; else as `enrol` */
-  async rotate(flash: Flash, layout: FlashLayout, random: SecureRandom): Promise<Result<string, ContractError>> {
+  rotate(flash: Flash, layout: FlashLayout, random: SecureRandom): Promise<Result<string, ContractError>> {
+    return this.#patiently(() => this.#rotate(flash, layout, random))
+  }
+
+  async #rotate(flash: Flash, layout: FlashLayout, random: SecureRandom): Promise<Result<string, ContractError>> {
     const identity = readIdentity(flash, layout)
     if (identity?.active === undefined) return err(contractError('not-found', 'the device is not enrolled'))
     const prepared = preparePendingKey(flash, layout, identity, random)
@@ -128,6 +156,16 @@ export class IdentityClient {
     return activated.ok ? ok(next.public.keyId) : activated
   }
 
+  /** Each of these may be repeated as a whole. */
+  async #patiently<T>(attempt: () => Promise<Result<T, ContractError>>): Promise<Result<T, ContractError>> {
+    const late = AbortSignal.timeout(TOTAL_MS)
+    for (let n = 1; ; n++) {
+      const result = await attempt()
+      if (result.ok || result.error.code !== 'unavailable' || n === ATTEMPTS_MAX || late.aborted) return result
+      await sleep(FIRST_PAUSE_MS * 2 ** (n - 1) * this.#chance())
+    }
+  }
+
   async #challenge(): Promise<Result<string, ContractError>> {
     const answer = await this.#post('/v1/challenges', challengeAnswerSchema, {})
     return answer.ok ? ok(answer.value.challenge) : answer
@@ -139,14 +177,15 @@ export class IdentityClient {
     body: unknown,
   ): Promise<Result<z.infer<S>, ContractError>> {
     try {
-      const response = await fetch(this.#baseUrl + path, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify(body),
-        redirect: 'error',
-        signal: AbortSignal.timeout(TIMEOUT_MS),
-      })
-      const content = await readBounded(response.body, LIMITS.identityBytes)
+      const request = {
+        ...{ url: this.#baseUrl + path, method: 'POST', headers: { 'content-type': 'application/json' } },
+        ...{ body: JSON.stringify(body), repeatable: false, ownConnection: true, redirect: 'error' as const },
+        ...{ patience: PATIENCE, chance: this.#chance },
+      }
+      const [response, content] = await patientFetch(
+        request,
+        async (got) => [got, await readBounded(got.body, LIMITS.identityBytes)] as const,
+      )
       if (content === undefined)
         return err(contractError('too-large', `answer of more than ${LIMITS.identityBytes} bytes`))
       const json = parseJson(content.toString('utf8'))

@@ -4,21 +4,30 @@ import type { TargetFile } from '../../contract/tuf/metadata.ts'
 import type { Fetched } from '../../contract/tuf/metadata-fetch.ts'
 import type { CycleResult, UpdateCycle } from '../../contract/tuf/update-cycle.ts'
 import { readPast } from '../../platform/bounded-body.ts'
+import { type Patience, patientFetch } from '../../platform/patient-fetch.ts'
 
 /** Where metadata or targets come from, by file name. */
 export type FileSource = (file: string, maxBytes: number) => Promise<Fetched>
 
-/** chosen: a metadata file is at most 5 MB, which 200 kbit/s carries in 200 s; less than that is an attack (slow retrieval). */
-const FETCH_TIMEOUT_MS = 200_000
+/** chosen: a metadata file is at most 5 MB, which 200 kbit/s carries in 200 s; less than that is an attack (slow retrieval), which gets no
+ *  second try. */
+const PATIENCE: Patience = {
+  attemptsMax: 3,
+  firstPauseMs: 500,
+  pauseMsMax: 5_000,
+  attemptMs: 200_000,
+  totalMs: 200_000,
+}
 
 /** Files below an HTTP address. Reads no more than `maxBytes` and one chunk; what is longer comes back longer, to be refused.
  *  @param base address of a folder, with or without the last slash
+ *  @param chance uniform in [0, 1), for the pauses before what failed is tried again
  */
-export function httpSource(base: string): FileSource {
+export function httpSource(base: string, chance: () => number = () => 0.5): FileSource {
   const folder = base.endsWith('/') ? base : `${base}/`
   return async (file, maxBytes) => {
-    try {
-      const response = await fetch(folder + file, { signal: AbortSignal.timeout(FETCH_TIMEOUT_MS) })
+    const url = folder + file
+    const read = async (response: Response): Promise<Fetched> => {
       // A bucket whose content may not be listed answers 403 where there is nothing; python-tuf and tuf-js read it so too.
       if (response.status === 404 || response.status === 403) {
         await response.body?.cancel()
@@ -28,7 +37,10 @@ export function httpSource(base: string): FileSource {
         await response.body?.cancel()
         return 'unavailable'
       }
-      return await readPast(response.body, maxBytes)
+      return readPast(response.body, maxBytes)
+    }
+    try {
+      return await patientFetch({ url, method: 'GET', repeatable: true, patience: PATIENCE, chance }, read)
     } catch {
       return 'unavailable'
     }

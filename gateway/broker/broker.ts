@@ -2,7 +2,7 @@ import { createServer as createHttpServer, type Server as HttpServer, type Reque
 import { createServer as createHttpsServer } from 'node:https'
 import { type AddressInfo, createServer as createTcpServer, type Server as TcpServer } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { createServer as createTlsServer } from 'node:tls'
+import { createServer as createTlsServer, Server as TlsServer } from 'node:tls'
 import { Aedes, type AedesOptions, type Client, type PublishPacket } from 'aedes'
 import { createWebSocketStream, WebSocketServer } from 'ws'
 import type { MessageCounters } from '../message-counters.ts'
@@ -130,6 +130,14 @@ export class Broker {
       throw cause
     }
     return broker
+  }
+
+  /** Takes other certificates into use for the connections that come from now on. @throws when they cannot be used, or there were none */
+  renewTls(tls: TlsOptions): void {
+    for (const server of [this.#tcp, this.#http]) {
+      if (!(server instanceof TlsServer)) throw new Error('the ports do not speak TLS')
+      server.setSecureContext(tlsServerOptions(tls))
+    }
   }
 
   get mqttPort(): number {

@@ -2,6 +2,7 @@ import { type ContractError, contractError, type ErrorCode } from '../../contrac
 import { readProblem } from '../../contract/problem.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 import { readBounded } from '../../platform/bounded-body.ts'
+import { type Patience, patientFetch } from '../../platform/patient-fetch.ts'
 
 /** A failed request: `unavailable` is worth a retry, the others are the cloud's answer. */
 export interface CloudError extends ContractError {
@@ -9,36 +10,61 @@ export interface CloudError extends ContractError {
   readonly status: number | undefined
 }
 
-/** Timeouts are of sockets, hence in real time whatever clock the process runs on. Chosen: the feed waits up to 25 s. */
-const TIMEOUT_MS = 40_000
+/** Times are of sockets, hence in real time whatever clock the process runs on. Chosen: the feed waits up to 25 s; a connection that was just
+ *  closed or a cloud that is being replaced is got over here, and what lasts longer by whoever asked. */
+const PATIENCE: Patience = { attemptsMax: 3, firstPauseMs: 200, pauseMsMax: 2_000, attemptMs: 40_000, totalMs: 45_000 }
+/** What may not be sent twice, and what somebody waits for. */
+const ONCE: Patience = { ...PATIENCE, attemptsMax: 2, totalMs: 40_000 }
 /** chosen: a problem+json body */
 const ERROR_BYTES_MAX = 4_096
 
 const failure = (code: ErrorCode, detail: string, status?: number): { ok: false; error: CloudError } =>
   err({ ...contractError(code, detail), status })
 
+interface Listener {
+  /** the cloud has answered; @param isRefused with 401: it does not take the token */
+  heard(isRefused: boolean): void
+  /** a request has failed for good, without an answer */
+  failed(error: CloudError): void
+}
+
 /** HTTP towards the cloud: bounded bodies, a bearer token, failures as values. */
 export class CloudClient {
   readonly #baseUrl: string
-  readonly #serviceToken: string
+  readonly #token: () => string
+  readonly #chance: () => number
+  readonly #listener: Listener | undefined
   readonly #closing = new AbortController()
 
-  constructor(baseUrl: string, serviceToken: string) {
+  /** @param token as it is, or as it is now
+   *  @param chance uniform in [0, 1), for the pauses before what failed is tried again
+   *  @throws when the address is none */
+  constructor(baseUrl: string, token: string | (() => string), chance: () => number = () => 0.5, listener?: Listener) {
+    if (!/^https?:\/\/./.test(baseUrl) || !URL.canParse(baseUrl)) {
+      throw new Error(`"${baseUrl.slice(0, 200)}" is no address of a cloud; for example https://cloud.example:8080`)
+    }
     this.#baseUrl = baseUrl.replace(/\/+$/, '')
-    this.#serviceToken = serviceToken
+    this.#token = typeof token === 'string' ? () => token : token
+    this.#chance = chance
+    this.#listener = listener
   }
 
   getJson(path: string, bytesMax: number): Promise<Result<unknown, CloudError>> {
-    return this.#json(path, bytesMax)
+    return this.#json('GET', path, bytesMax)
   }
 
   /** Sends a document that is JSON already; what the cloud says beside "taken" is of no interest. */
   async postJson(path: string, body: Uint8Array): Promise<Result<void, CloudError>> {
-    const answer = await this.#request('POST', path, body)
-    if (!answer.ok) return answer
-    // Read to the end so that the connection can be used again.
-    await readBounded(answer.value.body, ERROR_BYTES_MAX).catch(() => undefined)
-    return ok(undefined)
+    const answer = await this.#request('POST', path, body, async (response) => {
+      // Read to the end so that the connection can be used again.
+      await readBounded(response.body, ERROR_BYTES_MAX).catch(() => undefined)
+    })
+    return answer.ok ? ok(undefined) : answer
+  }
+
+  /** Sends a document that is JSON already and may come twice. @returns the JSON that the cloud answers with */
+  exchange(path: string, body: Uint8Array, bytesMax: number): Promise<Result<unknown, CloudError>> {
+    return this.#json('POST', path, bytesMax, body)
   }
 
   /** Carries a request of somebody else to the cloud and brings back what it says, whether it likes it or not. */
@@ -48,25 +74,21 @@ export class CloudClient {
     bytesMax: number,
   ): Promise<Result<{ readonly status: number; readonly type: string; readonly body: Buffer }, CloudError>> {
     try {
-      const response = await fetch(this.#baseUrl + path, {
-        method: 'POST',
-        headers: { authorization: `Bearer ${this.#serviceToken}`, 'content-type': 'application/json' },
-        body: Buffer.from(body),
-        redirect: 'error',
-        signal: AbortSignal.any([this.#closing.signal, AbortSignal.timeout(TIMEOUT_MS)]),
-      })
-      const { status, headers } = response
-      const content = await readBounded(response.body, bytesMax)
+      const [{ status, headers }, content] = await patientFetch(
+        { ...this.#to('POST', path, body), repeatable: false, patience: ONCE },
+        async (got) => [got, await readBounded(got.body, bytesMax)] as const,
+      )
+      this.#listener?.heard(false)
       if (content === undefined) return failure('too-large', `answer of more than ${bytesMax} bytes`, status)
       return ok({ status, type: headers.get('content-type') ?? 'application/octet-stream', body: content })
     } catch (cause) {
-      return failure('unavailable', messageOf(cause))
+      return this.#failed(cause)
     }
   }
 
   /** The body as it arrives, in chunks; the caller bounds it. Throws when the connection breaks underway. */
   async stream(path: string): Promise<Result<AsyncIterable<Uint8Array>, CloudError>> {
-    const answer = await this.#request('GET', path, undefined)
+    const answer = await this.#request('GET', path, undefined, (response) => Promise.resolve(response))
     if (!answer.ok) return answer
     const { body } = answer.value
     return body === null ? failure('unavailable', 'empty body', answer.value.status) : ok(body)
@@ -77,38 +99,64 @@ export class CloudClient {
     this.#closing.abort()
   }
 
-  async #json(path: string, bytesMax: number): Promise<Result<unknown, CloudError>> {
-    const answer = await this.#request('GET', path, undefined)
+  async #json(method: string, path: string, bytesMax: number, body?: Uint8Array): Promise<Result<unknown, CloudError>> {
+    const answer = await this.#request(method, path, body, async (response) => ({
+      status: response.status,
+      bytes: await readBounded(response.body, bytesMax),
+    }))
     if (!answer.ok) return answer
-    const { status } = answer.value
+    const { status, bytes } = answer.value
+    if (bytes === undefined) return failure('too-large', `answer of more than ${bytesMax} bytes`, status)
     try {
-      const bytes = await readBounded(answer.value.body, bytesMax)
-      if (bytes === undefined) return failure('too-large', `answer of more than ${bytesMax} bytes`, status)
       return ok(bytes.length === 0 ? undefined : (JSON.parse(bytes.toString('utf8')) as unknown))
     } catch (cause) {
       return failure('unavailable', messageOf(cause), status)
     }
   }
 
-  async #request(method: string, path: string, body: Uint8Array | undefined): Promise<Result<Response, CloudError>> {
+  /** @param read reads the answer, when it is one of success */
+  async #request<T>(
+    method: string,
+    path: string,
+    body: Uint8Array | undefined,
+    read: (response: Response) => Promise<T>,
+  ): Promise<Result<T, CloudError>> {
     try {
-      const response = await fetch(this.#baseUrl + path, {
-        method,
-        headers: {
-          authorization: `Bearer ${this.#serviceToken}`,
-          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      return await patientFetch(
+        { ...this.#to(method, path, body), repeatable: true, waitsForServer: method === 'GET', patience: PATIENCE },
+        async (response) => {
+          this.#listener?.heard(response.status === 401)
+          if (response.ok) return ok(await read(response))
+          const problem = await readBounded(response.body, ERROR_BYTES_MAX).catch(() => undefined)
+          const { status } = response
+          return failure(codeOf(problem, status), `${method} ${path.split('?')[0]}: HTTP ${status}`, status)
         },
-        ...(body === undefined ? {} : { body }),
-        redirect: 'error',
-        signal: AbortSignal.any([this.#closing.signal, AbortSignal.timeout(TIMEOUT_MS)]),
-      })
-      if (response.ok) return ok(response)
-      const problem = await readBounded(response.body, ERROR_BYTES_MAX).catch(() => undefined)
-      const { status } = response
-      return failure(codeOf(problem, status), `${method} ${path.split('?')[0]}: HTTP ${status}`, status)
+      )
     } catch (cause) {
-      return failure('unavailable', messageOf(cause))
+      return this.#failed(cause)
     }
+  }
+
+  #failed(cause: unknown): { ok: false; error: CloudError } {
+    const failed = failure('unavailable', messageOf(cause))
+    // What is aborted at the end is nobody's fault.
+    if (!this.#closing.signal.aborted) this.#listener?.failed(failed.error)
+    return failed
+  }
+
+  #to(method: string, path: string, body: Uint8Array | undefined) {
+    const authorization = `Bearer ${this.#token()}`
+    const headers = { authorization, ...(body !== undefined && { 'content-type': 'application/json' }) }
+    const { signal } = this.#closing
+    return {
+      url: this.#baseUrl + path,
+      method,
+      headers,
+      body,
+      redirect: 'error',
+      signal,
+      chance: this.#chance,
+    } as const
   }
 }
 

@@ -37,6 +37,16 @@ export const METADATA_CACHE_LIMITS: MetadataCacheLimits = {
 /** chosen: names that are believed to be missing; a device asks for the next root at every update cycle */
 const MISSING_MAX = 256
 
+/** chosen: a file that is larger is answered from here all the same; when it ends is not worth the reading */
+const READ_BYTES_MAX = 1024 * 1024
+
+/** When a file that was served ends. */
+export interface MetadataEnd {
+  readonly role: string
+  /** Unix ms */
+  readonly expiresMs: number
+}
+
 /** Metadata files of the image repository as the cloud serves them. They are signed, and devices verify them; so nothing is checked
  *  here but names and sizes. A versioned file never changes; it is asked for once an hour, and answered from memory while the cloud
  *  is away. */
@@ -49,6 +59,13 @@ export class MetadataCache {
   readonly #loading = new Map<string, Promise<Result<Buffer, ContractError>>>()
   /** the one that was found missing longest ago is forgotten first; asking is no use */
   readonly #missing = new LRUCache<string, number>({ max: MISSING_MAX })
+  /** of each role the newest version that was fetched; as many as files are kept */
+  readonly #ends = new LRUCache<
+    string,
+    { readonly version: number; readonly expiresMs: number; readonly fetchedMs: number }
+  >({
+    max: MISSING_MAX,
+  })
   #timestamp: { readonly content: Buffer; readonly fetchedMs: number } | undefined
 
   constructor(
@@ -89,6 +106,24 @@ export class MetadataCache {
     return loading
   }
 
+  /** When what devices were given ends, of each role, as far as it was fetched within `keptMs`: of what is older there may be a newer one
+   *  that nobody has asked for. */
+  get ends(): readonly MetadataEnd[] {
+    return [...this.#ends.entries()]
+      .filter(([, { fetchedMs }]) => this.#age(fetchedMs) < this.#limits.keptMs)
+      .map(([role, { expiresMs }]) => ({ role, expiresMs }))
+  }
+
+  #note(name: string, content: Buffer): void {
+    const file = parseMetadataFile(name)
+    if (!file.ok || content.length > READ_BYTES_MAX) return
+    const { role, version = 0 } = file.value
+    const known = this.#ends.peek(role)
+    if (known !== undefined && known.version > version) return
+    const expiresMs = endOf(content)
+    if (expiresMs !== undefined) this.#ends.set(role, { version, expiresMs, fetchedMs: this.#clock.monotonicMs() })
+  }
+
   #age(sinceMs: number): number {
     return this.#clock.monotonicMs() - sinceMs
   }
@@ -113,6 +148,7 @@ export class MetadataCache {
     this.#counters.add('metadata', fetched.ok ? 'fetched' : fetched.error.code)
     if (fetched.ok) {
       this.#missing.delete(name)
+      this.#note(name, fetched.value)
       if (isTimestamp) this.#timestamp = { content: fetched.value, fetchedMs: this.#clock.monotonicMs() }
       else this.#files.set(name, { content: fetched.value, fetchedMs: this.#clock.monotonicMs() })
       return fetched
@@ -139,5 +175,16 @@ export class MetadataCache {
     } catch (cause) {
       return err(contractError('unavailable', cause instanceof Error ? cause.message : String(cause)))
     }
+  }
+}
+
+/** Unverified, as everything here: for people and not for devices. */
+function endOf(content: Buffer): number | undefined {
+  try {
+    const { signed } = JSON.parse(content.toString('utf8')) as { signed?: { expires?: unknown } }
+    const ms = Date.parse(String(signed?.expires))
+    return Number.isNaN(ms) ? undefined : ms
+  } catch {
+    return undefined
   }
 }

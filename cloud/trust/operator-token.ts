@@ -1,0 +1,70 @@
+import { existsSync, readFileSync } from 'node:fs'
+import type { Clock } from '../../contract/clock.ts'
+import { writeFileDurably } from '../../platform/durable-file.ts'
+import type { Logger } from '../../platform/logger.ts'
+import type { Store } from '../store/store.ts'
+import type { TokenIssuer } from './tokens.ts'
+
+/** chosen: the wall clock may jump, so the file is looked at this often */
+const LOOK_EVERY_MS = 6 * 3_600_000
+
+interface Parts {
+  readonly store: Store
+  readonly tokens: TokenIssuer
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/** The operator's token in the cloud's folder: made at the first start, and made anew in the last third of its life, when it is missing or
+ *  when it is refused. What somebody has copied from it stays good until it expires. */
+export class OperatorToken {
+  readonly #parts: Parts
+  readonly #path: string
+  readonly #ttlMs: number
+  #current = ''
+  #cancel: () => void = () => {}
+
+  /** @param ttlMs of a token that is made */
+  constructor(parts: Parts, path: string, ttlMs: number) {
+    this.#parts = parts
+    this.#path = path
+    this.#ttlMs = ttlMs
+  }
+
+  get current(): string {
+    return this.#current
+  }
+
+  /** Reads the file, or makes it. @throws what the file system throws */
+  async refresh(): Promise<void> {
+    const { store, tokens, clock, logger } = this.#parts
+    const kept = existsSync(this.#path) ? readFileSync(this.#path, 'utf8').trim() : ''
+    const verified = kept === '' ? undefined : await tokens.verifyService(kept)
+    const now = clock.wallMs()
+    if (verified?.ok && verified.value.role === 'operator') {
+      const { issuedMs, expiresMs } = verified.value
+      this.#current = kept
+      if (expiresMs - now > (expiresMs - issuedMs) / 3) return
+    }
+    const minted = await tokens.mintService('operator', 'operator', this.#ttlMs)
+    const { token, jti, issuedMs, expiresMs } = minted
+    store.tokens.add({ jti, kind: 'operator', subject: 'operator', issuedMs, expiresMs })
+    writeFileDurably(this.#path, `${token}\n`, { mode: 0o600 })
+    this.#current = token
+    if (kept !== '') logger.info({ path: this.#path, expiresMs }, 'the operator token was made anew')
+  }
+
+  /** Looks at the file now and then until `stop`. */
+  start(): void {
+    this.#cancel = this.#parts.clock.after(LOOK_EVERY_MS, () => {
+      this.refresh().catch((cause: unknown) =>
+        this.#parts.logger.error({ err: cause, path: this.#path }, 'the operator token could not be made anew'),
+      )
+      this.start()
+    })
+  }
+
+  stop(): void {
+    this.#cancel()
+  }
+}

@@ -1,0 +1,139 @@
+import type { Clock } from '../contract/clock.ts'
+import { DiskProbe } from '../platform/disk-probe.ts'
+import { type Readiness, type ReadinessReason, readinessOf } from '../platform/readiness.ts'
+import type { TlsFiles } from './broker/tls-files.ts'
+import type { CloudContact } from './cloud-link/cloud-contact.ts'
+import type { ServiceToken } from './cloud-link/service-token.ts'
+import type { MetadataCache } from './downloads/metadata-cache.ts'
+import type { WatchedEngine } from './verifier-watch.ts'
+
+/** chosen: the last of the notices of what ends */
+const EXPIRING_MS = 7 * 86_400_000
+const HOUR_MS = 3_600_000
+
+interface Parts {
+  readonly clock: Clock
+  readonly dataDir: string
+  readonly token: ServiceToken
+  readonly contact: CloudContact
+  readonly tls: TlsFiles | undefined
+  readonly engine: WatchedEngine | undefined
+  readonly metadata: Pick<MetadataCache, 'ends'>
+  /** why the gateway's clock is not believed, as far as somebody judges that; undefined when it is */
+  readonly clockTrouble?: () => string | undefined
+}
+
+/** Something that ends, by what the metric `kinglet_expiry_seconds` calls it. */
+interface End {
+  readonly what: string
+  /** Unix ms */
+  readonly expiresMs: number
+}
+
+/** Whether the gateway can do what it is there for, and why not. A gateway that is not ready goes on: devices are served as far as that goes. */
+export class GatewayReadiness {
+  readonly #parts: Parts
+  readonly #disk: DiskProbe
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+    this.#disk = new DiskProbe(parts.dataDir, parts.clock)
+  }
+
+  /** Everything that ends and when. */
+  ends(): readonly End[] {
+    const { token, tls, metadata } = this.#parts
+    const { expiresMs } = token
+    return [
+      ...(expiresMs === undefined ? [] : [{ what: 'service-token', expiresMs }]),
+      ...(tls?.ends ?? []),
+      ...metadata.ends.map(({ role, expiresMs }) => ({ what: role, expiresMs })),
+    ]
+  }
+
+  async look(): Promise<Readiness> {
+    const { engine, clockTrouble } = this.#parts
+    const verifier = engine?.trouble
+    const clock = clockTrouble?.()
+    return readinessOf(
+      [
+        await this.#disk.look(),
+        ...this.#token(),
+        ...this.#certificates(),
+        ...this.#metadata(),
+        verifier === undefined ? undefined : { code: 'verifier-dead', detail: `wakes are not judged: ${verifier}` },
+        this.#cloud(),
+        clock === undefined ? undefined : { code: 'clock-not-believed', detail: clock },
+      ],
+      [...this.#tokenWarnings(), ...this.#certificateWarnings()],
+    )
+  }
+
+  #leftMs(expiresMs: number): number {
+    return expiresMs - this.#parts.clock.wallMs()
+  }
+
+  #token(): (ReadinessReason | undefined)[] {
+    const { token, contact } = this.#parts
+    const { expiresMs } = token
+    const advice = '"kinglet token make" mints one; the token file is read again when it changes'
+    if (expiresMs !== undefined && this.#leftMs(expiresMs) <= 0) {
+      return [{ code: 'token-expired', detail: `the service token ended ${iso(expiresMs)}: ${advice}` }]
+    }
+    return contact.isRefused
+      ? [{ code: 'token-refused', detail: `the cloud does not take the service token: ${advice}` }]
+      : []
+  }
+
+  #tokenWarnings(): (ReadinessReason | undefined)[] {
+    const { token, clock } = this.#parts
+    const { expiresMs } = token
+    if (expiresMs === undefined || this.#leftMs(expiresMs) <= 0 || !token.isOverdue(clock.wallMs())) return []
+    return [{ code: 'token-expiring', detail: `the service token ends ${iso(expiresMs)} and could not be renewed yet` }]
+  }
+
+  #certificates(): (ReadinessReason | undefined)[] {
+    return (this.#parts.tls?.ends ?? [])
+      .filter(({ expiresMs }) => this.#leftMs(expiresMs) <= 0)
+      .map(({ what, expiresMs }) => ({ code: 'certificate-expired', detail: `the ${what} ended ${iso(expiresMs)}` }))
+  }
+
+  #certificateWarnings(): (ReadinessReason | undefined)[] {
+    const { tls } = this.#parts
+    const broken = tls?.broken
+    const soon = (tls?.ends ?? []).filter(({ expiresMs }) => {
+      const leftMs = this.#leftMs(expiresMs)
+      return leftMs > 0 && leftMs < EXPIRING_MS
+    })
+    return [
+      ...(broken === undefined
+        ? []
+        : [{ code: 'certificate-unusable' as const, detail: `the old one is in use: ${broken}` }]),
+      ...soon.map(({ what, expiresMs }) => ({
+        code: 'certificate-expiring' as const,
+        detail: `the ${what} ends ${iso(expiresMs)}`,
+      })),
+    ]
+  }
+
+  #metadata(): (ReadinessReason | undefined)[] {
+    return this.#parts.metadata.ends
+      .filter(({ expiresMs }) => this.#leftMs(expiresMs) <= 0)
+      .map(({ role, expiresMs }) => ({
+        code: role === 'root' || role === 'snapshot' || role === 'timestamp' ? `${role}-expired` : 'targets-expired',
+        detail: `${role} of the image repository ended ${iso(expiresMs)}: devices take no update`,
+      }))
+  }
+
+  #cloud(): ReadinessReason | undefined {
+    const silentMs = this.#parts.contact.silentForMs
+    if (silentMs === undefined) return undefined
+    const hours = silentMs / HOUR_MS
+    const words = hours < 2 ? `${Math.round(hours * 60)} min` : `${Math.round(hours)} h`
+    return { code: 'cloud-unreachable', detail: `the cloud has not answered for ${words}; what comes is kept on disk` }
+  }
+}
+
+/** Of what comes from a file: not every number is a date. */
+const iso = (ms: number): string =>
+  Number.isFinite(ms) && Math.abs(ms) < 8.64e15 ? new Date(ms).toISOString() : 'long ago'
