@@ -1,5 +1,6 @@
 import pino from 'pino'
 import { startCloud } from '../../cloud/cloud.ts'
+import type { RetentionPolicy } from '../../cloud/store/retention.ts'
 import type { Clock } from '../../contract/clock.ts'
 import { secureRandom } from '../random-secure.ts'
 import { serviceClock } from '../service-clock.ts'
@@ -12,6 +13,7 @@ export interface CloudFlags {
   readonly publicReads?: boolean
   readonly evaluateEveryMs: number
   readonly driftBaselineHours: number
+  readonly retain?: Partial<RetentionPolicy>
   readonly clock?: string
 }
 
@@ -27,6 +29,8 @@ export const serveCloud = (flags: CloudFlags, system: Clock): Promise<void> =>
       logger: pino(),
       publicReads: flags.publicReads === true,
       evaluateEveryMs: flags.evaluateEveryMs,
+      machine: system,
+      ...(flags.retain !== undefined && { retention: flags.retain }),
       drift: { baselineHours: flags.driftBaselineHours },
     }),
   )

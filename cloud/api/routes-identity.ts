@@ -91,7 +91,7 @@ export function identityRoutes(app: CloudApp, services: CloudServices): void {
         } else engine.admit(device)
       }),
     )
-    services.nudge()
+    services.signSoon()
     return c.json({ device: name, site, board, keyId }, 200)
   })
 

@@ -56,29 +56,43 @@ export interface DeviceTarget {
 /** Devices and what each is to run. */
 export class DeviceStore {
   readonly #db: SqliteDatabase
+  // Prepared once: imports and signing run them for every device of a fleet.
+  readonly #enrol
+  readonly #byName
+  readonly #byId
+  readonly #retarget
+  readonly #clean
+  readonly #dirty
+
   constructor(db: SqliteDatabase) {
     this.#db = db
+    this.#enrol = db.prepare<[string, string, string, string, number]>(
+      `INSERT INTO devices (name, site, board, tags, enrolled_ms) VALUES (?, ?, ?, ?, ?)
+         ON CONFLICT (name) DO UPDATE SET site = excluded.site, board = excluded.board, tags = excluded.tags,
+           enrolled_ms = coalesce(enrolled_ms, excluded.enrolled_ms)`,
+    )
+    this.#byName = db.prepare<[string], Row>('SELECT * FROM devices WHERE name = ?')
+    this.#byId = db.prepare<[number], Row>('SELECT * FROM devices WHERE id = ?')
+    this.#retarget = db.prepare<[number, string | null, number, string, number]>(
+      'UPDATE devices SET target = ?, rollout = ?, stage = ?, arm = ?, dirty = 1 WHERE id = ?',
+    )
+    this.#clean = db.prepare<[number]>('UPDATE devices SET dirty = 0 WHERE id = ?')
+    this.#dirty = db.prepare<[number], Row>('SELECT * FROM devices WHERE dirty = 1 ORDER BY id LIMIT ?')
   }
 
   /** Enrols or re-enrols a device; its history and target stay. */
   enrol(device: { name: string; site: string; board: string; tags: readonly string[] }, nowMs: number): DeviceRecord {
-    this.#db
-      .prepare(
-        `INSERT INTO devices (name, site, board, tags, enrolled_ms) VALUES (?, ?, ?, ?, ?)
-         ON CONFLICT (name) DO UPDATE SET site = excluded.site, board = excluded.board, tags = excluded.tags,
-           enrolled_ms = coalesce(enrolled_ms, excluded.enrolled_ms)`,
-      )
-      .run(device.name, device.site, device.board, JSON.stringify(device.tags), nowMs)
+    this.#enrol.run(device.name, device.site, device.board, JSON.stringify(device.tags), nowMs)
     return present(this.byName(device.name), 'the device just stored')
   }
 
   byName(name: string): DeviceRecord | undefined {
-    const row = this.#db.prepare<[string], Row>('SELECT * FROM devices WHERE name = ?').get(name)
+    const row = this.#byName.get(name)
     return row && toRecord(row)
   }
 
   byId(id: number): DeviceRecord | undefined {
-    const row = this.#db.prepare<[number], Row>('SELECT * FROM devices WHERE id = ?').get(id)
+    const row = this.#byId.get(id)
     return row && toRecord(row)
   }
 
@@ -106,9 +120,7 @@ export class DeviceStore {
 
   /** Sets what a device is to run and marks it for signing. */
   retarget(id: number, target: DeviceTarget): void {
-    this.#db
-      .prepare('UPDATE devices SET target = ?, rollout = ?, stage = ?, arm = ?, dirty = 1 WHERE id = ?')
-      .run(target.release, target.rollout, target.stage, target.arm, id)
+    this.#retarget.run(target.release, target.rollout, target.stage, target.arm, id)
   }
 
   markDirty(id: number): void {
@@ -121,14 +133,11 @@ export class DeviceStore {
   }
 
   clean(id: number): void {
-    this.#db.prepare('UPDATE devices SET dirty = 0 WHERE id = ?').run(id)
+    this.#clean.run(id)
   }
 
   /** Devices whose assignment is to be signed anew. */
   dirty(limit: number): readonly DeviceRecord[] {
-    return this.#db
-      .prepare<[number], Row>('SELECT * FROM devices WHERE dirty = 1 ORDER BY id LIMIT ?')
-      .all(limit)
-      .map(toRecord)
+    return this.#dirty.all(limit).map(toRecord)
   }
 }

@@ -78,11 +78,6 @@ export class IdentityStore {
     )
   }
 
-  /** Forgets claims that ended before the time given. */
-  pruneClaims(beforeMs: number): void {
-    this.#db.prepare('DELETE FROM claims WHERE expires_ms < ?').run(beforeMs)
-  }
-
   key(keyId: string): DeviceKeyRecord | undefined {
     return this.#db.prepare<[string], DeviceKeyRecord>(`${KEY} WHERE key_id = ?`).get(keyId)
   }

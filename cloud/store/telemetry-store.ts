@@ -101,16 +101,6 @@ export class TelemetryStore {
     return outcome
   }
 
-  /** Removes raw reports and events older than the time given; sums and hours stay. At most `limit` reports a call. */
-  prune(beforeMs: number, limit: number): number {
-    return this.#db
-      .prepare(
-        `DELETE FROM reports WHERE (device, boot, seq) IN
-         (SELECT device, boot, seq FROM reports WHERE time_ms < ? LIMIT ?)`,
-      )
-      .run(beforeMs, limit).changes
-  }
-
   #device(name: string, site: string): number {
     const cached = this.#ids.get(name)
     if (cached !== undefined) return cached

@@ -22,9 +22,4 @@ export class TokenStore {
       )
       .run(token)
   }
-
-  /** Forgets expired tokens. */
-  prune(nowMs: number): void {
-    this.#db.prepare('DELETE FROM tokens WHERE expires_ms < ?').run(nowMs)
-  }
 }

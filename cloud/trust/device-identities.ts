@@ -17,8 +17,6 @@ import type { MintedToken, TokenIssuer } from './tokens.ts'
 
 /** spec: a token of a device with a key lives this long; it fetches the next one by itself */
 const KEYED_TOKEN_TTL_MS = 3_600_000
-/** chosen: claims are kept this long after they ended, so that "used" and "expired" can be told from "never heard of" */
-const CLAIM_KEPT_MS = 30 * 24 * 3_600_000
 
 export interface ClaimWish {
   readonly site: string
@@ -96,7 +94,6 @@ export class DeviceIdentities {
     const expiresMs = now + wish.ttlMs
     const { site, board } = wish
     this.#store.atomically(() => {
-      identities.pruneClaims(now - CLAIM_KEPT_MS)
       identities.addClaim({
         id: claim,
         publicKey: bytesToHex(nacl.sign.keyPair.fromSeed(secret).publicKey),
