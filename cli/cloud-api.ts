@@ -37,6 +37,10 @@ export class CloudApi {
     return this.#call('POST', path, JSON.stringify(body), 'application/json')
   }
 
+  delete<T>(path: string): Promise<T> {
+    return this.#call('DELETE', path)
+  }
+
   put<T>(path: string, body: Uint8Array): Promise<T> {
     return this.#call('PUT', path, body, 'application/octet-stream')
   }

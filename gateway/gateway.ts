@@ -116,7 +116,10 @@ async function compose(ground: Ground): Promise<Gateway> {
   await assignments.start()
   upkeep.start()
   void admission.keys.refresh()
-  admission.revocations.start((device) => link.revoked(device))
+  admission.revocations.start((device, beforeMs) => {
+    link.revoked(device)
+    void assignments.withdraw(device, beforeMs)
+  })
   uplink.start()
   verifier?.wake()
   const ports = { mqttPort: broker.mqttPort, wsPort: broker.wsPort, httpPort: http.port }

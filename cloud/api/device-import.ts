@@ -3,6 +3,7 @@ import { hexToBytes } from '../../contract/bytes.ts'
 import { present } from '../../contract/present.ts'
 import { keyIdOf } from '../../contract/signed.ts'
 import type { MintedToken } from '../trust/tokens.ts'
+import { admitDevice } from './device-admission.ts'
 import type { CloudServices } from './environment.ts'
 import { fail } from './problem.ts'
 import type { enrolRequest } from './schemas.ts'
@@ -101,7 +102,7 @@ function check(services: CloudServices, row: ImportRow): void {
 }
 
 function storeRow(services: CloudServices, row: ImportRow, token: MintedToken | undefined, now: number): void {
-  const { store, engine } = services
+  const { store } = services
   const keyId = newKeyOf(services, row)
   const device = store.devices.enrol({ name: row.device, site: row.site, board: row.board, tags: row.tags ?? [] }, now)
   if (token !== undefined) {
@@ -111,9 +112,5 @@ function storeRow(services: CloudServices, row: ImportRow, token: MintedToken | 
   if (keyId !== undefined && row.publicKey !== undefined) {
     store.identities.addKey({ keyId, publicKey: row.publicKey, device: device.id, sinceMs: now })
   }
-  const wanted = row.model === undefined ? undefined : store.models.byName(row.model)
-  if (wanted !== undefined && wanted.state !== 'production' && device.target === null) {
-    // A named model other than production is what the device left the factory with: recorded, signed like any other.
-    store.devices.retarget(device.id, { release: wanted.id, rollout: null, stage: 0, arm: 'none' })
-  } else engine.admit(device)
+  admitDevice(services, device, row.model ?? null)
 }

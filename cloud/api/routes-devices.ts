@@ -73,7 +73,7 @@ export function deviceRoutes(app: CloudApp, services: CloudServices): void {
     path: '/v1/devices/{id}',
     summary: 'One device with its latest boots',
     middleware: requireRole(services, 'viewer', 'gateway'),
-    request: { params: z.object({ id: schemas.id }) },
+    request: { params: z.object({ id: schemas.deviceName }) },
     responses: schemas.answers(schemas.deviceDetail, 'The device'),
   })
   app.openapi(one, (c) => {

@@ -36,11 +36,11 @@ export class Store {
    *  @throws DatabaseTooNewError */
   constructor(path: string, nowMs: number) {
     this.db = openDatabase(path, nowMs)
-    this.devices = new DeviceStore(this.db)
     this.gateways = new GatewayStore(this.db)
     this.tokens = new TokenStore(this.db)
     this.models = new ModelStore(this.db)
     this.assignments = new AssignmentStore(this.db)
+    this.devices = new DeviceStore(this.db, this.assignments)
     this.audit = new AuditStore(this.db)
     this.identities = new IdentityStore(this.db)
     this.telemetry = new TelemetryStore(this.db, this.identities)

@@ -101,6 +101,11 @@ export class TelemetryStore {
     return outcome
   }
 
+  /** The name belongs to another row from now on, or to none. */
+  forget(name: string): void {
+    this.#ids.delete(name)
+  }
+
   #device(name: string, site: string): number {
     const cached = this.#ids.get(name)
     if (cached !== undefined) return cached
