@@ -6,12 +6,15 @@ import { RELEASE_STATES } from '../store/model-store.ts'
 
 /** Request and response shapes of the HTTP API, for validation and for /openapi.json. */
 
+const HISTORY_PATTERN = new RegExp(`${ID_PATTERN.source.slice(0, -1)}(~[0-9]{1,15})?$`)
 export const id = z.string().regex(ID_PATTERN)
 export const board = z
   .string()
   .regex(BOARD_PATTERN, 'a board is named by letters, digits, dots, dashes and underscores')
 export const sha256 = z.string().regex(SHA256_PATTERN)
-const reason = z.string().min(1).max(500)
+/** A device, or the history of one that was removed and enrolled anew since: its id, `~` and a number. */
+export const deviceName = z.string().regex(HISTORY_PATTERN).openapi({ pattern: HISTORY_PATTERN.source })
+export const reason = z.string().min(1).max(500)
 const count = z.number().int().nonnegative()
 const numberOrNull = z.number().nullable()
 const label = z.object({ name: z.string(), version: count })
@@ -67,6 +70,7 @@ export const device = z
     revokedMs: numberOrNull,
     attested: z.boolean(),
     attestedRun: z.object({ model: z.string(), assignmentSeq: numberOrNull, atMs: count }).nullable(),
+    removedMs: numberOrNull,
     target: label.nullable(),
     assignmentSeq: count,
     rollout: z.object({ id: z.string(), stage: count, arm: z.enum(['canary', 'control', 'none']) }).nullable(),

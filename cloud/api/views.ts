@@ -36,7 +36,7 @@ export function deviceView(store: Store, device: DeviceRecord) {
   return {
     ...rest,
     key: key === undefined ? null : { keyId: key.keyId, sinceMs: key.sinceMs },
-    revokedMs: store.identities.revokedBefore(id) ?? null,
+    revokedMs: store.identities.revokedBefore(device.name) ?? null,
     /** false: what is known of its installs is the word of its gateway */
     attested: key !== undefined,
     attestedRun: store.identities.attestedRun(id) ?? null,

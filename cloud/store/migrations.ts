@@ -491,6 +491,27 @@ CREATE INDEX rollouts_ended ON rollouts (ended_ms) WHERE ended_ms IS NOT NULL;
 -- NULL: takes part. Else it was revoked or removed then, and counts in no arm any more.
 ALTER TABLE rollout_devices ADD COLUMN left_ms INTEGER;
 CREATE INDEX rollout_devices_device ON rollout_devices (device);
+
+ALTER TABLE devices ADD COLUMN removed_ms INTEGER; -- NULL: not. A removed device has no enrolment, target or assignment
+-- What its next assignment is numbered above, when there is none any more: a device takes no number twice.
+ALTER TABLE devices ADD COLUMN seq_floor INTEGER NOT NULL DEFAULT 0;
+
+-- Names of removed devices, until they are enrolled again: rows of them that still come are refused.
+CREATE TABLE removals (
+  name TEXT PRIMARY KEY,
+  removed_ms INTEGER NOT NULL,
+  seq_floor INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- By name: tokens outlive the rows of a device that was erased.
+CREATE TABLE revocations_by_name (
+  name TEXT PRIMARY KEY,
+  cursor INTEGER NOT NULL UNIQUE,
+  before_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO revocations_by_name SELECT d.name, r.cursor, r.before_ms FROM revocations r JOIN devices d ON d.id = r.device;
+DROP TABLE revocations;
+ALTER TABLE revocations_by_name RENAME TO revocations;
 `
 
 /** Service tokens that are refused; tokens by kind, since devices' are by far the most. */
@@ -546,7 +567,8 @@ CREATE TABLE gate_readings (
   input BLOB NOT NULL,
   PRIMARY KEY (rollout, at_ms)
 ) STRICT;
-CREATE INDEX gate_readings_age ON gate_readings (at_ms);
+CREATE INDEX gate_readings_age ON gate_readings (at_ms, rollout);
+CREATE INDEX boot_starts_age ON boot_starts (started_ms);
 
 -- A release for some boards leaves the others on theirs, so several are in production.
 DROP INDEX one_production;

@@ -1,6 +1,6 @@
 import { present } from '../../contract/present.ts'
 import type { Release } from '../../contract/release.ts'
-import type { SqliteDatabase } from './database.ts'
+import type { SqliteDatabase, Statement } from './database.ts'
 
 export const RELEASE_STATES = ['candidate', 'staging', 'production', 'archived'] as const
 export type ReleaseState = (typeof RELEASE_STATES)[number]
@@ -41,6 +41,8 @@ const toRecord = ({ registered_ms, content, ...row }: Row): ReleaseRecord => ({
 /** Releases, their lineage and every change of their state. */
 export class ModelStore {
   readonly #db: SqliteDatabase
+  /** by condition, of which there are four */
+  readonly #lookups = new Map<string, Statement<(string | number)[], Row>>()
   constructor(db: SqliteDatabase) {
     this.#db = db
   }
@@ -67,7 +69,12 @@ export class ModelStore {
   }
 
   #one(where: string, ...values: (string | number)[]): ReleaseRecord | undefined {
-    const row = this.#db.prepare<(string | number)[], Row>(`SELECT * FROM releases WHERE ${where}`).get(...values)
+    let lookup = this.#lookups.get(where)
+    if (lookup === undefined) {
+      lookup = this.#db.prepare<(string | number)[], Row>(`SELECT * FROM releases WHERE ${where}`)
+      this.#lookups.set(where, lookup)
+    }
+    const row = lookup.get(...values)
     return row && toRecord(row)
   }
 

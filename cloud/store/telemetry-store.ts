@@ -149,14 +149,9 @@ export class TelemetryStore {
     return outcome
   }
 
-  /** Removes raw reports and events older than the time given; sums and hours stay. At most `limit` reports a call. */
-  prune(beforeMs: number, limit: number): number {
-    return this.#db
-      .prepare(
-        `DELETE FROM reports WHERE (device, boot, seq) IN
-         (SELECT device, boot, seq FROM reports WHERE time_ms < ? LIMIT ?)`,
-      )
-      .run(beforeMs, limit).changes
+  /** The name belongs to another row from now on, or to none. */
+  forget(name: string): void {
+    this.#ids.delete(name)
   }
 
   #device(name: string, site: string): number {
