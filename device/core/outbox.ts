@@ -50,9 +50,9 @@ export function leastMissed(messages: readonly OutboxMessage[]): OutboxMessage |
   return contained ?? first('event') ?? first('wake') ?? messages[0]
 }
 
-function bootOf({ payload }: OutboxMessage): number | undefined {
+function bootOf({ payload }: OutboxMessage): string | undefined {
   const report = reportCodec.decode(payload)
-  return report.ok ? report.value.boot : undefined
+  return report.ok ? `${report.value.incarnation ?? 0}/${report.value.boot}` : undefined
 }
 
 /** Marks messages for sending, oldest first, within the in-flight bound. */

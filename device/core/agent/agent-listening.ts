@@ -13,7 +13,7 @@ export function heard(step: Step, stretch: Heard): void {
   const macs = ladderStep === undefined ? 0 : macsOf(manifest, ladderStep)
   const wakes = stretch.wakes.length
   const { state } = step
-  const { counters, energy, levelMs, posteriorBins, noiseBins } = state.measures
+  const { counters, energy, levelMs, posteriorBins, noiseBins, inferenceMs } = state.measures
   const firstWake = counters.wakes
   const activeMs = activeMsOf(config.board, macs, stretch.inferences, wakes, manifest.policy.wakeHoldMs)
   const measures: Measures = {
@@ -21,6 +21,7 @@ export function heard(step: Step, stretch: Heard): void {
     levelMs: levelMs.map((ms, i) => (i === governor.level ? ms + stretch.elapsedMs : ms)),
     posteriorBins: addBins(posteriorBins, stretch.posteriorBins),
     noiseBins: addBins(noiseBins, stretch.noiseBins),
+    inferenceMs: stretch.inferenceMs === undefined ? inferenceMs : (inferenceMs ?? 0) + stretch.inferenceMs,
     // Written out: see copyState.
     counters: {
       listeningMs: counters.listeningMs + stretch.listeningMs,
@@ -45,8 +46,11 @@ export function heard(step: Step, stretch: Heard): void {
     step.enqueue(
       'wake',
       wakeCodec.encode({
+        incarnation: step.state.record.incarnation,
         boot: step.state.record.boots,
         index: firstWake + i + 1,
+        // Of the wake and not of the stretch's end: it belongs to the hour in which it was heard.
+        uptimeMs: Math.max(0, step.uptimeMs - Math.round(Math.max(0, stretch.elapsedMs - wake.atMs))),
         wallMs: step.now.wallMs,
         model: step.state.model,
         label: wake.label,

@@ -90,6 +90,11 @@ export class Step {
     this.set({ radioAtMs: this.now.monotonicMs })
   }
 
+  /** ms since this boot began, whole */
+  get uptimeMs(): number {
+    return Math.max(0, Math.round(this.now.monotonicMs - this.state.bootedAtMs))
+  }
+
   enqueue(kind: OutboxKind, payload: Uint8Array): number {
     const { outbox } = this.state
     const next = enqueue(outbox, kind, payload)
@@ -113,8 +118,10 @@ export class Step {
       encodeEvent(
         state.config.device,
         {
+          incarnation: state.record.incarnation,
           boot: state.record.boots,
           seq: state.reporting.eventSeq,
+          uptimeMs: this.uptimeMs,
           wallMs: now.wallMs,
           code: EVENT_CODES.indexOf(code),
           model: about === null ? undefined : hash.slice(0, 8),
@@ -130,15 +137,16 @@ export class Step {
 
   report(): void {
     const { state, now } = this
-    const { counters, energy } = state.measures
+    const { counters, energy, inferenceMs } = state.measures
     const capacity = state.config.power?.capacityMj
     const share = capacity === undefined ? 1 : this.remainingMj / capacity
     const id = this.enqueue(
       'report',
       reportCodec.encode({
+        incarnation: state.record.incarnation,
         boot: state.record.boots,
         seq: state.reporting.reportSeq,
-        uptimeMs: Math.round(now.monotonicMs - state.bootedAtMs),
+        uptimeMs: this.uptimeMs,
         wallMs: now.wallMs,
         model: state.model,
         slot: state.slot,
@@ -150,6 +158,7 @@ export class Step {
         posteriorBins: state.measures.posteriorBins,
         noiseBins: state.measures.noiseBins,
         assignmentSeq: state.record.assignmentSeq,
+        inferenceMs: inferenceMs === undefined ? undefined : Math.round(inferenceMs),
       }),
     )
     this.change('reporting', {

@@ -9,6 +9,8 @@ export interface Measures {
   readonly energy: EnergyAccounts
   readonly posteriorBins: readonly number[]
   readonly noiseBins: readonly number[]
+  /** ms that inferences took; undefined while nobody has measured any */
+  readonly inferenceMs: number | undefined
 }
 
 export const noMeasures = (): Measures => ({
@@ -17,4 +19,5 @@ export const noMeasures = (): Measures => ({
   energy: NO_ENERGY,
   posteriorBins: zeroBins(),
   noiseBins: zeroBins(),
+  inferenceMs: undefined,
 })

@@ -20,7 +20,8 @@ export interface ListenerOptions {
   /** engine session of `step.graph` */
   readonly session: EngineSession
   /** for audio that does not wait: windows that come due while an inference before them has taken too long are dropped and counted as
-   *  overruns. Without it every window is inferred, however long that takes: files and simulations wait. */
+   *  overruns, and the time that inferences take is measured. Without it every window is inferred, however long that takes: files and
+   *  simulations wait. */
   readonly clock?: Clock
 }
 
@@ -73,6 +74,7 @@ export function createListener({ manifest, definition, step, session, clock }: L
       let openWindows = 0
       let inferences = 0
       let overruns = 0
+      let inferenceMs = 0
       for (let at = 0; at < samples.length; ) {
         at += stream.push(samples, at)
         if (!stream.windowReady()) continue
@@ -97,7 +99,11 @@ export function createListener({ manifest, definition, step, session, clock }: L
         inferences++
         const fromMs = clock?.monotonicMs() ?? 0
         const posteriors = await session.run(features)
-        if (clock !== undefined) behindMs = Math.max(0, behindMs + clock.monotonicMs() - fromMs - hopMs)
+        if (clock !== undefined) {
+          const tookMs = clock.monotonicMs() - fromMs
+          inferenceMs += tookMs
+          behindMs = Math.max(0, behindMs + tookMs - hopMs)
+        }
         if (!posteriors.ok) return posteriors
         const atMs = ((stream.samplesTaken() - startSamples) * 1000) / definition.sampleRateHz
         const label = detector.update(posteriors.value, (stream.samplesTaken() * 1000) / definition.sampleRateHz)
@@ -122,6 +128,7 @@ export function createListener({ manifest, definition, step, session, clock }: L
         wakes,
         posteriorBins,
         noiseBins,
+        inferenceMs: clock && inferenceMs,
       })
     },
   }
