@@ -44,7 +44,11 @@ export interface ConnectedRun extends SelfFlags {
 /** Real ms between connection attempts; chosen: a gateway restart is noticed soon, a dead one is not hammered. */
 const RECONNECT_MS = 2_000
 
-/** Runs one device against a gateway until it is interrupted: reports, wakes, updates, with its state in a flash file. */
+/** chosen: a gateway answers within a second, and a supervisor kills after ten */
+const LAST_REPORT_MS = 5_000
+
+/** Runs one device against a gateway until it is interrupted: reports, wakes, updates, with its state in a flash file. Its last report goes
+ *  before it ends. */
 export async function runConnected(run: ConnectedRun, clock: Clock): Promise<void> {
   const checked = checkRun(run)
   const flash = await openFlash(run.flash, checked.board, run.bundle)
@@ -69,7 +73,7 @@ export async function runConnected(run: ConnectedRun, clock: Clock): Promise<voi
   } finally {
     // Also when listening failed: an open link would keep the process.
     tokens?.close()
-    await host?.close()
+    await host?.stop(LAST_REPORT_MS)
     flash.close()
   }
 }

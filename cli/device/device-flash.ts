@@ -4,6 +4,7 @@ import { FlashFile } from '../../device/node/flash-file.ts'
 import { type Board, modelRamBytes } from '../../model/boards.ts'
 import { CommandFailure, fileFailure } from '../failure.ts'
 import { openBundleFile, readBundleFile } from '../open-bundle-file.ts'
+import { secureRandom } from '../random-secure.ts'
 
 /** Opens a device's flash file; a new one is made as a factory would, with the bundle as its image. */
 export async function openFlash(path: string, board: Board, bundlePath: string): Promise<FlashFile> {
@@ -18,7 +19,7 @@ export async function openFlash(path: string, board: Board, bundlePath: string):
   }
   const { flash, created } = opened
   if (!created) return flash
-  const done = provision(flash, readBundleFile(bundlePath), 0)
+  const done = provision(flash, readBundleFile(bundlePath), 0, secureRandom)
   if (done.ok) return flash
   flash.close()
   rmSync(path, { force: true })
