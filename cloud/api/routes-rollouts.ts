@@ -116,7 +116,10 @@ export function rolloutRoutes(app: CloudApp, services: CloudServices): void {
   })
   app.openapi(advance, (c) => {
     const { reason, full = false } = c.req.valid('json')
-    return c.json(changed(unwrap(engine.advance(c.req.valid('param').id, c.get('principal').subject, reason, full))), 200)
+    return c.json(
+      changed(unwrap(engine.advance(c.req.valid('param').id, c.get('principal').subject, reason, full))),
+      200,
+    )
   })
 
   const change = createRoute({
