@@ -56,6 +56,10 @@ export class CloudApi {
     return this.#call('POST', path, { body: JSON.stringify(body), type: 'application/json', repeatable: true })
   }
 
+  delete<T>(path: string): Promise<T> {
+    return this.#call('DELETE', path)
+  }
+
   put<T>(path: string, body: Uint8Array): Promise<T> {
     return this.#call('PUT', path, { body, type: 'application/octet-stream', repeatable: true })
   }

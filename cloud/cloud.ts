@@ -17,6 +17,8 @@ import { ArtifactFolder } from './registry/artifact-folder.ts'
 import { Registry } from './registry/registry.ts'
 import { Assigner } from './rollout/assigner.ts'
 import { RolloutEngine } from './rollout/engine.ts'
+import { Slices } from './slices.ts'
+import { DEFAULT_RETENTION, Retention, type RetentionPolicy } from './store/retention.ts'
 import { Store } from './store/store.ts'
 import { DEFAULT_DRIFT_POLICY, DriftMonitor, type DriftPolicy } from './telemetry/drift.ts'
 import { createMetrics } from './telemetry/metrics.ts'
@@ -56,10 +58,12 @@ export interface CloudOptions {
   readonly operatorTokenTtlMs?: number
   /** validity of assignments, renewed when a quarter is left; default 30 days */
   readonly assignmentTtlMs?: number
-  /** age at which raw reports are dropped; sums and hours stay; default 90 days */
-  readonly reportRetentionMs?: number
   /** how long a gateway that has sent telemetry may be unheard before an alert says so; default 2 hours */
   readonly gatewaySilentMs?: number
+  /** days that rows of each kind are kept; default DEFAULT_RETENTION */
+  readonly retention?: Partial<RetentionPolicy>
+  /** real time, by which slices of long work are measured; default `clock`, which may run faster in a simulation */
+  readonly machine?: Clock
   readonly drift?: Partial<DriftPolicy>
 }
 
@@ -107,12 +111,14 @@ export async function startCloud(options: CloudOptions): Promise<RunningCloud> {
     const hub = new EventHub(clock.wallMs())
     const assignmentsChanged = new Signal(clock)
     const engine = new RolloutEngine(store, clock, secureRandom)
+    const machine = options.machine ?? clock
+    const slices = new Slices(clock, machine)
     const loop = new EvaluationLoop({
-      ...{ store, clock, logger, engine, hub, metrics, assignmentsChanged },
+      ...{ store, clock, machine, slices, logger, engine, hub, metrics, assignmentsChanged },
       assigner: new Assigner(store, directors, clock, options.assignmentTtlMs ?? 30 * DAY_MS),
       drift: new DriftMonitor(store, { ...DEFAULT_DRIFT_POLICY, ...options.drift }),
+      retention: new Retention(store.db, { ...DEFAULT_RETENTION, ...options.retention }),
       everyMs: options.evaluateEveryMs ?? 15 * 60_000,
-      reportRetentionMs: options.reportRetentionMs ?? 90 * DAY_MS,
     })
     const repository = new ImageRepository({
       ...{ store, artifacts, clock, logger },
@@ -134,7 +140,9 @@ export async function startCloud(options: CloudOptions): Promise<RunningCloud> {
       readiness: () => readiness.look(),
       registry: new Registry(store, artifacts, repository, clock),
       identities: new DeviceIdentities(store, tokens, clock, secureRandom, options.keyedTokenTtlMs),
+      slices,
       nudge: () => loop.nudge(),
+      signSoon: () => loop.signSoon(),
       publicReads: options.publicReads ?? false,
       deviceTokenTtlMs: options.deviceTokenTtlMs ?? 365 * DAY_MS,
     }
@@ -174,6 +182,7 @@ export async function startCloud(options: CloudOptions): Promise<RunningCloud> {
       close() {
         closing ??= (async () => {
           loop.stop()
+          slices.stop()
           repository.stop()
           operatorToken.stop()
           watch.stop()

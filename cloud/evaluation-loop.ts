@@ -5,31 +5,37 @@ import type { Signal } from './api/signal.ts'
 import { alertView, modelNames, rolloutView } from './api/views.ts'
 import type { Assigner } from './rollout/assigner.ts'
 import type { RolloutEngine } from './rollout/engine.ts'
+import type { Slices } from './slices.ts'
+import type { Retention } from './store/retention.ts'
 import type { Store } from './store/store.ts'
 import { hourIndex } from './store/telemetry-store.ts'
 import type { DriftMonitor } from './telemetry/drift.ts'
+import { lookForSilence } from './telemetry/silence.ts'
 import type { CloudMetrics } from './telemetry/metrics.ts'
 
 /** chosen: changed hours recomputed in one evaluation; an outage's backlog of days is caught up over several */
 const HOURS_PER_EVALUATION = 48
-/** chosen: raw rows dropped in one evaluation */
-const PRUNE_ROWS = 5_000
+/** chosen, real ms: while a large stage is signed, gateways hear of it this often and not at each slice */
+const ANNOUNCE_EVERY_MS = 250
 
 export interface EvaluationParts {
   readonly store: Store
   readonly clock: Clock
+  /** real time: durations of work */
+  readonly machine: Clock
+  readonly slices: Slices
   readonly logger: Logger
   readonly engine: RolloutEngine
   readonly assigner: Assigner
   readonly drift: DriftMonitor
+  readonly retention: Retention
   readonly hub: EventHub
   readonly metrics: CloudMetrics
   readonly assignmentsChanged: Signal
   readonly everyMs: number
-  readonly reportRetentionMs: number
 }
 
-/** What the cloud does by itself: sums, gate, drift, signing; every so often of the injected clock. */
+/** What the cloud does by itself: sums, gate, drift, signing, ages; every so often of the injected clock. */
 export class EvaluationLoop {
   readonly #parts: EvaluationParts
   #cancel: (() => void) | undefined
@@ -37,6 +43,8 @@ export class EvaluationLoop {
   #cancelSigning: (() => void) | undefined
   #stopped = false
   #lastHour = -1
+  #signing = false
+  #pruning = false
 
   constructor(parts: EvaluationParts) {
     this.#parts = parts
@@ -54,12 +62,22 @@ export class EvaluationLoop {
     this.#cancelSigning?.()
   }
 
-  /** Evaluates soon, after the present request was answered. */
+  /** Looks at the open rollout soon, after the present request was answered: somebody has just changed it. */
   nudge(): void {
     if (this.#stopped || this.#cancelNudge !== undefined) return
     this.#cancelNudge = this.#parts.clock.after(0, () => {
       this.#cancelNudge = undefined
-      this.evaluate()
+      this.#attempt(() => this.#rollout())
+      this.#sign()
+    })
+  }
+
+  /** Signs soon what has to be signed anew. Gates are read on their own period: devices that come, move or go are no evidence yet. */
+  signSoon(): void {
+    if (this.#stopped || this.#signing || this.#cancelSigning !== undefined) return
+    this.#cancelSigning = this.#parts.clock.after(0, () => {
+      this.#cancelSigning = undefined
+      this.#sign()
     })
   }
 
@@ -74,18 +92,21 @@ export class EvaluationLoop {
   /** One evaluation. What fails is logged and tried again at the next: each part is a transaction of its own. */
   evaluate(): void {
     if (this.#stopped) return
-    const { clock, logger, metrics } = this.#parts
-    const startedMs = clock.monotonicMs()
-    const parts = [() => this.#rollout(), () => this.#drift(), () => this.#hourly()]
-    for (const part of parts) {
-      try {
-        part()
-      } catch (cause) {
-        logger.error({ err: cause }, 'evaluation failed')
-      }
-    }
+    const { machine, metrics } = this.#parts
+    const startedMs = machine.monotonicMs()
+    this.#attempt(() => this.#rollout())
+    this.#attempt(() => this.#drift())
+    this.#attempt(() => this.#hourly())
     this.#sign()
-    metrics.tickSeconds.observe((clock.monotonicMs() - startedMs) / 1000)
+    metrics.tickSeconds.observe((machine.monotonicMs() - startedMs) / 1000)
+  }
+
+  #attempt(part: () => void): void {
+    try {
+      part()
+    } catch (cause) {
+      this.#parts.logger.error({ err: cause }, 'evaluation failed')
+    }
   }
 
   #rollout(): void {
@@ -110,17 +131,65 @@ export class EvaluationLoop {
     }
   }
 
-  /** Work of a finished hour. */
+  /** Sums of the hours that changed, and once an hour what is due then. */
   #hourly(): void {
-    const { store, hub, clock, reportRetentionMs } = this.#parts
+    const { store, hub, clock, slices, logger, retention } = this.#parts
     const now = clock.wallMs()
-    store.fleet.refresh(HOURS_PER_EVALUATION)
-    if (hourIndex(now) === this.#lastHour) return
+    const isNew = hourIndex(now) !== this.#lastHour
     this.#lastHour = hourIndex(now)
-    store.telemetry.prune(now - reportRetentionMs, PRUNE_ROWS)
-    store.tokens.prune(now)
+    // Before the sums, since it forgets hours whose rows are gone.
+    if (isNew && !this.#pruning) retention.begin(now)
+    let left = HOURS_PER_EVALUATION
+    slices.run(
+      (enough) => {
+        while (left-- > 0 && store.fleet.refresh(1) > 0) if (enough()) return true
+        return false
+      },
+      (cause) => {
+        if (cause !== undefined && !this.#stopped) logger.error({ err: cause }, 'sums of an hour failed')
+      },
+    )
+    this.#attempt(() => store.checkpoint())
+    if (!isNew) return
     this.#closeOldNotices(now)
+    this.#lookAfter(now)
     hub.publish('fleet', { hourMs: this.#lastHour * 3_600_000 })
+    this.#prune()
+  }
+
+  /** Drops what is older than its age, answering requests in between. */
+  #prune(): void {
+    if (this.#pruning) return
+    this.#pruning = true
+    const { retention, slices, store, logger } = this.#parts
+    let removed = 0
+    slices.run(
+      (enough) => {
+        const slice = retention.slice(enough)
+        removed += slice.removed
+        return slice.more
+      },
+      (cause) => {
+        this.#pruning = false
+        if (this.#stopped) return
+        if (cause !== undefined) logger.error({ err: cause }, 'dropping old rows failed; tried again in an hour')
+        else if (removed > 0) {
+          logger.info({ removed }, 'dropped what was older than its age')
+          this.#attempt(() => store.checkpoint())
+        }
+      },
+    )
+  }
+
+  /** What a rollout that is over did to its devices, and who has fallen silent. */
+  #lookAfter(nowMs: number): void {
+    const { store, engine, hub, logger } = this.#parts
+    const raised = [...engine.lookAfter(), ...lookForSilence(store, nowMs)]
+    const names = modelNames(store)
+    for (const alert of raised) {
+      logger.warn({ code: alert.code, metric: alert.metric, numbers: alert.numbers }, 'alert raised')
+      hub.publish('alert', { change: 'raised', ...alertView(alert, names) })
+    }
   }
 
   /** What gateways notice has no end of its own: it is closed after a day, and raised again if a gateway still says so. */
@@ -133,20 +202,29 @@ export class EvaluationLoop {
 
   /** Signs slice by slice, answering requests in between. */
   #sign(): void {
-    const { assigner, assignmentsChanged, metrics, clock, logger } = this.#parts
-    if (this.#stopped || this.#cancelSigning !== undefined) return
-    try {
-      const { signed, more } = assigner.signSlice()
-      metrics.assignmentsSigned.inc(signed)
-      if (signed > 0) assignmentsChanged.raise()
-      if (!more) return
-    } catch (cause) {
-      logger.error({ err: cause }, 'signing failed')
-      return
+    if (this.#stopped || this.#signing) return
+    this.#signing = true
+    const { assigner, assignmentsChanged, metrics, machine, slices, logger } = this.#parts
+    let unannounced = 0
+    let announcedMs = machine.monotonicMs()
+    const announce = (): void => {
+      if (unannounced > 0) assignmentsChanged.raise()
+      unannounced = 0
+      announcedMs = machine.monotonicMs()
     }
-    this.#cancelSigning = clock.after(0, () => {
-      this.#cancelSigning = undefined
-      this.#sign()
-    })
+    slices.run(
+      (enough) => {
+        const { signed, more } = assigner.signSlice(enough)
+        metrics.assignmentsSigned.inc(signed)
+        unannounced += signed
+        if (machine.monotonicMs() - announcedMs >= ANNOUNCE_EVERY_MS) announce()
+        return more
+      },
+      (cause) => {
+        this.#signing = false
+        announce()
+        if (cause !== undefined && !this.#stopped) logger.error({ err: cause }, 'signing failed')
+      },
+    )
   }
 }

@@ -46,9 +46,13 @@ export const POSTERIOR_BIN_EDGES = [50, 100, 200, 400, 600, 750, 900] as const
 /** Upper edges of the noise floor histogram of windows (dBFS); the last bin is open. */
 export const NOISE_BIN_EDGES = [-80, -70, -60, -50, -40, -30, -20] as const
 
+/** Which run of boot numbers a message belongs to: random, made when the flash is provisioned. A board that was replaced or flashed anew
+ *  under the same id begins to count its boots again. Absent: of a device that does not say (0). */
+const incarnation = optional(uint(0xffff_ffff))
+
 /** Hourly report of a device (QoS 1). At most LIMITS.reportDefaultBytes for the default set. */
 export const reportCodec = defineMessage('report', SCHEMA_VERSION, LIMITS.reportBytes, {
-  /** persisted boot count; with the device id it names one run of counters */
+  /** persisted boot count; with the device id and the incarnation it names one run of counters */
   boot: [1, uint(0xffff_ffff)],
   /** report number within the boot, from 0 */
   seq: [2, uint(0xffff_ffff)],
@@ -73,6 +77,9 @@ export const reportCodec = defineMessage('report', SCHEMA_VERSION, LIMITS.report
   noiseBins: [13, uints(LIMITS.histogramBins)],
   /** sequence number of the newest assignment the device accepted; 0 when none */
   assignmentSeq: [14, uint()],
+  incarnation: [15, incarnation],
+  /** ms that the network took to run, cumulative per boot, as the device measures it; absent where it does not */
+  inferenceMs: [16, optional(uint())],
 })
 
 /** A keyword wake with the quantized feature map, for the gateway's verifier (QoS 1, so that the count is exact). */
@@ -90,6 +97,9 @@ export const wakeCodec = defineMessage('wake', SCHEMA_VERSION, LIMITS.wakeBytes,
   features: [8, bytes(1, LIMITS.featureBytes)],
   /** noise floor of the window, dBFS */
   noiseDb: [9, int(-120, 0)],
+  incarnation: [10, incarnation],
+  /** absent: of a device that does not say */
+  uptimeMs: [11, optional(uint())],
 })
 
 export const EVENT_CODES = [
@@ -112,6 +122,14 @@ export const EVENT_CODES = [
   'image-found',
   /** the image repository said what cannot be believed; what was believed before still is */
   'repository-refused',
+  /** the microphone gives what no microphone gives: its converter at the end, one value for ever, digital silence */
+  'microphone-clipped',
+  'microphone-stuck',
+  'microphone-silent',
+  /** it works again */
+  'microphone-recovered',
+  /** the detector wakes more often than anyone speaks; the wakes above the limit are dropped and not counted */
+  'wakes-limited',
 ] as const
 export type EventCode = (typeof EVENT_CODES)[number]
 
@@ -133,6 +151,9 @@ export const eventCodec = defineMessage('event', SCHEMA_VERSION, LIMITS.eventByt
   securityCounter: [9, optional(uint())],
   /** Ed25519, by the device's key, over the device's id and this message without its signature (device-proof.ts) */
   signature: [10, optional(bytes(64))],
+  incarnation: [11, incarnation],
+  /** absent: of a device that does not say */
+  uptimeMs: [12, optional(uint())],
 })
 
 /** Device asks the gateway for a range of an artifact. */

@@ -80,3 +80,6 @@ export function raiseFloor(floor: TimeFloor, word: TimeWord): TimeFloor {
   // Metadata without our field tells no time, so its keys vouch for none.
   return floorMs === 0 ? NO_TIME_FLOOR : { floorMs, witness }
 }
+
+/** 2023-01-01, chosen: before there was anything to receive. A service's clock that says less is not set. */
+export const SERVICE_CLOCK_MS_MIN = 1_672_531_200_000

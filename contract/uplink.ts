@@ -9,9 +9,18 @@ import { COUNTER_NAMES, ENERGY_NAMES, EVENT_CODES, LADDER_LEVELS } from './messa
 /** first 8 bytes of the active bundle's sha256, hex */
 const modelPrefix = hexField(8)
 const numbers = (length: number) => z.array(uintField).check(z.length(length))
-const origin = { site: idField, device: idField, boot: uintField, receivedMs: uintField }
+/** 1 to 2^32 - 1: which run of boot numbers it is; absent: 0, of a device that does not say */
+const incarnation = z.optional(z.int().check(z.minimum(1), z.maximum(0xffff_ffff)))
+const origin = {
+  site: idField,
+  device: idField,
+  incarnation,
+  boot: uintField,
+  /** the gateway's time of receipt, Unix ms; 0 when it does not know the time */
+  receivedMs: uintField,
+}
 
-/** A device report as the gateway decoded it; identity (device, boot, seq). */
+/** A device report as the gateway decoded it; identity (device, incarnation, boot, seq). */
 export const reportRowSchema = z.strictObject({
   ...origin,
   seq: uintField,
@@ -27,26 +36,44 @@ export const reportRowSchema = z.strictObject({
   posteriorBins: numbers(LIMITS.histogramBins),
   noiseBins: numbers(LIMITS.histogramBins),
   assignmentSeq: uintField,
+  inferenceMs: z.optional(uintField),
 })
 export type ReportRow = z.infer<typeof reportRowSchema>
 
-/** What the verifier said of a device's wakes in one hour of one boot: cumulative, identity (device, boot, hourMs). */
-export const verdictRowSchema = z.strictObject({
-  site: idField,
-  device: idField,
-  boot: uintField,
-  model: modelPrefix,
-  /** start of the hour of receipt, Unix ms */
-  hourMs: uintField,
-  confirmed: uintField,
-  rejected: uintField,
-})
+/** chosen: no device of this kind has run for twenty years since a reset, so a longer uptime is not believed */
+export const UPTIME_MS_MAX = 20 * 366 * 86_400_000
+
+/** What one gateway's verifier said of the wakes of one slot of one boot: cumulative, identity (gateway, device, incarnation, boot, slot,
+ *  model). Slot s of a boot is its uptime from s hours to s + 1 hours, so that wakes and the listening they came from are counted over the
+ *  same time whatever any clock says. */
+export const verdictRowSchema = z
+  .strictObject({
+    site: idField,
+    device: idField,
+    incarnation,
+    boot: uintField,
+    model: modelPrefix,
+    slot: z.optional(z.int().check(z.minimum(0), z.maximum(UPTIME_MS_MAX / 3_600_000))),
+    /** of gateways that know no slots: start of the hour of receipt, Unix ms */
+    hourMs: z.optional(uintField),
+    confirmed: uintField,
+    rejected: uintField,
+    /** wakes that the verifier could not judge; absent: none */
+    unjudged: z.optional(uintField),
+  })
+  .check(
+    z.refine(
+      ({ slot, hourMs }) => (slot === undefined) !== (hourMs === undefined),
+      'a slot, or of old gateways an hour',
+    ),
+  )
 export type VerdictRow = z.infer<typeof verdictRowSchema>
 
-/** identity (device, boot, seq) */
+/** identity (device, incarnation, boot, seq) */
 export const eventRowSchema = z.strictObject({
   ...origin,
   seq: uintField,
+  uptimeMs: z.optional(uintField),
   wallMs: uintField,
   code: z.enum(EVENT_CODES),
   model: z.optional(modelPrefix),
@@ -76,6 +103,8 @@ export const aggregateRowSchema = z.strictObject({
   gateOpenings: uintField,
   confirmed: uintField,
   rejected: uintField,
+  /** absent: none */
+  unjudged: z.optional(uintField),
   energyMj: uintField,
   radioBytes: uintField,
 })

@@ -5,8 +5,9 @@ import type { LadderLevel } from '../contract/messages.ts'
 import { present } from '../contract/present.ts'
 import type { SeededRandom } from '../contract/random.ts'
 import { ok } from '../contract/result.ts'
-import { type Heard, type HeardWake, zeroBins } from '../device/core/listen/heard.ts'
+import { type Heard, type HeardWake, type InferenceRun, zeroBins } from '../device/core/listen/heard.ts'
 import { createListener } from '../device/core/listen/listener.ts'
+import { addTrouble, NO_TROUBLE } from '../device/core/listen/microphone.ts'
 import type { EngineInput, EngineSession } from '../model/engine/engine.ts'
 import type { OpenedBundle } from '../model/opened-bundle.ts'
 import { LEAD_SAMPLES, renderTake, sceneNamed, TAKE_MS, type Take } from './scene.ts'
@@ -120,6 +121,10 @@ export class Hearing {
       ...heard.value,
       listeningMs: sparse ? heard.value.listeningMs : TAKE_MS,
       elapsedMs: TAKE_MS,
+      inferenceRuns: (heard.value.inferenceRuns ?? []).map((run) => ({
+        ...run,
+        fromMs: Math.max(0, run.fromMs - leadMs),
+      })),
       wakes: heard.value.wakes.map((wake) => ({ ...wake, atMs: Math.max(0, wake.atMs - leadMs) })),
     }
   }
@@ -175,9 +180,13 @@ const HIBERNATED: Heard = {
 export function joinHeard(takes: readonly Heard[]): Heard {
   const sum = { listeningMs: 0, elapsedMs: 0, windows: 0, openWindows: 0, inferences: 0, gateOpenings: 0, overruns: 0 }
   const wakes: HeardWake[] = []
+  const inferenceRuns: InferenceRun[] = []
+  let microphone = NO_TROUBLE
   const posteriorBins = zeroBins()
   const noiseBins = zeroBins()
   for (const take of takes) {
+    for (const run of take.inferenceRuns ?? []) inferenceRuns.push({ ...run, fromMs: run.fromMs + sum.elapsedMs })
+    if (take.microphone !== undefined) microphone = addTrouble(microphone, take.microphone)
     for (const wake of take.wakes) wakes.push({ ...wake, atMs: wake.atMs + sum.elapsedMs })
     for (let i = 0; i < posteriorBins.length; i++) {
       posteriorBins[i]! += take.posteriorBins[i]!
@@ -185,5 +194,5 @@ export function joinHeard(takes: readonly Heard[]): Heard {
     }
     for (const name of Object.keys(sum) as (keyof typeof sum)[]) sum[name] += take[name]
   }
-  return { ...sum, wakes, posteriorBins, noiseBins }
+  return { ...sum, inferenceRuns, wakes, posteriorBins, noiseBins, microphone }
 }

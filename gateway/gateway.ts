@@ -157,7 +157,10 @@ async function compose(ground: Ground): Promise<Gateway> {
   await assignments.start()
   upkeep.start()
   void admission.keys.refresh()
-  admission.revocations.start((device) => link.revoked(device))
+  admission.revocations.start((device, beforeMs) => {
+    link.revoked(device)
+    void assignments.withdraw(device, beforeMs)
+  })
   uplink.start()
   ground.token.start({ ...ground, random: ground.random.fork('service-token') })
   ground.tls?.start(renewTls, ground.clock, logger)

@@ -8,7 +8,12 @@ export type { ByteRange, ElementType } from './element-type.ts'
 export type { Engine, EngineError, EngineErrorCode, EngineInput, EngineIo, EngineSession } from './engine/engine.ts'
 export type { IoElementType, Quantization, TensorIo } from './engine/tensor-io.ts'
 export { createMfcc } from './features/mfcc.ts'
-export { checkMfccDefinition, type MfccDefinition, mfccDefinitionV1 } from './features/mfcc-definition.ts'
+export {
+  checkMfccDefinition,
+  type MfccDefinition,
+  mfccDefinitionHighPass,
+  mfccDefinitionV1,
+} from './features/mfcc-definition.ts'
 export { createMfccStream, type MfccStream } from './features/mfcc-stream.ts'
 export { dequantizeFeatures, quantizeFeatures } from './features/quantize.ts'
 export type { MappedQuantization, MappedTensor, TensorRole } from './mapped-tensor.ts'

@@ -50,4 +50,15 @@ export function identityCommands(device: Command): void {
     .action(async (id: string, flags: CloudFlags & { reason: string }) =>
       (await import('./device-identity.ts')).revoke(id, flags),
     )
+
+  withCloud(device.command('remove'))
+    .description(
+      'take a device out of the fleet: keys, tokens, assignment, rollouts; its name may be enrolled again, as a new device',
+    )
+    .argument('<ID>', 'device')
+    .requiredOption('--reason <TEXT>', 'why, for the audit log')
+    .option('--erase', 'erase its reports, events and all other rows too (default: they are kept for their age)')
+    .action(async (id: string, flags: CloudFlags & { reason: string; erase?: boolean }) =>
+      (await import('./device-identity.ts')).remove(id, flags),
+    )
 }

@@ -129,6 +129,14 @@ export async function revoke(id: string, flags: CloudFlags & { reason: string })
   console.log(`${id} is revoked; gateways cut it off within half a minute`)
 }
 
+/** Takes a device out of the fleet. */
+export async function remove(id: string, flags: CloudFlags & { reason: string; erase?: boolean }): Promise<void> {
+  const query = new URLSearchParams({ reason: flags.reason, ...(flags.erase && { erase: 'true' }) })
+  await apiOf(flags).delete(`/v1/devices/${encodeURIComponent(id)}?${query}`)
+  const rows = flags.erase ? 'all its rows are erased' : 'its history stays'
+  console.log(`${id} is removed, ${rows}; gateways cut it off within half a minute`)
+}
+
 function lineOf({ name, site, board, key, revokedMs, target }: DeviceRow): string {
   const says = key !== null ? `key ${key.keyId.slice(0, 16)}` : revokedMs !== null ? 'revoked' : 'no key'
   const wants = target === null ? 'no target' : `${target.name} ${target.version}`

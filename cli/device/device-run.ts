@@ -1,3 +1,4 @@
+import { activeShare } from '../../contract/active-share.ts'
 import { sha256Hex } from '../../contract/bytes.ts'
 import type { Clock } from '../../contract/clock.ts'
 import type { LadderStep } from '../../contract/manifest.ts'
@@ -200,7 +201,7 @@ const summaryOf = (
   rate: totals.expected === 0 ? null : totals.found / totals.expected,
   windows: counters.windows,
   inferences: counters.inferences,
-  activeFraction: counters.listeningMs === 0 ? 0 : counters.activeMs / counters.listeningMs,
+  activeFraction: activeShare(counters.activeMs, counters.listeningMs) ?? 0,
   energyMj: Object.fromEntries(Object.entries(energy).map(([name, mj]) => [name, Number(mj.toFixed(3))])),
 })
 

@@ -3,6 +3,13 @@ import type { Clock } from '../../contract/clock.ts'
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
 
+interface PackOptions {
+  readonly output: string
+  readonly highPass?: boolean
+  readonly force?: boolean
+  readonly json?: boolean
+}
+
 /** `kinglet model …` */
 export function modelCommand(clock: Clock): Command {
   const model = new Command('model').description('pack, inspect and score model bundles')
@@ -12,11 +19,15 @@ export function modelCommand(clock: Clock): Command {
     .description('pack ONNX graphs, features, policy, ladder and golden vectors into a bundle')
     .argument('<SPEC>', 'pack file (JSON), see docs/bundle.md')
     .requiredOption('-o, --output <FILE>', 'bundle file to write')
+    .option('--high-pass', 'hear through a high-pass of 20 Hz, for microphones with an offset; older devices refuse it')
     .option('--force', 'replace the bundle file if there is one')
     .option('--json', 'print the release as JSON')
-    .action(async (spec: string, options: { output: string; force?: boolean; json?: boolean }) => {
+    .action(async (spec: string, options: PackOptions) => {
       const { packFile } = await import('./model-pack.ts')
-      const { packed } = await packFile(spec, options.output, options.force === true)
+      const { packed } = await packFile(spec, options.output, {
+        replaces: options.force === true,
+        highPass: options.highPass === true,
+      })
       if (options.json) {
         console.log(JSON.stringify(packed.release))
         return
@@ -54,9 +65,10 @@ export function modelCommand(clock: Clock): Command {
         ? (done: number, total: number) => process.stderr.write(`\r${done} of ${total} clips`)
         : undefined
       const { evaluateBundle } = await import('./model-eval.ts')
-      const result = await evaluateBundle(file, dir, clock, options.graph, progress)
+      const { result, notes } = await evaluateBundle(file, dir, clock, options.graph, progress)
       if (progress) process.stderr.write('\r\x1b[K')
       for (const { file: path, reason } of result.skipped) console.error(`skipped ${path}: ${reason}`)
+      for (const note of notes) console.error(note)
       if (options.json) {
         console.log(JSON.stringify(result))
         return

@@ -7,7 +7,7 @@ import { LADDER_LEVELS } from '../../contract/messages.ts'
 import { present } from '../../contract/present.ts'
 import { EngineOrtNode } from '../../model/engine/engine-ort-node.ts'
 import { createMfcc } from '../../model/features/mfcc.ts'
-import { checkMfccDefinition, mfccDefinitionV1 } from '../../model/features/mfcc-definition.ts'
+import { checkMfccDefinition, mfccDefinitionHighPass, mfccDefinitionV1 } from '../../model/features/mfcc-definition.ts'
 import { quantizeFeatures } from '../../model/features/quantize.ts'
 import { type Packed, packBundle } from '../../model/pack.ts'
 import { readAudio, wavFiles } from '../audio-files.ts'
@@ -60,12 +60,18 @@ export interface PackReport {
 }
 
 /** Packs a bundle from a pack file. The same inputs give the same bytes.
- *  @param replaces whether a file at `outPath` may be replaced */
-export async function packFile(specPath: string, outPath: string, replaces: boolean): Promise<PackReport> {
+ *  @param replaces whether a file at `outPath` may be replaced
+ *  @param highPass whether its features are those of a high-pass, see `mfccDefinitionHighPass` */
+export async function packFile(
+  specPath: string,
+  outPath: string,
+  { replaces, highPass }: { readonly replaces: boolean; readonly highPass: boolean },
+): Promise<PackReport> {
   const here = dirname(specPath)
   const spec = readSpec(specPath)
   OutputFile.check(outPath, replaces)
-  const definition = checkMfccDefinition(spec.features ?? mfccDefinitionV1)
+  const { highPassHz } = mfccDefinitionHighPass
+  const definition = checkMfccDefinition({ ...(spec.features ?? mfccDefinitionV1), ...(highPass && { highPassHz }) })
   if (!definition.ok) throw new CommandFailure(`${specPath}: ${definition.error.code}: ${definition.error.detail}`)
   const read = (file: string): Uint8Array => {
     try {

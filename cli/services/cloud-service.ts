@@ -1,5 +1,6 @@
 import pino from 'pino'
 import { startCloud } from '../../cloud/cloud.ts'
+import type { RetentionPolicy } from '../../cloud/store/retention.ts'
 import type { Clock } from '../../contract/clock.ts'
 import { secureRandom } from '../random-secure.ts'
 import { serviceClock } from '../service-clock.ts'
@@ -13,6 +14,7 @@ export interface CloudFlags {
   readonly evaluateEveryMs: number
   readonly driftBaselineHours: number
   readonly gatewaySilentHours: number
+  readonly retain?: Partial<RetentionPolicy>
   readonly clock?: string
 }
 
@@ -29,6 +31,8 @@ export const serveCloud = (flags: CloudFlags, system: Clock): Promise<void> =>
       publicReads: flags.publicReads === true,
       evaluateEveryMs: flags.evaluateEveryMs,
       gatewaySilentMs: flags.gatewaySilentHours * 3_600_000,
+      machine: system,
+      ...(flags.retain !== undefined && { retention: flags.retain }),
       drift: { baselineHours: flags.driftBaselineHours },
     }),
   )

@@ -5,6 +5,7 @@ import { integerOption } from '../number-option.ts'
 import { zooFile } from '../package-root.ts'
 import type { CloudFlags } from './cloud-service.ts'
 import type { GatewayFlags } from './gateway-service.ts'
+import { retainHelp, retainOption } from './retain-option.ts'
 
 const port = integerOption(0, 65_535)
 
@@ -36,8 +37,17 @@ export function cloudCommand(system: Clock): Command {
       integerOption(1, 8_760),
       2,
     )
+    .option('--retain <WHAT=DAYS>', 'days that rows of a kind are kept, see below; may be repeated', retainOption)
     .option('--clock <FILE>', 'clock file of a simulation (default: this machine’s clock)')
+    .addHelpText('after', () => `\n${retainHelp()}`)
     .action(async (flags: CloudFlags) => (await import('./cloud-service.ts')).serveCloud(flags, system))
+  cloud
+    .command('compact')
+    .description(
+      'give the space of dropped rows back to the disk; the cloud must not run, and the disk needs room for a copy',
+    )
+    .requiredOption('--data <DIR>', 'folder of the database')
+    .action(async ({ data }: { data: string }) => (await import('./cloud-compact.ts')).compactCloud(data))
   return cloud
 }
 

@@ -1,3 +1,5 @@
+import { activeShare } from '../../contract/active-share.ts'
+
 /** What a fleet heard in a stretch of time, as the cloud sums it. */
 export interface Figures {
   readonly listeningMs: number
@@ -40,7 +42,7 @@ export const perHour = (figures: Figures | null, name: 'wakes' | 'rejected'): nu
 
 /** Share of the listening time in which the device was awake; null when nothing was listened to. */
 export const dutyCycle = (figures: Figures | null): number | null =>
-  figures === null || figures.listeningMs === 0 ? null : figures.activeMs / figures.listeningMs
+  figures === null ? null : activeShare(figures.activeMs, figures.listeningMs)
 
 /** The figures in one clause for people. */
 export function figureWords(figures: Figures): string {

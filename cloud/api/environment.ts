@@ -5,6 +5,7 @@ import type { Readiness } from '../../platform/readiness.ts'
 import type { ArtifactFolder } from '../registry/artifact-folder.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { RolloutEngine } from '../rollout/engine.ts'
+import type { Slices } from '../slices.ts'
 import type { Store } from '../store/store.ts'
 import type { CloudMetrics } from '../telemetry/metrics.ts'
 import type { DeviceIdentities } from '../trust/device-identities.ts'
@@ -29,10 +30,13 @@ export interface CloudServices {
   readonly hub: EventHub
   /** raised when assignments changed: wakes the long polls of the feed */
   readonly assignmentsChanged: Signal
-  /** something changed that the evaluation loop should look at before its next turn */
+  /** the open rollout was changed by hand: it is looked at before the loop's next turn */
   readonly nudge: () => void
   readonly readiness: () => Promise<Readiness>
   readonly contacts: GatewayContacts
+  /** devices got something else to run, or another place: their assignments are signed before the loop's next turn */
+  readonly signSoon: () => void
+  readonly slices: Slices
   readonly publicReads: boolean
   readonly deviceTokenTtlMs: number
 }

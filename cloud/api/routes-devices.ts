@@ -1,10 +1,8 @@
 import { createRoute, z } from '@hono/zod-openapi'
-import { hexToBytes } from '../../contract/bytes.ts'
 import { LIMITS } from '../../contract/limits.ts'
-import { present } from '../../contract/present.ts'
-import { keyIdOf } from '../../contract/signed.ts'
 import { requireRole } from './auth.ts'
 import { bodyLimitOf } from './body-limit.ts'
+import { importDevices } from './device-import.ts'
 import type { CloudApp, CloudServices } from './environment.ts'
 import { fail, integerQuery } from './problem.ts'
 import * as schemas from './schemas.ts'
@@ -12,18 +10,7 @@ import { deviceView } from './views.ts'
 
 /** Enrolment, device tokens and service tokens, devices. */
 export function deviceRoutes(app: CloudApp, services: CloudServices): void {
-  const { store, engine, tokens, clock } = services
-
-  /** The key of an imported device; the same one may be imported again. */
-  const importKey = (id: number, name: string, publicKey: string, nowMs: number): void => {
-    const keyId = keyIdOf(hexToBytes(publicKey))
-    const active = store.identities.activeKey(id)
-    if (active?.keyId === keyId) return
-    if (active !== undefined) fail('conflict', `${name} has another key; it changes by a claim`)
-    if (store.identities.key(keyId) !== undefined)
-      fail('conflict', `the key of ${name} belongs, or belonged, to a device`)
-    store.identities.addKey({ keyId, publicKey, device: id, sinceMs: nowMs })
-  }
+  const { store, tokens } = services
 
   const enrol = createRoute({
     method: 'post',
@@ -35,39 +22,7 @@ export function deviceRoutes(app: CloudApp, services: CloudServices): void {
   })
   app.openapi(enrol, async (c) => {
     const rows = c.req.valid('json')
-    const by = c.get('principal').subject
-    const now = clock.wallMs()
-    const minted = await Promise.all(
-      rows.map(async ({ ttlSeconds, publicKey, ...row }) => {
-        if (publicKey !== undefined && ttlSeconds === undefined) return undefined
-        const ttlMs = ttlSeconds === undefined ? services.deviceTokenTtlMs : ttlSeconds * 1000
-        return tokens.mintDevice(row, ttlMs, publicKey && keyIdOf(hexToBytes(publicKey)))
-      }),
-    )
-    store.atomically(() => {
-      rows.forEach((row, i) => {
-        const device = store.devices.enrol(
-          { name: row.device, site: row.site, board: row.board, tags: row.tags ?? [] },
-          now,
-        )
-        const token = minted[i]
-        if (token !== undefined) {
-          const { jti, issuedMs, expiresMs } = token
-          store.tokens.add({ jti, kind: 'device', subject: row.device, issuedMs, expiresMs })
-        }
-        if (row.publicKey !== undefined) importKey(device.id, row.device, row.publicKey, now)
-        const wanted = row.model === undefined ? undefined : store.models.byName(row.model)
-        if (row.model !== undefined && wanted === undefined) fail('not-found', `no release "${row.model}"`)
-        if (wanted !== undefined && wanted.state !== 'production' && device.target === null) {
-          // A named model other than production is what the device left the factory with: recorded, signed like any other.
-          store.devices.retarget(device.id, { release: wanted.id, rollout: null, stage: 0, arm: 'none' })
-        } else engine.admit(device)
-      })
-      const first = present(rows[0], 'a device of a list that is not empty')
-      const detail = { devices: rows.length, first: first.device, ttlMs: services.deviceTokenTtlMs }
-      store.audit.append({ atMs: now, actor: by, action: 'devices.enrolled', subject: first.site, detail })
-    })
-    services.nudge()
+    const minted = await importDevices(services, rows, c.get('principal').subject)
     const devices = rows.map(({ device }, i) => ({
       device,
       token: minted[i]?.token ?? null,
@@ -118,7 +73,7 @@ export function deviceRoutes(app: CloudApp, services: CloudServices): void {
     path: '/v1/devices/{id}',
     summary: 'One device with its latest boots',
     middleware: requireRole(services, 'viewer', 'gateway'),
-    request: { params: z.object({ id: schemas.id }) },
+    request: { params: z.object({ id: schemas.deviceName }) },
     responses: schemas.answers(schemas.deviceDetail, 'The device'),
   })
   app.openapi(one, (c) => {

@@ -1,5 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { LIMITS } from '../../contract/limits.ts'
+import type { IngestBatch } from '../../contract/uplink.ts'
 import { parseIngest } from '../telemetry/ingest.ts'
 import { attestedBy } from '../trust/attestation.ts'
 import { requireRole } from './auth.ts'
@@ -13,6 +14,17 @@ import { alertView, modelNames, seriesView, summaryView } from './views.ts'
 const SERIES_HOURS_MAX = 744
 /** chosen: the contract's gateways ask for at most 25 s; clocks that run faster than real need more of their own seconds */
 const WAIT_SECONDS_MAX = 3_600
+
+/** Rows of devices that were removed: a gateway or a device has not heard of it yet. Sums over devices cannot be told apart and stay. */
+function withoutDevices(batch: IngestBatch, gone: ReadonlySet<string>): IngestBatch {
+  const stays = ({ device }: { readonly device: string }): boolean => !gone.has(device)
+  return {
+    ...batch,
+    reports: batch.reports.filter(stays),
+    verdicts: batch.verdicts.filter(stays),
+    events: batch.events.filter(stays),
+  }
+}
 
 /** What gateways send and fetch, and what the fleet's numbers are. */
 export function fleetRoutes(app: CloudApp, services: CloudServices): void {
@@ -29,14 +41,22 @@ export function fleetRoutes(app: CloudApp, services: CloudServices): void {
   app.openapi(ingest, async (c) => {
     const parsed = parseIngest(new Uint8Array(await c.req.arrayBuffer()))
     metrics.ingestBatches.inc({ outcome: parsed.ok ? 'accepted' : parsed.error.code })
-    const batch = unwrap(parsed)
-    const rows = [...batch.reports, ...batch.verdicts, ...batch.events, ...batch.aggregates]
+    const sent = unwrap(parsed)
+    const named = [...sent.reports, ...sent.verdicts, ...sent.events]
+    const sites = new Set([...named, ...sent.aggregates].map(({ site }) => site))
+    const nowMs = clock.wallMs()
     // One transaction, and so one flush.
-    const outcome = store.atomically(() => {
-      store.gateways.heard(batch.gateway, new Set(rows.map(({ site }) => site)), rows.length, clock.wallMs())
-      return store.telemetry.ingest(batch, attestedBy)
+    const { outcome, refused } = store.atomically(() => {
+      const gone = store.devices.removedOf(new Set(named.map(({ device }) => device)))
+      const batch = gone.size === 0 ? sent : withoutDevices(sent, gone)
+      store.gateways.heard(sent.gateway, sites, named.length + sent.aggregates.length, nowMs)
+      const refused = named.length - batch.reports.length - batch.verdicts.length - batch.events.length
+      return { outcome: store.telemetry.ingest(batch, attestedBy, nowMs), refused }
     })
-    for (const [kind, changed] of Object.entries(outcome)) metrics.ingestRows.inc({ kind }, changed)
+    if (refused > 0) metrics.ingestRows.inc({ kind: 'of-removed-devices' }, refused)
+    const { late, ...changed } = outcome
+    for (const [kind, count] of Object.entries(changed)) metrics.ingestRows.inc({ kind }, count)
+    metrics.ingestLateRows.inc(late)
     return c.json(outcome, 200)
   })
 

@@ -9,6 +9,7 @@ import type { Result } from '../../contract/result.ts'
 import { AttemptLimit } from '../trust/attempt-limit.ts'
 import { requireRole } from './auth.ts'
 import { bodyLimitOf } from './body-limit.ts'
+import { admitDevice } from './device-admission.ts'
 import type { CloudApp, CloudEnv, CloudServices } from './environment.ts'
 import { fail, integerQuery, unwrap } from './problem.ts'
 import * as schemas from './schemas.ts'
@@ -22,7 +23,7 @@ const GATEWAY_LIMITS = { burst: 200, perSecond: 3 }
 
 /** Claims, enrolment, tokens and keys of devices, revocation. What devices call needs no bearer token: they prove a key. */
 export function identityRoutes(app: CloudApp, services: CloudServices): void {
-  const { store, engine, clock, identities, tokens, hub } = services
+  const { store, clock, identities, tokens, hub } = services
   const addresses = new AttemptLimit(ADDRESS_LIMITS)
   const gateways = new AttemptLimit(GATEWAY_LIMITS)
 
@@ -84,14 +85,9 @@ export function identityRoutes(app: CloudApp, services: CloudServices): void {
   app.openapi(enrol, async (c) => {
     const proof = c.req.valid('json')
     const { name, site, board, keyId } = await proven(c, () =>
-      identities.enrol(proof, (device, model) => {
-        const wanted = model === null ? undefined : store.models.byName(model)
-        if (wanted !== undefined && wanted.state !== 'production' && device.target === null) {
-          store.devices.retarget(device.id, { release: wanted.id, rollout: null, stage: 0, arm: 'none' })
-        } else engine.admit(device)
-      }),
+      identities.enrol(proof, (device, model) => admitDevice(services, device, model)),
     )
-    services.nudge()
+    services.signSoon()
     return c.json({ device: name, site, board, keyId }, 200)
   })
 
@@ -141,10 +137,29 @@ export function identityRoutes(app: CloudApp, services: CloudServices): void {
     return c.json(
       {
         device: revoked.name,
-        beforeMs: present(store.identities.revokedBefore(revoked.id), 'the revocation just stored'),
+        beforeMs: present(store.identities.revokedBefore(revoked.name), 'the revocation just stored'),
       },
       200,
     )
+  })
+
+  const remove = createRoute({
+    method: 'delete',
+    path: '/v1/devices/{id}',
+    summary: 'Take a device out of the fleet; its name may be enrolled again, as a new device',
+    middleware: [requireRole(services)],
+    request: {
+      params: z.object({ id: schemas.deviceName }),
+      query: z.object({ reason: schemas.reason, erase: z.enum(['true', 'false']).optional() }),
+    },
+    responses: schemas.answers(identity.removal, 'Nothing of it is believed, served or counted any more'),
+  })
+  app.openapi(remove, (c) => {
+    const { id } = c.req.valid('param')
+    const { reason, erase } = c.req.valid('query')
+    const erased = erase === 'true'
+    const removed = unwrap(identities.remove(id, reason, erased, c.get('principal').subject))
+    return c.json({ device: id, removedMs: removed.removedMs, erased }, 200)
   })
 
   const revocations = createRoute({

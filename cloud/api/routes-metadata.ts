@@ -65,7 +65,7 @@ export function metadataRoutes(app: CloudApp, services: CloudServices): void {
     const files = c.req.valid('json').files.map(({ file, content }) => ({ file, content: encoder.encode(content) }))
     unwrap(repository.publish(files, c.get('principal').subject))
     // A new director signs at once.
-    services.nudge()
+    services.signSoon()
     return c.json(heads(), 200)
   })
 

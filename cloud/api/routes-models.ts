@@ -138,7 +138,7 @@ export function modelRoutes(app: CloudApp, services: CloudServices): void {
     const { to, reason, version } = c.req.valid('json')
     const { name } = c.req.valid('param')
     const release = unwrap(registry.promote(name, to, c.get('principal').subject, reason, version))
-    services.nudge()
+    services.signSoon()
     return c.json(releaseView(store, release), 200)
   })
 }

@@ -1,10 +1,13 @@
 import { createRoute, z } from '@hono/zod-openapi'
+import type { RolloutRequest } from '../rollout/engine.ts'
 import { DEFAULT_GATE_POLICY } from '../rollout/gate-defaults.ts'
+import { gateWords } from '../rollout/gate-words.ts'
 import { gatePolicySchema } from '../store/gate-policy.ts'
+import type { RolloutRecord } from '../store/rollout-store.ts'
 import { requireRole } from './auth.ts'
 import { bodyLimitOf } from './body-limit.ts'
 import type { CloudApp, CloudServices } from './environment.ts'
-import { fail, unwrap } from './problem.ts'
+import { fail, integerQuery, unwrap } from './problem.ts'
 import * as schemas from './schemas.ts'
 import { rolloutView } from './views.ts'
 
@@ -22,6 +25,33 @@ function policyOf(changes: Record<string, unknown> | undefined) {
 export function rolloutRoutes(app: CloudApp, services: CloudServices): void {
   const { store, engine, hub } = services
 
+  /** Tells everybody of a rollout that has just been changed. */
+  function changed(rollout: RolloutRecord) {
+    const view = rolloutView(store, rollout)
+    hub.publish('rollout', view)
+    services.nudge()
+    return view
+  }
+
+  /** The request of a rollout with everything that it leaves out. */
+  function requestOf(body: z.infer<typeof schemas.rolloutRequest>): RolloutRequest {
+    const { name, version, percents = DEFAULT_PERCENTS, gate, irreversible = false } = body
+    if (percents.at(-1) !== 100 || percents.some((percent, i) => percent <= (percents[i - 1] ?? 0))) {
+      return fail('invalid-request', '"percents" must rise and end at 100')
+    }
+    return { name, version, percents, policy: policyOf(gate), irreversible }
+  }
+
+  const plan = createRoute({
+    method: 'post',
+    path: '/v1/rollouts/plan',
+    summary: 'What a rollout would do and could find; starts nothing',
+    middleware: [requireRole(services, 'viewer'), bodyLimitOf(64 * 1024)],
+    request: schemas.jsonBody(schemas.rolloutRequest),
+    responses: schemas.answers(schemas.rolloutPlan, 'The plan'),
+  })
+  app.openapi(plan, (c) => c.json(unwrap(engine.plan(requestOf(c.req.valid('json')))), 200))
+
   const start = createRoute({
     method: 'post',
     path: '/v1/rollouts',
@@ -31,16 +61,8 @@ export function rolloutRoutes(app: CloudApp, services: CloudServices): void {
     responses: schemas.answers(schemas.rollout, 'The rollout'),
   })
   app.openapi(start, (c) => {
-    const { name, version, percents = DEFAULT_PERCENTS, gate, irreversible = false } = c.req.valid('json')
-    if (percents.at(-1) !== 100 || percents.some((percent, i) => percent <= (percents[i - 1] ?? 0))) {
-      return fail('invalid-request', '"percents" must rise and end at 100')
-    }
-    const request = { name, version, percents, policy: policyOf(gate), irreversible }
-    const rollout = unwrap(engine.start(request, c.get('principal').subject))
-    const view = rolloutView(store, rollout)
-    hub.publish('rollout', view)
-    services.nudge()
-    return c.json(view, 200)
+    const rollout = unwrap(engine.start(requestOf(c.req.valid('json')), c.get('principal').subject))
+    return c.json(changed(rollout), 200)
   })
 
   const list = createRoute({
@@ -80,10 +102,75 @@ export function rolloutRoutes(app: CloudApp, services: CloudServices): void {
     app.openapi(route, (c) => {
       const { id } = c.req.valid('param')
       const rollout = unwrap(engine[action](id, c.get('principal').subject, c.req.valid('json').reason))
-      const view = rolloutView(store, rollout)
-      hub.publish('rollout', view)
-      services.nudge()
-      return c.json(view, 200)
+      return c.json(changed(rollout), 200)
     })
   }
+
+  const advance = createRoute({
+    method: 'post',
+    path: '/v1/rollouts/{id}/advance',
+    summary: 'End the running stage by hand; `full` exposes everybody',
+    middleware: [requireRole(services), bodyLimitOf(4_096)],
+    request: { params, ...schemas.jsonBody(schemas.advanceRequest) },
+    responses: schemas.answers(schemas.rollout, 'The rollout after it'),
+  })
+  app.openapi(advance, (c) => {
+    const { reason, full = false } = c.req.valid('json')
+    return c.json(changed(unwrap(engine.advance(c.req.valid('param').id, c.get('principal').subject, reason, full))), 200)
+  })
+
+  const change = createRoute({
+    method: 'patch',
+    path: '/v1/rollouts/{id}',
+    summary: 'Change the share of a stage that must have installed',
+    middleware: [requireRole(services), bodyLimitOf(4_096)],
+    request: { params, ...schemas.jsonBody(schemas.rolloutChange) },
+    responses: schemas.answers(schemas.rollout, 'The rollout after it'),
+  })
+  app.openapi(change, (c) => {
+    const { reason, minInstalledShare } = c.req.valid('json')
+    const { id } = c.req.valid('param')
+    const by = c.get('principal').subject
+    return c.json(changed(unwrap(engine.setMinInstalledShare(id, minInstalledShare, by, reason))), 200)
+  })
+
+  const readings = createRoute({
+    method: 'get',
+    path: '/v1/rollouts/{id}/readings',
+    summary: 'What the gate said, newest first',
+    middleware: requireRole(services, 'viewer'),
+    request: { params, query: z.object({ limit: z.string().optional(), before: z.string().optional() }) },
+    responses: schemas.answers(
+      z.object({ readings: z.array(schemas.gateReading), next: z.number().nullable() }),
+      'At most `limit` readings before the moment `before`',
+    ),
+  })
+  app.openapi(readings, (c) => {
+    const { id } = c.req.valid('param')
+    if (store.rollouts.get(id) === undefined) return fail('not-found', `no rollout "${id}"`)
+    const limit = integerQuery(c, 'limit', 100, 1, 1_000)
+    const before = integerQuery(c, 'before', Number.MAX_SAFE_INTEGER, 0, Number.MAX_SAFE_INTEGER)
+    const kept = store.readings.list(id, before, limit)
+    const rows = kept.map((each) => ({ ...each, words: gateWords(each.reading) }))
+    return c.json({ readings: rows, next: kept.length === limit ? (kept.at(-1)?.atMs ?? null) : null }, 200)
+  })
+
+  const input = createRoute({
+    method: 'get',
+    path: '/v1/rollouts/{id}/readings/{at}',
+    summary: 'One reading with everything it was computed from; `latest` for the newest',
+    middleware: requireRole(services, 'viewer'),
+    request: { params: z.object({ id: schemas.id, at: z.string().regex(/^(latest|\d{1,15})$/) }) },
+    responses: schemas.answers(
+      schemas.gateReading.extend({ policy: z.any(), input: z.any() }),
+      'The reading, the policy and the input of the gate',
+    ),
+  })
+  app.openapi(input, (c) => {
+    const { id, at } = c.req.valid('param')
+    const kept =
+      store.readings.get(id, at === 'latest' ? undefined : Number(at)) ??
+      fail('not-found', `the gate of rollout "${id}" has no reading of ${at}`)
+    return c.json({ ...kept, words: gateWords(kept.reading) }, 200)
+  })
 }

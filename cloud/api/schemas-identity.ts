@@ -57,6 +57,7 @@ export const rotationProof = z.strictObject({
 })
 export const rotation = z.object({ keyId: z.string() }).openapi('DeviceKey')
 export const revocation = z.object({ device: z.string(), beforeMs: time }).openapi('Revocation')
+export const removal = z.object({ device: z.string(), removedMs: time, erased: z.boolean() }).openapi('Removal')
 export const revocations = z.object({
   cursor: time,
   items: z.array(z.object({ device: z.string(), beforeMs: time })),

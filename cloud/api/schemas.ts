@@ -6,12 +6,15 @@ import { RELEASE_STATES } from '../store/model-store.ts'
 
 /** Request and response shapes of the HTTP API, for validation and for /openapi.json. */
 
+const HISTORY_PATTERN = new RegExp(`${ID_PATTERN.source.slice(0, -1)}(~[0-9]{1,15})?$`)
 export const id = z.string().regex(ID_PATTERN)
 export const board = z
   .string()
   .regex(BOARD_PATTERN, 'a board is named by letters, digits, dots, dashes and underscores')
 export const sha256 = z.string().regex(SHA256_PATTERN)
-const reason = z.string().min(1).max(500)
+/** A device, or the history of one that was removed and enrolled anew since: its id, `~` and a number. */
+export const deviceName = z.string().regex(HISTORY_PATTERN).openapi({ pattern: HISTORY_PATTERN.source })
+export const reason = z.string().min(1).max(500)
 const count = z.number().int().nonnegative()
 const numberOrNull = z.number().nullable()
 const label = z.object({ name: z.string(), version: count })
@@ -67,6 +70,7 @@ export const device = z
     revokedMs: numberOrNull,
     attested: z.boolean(),
     attestedRun: z.object({ model: z.string(), assignmentSeq: numberOrNull, atMs: count }).nullable(),
+    removedMs: numberOrNull,
     target: label.nullable(),
     assignmentSeq: count,
     rollout: z.object({ id: z.string(), stage: count, arm: z.enum(['canary', 'control', 'none']) }).nullable(),
@@ -79,6 +83,7 @@ export const deviceDetail = device
     boots: z
       .array(
         z.object({
+          incarnation: count,
           boot: count,
           seq: count,
           model: z.string(),
@@ -182,10 +187,23 @@ export const rollout = z
     why: z.string(),
     gate: z.any().openapi({ description: 'The gate reading: verdict, reasons and every number behind them' }),
     gateWords: z.string().nullable(),
+    /** what its comparison is worth: `randomised` against a control drawn by lot, `before-after`, `ungated` */
+    evidence: z.enum(['randomised', 'before-after', 'ungated']),
+    pausedSinceMs: numberOrNull,
+    plan: z.any().openapi({ description: 'What each stage can find, worked out at the start' }),
     policy: z.any().openapi({ description: 'The gate policy, frozen at the start' }),
   })
   .openapi('Rollout')
 export const reasonRequest = z.strictObject({ reason })
+export const advanceRequest = z.strictObject({ reason, full: z.boolean().optional() })
+export const rolloutChange = z.strictObject({ reason, minInstalledShare: z.number().min(0).max(1) })
+export const retargetRequest = z.strictObject({ reason, model: id.nullable() })
+export const rolloutPlan = z.any().openapi({
+  description: 'Devices that take part, what they are compared with, and for each stage what it can find',
+})
+export const gateReading = z
+  .object({ atMs: count, verdict: z.string(), words: z.string(), reading: z.any() })
+  .openapi('GateReading')
 
 const figures = z
   .object({
@@ -195,6 +213,7 @@ const figures = z
     wakes: count,
     confirmed: count,
     rejected: count,
+    unjudged: count,
     energyMj: count,
     radioBytes: count,
     dutyCycle: numberOrNull,
@@ -241,7 +260,7 @@ export const counters = z
     counters: named,
     energyMj: named,
     levelMs: named,
-    verdicts: z.object({ confirmed: count, rejected: count }),
+    verdicts: z.object({ confirmed: count, rejected: count, unjudged: count }),
   })
   .openapi('FleetCounters')
 
@@ -263,7 +282,7 @@ export const audit = z
   .object({ id: count, atMs: count, actor: z.string(), action: z.string(), subject: z.string(), detail: z.any() })
   .openapi('AuditEntry')
 export const ingestResponse = z
-  .object({ reports: count, verdicts: count, events: count, aggregates: count })
+  .object({ reports: count, verdicts: count, events: count, aggregates: count, late: count })
   .openapi('IngestOutcome')
 export const feed = z
   .object({

@@ -30,13 +30,13 @@ export function releaseView(store: Store, release: ReleaseRecord) {
 }
 
 export function deviceView(store: Store, device: DeviceRecord) {
-  const { id, target, rollout, stage, arm, ...rest } = device
+  const { id, target, rollout, stage, arm, gapMs: _, ...rest } = device
   const release = target === null ? undefined : store.models.byId(target)
   const key = store.identities.activeKey(id)
   return {
     ...rest,
     key: key === undefined ? null : { keyId: key.keyId, sinceMs: key.sinceMs },
-    revokedMs: store.identities.revokedBefore(id) ?? null,
+    revokedMs: store.identities.revokedBefore(device.name) ?? null,
     /** false: what is known of its installs is the word of its gateway */
     attested: key !== undefined,
     attestedRun: store.identities.attestedRun(id) ?? null,
@@ -45,6 +45,8 @@ export function deviceView(store: Store, device: DeviceRecord) {
     rollout: rollout === null ? null : { id: rollout, stage, arm },
   }
 }
+
+const EVIDENCE = { control: 'randomised', past: 'before-after', none: 'ungated' } as const
 
 export function rolloutView(store: Store, rollout: RolloutRecord) {
   const release = present(store.models.byId(rollout.release), 'the release of a rollout')
@@ -74,6 +76,9 @@ export function rolloutView(store: Store, rollout: RolloutRecord) {
     why: rollout.why,
     gate: rollout.reading,
     gateWords: rollout.reading === null ? null : gateWords(rollout.reading),
+    evidence: EVIDENCE[rollout.plan.comparison],
+    pausedSinceMs: rollout.pausedSinceMs,
+    plan: rollout.plan,
     policy: rollout.policy,
   }
 }
@@ -102,7 +107,7 @@ export function summaryView(store: Store, nowMs: number, hours: number) {
     atMs: nowMs,
     hours,
     devices: { ...count, reporting: present.devices },
-    production: modelLabel(store.models.production()),
+    production: modelLabel(store.models.productions()[0]),
     batteryPermille: present.batteryPermille,
     levels: present.levels,
     running: Object.entries(present.models).map(([model, devices]) => ({

@@ -11,6 +11,10 @@ import type { ReleaseRecord, ReleaseState } from '../store/model-store.ts'
 import type { Store } from '../store/store.ts'
 import type { ArtifactFolder } from './artifact-folder.ts'
 
+/** Whether some board may run both. */
+const shareBoards = ({ content: a }: ReleaseRecord, { content: b }: ReleaseRecord): boolean =>
+  a.boards.length === 0 || b.boards.length === 0 || a.boards.some((board) => b.boards.includes(board))
+
 /** Which state may follow which by hand. Into production leads a rollout, or a hand where there is no production yet. */
 const BY_HAND: Readonly<Record<ReleaseState, readonly ReleaseState[]>> = {
   candidate: ['staging', 'archived'],
@@ -185,8 +189,8 @@ export class Registry {
       if (rollouts.open()?.release === release.id) {
         return err(contractError('conflict', `a rollout of ${name} is open: roll it back or let it finish`))
       }
-      const inProduction = models.production()
-      if (to === 'production' && inProduction !== undefined) {
+      const inProduction = to === 'production' ? models.productions().find((other) => shareBoards(other, release)) : undefined
+      if (inProduction !== undefined) {
         return err(contractError('conflict', `${inProduction.name} is in production: start a rollout of ${name}`))
       }
       models.setState(release, to, by, reason, this.#clock.wallMs())

@@ -4,17 +4,28 @@ import { type ContractError, contractError } from '../../contract/errors.ts'
 import { present } from '../../contract/present.ts'
 import type { SecureRandom } from '../../contract/random.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
+import type { AlertRecord } from '../store/alert-store.ts'
 import type { DeviceRecord } from '../store/device-store.ts'
 import type { GatePolicy } from '../store/gate-policy.ts'
 import type { GateReading } from '../store/gate-reading.ts'
+import type { ReleaseRecord } from '../store/model-store.ts'
+import type { RolloutPlan } from '../store/rollout-plan.ts'
 import type { RolloutRecord } from '../store/rollout-store.ts'
 import type { Store } from '../store/store.ts'
+import { HOUR_MS } from '../store/telemetry-store.ts'
+import { lookAfter } from './after-rollout.ts'
 import { bucketOf, isExposed } from './cohort.ts'
-import { gatherEvidence } from './evidence.ts'
-import { isEligible, KINGLET, performStep } from './executor.ts'
+import { gatherEvidence, pastOf, stageHours } from './evidence.ts'
+import { fitsBoard, KINGLET, pauseDevices, performStep, resumeDevices, takers } from './executor.ts'
 import { judgeStage } from './gate.ts'
 import { gateWords } from './gate-words.ts'
-import { planRollout, type RolloutStep } from './planner.ts'
+import { planRollout, type RolloutStep, stepsOn } from './planner.ts'
+import { SIGNALS, signalOf } from './signals.ts'
+import { silenceBoundMs } from './silence-bound.ts'
+import { type FleetPast, planStages } from './stage-plan.ts'
+
+/** chosen: devices whose past is read to plan a rollout; more tell no more of a fleet's mean and spread */
+const PLANNED_DEVICES_MAX = 2_000
 
 export interface RolloutRequest {
   readonly name: string
@@ -46,39 +57,88 @@ export class RolloutEngine {
     this.#random = random
   }
 
-  /** Starts a rollout of a staged release; its first stage begins at the next tick.
+  /** Works out what a rollout would do: who takes part, what each stage can find. Changes nothing.
    *  @returns `not-found` | `conflict` | `wrong-board` | `security-counter-too-low`
    */
+  plan(request: RolloutRequest): Result<RolloutPlan, ContractError> {
+    const prepared = this.#prepare(request)
+    return prepared.ok ? ok(prepared.value.plan) : prepared
+  }
+
+  #prepare(request: RolloutRequest): Result<{ release: ReleaseRecord; previous: ReleaseRecord; plan: RolloutPlan }, ContractError> {
+    const { models, rollouts } = this.#store
+    const unknown = request.policy.metrics.find(({ name }) => signalOf(name) === undefined)
+    if (unknown !== undefined) {
+      const known = SIGNALS.map(({ name }) => name).join(', ')
+      return err(contractError('invalid-request', `no signal "${unknown.name}" to gate; known: ${known}`))
+    }
+    const release = models.byName(request.name, request.version)
+    if (release === undefined) return err(contractError('not-found', `no release "${request.name}"`))
+    const open = rollouts.open()
+    if (open !== undefined) return err(contractError('conflict', `rollout ${open.id} is ${open.state}`))
+    if (release.state !== 'staging') {
+      return err(contractError('conflict', `${release.name} is ${release.state}: promote it to staging first`))
+    }
+    if (models.productions().length === 0) {
+      return err(contractError('conflict', 'there is no production model to compare with'))
+    }
+    const now = this.#clock.wallMs()
+    const { heard, unheard } = takers(this.#store, release, now)
+    if (heard.length + unheard === 0) {
+      return err(contractError('wrong-board', `no device that runs another model has a board of ${release.name}`))
+    }
+    if (heard.length === 0) {
+      return err(contractError('conflict', `none of the ${unheard} devices that could take part has been heard lately`))
+    }
+    const before = new Map<number, number>()
+    for (const { target } of heard) if (target !== null) before.set(target, (before.get(target) ?? 0) + 1)
+    const ids = [...before].sort((a, b) => b[1] - a[1]).map(([id]) => id)
+    const releases = ids.map((id) => present(models.byId(id), 'the release before a rollout'))
+    const previous = present(releases[0], 'a release that some device runs')
+    const lower = releases.find(({ content }) => content.securityCounter < release.content.securityCounter)
+    if (lower !== undefined && !request.irreversible) {
+      const counter = lower.content.securityCounter
+      return err(
+        contractError('security-counter-too-low', `${lower.name} has ${counter}: devices could not go back to it`),
+      )
+    }
+    const { percents, policy } = request
+    const fleet = { devices: heard.length, unheard, past: this.#fleetPast(heard, policy, now) }
+    return ok({ release, previous, plan: planStages(policy, percents, fleet) })
+  }
+
+  /** False wakes of the devices before now; of a large fleet those of every so many. */
+  #fleetPast(heard: readonly DeviceRecord[], policy: GatePolicy, nowMs: number): FleetPast {
+    const every = Math.ceil(heard.length / PLANNED_DEVICES_MAX)
+    const name = policy.metrics.find(({ alphaAdvance }) => alphaAdvance > 0)?.name
+    if (name === undefined) return []
+    return heard.flatMap((device, i) => {
+      if (i % every !== 0 || device.target === null) return []
+      const model = present(this.#store.models.byId(device.target), 'the target of a device').prefix
+      const past = pastOf(this.#store, device.id, model, policy.covariateHours, nowMs)[name]
+      return past === undefined ? [] : Array.from({ length: every }, () => past)
+    })
+  }
+
+  /** Starts a rollout of a staged release; its first stage begins at the next tick.
+   *  @returns the codes of `plan`
+   */
   start(request: RolloutRequest, by: string): Result<RolloutRecord, ContractError> {
-    const { models, rollouts, devices, audit } = this.#store
+    const { rollouts, audit } = this.#store
     return this.#store.atomically(() => {
-      const release = models.byName(request.name, request.version)
-      if (release === undefined) return err(contractError('not-found', `no release "${request.name}"`))
-      const open = rollouts.open()
-      if (open !== undefined) return err(contractError('conflict', `rollout ${open.id} is ${open.state}`))
-      if (release.state !== 'staging') {
-        return err(contractError('conflict', `${release.name} is ${release.state}: promote it to staging first`))
-      }
-      const previous = models.production()
-      if (previous === undefined) return err(contractError('conflict', 'there is no production model to compare with'))
-      if (!devices.enrolled().some((device) => device.target === previous.id && isEligible(device, release))) {
-        return err(contractError('wrong-board', `no device on ${previous.name} has a board of ${release.name}`))
-      }
-      const counter = previous.content.securityCounter
-      if (release.content.securityCounter > counter && !request.irreversible) {
-        return err(
-          contractError('security-counter-too-low', `${previous.name} has ${counter}: devices could not go back to it`),
-        )
-      }
+      const prepared = this.#prepare(request)
+      if (!prepared.ok) return prepared
+      const { release, previous, plan } = prepared.value
       const now = this.#clock.wallMs()
       const id = `r-${bytesToHex(this.#random.bytes(5))}`
       const salt = bytesToHex(this.#random.bytes(16))
-      const { percents, policy } = request
+      const { policy } = request
+      const percents = plan.stages.map(({ percent }) => percent)
       rollouts.add({
-        ...{ id, release: release.id, previous: previous.id, percents, policy, salt, createdMs: now, createdBy: by },
+        ...{ id, release: release.id, previous: previous.id, percents, policy, plan, salt, createdMs: now, createdBy: by },
         why: 'Started; the first stage begins at the next evaluation.',
       })
-      const detail = { model: release.name, version: release.version, previous: previous.name, percents, policy }
+      const detail = { model: release.name, version: release.version, previous: previous.name, percents, policy, plan }
       audit.append({ atMs: now, actor: by, action: 'rollout.started', subject: id, detail })
       return ok(present(rollouts.get(id), 'the rollout just changed'))
     })
@@ -102,13 +162,44 @@ export class RolloutEngine {
     })
   }
 
+  /** Reads the gate, and keeps what it said with what it was computed from: once an hour, and whenever the verdict changes. */
   #read(rollout: RolloutRecord, nowMs: number): GateReading | null {
-    return rollout.stage === 0 ? null : judgeStage(rollout.policy, gatherEvidence(this.#store, rollout, nowMs))
+    if (rollout.stage === 0) return null
+    const { rollouts, readings } = this.#store
+    rollouts.noteContact(rollout.id, nowMs)
+    const input = gatherEvidence(this.#store, rollout, nowMs)
+    const reading = judgeStage(rollout.policy, input)
+    const kept = readings.newest(rollout.id)
+    if (kept === undefined || kept.verdict !== reading.verdict || nowMs - kept.atMs >= HOUR_MS) {
+      readings.keep(rollout.id, nowMs, reading, rollout.policy, input)
+    }
+    return reading
   }
 
-  /** Stops a rollout from advancing; harm still withdraws it. @returns `not-found` | `conflict` */
+  /** Compares the devices of the newest completed rollout with their past, and gives what has nothing to run, or what has been archived,
+   *  the production model of its board. @returns alerts that were raised */
+  lookAfter(): readonly AlertRecord[] {
+    return this.#store.atomically(() => {
+      this.#reconcile()
+      return lookAfter(this.#store, this.#clock.wallMs())
+    })
+  }
+
+  #reconcile(): void {
+    const { devices, models, rollouts } = this.#store
+    const open = rollouts.open()
+    for (const device of devices.stranded()) {
+      if (open !== undefined && device.rollout === open.id) continue
+      const production = models.productionFor(device.board)
+      if (production === undefined || production.id === device.target) continue
+      devices.retarget(device.id, { release: production.id, rollout: null, stage: 0, arm: 'none' })
+    }
+  }
+
+  /** Stops a rollout from advancing and devices from downloading it; harm still withdraws it. @returns `not-found` | `conflict` */
   pause(id: string, by: string, reason: string): Result<RolloutRecord, ContractError> {
     return this.#byHand(id, ['running'], (rollout, now) => {
+      pauseDevices({ store: this.#store, rollout, nowMs: now })
       this.#store.rollouts.setState(id, 'paused', `Paused by ${by}: ${reason}`, null)
       this.#audit(now, by, 'rollout.paused', rollout, reason)
     })
@@ -117,8 +208,9 @@ export class RolloutEngine {
   /** Lets a paused rollout go on, and grants the stage as many hours again as its policy allows. */
   resume(id: string, by: string, reason: string): Result<RolloutRecord, ContractError> {
     return this.#byHand(id, ['paused'], (rollout, now) => {
-      const elapsedHours = (now - rollout.stageStartedMs) / 3_600_000
+      const elapsedHours = stageHours(rollout, now)
       const { maxHours } = rollout.policy
+      resumeDevices({ store: this.#store, rollout, nowMs: now })
       if (elapsedHours >= maxHours + rollout.grantedHours) {
         this.#store.rollouts.grant(id, elapsedHours - rollout.grantedHours)
       }
@@ -127,12 +219,82 @@ export class RolloutEngine {
     })
   }
 
-  /** Takes an open rollout back by hand. */
+  /** Takes a rollout back by hand; also one that has completed, while no other has followed it.
+   *  @returns `not-found` | `conflict` | `security-counter-too-low`: devices cannot go back */
   rollback(id: string, by: string, reason: string): Result<RolloutRecord, ContractError> {
+    const { rollouts, models } = this.#store
+    const rollout = rollouts.get(id)
+    if (rollout?.state === 'completed') {
+      if (rollouts.lastCompleted()?.id !== id) {
+        return err(contractError('conflict', `another rollout has followed ${id}: start one of the model to go back to`))
+      }
+      const previous = present(models.byId(rollout.previous), 'the release before a rollout')
+      const candidate = present(models.byId(rollout.release), 'the release of a rollout')
+      if (candidate.content.securityCounter > previous.content.securityCounter) {
+        const { securityCounter } = previous.content
+        return err(
+          contractError('security-counter-too-low', `${previous.name} has ${securityCounter}: devices cannot go back to it`),
+        )
+      }
+    }
+    return this.#byHand(id, ['running', 'paused', 'completed'], (current, nowMs) => {
+      const delayed = current.state === 'completed'
+      const why = `Rolled back${delayed ? ' after its end' : ''} by ${by}: ${reason}`
+      const reading = delayed ? current.reading : this.#read(current, nowMs)
+      performStep({ kind: 'withdraw' }, { store: this.#store, rollout: current, nowMs, actor: by, why, reading })
+    })
+  }
+
+  /** Ends the running stage by hand, on the evidence as it is.
+   *  @param full expose everybody at once
+   *  @returns `not-found` | `conflict` */
+  advance(id: string, by: string, reason: string, full: boolean): Result<RolloutRecord, ContractError> {
     return this.#byHand(id, ['running', 'paused'], (rollout, nowMs) => {
-      const why = `Rolled back by ${by}: ${reason}`
+      const why = `Advanced by ${by}, not by the gate: ${reason}`
       const reading = this.#read(rollout, nowMs)
-      performStep({ kind: 'withdraw' }, { store: this.#store, rollout, nowMs, actor: by, why, reading })
+      if (rollout.state === 'paused') resumeDevices({ store: this.#store, rollout, nowMs })
+      this.#store.rollouts.setState(id, 'running', why, null)
+      for (const step of stepsOn(rollout, reading, full)) {
+        performStep(step, { store: this.#store, rollout, nowMs, actor: by, why, reading })
+      }
+      this.#audit(nowMs, by, 'rollout.advanced', rollout, reason)
+    })
+  }
+
+  /** Changes, for a rollout that is open, what share of a stage's devices must have installed. What the gate compares stays as it was frozen.
+   *  @returns `not-found` | `conflict` */
+  setMinInstalledShare(id: string, share: number, by: string, reason: string): Result<RolloutRecord, ContractError> {
+    return this.#byHand(id, ['running', 'paused'], (rollout, nowMs) => {
+      this.#store.rollouts.setPolicy(id, { ...rollout.policy, minInstalledShare: share })
+      const why = `share to install ${rollout.policy.minInstalledShare} → ${share}: ${reason}`
+      this.#audit(nowMs, by, 'rollout.changed', rollout, why)
+    })
+  }
+
+  /** Gives one device a model by hand, which no rollout then moves, or lets it follow production again.
+   *  @param model null: the production model of its board
+   *  @returns `not-found` | `wrong-board` | `conflict` */
+  retarget(name: string, model: string | null, by: string, reason: string): Result<DeviceRecord, ContractError> {
+    const { devices, models, audit } = this.#store
+    return this.#store.atomically(() => {
+      const device = devices.byName(name)
+      if (device === undefined) return err(contractError('not-found', `no device "${name}"`))
+      const release = model === null ? models.productionFor(device.board) : models.byName(model)
+      if (release === undefined) {
+        return err(
+          model === null
+            ? contractError('conflict', `no model is in production for board ${device.board}`)
+            : contractError('not-found', `no release "${model}"`),
+        )
+      }
+      if (!fitsBoard(device, release)) {
+        return err(contractError('wrong-board', `${release.name} is not for board ${device.board}`))
+      }
+      devices.retarget(device.id, { release: release.id, rollout: null, stage: 0, arm: 'none' })
+      devices.setPinned(device.id, model !== null)
+      const detail = { model: release.name, pinned: model !== null, reason }
+      audit.append({ atMs: this.#clock.wallMs(), actor: by, action: 'device.retargeted', subject: name, detail })
+      return ok(present(devices.byName(name), 'the device just changed'))
     })
   }
 
@@ -143,15 +305,18 @@ export class RolloutEngine {
   admit(device: DeviceRecord): void {
     const { models, rollouts, devices } = this.#store
     if (device.target !== null) return
-    const production = models.production()
-    if (production === undefined || !isEligible(device, production)) return
+    const production = models.productionFor(device.board)
+    if (production === undefined) return
     const open = rollouts.open()
     const candidate = open && present(models.byId(open.release), 'the release of a rollout')
-    if (open !== undefined && candidate !== undefined && open.stage > 0 && isEligible(device, candidate)) {
+    // While a rollout is paused nobody is exposed.
+    if (open?.state === 'running' && candidate !== undefined && open.stage > 0 && fitsBoard(device, candidate)) {
       const bucket = bucketOf(open.salt, device.name)
-      rollouts.addDevice(open.id, device.id, bucket, true)
+      const nowMs = this.#clock.wallMs()
+      const row = { device: device.id, bucket, late: true, previous: production.id, holdback: false, sinceMs: nowMs }
+      rollouts.addDevice(open.id, { ...row, boundMs: silenceBoundMs(device) })
       if (isExposed(bucket, open.percents[open.stage - 1] ?? 0)) {
-        rollouts.expose(open.id, device.id, open.stage)
+        rollouts.expose(open.id, device.id, open.stage, nowMs)
         const tag = { rollout: open.id, stage: open.stage, arm: 'canary' as const }
         devices.retarget(device.id, { release: candidate.id, ...tag })
         return

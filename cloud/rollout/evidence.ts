@@ -1,19 +1,22 @@
 import { present } from '../../contract/present.ts'
+import type { GateReading } from '../store/gate-reading.ts'
+import type { SlotOutcome } from '../store/outcome-store.ts'
 import type { RolloutDevice, RolloutRecord } from '../store/rollout-store.ts'
 import type { Store } from '../store/store.ts'
-import { HOUR_MS, hourStartMs } from '../store/telemetry-store.ts'
-import type { GateInput } from './gate.ts'
+import { HOUR_MS, hourIndex, hourStartMs } from '../store/telemetry-store.ts'
+import type { Spell } from './first-event.ts'
+import type { ArmOutcomes, GateInput, SignalInput } from './gate.ts'
 import type { DeviceOutcome } from './log-ratio.ts'
+import { SIGNALS, type Signal } from './signals.ts'
 
-/** chosen: reports and verdicts of an hour may take this long to arrive; a window ends that much in the past */
-const SETTLE_MS = 15 * 60_000
-/** chosen: a device with less listening than this says nothing yet and is not counted in its arm */
-const LISTENING_HOURS_MIN = 1
+/** Collects what the gate reads. Everything is of whole hours that are known from both ends, numerator and exposure of the same hours of the
+ *  same device, so what is late is missing in both and weighs nothing.
+ */
 
 const ceilHour = (ms: number): number => Math.ceil(ms / HOUR_MS) * HOUR_MS
 
-/** When the comparison of a stage begins: the first full hour by which half of its canaries run the candidate. Both arms are
- *  counted from there, so that they see the same hours of the day; it depends on installs, never on outcomes.
+/** When the comparison of a stage begins: the first full hour by which half of those of its canaries that were heard run the candidate. Both
+ *  arms are counted from there, so that they see the same hours of the day; it depends on installs, never on outcomes.
  *  @returns undefined until half have installed
  */
 function comparisonStart(
@@ -22,14 +25,15 @@ function comparisonStart(
   model: string,
   stageMs: number,
 ): number | undefined {
+  const heard = canary.filter(({ enteredMs }) => enteredMs !== null)
   const starts: number[] = []
-  for (const { device } of canary) {
+  for (const { device } of heard) {
     const start = store.outcomes.firstStart(device, model, stageMs)
     if (start !== undefined) starts.push(start)
   }
-  if (canary.length === 0 || 2 * starts.length < canary.length) return undefined
+  if (heard.length === 0 || 2 * starts.length < heard.length) return undefined
   starts.sort((a, b) => a - b)
-  return ceilHour(present(starts[Math.ceil(canary.length / 2) - 1], 'the start of half of the canaries'))
+  return ceilHour(present(starts[Math.ceil(heard.length / 2) - 1], 'the start of half of the canaries'))
 }
 
 /** Whether the device may count as running the model: by its own signed word if it has a key. A device without one is taken at its
@@ -39,72 +43,259 @@ function mayRun(store: Store, device: number, model: string): boolean {
   return identities.keysOf(device).length === 0 || identities.attestedRun(device)?.model === model
 }
 
+/** One device of an arm with its hours. */
+interface Member {
+  readonly row: RolloutDevice
+  readonly hours: readonly SlotOutcome[]
+}
+
+/** Weights of hours, by which both arms have listened to each hour of the day alike: where the share of devices with data differs, the
+ *  arm that has more is weighed down, and an hour that one arm lacks counts for none.
+ */
+function balance(arms: readonly (readonly Member[])[]): readonly ((hour: number) => number)[] {
+  const shares = arms.map((members) => {
+    const hours = new Map<number, number>()
+    for (const { hours: own } of members) {
+      for (const { hour, uptimeMs } of own) {
+        hours.set(hour, (hours.get(hour) ?? 0) + uptimeMs / Math.max(1, members.length))
+      }
+    }
+    return hours
+  })
+  return shares.map((own) => (hour) => {
+    const mine = own.get(hour) ?? 0
+    const least = Math.min(...shares.map((each) => each.get(hour) ?? 0))
+    return mine > 0 ? least / mine : 0
+  })
+}
+
+function outcomeOf(
+  signal: Signal,
+  hours: readonly SlotOutcome[],
+  weight: (hour: number) => number = () => 1,
+): DeviceOutcome | undefined {
+  if (signal.ofHour === undefined) return undefined
+  let y = 0
+  let x = 0
+  let judged = 0
+  let unjudged = 0
+  for (const each of hours) {
+    const w = weight(each.hour)
+    const [events, exposure] = signal.ofHour(each)
+    y += w * events
+    x += w * exposure
+    judged += w * (each.confirmed + each.rejected)
+    unjudged += w * each.unjudged
+  }
+  if (signal.ofJudged === true && unjudged > 0) x *= judged / (judged + unjudged)
+  return x > 0 ? { y, x } : undefined
+}
+
+function armOutcomes(signal: Signal, canary: readonly Member[], control: readonly Member[]): ArmOutcomes {
+  const [ofCanary, ofControl] = balance([canary, control])
+  const arm = (members: readonly Member[], weight: ((hour: number) => number) | undefined): DeviceOutcome[] =>
+    members.flatMap(({ row, hours }) => {
+      const outcome = outcomeOf(signal, hours, weight)
+      return outcome === undefined ? [] : [{ ...outcome, past: row.past?.[signal.name] }]
+    })
+  return { canary: arm(canary, ofCanary), control: arm(control, ofControl) }
+}
+
+/** The same devices after and before; only those of which both are known. */
+function pairsOf(signal: Signal, members: readonly Member[]): ArmOutcomes {
+  const canary: DeviceOutcome[] = []
+  const control: DeviceOutcome[] = []
+  for (const member of members) {
+    const after = outcomeOf(signal, member.hours)
+    const before = member.row.past?.[signal.name]
+    if (after === undefined || before === undefined || before[1] <= 0) continue
+    canary.push(after)
+    control.push({ y: before[0], x: before[1] })
+  }
+  return { canary, control }
+}
+
+/** First events in hours: of a device whose hours are known, from the first to the last of them. */
+function spellsOfHours(signal: Signal, arm: Spell['arm'], members: readonly Member[]): Spell[] {
+  const { ofHour } = signal
+  if (ofHour === undefined) return []
+  return members.flatMap(({ hours }) => {
+    const first = hours[0]
+    const last = hours.at(-1)
+    if (first === undefined || last === undefined) return []
+    const event = hours.find((hour) => ofHour(hour)[0] > 0)
+    return [{ arm, from: first.hour, to: last.hour + 1, event: event?.hour ?? null }]
+  })
+}
+
+/** Contact, restarts and faults are of the whole rollout, by when devices were heard and what they said. */
+class LifeSpells {
+  readonly #store: Store
+  readonly #candidate: string
+  readonly #nowMs: number
+
+  constructor(store: Store, candidate: string, nowMs: number) {
+    this.#store = store
+    this.#candidate = candidate
+    this.#nowMs = nowMs
+  }
+
+  of(signal: Signal, row: RolloutDevice): Spell[] {
+    return signal.source === 'contact' ? this.#contact(row) : this.#event(signal, row)
+  }
+
+  #contact({ stage, sinceMs, enteredMs, controlEnteredMs, silentMs, lastSeenMs }: RolloutDevice): Spell[] {
+    const spells: Spell[] = []
+    if (controlEnteredMs !== null) {
+      // Whoever was exposed had not fallen silent before.
+      spells.push({ arm: 'control', from: hourIndex(controlEnteredMs), to: hourIndex(sinceMs), event: null })
+    }
+    if (enteredMs === null) return spells
+    const arm = stage === null ? 'control' : 'canary'
+    const from = hourIndex(enteredMs)
+    // An event is when the silence is too long, so that both arms are known until now.
+    const to = hourIndex(silentMs ?? Math.max(lastSeenMs, this.#nowMs)) + 1
+    spells.push({ arm, from, to, event: silentMs === null ? null : hourIndex(silentMs) })
+    return spells
+  }
+
+  #event(signal: Signal, { device, stage, sinceMs, enteredMs, lastSeenMs }: RolloutDevice): Spell[] {
+    if (enteredMs === null) return []
+    const { outcomes } = this.#store
+    const entry = stage === null ? sinceMs : outcomes.firstStart(device, this.#candidate, sinceMs)
+    if (entry === undefined) return []
+    const at =
+      signal.source === 'restarts'
+        ? outcomes.restartAfter(device, entry)
+        : outcomes.eventAfter(device, signal.codes ?? [], entry)
+    const from = hourIndex(entry)
+    const to = hourIndex(Math.max(lastSeenMs, entry)) + 1
+    const event = at === undefined ? null : hourIndex(at)
+    return [{ arm: stage === null ? 'control' : 'canary', from, to: Math.max(to, (event ?? 0) + 1), event }]
+  }
+}
+
 /** Collects what the gate needs for the running stage. */
 export function gatherEvidence(store: Store, rollout: RolloutRecord, nowMs: number): GateInput {
   const { rollouts, models, outcomes } = store
   const candidate = present(models.byId(rollout.release), 'the release of a rollout').prefix
-  const previous = present(models.byId(rollout.previous), 'the release before a rollout').prefix
-  const devices = rollouts.devices(rollout.id)
-  const counted = devices.filter(({ late }) => !late)
-  const canary = counted.filter(({ stage, device }) => stage === rollout.stage && mayRun(store, device, candidate))
+  const previous = new Map<number, string>()
+  const modelBefore = ({ previous: id }: RolloutDevice): string => {
+    const known = previous.get(id) ?? models.byId(id)?.prefix ?? ''
+    previous.set(id, known)
+    return known
+  }
+  const rows = rollouts.devices(rollout.id)
+  const counted = rows.filter(({ late }) => !late)
+  const exposed = counted.filter(({ stage, device }) => stage !== null && mayRun(store, device, candidate))
+  const fresh = exposed.filter(({ stage }) => stage === rollout.stage)
   const control = counted.filter(({ stage }) => stage === null)
-  const start = comparisonStart(store, canary, candidate, rollout.stageStartedMs)
-  const end = hourStartMs(nowMs - SETTLE_MS)
+  const { comparison } = rollout.plan
+  const start = comparisonStart(store, fresh, candidate, rollout.stageStartedMs)
+  const end = hourStartMs(nowMs)
+  const member = (row: RolloutDevice, model: string, from: number): Member => ({
+    row,
+    hours: end > from ? outcomes.slots(row.device, model, from, end) : [],
+  })
+  const withHours = (members: readonly Member[]): Member[] => members.filter(({ hours }) => hours.length > 0)
+  const none: readonly Member[] = []
+  const canaries =
+    start === undefined && comparison !== 'past'
+      ? none
+      : withHours(exposed.map((row) => member(row, candidate, comparison === 'past' ? row.sinceMs : (start ?? end))))
+  const controls =
+    start === undefined || comparison !== 'control'
+      ? none
+      : withHours(control.map((row) => member(row, modelBefore(row), start)))
+  const batch = canaries.filter(({ row }) => row.stage === rollout.stage)
+  const life = new LifeSpells(store, candidate, nowMs)
 
-  const arm = (members: readonly RolloutDevice[], model: string) => {
-    const falseWakes: DeviceOutcome[] = []
-    const verified: DeviceOutcome[] = []
-    if (start !== undefined && end > start) {
-      for (const { device, zFalse, zVerified } of members) {
-        const window = outcomes.window(device, model, start, end)
-        if (window.listeningHours < LISTENING_HOURS_MIN) continue
-        falseWakes.push({ y: window.falseWakes, x: window.listeningHours, z: zFalse ?? undefined })
-        verified.push({ y: window.verifiedWakes, x: window.listeningHours, z: zVerified ?? undefined })
-      }
-    }
-    return { falseWakes, verified }
-  }
-  const isLast = rollout.percents[rollout.stage - 1] === 100
-  let current: GateInput['current'] = null
-  if (!isLast) {
-    const c = arm(canary, candidate)
-    const o = arm(control, previous)
-    current = {
-      falseWakesPerHour: { canary: c.falseWakes, control: o.falseWakes },
-      verifiedWakesPerHour: { canary: c.verified, control: o.verified },
+  const signals: Record<string, SignalInput> = {}
+  for (const { name } of rollout.policy.metrics) {
+    const signal = SIGNALS.find((each) => each.name === name)
+    if (signal === undefined) continue
+    const compared = signal.kind !== 'first' && start !== undefined && controls.length > 0
+    signals[name] = {
+      batch:
+        comparison === 'past'
+          ? pairsOf(signal, canaries)
+          : compared
+            ? armOutcomes(signal, batch, controls)
+            : null,
+      later: compared && rollout.stage > 1 ? armOutcomes(signal, canaries, controls) : null,
+      spells:
+        signal.source === undefined
+          ? [...spellsOfHours(signal, 'canary', canaries), ...spellsOfHours(signal, 'control', controls)]
+          : counted.flatMap((row) => life.of(signal, row)),
+      frozen: rollouts.batches(rollout.id, name),
+      frozenLater: rollouts.later(rollout.id, name),
     }
   }
+  const heard = (members: readonly RolloutDevice[]): number =>
+    members.filter(({ enteredMs }) => enteredMs !== null).length
+  const counts: GateReading['counted'] = {
+    canary: [batch.length, heard(counted.filter(({ stage }) => stage === rollout.stage))],
+    control: [controls.length, heard(control)],
+  }
+  const plan = rollout.plan.stages[rollout.stage - 1]
   return {
-    elapsedHours: (nowMs - rollout.stageStartedMs) / HOUR_MS,
+    stage: rollout.stage,
+    isLast: rollout.stage === rollout.percents.length,
+    comparison,
+    decides: plan?.decides ?? true,
+    elapsedHours: stageHours(rollout, nowMs),
+    watchHours: watchHours(rollout),
     maxHours: rollout.policy.maxHours + rollout.grantedHours,
-    frozen: {
-      falseWakesPerHour: rollouts.batches(rollout.id, 'falseWakesPerHour'),
-      verifiedWakesPerHour: rollouts.batches(rollout.id, 'verifiedWakesPerHour'),
-    },
-    current,
+    signals,
     installs: rollouts.installs(rollout.id, candidate, rollout.createdMs),
-    exposure: {
-      assigned: devices.filter(({ stage }) => stage !== null).length,
-      installed: rollouts.installed(rollout.id, candidate),
-    },
+    exposure: rollouts.exposure(rollout.id, candidate, nowMs),
+    counted: counts,
   }
 }
 
-/** Rates of a device before a stage, or null where it listened too little: the covariates of the comparison. */
-export function covariatesOf(
+/** A stage that is too small to decide watches a day where a later one decides, and longer where none does. */
+function watchHours({ policy, plan }: RolloutRecord): number {
+  return plan.stages.some(({ decides }) => decides) ? policy.minHours : policy.watchHours
+}
+
+/** Hours since the stage began, without those in which it was paused. */
+export function stageHours({ stageStartedMs, pausedMs, pausedSinceMs }: RolloutRecord, nowMs: number): number {
+  const paused = pausedMs + (pausedSinceMs === null ? 0 : nowMs - pausedSinceMs)
+  return Math.max(0, nowMs - stageStartedMs - paused) / HOUR_MS
+}
+
+/** What each signal of a device was in the hours before a moment. Signals it has no data of are left out. */
+export function pastOf(
   store: Store,
   device: number,
   model: string,
   hours: number,
   nowMs: number,
-): { zFalse: number | null; zVerified: number | null } {
+): Record<string, readonly [y: number, x: number]> {
   const to = hourStartMs(nowMs)
-  const { falseWakes, verifiedWakes, listeningHours } = store.outcomes.window(
-    device,
-    model,
-    to - Math.floor(hours) * HOUR_MS,
-    to,
+  const own = store.outcomes.slots(device, model, to - Math.floor(hours) * HOUR_MS, to)
+  const past: Record<string, readonly [y: number, x: number]> = {}
+  for (const signal of SIGNALS) {
+    if (signal.kind === 'first') continue
+    const outcome = outcomeOf(signal, own)
+    if (outcome !== undefined) past[signal.name] = [outcome.y, outcome.x]
+  }
+  return past
+}
+
+/** The devices of a rollout that is over against what they did before it, in a window after its end. */
+export function gatherAfter(
+  store: Store,
+  rollout: RolloutRecord,
+  fromMs: number,
+  toMs: number,
+): Readonly<Record<string, ArmOutcomes>> {
+  const candidate = present(store.models.byId(rollout.release), 'the release of a rollout').prefix
+  const members = store.rollouts
+    .devices(rollout.id)
+    .filter(({ stage }) => stage !== null)
+    .map((row) => ({ row, hours: store.outcomes.slots(row.device, candidate, fromMs, toMs) }))
+  return Object.fromEntries(
+    SIGNALS.filter(({ kind }) => kind !== 'first').map((signal) => [signal.name, pairsOf(signal, members)]),
   )
-  if (listeningHours < LISTENING_HOURS_MIN) return { zFalse: null, zVerified: null }
-  return { zFalse: falseWakes / listeningHours, zVerified: verifiedWakes / listeningHours }
 }

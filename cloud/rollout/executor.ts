@@ -2,11 +2,13 @@ import { present } from '../../contract/present.ts'
 import type { DeviceRecord } from '../store/device-store.ts'
 import type { GateReading } from '../store/gate-reading.ts'
 import type { ReleaseRecord } from '../store/model-store.ts'
-import type { RolloutRecord } from '../store/rollout-store.ts'
+import type { RolloutDevice, RolloutRecord } from '../store/rollout-store.ts'
 import type { Store } from '../store/store.ts'
-import { bucketOf, isExposed } from './cohort.ts'
-import { covariatesOf } from './evidence.ts'
+import { bucketOf } from './cohort.ts'
+import { pastOf } from './evidence.ts'
 import type { RolloutStep } from './planner.ts'
+import { silenceBoundMs, UNKNOWN_BOUND_MS } from './silence-bound.ts'
+import { exposedAt } from './stage-plan.ts'
 
 /** What the cloud itself is called in the audit log. */
 export const KINGLET = 'kinglet'
@@ -21,9 +23,32 @@ export interface StepContext {
   readonly reading: GateReading | null
 }
 
-export const isEligible = (device: DeviceRecord, release: ReleaseRecord): boolean => {
+/** Whether a release is for the device's board. */
+export const fitsBoard = (device: DeviceRecord, release: ReleaseRecord): boolean => {
   const { boards } = release.content
   return device.enrolledMs !== null && (boards.length === 0 || boards.includes(device.board))
+}
+
+/** Devices that a rollout of the release may take: of its board, neither pinned nor revoked, on another release; and, apart, those of them
+ *  that were not heard for too long to be told anything. A device that has just been enrolled counts as heard.
+ */
+export function takers(
+  store: Store,
+  release: ReleaseRecord,
+  nowMs: number,
+): { readonly heard: readonly DeviceRecord[]; readonly unheard: number } {
+  const revoked = store.identities.revokedDevices()
+  const heard: DeviceRecord[] = []
+  let unheard = 0
+  for (const device of store.devices.enrolled()) {
+    if (device.pinned || device.target === null || device.target === release.id || !fitsBoard(device, release)) continue
+    const revokedMs = revoked.get(device.id)
+    if (revokedMs !== undefined && device.lastSeenMs <= revokedMs) continue
+    const silentMs = nowMs - Math.max(device.lastSeenMs, device.enrolledMs ?? 0)
+    if (silentMs <= Math.max(UNKNOWN_BOUND_MS, silenceBoundMs(device))) heard.push(device)
+    else unheard++
+  }
+  return { heard, unheard }
 }
 
 /** Performs one step. To be called inside a transaction: a step happens as a whole or not at all. */
@@ -34,12 +59,14 @@ export function performStep(step: RolloutStep, context: StepContext): void {
     store.audit.append({ atMs: nowMs, actor, action, subject: rollout.id, detail: { ...detail, why, gate: reading } })
   switch (step.kind) {
     case 'begin-stage': {
-      const exposed = beginStage(step.stage, step.percent, context)
-      audit('rollout.stage-begun', { stage: step.stage, percent: step.percent, newlyExposed: exposed })
+      const { exposed, unheard } = beginStage(step.stage, step.percent, context)
+      audit('rollout.stage-begun', { stage: step.stage, percent: step.percent, newlyExposed: exposed, unheard })
       return
     }
     case 'end-stage':
-      for (const { metric, d, variance } of step.freeze) rollouts.freeze(rollout.id, step.stage, metric, d, variance)
+      for (const { signal, batch, later } of step.freeze) {
+        rollouts.freeze(rollout.id, step.stage, signal, { batch, later })
+      }
       rollouts.endStage(rollout.id, step.stage, nowMs)
       audit('rollout.stage-ended', { stage: step.stage })
       return
@@ -48,6 +75,7 @@ export function performStep(step: RolloutStep, context: StepContext): void {
       audit('rollout.rolled-back', { stage: rollout.stage, devicesExposed: rollouts.exposed(rollout.id) })
       return
     case 'pause':
+      pauseDevices(context)
       rollouts.setState(rollout.id, 'paused', why, null)
       audit('rollout.paused', { stage: rollout.stage })
       return
@@ -58,58 +86,132 @@ export function performStep(step: RolloutStep, context: StepContext): void {
   }
 }
 
-/** Randomises a batch: the devices below the new percentage against those that stay in control. */
-function beginStage(stage: number, percent: number, { store, rollout, nowMs }: StepContext): number {
+/** Randomises a batch: by the order of their buckets as many more as the stage takes, against those that stay. Whoever joined the fleet, or
+ *  was heard again, since the stage before takes part from now on; who cannot be heard is left in control, and out of the count by that.
+ */
+function beginStage(
+  stage: number,
+  percent: number,
+  { store, rollout, nowMs }: StepContext,
+): { readonly exposed: number; readonly unheard: number } {
   const { rollouts, devices, models } = store
   const candidate = present(models.byId(rollout.release), 'the release of a rollout')
-  const previous = present(models.byId(rollout.previous), 'the release before a rollout')
-  if (stage === 1) {
-    for (const device of devices.enrolled()) {
-      if (device.target !== previous.id || !isEligible(device, candidate)) continue
-      rollouts.addDevice(rollout.id, device.id, bucketOf(rollout.salt, device.name), false)
-    }
-  }
+  const { heard, unheard } = takers(store, candidate, nowMs)
+  join(heard, stage, { store, rollout, nowMs })
   rollouts.beginStage(rollout.id, stage, percent, nowMs)
-  let exposed = 0
-  for (const { device, bucket, stage: since, late } of rollouts.devices(rollout.id)) {
-    if (since !== null) continue
-    const z = covariatesOf(store, device, previous.prefix, rollout.policy.covariateHours, nowMs)
-    rollouts.setCovariates(rollout.id, device, z.zFalse, z.zVerified)
-    if (isExposed(bucket, percent)) {
-      rollouts.expose(rollout.id, device, stage)
+  const reachable = new Set(heard.map(({ id }) => id))
+  const rows = rollouts.devices(rollout.id)
+  const before = rows.filter((row) => row.stage !== null).length
+  const staying = rows.filter((row) => row.stage === null)
+  const free = staying
+    .filter(({ holdback, device, silentMs }) => !holdback && silentMs === null && reachable.has(device))
+    .sort((a, b) => a.bucket - b.bucket)
+  const holdback = staying.filter((row) => row.holdback).length
+  const wanted = Math.max(0, exposedAt(percent, rows.length, holdback) - before)
+  const fresh = new Set(free.slice(0, wanted).map(({ device }) => device))
+  for (const row of staying) {
+    const { device, late } = row
+    const model = present(models.byId(row.previous), 'the release before a rollout').prefix
+    rollouts.setPast(rollout.id, device, pastOf(store, device, model, rollout.policy.covariateHours, nowMs))
+    if (fresh.has(device)) {
+      rollouts.expose(rollout.id, device, stage, nowMs)
       devices.retarget(device, { release: candidate.id, rollout: rollout.id, stage, arm: 'canary' })
-      exposed++
     } else if (stage === 1 || late) {
       // Control devices learn their arm once, when they enter it: the gateway's aggregates are split by it.
-      devices.retarget(device, { release: previous.id, rollout: rollout.id, stage, arm: 'control' })
+      devices.retarget(device, { release: row.previous, rollout: rollout.id, stage, arm: 'control' })
     }
   }
-  return exposed
+  return { exposed: fresh.size, unheard }
 }
 
-/** Every exposed device gets an assignment back to the previous model: its image is still in the other slot. */
+/** Takes devices into the rollout; of those of the first stage the last in order are held back. */
+function join(
+  heard: readonly DeviceRecord[],
+  stage: number,
+  { store, rollout, nowMs }: Pick<StepContext, 'store' | 'rollout' | 'nowMs'>,
+): void {
+  const ordered = heard
+    .map((device) => ({ device, bucket: bucketOf(rollout.salt, device.name) }))
+    .sort((a, b) => a.bucket - b.bucket)
+  const held = stage === 1 ? ordered.length - rollout.plan.holdback : ordered.length
+  ordered.forEach(({ device, bucket }, i) => {
+    store.rollouts.addDevice(rollout.id, {
+      ...{ device: device.id, bucket, late: stage > 1, previous: present(device.target, 'the target of a taker') },
+      ...{ holdback: i >= held, sinceMs: nowMs, boundMs: silenceBoundMs(device) },
+    })
+  })
+}
+
+/** Stops new downloads: who has not installed the candidate yet is told to stay on what it runs. */
+export function pauseDevices({ store, rollout, nowMs }: Pick<StepContext, 'store' | 'rollout' | 'nowMs'>): void {
+  const { rollouts, devices, models } = store
+  const candidate = present(models.byId(rollout.release), 'the release of a rollout')
+  rollouts.stopClock(rollout.id, nowMs)
+  const waiting = new Set(rollouts.waiting(rollout.id, candidate.prefix))
+  for (const { device, previous, stage } of exposedOf(store, rollout)) {
+    if (waiting.has(device)) devices.retarget(device, { release: previous, rollout: rollout.id, stage, arm: 'canary' })
+  }
+}
+
+/** Undoes it. */
+export function resumeDevices({ store, rollout, nowMs }: Pick<StepContext, 'store' | 'rollout' | 'nowMs'>): void {
+  const { rollouts, devices } = store
+  rollouts.startClock(rollout.id, nowMs)
+  for (const { device, stage } of exposedOf(store, rollout)) {
+    if (devices.byId(device)?.target === rollout.release) continue
+    devices.retarget(device, { release: rollout.release, rollout: rollout.id, stage, arm: 'canary' })
+  }
+}
+
+const exposedOf = (store: Store, rollout: RolloutRecord): (RolloutDevice & { readonly stage: number })[] =>
+  store.rollouts.devices(rollout.id).flatMap((row) => (row.stage === null ? [] : [{ ...row, stage: row.stage }]))
+
+/** Every exposed device gets an assignment back to its previous model: its image is still in the other slot. After the end of a rollout that is
+ *  whoever runs the candidate, those who joined since among them. */
 function withdraw({ store, rollout, nowMs, actor, why }: StepContext): void {
   const { rollouts, devices, models } = store
   const candidate = present(models.byId(rollout.release), 'the release of a rollout')
-  for (const { device, stage } of rollouts.devices(rollout.id)) {
-    if (stage === null) continue
-    devices.retarget(device, { release: rollout.previous, rollout: null, stage: 0, arm: 'none' })
+  const back = (device: number, release: number): void =>
+    devices.retarget(device, { release, rollout: null, stage: 0, arm: 'none' })
+  const before = new Map(rollouts.devices(rollout.id).map(({ device, previous }) => [device, previous]))
+  if (rollout.state === 'completed') {
+    const former = present(models.byId(rollout.previous), 'the release before a rollout')
+    for (const device of devices.enrolled()) {
+      if (device.target !== candidate.id || device.pinned) continue
+      const known = before.get(device.id)
+      if (known !== undefined) back(device.id, known)
+      else if (fitsBoard(device, former)) back(device.id, former.id)
+    }
+    for (const id of new Set([...before.values(), rollout.previous])) {
+      const release = present(models.byId(id), 'the release before a rollout')
+      if (release.state === 'archived') {
+        models.setState(release, 'production', actor, `rollout ${rollout.id} taken back`, nowMs)
+      }
+    }
+  } else {
+    for (const { device, previous } of exposedOf(store, rollout)) back(device, previous)
+    if (rollout.stage > 0) rollouts.endStage(rollout.id, rollout.stage, nowMs)
   }
-  if (rollout.stage > 0) rollouts.endStage(rollout.id, rollout.stage, nowMs)
+  rollouts.startClock(rollout.id, nowMs)
   rollouts.setState(rollout.id, 'rolled-back', why, nowMs)
   models.setState(candidate, 'archived', actor, `rollout ${rollout.id} rolled back`, nowMs)
 }
 
+/** The candidate becomes production for its boards, and everybody who may gets it: the hold-back, who could not be heard, who joined late. */
 function complete({ store, rollout, nowMs, actor, why }: StepContext): void {
-  const { rollouts, models } = store
+  const { rollouts, models, devices } = store
+  const candidate = present(models.byId(rollout.release), 'the release of a rollout')
   rollouts.setState(rollout.id, 'completed', why, nowMs)
   const reason = `rollout ${rollout.id} completed`
-  models.setState(
-    present(models.byId(rollout.previous), 'the release before a rollout'),
-    'archived',
-    actor,
-    reason,
-    nowMs,
-  )
-  models.setState(present(models.byId(rollout.release), 'the release of a rollout'), 'production', actor, reason, nowMs)
+  models.setState(candidate, 'production', actor, reason, nowMs)
+  const { boards } = candidate.content
+  for (const former of models.productions()) {
+    // One that is for other boards too stays: those devices still run it.
+    const replaced = boards.length === 0 || (former.content.boards.length > 0 && former.content.boards.every((b) => boards.includes(b)))
+    if (former.id !== candidate.id && replaced) models.setState(former, 'archived', actor, reason, nowMs)
+  }
+  for (const device of devices.enrolled()) {
+    if (device.pinned || device.target === candidate.id || device.target === null || !fitsBoard(device, candidate)) continue
+    devices.retarget(device.id, { release: candidate.id, rollout: rollout.id, stage: rollout.stage, arm: 'none' })
+  }
 }

@@ -1,38 +1,42 @@
-import type { GatePolicy } from '../store/gate-policy.ts'
+import type { GatePolicy, SignalPolicy } from '../store/gate-policy.ts'
 
-/** Defaults. False-rollback probability .05 in all: .03 + .01 + .01, most of it where the harm is expected. Minimum exposure
- *  from the simulations behind `test/simulation/gate.test.ts`. A deaf model has no false wakes, so verified wakes are gated
- *  beside them, and a fall of them rolls back too instead of waiting for a person: but only one of the size that would not have
- *  been let through either, since fewer wakes within the margin are the usual price of fewer false ones.
+const signal = (name: string, alphaRollback: number, alphaAdvance = 0, marginRatio = 1.25): SignalPolicy => ({
+  ...{ name, alphaRollback, alphaAdvance, marginRatio },
+  planRatio: 1.5,
+})
+
+/** Defaults. False-rollback probability .05 in all, most of it where the harm is expected: false wakes and, since a deaf model has none
+ *  of them, verified wakes. What is beside the model's judgement (energy, time, faults, contact) only withdraws; no proof that it is not
+ *  worse is asked before an advance.
  */
 export const DEFAULT_GATE_POLICY: GatePolicy = {
   metrics: [
-    {
-      name: 'falseWakesPerHour',
-      worse: 'higher',
-      alphaRollback: 0.03,
-      alphaAdvance: 0.05,
-      marginRatio: 1.25,
-      toleranceRatio: 1,
-      planRatio: 1.5,
-    },
-    {
-      name: 'verifiedWakesPerHour',
-      worse: 'lower',
-      alphaRollback: 0.01,
-      alphaAdvance: 0.05,
-      marginRatio: 1.25,
-      toleranceRatio: 1.25,
-      planRatio: 1.5,
-    },
+    signal('falseWakesPerHour', 0.015, 0.05),
+    signal('verifiedWakesPerHour', 0.008, 0.05),
+    signal('contact', 0.005),
+    signal('energyPerHour', 0.003),
+    signal('activeFraction', 0.002),
+    signal('listeningShare', 0.002),
+    signal('latency', 0.002),
+    signal('restarts', 0.002),
+    signal('reverts', 0.002),
+    signal('engineFaults', 0.002),
+    signal('overruns', 0.001),
   ],
-  installFailures: { p0: 0.02, alpha: 0.01 },
+  installFailures: { p0: 0.02, alpha: 0.006 },
+  comparison: 'auto',
+  ungated: false,
+  advisory: false,
+  holdbackShare: 0.05,
+  undecided: 'auto',
+  watchHours: 96,
   minDevicesPerArm: 30,
   minEvents: 40,
   minCanaryEvents: 5,
   minHours: 24,
   maxHours: 168,
   soakHours: 24,
+  afterHours: 336,
   minInstalledShare: 0.8,
   covariateHours: 168,
 }

@@ -1,52 +1,76 @@
-import type { GateReading, GateReason, MetricReading } from '../store/gate-reading.ts'
-
-const METRIC_WORDS = {
-  falseWakesPerHour: 'false wakes per hour',
-  verifiedWakesPerHour: 'verified wakes per hour',
-  installFailures: 'install failures',
-} as const
+import type { GateReading, GateReason, SignalReading } from '../store/gate-reading.ts'
+import { signalOf } from './signals.ts'
 
 const REASON_WORDS: Readonly<Record<GateReason, string>> = {
-  'metric-worse': 'worse than in the control arm',
+  'metric-worse': 'worse than the margin allows',
   'installs-failing': 'more than the service level allows',
-  'not-inferior': 'no worse than the control arm in every metric',
+  'not-inferior': 'shown to be within the margin',
   soaked: 'soaked without harm',
+  watched: 'watched without harm; the stage is too small to prove anything',
+  ungated: 'not gated, as was asked for',
+  'not-proven': 'no harm found at the longest exposure, and nothing proven',
   'too-few-devices': 'too few devices with data',
   'too-few-events': 'too few events',
   'too-few-canary-events': 'too few events among the canaries',
   'too-early': 'too early',
   'too-few-installed': 'too few devices run the candidate',
-  undecided: 'not yet shown to be no worse',
+  'lost-canaries': 'canaries without data are too many for chance',
+  suspect: 'looks worse than the margin allows',
+  undecided: 'not yet shown to be within the margin',
   'max-exposure': 'undecided at the longest exposure: a person must decide',
 }
 
 const VERDICT_WORDS = { rollback: 'Roll back', advance: 'Advance', hold: 'Hold', pause: 'Pause' } as const
+const AGAINST = { control: '', past: ' Compared with the same devices before, not with a control drawn by lot.', none: '' }
 
 /** Three digits that count; what is 100 or more is whole, with every digit it has. */
 export const threeDigits = (value: number): string =>
   Math.abs(value) >= 99.95 ? String(Math.round(value)) : String(Number(value.toPrecision(3)))
 
-function metricWords(metric: MetricReading): string {
-  const { canary, control, ratio } = metric
-  const name = METRIC_WORDS[metric.name]
-  if (canary === null || control === null || ratio === null) return `${name}: not enough data`
-  const low =
-    metric.interval === null ? '' : ` (${threeDigits(metric.interval[0])} to ${threeDigits(metric.interval[1])})`
-  return `${name} ${threeDigits(canary.rate)} against ${threeDigits(control.rate)}, ratio ${threeDigits(ratio)}${low}`
+const nameOf = (metric: string): string =>
+  metric === 'installFailures' ? 'install failures' : (signalOf(metric)?.words ?? metric)
+
+const margin = (ratio: number): string => `${threeDigits((ratio - 1) * 100)} %`
+
+/** Devices that had a first event, where anybody had one. */
+function firstWords({ name, first }: SignalReading): string[] {
+  if (first === null || first.canary + first.control === 0) return []
+  const { canary, canaryAtRisk, control, controlAtRisk } = first
+  const against = controlAtRisk > 0 ? ` against ${control} of ${controlAtRisk}` : ''
+  return [`${nameOf(name)}: ${canary} of ${canaryAtRisk} canaries${against}`]
 }
+
+function metricWords(metric: SignalReading): string {
+  const { name, canary, control, ratio, interval } = metric
+  if (canary === null || control === null || ratio === null) return `${nameOf(name)}: not enough data`
+  const low = interval === null ? '' : ` (${threeDigits(interval[0])} to ${threeDigits(interval[1])})`
+  return `${nameOf(name)} ${threeDigits(canary.rate)} against ${threeDigits(control.rate)}, ratio ${threeDigits(ratio)}${low}`
+}
+
+/** Whether a signal is told of in one line: those that ask for a proof, and whatever the verdict names. */
+const isTold = (reading: GateReading, { name, advance }: SignalReading): boolean =>
+  advance !== null || reading.reasons.some(({ metric }) => metric === name)
 
 /** The reading in one or two sentences for people. */
 export function gateWords(reading: GateReading): string {
-  const reasons = reading.reasons.map(({ code, metric }) =>
-    metric === undefined ? REASON_WORDS[code] : `${METRIC_WORDS[metric]}: ${REASON_WORDS[code]}`,
-  )
+  const margins = [
+    ...new Set(reading.metrics.flatMap(({ advance, marginRatio }) => (advance === null ? [] : [margin(marginRatio)]))),
+  ]
+  const reasons = reading.reasons.map(({ code, metric }) => {
+    if (code === 'not-inferior') return `${REASON_WORDS[code]} of ${margins.join(' and ')} in every metric that asks for a proof`
+    return metric === undefined ? REASON_WORDS[code] : `${nameOf(metric)}: ${REASON_WORDS[code]}`
+  })
   const { started, failed } = reading.installs
+  const told = reading.metrics.filter((metric) => isTold(reading, metric))
   const numbers = [
-    ...reading.metrics.filter(({ canary }) => canary !== null).map(metricWords),
+    ...told.filter(({ canary }) => canary !== null).map(metricWords),
+    ...reading.metrics.filter((metric) => metric.canary === null && (isTold(reading, metric) || metric.name === 'contact')).flatMap(firstWords),
     ...(failed > 0 ? [`${failed} of ${started} installs failed`] : []),
+    ...(reading.exposure.silent > 0 ? [`${reading.exposure.silent} exposed devices are silent`] : []),
     `${threeDigits(reading.elapsedHours)} h into the stage`,
   ]
-  return `${VERDICT_WORDS[reading.verdict]}: ${[...new Set(reasons)].join('; ')}. ${capitalize(numbers.join('; '))}.`
+  const words = `${VERDICT_WORDS[reading.verdict]}: ${[...new Set(reasons)].join('; ')}.`
+  return `${words} ${capitalize(numbers.join('; '))}.${AGAINST[reading.comparison]}`
 }
 
 const capitalize = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)

@@ -1,32 +1,66 @@
-import type { GateMetricName, GatePolicy, MetricPolicy } from '../store/gate-policy.ts'
-import type { BatchEvidence, GateReading, MetricReading, TestReading, Verdict } from '../store/gate-reading.ts'
+import type { GatePolicy, SignalPolicy } from '../store/gate-policy.ts'
+import type {
+  BatchEvidence,
+  Exposure,
+  GateReading,
+  SignalReading,
+  TestPart,
+  TestReading,
+  Verdict,
+} from '../store/gate-reading.ts'
 import { exactLogE } from './exact-test.ts'
-import { type DeviceOutcome, type LogRatio, logRatio } from './log-ratio.ts'
+import { type FirstEventTest, firstEventTest, type Spell } from './first-event.ts'
+import { type DeviceOutcome, type LogRatio, logRatio, pairedLogRatio } from './log-ratio.ts'
 import { informationForPower, oneSidedLogE, oneSidedRho } from './normal-mixture.ts'
+import { type Signal, signalOf } from './signals.ts'
 
-/** The gate of a rollout: what the canary arm measured against what the control arm measured, looked at as often as one
- *  likes. Pure. @see docs of each test in `log-ratio.ts`, `normal-mixture.ts`, `exact-test.ts`
+/** The gate of a rollout: what the devices with the candidate measured against what the others measured, looked at as often as one
+ *  likes. Pure: `kinglet gate eval` computes the same from the inputs that were kept.
+ *  @see docs of each test in `log-ratio.ts`, `first-event.ts`, `normal-mixture.ts`, `exact-test.ts`
  */
 
 export interface ArmOutcomes {
   readonly canary: readonly DeviceOutcome[]
+  /** of a comparison with the past: the same devices before, in the same order */
   readonly control: readonly DeviceOutcome[]
 }
 
+export interface SignalInput {
+  /** the running stage's new canaries against control; null: no comparison yet */
+  readonly batch: ArmOutcomes | null
+  /** everybody exposed so far against control in the running stage, from the second stage on */
+  readonly later: ArmOutcomes | null
+  readonly spells: readonly Spell[]
+  /** evidence frozen when earlier stages ended */
+  readonly frozen: readonly BatchEvidence[]
+  /** log e-values of `later`, frozen likewise */
+  readonly frozenLater: readonly { readonly stage: number; readonly logE: number }[]
+}
+
 export interface GateInput {
-  /** hours since the stage began */
+  readonly stage: number
+  readonly isLast: boolean
+  readonly comparison: GateReading['comparison']
+  /** whether the stage is large enough to decide; if not it only watches */
+  readonly decides: boolean
+  /** hours since the stage began, without those in which it was paused */
   readonly elapsedHours: number
+  /** how long a stage watches that cannot decide */
+  readonly watchHours: number
   /** hours after which an undecided stage pauses: the policy's, plus what a person granted by resuming */
   readonly maxHours: number
-  /** evidence frozen when earlier stages ended */
-  readonly frozen: Readonly<Record<GateMetricName, readonly BatchEvidence[]>>
-  /** outcomes of the running stage's batch, or null when no control arm is left (the last stage) */
-  readonly current: Readonly<Record<GateMetricName, ArmOutcomes>> | null
+  readonly signals: Readonly<Record<string, SignalInput>>
   /** devices of the whole rollout that began to install the candidate, and those that failed or reverted */
   readonly installs: { readonly started: number; readonly failed: number }
-  /** devices told to run the candidate, and those whose last report says they do */
-  readonly exposure: { readonly assigned: number; readonly installed: number }
+  readonly exposure: Omit<Exposure, 'minShare'>
+  readonly counted: GateReading['counted']
 }
+
+/** chosen: with fewer pairs than this the variance over devices is a guess */
+const PAIRS_MIN = 10
+/** chosen: share of canaries with data may lag behind the control's by so much, or by what chance makes of it */
+const LOST_SHARE = 0.1
+const LOST_Z = 3.3
 
 /** S and I of the summed batches at theta0, in the direction in which larger is worse. */
 function evidence(batches: readonly BatchEvidence[], sign: 1 | -1, theta0: number): { s: number; information: number } {
@@ -39,131 +73,308 @@ function evidence(batches: readonly BatchEvidence[], sign: 1 | -1, theta0: numbe
   return { s, information }
 }
 
-/** The roll back test: evidence against "the candidate is no worse" (theta0 = 0). */
-export function rollbackTest(batches: readonly BatchEvidence[], policy: MetricPolicy): TestReading {
-  const { s, information } = evidence(batches, policy.worse === 'higher' ? 1 : -1, 0)
+const signOf = (signal: Signal): 1 | -1 => (signal.worse === 'higher' ? 1 : -1)
+
+/** Log e-value against "the candidate is worse by no more than the margin" (theta0 = ln margin). */
+export function harmLogE(batches: readonly BatchEvidence[], policy: SignalPolicy, signal: Signal): number {
+  const { s, information } = evidence(batches, signOf(signal), Math.log(policy.marginRatio))
   const rho = oneSidedRho(informationForPower(Math.log(policy.planRatio), policy.alphaRollback), policy.alphaRollback)
-  return test(information === 0 ? 0 : oneSidedLogE(s, information, rho), policy.alphaRollback, rho)
+  return information === 0 ? 0 : oneSidedLogE(s, information, rho)
 }
 
-/** The advance test: evidence against "the candidate is worse by the margin or more" (theta0 = ln margin, sign turned). */
-export function advanceTest(batches: readonly BatchEvidence[], policy: MetricPolicy): TestReading {
+/** Log e-value against "the candidate is worse by the margin or more" (the same theta0, sign turned). */
+export function harmlessLogE(batches: readonly BatchEvidence[], policy: SignalPolicy, signal: Signal): number {
   const theta0 = Math.log(policy.marginRatio)
-  const { s, information } = evidence(batches, policy.worse === 'higher' ? 1 : -1, theta0)
+  if (theta0 === 0) return 0
+  const { s, information } = evidence(batches, signOf(signal), theta0)
   const rho = oneSidedRho(informationForPower(theta0, policy.alphaAdvance), policy.alphaAdvance)
-  return test(information === 0 ? 0 : oneSidedLogE(-s, information, rho), policy.alphaAdvance, rho)
+  return information === 0 ? 0 : oneSidedLogE(-s, information, rho)
 }
 
-const test = (logE: number, alpha: number, rho: number): TestReading => ({
-  logE,
-  threshold: Math.log(1 / alpha),
-  alpha,
-  rho,
-})
+/** ln of the weighted mean of e-values; weights that are missing to 1 stand for tests that have not begun (e = 1). */
+function meanLogE(parts: readonly { readonly weight: number; readonly logE: number }[]): number {
+  const rest = Math.max(0, 1 - parts.reduce((sum, { weight }) => sum + weight, 0))
+  const all = rest > 1e-12 ? [...parts, { weight: rest, logE: 0 }] : parts
+  const top = Math.max(...all.map(({ logE }) => logE))
+  return top + Math.log(all.reduce((sum, { weight, logE }) => sum + weight * Math.exp(logE - top), 0))
+}
 
-const decided = ({ logE, threshold }: TestReading): boolean => logE >= threshold
+const test = (logE: number, alpha: number): TestReading => ({ logE, threshold: Math.log(1 / alpha), alpha })
+
+const decided = (reading: TestReading | null): boolean => reading !== null && reading.logE >= reading.threshold
 
 type Shortage = 'too-few-devices' | 'too-few-events' | 'too-few-canary-events'
 
-/** What the running batch lacks for its normal approximation. Both directions need it: with fewer devices the variance
- *  over devices is itself unknown, with fewer events the log of a count is skewed. The hours are no such condition (a
- *  judgement about the daily cycle), so they hold back an advance only and never a roll back. */
-function shortages(comparison: LogRatio | undefined, policy: GatePolicy): readonly Shortage[] {
+/** What the running batch lacks for its normal approximation: with few devices the variance over devices is itself unknown, with few
+ *  events the log of a count is skewed. The first events of devices need neither and are looked at from the first one on.
+ */
+function shortages(
+  comparison: LogRatio | undefined,
+  signal: Signal,
+  policy: GatePolicy,
+  paired: boolean,
+): readonly Shortage[] {
   if (comparison === undefined) return ['too-few-devices']
   const { canary, control } = comparison
   const missing: Shortage[] = []
-  if (Math.min(canary.devices, control.devices) < policy.minDevicesPerArm) missing.push('too-few-devices')
-  if (canary.events + control.events < policy.minEvents) missing.push('too-few-events')
-  if (canary.events < policy.minCanaryEvents) missing.push('too-few-canary-events')
+  const devices = paired ? PAIRS_MIN : policy.minDevicesPerArm
+  if (Math.min(canary.devices, control.devices) < devices) missing.push('too-few-devices')
+  if (signal.kind === 'count') {
+    if (canary.events + control.events < policy.minEvents) missing.push('too-few-events')
+    if (!paired && canary.events < policy.minCanaryEvents) missing.push('too-few-canary-events')
+  }
   return missing
 }
 
-function readMetric(
-  metric: MetricPolicy,
-  policy: GatePolicy,
-  input: GateInput,
-): { reading: MetricReading; missing: readonly Shortage[] } {
-  const outcomes = input.current?.[metric.name]
-  const comparison = outcomes === undefined ? undefined : logRatio(outcomes.canary, outcomes.control)
-  const missing = input.current === null ? [] : shortages(comparison, policy)
+/** The log ratio of two arms, or of the same devices after and before. */
+function compare(arms: ArmOutcomes | null, signal: Signal, paired: boolean): LogRatio | undefined {
+  if (arms === null || signal.kind === 'first') return undefined
+  if (!paired) return logRatio(arms.canary, arms.control, signal.kind)
+  const comparison = pairedLogRatio(arms.canary, arms.control, signal.kind)
+  const n = comparison?.canary.devices ?? 0
+  if (comparison === undefined || n <= 3) return undefined
+  // A variance of few pairs is too small more often than too large.
+  return { ...comparison, variance: (comparison.variance * (n - 1)) / (n - 3) }
+}
+
+/** Weights of the parts of a signal's roll back test. */
+const WEIGHTS = {
+  count: { ratio: 1 / 2, later: 1 / 4, first: 1 / 4 },
+  amount: { ratio: 2 / 3, later: 1 / 3, first: 0 },
+  first: { ratio: 0, later: 0, first: 1 },
+} as const
+
+/** Share of the k-th stage (from the second) in the test of what begins later; they add up to one over any number of stages. */
+const laterShare = (stage: number): number => 1 / (stage * (stage - 1))
+
+interface Read {
+  readonly reading: SignalReading
+  readonly missing: readonly Shortage[]
+  /** estimated beyond the margin, and above one with what people call confidence */
+  readonly suspect: boolean
+}
+
+function readSignal(policy: SignalPolicy, signal: Signal, gate: GatePolicy, input: GateInput): Read {
+  const data = input.signals[signal.name]
+  const paired = input.comparison === 'past'
+  const comparison = compare(data?.batch ?? null, signal, paired)
+  const missing = signal.kind === 'first' ? [] : shortages(comparison, signal, gate, paired)
   // A batch below the minima adds nothing yet: its variance cannot be trusted.
-  const running = comparison !== undefined && missing.length === 0 ? [comparison] : []
-  const batches = [...input.frozen[metric.name], ...running].map(({ d, variance }) => ({ d, variance }))
+  const running =
+    comparison === undefined || missing.length > 0 ? null : { d: comparison.d, variance: comparison.variance }
+  const batches = [...(data?.frozen ?? []), ...(running === null ? [] : [running])]
+  const first: FirstEventTest | null =
+    signal.kind === 'amount' || input.comparison !== 'control' || data === undefined
+      ? null
+      : firstEventTest(
+          data.spells,
+          signal.worse,
+          signal.worse === 'higher' ? policy.marginRatio : 1 / policy.marginRatio,
+        )
+  const later = laterLogE(policy, signal, gate, data)
+  const parts = partsOf(policy, signal, input, { batches, later, first })
   const { s, information } = evidence(batches, 1, 0)
   const mean = information > 0 ? s / information : 0
-  const harm = metric.worse === 'higher' ? mean : -mean
   const spread = information > 0 ? 1.96 / Math.sqrt(information) : 0
+  const harm = signOf(signal) * mean
   return {
     missing,
+    suspect: information > 0 && harm > Math.log(policy.marginRatio) && harm - spread > 0,
     reading: {
-      name: metric.name,
-      worse: metric.worse,
+      name: signal.name,
+      worse: signal.worse,
       canary: comparison?.canary ?? null,
       control: comparison?.control ?? null,
       ratio: information > 0 ? Math.exp(mean) : null,
       interval: information > 0 ? [Math.exp(mean - spread), Math.exp(mean + spread)] : null,
-      harmful: information > 0 && harm > Math.log(metric.toleranceRatio),
+      marginRatio: policy.marginRatio,
       information,
       batches,
-      running: batches[input.frozen[metric.name].length] ?? null,
-      slope: comparison?.slope ?? 0,
+      running,
+      later,
+      first: first ?? (signal.level === undefined ? null : exposedFirst(data)),
       enough: missing.length === 0,
-      rollback: metric.alphaRollback > 0 ? rollbackTest(batches, metric) : null,
-      advance: advanceTest(batches, metric),
+      parts,
+      rollback: policy.alphaRollback > 0 && parts.length > 0 ? test(meanLogE(parts), policy.alphaRollback) : null,
+      advance: policy.alphaAdvance > 0 ? advanceTest(policy, signal, input, batches) : null,
     },
   }
 }
 
-/** Judges a stage as it stands.
- *  @returns roll back as soon as one test has decided (Σ alpha over them is the false-rollback probability); advance when
- *    every metric is not inferior and the minimum exposure is met; pause at maximum exposure; otherwise hold
- */
-export function judgeStage(policy: GatePolicy, input: GateInput): GateReading {
-  const readings = policy.metrics.map((metric) => readMetric(metric, policy, input))
-  const { started, failed } = input.installs
-  const { p0, alpha } = policy.installFailures
-  const installs = { ...test(exactLogE(Math.min(failed, started), started, p0), alpha, 0), started, failed, p0 }
-  const share = input.exposure.assigned === 0 ? 0 : input.exposure.installed / input.exposure.assigned
+/** What everybody who is exposed says in the running stage, which finds what begins long after an install. */
+function laterLogE(policy: SignalPolicy, signal: Signal, gate: GatePolicy, data: SignalInput | undefined): number {
+  const comparison = compare(data?.later ?? null, signal, false)
+  if (comparison === undefined || shortages(comparison, signal, gate, false).length > 0) return 0
+  return harmLogE([comparison], policy, signal)
+}
 
-  const harmful: GateReading['reasons'] = [
-    ...(alpha > 0 && decided(installs) ? [{ code: 'installs-failing', metric: 'installFailures' } as const] : []),
-    ...readings
-      .filter(({ reading }) => reading.rollback !== null && decided(reading.rollback) && reading.harmful)
-      .map(({ reading }) => ({ code: 'metric-worse', metric: reading.name }) as const),
+function partsOf(
+  policy: SignalPolicy,
+  signal: Signal,
+  input: GateInput,
+  evidenceOf: { batches: readonly BatchEvidence[]; later: number; first: FirstEventTest | null },
+): readonly TestPart[] {
+  if (policy.alphaRollback === 0) return []
+  const { batches, later, first } = evidenceOf
+  const data = input.signals[signal.name]
+  if (input.comparison !== 'control') {
+    if (signal.kind !== 'first') {
+      return input.comparison === 'past'
+        ? [{ kind: 'ratio', weight: 1, logE: harmLogE(batches, policy, signal) }]
+        : []
+    }
+    const { canary: k, canaryAtRisk: n } = exposedFirst(data)
+    return signal.level === undefined ? [] : [{ kind: 'level', weight: 1, logE: exactLogE(k, n, signal.level) }]
+  }
+  const weights = WEIGHTS[signal.kind]
+  const stages = [
+    ...(data?.frozenLater ?? []),
+    ...(input.stage >= 2 ? [{ stage: input.stage, logE: later }] : []),
+  ].map(({ stage, logE }) => ({ weight: laterShare(stage), logE }))
+  const parts: TestPart[] = [
+    { kind: 'ratio', weight: weights.ratio, logE: harmLogE(batches, policy, signal) },
+    { kind: 'later', weight: weights.later, logE: meanLogE(stages) },
+    { kind: 'first', weight: weights.first, logE: first?.logE ?? 0 },
   ]
-  const hours = input.current === null ? policy.soakHours : policy.minHours
-  const blocking: GateReading['reasons'] = [
-    ...(input.elapsedHours < hours ? [{ code: 'too-early' } as const] : []),
-    ...(share < policy.minInstalledShare ? [{ code: 'too-few-installed' } as const] : []),
-    ...(input.current === null
-      ? []
-      : readings.flatMap(({ reading, missing }) => [
-          ...missing.map((code) => ({ code, metric: reading.name }) as const),
-          ...(missing.length === 0 && !decided(reading.advance)
-            ? [{ code: 'undecided', metric: reading.name } as const]
-            : []),
-        ])),
-  ]
-  const [verdict, reasons] = choose(harmful, blocking, input)
+  return parts.filter(({ weight }) => weight > 0)
+}
+
+/** First events of exposed devices alone. */
+function exposedFirst(data: SignalInput | undefined): FirstEventTest {
+  const exposed = (data?.spells ?? []).filter(({ arm }) => arm === 'canary')
   return {
-    verdict,
-    reasons,
-    elapsedHours: input.elapsedHours,
-    minHours: hours,
-    maxHours: input.maxHours,
-    metrics: readings.map(({ reading }) => reading),
-    installs,
-    exposure: { ...input.exposure, minShare: policy.minInstalledShare },
+    canary: exposed.filter(({ event }) => event !== null).length,
+    canaryAtRisk: exposed.length,
+    control: 0,
+    controlAtRisk: 0,
+    logE: 0,
   }
 }
 
-function choose(
-  harmful: GateReading['reasons'],
-  blocking: GateReading['reasons'],
+/** The proof that the harm is within the margin. Where events are few, that fewer canaries than controls had any is one too: it is asked to
+ *  hold without the margin, since first events understate a ratio of rates where devices differ.
+ */
+function advanceTest(
+  policy: SignalPolicy,
+  signal: Signal,
   input: GateInput,
-): readonly [Verdict, GateReading['reasons']] {
+  batches: readonly BatchEvidence[],
+): TestReading {
+  const ratio = harmlessLogE(batches, policy, signal)
+  if (signal.kind !== 'count' || input.comparison !== 'control') return test(ratio, policy.alphaAdvance)
+  const spells = input.signals[signal.name]?.spells ?? []
+  const first = firstEventTest(spells, signal.worse === 'higher' ? 'lower' : 'higher', 1)
+  return test(
+    meanLogE([
+      { weight: 1 / 2, logE: ratio },
+      { weight: 1 / 2, logE: first.logE },
+    ]),
+    policy.alphaAdvance,
+  )
+}
+
+/** Whether canaries without data are too many for chance: the comparison would then be one of those that were left. */
+function lostCanaries({ canary: [c, ofC], control: [o, ofO] }: GateReading['counted']): boolean {
+  if (ofC === 0 || ofO === 0) return false
+  const gap = o / ofO - c / ofC
+  const p = (c + o) / (ofC + ofO)
+  const error = Math.sqrt(p * (1 - p) * (1 / ofC + 1 / ofO))
+  return gap > LOST_SHARE && gap > LOST_Z * error
+}
+
+type Reasons = GateReading['reasons']
+
+/** Judges a stage as it stands.
+ *  @returns roll back as soon as one test has decided (Σ alpha over them is the false-rollback probability); advance when
+ *    every signal that is asked for a proof has given it and the minimum exposure is met; pause at maximum exposure; otherwise hold
+ */
+export function judgeStage(policy: GatePolicy, input: GateInput): GateReading {
+  const reads = policy.metrics.flatMap((each) => {
+    const signal = signalOf(each.name)
+    return signal === undefined ? [] : [readSignal(each, signal, policy, input)]
+  })
+  const { started, failed } = input.installs
+  const { p0, alpha } = policy.installFailures
+  const installs = { ...test(exactLogE(Math.min(failed, started), started, p0), alpha), started, failed, p0 }
+  const harmful: Reasons = [
+    ...(alpha > 0 && decided(installs) ? [{ code: 'installs-failing', metric: 'installFailures' } as const] : []),
+    ...reads
+      .filter(({ reading }) => decided(reading.rollback))
+      .map(({ reading }) => ({ code: 'metric-worse', metric: reading.name }) as const),
+  ]
+  const kind = stageKind(policy, input)
+  const hours = hoursOf(policy, input, kind)
+  const [verdict, reasons] = choose(policy, input, kind, hours, harmful, reads)
+  return {
+    ...{ verdict, reasons, comparison: input.comparison, elapsedHours: input.elapsedHours, minHours: hours },
+    maxHours: Math.max(hours, input.maxHours),
+    metrics: reads.map(({ reading }) => reading),
+    installs,
+    exposure: { ...input.exposure, minShare: policy.minInstalledShare },
+    counted: input.counted,
+  }
+}
+
+/** What a stage is for: `prove` that the candidate is no worse, `watch` for harm since it cannot prove, `soak` at the end. */
+type StageKind = 'prove' | 'watch' | 'soak' | 'ungated'
+
+function stageKind(policy: GatePolicy, input: GateInput): StageKind {
+  if (policy.ungated) return 'ungated'
+  if (input.isLast && input.stage > 1) return 'soak'
+  return input.decides || policy.undecided !== 'auto' ? 'prove' : 'watch'
+}
+
+function hoursOf(policy: GatePolicy, input: GateInput, kind: StageKind): number {
+  if (kind === 'soak' || kind === 'ungated') return policy.soakHours
+  return input.isLast ? Math.max(policy.minHours, policy.soakHours) : policy.minHours
+}
+
+function choose(
+  policy: GatePolicy,
+  input: GateInput,
+  kind: StageKind,
+  hours: number,
+  harmful: Reasons,
+  reads: readonly Read[],
+): readonly [Verdict, Reasons] {
   if (harmful.length > 0) return ['rollback', harmful]
-  if (blocking.length === 0) return ['advance', [{ code: input.current === null ? 'soaked' : 'not-inferior' }]]
-  if (input.elapsedHours >= input.maxHours) return ['pause', [{ code: 'max-exposure' }, ...blocking]]
+  const { assigned, heard, installed } = input.exposure
+  const early: Reasons = input.elapsedHours < hours ? [{ code: 'too-early' }] : []
+  // Half of those that were told must have been heard, or what is measured is who could be reached.
+  const installs: Reasons =
+    2 * heard < assigned || installed < policy.minInstalledShare * heard ? [{ code: 'too-few-installed' }] : []
+  const doubts: Reasons = [
+    ...(input.comparison === 'control' && kind !== 'soak' && lostCanaries(input.counted)
+      ? [{ code: 'lost-canaries' } as const]
+      : []),
+    ...reads
+      .filter(({ suspect, reading }) => suspect && !decided(reading.advance) && kind !== 'ungated')
+      .map(({ reading }) => ({ code: 'suspect', metric: reading.name }) as const),
+  ]
+  const unproven: Reasons = reads
+    .filter(({ reading }) => reading.advance !== null && !decided(reading.advance))
+    .flatMap(({ reading, missing }): Reasons =>
+      missing.length > 0
+        ? missing.map((code) => ({ code, metric: reading.name }))
+        : [{ code: 'undecided', metric: reading.name }],
+    )
+  const blocking = [...early, ...installs, ...doubts]
+  if (kind === 'soak' || kind === 'ungated') {
+    if (blocking.length === 0) return ['advance', [{ code: kind === 'soak' ? 'soaked' : 'ungated' }]]
+  } else {
+    if (blocking.length === 0 && unproven.length === 0) return ['advance', [{ code: 'not-inferior' }]]
+    blocking.push(...unproven)
+    if (installs.length === 0 && doubts.length === 0) {
+      if (kind === 'watch' && input.elapsedHours >= input.watchHours) return ['advance', [{ code: 'watched' }]]
+      // A small fleet could wait for ever: no harm was found, nothing is proven, and it goes on under that name.
+      const goesOn = policy.undecided === 'advance' || (policy.undecided === 'auto' && input.comparison === 'past')
+      if (goesOn && input.elapsedHours >= input.maxHours) {
+        return ['advance', [{ code: 'not-proven' }]]
+      }
+    }
+  }
+  if (input.elapsedHours >= Math.max(hours, input.maxHours)) {
+    return ['pause', [{ code: 'max-exposure' }, ...blocking]]
+  }
   return ['hold', blocking]
 }

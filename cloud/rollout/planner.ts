@@ -1,6 +1,5 @@
 import { present } from '../../contract/present.ts'
-import type { GateMetricName } from '../store/gate-policy.ts'
-import type { GateReading } from '../store/gate-reading.ts'
+import type { BatchEvidence, GateReading } from '../store/gate-reading.ts'
 
 /** What a rollout does next, as data; `executor.ts` performs it. */
 export type RolloutStep =
@@ -8,7 +7,11 @@ export type RolloutStep =
   | {
       readonly kind: 'end-stage'
       readonly stage: number
-      readonly freeze: readonly { readonly metric: GateMetricName; readonly d: number; readonly variance: number }[]
+      readonly freeze: readonly {
+        readonly signal: string
+        readonly batch: BatchEvidence | null
+        readonly later: number
+      }[]
     }
   | { readonly kind: 'withdraw' }
   | { readonly kind: 'pause' }
@@ -19,6 +22,7 @@ export interface RolloutSnapshot {
   readonly percents: readonly number[]
   /** from 1; 0 before the first */
   readonly stage: number
+  readonly policy: { readonly advisory: boolean }
 }
 
 /** Decides the next steps of a rollout. Pure; the same input gives the same steps.
@@ -26,25 +30,37 @@ export interface RolloutSnapshot {
  */
 export function planRollout(rollout: RolloutSnapshot, reading: GateReading | null): readonly RolloutStep[] {
   if (rollout.state === 'rolled-back' || rollout.state === 'completed') return []
+  if (rollout.policy.advisory && reading !== null) {
+    // What the gate says is told, and nobody exposed is added, until a person has decided.
+    return rollout.state === 'running' && reading.verdict !== 'hold' ? [{ kind: 'pause' }] : []
+  }
   // Exposed devices suffer while a rollout is paused, so harm withdraws it all the same.
   if (reading?.verdict === 'rollback') return [{ kind: 'withdraw' }]
   if (rollout.state === 'paused') return []
   if (rollout.stage === 0) return [{ kind: 'begin-stage', stage: 1, percent: present(rollout.percents[0], 'a stage') }]
   switch (reading?.verdict) {
-    case 'advance': {
-      const freeze = reading.metrics.flatMap(({ name, running }) =>
-        running === null ? [] : [{ metric: name, ...running }],
-      )
-      const end: RolloutStep = { kind: 'end-stage', stage: rollout.stage, freeze }
-      const percent = rollout.percents[rollout.stage]
-      return percent === undefined
-        ? [end, { kind: 'complete' }]
-        : [end, { kind: 'begin-stage', stage: rollout.stage + 1, percent }]
-    }
+    case 'advance':
+      return stepsOn(rollout, reading, false)
     case 'pause':
       return [{ kind: 'pause' }]
     case 'hold':
     case undefined:
       return []
   }
+}
+
+/** The steps out of the running stage into the next one, or out of the rollout.
+ *  @param full skip what is between and expose everybody
+ */
+export function stepsOn(rollout: RolloutSnapshot, reading: GateReading | null, full: boolean): readonly RolloutStep[] {
+  const { stage, percents } = rollout
+  const next = full && stage < percents.length ? percents.length : stage + 1
+  const percent = percents[next - 1]
+  const last: RolloutStep =
+    percent === undefined ? { kind: 'complete' } : { kind: 'begin-stage', stage: next, percent }
+  if (stage === 0) return [last]
+  // A comparison with the past is of everybody exposed each time: adding it up would count the same twice.
+  const metrics = reading?.comparison === 'control' ? reading.metrics : []
+  const freeze = metrics.map(({ name, running, later }) => ({ signal: name, batch: running, later }))
+  return [{ kind: 'end-stage', stage, freeze }, last]
 }

@@ -25,15 +25,31 @@ interface Row {
 /** The newest signed assignment of each device, in the order in which they were made (the cursor of the gateways' feed). */
 export class AssignmentStore {
   readonly #db: SqliteDatabase
+  // Prepared once: signing runs them for every device of a fleet.
+  readonly #lastSeq
+  readonly #put
+  readonly #floor
+  readonly #drop
+
   constructor(db: SqliteDatabase) {
     this.#db = db
+    this.#lastSeq = db.prepare<[number], { seq: number }>(
+      `SELECT max(d.seq_floor, coalesce(a.seq, 0)) AS seq FROM devices d LEFT JOIN assignments a ON a.device = d.id WHERE d.id = ?`,
+    )
+    this.#floor = db.prepare<[number, number]>('UPDATE devices SET seq_floor = max(seq_floor, ?) WHERE id = ?')
+    this.#drop = db.prepare<[number]>('DELETE FROM assignments WHERE device = ?')
+    this.#put = db.prepare(
+      `INSERT INTO assignments (device, seq, cursor, release, issued_ms, expires_ms, document)
+         VALUES (@device, @seq, (SELECT coalesce(max(cursor), 0) + 1 FROM assignments), @release, @issuedMs, @expiresMs, @document)
+         ON CONFLICT (device) DO UPDATE SET seq = excluded.seq, cursor = excluded.cursor, release = excluded.release,
+           issued_ms = excluded.issued_ms, expires_ms = excluded.expires_ms, document = excluded.document
+         WHERE excluded.seq > seq`,
+    )
   }
 
-  /** Sequence number of the device's newest assignment, 0 for none. */
+  /** Sequence number of the newest assignment that was ever made for the device, 0 for none. */
   lastSeq(device: number): number {
-    return (
-      this.#db.prepare<[number], { seq: number }>('SELECT seq FROM assignments WHERE device = ?').get(device)?.seq ?? 0
-    )
+    return this.#lastSeq.get(device)?.seq ?? 0
   }
 
   /** Replaces the device's assignment by one with a higher sequence number, at the end of the feed. */
@@ -45,15 +61,13 @@ export class AssignmentStore {
     expiresMs: number
     document: string
   }): void {
-    this.#db
-      .prepare(
-        `INSERT INTO assignments (device, seq, cursor, release, issued_ms, expires_ms, document)
-         VALUES (@device, @seq, (SELECT coalesce(max(cursor), 0) + 1 FROM assignments), @release, @issuedMs, @expiresMs, @document)
-         ON CONFLICT (device) DO UPDATE SET seq = excluded.seq, cursor = excluded.cursor, release = excluded.release,
-           issued_ms = excluded.issued_ms, expires_ms = excluded.expires_ms, document = excluded.document
-         WHERE excluded.seq > seq`,
-      )
-      .run(row)
+    this.#put.run(row)
+  }
+
+  /** Serves the device's assignment no longer; the next one is numbered above it all the same. Inside a transaction. */
+  withdraw(device: number): void {
+    this.#floor.run(this.lastSeq(device), device)
+    this.#drop.run(device)
   }
 
   newestCursor(): number {

@@ -1,3 +1,5 @@
+import { statfsSync, statSync } from 'node:fs'
+import { dirname } from 'node:path'
 import Database from 'better-sqlite3'
 import { MIGRATIONS, type Migration } from './migrations.ts'
 
@@ -15,6 +17,11 @@ export class DatabaseTooNewError extends Error {
     this.known = known
   }
 }
+
+/** Chosen: the file of the write-ahead log is cut to this once its content is in the database. A batch of 2 000 rows takes 4 MiB, so it is not cut
+ *  and grown again all day. */
+const WAL_BYTES_KEPT = 16 * 1024 * 1024
+const BUSY_MS = 5_000
 
 /** Opens (or creates) the cloud's SQLite file and brings it to the newest schema.
  *
@@ -34,7 +41,8 @@ export function openDatabase(
     db.pragma('journal_mode = WAL')
     db.pragma('synchronous = FULL')
     db.pragma('foreign_keys = ON')
-    db.pragma('busy_timeout = 5000')
+    db.pragma(`busy_timeout = ${BUSY_MS}`)
+    db.pragma(`journal_size_limit = ${WAL_BYTES_KEPT}`)
     // chosen: keeps the hot index pages of some 10^5 devices in memory
     db.pragma('cache_size = -32768')
     migrate(db, migrations, nowMs)
@@ -60,5 +68,59 @@ function migrate(db: SqliteDatabase, migrations: readonly Migration[], nowMs: nu
       db.exec(sql)
       db.prepare('INSERT INTO migrations (version, name, at_ms) VALUES (?, ?, ?)').run(version, name, nowMs)
     }).immediate()
+  }
+}
+
+const bytesOf = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0
+
+/** Cuts the write-ahead log when it is longer than it should be: a reader that took long (a backup, a query of an operator) has kept it from
+ *  being used again. Does nothing while such a reader is still there, and does not wait for it. */
+export function shortenWal(db: SqliteDatabase): void {
+  if (bytesOf(`${db.name}-wal`) <= WAL_BYTES_KEPT) return
+  db.pragma('busy_timeout = 0')
+  try {
+    db.pragma('wal_checkpoint(TRUNCATE)')
+  } finally {
+    db.pragma(`busy_timeout = ${BUSY_MS}`)
+  }
+}
+
+/** Writes the database anew without the space of rows that are gone.
+ *  @returns bytes of the file before and after
+ *  @throws DatabaseInUseError when another process has it open
+ *  @throws Error when the disk has no room for a copy, or the file is damaged: then it is as it was */
+export function compactDatabase(path: string): { beforeBytes: number; afterBytes: number } {
+  const db = new Database(path, { fileMustExist: true, timeout: 0 })
+  try {
+    // Leaving the write-ahead log takes the file for oneself: refused while anybody else has it open.
+    try {
+      db.pragma('journal_mode = DELETE')
+    } catch (cause) {
+      if ((cause as { code?: string }).code?.startsWith('SQLITE_BUSY')) throw new DatabaseInUseError(path, { cause })
+      throw cause
+    }
+    db.pragma('locking_mode = EXCLUSIVE')
+    const beforeBytes = bytesOf(path)
+    const disk = statfsSync(dirname(path))
+    const free = disk.bavail * disk.bsize
+    // SQLite writes the new file beside the journal of the old one.
+    if (free < 2 * beforeBytes) {
+      throw new Error(
+        `${path} has ${beforeBytes} bytes, which takes twice as many free ones to compact; there are ${free}`,
+      )
+    }
+    db.exec('VACUUM')
+    db.pragma('journal_mode = WAL')
+    return { beforeBytes, afterBytes: bytesOf(path) }
+  } finally {
+    db.close()
+  }
+}
+
+/** Somebody else works on the database. */
+export class DatabaseInUseError extends Error {
+  constructor(path: string, options: ErrorOptions) {
+    super(`${path} is in use: stop the cloud first`, options)
+    this.name = 'DatabaseInUseError'
   }
 }

@@ -1,4 +1,5 @@
 import { present } from '../../contract/present.ts'
+import type { AssignmentStore } from './assignment-store.ts'
 import type { SqliteDatabase } from './database.ts'
 
 export interface DeviceRecord {
@@ -10,11 +11,17 @@ export interface DeviceRecord {
   readonly tags: readonly string[]
   readonly enrolledMs: number | null
   readonly lastSeenMs: number
+  /** longest time between two contacts of the last weeks, ms; 0: unknown */
+  readonly gapMs: number
+  /** a person chose its model; no rollout moves it */
+  readonly pinned: boolean
   /** release it is to run, or null */
   readonly target: number | null
   readonly rollout: string | null
   readonly stage: number
   readonly arm: 'canary' | 'control' | 'none'
+  /** when it was removed: what is left is history; null otherwise */
+  readonly removedMs: number | null
 }
 
 interface Row {
@@ -25,10 +32,13 @@ interface Row {
   tags: string
   enrolled_ms: number | null
   last_seen_ms: number
+  gap_ms: number
+  pinned: number
   target: number | null
   rollout: string | null
   stage: number
   arm: 'canary' | 'control' | 'none'
+  removed_ms: number | null
 }
 
 const toRecord = (row: Row): DeviceRecord => ({
@@ -39,10 +49,13 @@ const toRecord = (row: Row): DeviceRecord => ({
   tags: JSON.parse(row.tags) as string[],
   enrolledMs: row.enrolled_ms,
   lastSeenMs: row.last_seen_ms,
+  gapMs: row.gap_ms,
+  pinned: row.pinned === 1,
   target: row.target,
   rollout: row.rollout,
   stage: row.stage,
   arm: row.arm,
+  removedMs: row.removed_ms,
 })
 
 /** What a device's next assignment shall say. */
@@ -53,39 +66,153 @@ export interface DeviceTarget {
   readonly arm: 'canary' | 'control' | 'none'
 }
 
+/** Tables with rows of single devices, in an order that their references allow. */
+const TABLES_OF_A_DEVICE = [
+  ...['reports', 'boots', 'device_hours', 'verdicts', 'events', 'baselines', 'rollout_devices'],
+  ...['assignments', 'device_keys'],
+] as const
+
 /** Devices and what each is to run. */
 export class DeviceStore {
   readonly #db: SqliteDatabase
-  constructor(db: SqliteDatabase) {
-    this.#db = db
-  }
+  // Prepared once: imports and signing run them for every device of a fleet.
+  readonly #enrol
+  readonly #byName
+  readonly #byId
+  readonly #move
+  readonly #retarget
+  readonly #clean
+  readonly #dirty
 
-  /** Enrols or re-enrols a device; its history and target stay. */
-  enrol(device: { name: string; site: string; board: string; tags: readonly string[] }, nowMs: number): DeviceRecord {
-    this.#db
-      .prepare(
-        `INSERT INTO devices (name, site, board, tags, enrolled_ms) VALUES (?, ?, ?, ?, ?)
+  readonly #anyRemoved
+  readonly #isRemoved
+  readonly #assignments: Pick<AssignmentStore, 'withdraw'>
+
+  constructor(db: SqliteDatabase, assignments: Pick<AssignmentStore, 'withdraw'>) {
+    this.#db = db
+    this.#assignments = assignments
+    this.#anyRemoved = db.prepare('SELECT 1 FROM removals LIMIT 1')
+    this.#isRemoved = db.prepare<[string]>('SELECT 1 FROM removals WHERE name = ?')
+    this.#enrol = db.prepare<[string, string, string, string, number]>(
+      `INSERT INTO devices (name, site, board, tags, enrolled_ms) VALUES (?, ?, ?, ?, ?)
          ON CONFLICT (name) DO UPDATE SET site = excluded.site, board = excluded.board, tags = excluded.tags,
            enrolled_ms = coalesce(enrolled_ms, excluded.enrolled_ms)`,
+    )
+    this.#move = db.prepare<[number]>(
+      'UPDATE devices SET dirty = 1 WHERE id = ? AND target IS NOT NULL AND removed_ms IS NULL',
+    )
+    this.#byName = db.prepare<[string], Row>('SELECT * FROM devices WHERE name = ?')
+    this.#byId = db.prepare<[number], Row>('SELECT * FROM devices WHERE id = ?')
+    this.#retarget = db.prepare<[number, string | null, number, string, number]>(
+      'UPDATE devices SET target = ?, rollout = ?, stage = ?, arm = ?, dirty = 1 WHERE id = ?',
+    )
+    this.#clean = db.prepare<[number]>('UPDATE devices SET dirty = 0 WHERE id = ?')
+    this.#dirty = db.prepare<[number], Row>('SELECT * FROM devices WHERE dirty = 1 ORDER BY id LIMIT ?')
+  }
+
+  /** Enrols or re-enrols a device; its history and target stay. One that was removed begins anew, and its history stands under another name.
+   *  One that has moved to another site or board gets an assignment for its new place; that for the old one is served no more. */
+  enrol(device: { name: string; site: string; board: string; tags: readonly string[] }, nowMs: number): DeviceRecord {
+    const former = this.byName(device.name)
+    if (former !== undefined && former.removedMs !== null) this.#setAside(former.id, former.name)
+    const moved = former?.removedMs === null && (former.site !== device.site || former.board !== device.board)
+    if (moved) {
+      this.#assignments.withdraw(former.id)
+      this.#move.run(former.id)
+    }
+    this.#enrol.run(device.name, device.site, device.board, JSON.stringify(device.tags), nowMs)
+    const stored = present(this.byName(device.name), 'the device just stored')
+    if (stored.id !== former?.id) this.#begin(stored.id, stored.name)
+    return stored
+  }
+
+  /** History keeps the name of its device and the number of its row: no id has a `~`. */
+  #setAside(id: number, name: string): void {
+    this.#db.prepare('UPDATE devices SET name = ? WHERE id = ?').run(`${name}~${id}`, id)
+  }
+
+  /** Numbers the assignments of a name that was removed above those that it had. */
+  #begin(id: number, name: string): void {
+    this.#db
+      .prepare(
+        'UPDATE devices SET seq_floor = coalesce((SELECT seq_floor FROM removals WHERE name = ?), 0) WHERE id = ?',
       )
-      .run(device.name, device.site, device.board, JSON.stringify(device.tags), nowMs)
-    return present(this.byName(device.name), 'the device just stored')
+      .run(name, id)
+    this.#db.prepare('DELETE FROM removals WHERE name = ?').run(name)
+  }
+
+  /** Takes a device out of the fleet: no target, no assignment, in no arm; rows of it are refused until it is enrolled again. Its keys and
+   *  tokens are revoked apart (IdentityStore). Inside a transaction.
+   *  @param erase forgets all rows of it too; revocations keep the name */
+  remove(device: DeviceRecord, nowMs: number, erase: boolean): void {
+    const { id, name } = device
+    this.leave(id, nowMs)
+    this.#assignments.withdraw(id)
+    // Of history only the erasure is new, and its name is not the one that rows come under.
+    if (device.removedMs === null) this.#refuseRows(id, name, nowMs)
+    this.#db
+      .prepare(
+        `UPDATE devices SET enrolled_ms = NULL, target = NULL, rollout = NULL, stage = 0, arm = 'none', dirty = 0, removed_ms = ?
+         WHERE id = ?`,
+      )
+      .run(nowMs, id)
+    if (erase) this.#erase(id, name)
+  }
+
+  #refuseRows(id: number, name: string, nowMs: number): void {
+    this.#db
+      .prepare(
+        `INSERT INTO removals (name, removed_ms, seq_floor) VALUES (?, ?, (SELECT max(d.seq_floor, coalesce(
+           (SELECT max(b.assignment_seq) FROM boots b WHERE b.device = d.id), 0)) FROM devices d WHERE d.id = ?))
+         ON CONFLICT (name) DO UPDATE SET removed_ms = excluded.removed_ms, seq_floor = excluded.seq_floor`,
+      )
+      .run(name, nowMs, id)
+  }
+
+  #erase(id: number, name: string): void {
+    for (const table of TABLES_OF_A_DEVICE) this.#db.prepare(`DELETE FROM ${table} WHERE device = ?`).run(id)
+    this.#db.prepare('DELETE FROM claims WHERE device = ?').run(name)
+    this.#db.prepare("DELETE FROM tokens WHERE kind = 'device' AND subject = ?").run(name)
+    this.#db.prepare('DELETE FROM alerts WHERE metric = ?').run(name)
+    this.#db.prepare('DELETE FROM devices WHERE id = ?').run(id)
+  }
+
+  /** From now on the device counts in no arm of any rollout. */
+  leave(id: number, nowMs: number): void {
+    this.#db.prepare('UPDATE rollout_devices SET left_ms = ? WHERE device = ? AND left_ms IS NULL').run(nowMs, id)
+  }
+
+  /** Takes the target from a device that cannot run it, so that it may be admitted anew. Inside a transaction. */
+  untarget(id: number, nowMs: number): void {
+    this.leave(id, nowMs)
+    this.#assignments.withdraw(id)
+    this.#db
+      .prepare("UPDATE devices SET target = NULL, rollout = NULL, stage = 0, arm = 'none', dirty = 0 WHERE id = ?")
+      .run(id)
+  }
+
+  /** Those of the names that belong to removed devices. */
+  removedOf(names: Iterable<string>): ReadonlySet<string> {
+    if (this.#anyRemoved.get() === undefined) return new Set()
+    return new Set([...names].filter((name) => this.#isRemoved.get(name) !== undefined))
   }
 
   byName(name: string): DeviceRecord | undefined {
-    const row = this.#db.prepare<[string], Row>('SELECT * FROM devices WHERE name = ?').get(name)
+    const row = this.#byName.get(name)
     return row && toRecord(row)
   }
 
   byId(id: number): DeviceRecord | undefined {
-    const row = this.#db.prepare<[number], Row>('SELECT * FROM devices WHERE id = ?').get(id)
+    const row = this.#byId.get(id)
     return row && toRecord(row)
   }
 
-  /** Devices in order of their names. @param limit at most this many rows */
+  /** Devices in order of their names, without those that were removed. @param limit at most this many rows */
   list(limit: number, after = ''): readonly DeviceRecord[] {
     return this.#db
-      .prepare<[string, number], Row>('SELECT * FROM devices WHERE name > ? ORDER BY name LIMIT ?')
+      .prepare<[string, number], Row>(
+        'SELECT * FROM devices WHERE name > ? AND removed_ms IS NULL ORDER BY name LIMIT ?',
+      )
       .all(after, limit)
       .map(toRecord)
   }
@@ -99,16 +226,29 @@ export class DeviceStore {
 
   count(): { known: number; enrolled: number } {
     const counts = this.#db.prepare<[], { known: number; enrolled: number }>(
-      'SELECT count(*) AS known, count(enrolled_ms) AS enrolled FROM devices',
+      'SELECT count(*) AS known, count(enrolled_ms) AS enrolled FROM devices WHERE removed_ms IS NULL',
     )
     return present(counts.get(), 'the row of an aggregate')
   }
 
   /** Sets what a device is to run and marks it for signing. */
   retarget(id: number, target: DeviceTarget): void {
-    this.#db
-      .prepare('UPDATE devices SET target = ?, rollout = ?, stage = ?, arm = ?, dirty = 1 WHERE id = ?')
-      .run(target.release, target.rollout, target.stage, target.arm, id)
+    this.#retarget.run(target.release, target.rollout, target.stage, target.arm, id)
+  }
+
+  setPinned(id: number, pinned: boolean): void {
+    this.#db.prepare('UPDATE devices SET pinned = ? WHERE id = ?').run(pinned ? 1 : 0, id)
+  }
+
+  /** Enrolled devices with nothing to run, or with a model that is archived, and no person's choice. */
+  stranded(): readonly DeviceRecord[] {
+    return this.#db
+      .prepare<[], Row>(
+        `SELECT * FROM devices WHERE enrolled_ms IS NOT NULL AND pinned = 0
+           AND (target IS NULL OR target IN (SELECT id FROM releases WHERE state = 'archived'))`,
+      )
+      .all()
+      .map(toRecord)
   }
 
   markDirty(id: number): void {
@@ -121,14 +261,11 @@ export class DeviceStore {
   }
 
   clean(id: number): void {
-    this.#db.prepare('UPDATE devices SET dirty = 0 WHERE id = ?').run(id)
+    this.#clean.run(id)
   }
 
   /** Devices whose assignment is to be signed anew. */
   dirty(limit: number): readonly DeviceRecord[] {
-    return this.#db
-      .prepare<[number], Row>('SELECT * FROM devices WHERE dirty = 1 ORDER BY id LIMIT ?')
-      .all(limit)
-      .map(toRecord)
+    return this.#dirty.all(limit).map(toRecord)
   }
 }

@@ -1,8 +1,12 @@
 import { COUNTER_NAMES, ENERGY_NAMES, LADDER_LEVELS } from '../../contract/messages.ts'
 import { present } from '../../contract/present.ts'
+import { BOOTS, HOUR_MS } from './boot-timeline.ts'
 import type { SqliteDatabase } from './database.ts'
+import { completeSlots, SLOT_COLUMNS, type SlotPoint } from './slot-points.ts'
 
-/** Sums over devices of one model in one hour: differences of cumulative counters, and the verdicts received in it. */
+/** Sums over devices of one model in one hour, of the slots whose middle lies in it and that are known to their end: what was counted in
+ *  them, and the verdicts of the wakes in them. So numerators and denominators are of the same time; an hour fills up until an hour
+ *  and a half after it, or later where reports do. */
 export interface FleetHour {
   readonly hour: number
   readonly model: string
@@ -14,6 +18,8 @@ export interface FleetHour {
   readonly gateOpenings: number
   readonly confirmed: number
   readonly rejected: number
+  /** wakes that the verifier could not judge */
+  readonly unjudged: number
   readonly energyMj: number
   readonly radioBytes: number
 }
@@ -25,7 +31,7 @@ export interface FleetCounters {
   readonly counters: Readonly<Record<string, number>>
   readonly energyMj: Readonly<Record<string, number>>
   readonly levelMs: Readonly<Record<string, number>>
-  readonly verdicts: { readonly confirmed: number; readonly rejected: number }
+  readonly verdicts: { readonly confirmed: number; readonly rejected: number; readonly unjudged: number }
 }
 
 const sums = (column: string, names: readonly string[]): string =>
@@ -34,8 +40,27 @@ const sums = (column: string, names: readonly string[]): string =>
 /** Fleet-wide sums: by hour and model (kept, recomputed where something changed), and overall. */
 export class FleetStore {
   readonly #db: SqliteDatabase
+  readonly #bootsOf
+  readonly #around
+  readonly #verdicts
+  readonly #write
+
   constructor(db: SqliteDatabase) {
     this.#db = db
+    this.#bootsOf = db.prepare<[{ hour: number }], BootOfHour>(
+      'SELECT device, boot, model, base_hour FROM boots WHERE last_hour > @hour AND base_hour <= @hour',
+    )
+    const reports = 'FROM device_hours WHERE device = @device AND boot = @boot'
+    this.#around = db.prepare<[BootOfHour & { slot: number }], SlotPoint>(
+      `SELECT uptime_ms, received_ms, ${SLOT_COLUMNS.join(', ')} ${reports}
+         AND slot >= coalesce((SELECT max(slot) ${reports} AND slot < @slot), 0)
+         AND slot <= (SELECT min(slot) ${reports} AND slot > @slot) ORDER BY slot`,
+    )
+    this.#verdicts = db.prepare<[BootOfHour & { slot: number }], Verdicts>(
+      `SELECT total(confirmed) AS confirmed, total(rejected) AS rejected, total(unjudged) AS unjudged FROM verdicts
+       WHERE device = @device AND boot = @boot AND slot = @slot AND model = @model`,
+    )
+    this.#write = db.prepare('INSERT INTO fleet_hours VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)')
   }
 
   /** Recomputes the hours that changed. @param limit hours a call; the rest waits for the next. @returns how many */
@@ -53,29 +78,41 @@ export class FleetStore {
 
   #recompute(hour: number): void {
     this.#db.prepare('DELETE FROM fleet_hours WHERE hour = ?').run(hour)
-    this.#db
-      .prepare(
-        `INSERT INTO fleet_hours
-         SELECT @hour, model, max(devices), sum(uptime), sum(listening), sum(active), sum(wakes), sum(openings),
-           sum(confirmed), sum(rejected), sum(energy), sum(radio) FROM (
-             SELECT cur.model AS model, count(DISTINCT cur.device) AS devices,
-               sum(cur.uptime_ms - coalesce(pre.uptime_ms, 0)) AS uptime,
-               sum(cur.listening_ms - coalesce(pre.listening_ms, 0)) AS listening,
-               sum(cur.active_ms - coalesce(pre.active_ms, 0)) AS active,
-               sum(cur.wakes - coalesce(pre.wakes, 0)) AS wakes,
-               sum(cur.gate_openings - coalesce(pre.gate_openings, 0)) AS openings,
-               0 AS confirmed, 0 AS rejected,
-               sum(cur.energy_mj - coalesce(pre.energy_mj, 0)) AS energy,
-               sum(cur.radio_bytes - coalesce(pre.radio_bytes, 0)) AS radio
-             FROM device_hours cur LEFT JOIN device_hours pre
-               ON pre.device = cur.device AND pre.boot = cur.boot AND pre.hour =
-                 (SELECT max(hour) FROM device_hours WHERE device = cur.device AND boot = cur.boot AND hour < cur.hour)
-             WHERE cur.hour = @hour GROUP BY cur.model
-             UNION ALL
-             SELECT model, 0, 0, 0, 0, 0, 0, sum(confirmed), sum(rejected), 0, 0 FROM verdicts WHERE hour = @hour GROUP BY model
-           ) GROUP BY model`,
+    const models = new Map<string, HourSums>()
+    for (const boot of this.#bootsOf.all({ hour })) {
+      const slot = hour - boot.base_hour
+      const [known] = completeSlots(this.#around.all({ ...boot, slot }), slot, slot + 1)
+      if (known === undefined) continue
+      let sums = models.get(boot.model)
+      if (sums === undefined) {
+        sums = {
+          devices: new Set(),
+          slots: 0,
+          values: SLOT_COLUMNS.map(() => 0),
+          confirmed: 0,
+          rejected: 0,
+          unjudged: 0,
+        }
+        models.set(boot.model, sums)
+      }
+      sums.devices.add(boot.device)
+      sums.slots++
+      for (const [i, name] of SLOT_COLUMNS.entries()) sums.values[i] = (sums.values[i] ?? 0) + known.values[name]
+      const verdicts = present(this.#verdicts.get({ ...boot, slot }), 'the row of an aggregate')
+      sums.confirmed += verdicts.confirmed
+      sums.rejected += verdicts.rejected
+      sums.unjudged += verdicts.unjudged
+    }
+    for (const [model, { devices, slots, values, ...verdicts }] of models) {
+      const [listening = 0, active = 0, wakes = 0, openings = 0, energy = 0, radio = 0] = values.map(Math.round)
+      const { confirmed, rejected, unjudged } = verdicts
+      // Interpolation puts parts of a wake into the slots beside its own; what was judged in this one has happened in it.
+      const heard = Math.max(wakes, confirmed + rejected + unjudged)
+      this.#write.run(
+        ...[hour, model, devices.size, slots * HOUR_MS, listening, active, heard, openings],
+        ...[confirmed, rejected, energy, radio, unjudged],
       )
-      .run({ hour })
+    }
     this.#db.prepare('DELETE FROM dirty_hours WHERE hour = ?').run(hour)
   }
 
@@ -84,7 +121,7 @@ export class FleetStore {
     return this.#db
       .prepare<[number, number], FleetHour>(
         `SELECT hour, model, devices, uptime_ms AS uptimeMs, listening_ms AS listeningMs, active_ms AS activeMs, wakes,
-           gate_openings AS gateOpenings, confirmed, rejected, energy_mj AS energyMj, radio_bytes AS radioBytes
+           gate_openings AS gateOpenings, confirmed, rejected, unjudged, energy_mj AS energyMj, radio_bytes AS radioBytes
          FROM fleet_hours WHERE hour >= ? AND hour < ? ORDER BY hour, model`,
       )
       .all(from, to)
@@ -103,8 +140,8 @@ export class FleetStore {
       counters: one<Sums>(`SELECT ${sums('counters', COUNTER_NAMES)} FROM boots`),
       energyMj: one<Sums>(`SELECT ${sums('energy_mj', ENERGY_NAMES)} FROM boots`),
       levelMs: one<Sums>(`SELECT ${sums('level_ms', LADDER_LEVELS)} FROM boots`),
-      verdicts: one<{ confirmed: number; rejected: number }>(
-        'SELECT total(confirmed) AS confirmed, total(rejected) AS rejected FROM verdicts',
+      verdicts: one<Verdicts>(
+        'SELECT total(confirmed) AS confirmed, total(rejected) AS rejected, total(unjudged) AS unjudged FROM verdicts',
       ),
     }
   }
@@ -143,11 +180,13 @@ export class FleetStore {
   deviceBoots(device: number, limit: number): readonly DeviceBoot[] {
     return this.#db
       .prepare<[number, number], Record<string, string | number>>(
-        'SELECT * FROM boots WHERE device = ? ORDER BY boot DESC LIMIT ?',
+        `SELECT boots.*, incarnation FROM boots JOIN incarnations ON incarnations.device = boots.device
+           AND incarnations.ordinal = boots.boot / ${BOOTS} WHERE boots.device = ? ORDER BY boot DESC LIMIT ?`,
       )
       .all(device, limit)
       .map((row) => ({
-        boot: row.boot as number,
+        incarnation: row.incarnation as number,
+        boot: (row.boot as number) % BOOTS,
         seq: row.seq as number,
         model: row.model as string,
         atMs: row.time_ms as number,
@@ -163,12 +202,32 @@ export class FleetStore {
   }
 }
 
+interface BootOfHour {
+  readonly device: number
+  readonly boot: number
+  readonly model: string
+  readonly base_hour: number
+}
+interface Verdicts {
+  readonly confirmed: number
+  readonly rejected: number
+  readonly unjudged: number
+}
+interface HourSums extends Record<keyof Verdicts, number> {
+  readonly devices: Set<number>
+  slots: number
+  /** of SLOT_COLUMNS */
+  readonly values: number[]
+}
+
 const named = (names: readonly string[], json: string): Record<string, number> => {
   const values = JSON.parse(json) as number[]
   return Object.fromEntries(names.map((name, i) => [name, values[i] ?? 0]))
 }
 
 export interface DeviceBoot {
+  /** 0: of a device that does not say */
+  readonly incarnation: number
   readonly boot: number
   readonly seq: number
   readonly model: string

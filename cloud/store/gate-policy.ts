@@ -1,40 +1,49 @@
 import * as z from 'zod/mini'
 
-/** What a rollout's gate compares and how strict it is. Chosen before the start and frozen with the rollout: the error
- *  guarantees hold only for a policy that did not see the data.
+/** What a rollout's gate reads and how strict it is. Chosen before the start and frozen with the rollout: the error guarantees
+ *  hold only for a policy that did not see the data. Signals are named here and defined in `rollout/signals.ts`.
  */
-export const GATE_METRICS = ['falseWakesPerHour', 'verifiedWakesPerHour'] as const
-export type GateMetricName = (typeof GATE_METRICS)[number]
-
 const alpha = z.number().check(z.minimum(0), z.maximum(0.2))
-const ratio = z.number().check(z.gt(1), z.maximum(10))
+const ratio = z.number().check(z.gte(1), z.maximum(10))
 const count = z.int().check(z.minimum(0), z.maximum(1_000_000))
 const hours = z.number().check(z.minimum(0), z.maximum(8_760))
+const share = z.number().check(z.minimum(0), z.maximum(1))
 
-const metricPolicySchema = z.strictObject({
-  name: z.enum(GATE_METRICS),
-  /** the direction that harms */
-  worse: z.enum(['higher', 'lower']),
-  /** this metric's share of the false-rollback probability; 0: it never rolls back */
+const signalPolicySchema = z.strictObject({
+  name: z.string().check(z.minLength(1), z.maxLength(40)),
+  /** this signal's share of the false-rollback probability; 0: it never rolls back */
   alphaRollback: alpha,
-  /** probability to advance although the candidate is worse by `margin` or more */
+  /** probability to advance although the candidate is worse by the margin or more; 0: no proof is asked of this signal */
   alphaAdvance: alpha,
-  /** largest harm that counts as "no worse", as a ratio above 1 */
+  /** the one margin, a ratio: harm within it never withdraws a candidate (but with probability alpha), harm beyond it does, and an
+   *  advance is the proof that the harm is within it */
   marginRatio: ratio,
-  /** a harm estimated below this never rolls back, however sure the test is of it; 1: every harm beyond chance does */
-  toleranceRatio: z._default(z.number().check(z.minimum(1), z.maximum(10)), 1),
-  /** smallest harm that the roll back test is planned to find with 80 % power; fixes its rho */
-  planRatio: ratio,
+  /** smallest harm beyond the margin that the roll back test is planned to find with 80 % power, as a ratio; fixes its rho */
+  planRatio: z.number().check(z.gt(1), z.maximum(10)),
 })
-export type MetricPolicy = z.infer<typeof metricPolicySchema>
+export type SignalPolicy = z.infer<typeof signalPolicySchema>
 
 export const gatePolicySchema = z.strictObject({
-  metrics: z.array(metricPolicySchema).check(z.minLength(1), z.maxLength(GATE_METRICS.length)),
+  metrics: z.array(signalPolicySchema).check(z.minLength(1), z.maxLength(40)),
   installFailures: z.strictObject({
     /** service level: at most this share of devices may fail to install */
     p0: z.number().check(z.gt(0), z.lt(1)),
     alpha,
   }),
+  /** what canaries are compared with. `control`: devices that were drawn by lot to stay; `past`: their own hours before, which the time
+   *  of day, the weather and everything else that changed may distort; `auto`: control where the fleet is large enough for it */
+  comparison: z._default(z.enum(['auto', 'control', 'past']), 'auto'),
+  /** no comparison at all: stages follow each other after the soak unless installs fail or devices fall silent; to be asked for by name */
+  ungated: z._default(z.boolean(), false),
+  /** verdicts are told and nobody acts on them but a person */
+  advisory: z._default(z.boolean(), false),
+  /** share of the devices that stay on their model until the rollout completes, as control of the last stage */
+  holdbackShare: z._default(share, 0.05),
+  /** what follows when a stage is undecided at its longest exposure. `auto`: a stage that cannot decide by its size only watches for
+   *  `watchHours` and goes on, and so does a fleet that is too small for a control, both labelled so; else the rollout pauses */
+  undecided: z._default(z.enum(['auto', 'pause', 'advance']), 'auto'),
+  /** how long a stage watches that cannot decide by its size */
+  watchHours: z._default(hours, 96),
   minDevicesPerArm: count,
   minEvents: count,
   minCanaryEvents: count,
@@ -42,11 +51,13 @@ export const gatePolicySchema = z.strictObject({
   minHours: hours,
   /** a stage that has not decided by then pauses and asks a person */
   maxHours: hours,
-  /** the last stage (100 %) has no control arm: it only soaks this long */
+  /** the last stage soaks this long */
   soakHours: hours,
-  /** share of a stage's devices that must run the candidate before the stage may end */
-  minInstalledShare: z.number().check(z.minimum(0), z.maximum(1)),
-  /** hours before a stage whose rates serve as covariate */
+  /** for so long after the end the devices are compared with what they did before the rollout */
+  afterHours: z._default(hours, 336),
+  /** share of a stage's devices that must run the candidate before the stage may end, of those that were heard since they were told */
+  minInstalledShare: share,
+  /** hours before a stage whose rates each device is measured against */
   covariateHours: hours,
 })
 export type GatePolicy = z.infer<typeof gatePolicySchema>

@@ -1,5 +1,3 @@
-import type { GateMetricName } from './gate-policy.ts'
-
 /** Evidence of one finished or running batch: its log ratio and variance. Batches are added, raw counts never: pooling
  *  batches under a daily trend has 12 % false alarms.
  */
@@ -12,7 +10,7 @@ export interface ArmSummary {
   readonly devices: number
   readonly events: number
   readonly exposure: number
-  /** (Σy + ½)/Σx for rates, Σy/Σx for means */
+  /** (Σy + ½)/Σx for counts, Σy/Σx for amounts */
   readonly rate: number
 }
 
@@ -24,11 +22,16 @@ export const GATE_REASONS = [
   'installs-failing',
   'not-inferior',
   'soaked',
+  'watched',
+  'ungated',
+  'not-proven',
   'too-few-devices',
   'too-few-events',
   'too-few-canary-events',
   'too-early',
   'too-few-installed',
+  'lost-canaries',
+  'suspect',
   'undecided',
   'max-exposure',
 ] as const
@@ -39,11 +42,19 @@ export interface TestReading {
   readonly logE: number
   readonly threshold: number
   readonly alpha: number
-  readonly rho: number
 }
 
-export interface MetricReading {
-  readonly name: GateMetricName
+/** One part of a test. The test's e-value is the mean of its parts' with these weights, which is an e-value again. */
+export interface TestPart {
+  /** `ratio`: log ratio of the batches; `later`: of everybody exposed, stage by stage; `first`: first events of devices; `level`: against a
+   *  service level */
+  readonly kind: 'ratio' | 'later' | 'first' | 'level'
+  readonly weight: number
+  readonly logE: number
+}
+
+export interface SignalReading {
+  readonly name: string
   readonly worse: 'higher' | 'lower'
   /** running batch, null before there is a comparison */
   readonly canary: ArmSummary | null
@@ -52,27 +63,55 @@ export interface MetricReading {
   readonly ratio: number | null
   /** 95 % interval of the ratio, for people; the tests below decide, not this */
   readonly interval: readonly [low: number, high: number] | null
-  /** whether the estimated harm is beyond what the policy tolerates */
-  readonly harmful: boolean
+  readonly marginRatio: number
   /** sum of 1/variance over the batches */
   readonly information: number
   readonly batches: readonly BatchEvidence[]
   /** the running batch's own evidence, null while it is below the minima; frozen when the stage ends */
   readonly running: BatchEvidence | null
-  /** slope of the covariate adjustment in the running batch */
-  readonly slope: number
+  /** log e-value of the running stage's comparison of everybody exposed; frozen when the stage ends */
+  readonly later: number
+  /** devices that had a first event, of those that were at risk; null where first events are not looked at */
+  readonly first: FirstEvents | null
   readonly enough: boolean
+  readonly parts: readonly TestPart[]
   readonly rollback: TestReading | null
-  readonly advance: TestReading
+  readonly advance: TestReading | null
+}
+
+export interface FirstEvents {
+  readonly canary: number
+  readonly canaryAtRisk: number
+  readonly control: number
+  readonly controlAtRisk: number
+}
+
+export interface Exposure {
+  /** devices told to run the candidate */
+  readonly assigned: number
+  /** of those, heard since they were told */
+  readonly heard: number
+  /** of those, running the candidate and not silent */
+  readonly installed: number
+  /** of those that were heard, silent now for longer than ever before the rollout */
+  readonly silent: number
+  readonly minShare: number
 }
 
 export interface GateReading {
   readonly verdict: Verdict
-  readonly reasons: readonly { readonly code: GateReason; readonly metric?: GateMetricName | 'installFailures' }[]
+  readonly reasons: readonly { readonly code: GateReason; readonly metric?: string }[]
+  /** what canaries were compared with */
+  readonly comparison: 'control' | 'past' | 'none'
   readonly elapsedHours: number
   readonly minHours: number
   readonly maxHours: number
-  readonly metrics: readonly MetricReading[]
+  readonly metrics: readonly SignalReading[]
   readonly installs: TestReading & { readonly started: number; readonly failed: number; readonly p0: number }
-  readonly exposure: { readonly assigned: number; readonly installed: number; readonly minShare: number }
+  readonly exposure: Exposure
+  /** devices with data over devices that should have some, by arm */
+  readonly counted: {
+    readonly canary: readonly [counted: number, of: number]
+    readonly control: readonly [counted: number, of: number]
+  }
 }

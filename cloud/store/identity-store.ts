@@ -78,9 +78,11 @@ export class IdentityStore {
     )
   }
 
-  /** Forgets claims that ended before the time given. */
-  pruneClaims(beforeMs: number): void {
-    this.#db.prepare('DELETE FROM claims WHERE expires_ms < ?').run(beforeMs)
+  /** Claims that nobody has used yet are good for nothing from now on. */
+  endClaims(device: string, nowMs: number): void {
+    this.#db
+      .prepare('UPDATE claims SET expires_ms = ? WHERE device = ? AND used_ms IS NULL AND expires_ms > ?')
+      .run(nowMs, device, nowMs)
   }
 
   key(keyId: string): DeviceKeyRecord | undefined {
@@ -120,19 +122,30 @@ export class IdentityStore {
   }
 
   /** Tokens that the device was given before now are refused by gateways that have heard of it. */
-  revokeTokens(device: number, beforeMs: number): void {
+  revokeTokens(name: string, beforeMs: number): void {
     this.#db
       .prepare(
-        `INSERT INTO revocations (device, cursor, before_ms) VALUES (?, (SELECT coalesce(max(cursor), 0) + 1 FROM revocations), ?)
-         ON CONFLICT (device) DO UPDATE SET cursor = excluded.cursor, before_ms = excluded.before_ms`,
+        `INSERT INTO revocations (name, cursor, before_ms) VALUES (?, (SELECT coalesce(max(cursor), 0) + 1 FROM revocations), ?)
+         ON CONFLICT (name) DO UPDATE SET cursor = excluded.cursor, before_ms = excluded.before_ms`,
       )
-      .run(device, beforeMs)
+      .run(name, beforeMs)
   }
 
-  revokedBefore(device: number): number | undefined {
+  revokedBefore(name: string): number | undefined {
     return this.#db
-      .prepare<[number], { beforeMs: number }>('SELECT before_ms AS beforeMs FROM revocations WHERE device = ?')
-      .get(device)?.beforeMs
+      .prepare<[string], { beforeMs: number }>('SELECT before_ms AS beforeMs FROM revocations WHERE name = ?')
+      .get(name)?.beforeMs
+  }
+
+  /** Devices whose tokens were revoked and that have no key since, and when. */
+  revokedDevices(): ReadonlyMap<number, number> {
+    const rows = this.#db
+      .prepare<[], { device: number; beforeMs: number }>(
+        `SELECT d.id AS device, v.before_ms AS beforeMs FROM revocations v JOIN devices d ON d.name = v.name
+         WHERE NOT EXISTS (SELECT 1 FROM device_keys k WHERE k.device = d.id AND k.state = 'active')`,
+      )
+      .all()
+    return new Map(rows.map(({ device, beforeMs }) => [device, beforeMs]))
   }
 
   newestRevocation(): number {
@@ -143,8 +156,8 @@ export class IdentityStore {
   revocationsAfter(cursor: number, limit: number): readonly { cursor: number; device: string; beforeMs: number }[] {
     return this.#db
       .prepare<[number, number], { cursor: number; device: string; beforeMs: number }>(
-        `SELECT r.cursor, d.name AS device, r.before_ms AS beforeMs FROM revocations r JOIN devices d ON d.id = r.device
-         WHERE r.cursor > ? ORDER BY r.cursor LIMIT ?`,
+        `SELECT cursor, name AS device, before_ms AS beforeMs FROM revocations
+         WHERE cursor > ? ORDER BY cursor LIMIT ?`,
       )
       .all(cursor, limit)
   }

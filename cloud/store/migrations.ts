@@ -343,6 +343,133 @@ UPDATE releases SET content = json_extract(content, '$.signed');
 UPDATE devices SET dirty = 1 WHERE target IS NOT NULL;
 `
 
+/** Time by the uptime of each boot instead of by clocks. `boot` columns hold, from here on, the number of the incarnation (0 for
+ *  the first that was heard of) times 2^32 plus the boot; what is stored already is of incarnation 0, the one without a name. */
+const SLOTS = `
+CREATE TABLE incarnations (
+  device INTEGER NOT NULL,
+  incarnation INTEGER NOT NULL,    -- as the device says it; 0: a device that does not
+  ordinal INTEGER NOT NULL,        -- by first arrival, from 0
+  PRIMARY KEY (device, incarnation)
+) STRICT, WITHOUT ROWID;
+INSERT INTO incarnations SELECT DISTINCT device, 0, 0 FROM (
+  SELECT device FROM boots UNION SELECT device FROM events UNION SELECT device FROM verdicts);
+
+-- When a boot began, by what was received of it: the least of (time of receipt - uptime), and no later than the next boot allows.
+CREATE TABLE boot_starts (
+  device INTEGER NOT NULL,
+  boot INTEGER NOT NULL,
+  heard_ms INTEGER NOT NULL,       -- by its own messages alone
+  uptime_ms INTEGER NOT NULL,      -- the longest it told of
+  started_ms INTEGER NOT NULL,
+  PRIMARY KEY (device, boot)
+) STRICT, WITHOUT ROWID;
+INSERT INTO boot_starts SELECT device, boot, start, max(0, uptime), start FROM (
+  SELECT b.device, b.boot, b.time_ms - b.started_ms AS uptime, max(0, coalesce((
+    SELECT min(r.received_ms - json_extract(r.body, '$.uptimeMs')) FROM reports r WHERE r.device = b.device AND r.boot = b.boot
+  ), b.started_ms)) AS start FROM boots b);
+UPDATE reports SET time_ms = received_ms;
+
+CREATE TABLE slot_boots (
+  device INTEGER NOT NULL,
+  boot INTEGER NOT NULL,
+  seq INTEGER NOT NULL,
+  model TEXT NOT NULL,
+  time_ms INTEGER NOT NULL,        -- started_ms + uptime_ms
+  started_ms INTEGER NOT NULL,     -- of boot_starts
+  uptime_ms INTEGER NOT NULL,
+  base_hour INTEGER NOT NULL,      -- slot s of the boot is of the wall hour base_hour + s, that of the slot's middle
+  last_hour INTEGER NOT NULL,      -- that of the newest report's slot
+  listening_ms INTEGER NOT NULL,
+  slot INTEGER NOT NULL,           -- flash slot of the image
+  level INTEGER NOT NULL,
+  battery_permille INTEGER NOT NULL,
+  assignment_seq INTEGER NOT NULL,
+  counters TEXT NOT NULL,
+  level_ms TEXT NOT NULL,
+  energy_mj TEXT NOT NULL,
+  posterior_bins TEXT NOT NULL,
+  noise_bins TEXT NOT NULL,
+  PRIMARY KEY (device, boot)
+) STRICT, WITHOUT ROWID;
+INSERT INTO slot_boots SELECT b.device, b.boot, b.seq, b.model, s.started_ms + s.uptime_ms, s.started_ms, s.uptime_ms,
+    (s.started_ms + 1800000) / 3600000, (s.started_ms + 1800000) / 3600000 + s.uptime_ms / 3600000, b.listening_ms, b.slot, b.level,
+    b.battery_permille, b.assignment_seq, b.counters, b.level_ms, b.energy_mj, b.posterior_bins, b.noise_bins
+  FROM boots b JOIN boot_starts s ON s.device = b.device AND s.boot = b.boot;
+
+-- Newest report of each boot in each slot, an hour of the boot's uptime: enough to interpolate cumulative counters at any slot's end.
+CREATE TABLE slot_hours (
+  device INTEGER NOT NULL,
+  boot INTEGER NOT NULL,
+  slot INTEGER NOT NULL,
+  hour INTEGER NOT NULL,           -- boots.base_hour + slot
+  seq INTEGER NOT NULL,
+  model TEXT NOT NULL,
+  received_ms INTEGER NOT NULL,
+  uptime_ms INTEGER NOT NULL,
+  listening_ms INTEGER NOT NULL,
+  active_ms INTEGER NOT NULL,
+  wakes INTEGER NOT NULL,
+  gate_openings INTEGER NOT NULL,
+  energy_mj INTEGER NOT NULL,
+  radio_bytes INTEGER NOT NULL,
+  overruns INTEGER NOT NULL,
+  inferences INTEGER NOT NULL,
+  inference_ms INTEGER NOT NULL,   -- 0: not measured
+  noise_bins TEXT NOT NULL,
+  PRIMARY KEY (device, boot, slot)
+) STRICT, WITHOUT ROWID;
+INSERT INTO slot_hours SELECT h.device, h.boot, h.uptime_ms / 3600000, b.base_hour + h.uptime_ms / 3600000, h.seq, h.model,
+    coalesce(r.received_ms, h.time_ms), h.uptime_ms, h.listening_ms, h.active_ms, h.wakes, h.gate_openings, h.energy_mj, h.radio_bytes,
+    coalesce(json_extract(r.body, '$.counters[6]'), 0), coalesce(json_extract(r.body, '$.counters[2]'), 0), 0, h.noise_bins
+  FROM device_hours h JOIN slot_boots b ON b.device = h.device AND b.boot = h.boot
+    LEFT JOIN reports r ON r.device = h.device AND r.boot = h.boot AND r.seq = h.seq WHERE true
+  ON CONFLICT DO UPDATE SET seq = excluded.seq, model = excluded.model, received_ms = excluded.received_ms,
+    uptime_ms = excluded.uptime_ms, listening_ms = excluded.listening_ms, active_ms = excluded.active_ms, wakes = excluded.wakes,
+    gate_openings = excluded.gate_openings, energy_mj = excluded.energy_mj, radio_bytes = excluded.radio_bytes,
+    overruns = excluded.overruns, inferences = excluded.inferences, noise_bins = excluded.noise_bins
+  WHERE excluded.seq > slot_hours.seq;
+DROP TABLE device_hours;
+ALTER TABLE slot_hours RENAME TO device_hours;
+CREATE INDEX device_hours_hour ON device_hours (hour);
+
+-- Each gateway's own sums, since two gateways that hear one device each count some of its wakes. A gateway that counts by its hour of
+-- receipt is 'name@hour' ('@hour' before names were kept): its hour is what is known, and the slot follows from it.
+CREATE TABLE slot_verdicts (
+  device INTEGER NOT NULL,
+  boot INTEGER NOT NULL,
+  slot INTEGER NOT NULL,
+  model TEXT NOT NULL,
+  gateway TEXT NOT NULL,
+  hour INTEGER,                    -- as of device_hours; NULL until it is known when the boot began
+  confirmed INTEGER NOT NULL,
+  rejected INTEGER NOT NULL,
+  unjudged INTEGER NOT NULL,
+  PRIMARY KEY (device, boot, slot, model, gateway)
+) STRICT, WITHOUT ROWID;
+INSERT INTO slot_verdicts SELECT v.device, v.boot, max(0, v.hour - coalesce(b.base_hour, v.hour)), v.model, '@' || v.hour, v.hour,
+    v.confirmed, v.rejected, 0 FROM verdicts v LEFT JOIN slot_boots b ON b.device = v.device AND b.boot = v.boot;
+DROP TABLE verdicts;
+ALTER TABLE slot_verdicts RENAME TO verdicts;
+CREATE INDEX verdicts_hour ON verdicts (hour);
+
+DROP TABLE boots;
+ALTER TABLE slot_boots RENAME TO boots;
+CREATE INDEX boots_model ON boots (model, device);
+CREATE INDEX boots_last_hour ON boots (last_hour);
+
+ALTER TABLE events ADD COLUMN uptime_ms INTEGER;
+ALTER TABLE fleet_hours ADD COLUMN unjudged INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE aggregates ADD COLUMN unjudged INTEGER NOT NULL DEFAULT 0;
+-- The hours around the change are summed anew by the new rule.
+INSERT INTO dirty_hours SELECT DISTINCT hour FROM device_hours
+  WHERE hour >= (SELECT max(hour) FROM device_hours) - 3 ON CONFLICT DO NOTHING;
+
+-- Largest gap between two contacts of about the last fortnight, and when it ended.
+ALTER TABLE devices ADD COLUMN gap_ms INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE devices ADD COLUMN gap_at_ms INTEGER NOT NULL DEFAULT 0;
+`
+
 /** Gateways that have sent telemetry, and indexes by age, so that what is old is found without reading what is not. */
 const OPERATIONS = `
 CREATE TABLE gateways (
@@ -364,6 +491,27 @@ CREATE INDEX rollouts_ended ON rollouts (ended_ms) WHERE ended_ms IS NOT NULL;
 -- NULL: takes part. Else it was revoked or removed then, and counts in no arm any more.
 ALTER TABLE rollout_devices ADD COLUMN left_ms INTEGER;
 CREATE INDEX rollout_devices_device ON rollout_devices (device);
+
+ALTER TABLE devices ADD COLUMN removed_ms INTEGER; -- NULL: not. A removed device has no enrolment, target or assignment
+-- What its next assignment is numbered above, when there is none any more: a device takes no number twice.
+ALTER TABLE devices ADD COLUMN seq_floor INTEGER NOT NULL DEFAULT 0;
+
+-- Names of removed devices, until they are enrolled again: rows of them that still come are refused.
+CREATE TABLE removals (
+  name TEXT PRIMARY KEY,
+  removed_ms INTEGER NOT NULL,
+  seq_floor INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- By name: tokens outlive the rows of a device that was erased.
+CREATE TABLE revocations_by_name (
+  name TEXT PRIMARY KEY,
+  cursor INTEGER NOT NULL UNIQUE,
+  before_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO revocations_by_name SELECT d.name, r.cursor, r.before_ms FROM revocations r JOIN devices d ON d.id = r.device;
+DROP TABLE revocations;
+ALTER TABLE revocations_by_name RENAME TO revocations;
 `
 
 /** Service tokens that are refused; tokens by kind, since devices' are by far the most. */
@@ -375,6 +523,60 @@ CREATE TABLE service_revocations (
 CREATE INDEX tokens_services ON tokens (kind, subject, expires_ms) WHERE kind <> 'device';
 `
 
+/** Contact, hold-back and each device's own past for gates; verdicts with what they were computed from; production by board. */
+const GATES = `
+ALTER TABLE rollout_devices DROP COLUMN z_false;
+ALTER TABLE rollout_devices DROP COLUMN z_verified;
+ALTER TABLE rollout_devices ADD COLUMN previous INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rollout_devices ADD COLUMN holdback INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rollout_devices ADD COLUMN since_ms INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rollout_devices ADD COLUMN entered_ms INTEGER;
+ALTER TABLE rollout_devices ADD COLUMN control_entered_ms INTEGER;
+ALTER TABLE rollout_devices ADD COLUMN silent_ms INTEGER;
+ALTER TABLE rollout_devices ADD COLUMN bound_ms INTEGER NOT NULL DEFAULT 93600000;
+ALTER TABLE rollout_devices ADD COLUMN past TEXT;
+UPDATE rollout_devices SET previous = (SELECT previous FROM rollouts WHERE id = rollout),
+  since_ms = (SELECT coalesce((SELECT started_ms FROM rollout_stages s WHERE s.rollout = rollout_devices.rollout
+    AND s.stage = coalesce(rollout_devices.stage, 1)), (SELECT created_ms FROM rollouts WHERE id = rollout_devices.rollout)));
+
+ALTER TABLE rollouts ADD COLUMN paused_since_ms INTEGER;
+ALTER TABLE rollouts ADD COLUMN paused_ms INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rollouts ADD COLUMN plan TEXT NOT NULL DEFAULT '{"devices":0,"unheard":0,"holdback":0,"comparison":"control","history":{"devices":0,"hours":0},"stages":[],"proposal":null}';
+-- The one margin is the former advance margin, and what a policy of before does not say is as it is by default now.
+UPDATE rollouts SET reading = NULL, policy = json_patch(policy, '{"comparison":"control","ungated":false,"advisory":false,"holdbackShare":0,"undecided":"pause","watchHours":96,"afterHours":336}');
+UPDATE rollouts SET policy = json_set(policy, '$.metrics', (
+  SELECT json_group_array(json_object('name', json_extract(value, '$.name'), 'alphaRollback', json_extract(value, '$.alphaRollback'),
+    'alphaAdvance', json_extract(value, '$.alphaAdvance'), 'marginRatio', json_extract(value, '$.marginRatio'),
+    'planRatio', json_extract(value, '$.planRatio'))) FROM json_each(policy, '$.metrics')));
+
+CREATE TABLE rollout_later (
+  rollout TEXT NOT NULL REFERENCES rollouts (id),
+  stage INTEGER NOT NULL,
+  signal TEXT NOT NULL,
+  log_e REAL NOT NULL,
+  PRIMARY KEY (rollout, stage, signal)
+) STRICT, WITHOUT ROWID;
+
+-- What the gate said, and what it was computed from (deflated JSON).
+CREATE TABLE gate_readings (
+  rollout TEXT NOT NULL REFERENCES rollouts (id),
+  at_ms INTEGER NOT NULL,
+  verdict TEXT NOT NULL,
+  reading TEXT NOT NULL,
+  policy TEXT NOT NULL,
+  input BLOB NOT NULL,
+  PRIMARY KEY (rollout, at_ms)
+) STRICT;
+CREATE INDEX gate_readings_age ON gate_readings (at_ms, rollout);
+CREATE INDEX boot_starts_age ON boot_starts (started_ms);
+
+-- A release for some boards leaves the others on theirs, so several are in production.
+DROP INDEX one_production;
+CREATE INDEX releases_state ON releases (state);
+-- 1: a person chose its model; no rollout moves it
+ALTER TABLE devices ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;
+`
+
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, name: 'fleet, registry, assignments, audit', sql: FLEET },
   { version: 2, name: 'telemetry', sql: TELEMETRY },
@@ -382,6 +584,8 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 4, name: 'image repository', sql: METADATA },
   { version: 5, name: 'device identity', sql: IDENTITY },
   { version: 6, name: 'releases without signatures', sql: RELEASE_CONTENT },
-  { version: 7, name: 'gateways, ages, devices that left', sql: OPERATIONS },
-  { version: 8, name: 'service tokens', sql: SERVICES },
+  { version: 7, name: 'slots of uptime', sql: SLOTS },
+  { version: 8, name: 'gateways, ages, devices that left', sql: OPERATIONS },
+  { version: 9, name: 'gates of every stage', sql: GATES },
+  { version: 10, name: 'service tokens', sql: SERVICES },
 ]

@@ -1,6 +1,6 @@
 import { present } from '../../contract/present.ts'
 import type { Release } from '../../contract/release.ts'
-import type { SqliteDatabase } from './database.ts'
+import type { SqliteDatabase, Statement } from './database.ts'
 
 export const RELEASE_STATES = ['candidate', 'staging', 'production', 'archived'] as const
 export type ReleaseState = (typeof RELEASE_STATES)[number]
@@ -41,6 +41,8 @@ const toRecord = ({ registered_ms, content, ...row }: Row): ReleaseRecord => ({
 /** Releases, their lineage and every change of their state. */
 export class ModelStore {
   readonly #db: SqliteDatabase
+  /** by condition, of which there are four */
+  readonly #lookups = new Map<string, Statement<(string | number)[], Row>>()
   constructor(db: SqliteDatabase) {
     this.#db = db
   }
@@ -67,7 +69,12 @@ export class ModelStore {
   }
 
   #one(where: string, ...values: (string | number)[]): ReleaseRecord | undefined {
-    const row = this.#db.prepare<(string | number)[], Row>(`SELECT * FROM releases WHERE ${where}`).get(...values)
+    let lookup = this.#lookups.get(where)
+    if (lookup === undefined) {
+      lookup = this.#db.prepare<(string | number)[], Row>(`SELECT * FROM releases WHERE ${where}`)
+      this.#lookups.set(where, lookup)
+    }
+    const row = lookup.get(...values)
     return row && toRecord(row)
   }
 
@@ -83,8 +90,20 @@ export class ModelStore {
       ? this.#one('name = ? ORDER BY version DESC LIMIT 1', name)
       : this.#one('name = ? AND version = ?', name, version)
   }
-  production(): ReleaseRecord | undefined {
-    return this.#one("state = 'production'")
+  /** Releases in production, the one that came last first. */
+  productions(): readonly ReleaseRecord[] {
+    return this.#db
+      .prepare<[], Row>(
+        `SELECT r.* FROM releases r WHERE r.state = 'production' ORDER BY
+           (SELECT max(h.id) FROM release_history h WHERE h.release = r.id AND h.to_state = 'production') DESC, r.id DESC`,
+      )
+      .all()
+      .map(toRecord)
+  }
+
+  /** The production model of a board: the one that came last of those that are for it. */
+  productionFor(board: string): ReleaseRecord | undefined {
+    return this.productions().find(({ content }) => content.boards.length === 0 || content.boards.includes(board))
   }
 
   list(): readonly ReleaseRecord[] {

@@ -1,7 +1,28 @@
 import { LIMITS } from '../../contract/limits.ts'
-import { present } from '../../contract/present.ts'
+import { baseHour, HOUR_MS } from './boot-timeline.ts'
 import type { SqliteDatabase } from './database.ts'
-import { HOUR_MS, hourIndex, hourStartMs } from './telemetry-store.ts'
+import { completeSlots, GAP_MS_MAX, SLOT_COLUMNS, type SlotPoint } from './slot-points.ts'
+
+/** What a device did in one slot of a boot, an hour of its uptime: wakes and verdicts beside the listening and the energy of the same
+ *  time. Counts are interpolated and have fractions; verdicts are whole. */
+export interface SlotOutcome {
+  /** wall hour of the slot's middle, hours since 1970 */
+  readonly hour: number
+  readonly uptimeMs: number
+  readonly listeningMs: number
+  readonly activeMs: number
+  readonly wakes: number
+  readonly inferences: number
+  /** 0 where the device does not measure it */
+  readonly inferenceMs: number
+  readonly overruns: number
+  readonly energyMj: number
+  readonly radioBytes: number
+  readonly confirmed: number
+  readonly rejected: number
+  /** wakes that the verifier could not judge */
+  readonly unjudged: number
+}
 
 /** One device's verdicts and the listening time they came from, over the same stretch of time. */
 export interface DeviceWindow {
@@ -11,54 +32,87 @@ export interface DeviceWindow {
   readonly activeHours: number
 }
 
-interface BootRow {
-  boot: number
-  time_ms: number
-  started_ms: number
-}
-interface PointRow {
-  time_ms: number
-  listening_ms: number
-  active_ms: number
+/** When a device was heard of, by time of receipt. */
+export interface Contact {
+  /** Unix ms, 0 for never */
+  readonly lastSeenMs: number
+  /** largest gap between two contacts of about the last fortnight */
+  readonly gapMs: number
 }
 
-/** Per-device outcomes of a window, for gates and drift.
+interface Asked {
+  device: number
+  model: string
+  from: number
+  to: number
+}
+interface ReportRow extends SlotPoint {
+  boot: number
+  started_ms: number
+}
+interface VerdictSums {
+  boot: number
+  slot: number
+  confirmed: number
+  rejected: number
+  unjudged: number
+}
+
+/** Slot of a boot in which a moment lies. */
+const SLOT_OF = (ms: string): string => `cast(max(0, ${ms} - b.started_ms) / ${HOUR_MS} AS INTEGER)`
+const NO_VERDICTS = { confirmed: 0, rejected: 0, unjudged: 0 }
+
+/** Per-device outcomes, for gates and drift.
  *
- *  Two sources must refer to the same time. Verdicts are counted by hour of receipt, so windows are cut at hour boundaries.
- *  Listening time is cumulative per boot and known at each report, so its value at an hour boundary is interpolated between
- *  the reports around it (listening is steady; an hour at most lies between). A boot's window is
+ *  Two sources must refer to the same time: verdicts are counted by slot of the boot's uptime, and listening time is known at each
+ *  report and interpolated at the slots' ends. So only whole slots count, and only where a report has closed them. A device that fell
+ *  silent distorts nothing: what came after its last whole slot is not counted, and neither are the verdicts of that time. The
+ *  wall hour of a slot follows from when its boot began (boot-timeline.ts).
  *
- *      [ max(from, start of the boot), min(to, last full hour before the boot's last report) )
- *
- *  where a boot that starts inside the window counts from its very beginning (its verdict rows carry the boot). Time after
- *  the last report is not counted, and neither are its verdicts: a device that fell silent distorts nothing.
- *  A verdict that arrives hours late (an outage) is counted in its hour of receipt: both arms suffer that alike.
+ *  A slot whose closing report was received more than GAP_MS_MAX after it was made is late: it is no outcome, since what can be asked of
+ *  the other devices by then has been decided on.
  */
 export class OutcomeStore {
   readonly #boots
-  readonly #before
-  readonly #after
+  readonly #reports
   readonly #verdicts
   readonly #noise
+  readonly #contact
+  readonly #restart
+  readonly #event
 
   constructor(db: SqliteDatabase) {
-    this.#boots = db.prepare<[number, string, number], BootRow>(
-      'SELECT boot, time_ms, started_ms FROM boots WHERE device = ? AND model = ? AND time_ms > ? ORDER BY boot',
+    this.#boots = db.prepare<[number, string, number], { boot: number; started_ms: number }>(
+      'SELECT boot, started_ms FROM boots WHERE device = ? AND model = ? AND time_ms > ? ORDER BY boot',
     )
-    this.#before = db.prepare<[number, number, number], PointRow>(
-      `SELECT time_ms, listening_ms, active_ms FROM device_hours
-       WHERE device = ? AND boot = ? AND hour < ? ORDER BY hour DESC LIMIT 1`,
+    const running = 'b.device = @device AND b.model = @model AND b.time_ms > @from AND b.started_ms < @to'
+    const slots = (edge: string): string =>
+      `(SELECT ${edge.startsWith('<') ? 'max' : 'min'}(slot) FROM device_hours WHERE device = b.device AND boot = b.boot AND slot ${edge})`
+    this.#reports = db.prepare<[Asked], ReportRow>(
+      `SELECT b.boot, b.started_ms, h.uptime_ms, h.received_ms, ${SLOT_COLUMNS.map((name) => `h.${name}`).join(', ')}
+       FROM boots b JOIN device_hours h ON h.device = b.device AND h.boot = b.boot WHERE ${running}
+         AND h.slot >= coalesce(${slots(`< ${SLOT_OF('@from')}`)}, 0)
+         AND h.slot <= coalesce(${slots(`>= ${SLOT_OF('@to')}`)}, ${Number.MAX_SAFE_INTEGER})
+       ORDER BY b.boot, h.slot`,
     )
-    this.#after = db.prepare<[number, number, number], PointRow>(
-      `SELECT time_ms, listening_ms, active_ms FROM device_hours
-       WHERE device = ? AND boot = ? AND hour >= ? ORDER BY hour LIMIT 1`,
+    this.#verdicts = db.prepare<[Asked], VerdictSums>(
+      `SELECT v.boot, v.slot, sum(v.confirmed) AS confirmed, sum(v.rejected) AS rejected, sum(v.unjudged) AS unjudged
+       FROM boots b JOIN verdicts v ON v.device = b.device AND v.boot = b.boot WHERE ${running}
+         AND v.model = @model AND v.slot >= ${SLOT_OF('@from')} AND v.slot <= ${SLOT_OF('@to')}
+       GROUP BY v.boot, v.slot`,
     )
     this.#noise = db.prepare<[number, number, number], { noise_bins: string }>(
-      'SELECT noise_bins FROM device_hours WHERE device = ? AND boot = ? AND hour < ? ORDER BY hour DESC LIMIT 1',
+      'SELECT noise_bins FROM device_hours WHERE device = ? AND boot = ? AND slot < ? ORDER BY slot DESC LIMIT 1',
     )
-    this.#verdicts = db.prepare<[number, number, number, number], { confirmed: number; rejected: number }>(
-      `SELECT total(confirmed) AS confirmed, total(rejected) AS rejected FROM verdicts
-       WHERE device = ? AND boot = ? AND hour >= ? AND hour < ?`,
+    this.#restart = db.prepare<[number, number], { ms: number | null }>(
+      'SELECT min(started_ms) AS ms FROM boots WHERE device = ? AND started_ms > ?',
+    )
+    this.#event = db.prepare<[number, number, string], { ms: number | null }>(
+      `SELECT min(time_ms) AS ms FROM events WHERE device = ? AND time_ms > ? AND attested IS NOT 0
+         AND code IN (SELECT value FROM json_each(?))`,
+    )
+    this.#contact = db.prepare<[number], Contact>(
+      'SELECT last_seen_ms AS lastSeenMs, gap_ms AS gapMs FROM devices WHERE id = ?',
     )
   }
 
@@ -68,64 +122,87 @@ export class OutcomeStore {
     return boot?.started_ms
   }
 
-  /** The device's outcomes while it ran the model.
-   *  @param fromMs multiple of an hour
-   *  @param toMs multiple of an hour
-   */
+  /** When the device first booted after a moment, ms; undefined: it has not. */
+  restartAfter(device: number, afterMs: number): number | undefined {
+    return this.#restart.get(device, afterMs)?.ms ?? undefined
+  }
+
+  /** When the device first said one of these events after a moment, ms; of a device with a key only what it signed counts. */
+  eventAfter(device: number, codes: readonly string[], afterMs: number): number | undefined {
+    return this.#event.get(device, afterMs, JSON.stringify(codes))?.ms ?? undefined
+  }
+
+  /** The known slots, not late, of the device's boots with the model that lie wholly in [fromMs, toMs), in the order of their boots. */
+  slots(device: number, model: string, fromMs: number, toMs: number): readonly SlotOutcome[] {
+    const asked = { device, model, from: fromMs, to: toMs }
+    const boots = new Map<number, ReportRow[]>()
+    for (const row of this.#reports.all(asked)) {
+      const reports = boots.get(row.boot)
+      if (reports === undefined) boots.set(row.boot, [row])
+      else reports.push(row)
+    }
+    if (boots.size === 0) return []
+    const verdicts = new Map(this.#verdicts.all(asked).map((row) => [`${row.boot}/${row.slot}`, row]))
+    const outcomes: SlotOutcome[] = []
+    for (const [boot, reports] of boots) {
+      const startedMs = reports[0]?.started_ms ?? 0
+      const first = Math.ceil(Math.max(0, fromMs - startedMs) / HOUR_MS)
+      const end = Math.floor(Math.max(0, toMs - startedMs) / HOUR_MS)
+      for (const { slot, values, closing } of completeSlots(reports, first, end)) {
+        if (closing.received_ms - (startedMs + closing.uptime_ms) > GAP_MS_MAX) continue
+        const { confirmed, rejected, unjudged } = verdicts.get(`${boot}/${slot}`) ?? NO_VERDICTS
+        outcomes.push({
+          hour: baseHour(startedMs) + slot,
+          uptimeMs: HOUR_MS,
+          listeningMs: values.listening_ms,
+          activeMs: values.active_ms,
+          wakes: values.wakes,
+          inferences: values.inferences,
+          inferenceMs: values.inference_ms,
+          overruns: values.overruns,
+          energyMj: values.energy_mj,
+          radioBytes: values.radio_bytes,
+          confirmed,
+          rejected,
+          unjudged,
+        })
+      }
+    }
+    return outcomes
+  }
+
+  /** The device's outcomes while it ran the model: the sum of its slots in [fromMs, toMs). */
   window(device: number, model: string, fromMs: number, toMs: number): DeviceWindow {
     let falseWakes = 0
     let verifiedWakes = 0
     let listeningMs = 0
     let activeMs = 0
-    for (const row of this.#boots.all(device, model, fromMs)) {
-      const start = Math.max(fromMs, row.started_ms)
-      const end = Math.min(toMs, hourStartMs(row.time_ms))
-      if (end <= start) continue
-      const low = this.#at(device, row, start)
-      const high = this.#at(device, row, end)
-      listeningMs += Math.max(0, high.listening - low.listening)
-      activeMs += Math.max(0, high.active - low.active)
-      const { confirmed, rejected } = present(
-        this.#verdicts.get(device, row.boot, hourIndex(start), hourIndex(end)),
-        'the row of an aggregate',
-      )
-      falseWakes += rejected
-      verifiedWakes += confirmed
+    for (const slot of this.slots(device, model, fromMs, toMs)) {
+      falseWakes += slot.rejected
+      verifiedWakes += slot.confirmed
+      listeningMs += slot.listeningMs
+      activeMs += slot.activeMs
     }
     return { falseWakes, verifiedWakes, listeningHours: listeningMs / HOUR_MS, activeHours: activeMs / HOUR_MS }
+  }
+
+  /** When the device was heard of last, and how long it may be silent without meaning anything; zeros for one that never was. */
+  heard(device: number): Contact {
+    return this.#contact.get(device) ?? { lastSeenMs: 0, gapMs: 0 }
   }
 
   /** Noise floor histogram of a window: differences between the last reports before its ends (no interpolation). */
   noise(device: number, model: string, fromMs: number, toMs: number): number[] {
     const sum = Array.from({ length: LIMITS.histogramBins }, () => 0)
-    for (const { boot } of this.#boots.all(device, model, fromMs)) {
-      const high = this.#noise.get(device, boot, hourIndex(toMs))
+    for (const { boot, started_ms } of this.#boots.all(device, model, fromMs)) {
+      const slotAt = (ms: number): number => Math.floor((ms - started_ms) / HOUR_MS)
+      const high = this.#noise.get(device, boot, slotAt(toMs))
       if (high === undefined) continue
-      const low = this.#noise.get(device, boot, hourIndex(fromMs))
+      const low = this.#noise.get(device, boot, slotAt(fromMs))
       const before = low === undefined ? [] : (JSON.parse(low.noise_bins) as number[])
       const after = JSON.parse(high.noise_bins) as number[]
       for (const [i, value] of sum.entries()) sum[i] = value + Math.max(0, (after[i] ?? 0) - (before[i] ?? 0))
     }
     return sum
-  }
-
-  /** Cumulative counters of a boot at a moment, interpolated; zero at its start. */
-  #at(device: number, boot: BootRow, ms: number): { listening: number; active: number } {
-    if (ms <= boot.started_ms) return { listening: 0, active: 0 }
-    const hour = hourIndex(ms)
-    const before = this.#before.get(device, boot.boot, hour) ?? {
-      time_ms: boot.started_ms,
-      listening_ms: 0,
-      active_ms: 0,
-    }
-    const after = this.#after.get(device, boot.boot, hour)
-    if (after === undefined || after.time_ms <= before.time_ms) {
-      return { listening: before.listening_ms, active: before.active_ms }
-    }
-    const share = Math.min(1, Math.max(0, (ms - before.time_ms) / (after.time_ms - before.time_ms)))
-    return {
-      listening: before.listening_ms + share * (after.listening_ms - before.listening_ms),
-      active: before.active_ms + share * (after.active_ms - before.active_ms),
-    }
   }
 }

@@ -1,7 +1,8 @@
 import { present } from '../../contract/present.ts'
 import type { SqliteDatabase } from './database.ts'
-import type { GateMetricName, GatePolicy } from './gate-policy.ts'
-import type { GateReading } from './gate-reading.ts'
+import type { GatePolicy } from './gate-policy.ts'
+import type { BatchEvidence, Exposure, GateReading } from './gate-reading.ts'
+import type { RolloutPlan } from './rollout-plan.ts'
 import { RUNNING_CODES_SQL } from './identity-store.ts'
 
 export type RolloutState = 'running' | 'paused' | 'rolled-back' | 'completed'
@@ -18,7 +19,13 @@ export interface RolloutRecord {
   readonly stageStartedMs: number
   /** hours a person granted beyond the policy's maximum by resuming */
   readonly grantedHours: number
+  /** since when it is paused, null while it is not */
+  readonly pausedSinceMs: number | null
+  /** how long the running stage has been paused before */
+  readonly pausedMs: number
   readonly policy: GatePolicy
+  /** what was worked out at the start: who takes part, what each stage can find */
+  readonly plan: RolloutPlan
   readonly salt: string
   readonly createdMs: number
   readonly createdBy: string
@@ -33,9 +40,26 @@ export interface RolloutDevice {
   readonly bucket: number
   /** stage that exposed it, null: control */
   readonly stage: number | null
+  /** enrolled while a stage ran, so not randomised with it: no evidence from it */
   readonly late: boolean
-  readonly zFalse: number | null
-  readonly zVerified: number | null
+  /** release it ran before, which it goes back to */
+  readonly previous: number
+  /** stays as control until the rollout completes */
+  readonly holdback: boolean
+  /** since when it is in its arm */
+  readonly sinceMs: number
+  /** first contact in its arm, null: none yet. What is asked of a device's contact begins there */
+  readonly enteredMs: number | null
+  /** first contact as control, of a device that was exposed later */
+  readonly controlEnteredMs: number | null
+  /** when it had been silent for longer than it ever was before, null: never since it entered */
+  readonly silentMs: number | null
+  /** how long it may be silent, by its own gaps before the rollout */
+  readonly boundMs: number
+  /** last contact of all */
+  readonly lastSeenMs: number
+  /** y and x of each signal before its stage; null: not frozen yet */
+  readonly past: Readonly<Record<string, readonly [y: number, x: number]>> | null
 }
 
 export interface StageRecord {
@@ -54,7 +78,10 @@ interface Row {
   stage: number
   stage_started_ms: number
   granted_hours: number
+  paused_since_ms: number | null
+  paused_ms: number
   policy: string
+  plan: string
   salt: string
   created_ms: number
   created_by: string
@@ -72,7 +99,10 @@ const toRecord = (row: Row): RolloutRecord => ({
   stage: row.stage,
   stageStartedMs: row.stage_started_ms,
   grantedHours: row.granted_hours,
+  pausedSinceMs: row.paused_since_ms,
+  pausedMs: row.paused_ms,
   policy: JSON.parse(row.policy) as GatePolicy,
+  plan: JSON.parse(row.plan) as RolloutPlan,
   salt: row.salt,
   createdMs: row.created_ms,
   createdBy: row.created_by,
@@ -88,15 +118,20 @@ export class RolloutStore {
     this.#db = db
   }
 
-  add(row: Omit<RolloutRecord, 'state' | 'stage' | 'stageStartedMs' | 'grantedHours' | 'endedMs' | 'reading'>): void {
+  add(
+    row: Pick<
+      RolloutRecord,
+      'id' | 'release' | 'previous' | 'percents' | 'policy' | 'plan' | 'salt' | 'createdMs' | 'createdBy' | 'why'
+    >,
+  ): void {
     this.#db
       .prepare(
-        `INSERT INTO rollouts (id, release, previous, state, percents, stage, stage_started_ms, granted_hours, policy, salt,
-           created_ms, created_by, why) VALUES (?, ?, ?, 'running', ?, 0, ?, 0, ?, ?, ?, ?, ?)`,
+        `INSERT INTO rollouts (id, release, previous, state, percents, stage, stage_started_ms, granted_hours, policy, plan,
+           salt, created_ms, created_by, why) VALUES (?, ?, ?, 'running', ?, 0, ?, 0, ?, ?, ?, ?, ?, ?)`,
       )
       .run(
         ...[row.id, row.release, row.previous, JSON.stringify(row.percents), row.createdMs],
-        ...[JSON.stringify(row.policy), row.salt, row.createdMs, row.createdBy, row.why],
+        ...[JSON.stringify(row.policy), JSON.stringify(row.plan), row.salt, row.createdMs, row.createdBy, row.why],
       )
   }
 
@@ -119,8 +154,32 @@ export class RolloutStore {
       .map(toRecord)
   }
 
+  /** The completed rollout whose devices are still compared with their past: the newest, while nothing has followed it. */
+  lastCompleted(): RolloutRecord | undefined {
+    const row = this.#db.prepare<[], Row>('SELECT * FROM rollouts ORDER BY created_ms DESC, rowid DESC LIMIT 1').get()
+    return row?.state === 'completed' ? toRecord(row) : undefined
+  }
+
   setState(id: string, state: RolloutState, why: string, endedMs: number | null): void {
     this.#db.prepare('UPDATE rollouts SET state = ?, why = ?, ended_ms = ? WHERE id = ?').run(state, why, endedMs, id)
+  }
+
+  /** Stops the stage's clock. */
+  stopClock(id: string, nowMs: number): void {
+    this.#db.prepare('UPDATE rollouts SET paused_since_ms = coalesce(paused_since_ms, ?) WHERE id = ?').run(nowMs, id)
+  }
+
+  startClock(id: string, nowMs: number): void {
+    this.#db
+      .prepare(
+        `UPDATE rollouts SET paused_ms = paused_ms + max(0, ? - coalesce(paused_since_ms, ?)), paused_since_ms = NULL
+         WHERE id = ?`,
+      )
+      .run(nowMs, nowMs, id)
+  }
+
+  setPolicy(id: string, policy: GatePolicy): void {
+    this.#db.prepare('UPDATE rollouts SET policy = ? WHERE id = ?').run(JSON.stringify(policy), id)
   }
 
   setReading(id: string, reading: GateReading, why: string): void {
@@ -133,7 +192,10 @@ export class RolloutStore {
 
   beginStage(id: string, stage: number, percent: number, nowMs: number): void {
     this.#db
-      .prepare('UPDATE rollouts SET stage = ?, stage_started_ms = ?, granted_hours = 0 WHERE id = ?')
+      .prepare(
+        `UPDATE rollouts SET stage = ?, stage_started_ms = ?, granted_hours = 0, paused_ms = 0, paused_since_ms = NULL
+         WHERE id = ?`,
+      )
       .run(stage, nowMs, id)
     this.#db
       .prepare('INSERT INTO rollout_stages (rollout, stage, percent, started_ms) VALUES (?, ?, ?, ?)')
@@ -153,47 +215,107 @@ export class RolloutStore {
       .all(id)
   }
 
-  addDevice(id: string, device: number, bucket: number, late: boolean): void {
-    this.#db
-      .prepare('INSERT INTO rollout_devices (rollout, device, bucket, late) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING')
-      .run(id, device, bucket, late ? 1 : 0)
-  }
-
-  devices(id: string): readonly RolloutDevice[] {
-    return this.#db
-      .prepare<[string], Omit<RolloutDevice, 'late'> & { late: number }>(
-        `SELECT device, bucket, stage, late, z_false AS zFalse, z_verified AS zVerified FROM rollout_devices
-         WHERE rollout = ? ORDER BY device`,
-      )
-      .all(id)
-      .map((row) => ({ ...row, late: row.late === 1 }))
-  }
-
-  expose(id: string, device: number, stage: number): void {
-    this.#db.prepare('UPDATE rollout_devices SET stage = ? WHERE rollout = ? AND device = ?').run(stage, id, device)
-  }
-
-  /** Freezes a device's covariates at the start of a stage that randomises it, which also makes it count from now on. */
-  setCovariates(id: string, device: number, zFalse: number | null, zVerified: number | null): void {
-    this.#db
-      .prepare('UPDATE rollout_devices SET late = 0, z_false = ?, z_verified = ? WHERE rollout = ? AND device = ?')
-      .run(zFalse, zVerified, id, device)
-  }
-
-  freeze(id: string, stage: number, metric: GateMetricName, d: number, variance: number): void {
+  addDevice(
+    id: string,
+    row: Pick<RolloutDevice, 'device' | 'bucket' | 'late' | 'previous' | 'holdback' | 'sinceMs' | 'boundMs'>,
+  ): void {
     this.#db
       .prepare(
-        'INSERT INTO rollout_batches (rollout, stage, metric, d, variance) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',
+        `INSERT INTO rollout_devices (rollout, device, bucket, late, previous, holdback, since_ms, bound_ms)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
       )
-      .run(id, stage, metric, d, variance)
+      .run(
+        ...[id, row.device, row.bucket, row.late ? 1 : 0, row.previous, row.holdback ? 1 : 0],
+        ...[row.sinceMs, row.boundMs],
+      )
   }
 
-  batches(id: string, metric: GateMetricName): readonly { d: number; variance: number }[] {
+  /** Devices that take part; not those that were removed or revoked since. */
+  devices(id: string): readonly RolloutDevice[] {
     return this.#db
-      .prepare<[string, string], { d: number; variance: number }>(
+      .prepare<
+        [string],
+        Omit<RolloutDevice, 'late' | 'holdback' | 'past'> & { late: number; holdback: number; past: string | null }
+      >(
+        `SELECT r.device, r.bucket, r.stage, r.late, r.previous, r.holdback, r.since_ms AS sinceMs,
+           r.entered_ms AS enteredMs, r.control_entered_ms AS controlEnteredMs, r.silent_ms AS silentMs,
+           r.bound_ms AS boundMs, r.past, d.last_seen_ms AS lastSeenMs
+         FROM rollout_devices r JOIN devices d ON d.id = r.device
+         WHERE r.rollout = ? AND r.left_ms IS NULL ORDER BY r.device`,
+      )
+      .all(id)
+      .map((row) => ({
+        ...row,
+        late: row.late === 1,
+        holdback: row.holdback === 1,
+        past: row.past === null ? null : (JSON.parse(row.past) as RolloutDevice['past']),
+      }))
+  }
+
+  /** Puts a device into the canary arm; what was known of its contact as control is kept beside. */
+  expose(id: string, device: number, stage: number, nowMs: number): void {
+    this.#db
+      .prepare(
+        `UPDATE rollout_devices SET stage = ?, since_ms = ?, control_entered_ms = entered_ms, entered_ms = NULL
+         WHERE rollout = ? AND device = ?`,
+      )
+      .run(stage, nowMs, id, device)
+  }
+
+  /** Freezes what a device did before a stage that randomises it, which also makes it count from now on. */
+  setPast(id: string, device: number, past: NonNullable<RolloutDevice['past']>): void {
+    this.#db
+      .prepare('UPDATE rollout_devices SET late = 0, past = ? WHERE rollout = ? AND device = ?')
+      .run(JSON.stringify(past), id, device)
+  }
+
+  /** Notes who was heard in its arm for the first time, and who has been silent for too long. Both stay: a device that comes back was
+   *  lost all the same, for as long as it takes to say so. */
+  noteContact(id: string, nowMs: number): void {
+    this.#db
+      .prepare(
+        `UPDATE rollout_devices SET entered_ms = d.last_seen_ms FROM devices d
+         WHERE d.id = rollout_devices.device AND rollout_devices.rollout = ? AND entered_ms IS NULL AND d.last_seen_ms > since_ms`,
+      )
+      .run(id)
+    this.#db
+      .prepare(
+        `UPDATE rollout_devices SET silent_ms = d.last_seen_ms + bound_ms FROM devices d
+         WHERE d.id = rollout_devices.device AND rollout_devices.rollout = ? AND entered_ms IS NOT NULL AND silent_ms IS NULL
+           AND d.last_seen_ms + bound_ms < ?`,
+      )
+      .run(id, nowMs)
+  }
+
+  freeze(id: string, stage: number, signal: string, evidence: { batch: BatchEvidence | null; later: number }): void {
+    const { batch, later } = evidence
+    if (batch !== null) {
+      this.#db
+        .prepare(
+          'INSERT INTO rollout_batches (rollout, stage, metric, d, variance) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',
+        )
+        .run(id, stage, signal, batch.d, batch.variance)
+    }
+    this.#db
+      .prepare('INSERT INTO rollout_later (rollout, stage, signal, log_e) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING')
+      .run(id, stage, signal, later)
+  }
+
+  batches(id: string, signal: string): readonly BatchEvidence[] {
+    return this.#db
+      .prepare<[string, string], BatchEvidence>(
         'SELECT d, variance FROM rollout_batches WHERE rollout = ? AND metric = ? ORDER BY stage',
       )
-      .all(id, metric)
+      .all(id, signal)
+  }
+
+  /** Log e-values of what everybody exposed said in the stages that have ended, from the second on. */
+  later(id: string, signal: string): readonly { stage: number; logE: number }[] {
+    return this.#db
+      .prepare<[string, string], { stage: number; logE: number }>(
+        'SELECT stage, log_e AS logE FROM rollout_later WHERE rollout = ? AND signal = ? AND stage > 1 ORDER BY stage',
+      )
+      .all(id, signal)
   }
 
   exposed(id: string): number {
@@ -203,17 +325,33 @@ export class RolloutStore {
     return present(count.get(id), 'the row of an aggregate').n
   }
 
-  /** Devices of the rollout that run the model: by their own signed word if they have a key, else by their newest report, which a
-   *  gateway could make up. */
-  installed(id: string, model: string): number {
-    const count = this.#db.prepare<[string, string], { n: number }>(
-      `SELECT count(*) AS n FROM rollout_devices r WHERE r.rollout = ? AND r.stage IS NOT NULL AND ? = CASE
+  /** Exposed devices: how many, how many of them were heard since they were told, how many of those run the model and are not silent, and
+   *  how many are silent. What a device runs is its own signed word if it has a key, else its newest report, which a gateway could make up. */
+  exposure(id: string, model: string, nowMs: number): Omit<Exposure, 'minShare'> {
+    const count = this.#db.prepare<[number, string, number, string], Record<keyof Omit<Exposure, 'minShare'>, number>>(
+      `SELECT count(*) AS assigned, count(r.entered_ms) AS heard,
+         total(r.entered_ms IS NOT NULL AND d.last_seen_ms + r.bound_ms < ?) AS silent,
+         total(r.entered_ms IS NOT NULL AND ? = CASE
            WHEN EXISTS (SELECT 1 FROM device_keys k WHERE k.device = r.device)
            THEN (SELECT e.model FROM events e WHERE e.device = r.device AND e.attested = 1 AND e.model IS NOT NULL
              AND e.code IN (${RUNNING_CODES_SQL}) ORDER BY e.boot DESC, e.seq DESC LIMIT 1)
-           ELSE (SELECT model FROM boots b WHERE b.device = r.device ORDER BY boot DESC LIMIT 1) END`,
+           ELSE (SELECT model FROM boots b WHERE b.device = r.device ORDER BY boot DESC LIMIT 1) END
+           AND d.last_seen_ms + r.bound_ms >= ?) AS installed
+       FROM rollout_devices r JOIN devices d ON d.id = r.device
+       WHERE r.rollout = ? AND r.stage IS NOT NULL AND r.left_ms IS NULL`,
     )
-    return present(count.get(id, model), 'the row of an aggregate').n
+    return present(count.get(nowMs, model, nowMs, id), 'the row of an aggregate')
+  }
+
+  /** Exposed devices whose newest report names another model: they have not installed it yet. */
+  waiting(id: string, model: string): readonly number[] {
+    return this.#db
+      .prepare<[string, string], { device: number }>(
+        `SELECT r.device FROM rollout_devices r WHERE r.rollout = ? AND r.stage IS NOT NULL AND r.left_ms IS NULL
+           AND ? IS NOT (SELECT model FROM boots b WHERE b.device = r.device ORDER BY boot DESC LIMIT 1)`,
+      )
+      .all(id, model)
+      .map(({ device }) => device)
   }
 
   /** Exposed devices that have a key, so that what they say of their installs is their own word. */

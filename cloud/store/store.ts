@@ -2,7 +2,7 @@ import { AlertStore } from './alert-store.ts'
 import { AssignmentStore } from './assignment-store.ts'
 import { AuditStore } from './audit-store.ts'
 import { BaselineStore } from './baseline-store.ts'
-import { openDatabase, type SqliteDatabase } from './database.ts'
+import { openDatabase, type SqliteDatabase, shortenWal } from './database.ts'
 import { DeviceStore } from './device-store.ts'
 import { FleetStore } from './fleet-store.ts'
 import { GatewayStore } from './gateway-store.ts'
@@ -10,6 +10,7 @@ import { IdentityStore } from './identity-store.ts'
 import { MetadataStore } from './metadata-store.ts'
 import { ModelStore } from './model-store.ts'
 import { OutcomeStore } from './outcome-store.ts'
+import { ReadingStore } from './reading-store.ts'
 import { RolloutStore } from './rollout-store.ts'
 import { TelemetryStore } from './telemetry-store.ts'
 import { TokenStore } from './token-store.ts'
@@ -28,6 +29,7 @@ export class Store {
   readonly outcomes: OutcomeStore
   readonly fleet: FleetStore
   readonly rollouts: RolloutStore
+  readonly readings: ReadingStore
   readonly alerts: AlertStore
   readonly baselines: BaselineStore
   readonly metadata: MetadataStore
@@ -36,17 +38,18 @@ export class Store {
    *  @throws DatabaseTooNewError */
   constructor(path: string, nowMs: number) {
     this.db = openDatabase(path, nowMs)
-    this.devices = new DeviceStore(this.db)
     this.gateways = new GatewayStore(this.db)
     this.tokens = new TokenStore(this.db)
     this.models = new ModelStore(this.db)
     this.assignments = new AssignmentStore(this.db)
+    this.devices = new DeviceStore(this.db, this.assignments)
     this.audit = new AuditStore(this.db)
     this.identities = new IdentityStore(this.db)
     this.telemetry = new TelemetryStore(this.db, this.identities)
     this.outcomes = new OutcomeStore(this.db)
     this.fleet = new FleetStore(this.db)
     this.rollouts = new RolloutStore(this.db)
+    this.readings = new ReadingStore(this.db)
     this.alerts = new AlertStore(this.db)
     this.baselines = new BaselineStore(this.db)
     this.metadata = new MetadataStore(this.db)
@@ -55,6 +58,11 @@ export class Store {
   /** Runs `work` in one transaction: all of it happens, or, when it throws or the process dies, none. */
   atomically<T>(work: () => T): T {
     return this.db.transaction(work).immediate()
+  }
+
+  /** Brings a write-ahead log that has grown behind a reader back to nothing. Costs nothing while it is short. */
+  checkpoint(): void {
+    shortenWal(this.db)
   }
 
   close(): void {

@@ -1,114 +1,157 @@
 import { COUNTER_NAMES, ENERGY_NAMES } from '../../contract/messages.ts'
 import { present } from '../../contract/present.ts'
-import type { AggregateRow, EventRow, IngestBatch, ReportRow, VerdictRow } from '../../contract/uplink.ts'
+import {
+  type AggregateRow,
+  type EventRow,
+  type IngestBatch,
+  type ReportRow,
+  UPTIME_MS_MAX,
+  type VerdictRow,
+} from '../../contract/uplink.ts'
+import { BootTimeline, baseHour, believedReceiptMs, HOUR_MS } from './boot-timeline.ts'
 import type { SqliteDatabase, Statement } from './database.ts'
 import type { DeviceKeyRecord, IdentityStore } from './identity-store.ts'
+import { GAP_MS_MAX } from './slot-points.ts'
 
-export const HOUR_MS = 3_600_000
+export { HOUR_MS } from './boot-timeline.ts'
+
 /** Number of an hour since the epoch, as the tables name it. */
 export const hourIndex = (ms: number): number => Math.floor(ms / HOUR_MS)
 /** Unix ms at which the hour of a moment began. */
 export const hourStartMs = (ms: number): number => hourIndex(ms) * HOUR_MS
 
-/** chosen: a device's clock may be ahead of the gateway's by this much and still be believed */
-const AHEAD_MS_MAX = 5 * 60_000
-/** chosen: a report may wait this long in a device's store-and-forward queue */
-const BEHIND_MS_MAX = 7 * 24 * HOUR_MS
-
-/** When a row happened: by the device's own clock where that is plausible against the time of receipt (a report that waited
- *  out an outage belongs to the hour it tells of), else by the time of receipt (clocks are wrong by years, or absent). */
-export function rowTime(wallMs: number, receivedMs: number): number {
-  return wallMs <= receivedMs + AHEAD_MS_MAX && wallMs >= receivedMs - BEHIND_MS_MAX ? wallMs : receivedMs
-}
+/** chosen: a gap of more than a fortnight ago says no more how long a device may be silent */
+const GAP_REMEMBERED_MS = 14 * 24 * HOUR_MS
+/** chosen: hours on either side of a report whose sums follow from it; a report that waited longer is late anyway */
+const TOUCHED_HOURS_MAX = GAP_MS_MAX / HOUR_MS
 
 const GATED = (table: string): string => `WHERE excluded.seq > ${table}.seq`
 
 const SQL = {
   device: 'SELECT id FROM devices WHERE name = ?',
   addDevice: "INSERT INTO devices (name, site, board) VALUES (?, ?, '')",
-  seen: 'UPDATE devices SET last_seen_ms = max(last_seen_ms, ?) WHERE id = ?',
+  seen: `UPDATE devices SET last_seen_ms = @at,
+      gap_ms = iif(last_seen_ms > 0 AND (@at - last_seen_ms > gap_ms OR @at - gap_at_ms > @remembered), @at - last_seen_ms, gap_ms),
+      gap_at_ms = iif(last_seen_ms > 0 AND (@at - last_seen_ms > gap_ms OR @at - gap_at_ms > @remembered), @at, gap_at_ms)
+    WHERE id = @device AND last_seen_ms < @at`,
   report: `INSERT INTO reports (device, boot, seq, time_ms, received_ms, body) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET time_ms = excluded.time_ms, received_ms = excluded.received_ms, body = excluded.body
     WHERE (excluded.received_ms, excluded.body) < (received_ms, body)`,
-  boot: `INSERT INTO boots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  boot: `INSERT INTO boots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET seq = excluded.seq, model = excluded.model, time_ms = excluded.time_ms,
-      started_ms = excluded.started_ms, listening_ms = excluded.listening_ms, slot = excluded.slot, level = excluded.level,
+      started_ms = excluded.started_ms, uptime_ms = excluded.uptime_ms, base_hour = excluded.base_hour,
+      last_hour = excluded.last_hour, listening_ms = excluded.listening_ms, slot = excluded.slot, level = excluded.level,
       battery_permille = excluded.battery_permille, assignment_seq = excluded.assignment_seq, counters = excluded.counters,
       level_ms = excluded.level_ms, energy_mj = excluded.energy_mj, posterior_bins = excluded.posterior_bins,
       noise_bins = excluded.noise_bins ${GATED('boots')}`,
-  hour: `INSERT INTO device_hours VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT DO UPDATE SET seq = excluded.seq, model = excluded.model, time_ms = excluded.time_ms,
+  hour: `INSERT INTO device_hours VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET seq = excluded.seq, model = excluded.model, received_ms = excluded.received_ms,
       uptime_ms = excluded.uptime_ms, listening_ms = excluded.listening_ms, active_ms = excluded.active_ms,
       wakes = excluded.wakes, gate_openings = excluded.gate_openings, energy_mj = excluded.energy_mj,
-      radio_bytes = excluded.radio_bytes, noise_bins = excluded.noise_bins ${GATED('device_hours')}`,
-  nextHour: 'SELECT min(hour) AS hour FROM device_hours WHERE device = ? AND boot = ? AND hour > ?',
-  dirtyHour: 'INSERT INTO dirty_hours (hour) VALUES (?) ON CONFLICT DO NOTHING',
-  verdict: `INSERT INTO verdicts VALUES (?, ?, ?, ?, ?, ?)
-    ON CONFLICT DO UPDATE SET confirmed = max(confirmed, excluded.confirmed), rejected = max(rejected, excluded.rejected)
-    WHERE excluded.confirmed > confirmed OR excluded.rejected > rejected`,
+      radio_bytes = excluded.radio_bytes, overruns = excluded.overruns, inferences = excluded.inferences,
+      inference_ms = excluded.inference_ms, noise_bins = excluded.noise_bins ${GATED('device_hours')}
+      OR (excluded.seq = device_hours.seq AND excluded.received_ms < device_hours.received_ms)`,
+  verdict: `INSERT INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET confirmed = max(confirmed, excluded.confirmed), rejected = max(rejected, excluded.rejected),
+      unjudged = max(unjudged, excluded.unjudged)
+    WHERE excluded.confirmed > confirmed OR excluded.rejected > rejected OR excluded.unjudged > unjudged`,
+  dropVerdict: 'DELETE FROM verdicts WHERE device = ? AND boot = ? AND gateway = ?',
   // What was made up cannot keep out what the device signed.
-  event: `INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT DO UPDATE SET time_ms = excluded.time_ms, received_ms = excluded.received_ms, code = excluded.code,
+  event: `INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET time_ms = excluded.time_ms, uptime_ms = excluded.uptime_ms, received_ms = excluded.received_ms, code = excluded.code,
       model = excluded.model, error = excluded.error, detail = excluded.detail, assignment_seq = excluded.assignment_seq,
       attested = 1 WHERE excluded.attested = 1 AND events.attested IS NOT 1`,
-  aggregate: `INSERT INTO aggregates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  aggregate: `INSERT INTO aggregates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET revision = excluded.revision, listening_ms = excluded.listening_ms,
       active_ms = excluded.active_ms, wakes = excluded.wakes, gate_openings = excluded.gate_openings,
       confirmed = excluded.confirmed, rejected = excluded.rejected, energy_mj = excluded.energy_mj,
-      radio_bytes = excluded.radio_bytes WHERE excluded.revision > aggregates.revision`,
+      radio_bytes = excluded.radio_bytes, unjudged = excluded.unjudged WHERE excluded.revision > aggregates.revision`,
 } as const
 
 /** Whether an event is the device's own word, given all keys that the device ever had. 1: it is. 0: it has a key, and this is not signed by
  *  it. null: it never had one. The store keeps the answer and verifies nothing itself. */
 export type Attest = (row: EventRow, keys: readonly DeviceKeyRecord[]) => 0 | 1 | null
 
-/** What an ingest changed; rows seen before change nothing. */
-export type IngestOutcome = Readonly<Record<'reports' | 'verdicts' | 'events' | 'aggregates', number>>
+/** What an ingest changed; rows seen before change nothing. `late`: reports and events of it that were received more than GAP_MS_MAX after
+ *  they were made. */
+export type IngestOutcome = Readonly<Record<'reports' | 'verdicts' | 'events' | 'aggregates' | 'late', number>>
+
+/** What one ingest has to remember until its end. */
+interface Ingesting {
+  /** the cloud's time, Unix ms */
+  readonly nowMs: number
+  /** believed times of receipt by device */
+  readonly contacts: Map<number, number[]>
+  /** messages that changed something, which may turn out to be late once the whole batch has said when their boots began */
+  readonly told: {
+    readonly device: number
+    readonly boot: number
+    readonly uptimeMs: number
+    readonly receivedMs: number
+  }[]
+}
 
 /** Upserts of what gateways send. Every table is a join over its rows (the report with the highest number, the larger count,
- *  the higher revision), so batches may come any number of times, in any order, through any gateway.
+ *  the higher revision, the earliest start of a boot), so batches may come any number of times, in any order, through any gateway.
  */
 export class TelemetryStore {
   readonly #db: SqliteDatabase
   readonly #identities: IdentityStore
+  readonly #timeline: BootTimeline
   readonly #run: { readonly [K in keyof typeof SQL]: Statement<unknown[]> }
+  readonly #neighbours: Statement<
+    [{ device: number; boot: number; slot: number }],
+    { low: number | null; high: number | null }
+  >
+  readonly #hourly: Statement<[number, number, string, string], HourlyVerdict>
   /** at most one entry a device */
   readonly #ids = new Map<string, number>()
 
   constructor(db: SqliteDatabase, identities: IdentityStore) {
     this.#db = db
     this.#identities = identities
+    this.#timeline = new BootTimeline(db)
     this.#run = Object.fromEntries(Object.entries(SQL).map(([name, sql]) => [name, db.prepare(sql)])) as never
+    this.#neighbours = db.prepare(
+      `SELECT (SELECT max(slot) FROM device_hours WHERE device = @device AND boot = @boot AND slot < @slot) AS low,
+         (SELECT min(slot) FROM device_hours WHERE device = @device AND boot = @boot AND slot > @slot) AS high`,
+    )
+    this.#hourly = db.prepare(
+      `SELECT gateway, hour, confirmed, rejected, unjudged FROM verdicts
+       WHERE device = ? AND boot = ? AND gateway IN (?, ?) ORDER BY length(gateway) DESC LIMIT 1`,
+    )
   }
 
   /** Stores a validated batch in one transaction.
-   *  @param attest asked in it, so that it sees the keys as they are then */
-  ingest(batch: IngestBatch, attest: Attest): IngestOutcome {
-    const outcome = { reports: 0, verdicts: 0, events: 0, aggregates: 0 }
+   *  @param attest asked in it, so that it sees the keys as they are then
+   *  @param nowMs the cloud's time, Unix ms, for rows whose gateway does not know it; without it the newest time of the rows is taken for it */
+  ingest(batch: IngestBatch, attest: Attest, nowMs?: number): IngestOutcome {
+    const outcome = { reports: 0, verdicts: 0, events: 0, aggregates: 0, late: 0 }
+    const times = [...batch.reports, ...batch.events].map(({ receivedMs }) => receivedMs)
+    const newestMs = [...times, ...batch.verdicts.map(({ hourMs = 0 }) => hourMs)].reduce((a, b) => Math.max(a, b), 0)
     const work = this.#db.transaction(() => {
-      for (const row of batch.reports) outcome.reports += this.#report(row)
-      for (const row of batch.verdicts) outcome.verdicts += this.#verdict(row)
-      for (const row of batch.events) outcome.events += this.#event(row, attest)
+      const ingesting: Ingesting = { nowMs: nowMs ?? newestMs, contacts: new Map(), told: [] }
+      for (const row of batch.reports) outcome.reports += this.#report(row, ingesting)
+      for (const row of batch.verdicts) outcome.verdicts += this.#verdict(batch.gateway, row, ingesting)
+      for (const row of batch.events) outcome.events += this.#event(row, attest, ingesting)
       for (const row of batch.aggregates) outcome.aggregates += this.#aggregate(batch.gateway, row)
+      this.#seen(ingesting.contacts)
+      outcome.late = this.#countLate(ingesting.told)
     })
     try {
       work.immediate()
     } catch (cause) {
       // A transaction that fails takes its new devices with it.
       this.#ids.clear()
+      this.#timeline.reset()
       throw cause
     }
     return outcome
   }
 
-  /** Removes raw reports and events older than the time given; sums and hours stay. At most `limit` reports a call. */
-  prune(beforeMs: number, limit: number): number {
-    return this.#db
-      .prepare(
-        `DELETE FROM reports WHERE (device, boot, seq) IN
-         (SELECT device, boot, seq FROM reports WHERE time_ms < ? LIMIT ?)`,
-      )
-      .run(beforeMs, limit).changes
+  /** The name belongs to another row from now on, or to none. */
+  forget(name: string): void {
+    this.#ids.delete(name)
   }
 
   #device(name: string, site: string): number {
@@ -120,63 +163,140 @@ export class TelemetryStore {
     return id
   }
 
-  #report(row: ReportRow): number {
+  #report(row: ReportRow, ingesting: Ingesting): number {
+    // Of no device that lives: it would put its boot before everything.
+    if (row.uptimeMs > UPTIME_MS_MAX) return 0
     const device = this.#device(row.device, row.site)
-    const time = rowTime(row.wallMs, row.receivedMs)
-    const c = row.counters
-    const counters = JSON.stringify(c)
-    const levels = JSON.stringify(row.levelMs)
-    const energy = JSON.stringify(row.energyMj)
-    const posterior = JSON.stringify(row.posteriorBins)
-    const noise = JSON.stringify(row.noiseBins)
-    const { receivedMs, site: _, device: __, boot, seq, ...body } = row
-    const raw = this.#run.report.run(device, boot, seq, time, receivedMs, JSON.stringify(body))
+    const { receivedMs: _, site: __, device: ___, boot: number, incarnation = 0, seq, ...body } = row
+    const boot = this.#timeline.boot(device, incarnation, number)
+    if (boot === undefined) return 0
+    const receivedMs = believedReceiptMs(row.receivedMs, ingesting.nowMs)
+    const text = JSON.stringify(body)
+    const raw = this.#run.report.run(device, boot, seq, receivedMs, receivedMs, text)
     if (raw.changes === 0) return 0
-    this.#run.seen.run(receivedMs, device)
-    const started = Math.max(0, time - row.uptimeMs)
+    const { uptimeMs, counters: c } = row
+    contact(ingesting.contacts, device, receivedMs)
+    ingesting.told.push({ device, boot, uptimeMs, receivedMs })
+    const started = this.#timeline.observe(device, boot, receivedMs, uptimeMs)
     const counter = (name: (typeof COUNTER_NAMES)[number]): number => present(c[COUNTER_NAMES.indexOf(name)], name)
     const listening = counter('listeningMs')
+    const noise = JSON.stringify(row.noiseBins)
+    const base = baseHour(started)
+    const slot = Math.floor(uptimeMs / HOUR_MS)
     this.#run.boot.run(
-      ...[device, boot, seq, row.model, time, started, listening, row.slot, row.level, row.batteryPermille],
-      ...[row.assignmentSeq, counters, levels, energy, posterior, noise],
+      ...[device, boot, seq, row.model, started + uptimeMs, started, uptimeMs, base, base + slot, listening, row.slot],
+      ...[row.level, row.batteryPermille, row.assignmentSeq, JSON.stringify(c), JSON.stringify(row.levelMs)],
+      ...[JSON.stringify(row.energyMj), JSON.stringify(row.posteriorBins), noise],
     )
-    const hour = hourIndex(time)
     const energyMj = row.energyMj.slice(0, ENERGY_NAMES.length).reduce((sum, value) => sum + value, 0)
     this.#run.hour.run(
-      ...[device, boot, hour, seq, row.model, time, row.uptimeMs, listening, counter('activeMs'), counter('wakes')],
-      ...[counter('gateOpenings'), energyMj, counter('radioRxBytes') + counter('radioTxBytes'), noise],
+      ...[device, boot, slot, base + slot, seq, row.model, receivedMs, uptimeMs, listening, counter('activeMs')],
+      ...[counter('wakes'), counter('gateOpenings'), energyMj, counter('radioRxBytes') + counter('radioTxBytes')],
+      ...[counter('overruns'), counter('inferences'), row.inferenceMs ?? 0, noise],
     )
-    this.#run.dirtyHour.run(hour)
-    // A late report also changes the difference that the boot's next hour stands for.
-    const next = (this.#run.nextHour.get(device, boot, hour) as { hour: number | null }).hour
-    if (next !== null) this.#run.dirtyHour.run(next)
+    // It is an end of what is interpolated on both of its sides.
+    const { low, high } = present(this.#neighbours.get({ device, boot, slot }), 'the row of an aggregate')
+    const from = Math.max(low ?? 0, slot - TOUCHED_HOURS_MAX)
+    const to = Math.min(high ?? slot, slot + TOUCHED_HOURS_MAX)
+    for (let touched = from; touched <= to; touched++) this.#timeline.dirtyHour(base + touched)
     return 1
   }
 
-  #verdict(row: VerdictRow): number {
+  #verdict(gateway: string, row: VerdictRow, ingesting: Ingesting): number {
     const device = this.#device(row.device, row.site)
-    const hour = hourIndex(row.hourMs)
-    const { changes } = this.#run.verdict.run(device, row.boot, hour, row.model, row.confirmed, row.rejected)
-    if (changes > 0) this.#run.dirtyHour.run(hour)
+    const boot = this.#timeline.boot(device, row.incarnation ?? 0, row.boot)
+    if (boot === undefined) return 0
+    const started = this.#timeline.startedMs(device, boot)
+    const base = started === undefined ? undefined : baseHour(started)
+    if (row.slot === undefined) return this.#hourlyVerdict(device, boot, gateway, row, base, ingesting.nowMs)
+    const hour = base === undefined ? null : base + row.slot
+    const { changes } = this.#run.verdict.run(
+      ...[device, boot, row.slot, row.model, gateway, hour, row.confirmed, row.rejected, row.unjudged ?? 0],
+    )
+    if (changes > 0 && hour !== null) this.#timeline.dirtyHour(hour)
     return changes
   }
 
-  #event(row: EventRow, attest: Attest): number {
+  /** The sum of an hour of receipt, from a gateway that knows no slots: it belongs to the slot that the boot was in then. One that was kept
+   *  before gateways were told apart is taken over by the first gateway that says it again. */
+  #hourlyVerdict(
+    device: number,
+    boot: number,
+    gateway: string,
+    row: VerdictRow,
+    base: number | undefined,
+    nowMs: number,
+  ): number {
+    const said = hourIndex(row.hourMs ?? 0)
+    const nameless = `@${said}`
+    const known = this.#hourly.get(device, boot, `${gateway}${nameless}`, nameless)
+    const sums = [row.confirmed, row.rejected, row.unjudged ?? 0] as const
+    const before = known === undefined ? [0, 0, 0] : [known.confirmed, known.rejected, known.unjudged]
+    const after = sums.map((sum, i) => Math.max(sum, before[i] ?? 0))
+    if (known !== undefined && known.gateway !== nameless && after.every((sum, i) => sum === before[i])) return 0
+    const hour = known?.hour ?? hourIndex(believedReceiptMs(row.hourMs ?? 0, nowMs))
+    if (known !== undefined) this.#run.dropVerdict.run(device, boot, known.gateway)
+    const slot = Math.max(0, hour - (base ?? hour))
+    this.#run.verdict.run(device, boot, slot, row.model, `${gateway}${nameless}`, hour, ...after)
+    this.#timeline.dirtyHour(hour)
+    return 1
+  }
+
+  #event(row: EventRow, attest: Attest, ingesting: Ingesting): number {
     const device = this.#device(row.device, row.site)
+    const boot = this.#timeline.boot(device, row.incarnation ?? 0, row.boot)
+    if (boot === undefined) return 0
+    const receivedMs = believedReceiptMs(row.receivedMs, ingesting.nowMs)
+    const uptimeMs = row.uptimeMs === undefined || row.uptimeMs > UPTIME_MS_MAX ? null : row.uptimeMs
+    const attested = attest(row, this.#identities.keysOf(device))
+    const started = uptimeMs === null ? undefined : this.#timeline.observe(device, boot, receivedMs, uptimeMs)
+    const atMs = started === undefined ? receivedMs : started + (uptimeMs ?? 0)
     const { changes } = this.#run.event.run(
-      ...[device, row.boot, row.seq, rowTime(row.wallMs, row.receivedMs), row.receivedMs, row.code],
+      ...[device, boot, row.seq, atMs, receivedMs, row.code],
       ...[row.model ?? null, row.error ?? null, row.detail ?? null, row.assignmentSeq ?? null],
-      attest(row, this.#identities.keysOf(device)),
+      ...[attested, uptimeMs],
     )
-    if (changes > 0) this.#run.seen.run(row.receivedMs, device)
-    return changes
+    if (changes === 0) return 0
+    contact(ingesting.contacts, device, receivedMs)
+    if (uptimeMs !== null) ingesting.told.push({ device, boot, uptimeMs, receivedMs })
+    return 1
   }
 
   #aggregate(gateway: string, row: AggregateRow): number {
     return this.#run.aggregate.run(
       ...[gateway, row.hourMs, row.model, row.board, row.site, row.rollout, row.stage, row.arm, row.revision],
       ...[row.listeningMs, row.activeMs, row.wakes, row.gateOpenings, row.confirmed, row.rejected],
-      ...[row.energyMj, row.radioBytes],
+      ...[row.energyMj, row.radioBytes, row.unjudged ?? 0],
     ).changes
   }
+
+  /** Reports and events of a batch lie apart: gaps are those between contacts in the order of their receipt. */
+  #seen(contacts: ReadonlyMap<number, number[]>): void {
+    for (const [device, times] of contacts) {
+      for (const at of times.sort((a, b) => a - b)) {
+        this.#run.seen.run({ device, at, remembered: GAP_REMEMBERED_MS })
+      }
+    }
+  }
+
+  #countLate(told: Ingesting['told']): number {
+    return told.filter(({ device, boot, uptimeMs, receivedMs }) => {
+      const started = present(this.#timeline.startedMs(device, boot), 'the start of a boot that was heard of')
+      return receivedMs - (started + uptimeMs) > GAP_MS_MAX
+    }).length
+  }
+}
+
+interface HourlyVerdict {
+  readonly gateway: string
+  readonly hour: number | null
+  readonly confirmed: number
+  readonly rejected: number
+  readonly unjudged: number
+}
+
+function contact(contacts: Map<number, number[]>, device: number, atMs: number): void {
+  const times = contacts.get(device)
+  if (times === undefined) contacts.set(device, [atMs])
+  else times.push(atMs)
 }

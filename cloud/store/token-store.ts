@@ -8,9 +8,6 @@ export interface TokenRecord {
   readonly expiresMs: number
 }
 
-/** chosen: as long as it takes to notice that something has stopped because its token ended */
-const KEPT_AFTER_EXPIRY_MS = 30 * 86_400_000
-
 /** The newest token of a service. */
 export interface ServiceTokenEnd {
   readonly kind: 'operator' | 'gateway' | 'viewer'
@@ -35,11 +32,6 @@ export class TokenStore {
         'INSERT INTO tokens (jti, kind, subject, issued_ms, expires_ms) VALUES (@jti, @kind, @subject, @issuedMs, @expiresMs)',
       )
       .run(token)
-  }
-
-  /** Forgets tokens that have expired a while ago. */
-  prune(nowMs: number): void {
-    this.#db.prepare('DELETE FROM tokens WHERE expires_ms < ?').run(nowMs - KEPT_AFTER_EXPIRY_MS)
   }
 
   /** Refuses the service tokens that the subject was given until now. */

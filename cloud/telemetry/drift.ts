@@ -151,8 +151,8 @@ export class DriftMonitor {
     const { psiRaise, psiResolve } = this.#policy
     const psi = populationStabilityIndex(comparison.noise.after, comparison.noise.before)
     return [
-      ...this.#ratioAlert('falseWakesPerHour', model, comparison.falseWakes, 'rate', nowMs),
-      ...this.#ratioAlert('dutyCycle', model, comparison.duty, 'mean', nowMs),
+      ...this.#ratioAlert('falseWakesPerHour', model, comparison.falseWakes, 'count', nowMs),
+      ...this.#ratioAlert('dutyCycle', model, comparison.duty, 'amount', nowMs),
       ...this.#decide('noiseFloor', model, psi >= psiRaise, psi < psiResolve, psi, nowMs, {
         psi,
         raise: psiRaise,
@@ -170,7 +170,7 @@ export class DriftMonitor {
     const rho = oneSidedRho(informationForPower(theta0, alpha), alpha)
     const logE = oneSidedLogE((d - theta0) / variance, 1 / variance, rho)
     const threshold = Math.log(1 / alpha)
-    const enough = kind === 'mean' || after.events + before.events >= minEvents
+    const enough = kind === 'amount' || after.events + before.events >= minEvents
     const ratio = Math.exp(d)
     // Resolved only half way down to normal: no flapping around the tolerance.
     const calm = ratio < 1 + (toleranceRatio - 1) / 2

@@ -1,3 +1,4 @@
+import { activeShare } from '../../contract/active-share.ts'
 import type { FleetHour } from '../store/fleet-store.ts'
 
 /** Rates over a group of hours; null where their denominator is zero. */
@@ -8,9 +9,11 @@ export interface FleetFigures {
   readonly wakes: number
   readonly confirmed: number
   readonly rejected: number
+  /** wakes that the verifier could not judge: neither false nor verified */
+  readonly unjudged: number
   readonly energyMj: number
   readonly radioBytes: number
-  /** active over listening time */
+  /** share of the listening time in which the devices were awake, at most 1 */
   readonly dutyCycle: number | null
   readonly wakesPerHour: number | null
   /** verifier-rejected wakes per listening hour */
@@ -27,9 +30,8 @@ const over = (a: number, b: number): number | null => (b > 0 ? a / b : null)
 
 /** Sums hours and derives the rates. */
 export function fleetFigures(hours: readonly FleetHour[]): FleetFigures {
-  const sum = (
-    field: 'uptimeMs' | 'listeningMs' | 'activeMs' | 'wakes' | 'confirmed' | 'rejected' | 'energyMj' | 'radioBytes',
-  ) => hours.reduce((total, hour) => total + hour[field], 0)
+  const sum = (field: Exclude<keyof FleetHour, 'hour' | 'model'>) =>
+    hours.reduce((total, hour) => total + hour[field], 0)
   const uptimeMs = sum('uptimeMs')
   const listeningMs = sum('listeningMs')
   const activeMs = sum('activeMs')
@@ -39,8 +41,9 @@ export function fleetFigures(hours: readonly FleetHour[]): FleetFigures {
   const energyMj = sum('energyMj')
   const listeningHours = listeningMs / HOUR_MS
   return {
-    ...{ uptimeMs, listeningMs, activeMs, wakes, confirmed, rejected, energyMj, radioBytes: sum('radioBytes') },
-    dutyCycle: over(activeMs, listeningMs),
+    ...{ uptimeMs, listeningMs, activeMs, wakes, confirmed, rejected, unjudged: sum('unjudged') },
+    ...{ energyMj, radioBytes: sum('radioBytes') },
+    dutyCycle: activeShare(activeMs, listeningMs),
     wakesPerHour: over(wakes, listeningHours),
     falseWakesPerHour: over(rejected, listeningHours),
     verifiedWakesPerHour: over(confirmed, listeningHours),

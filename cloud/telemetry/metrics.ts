@@ -8,6 +8,7 @@ import { fleetFigures } from './fleet-figures.ts'
 export interface CloudMetrics {
   readonly registry: Registry
   readonly ingestRows: Counter<'kind'>
+  readonly ingestLateRows: Counter
   readonly ingestBatches: Counter<'outcome'>
   readonly requests: Counter<'method' | 'route' | 'status'>
   readonly tickSeconds: Histogram
@@ -61,6 +62,11 @@ export function createMetrics(store: Store, clock: Clock): CloudMetrics {
       name: 'kinglet_ingest_rows_total',
       help: 'Rows that changed something, by kind; repeated rows do not count.',
       labelNames: ['kind'],
+      registers,
+    }),
+    ingestLateRows: new Counter({
+      name: 'kinglet_ingest_late_rows_total',
+      help: 'Reports and events received more than seven days after they were made; no gate counts them.',
       registers,
     }),
     ingestBatches: new Counter({

@@ -20,7 +20,9 @@ export function attestedBy(row: EventRow, keys: readonly DeviceKeyRecord[]): 0 |
   if (!read.ok || read.value.signature === undefined) return 0
   const { event, message, signature } = read.value
   const same =
+    event.incarnation === row.incarnation &&
     event.boot === row.boot &&
+    event.uptimeMs === row.uptimeMs &&
     event.seq === row.seq &&
     event.wallMs === row.wallMs &&
     EVENT_CODES[event.code] === row.code &&

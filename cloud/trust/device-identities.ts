@@ -17,8 +17,6 @@ import type { MintedToken, TokenIssuer } from './tokens.ts'
 
 /** spec: a token of a device with a key lives this long; it fetches the next one by itself */
 const KEYED_TOKEN_TTL_MS = 3_600_000
-/** chosen: claims are kept this long after they ended, so that "used" and "expired" can be told from "never heard of" */
-const CLAIM_KEPT_MS = 30 * 24 * 3_600_000
 
 export interface ClaimWish {
   readonly site: string
@@ -96,7 +94,6 @@ export class DeviceIdentities {
     const expiresMs = now + wish.ttlMs
     const { site, board } = wish
     this.#store.atomically(() => {
-      identities.pruneClaims(now - CLAIM_KEPT_MS)
       identities.addClaim({
         id: claim,
         publicKey: bytesToHex(nacl.sign.keyPair.fromSeed(secret).publicKey),
@@ -147,8 +144,10 @@ export class DeviceIdentities {
       const device = devices.enrol({ name: claim.device, site, board, tags }, now)
       // What the device was before — imported with a long token, or lost to somebody — ends here.
       const ended = identities.revokeKeys(device.id, now)
-      if (ended > 0 || device.enrolledMs !== now) identities.revokeTokens(device.id, now)
+      if (ended > 0 || device.enrolledMs !== now) identities.revokeTokens(device.name, now)
       identities.addKey({ keyId, publicKey: proof.publicKey, device: device.id, sinceMs: now })
+      // Gateways dropped what they held when they heard of the revocation.
+      devices.markDirty(device.id)
       admit(device, model)
       const detail = { claim: claim.id, keyId, replaced: ended > 0 }
       audit.append({
@@ -231,10 +230,39 @@ export class DeviceIdentities {
     if (device === undefined) return refuse('not-found', `no device "${name}"`)
     this.#store.atomically(() => {
       const keys = identities.revokeKeys(device.id, now)
-      identities.revokeTokens(device.id, now)
+      identities.revokeTokens(name, now)
+      devices.leave(device.id, now)
       audit.append({ atMs: now, actor: by, action: 'device.revoked', subject: name, detail: { reason, keys } })
     })
     return ok(device)
+  }
+
+  /** Ends a device: keys, tokens, claims, target, assignment, arms. Its name may be enrolled again, as a new device.
+   *  @param erase forgets its rows too; the audit log keeps that it was there
+   *  @returns `not-found`, also for one that is removed already and is not to be erased */
+  remove(
+    name: string,
+    reason: string,
+    erase: boolean,
+    by: string,
+  ): Result<{ readonly removedMs: number }, ContractError> {
+    const { identities, devices, audit, telemetry } = this.#store
+    const now = this.#clock.wallMs()
+    const device = devices.byName(name)
+    if (device === undefined || (device.removedMs !== null && !erase)) return refuse('not-found', `no device "${name}"`)
+    this.#store.atomically(() => {
+      identities.endClaims(name, now)
+      const keys = identities.revokeKeys(device.id, now)
+      // Of history that was set aside there is nothing to revoke, and the name may be another device's.
+      if (device.removedMs === null) {
+        identities.revokeTokens(name, now)
+      }
+      devices.remove(device, now, erase)
+      const detail = { reason, keys, erased: erase, site: device.site, board: device.board }
+      audit.append({ atMs: now, actor: by, action: 'device.removed', subject: name, detail })
+    })
+    telemetry.forget(name)
+    return ok({ removedMs: now })
   }
 
   #keyed(

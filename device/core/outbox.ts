@@ -38,16 +38,31 @@ export function enqueue(outbox: Outbox, kind: OutboxKind, payload: Uint8Array): 
   }
 }
 
-/** The message whose loss matters least: the oldest report that a later one of the same boot contains, then the oldest event, then the
- *  oldest wake. The last report of an earlier boot goes only when there is nothing else: no other message has its counters. */
+/** Chosen: two days of hourly reports, and more events than a device has in them. Beyond its share a kind makes room for its own, so that
+ *  wakes are not lost for the sake of what is known more coarsely without them. */
+const REPORTS_SHARE = 48
+const EVENTS_SHARE = 32
+
+/** The message whose loss matters least. A wake never costs a report or an event: of them there are few, and counters and verdicts on
+ *  updates hang on each; of wakes a detector that is stuck makes any number. So the oldest wake goes first, be it the new one; then the
+ *  oldest report that a later one of the same boot contains, then the oldest event. The last report of an earlier boot goes only when
+ *  there is nothing else: no other message has its counters. */
 export function leastMissed(messages: readonly OutboxMessage[]): OutboxMessage | undefined {
-  const reports = messages.filter(({ kind }) => kind === 'report')
-  // A single report contains nothing but itself, and is not decoded to learn that: the queue is full at every wake of a device
-  // that is out of reach.
-  const boots = reports.length < 2 ? [] : reports.map(bootOf)
-  const contained = reports.find((_, i) => boots.indexOf(boots[i], i + 1) > 0)
+  const newest = messages.at(-1)?.kind
   const first = (wanted: OutboxKind) => messages.find(({ kind }) => kind === wanted)
-  return contained ?? first('event') ?? first('wake') ?? messages[0]
+  const beyond = (wanted: OutboxKind, share: number) =>
+    newest === wanted && messages.filter(({ kind }) => kind === wanted).length > share
+  if (beyond('event', EVENTS_SHARE)) return first('event')
+  const wake = first('wake')
+  if (wake !== undefined && !beyond('report', REPORTS_SHARE)) return wake
+  return contained(messages) ?? wake ?? first('event') ?? messages[0]
+}
+
+function contained(messages: readonly OutboxMessage[]): OutboxMessage | undefined {
+  const reports = messages.filter(({ kind }) => kind === 'report')
+  // A single report contains nothing but itself, and is not decoded to learn that.
+  const boots = reports.length < 2 ? [] : reports.map(bootOf)
+  return reports.find((_, i) => boots.indexOf(boots[i], i + 1) > 0)
 }
 
 function bootOf({ payload }: OutboxMessage): number | undefined {

@@ -39,7 +39,7 @@ export class Revocations {
   /** asking is no use of an entry, being revoked again is */
   readonly #before = new LRUCache<string, number>({ max: DEVICES_MAX })
   #cursor = 0
-  #revoked: (device: string) => void = () => {}
+  #revoked: (device: string, beforeMs: number) => void = () => {}
   #cancel: () => void = () => {}
   #closed = false
 
@@ -53,8 +53,9 @@ export class Revocations {
     for (const [device, beforeMs] of stored.data.items) this.#before.set(device, beforeMs)
   }
 
-  /** @param revoked told of each device whose older tokens are refused from now on: its connection is to end */
-  start(revoked: (device: string) => void): void {
+  /** @param revoked told of each device whose older tokens are refused from now on: its connection is to end, and
+   *    what was assigned to it before is served no more */
+  start(revoked: (device: string, beforeMs: number) => void): void {
     this.#revoked = revoked
     void this.#turn()
   }
@@ -94,7 +95,7 @@ export class Revocations {
     this.#cursor = cursor
     for (const { device, beforeMs } of items) {
       this.#before.set(device, beforeMs)
-      this.#revoked(device)
+      this.#revoked(device, beforeMs)
     }
     counters.add('revocations', 'accepted', items.length)
     // Oldest first, as they are read back.

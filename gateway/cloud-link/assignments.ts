@@ -66,6 +66,21 @@ export class Assignments {
     this.#publish(held)
   }
 
+  /** Serves a device no longer what was made for it before it was revoked or removed.
+   *  @param beforeMs of the revocation, Unix ms of the cloud */
+  async withdraw(device: string, beforeMs: number): Promise<void> {
+    const { store, counters, logger } = this.#parts
+    try {
+      const dropped = await store.ask('dropAssignment', device, beforeMs)
+      if (dropped === undefined) return
+      counters.add('assignment', 'withdrawn')
+      this.#publish({ ...dropped, document: new Uint8Array(0) })
+    } catch (cause) {
+      // The device is not let in anyway.
+      logger.error({ err: cause, device }, 'an assignment could not be withdrawn')
+    }
+  }
+
   close(): Promise<void> {
     return this.#retry.close()
   }

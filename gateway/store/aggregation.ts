@@ -1,3 +1,4 @@
+import { activeShare } from '../../contract/active-share.ts'
 import { bytesToHex } from '../../contract/bytes.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { COUNTER_NAMES, type CounterName, type Report } from '../../contract/messages.ts'
@@ -202,7 +203,7 @@ export function ratesOf(values: readonly number[]): Rates {
   return {
     wakeupsPerHour: perHour(wakes),
     gateOpeningsPerHour: perHour(gateOpenings),
-    activeFraction: listeningMs > 0 ? activeMs / listeningMs : 0,
+    activeFraction: activeShare(activeMs, listeningMs) ?? 0,
     falseWakeShare: confirmed + rejected > 0 ? rejected / (confirmed + rejected) : 0,
     falseWakesPerHour: perHour(rejected),
   }

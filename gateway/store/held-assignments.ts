@@ -28,6 +28,12 @@ export interface ChangedAssignment {
 
 const CURSOR = 'assignment-cursor'
 
+/** When the cloud made it, by what it says itself; it was parsed when it came. */
+function issuedMsOf(document: Uint8Array): number {
+  const { signed } = JSON.parse(new TextDecoder().decode(document)) as { signed?: { issuedMs?: number } }
+  return signed?.issuedMs ?? 0
+}
+
 /** The newest assignment of each device, on disk; the numbers in memory too, since every report is compared with one. */
 export class HeldAssignments {
   readonly #settings: Settings
@@ -38,6 +44,7 @@ export class HeldAssignments {
   readonly #all: Statement<[], HeldAssignment>
   readonly #numbers: Statement<[], { device: string; seq: number }>
   readonly #write: Statement<[string, string, number, Uint8Array]>
+  readonly #drop: Statement<[string]>
   /** of all devices: bounded as the retained messages are, by the fleet that the cloud assigns to */
   readonly #seqs = new Map<string, number>()
 
@@ -60,6 +67,7 @@ export class HeldAssignments {
       `INSERT INTO assignment (device, site, seq, document) VALUES (?, ?, ?, ?)
        ON CONFLICT DO UPDATE SET site = excluded.site, seq = excluded.seq, document = excluded.document`,
     )
+    this.#drop = store.prepare('DELETE FROM assignment WHERE device = ?')
     this.reset()
   }
 
@@ -100,6 +108,17 @@ export class HeldAssignments {
     this.#checkpoint.require()
     this.#settings.set(CURSOR, String(cursor))
     return changed
+  }
+
+  /** Inside a transaction: forgets the device's assignment if it was made before the time given; one that came since stays.
+   *  @param beforeMs Unix ms of the cloud
+   *  @returns what was dropped */
+  drop(device: string, beforeMs: number): HeldAssignment | undefined {
+    const held = this.#current.get(device)
+    if (held === undefined || issuedMsOf(held.document) >= beforeMs) return undefined
+    this.#drop.run(device)
+    this.#seqs.delete(device)
+    return held
   }
 
   /** After a rollback: what the table says is true. */

@@ -9,7 +9,7 @@ import type { Place } from './report-timeline.ts'
 import { type EventRecord, eventRow, type ReportRecord, reportRow, type SpoolKind } from './spool-rows.ts'
 import type { Store } from './store.ts'
 
-type VerdictRecord = Omit<VerdictRow, 'hourMs'> & { readonly hour: number; readonly revision: number }
+type VerdictRecord = Omit<VerdictRow, 'hourMs' | 'slot'> & { readonly hour: number; readonly revision: number }
 interface AggregateRecord {
   readonly hour: number
   readonly grp: string
@@ -189,7 +189,7 @@ export class Spool {
     this.#counters.add('spool', 'event-dropped', PRUNE_STRIDE)
   }
 
-  addVerdict(row: Omit<VerdictRow, 'confirmed' | 'rejected'>, confirmed: boolean): void {
+  addVerdict(row: Omit<VerdictRow, 'confirmed' | 'rejected'> & { readonly hourMs: number }, confirmed: boolean): void {
     const { device, boot, hourMs, site, model } = row
     this.#bumpVerdict.run(device, boot, hourMs, site, model, confirmed ? 1 : 0, confirmed ? 0 : 1)
   }

@@ -198,6 +198,11 @@ export class StoreService {
     return this.#durably(() => this.#assignments.take(items, cursor))
   }
 
+  /** See HeldAssignments.drop. */
+  dropAssignment(device: string, beforeMs: number): Promise<HeldAssignment | undefined> {
+    return this.#durably(() => this.#assignments.drop(device, beforeMs))
+  }
+
   /** The oldest rows of each kind that the cloud does not have, of committed and checkpointed state; see Spool.nextBatch. */
   nextBatch(rowsMax: number, kinds: readonly SpoolKind[]): UplinkBatch | undefined {
     this.#commit.flush()

@@ -32,6 +32,8 @@ export type MfccDefinition = {
   readonly normalization: 'signed-maximum'
   /** … or by this where the maximum is smaller: one step of 16-bit audio, so that silence stays finite. */
   readonly normalizationFloor: number
+  /** Corner of a high-pass before everything else, see `high-pass.ts`; absent: none, as in version 1 from the start. */
+  readonly highPassHz?: number
 }
 
 /** The features of MLPerf Tiny keyword spotting, so that its public networks run unchanged: 49 x 10 from one second.
@@ -58,6 +60,15 @@ export const mfccDefinitionV1: MfccDefinition = {
   normalizationFloor: 1 / 32_768,
 }
 
+/** The same behind a high-pass. Chosen: 20 Hz is where the lowest mel band begins, so that of what the features see nothing is lost. */
+export const mfccDefinitionHighPass: MfccDefinition = { ...mfccDefinitionV1, highPassHz: 20 }
+
+/** What an agent runs without a look into the bundle: a release names its definition by hash. */
+export const IMPLEMENTED_DEFINITIONS: readonly MfccDefinition[] = [mfccDefinitionV1, mfccDefinitionHighPass]
+
+/** Chosen: above it the high-pass would take voices away, and a corner near the sample rate is no filter. */
+const HIGH_PASS_HZ_MAX = 200
+
 /** Largest sizes implemented; chosen: a microcontroller's front end is far below, and tables stay under a megabyte. */
 const MFCC_LIMITS = { clipSamplesMax: 160_000, fftSizeMax: 4_096, melBandsMax: 128 } as const
 
@@ -83,6 +94,7 @@ const COUNTS = [
   'frames',
 ] as const
 const POSITIVE = ['melLowHz', 'melHighHz', 'logOffset', 'normalizationFloor'] as const
+const KNOWN = new Set<string>([...Object.keys(NAMES), ...COUNTS, ...POSITIVE, 'highPassHz'])
 
 /** Checks a definition of unknown origin against what this code implements.
  *  @param value parsed JSON, for example the feature section of a bundle
@@ -101,6 +113,16 @@ export const checkMfccDefinition = (value: unknown): Result<MfccDefinition, Mfcc
   for (const name of POSITIVE) {
     const number = record[name]
     if (typeof number !== 'number' || !Number.isFinite(number) || number <= 0) return refuse(`${name} is not positive`)
+  }
+  // A parameter that is passed over would be heard as if it were not there.
+  const unknown = Object.keys(record).find((name) => !KNOWN.has(name))
+  if (unknown !== undefined) return refuse(`${unknown.slice(0, 40)} is no parameter of this front end`)
+  const { highPassHz } = record
+  if (
+    highPassHz !== undefined &&
+    !(typeof highPassHz === 'number' && highPassHz > 0 && highPassHz <= HIGH_PASS_HZ_MAX)
+  ) {
+    return refuse(`highPassHz is not between 0 and ${HIGH_PASS_HZ_MAX}`)
   }
   const d = value as MfccDefinition
   if (d.clipSamples > MFCC_LIMITS.clipSamplesMax) return refuse(`clipSamples above ${MFCC_LIMITS.clipSamplesMax}`)

@@ -1,3 +1,4 @@
+import { createHighPass } from './high-pass.ts'
 import { highest, mfccKernel } from './mfcc.ts'
 import type { MfccDefinition } from './mfcc-definition.ts'
 
@@ -39,6 +40,8 @@ export const createMfccStream = (definition: MfccDefinition, hopFrames: number):
   const kernel = mfccKernel(definition)
   const { clipSamples, windowSamples, strideSamples, frames, coefficients } = definition
   const { frameValues } = kernel
+  const { highPassHz, sampleRateHz } = definition
+  const highPass = highPassHz === undefined ? undefined : createHighPass(highPassHz, sampleRateHz)
   const hopSamples = hopFrames * strideSamples
   const blocks = clipSamples / strideSamples
   // The newest clip of samples, in a ring.
@@ -58,6 +61,7 @@ export const createMfccStream = (definition: MfccDefinition, hopFrames: number):
     at.due = clipSamples
     at.measured = 0
     at.framesEnd = 0
+    highPass?.reset()
   }
 
   /** Copies `count` of the newest samples, `from` counted from the start, to where the kernel reads them. */
@@ -85,7 +89,8 @@ export const createMfccStream = (definition: MfccDefinition, hopFrames: number):
     for (let done = 0; done < count; ) {
       const start = (at.taken + done) % clipSamples
       const part = Math.min(count - done, clipSamples - start)
-      recent.set(samples.subarray(from + done, from + done + part), start)
+      if (highPass === undefined) recent.set(samples.subarray(from + done, from + done + part), start)
+      else highPass.filter(samples, from + done, part, recent, start)
       done += part
     }
     at.taken += count

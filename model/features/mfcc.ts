@@ -1,4 +1,5 @@
 import { frontEndWasm } from './front-end-wasm.ts'
+import { createHighPass } from './high-pass.ts'
 import type { MfccDefinition } from './mfcc-definition.ts'
 import { checkMfccDefinition } from './mfcc-definition.ts'
 import { BIN_STEP, mfccTables } from './mfcc-tables.ts'
@@ -133,12 +134,17 @@ export const createMfcc = (
   definition: MfccDefinition,
 ): ((samples: Float32Array, out: Float32Array, from?: number) => Float32Array) => {
   const kernel = mfccKernel(definition)
-  const { clipSamples, frames, coefficients } = definition
+  const { clipSamples, frames, coefficients, highPassHz, sampleRateHz } = definition
+  const highPass = highPassHz === undefined ? undefined : createHighPass(highPassHz, sampleRateHz)
   return (samples, out, from = 0) => {
     if (from < 0 || samples.length - from < clipSamples || out.length < frames * coefficients) {
       throw new RangeError(`${samples.length - from} samples and room for ${out.length} features are too few`)
     }
     kernel.samples.set(samples.subarray(from, from + clipSamples))
+    if (highPass !== undefined) {
+      highPass.reset()
+      highPass.filter(kernel.samples, 0, clipSamples, kernel.samples, 0)
+    }
     kernel.measure(kernel.maxima.length)
     kernel.analyse(frames)
     kernel.normalise(frames, highest(kernel.maxima))

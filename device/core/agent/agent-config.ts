@@ -3,7 +3,7 @@ import { featuresSha256 } from '../../../contract/manifest.ts'
 import type { LadderLevel } from '../../../contract/messages.ts'
 import { PORTABLE_SCHEMES, type SignatureSchemes } from '../../../contract/tuf/signature-scheme.ts'
 import type { Board } from '../../../model/boards.ts'
-import { mfccDefinitionV1 } from '../../../model/features/mfcc-definition.ts'
+import { IMPLEMENTED_DEFINITIONS, mfccDefinitionV1 } from '../../../model/features/mfcc-definition.ts'
 import type { Radio } from '../power/energy.ts'
 import type { PowerBudget } from '../power/governor.ts'
 import type { UpdateWindow } from '../update/update-schedule.ts'
@@ -37,7 +37,7 @@ export function agentConfig(given: {
     radio: given.radio,
     trustRoot: given.trustRoot ?? new Uint8Array(0),
     schemes: given.schemes ?? PORTABLE_SCHEMES,
-    featuresSha256: featuresSha256(mfccDefinitionV1),
+    featuresSha256: IMPLEMENTED_DEFINITIONS.map(featuresSha256),
     reportIntervalMs: given.reportIntervalMs ?? REPORT_INTERVAL_MS,
     reportPhaseMs: given.reportPhaseMs ?? REPORT_INTERVAL_MS,
     power: given.power ?? null,

@@ -1,35 +1,46 @@
 import { LADDER_LEVELS, wakeCodec } from '../../../contract/messages.ts'
-import { addBins, type Heard } from '../listen/heard.ts'
-import { activeMsOf, addEnergy, listeningEnergy, macsOf } from '../power/energy.ts'
+import { inferenceMs } from '../../../model/boards.ts'
+import { addBins, type Heard, type HeardWake } from '../listen/heard.ts'
+import { FAULT_MS, NO_TROUBLE, observeMicrophone } from '../listen/microphone.ts'
+import { admitWake } from '../listen/wake-limit.ts'
+import { type ActiveTime, addSpan, settle } from '../power/active-time.ts'
+import { addEnergy, awakeMilliwatt, listeningEnergy, macsOf } from '../power/energy.ts'
 import { HIBERNATE, observeListening } from '../power/governor.ts'
 import type { Step } from './agent-step.ts'
 import type { Measures } from './measures.ts'
 
 /** Adds a stretch of listening to what this boot has measured, and sends its wakes. */
 export function heard(step: Step, stretch: Heard): void {
-  const { config, governor, manifest, update } = step.state
+  const { config, governor, manifest, measures } = step.state
   const level = LADDER_LEVELS[governor.level]
   const ladderStep = manifest.ladder.find((candidate) => candidate.level === level)
   const macs = ladderStep === undefined ? 0 : macsOf(manifest, ladderStep)
-  const wakes = stretch.wakes.length
-  const { state } = step
-  const { counters, energy, levelMs, posteriorBins, noiseBins } = state.measures
-  const firstWake = counters.wakes
-  const activeMs = activeMsOf(config.board, macs, stretch.inferences, wakes, manifest.policy.wakeHoldMs)
-  const measures: Measures = {
-    energy: addEnergy(energy, listeningEnergy(config.board, macs, stretch)),
+  // Stretches follow each other; after a gap the next one ends now.
+  const startMs = Math.max(measures.active.floorMs, step.now.monotonicMs - stretch.elapsedMs)
+  const wakes = admitted(step, stretch.wakes, startMs)
+  const hold = holdOf(measures, wakes, startMs, manifest.policy.wakeHoldMs)
+  const hopMs = (ladderStep?.hopFrames ?? 1) * config.timing.frameMs
+  const active = settleStretch(hold.active, stretch, startMs, hopMs, inferenceMs(config.board, macs))
+  const holdMj = (hold.addedMs * awakeMilliwatt(config.board)) / 1000
+  const { counters, energy, levelMs, posteriorBins, noiseBins } = measures
+  const listening = listeningEnergy(config.board, macs, stretch)
+  const next: Measures = {
+    energy: addEnergy(energy, { ...listening, inference: listening.inference + holdMj }),
     levelMs: levelMs.map((ms, i) => (i === governor.level ? ms + stretch.elapsedMs : ms)),
     posteriorBins: addBins(posteriorBins, stretch.posteriorBins),
     noiseBins: addBins(noiseBins, stretch.noiseBins),
+    active,
+    heldToMs: hold.toMs,
+    onAirToMs: measures.onAirToMs,
     // Written out: see copyState.
     counters: {
       listeningMs: counters.listeningMs + stretch.listeningMs,
       windows: counters.windows + stretch.windows,
       inferences: counters.inferences + stretch.inferences,
-      wakes: counters.wakes + wakes,
+      wakes: counters.wakes + wakes.length,
       gateOpenings: counters.gateOpenings + stretch.gateOpenings,
       overruns: counters.overruns + stretch.overruns,
-      activeMs: counters.activeMs + activeMs,
+      activeMs: active.settledMs,
       spoolDrops: counters.spoolDrops,
       radioRxBytes: counters.radioRxBytes,
       radioTxBytes: counters.radioTxBytes,
@@ -39,29 +50,103 @@ export function heard(step: Step, stretch: Heard): void {
       ladderMoves: counters.ladderMoves,
     },
   }
-  step.set({ measures, governor: observeListening(governor, stretch) })
-  stretch.wakes.forEach((wake, i) => {
+  step.set({ measures: next, governor: observeListening(governor, stretch, hold.addedMs) })
+  sendWakes(step, wakes, counters.wakes)
+  hearMicrophone(step, stretch)
+  const { update } = step.state
+  if (update.phase === 'trial') {
+    // A hibernating device hears nothing; it must not fail a trial for that.
+    const windowsHeard = governor.level === HIBERNATE ? Number.POSITIVE_INFINITY : update.windowsHeard + stretch.windows
+    step.set({ update: { ...update, windowsHeard } })
+  }
+}
+
+/** The union of what was awake, up to the end of a stretch. */
+function settleStretch(
+  active: ActiveTime,
+  { elapsedMs, inferences, inferenceRuns }: Heard,
+  startMs: number,
+  hopMs: number,
+  takesMs: number,
+): ActiveTime {
+  const toMs = startMs + elapsedMs
+  if (inferences === 0) return settle(active, toMs, [], hopMs, takesMs)
+  if (inferenceRuns === undefined) {
+    return settle(active, toMs, [{ fromMs: startMs, count: inferences }], elapsedMs / inferences, takesMs)
+  }
+  const runs = inferenceRuns.map(({ fromMs, count }) => ({ fromMs: startMs + fromMs, count }))
+  return settle(active, toMs, runs, hopMs, takesMs)
+}
+
+/** A wake holds the device for the same time as the one before it: what a hold adds begins where the last one ends.
+ *  @returns with `addedMs` of them all */
+function holdOf(
+  { active, heldToMs }: Measures,
+  wakes: readonly HeardWake[],
+  startMs: number,
+  wakeHoldMs: number,
+): { readonly active: ActiveTime; readonly toMs: number; readonly addedMs: number } {
+  const held = { active, toMs: heldToMs, addedMs: 0 }
+  for (const { atMs } of wakes) {
+    const from = startMs + atMs
+    const to = from + wakeHoldMs
+    if (to <= held.toMs) continue
+    held.addedMs += to - Math.max(from, held.toMs)
+    held.active = addSpan(held.active, [from, to])
+    held.toMs = to
+  }
+  return held
+}
+
+/** The wakes that may wake the device. The others are as if they had not been: they hold nothing, count nowhere and are not sent. */
+function admitted(step: Step, wakes: readonly HeardWake[], startMs: number): readonly HeardWake[] {
+  if (wakes.length === 0) return wakes
+  let limit = step.state.wakeLimit
+  const passed = wakes.filter(({ atMs }) => {
+    const decision = admitWake(limit, startMs + atMs)
+    limit = decision.limit
+    return decision.admitted
+  })
+  step.set({ wakeLimit: limit })
+  if (passed.length < wakes.length)
+    step.tellRarely('wakes-limited', { detail: 'the detector wakes more often than anyone speaks' })
+  return passed
+}
+
+/** Tells when the microphone fails and when it works again. A fault that comes and goes is told once an hour, and its end only if it was. */
+function hearMicrophone(step: Step, { microphone = NO_TROUBLE, listeningMs, elapsedMs }: Heard): void {
+  // A device that hears nothing learns nothing of its microphone.
+  if (listeningMs === 0) return
+  const before = step.state.microphone
+  const health = observeMicrophone(before.health, microphone, elapsedMs)
+  const told = before.told
+  if (health.fault !== null && health.fault !== told) {
+    const detail = `for ${FAULT_MS / 1000} s`
+    if (step.tellRarely(`microphone-${health.fault}`, { detail }))
+      step.set({ microphone: { health, told: health.fault } })
+    else step.set({ microphone: { health, told } })
+    return
+  }
+  if (health.fault === null && told !== null) step.event('microphone-recovered', { detail: `was ${told}` })
+  step.set({ microphone: { health, told: health.fault === null ? null : told } })
+}
+
+function sendWakes(step: Step, wakes: readonly HeardWake[], before: number): void {
+  wakes.forEach((wake, i) => {
     step.effect({ type: 'tell-wake', wake })
     step.enqueue(
       'wake',
       wakeCodec.encode({
         boot: step.state.record.boots,
-        index: firstWake + i + 1,
+        index: before + i + 1,
         wallMs: step.now.wallMs,
         model: step.state.model,
         label: wake.label,
         posteriorPermille: wake.posteriorPermille,
-        level: governor.level,
+        level: step.state.governor.level,
         features: wake.features,
         noiseDb: Math.max(-120, Math.min(0, wake.noiseDb)),
       }),
     )
   })
-  if (update.phase === 'trial') {
-    step.set({ update: { ...update, windowsHeard: update.windowsHeard + stretch.windows } })
-    if (governor.level === HIBERNATE) {
-      // A hibernating device hears nothing; it must not fail a trial for that.
-      step.set({ update: { ...update, windowsHeard: Number.POSITIVE_INFINITY } })
-    }
-  }
 }

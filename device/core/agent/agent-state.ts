@@ -13,6 +13,8 @@ import type { SlotIndex } from '../flash/flash-layout.ts'
 import type { Progress } from '../flash/progress-record.ts'
 import type { TrustRecord } from '../flash/trust-record.ts'
 import type { Heard, HeardWake } from '../listen/heard.ts'
+import type { MicrophoneFault, MicrophoneHealth } from '../listen/microphone.ts'
+import type { WakeLimit } from '../listen/wake-limit.ts'
 import type { Outbox } from '../outbox.ts'
 import type { Radio } from '../power/energy.ts'
 import type { GovernorState, PowerBudget } from '../power/governor.ts'
@@ -43,7 +45,8 @@ export interface AgentConfig {
   readonly slotBytes: number
   /** erase unit of the flash */
   readonly sectorBytes: number
-  readonly featuresSha256: string
+  /** the feature definitions it implements */
+  readonly featuresSha256: readonly string[]
   readonly reportIntervalMs: number
   /** delay of the first report within the interval, so that a fleet does not report at once */
   readonly reportPhaseMs: number
@@ -78,6 +81,10 @@ export interface AgentState {
   readonly connected: boolean
   /** last radio use, for the cost of a session */
   readonly radioAtMs: number
+  /** and the fault that was told of, until it is told that it has passed */
+  readonly microphone: { readonly health: MicrophoneHealth; readonly told: MicrophoneFault | null }
+  /** how many wakes may follow now */
+  readonly wakeLimit: WakeLimit
   readonly outbox: Outbox
   readonly reporting: Reporting
   readonly repository: RepositoryView
@@ -103,6 +110,8 @@ export const copyState = (s: AgentState): { -readonly [Name in keyof AgentState]
   nextGovernMs: s.nextGovernMs,
   connected: s.connected,
   radioAtMs: s.radioAtMs,
+  microphone: s.microphone,
+  wakeLimit: s.wakeLimit,
   outbox: s.outbox,
   reporting: s.reporting,
   repository: s.repository,

@@ -14,6 +14,7 @@ import {
 } from '../../../contract/messages.ts'
 import { present } from '../../../contract/present.ts'
 import { enqueue, type OutboxKind, takeForSending } from '../outbox.ts'
+import { addSpan, unsettledMs } from '../power/active-time.ts'
 import { addEnergy, type EnergyAccounts, totalEnergy } from '../power/energy.ts'
 import { govern } from '../power/governor.ts'
 import { messageAirBytes } from '../update/air-bytes.ts'
@@ -75,6 +76,13 @@ export class Step {
     this.change('measures', { energy: addEnergy(this.state.measures.energy, energy) })
   }
 
+  /** The radio keeps the device awake. */
+  #onAir(fromMs: number, toMs: number): void {
+    const { counters, active: before } = this.state.measures
+    const active = addSpan(before, [fromMs, toMs])
+    this.change('measures', { active, onAirToMs: toMs, counters: { ...counters, activeMs: active.settledMs } })
+  }
+
   get remainingMj(): number {
     return Math.max(0, this.state.batteryAtBootMj - totalEnergy(this.state.measures.energy))
   }
@@ -87,6 +95,9 @@ export class Step {
     const session = this.now.monotonicMs - radioAtMs > RADIO_SESSION_IDLE_MS ? config.radio.fixedMillijoule : 0
     this.count(direction === 'rx' ? { radioRxBytes: bytes } : { radioTxBytes: bytes })
     this.spend({ radio: (bytes / 1024) * config.radio.millijoulePerKilobyte + session })
+    // Messages go one after the other, however many a step sends.
+    const fromMs = Math.max(this.now.monotonicMs, this.state.measures.onAirToMs)
+    this.#onAir(fromMs, fromMs + (bytes / 1024) * config.radio.msPerKilobyte)
     this.set({ radioAtMs: this.now.monotonicMs })
   }
 
@@ -128,9 +139,24 @@ export class Step {
     )
   }
 
+  /** Tells what could be told at every hop once a report interval, or the radio would be busy with nothing else.
+   *  @returns whether it was told */
+  tellRarely(code: EventCode, details: EventDetails = {}): boolean {
+    const { config, reporting } = this.state
+    const { rareToldAtMs } = reporting
+    const toldAtMs = rareToldAtMs[code]
+    if (toldAtMs !== undefined && this.now.monotonicMs - toldAtMs < config.reportIntervalMs) return false
+    this.change('reporting', { rareToldAtMs: { ...rareToldAtMs, [code]: this.now.monotonicMs } })
+    this.event(code, details)
+    return true
+  }
+
   report(): void {
     const { state, now } = this
-    const { counters, energy } = state.measures
+    const { counters, energy, active } = state.measures
+    const uptimeMs = Math.round(now.monotonicMs - state.bootedAtMs)
+    // Audio may come faster than the clock goes, and a message may be on the air until after now.
+    const activeMs = Math.min(uptimeMs, counters.activeMs + unsettledMs(active, now.monotonicMs))
     const capacity = state.config.power?.capacityMj
     const share = capacity === undefined ? 1 : this.remainingMj / capacity
     const id = this.enqueue(
@@ -138,12 +164,12 @@ export class Step {
       reportCodec.encode({
         boot: state.record.boots,
         seq: state.reporting.reportSeq,
-        uptimeMs: Math.round(now.monotonicMs - state.bootedAtMs),
+        uptimeMs,
         wallMs: now.wallMs,
         model: state.model,
         slot: state.slot,
         level: state.governor.level,
-        counters: COUNTER_NAMES.map((name) => Math.round(counters[name])),
+        counters: COUNTER_NAMES.map((name) => Math.round(name === 'activeMs' ? activeMs : counters[name])),
         levelMs: state.measures.levelMs.map(Math.round),
         energyMj: ENERGY_NAMES.map((name) => Math.round(energy[name])),
         batteryPermille: Math.round(Math.min(1, Math.max(0, share)) * 1000),

@@ -2,6 +2,8 @@ import { bytesToHex } from '../../../contract/bytes.ts'
 import type { ContractError } from '../../../contract/errors.ts'
 import { LADDER_LEVELS } from '../../../contract/messages.ts'
 import { otherSlot } from '../flash/flash-layout.ts'
+import { HEALTHY } from '../listen/microphone.ts'
+import { fullWakeLimit } from '../listen/wake-limit.ts'
 import { acknowledge, forgetInFlight } from '../outbox.ts'
 import { initialGovernor } from '../power/governor.ts'
 import { BLOCK_TIMEOUT_MS } from '../update/download.ts'
@@ -39,11 +41,13 @@ export function startAgent(config: AgentConfig, boot: BootContext, now: Now): St
       model: record.images[slot].sha256.slice(0, 8),
       bootedAtMs: nowMs,
       batteryAtBootMj: boot.batteryMj,
-      measures: noMeasures(),
+      measures: noMeasures(nowMs),
       governor: initialGovernor(level, now.wallMs),
       nextGovernMs: nowMs + GOVERN_INTERVAL_MS,
       connected: false,
       radioAtMs: Number.NEGATIVE_INFINITY,
+      microphone: { health: HEALTHY, told: null },
+      wakeLimit: fullWakeLimit(nowMs),
       outbox: boot.outbox,
       reporting: nothingReported(nowMs + firstReportMs, boot.outbox.messages.length > 0),
       repository: repositoryAtBoot(boot.trust, nowMs, nowMs + POLL_INTERVAL_MS),
@@ -176,14 +180,8 @@ function published(step: Step, id: number): void {
 }
 
 function engineFailed(step: Step, error: ContractError): void {
-  const { config, update } = step.state
-  const { engineFailedAtMs } = step.state.reporting
-  // An engine that fails does so at every hop, five times a second: said once a report interval, or the radio would be busy
-  // with nothing else.
-  if (step.now.monotonicMs - engineFailedAtMs >= config.reportIntervalMs) {
-    step.change('reporting', { engineFailedAtMs: step.now.monotonicMs })
-    step.event('engine-failed', { error })
-  }
+  // An engine that fails does so at every hop, five times a second.
+  step.tellRarely('engine-failed', { error })
   // A confirmed model that fails keeps running as far as it can; a model on trial has lost its trial.
-  if (update.phase === 'trial') step.reboot('engine failed on trial')
+  if (step.state.update.phase === 'trial') step.reboot('engine failed on trial')
 }

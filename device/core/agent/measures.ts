@@ -1,5 +1,6 @@
 import { COUNTER_NAMES, type CounterName, type Counters, LADDER_LEVELS } from '../../../contract/messages.ts'
 import { zeroBins } from '../listen/heard.ts'
+import { type ActiveTime, noActiveTime } from '../power/active-time.ts'
 import { type EnergyAccounts, NO_ENERGY } from '../power/energy.ts'
 
 /** What this boot has measured, cumulative since it began: a report is a copy of it. */
@@ -9,12 +10,20 @@ export interface Measures {
   readonly energy: EnergyAccounts
   readonly posteriorBins: readonly number[]
   readonly noiseBins: readonly number[]
+  /** what `activeMs` is counted from */
+  readonly active: ActiveTime
+  /** monotonic ms at which the last wake's hold ends, and the last message is off the air */
+  readonly heldToMs: number
+  readonly onAirToMs: number
 }
 
-export const noMeasures = (): Measures => ({
+export const noMeasures = (bootedAtMs: number): Measures => ({
   counters: Object.fromEntries(COUNTER_NAMES.map((name) => [name, 0])) as Record<CounterName, number>,
   levelMs: LADDER_LEVELS.map(() => 0),
   energy: NO_ENERGY,
   posteriorBins: zeroBins(),
   noiseBins: zeroBins(),
+  active: noActiveTime(bootedAtMs),
+  heldToMs: bootedAtMs,
+  onAirToMs: bootedAtMs,
 })

@@ -1,3 +1,5 @@
+import type { EventCode } from '../../../contract/messages.ts'
+
 /** What this boot has said and is about to say. */
 export interface Reporting {
   readonly reportSeq: number
@@ -10,8 +12,8 @@ export interface Reporting {
   /** outbox id of the event that `record.untold` stands for; 0: not queued yet */
   readonly untoldId: number
   readonly batteryLowTold: boolean
-  /** when an engine failure was last told */
-  readonly engineFailedAtMs: number
+  /** when events that could be told at every hop were last told, monotonic ms */
+  readonly rareToldAtMs: Readonly<Partial<Record<EventCode, number>>>
   /** sha256 of the last assignment document that was refused in this boot, hex: its retained copy is not complained of again */
   readonly refusedDigest: string
   /** refusals of what is not authentic, and since when they are counted */
@@ -27,7 +29,7 @@ export const nothingReported = (nextReportMs: number, spooled: boolean): Reporti
   spooled,
   untoldId: 0,
   batteryLowTold: false,
-  engineFailedAtMs: Number.NEGATIVE_INFINITY,
+  rareToldAtMs: {},
   refusedDigest: '',
   refusals: 0,
   refusalsFromMs: Number.NEGATIVE_INFINITY,

@@ -1,6 +1,11 @@
 import type { WakePolicy } from '../../../contract/manifest.ts'
 
-/** Turns posteriors into wakes: mean over the last windows, a threshold, a refractory time. */
+/** Chosen: a score that flickers around its threshold has not fallen; half of it lies below what a word leaves behind while it passes out
+ *  of the windows. */
+const RELEASE_SHARE = 0.5
+
+/** Turns posteriors into wakes: mean over the last windows, a threshold, a refractory time. A label that has woken wakes again only
+ *  after its mean has fallen below half the threshold: a tone that sounds like a word for an hour is one wake. */
 export interface Detector {
   /** Takes the posteriors of one inferred window.
    *  @param posteriors one a label, real units
@@ -9,7 +14,7 @@ export interface Detector {
   update(posteriors: Float32Array, atMs: number): number
   /** Smoothed posterior of the best waking label after the last update, 0 to 1. */
   readonly bestPosterior: () => number
-  /** Forgets the history, as after windows that were not inferred. */
+  /** Forgets the history, as after windows that were not inferred: in silence every score has fallen. */
   reset(): void
 }
 
@@ -18,6 +23,8 @@ export function createDetector(policy: WakePolicy, labels: readonly string[]): D
   const { smoothingWindows, refractoryMs } = policy
   const threshold = policy.thresholdPermille / 1000
   const waking = labels.map((label) => !policy.ignoreLabels.includes(label))
+  const release = RELEASE_SHARE * threshold * smoothingWindows
+  const armed = labels.map(() => true)
   const history = new Float32Array(smoothingWindows * labels.length)
   const sums = new Float64Array(labels.length)
   const at = { next: 0, best: 0, quietUntilMs: Number.NEGATIVE_INFINITY }
@@ -35,6 +42,7 @@ export function createDetector(policy: WakePolicy, labels: readonly string[]): D
       let label = -1
       let best = 0
       for (let i = 0; i < labels.length; i++) {
+        if (sums[i]! < release) armed[i] = true
         if (waking[i] && sums[i]! > best) {
           best = sums[i]!
           label = i
@@ -42,7 +50,8 @@ export function createDetector(policy: WakePolicy, labels: readonly string[]): D
       }
       // Divided by the full length even while the history fills: one confident window alone must not wake.
       at.best = Math.min(1, best / smoothingWindows)
-      if (at.best < threshold || atMs < at.quietUntilMs) return -1
+      if (at.best < threshold || atMs < at.quietUntilMs || !armed[label]) return -1
+      armed[label] = false
       at.quietUntilMs = atMs + refractoryMs
       return label
     },
@@ -50,6 +59,7 @@ export function createDetector(policy: WakePolicy, labels: readonly string[]): D
     reset() {
       history.fill(0)
       sums.fill(0)
+      armed.fill(true)
       at.next = 0
       at.best = 0
     },

@@ -1,5 +1,6 @@
 import { LIMITS } from '../../../contract/limits.ts'
 import { NOISE_BIN_EDGES, POSTERIOR_BIN_EDGES } from '../../../contract/messages.ts'
+import type { MicrophoneTrouble } from './microphone.ts'
 
 /** One keyword wake as the listener found it. */
 export interface HeardWake {
@@ -14,6 +15,13 @@ export interface HeardWake {
   readonly noiseDb: number
 }
 
+/** Inferences of windows that followed each other, each a hop after the last. */
+export interface InferenceRun {
+  /** audio time from the start of the stretch to the end of the first window */
+  readonly fromMs: number
+  readonly count: number
+}
+
 /** What listening to a stretch of audio amounted to. Stretches add up, so a host may report every hop or every five minutes. */
 export interface Heard {
   /** ms of audio that reached the detector */
@@ -24,11 +32,15 @@ export interface Heard {
   /** windows in which the voice-activity gate was open, whether or not the level gates on it */
   readonly openWindows: number
   readonly inferences: number
+  /** when they ran, by audio time from the start of the stretch; omitted: evenly over it */
+  readonly inferenceRuns?: readonly InferenceRun[]
   readonly gateOpenings: number
   readonly overruns: number
   readonly wakes: readonly HeardWake[]
   /** inferred windows by smoothed posterior, see POSTERIOR_BIN_EDGES */
   readonly posteriorBins: readonly number[]
+  /** what says that the microphone is broken; omitted: nothing does */
+  readonly microphone?: MicrophoneTrouble
   /** windows by background level, see NOISE_BIN_EDGES */
   readonly noiseBins: readonly number[]
 }

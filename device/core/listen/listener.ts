@@ -7,6 +7,7 @@ import { createMfccStream } from '../../../model/features/mfcc-stream.ts'
 import { quantizeFeatures } from '../../../model/features/quantize.ts'
 import { createDetector } from './detector.ts'
 import { type Heard, type HeardWake, noiseBin, posteriorBin, zeroBins } from './heard.ts'
+import { addTrouble, createMicrophoneMeter, NO_TROUBLE } from './microphone.ts'
 import { createVoiceGate, dbfs } from './voice-gate.ts'
 
 /** Chosen where a level names no gate of its own: the gate is still run, so that the governor knows what gating would save. */
@@ -50,6 +51,7 @@ export function createListener({ manifest, definition, step, session, clock }: L
   const policy = sparse ? { ...manifest.policy, smoothingWindows: 1 } : manifest.policy
   const detector = createDetector(policy, manifest.labels)
   const stream = createMfccStream(definition, step.hopFrames)
+  const meter = createMicrophoneMeter()
   const { clipSamples, sampleRateHz } = definition
   /** how far inference is behind the audio, ms */
   let behindMs = 0
@@ -73,10 +75,15 @@ export function createListener({ manifest, definition, step, session, clock }: L
       let openWindows = 0
       let inferences = 0
       let overruns = 0
+      let microphone = NO_TROUBLE
+      const runs: { fromMs: number; count: number }[] = []
       for (let at = 0; at < samples.length; ) {
-        at += stream.push(samples, at)
+        const taken = stream.push(samples, at)
+        meter.take(samples, at, at + taken)
+        at += taken
         if (!stream.windowReady()) continue
         windows++
+        microphone = addTrouble(microphone, meter.judge(hopMs))
         const open = gate.update(dbfs(sparse ? stream.windowRms() : stream.hopRms()), hopMs)
         if (open) openWindows++
         const noiseDb = Math.round(gate.floorDb())
@@ -95,11 +102,15 @@ export function createListener({ manifest, definition, step, session, clock }: L
         }
         stream.takeWindow(features)
         inferences++
+        const atMs = ((stream.samplesTaken() - startSamples) * 1000) / sampleRateHz
+        const run = runs.at(-1)
+        // Half a hop, since times are fractions.
+        if (run !== undefined && Math.abs(run.fromMs + run.count * hopMs - atMs) < hopMs / 2) run.count++
+        else runs.push({ fromMs: atMs, count: 1 })
         const fromMs = clock?.monotonicMs() ?? 0
         const posteriors = await session.run(features)
         if (clock !== undefined) behindMs = Math.max(0, behindMs + clock.monotonicMs() - fromMs - hopMs)
         if (!posteriors.ok) return posteriors
-        const atMs = ((stream.samplesTaken() - startSamples) * 1000) / definition.sampleRateHz
         const label = detector.update(posteriors.value, (stream.samplesTaken() * 1000) / definition.sampleRateHz)
         const posteriorPermille = Math.round(detector.bestPosterior() * 1000)
         const best = posteriorBin(posteriorPermille)
@@ -117,11 +128,13 @@ export function createListener({ manifest, definition, step, session, clock }: L
         windows,
         openWindows,
         inferences,
+        inferenceRuns: runs,
         gateOpenings: gate.openings() - openingsBefore,
         overruns,
         wakes,
         posteriorBins,
         noiseBins,
+        microphone,
       })
     },
   }

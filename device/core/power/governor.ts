@@ -1,7 +1,7 @@
 import type { BundleManifest, LadderStep } from '../../../contract/manifest.ts'
 import { LADDER_LEVELS } from '../../../contract/messages.ts'
 import { type Board, inferenceMillijoule } from '../../../model/boards.ts'
-import { macsOf, sleepMilliwatt } from './energy.ts'
+import { awakeMilliwatt, macsOf, sleepMilliwatt } from './energy.ts'
 
 /** A battery and the time it must last. */
 export interface PowerBudget {
@@ -17,6 +17,8 @@ export interface GovernorState {
   readonly moves: number
   /** share of windows with an open gate, exponential mean */
   readonly openShare: number
+  /** share of listening time that wakes hold the device, exponential mean */
+  readonly holdShare: number
   /** mean power that does not depend on the level (radio, installs), mW */
   readonly baseMilliwatt: number
 }
@@ -36,22 +38,34 @@ export const initialGovernor = (level: number, nowMs: number): GovernorState => 
   moves: 0,
   // Chosen prior: nothing is known of the environment yet; real use soon replaces it.
   openShare: 0.1,
+  holdShare: 0,
   baseMilliwatt: 0.05,
 })
 
-/** Exponential mean with a time constant of about an hour, fed by stretches of any length. */
+/** Exponential mean with a time constant of about an hour, fed by stretches of any length.
+ *  @param holdMs by how much the stretch's wakes hold the device longer */
 export function observeListening(
   state: GovernorState,
   heard: { readonly windows: number; readonly openWindows: number; readonly elapsedMs: number },
+  holdMs = 0,
 ): GovernorState {
   if (heard.windows === 0) return state
   const weight = 1 - Math.exp(-heard.elapsedMs / 3_600_000)
   const share = heard.openWindows / heard.windows
-  const { level, movedAtMs, moves, openShare, baseMilliwatt } = state
-  return { level, movedAtMs, moves, openShare: openShare + weight * (share - openShare), baseMilliwatt }
+  const held = heard.elapsedMs > 0 ? holdMs / heard.elapsedMs : 0
+  const { level, movedAtMs, moves, openShare, holdShare, baseMilliwatt } = state
+  return {
+    level,
+    movedAtMs,
+    moves,
+    openShare: openShare + weight * (share - openShare),
+    holdShare: holdShare + weight * (held - holdShare),
+    baseMilliwatt,
+  }
 }
 
-/** Mean power a ladder level would take in this environment, mW. */
+/** Mean power a ladder level would take in this environment, mW.
+ *  @param holdShare how much of its listening wakes hold the device; a level that hears less wakes less */
 export function levelMilliwatt(
   manifest: BundleManifest,
   board: Board,
@@ -59,6 +73,7 @@ export function levelMilliwatt(
   frameMs: number,
   windowMs: number,
   openShare: number,
+  holdShare = 0,
 ): number {
   const hopMs = step.hopFrames * frameMs
   const listenShare = Math.min(1, windowMs / hopMs)
@@ -67,7 +82,8 @@ export function levelMilliwatt(
   return (
     board.listenIdleMilliwatt * listenShare +
     sleepMilliwatt(board) * (1 - listenShare) +
-    inferencesPerSecond * inferenceMillijoule(board, macsOf(manifest, step))
+    inferencesPerSecond * inferenceMillijoule(board, macsOf(manifest, step)) +
+    Math.min(1, holdShare * listenShare) * awakeMilliwatt(board)
   )
 }
 
@@ -87,7 +103,7 @@ export function govern(
   const secondsLeft = Math.max(1, (budget.horizonMs - nowMs) / 1000)
   const affordable = (remainingMj - budget.capacityMj * RESERVE_SHARE) / secondsLeft - state.baseMilliwatt
   const power = (step: LadderStep) =>
-    levelMilliwatt(manifest, board, step, timing.frameMs, timing.windowMs, state.openShare)
+    levelMilliwatt(manifest, board, step, timing.frameMs, timing.windowMs, state.openShare, state.holdShare)
   const fits = (limit: number): number => {
     const step = manifest.ladder.find((candidate) => power(candidate) <= limit)
     return step === undefined ? HIBERNATE : LADDER_LEVELS.indexOf(step.level)

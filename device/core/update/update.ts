@@ -104,7 +104,7 @@ export function judgeAssignment(
 export interface ReleaseContext extends ArtifactContext {
   readonly slotBytes: number
   /** sha256 of the feature definitions this agent implements */
-  readonly featuresSha256: string
+  readonly featuresSha256: readonly string[]
   /** energy left, mJ; Infinity on mains */
   readonly remainingMj: number
 }
@@ -129,7 +129,7 @@ export function judgeRelease(
     securityCounter: record.securityCounter,
   })
   if (!agrees.ok) return agrees
-  if (release.featuresSha256 !== context.featuresSha256) {
+  if (!context.featuresSha256.includes(release.featuresSha256)) {
     return err(contractError('unsupported-features', `${release.name} needs another feature front end`))
   }
   const ramBytes = modelRamBytes(board)

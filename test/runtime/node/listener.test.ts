@@ -3,7 +3,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { LadderLevel } from '../../../contract/messages.ts'
 import type { Heard } from '../../../device/core/listen/heard.ts'
 import { createListener, type Listener } from '../../../device/core/listen/listener.ts'
+import { joinHeard } from '../../../firmware-sim/hearing.ts'
 import { EngineOrtNode } from '../../../model/engine/engine-ort-node.ts'
+import { type MfccDefinition, mfccDefinitionHighPass } from '../../../model/features/mfcc-definition.ts'
 import { type OpenedBundle, openBundle } from '../../../model/opened-bundle.ts'
 import { noise, sceneOf, utterances } from '../../fixtures/audio.ts'
 import { packKws } from '../../fixtures/bundles.ts'
@@ -30,23 +32,19 @@ const hear = (level: LadderLevel, samples: Float32Array) => listen(listenerOf(le
 /** The same audio cut at the given lengths, over and over; what was heard added up. */
 const hearInPieces = async (level: LadderLevel, samples: Float32Array, lengths: readonly number[]): Promise<Heard> => {
   const listener = listenerOf(level)
-  const sums = { listeningMs: 0, elapsedMs: 0, windows: 0, openWindows: 0, inferences: 0, gateOpenings: 0, overruns: 0 }
-  const wakes: Heard['wakes'][number][] = []
-  const posteriorBins = new Array<number>(8).fill(0)
-  const noiseBins = new Array<number>(8).fill(0)
-  for (let at = 0, i = 0; at < samples.length; i++) {
-    const piece = await listen(listener, samples.subarray(at, at + lengths[i % lengths.length]!))
-    at += lengths[i % lengths.length]!
-    for (const wake of piece.wakes) wakes.push({ ...wake, atMs: wake.atMs + sums.elapsedMs })
-    for (const name of Object.keys(sums) as (keyof typeof sums)[]) sums[name] += piece[name]
-    piece.posteriorBins.forEach((count, bin) => {
-      posteriorBins[bin]! += count
-    })
-    piece.noiseBins.forEach((count, bin) => {
-      noiseBins[bin]! += count
-    })
-  }
-  return { ...sums, wakes, posteriorBins, noiseBins }
+  const pieces: Heard[] = []
+  for (let at = 0, i = 0; at < samples.length; at += lengths[i++ % lengths.length]!)
+    pieces.push(await listen(listener, samples.subarray(at, at + lengths[i % lengths.length]!)))
+  return joinHeard(pieces)
+}
+/** With each inference by itself, since a run ends with its stretch. */
+const oneByOne = (level: LadderLevel, heard: Heard) => {
+  const hopMs = 20 * bundle.manifest.ladder.find((step) => step.level === level)!.hopFrames
+  const inferredAtMs = heard.inferenceRuns!.flatMap(({ fromMs, count }) =>
+    Array.from({ length: count }, (_, i) => Math.round(fromMs + i * hopMs)),
+  )
+  expect(inferredAtMs).toHaveLength(heard.inferences)
+  return { ...heard, inferenceRuns: inferredAtMs }
 }
 
 describe('audio that does not wait', () => {
@@ -177,11 +175,54 @@ describe('cut into chunks of any size', () => {
       fc.asyncProperty(
         fc.array(fc.integer({ min: 50, max: 40_000 }), { minLength: 1, maxLength: 6 }),
         async (lengths) => {
-          expect(await hearInPieces(level, audio(), lengths)).toEqual(whole)
+          expect(oneByOne(level, await hearInPieces(level, audio(), lengths))).toEqual(oneByOne(level, whole))
         },
       ),
       { numRuns: 8 },
     )
-    expect(await hearInPieces(level, audio(), [3_200])).toEqual(whole)
+    expect(oneByOne(level, await hearInPieces(level, audio(), [3_200]))).toEqual(oneByOne(level, whole))
   })
+})
+
+describe('a microphone with an offset', () => {
+  const words = ['yes', 'no', 'stop'].flatMap((label) =>
+    utterances(label)
+      .slice(0, 4)
+      .map((clip) => [label, clip] as const),
+  )
+  /** Words of the bank a second into a quiet room, each by itself, and how many the gated level finds. */
+  const found = async (definition: MfccDefinition, offset: number): Promise<number> => {
+    const step = bundle.manifest.ladder.find(({ level }) => level === 'gated')!
+    let count = 0
+    for (const [label, clip] of words) {
+      const scene = sceneOf(3, [[1, clip]]).map((sample) => sample + offset)
+      const listener = createListener({ ...bundle, definition, step, session: bundle.sessions.get(step.graph!)! })
+      const { wakes } = await listen(listener, scene)
+      if (wakes.some((wake) => LABELS[wake.label] === label)) count++
+    }
+    return count
+  }
+
+  it('is heard behind a high-pass as one without, and blinds the gate without it', async () => {
+    const clean = await found(mfccDefinitionHighPass, 0)
+    expect(clean).toBeGreaterThanOrEqual(6)
+    expect(await found(bundle.definition, 0)).toBeGreaterThanOrEqual(clean - 1)
+    for (const offset of [0.005, 0.05, 0.2]) expect(await found(mfccDefinitionHighPass, offset)).toBe(clean)
+    expect(await found(bundle.definition, 0.2)).toBe(0)
+  })
+})
+
+it('a steady tone of a minute wakes at most once a label', async () => {
+  for (const hz of [440, 1_000, 2_500]) {
+    const tone = Float32Array.from({ length: 60 * 16_000 }, (_, i) => 0.3 * Math.sin((2 * Math.PI * hz * i) / 16_000))
+    const { wakes } = await hear('full', tone)
+    expect(wakes.length).toBeLessThanOrEqual(2)
+  }
+})
+
+it('what runs when, and what the microphone was like, are told with the rest', async () => {
+  const heard = await hear('full', noise(3 * 16_000, 0.05))
+  expect(heard.inferenceRuns).toEqual([{ fromMs: 1_000, count: 11 }])
+  expect(heard.microphone).toEqual({ clippedMs: 0, stuckMs: 0, silentMs: 0 })
+  expect((await hear('full', new Float32Array(2 * 16_000))).microphone).toMatchObject({ silentMs: 1_200 })
 })

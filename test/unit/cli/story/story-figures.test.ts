@@ -31,6 +31,8 @@ describe('figures of a stretch', () => {
     const nothing = figuresBetween([], START_MS, 0, 10)
     expect(perHour(nothing, 'rejected')).toBeNull()
     expect(dutyCycle(null)).toBeNull()
+    // Awake for its radio while it slept between windows.
+    expect(dutyCycle({ ...nothing, listeningMs: 10, activeMs: 25 })).toBe(1)
     expect(figureWords(nothing)).toBe('– false wakes and – wakes an hour, duty cycle –')
   })
 })

@@ -65,11 +65,11 @@ describe('a rollout under a gateway that lies', () => {
     world.start('kws-2')
     // The synthetic fleet's reports and events say that all of it installed; nothing is signed.
     world.hours(12)
-    const { exposure, installs, current } = evidence()
+    const { exposure, installs, signals } = evidence()
     expect(exposure.assigned).toBeGreaterThan(0)
     expect(exposure.installed).toBe(0)
     expect(installs).toEqual({ started: 0, failed: 0, refused: 0 })
-    expect(current?.falseWakesPerHour.canary).toEqual([])
+    expect(signals['falseWakesPerHour']?.batch?.canary ?? []).toEqual([])
     expect(world.store.rollouts.open()).toMatchObject({ state: 'running', stage: 1 })
   })
 
@@ -92,8 +92,11 @@ describe('a rollout under a gateway that lies', () => {
     const exposed = world.store.rollouts.devices(rollout.id).filter(({ stage }) => stage !== null)
     const indexOf = (id: number) => world.fleet.findIndex(({ name }) => world.store.devices.byName(name)!.id === id)
     const first = indexOf(exposed[0]!.device)
+    // Heard since they were told.
+    world.clock.advanceTo(world.clock.wallMs() + 60_000)
     const rows = [says(first, 'install-started', 1), says(first, 'install-confirmed', 2)]
     for (let i = 0; i < 3; i++) world.store.telemetry.ingest(batchOf({ events: rows }), attestedBy)
+    world.store.rollouts.noteContact(rollout.id, world.clock.wallMs())
     expect(evidence().exposure.installed).toBe(1)
     expect(evidence().installs).toEqual({ started: 1, failed: 0, refused: 0 })
     world.store.telemetry.ingest(batchOf({ events: [says(first, 'reverted', 3)] }), attestedBy)

@@ -108,12 +108,12 @@ describe('known values of the gate', () => {
 })
 
 describe('log ratio', () => {
-  const device = (y: number, x = 10, z?: number) => ({ y, x, z })
+  const device = (y: number, x = 10, past?: readonly [number, number]) => ({ y, x, past })
 
-  it('a covariate that explains the devices moves the estimate and shrinks the variance', () => {
+  it('a past that explains the devices moves the estimate and shrinks the variance', () => {
     const rates = [0.2, 0.5, 1, 2, 4, 8, 0.3, 0.7, 1.5, 3]
-    const canary = rates.map((rate) => device(rate * 100, 100, rate))
-    const control = rates.map((rate) => device(rate * 50, 100, rate * 0.5))
+    const canary = rates.map((rate) => device(rate * 100, 100, [rate * 100, 100]))
+    const control = rates.map((rate) => device(rate * 50, 100, [rate * 50, 100]))
     const plain = logRatio(
       canary.map(({ y, x }) => device(y, x)),
       control.map(({ y, x }) => device(y, x)),
@@ -122,17 +122,19 @@ describe('log ratio', () => {
     expect(plain.d).toBeGreaterThan(0.6)
     expect(Math.abs(adjusted.d)).toBeLessThan(plain.d)
     expect(adjusted.variance).toBeLessThan(plain.variance / 2)
-    expect(plain.slope).toBe(0)
+    // What the past does not know of, it does not move.
+    const unknown = canary.map(({ y, x }) => device(y, x, undefined))
+    expect(logRatio(unknown, control.map(({ y, x }) => device(y, x)))).toEqual(plain)
   })
 
   it('without exposure or with one device there is no comparison', () => {
     expect(logRatio([device(1)], [device(1), device(2)])).toBeUndefined()
     expect(logRatio([device(0, 0), device(0, 0)], [device(1), device(2)])).toBeUndefined()
-    expect(logRatio([device(0), device(0)], [device(1), device(2)], 'mean')).toBeUndefined()
+    expect(logRatio([device(0), device(0)], [device(1), device(2)], 'amount')).toBeUndefined()
   })
 
-  it('a mean has neither the half event nor the floor', () => {
-    const { d, variance } = logRatio([device(4), device(4)], [device(2), device(2.02)], 'mean')!
+  it('an amount has neither the half event nor the floor', () => {
+    const { d, variance } = logRatio([device(4), device(4)], [device(2), device(2.02)], 'amount')!
     expect(d).toBeCloseTo(Math.log(8 / 4.02), 12)
     expect(variance).toBeLessThan(1e-4)
   })

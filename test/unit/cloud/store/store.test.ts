@@ -6,8 +6,9 @@ import { DatabaseTooNewError, openDatabase } from '../../../../cloud/store/datab
 import { MIGRATIONS } from '../../../../cloud/store/migrations.ts'
 import { Store } from '../../../../cloud/store/store.ts'
 import { attestedBy } from '../../../../cloud/trust/attestation.ts'
+import { seededRandom } from '../../../../contract/random.ts'
 import { CloudWorld, releaseOf, SHA } from '../../../fixtures/cloud-world.ts'
-import { T0 } from '../../../fixtures/synthetic-fleet.ts'
+import { batchOf, SyntheticDevice, T0 } from '../../../fixtures/synthetic-fleet.ts'
 
 describe('database', () => {
   const folder = mkdtempSync(join(tmpdir(), 'kinglet-db-'))
@@ -112,5 +113,104 @@ describe('assignments', () => {
     expect(world.start('kws-bad')).toMatchObject({ ok: false, error: { code: 'wrong-board' } })
     expect(world.start('kws-9')).toMatchObject({ ok: false, error: { code: 'not-found' } })
     world.store.close()
+  })
+})
+
+describe('telemetry of before slots', () => {
+  const before = MIGRATIONS.findIndex(({ name }) => name === 'slots of uptime')
+  const MODEL = SHA['kws-1'].slice(0, 16)
+  const H = 3_600_000
+
+  /** A database as the release before wrote it: hours by the device's clock, which is eight hours ahead, verdicts by hour of receipt. */
+  function written(): Store {
+    const folder = mkdtempSync(join(tmpdir(), 'kinglet-db-'))
+    const path = join(folder, 'old.db')
+    const old = openDatabase(path, T0, MIGRATIONS.slice(0, before))
+    old.prepare("INSERT INTO devices (name, site, board, last_seen_ms) VALUES ('d', 's', 'b', ?)").run(T0 + 5 * H)
+    const bins = '[0,0,0,0,0,0,0,0]'
+    for (let seq = 0; seq < 5; seq++) {
+      const uptime = (seq + 1) * H
+      const time = T0 + uptime + 8 * H
+      const body = JSON.stringify({
+        uptimeMs: uptime,
+        counters: [uptime, 0, 10 * seq, 0, 2 * seq, 0, seq, 0, 0, 0, 0, 0, 0, 0],
+      })
+      old.prepare('INSERT INTO reports VALUES (1, 3, ?, ?, ?, ?)').run(seq, time, T0 + uptime, body)
+      old
+        .prepare('INSERT INTO device_hours VALUES (1, 3, ?, ?, ?, ?, ?, ?, 0, ?, 0, 0, 0, ?)')
+        .run(
+          ...[time / H, seq, MODEL, time, uptime, uptime, 2 * seq, bins].map((v) =>
+            typeof v === 'number' ? BigInt(v) : v,
+          ),
+        )
+    }
+    old
+      .prepare("INSERT INTO boots VALUES (1, 3, 4, ?, ?, ?, ?, 0, 0, 900, 0, '[]', '[]', '[]', ?, ?)")
+      .run(MODEL, T0 + 13 * H, T0 + 8 * H, 5 * H, bins, bins)
+    // Of a boot without reports: two hours that fall into its first slot.
+    old
+      .prepare("INSERT INTO boots VALUES (1, 1, 0, ?, ?, ?, 0, 0, 0, 900, 0, '[]', '[]', '[]', ?, ?)")
+      .run(MODEL, T0 - 10 * H, T0 - 10 * H, bins, bins)
+    const verdict = old.prepare('INSERT INTO verdicts VALUES (1, ?, ?, ?, 1, ?)')
+    verdict.run(3, T0 / H + 2, MODEL, 7)
+    verdict.run(3, T0 / H + 3, MODEL, 1)
+    verdict.run(1, T0 / H - 13, MODEL, 2)
+    verdict.run(1, T0 / H - 11, MODEL, 3)
+    verdict.run(9, T0 / H, MODEL, 4)
+    old.prepare("INSERT INTO events VALUES (1, 3, 0, ?, ?, 'booted', ?, NULL, NULL, NULL, NULL)").run(T0, T0, MODEL)
+    old.close()
+    return new Store(path, T0)
+  }
+
+  it('keeps every count, and puts it where it happened by the time of receipt', () => {
+    const store = written()
+    expect(store.outcomes.firstStart(1, MODEL, T0 - H)).toBe(T0)
+    const slots = store.outcomes.slots(1, MODEL, T0 - 100 * H, T0 + 100 * H)
+    expect(slots.map(({ hour }) => hour - T0 / H)).toEqual([0, 1, 2, 3, 4])
+    expect(slots.map(({ rejected }) => rejected)).toEqual([0, 0, 7, 1, 0])
+    expect(slots.map(({ wakes }) => wakes)).toEqual([0, 2, 2, 2, 2])
+    expect(slots.map(({ inferences, overruns }) => [inferences, overruns])).toEqual([
+      [0, 0],
+      [10, 1],
+      [10, 1],
+      [10, 1],
+      [10, 1],
+    ])
+    expect(store.fleet.counters().verdicts).toEqual({ confirmed: 5, rejected: 17, unjudged: 0 })
+    expect(store.fleet.deviceBoots(1, 5).map(({ boot, incarnation }) => [boot, incarnation])).toEqual([
+      [3, 0],
+      [1, 0],
+    ])
+    while (store.fleet.refresh(100) > 0);
+    expect(store.fleet.hours(0, 1e9).map(({ hour, rejected }) => [hour - T0 / H, rejected])).toContainEqual([2, 7])
+    store.close()
+  })
+
+  it('an old gateway that says a sum again, or higher, does not add to what was kept before gateways were told apart', () => {
+    const store = written()
+    const row = { site: 's', device: 'd', boot: 3, model: MODEL, hourMs: T0 + 2 * H, confirmed: 1, rejected: 7 }
+    const say = (gateway: string, more: object = {}) =>
+      store.telemetry.ingest({ ...batchOf({ verdicts: [{ ...row, ...more }] }), gateway }, attestedBy)
+    say('g')
+    say('g', { rejected: 9 })
+    const rejected = () => store.outcomes.slots(1, MODEL, T0, T0 + 5 * H).map((slot) => slot.rejected)
+    expect(rejected()).toEqual([0, 0, 9, 1, 0])
+    // A new gateway's slot is beside it.
+    say('g', { hourMs: undefined, slot: 2, rejected: 2 })
+    expect(rejected()).toEqual([0, 0, 11, 1, 0])
+    store.close()
+  })
+
+  it('a replaced board comes after what is stored', () => {
+    const store = written()
+    const device = new SyntheticDevice('d', MODEL, T0 + 20 * H, seededRandom(1))
+    const { reports } = device.live(T0 + 24 * H, { falseWakes: 0, verified: 0 })
+    store.telemetry.ingest(batchOf({ reports: reports.map((row) => ({ ...row, incarnation: 5 })) }), attestedBy)
+    expect(store.fleet.deviceBoots(1, 5).map(({ boot, incarnation }) => [boot, incarnation])).toEqual([
+      [1, 5],
+      [3, 0],
+      [1, 0],
+    ])
+    store.close()
   })
 })

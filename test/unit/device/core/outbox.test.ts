@@ -28,27 +28,34 @@ const ids = (outbox: Outbox) => outbox.messages.map(({ id }) => id)
 describe('outbox at its bound', () => {
   const rest = OUTBOX_MESSAGES_MAX
 
-  it('drops the oldest report but the newest first', () => {
-    const outbox = enqueue(
-      fill(['wake', 'report', 'event', 'report', ...times(rest - 4, 'wake')]),
-      'wake',
-      new Uint8Array(1),
-    )
-    expect(outbox.messages).toHaveLength(rest)
-    expect(ids(outbox)).not.toContain(2)
-    expect(outbox.dropped).toBe(1)
-  })
-
-  it('then the oldest event, then the oldest wake, and keeps the newest report', () => {
-    let outbox = fill(['wake', 'event', 'report', 'event', ...times(rest - 4, 'wake')])
+  it('drops the oldest wake, whatever comes: reports and events stay', () => {
+    let outbox = fill(['report', 'event', 'wake', 'report', ...times(rest - 4, 'wake')])
     const gone: number[] = []
-    for (let i = 0; i < 4; i++) {
+    for (const kind of ['wake', 'event', 'report', 'wake'] as const) {
       const before = ids(outbox)
-      outbox = enqueue(outbox, 'wake', new Uint8Array(1))
+      outbox = enqueue(outbox, kind, new Uint8Array(1))
       gone.push(before.find((id) => !ids(outbox).includes(id))!)
     }
-    expect(gone).toEqual([2, 4, 1, 5])
-    expect(outbox.messages.some(({ kind }) => kind === 'report')).toBe(true)
+    expect(gone).toEqual([3, 5, 6, 7])
+    expect(outbox).toMatchObject({ dropped: 4 })
+    expect(ids(outbox)).toEqual(expect.arrayContaining([1, 2, 4, rest + 2, rest + 3]))
+  })
+
+  it('a thousand wakes push out no report and no event', () => {
+    const outbox = fill(['event', 'report', 'event', ...times(1_000, 'wake')])
+    expect(ids(outbox).slice(0, 3)).toEqual([1, 2, 3])
+    expect(outbox.messages.at(-1)!.id).toBe(1_003)
+    const full = fill(times(rest, 'event'))
+    expect(enqueue(full, 'wake', new Uint8Array(1)).messages).toEqual(full.messages)
+  })
+
+  it('two days of reports leave room for the wakes of them, and a storm of events too', () => {
+    const hours = Array.from({ length: 200 }, () => times(1, 'report').concat(times(3, 'wake'))).flat()
+    const count = (outbox: Outbox, wanted: OutboxKind) => outbox.messages.filter(({ kind }) => kind === wanted).length
+    const away = fill(hours)
+    expect([count(away, 'report'), count(away, 'wake')]).toEqual([48, 48])
+    const storm = fill([...times(rest, 'wake'), ...times(500, 'event')])
+    expect([count(storm, 'event'), count(storm, 'wake')]).toEqual([32, 64])
   })
 
   it('of events alone drops the oldest; ids go on rising', () => {
@@ -68,8 +75,9 @@ describe('the message that is missed least', () => {
     const earlier = ['report', reportOf(6, 40)] as const
     const mine = (seq: number) => ['report', reportOf(7, seq)] as const
     expect(leastMissed(queued(earlier, mine(0), ['event', one], mine(1)))?.id).toBe(2)
-    // Then an event goes, then a wake.
-    expect(leastMissed(queued(earlier, ['wake', one], ['event', one], mine(1)))?.id).toBe(3)
+    // Then an event goes; before both a wake.
+    expect(leastMissed(queued(earlier, ['event', one], mine(1)))?.id).toBe(2)
+    expect(leastMissed(queued(earlier, mine(0), ['event', one], ['wake', one], mine(1)))?.id).toBe(4)
     expect(leastMissed(queued(earlier, ['wake', one], mine(1)))?.id).toBe(2)
     // Only when there is nothing else.
     expect(leastMissed(queued(earlier, mine(1)))?.id).toBe(1)

@@ -187,6 +187,10 @@ describe('rates', () => {
     })
   })
 
+  it('never say that a device was awake for longer than it listened', () => {
+    expect(ratesOf([HOUR, 2.24 * HOUR, 0, 0, 0, 0, 0, 0]).activeFraction).toBe(1)
+  })
+
   it('of nothing are zero and no NaN', () => {
     const zero = {
       wakeupsPerHour: 0,

@@ -217,10 +217,10 @@ describe('hours that are over', () => {
     next()!.delivered()
     cell(0, 9, 1)
     spool.forgetBefore(2 * HOUR)
-    expect(spool.storedCells(0).map(({ hourMs }) => hourMs / HOUR)).toEqual([0, 2])
+    expect(spool.storedCells(0).map(({ hourMs }) => hourMs! / HOUR)).toEqual([0, 2])
     // The verdict of hour 1 begins anew, that of hour 2 goes on.
     for (const hour of [1, 2]) verdict('d1', hour, true)
-    expect(next()!.batch.verdicts.map(({ hourMs, confirmed }) => [hourMs / HOUR, confirmed])).toEqual([
+    expect(next()!.batch.verdicts.map(({ hourMs, confirmed }) => [hourMs! / HOUR, confirmed])).toEqual([
       [1, 1],
       [2, 2],
     ])
@@ -231,7 +231,7 @@ describe('hours that are over', () => {
     for (const hour of [4, 1, 3, 2]) verdict('d1', hour, true)
     spool.forgetBefore(0)
     expect(counters.get('spool', 'verdict-dropped')).toBe(2)
-    expect(next()!.batch.verdicts.map(({ hourMs }) => hourMs / HOUR)).toEqual([3, 4])
+    expect(next()!.batch.verdicts.map(({ hourMs }) => hourMs! / HOUR)).toEqual([3, 4])
     spool.forgetBefore(0)
     expect(counters.get('spool', 'verdict-dropped')).toBe(2)
   })
@@ -245,7 +245,7 @@ describe('cells', () => {
     cell(1, 6.5, 2)
     cell(2, 7, 1)
     expect(spool.loadCell({ hourMs: HOUR, group: GROUP })).toEqual({ values: new Array(8).fill(6.5), revision: 2 })
-    expect(spool.storedCells(HOUR).map(({ hourMs }) => hourMs / HOUR)).toEqual([1, 2])
+    expect(spool.storedCells(HOUR).map(({ hourMs }) => hourMs! / HOUR)).toEqual([1, 2])
     expect(spool.storedCells(HOUR + 1)).toEqual([{ hourMs: 2 * HOUR, group: GROUP, values: new Array(8).fill(7) }])
   })
 })

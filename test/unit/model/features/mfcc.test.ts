@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest'
+import { createHighPass } from '../../../../model/features/high-pass.ts'
 import { createMfcc } from '../../../../model/features/mfcc.ts'
 import {
   checkMfccDefinition,
   type MfccDefinition,
+  mfccDefinitionHighPass,
   mfccDefinitionV1,
 } from '../../../../model/features/mfcc-definition.ts'
 import { createMfccStream } from '../../../../model/features/mfcc-stream.ts'
@@ -210,7 +212,67 @@ describe('mfcc stream', () => {
   })
 })
 
+describe('behind a high-pass', () => {
+  const definition = mfccDefinitionHighPass
+  const behind = createMfcc(definition)
+  const features = (samples: Float32Array, from = 0) => behind(samples, new Float32Array(490), from)
+  const withOffset = (samples: Float32Array, offset: number) => samples.map((v) => v + offset)
+
+  it('an offset changes nothing, where without it all features move', () => {
+    const samples = referenceSignal()
+    for (const offset of [0.005, 0.05, -0.2]) {
+      expect(largestDifference(features(withOffset(samples, offset)), features(samples))).toBeLessThan(0.02)
+      expect(largestDifference(mfcc(withOffset(samples, offset)), mfcc(samples))).toBeGreaterThan(0.2)
+    }
+  })
+
+  it('are those of the naive transform of the filtered sound', () => {
+    const samples = referenceSignal()
+    const r = Math.exp((-2 * Math.PI * 20) / 16_000)
+    const filtered = new Float32Array(samples.length)
+    let y = 0
+    for (let n = 1; n < samples.length; n++) filtered[n] = y = samples[n]! - samples[n - 1]! + r * y
+    expect(largestDifference(features(samples), naiveMfcc(filtered, definition))).toBeLessThan(8e-6)
+  })
+
+  it('a stream knows the sound before its window: equal to the one-shot features but for what the filter remembers', () => {
+    const long = referenceSignal(16_000 * 3, 7)
+    const filtered = new Float32Array(long.length)
+    createHighPass(20, 16_000).filter(long, 0, long.length, filtered, 0)
+    for (const chunk of [1, 511, long.length]) {
+      const stream = createMfccStream(definition, 10)
+      const window = new Float32Array(490)
+      let windows = 0
+      for (let start = 0; start < long.length; start += chunk) {
+        const part = long.subarray(start, Math.min(long.length, start + chunk))
+        for (let at = 0; at < part.length; ) {
+          at += stream.push(part, at)
+          if (!stream.windowReady()) continue
+          stream.takeWindow(window)
+          expect(largestDifference(window, mfcc(filtered, windows * 3_200))).toBe(0)
+          windows++
+        }
+      }
+      expect(windows).toBe(11)
+    }
+  })
+
+  it('levels are those of the sound and not of the offset, and a reset forgets it', () => {
+    const stream = createMfccStream(definition, 10)
+    const quiet = Float32Array.from({ length: 16_000 }, (_, n) => 0.2 + 0.001 * Math.sin(n / 3))
+    stream.push(quiet)
+    expect(stream.windowRms()).toBeCloseTo(0.001 / Math.SQRT2, 5)
+    stream.reset()
+    stream.push(quiet.map((v) => v - 0.4))
+    expect(stream.windowRms()).toBeCloseTo(0.001 / Math.SQRT2, 5)
+  })
+})
+
 describe('checkMfccDefinition', () => {
+  it('accepts a high-pass, and keeps it', () => {
+    expect(checkMfccDefinition({ ...mfccDefinitionHighPass })).toEqual({ ok: true, value: mfccDefinitionHighPass })
+  })
+
   it('accepts the definition after a trip through JSON', () => {
     expect(checkMfccDefinition(JSON.parse(JSON.stringify(mfccDefinitionV1)))).toEqual({
       ok: true,
@@ -229,6 +291,10 @@ describe('checkMfccDefinition', () => {
     [{ ...mfccDefinitionV1, logOffset: 0 }],
     [{ ...mfccDefinitionV1, coefficients: 41 }],
     [{ ...mfccDefinitionV1, strideSamples: 0.5 }],
+    [{ ...mfccDefinitionV1, highPassHz: 0 }],
+    [{ ...mfccDefinitionV1, highPassHz: 201 }],
+    [{ ...mfccDefinitionV1, highPassHz: '20' }],
+    [{ ...mfccDefinitionV1, preEmphasis: 0.97 }],
   ])('refuses %j', (value) => {
     const checked = checkMfccDefinition(value)
     expect(checked.ok ? 'accepted' : checked.error.code).toBe('features-unsupported')

@@ -21,7 +21,10 @@ it('what is not given is an hour of reports, mains, any hour of updates and no r
     fixedLevel: level,
     trustRoot: new Uint8Array(0),
     schemes: PORTABLE_SCHEMES,
-    featuresSha256: featuresSha256(manifestSample.features),
+    featuresSha256: [
+      featuresSha256(manifestSample.features),
+      featuresSha256({ ...manifestSample.features, highPassHz: 20 }),
+    ],
     reportIntervalMs: 3_600_000,
     reportPhaseMs: 3_600_000,
     power: null,

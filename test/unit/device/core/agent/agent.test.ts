@@ -30,6 +30,12 @@ const reports = (effects: readonly AgentEffect[]) =>
       expect(payload.length).toBeLessThanOrEqual(LIMITS.reportDefaultBytes)
       return value(reportCodec.decode(payload))
     })
+/** A report as it would be sent now, wherever in the queue it is. */
+const nextReport = (agent: PureAgent) => {
+  agent.send({ type: 'report-requested' })
+  const message = agent.state.outbox.messages.findLast(({ kind }) => kind === 'report')
+  return value(reportCodec.decode(message!.payload))
+}
 const counter = (report: { counters: readonly number[] }, name: (typeof COUNTER_NAMES)[number]) =>
   report.counters[COUNTER_NAMES.indexOf(name)]
 
@@ -139,9 +145,43 @@ describe('wakes', () => {
     quiet.send({ type: 'heard', heard: heardSample })
     const woken = new PureAgent()
     woken.send({ type: 'heard', heard: { ...heardSample, wakes: [wake] } })
-    expect(woken.state.measures.counters.activeMs - quiet.state.measures.counters.activeMs).toBeCloseTo(
-      manifestSample.policy.wakeHoldMs,
-    )
+    // The 25 inferences of those five seconds, 29 ms each, are in the hold and not beside it.
+    expect(manifestSample.policy.wakeHoldMs).toBe(5_000)
+    expect(woken.state.measures.counters.activeMs - quiet.state.measures.counters.activeMs).toBeCloseTo(5_000 - 25 * 29)
+    expect(woken.state.measures.energy.inference - quiet.state.measures.energy.inference).toBeCloseTo((5 * 664) / 29)
+  })
+
+  it('hold it once, however many come: it is never awake for longer than it has been up', () => {
+    const agent = new PureAgent()
+    agent.send({ type: 'connected' })
+    const wakes = [0, 1_000, 2_000, 3_000].map((atMs) => ({ ...wake, atMs }))
+    for (let i = 0; i < 30; i++) agent.after(10_000, { type: 'heard', heard: { ...heardSample, wakes } })
+    const report = nextReport(agent)
+    // Eight seconds of ten, and the ten inferences of the other two.
+    expect(counter(report, 'activeMs')).toBeLessThanOrEqual(report.uptimeMs)
+    expect(counter(report, 'activeMs')! / report.uptimeMs).toBeGreaterThan(0.35)
+    expect(counter(report, 'activeMs')! / report.uptimeMs).toBeLessThan(0.83)
+  })
+
+  it('of a stretch that is faster than the clock are not more than the clock says', () => {
+    const agent = new PureAgent()
+    for (let i = 0; i < 100; i++) agent.after(1, { type: 'heard', heard: { ...heardSample, wakes: [wake] } })
+    const report = nextReport(agent)
+    expect(report.uptimeMs).toBe(100)
+    expect(counter(report, 'activeMs')).toBeLessThanOrEqual(report.uptimeMs)
+  })
+
+  it('are at most a dozen at once and one in five seconds after that, and the others are told of once an hour', () => {
+    const agent = new PureAgent()
+    for (let i = 0; i < 360; i++) {
+      const stuck = Array.from({ length: 10 }, (_, second) => ({ ...wake, atMs: second * 1_000 }))
+      agent.after(10_000, { type: 'heard', heard: { ...heardSample, wakes: stuck } })
+      if (i === 5) expect(agent.state.measures.counters.wakes).toBeLessThanOrEqual(24)
+    }
+    expect(agent.state.measures.counters.wakes).toBeGreaterThan(700)
+    expect(agent.state.measures.counters.wakes).toBeLessThanOrEqual(12 + 720)
+    expect(codes(agent.all).filter((code) => code === 'wakes-limited')).toHaveLength(1)
+    expect(ofType(agent.all, 'tell-wake')).toHaveLength(agent.state.measures.counters.wakes)
   })
 
   it('a noise floor beyond the wire is clipped, not thrown on', () => {
@@ -160,6 +200,49 @@ describe('wakes', () => {
       .filter(({ kind }) => kind === 'wake')
       .map(({ payload }) => value(wakeCodec.decode(payload)).noiseDb)
     expect(noise).toEqual([0, -120])
+  })
+})
+
+describe('a microphone', () => {
+  const none = { clippedMs: 0, stuckMs: 0, silentMs: 0 }
+  const hears = (agent: PureAgent, minutes: number, microphone: Partial<typeof none>) => {
+    for (let i = 0; i < minutes * 6; i++)
+      agent.after(10_000, { type: 'heard', heard: { ...heardSample, microphone: { ...none, ...microphone } } })
+  }
+  const told = (agent: PureAgent) => codes(agent.all).filter((code) => code.startsWith('microphone'))
+
+  it.each([
+    ['clipped', { clippedMs: 10_000 }],
+    ['stuck', { stuckMs: 10_000 }],
+    ['silent', { silentMs: 10_000 }],
+  ])('that is %s for a minute is told of once, and once that it works again', (fault, trouble) => {
+    const agent = new PureAgent()
+    hears(agent, 5 / 6, trouble)
+    expect(told(agent)).toEqual([])
+    hears(agent, 1, trouble)
+    expect(told(agent)).toEqual([`microphone-${fault}`])
+    hears(agent, 300, trouble)
+    expect(told(agent)).toEqual([`microphone-${fault}`])
+    hears(agent, 2, {})
+    expect(told(agent)).toEqual([`microphone-${fault}`, 'microphone-recovered'])
+  })
+
+  it('with a loose contact is told of once an hour', () => {
+    const agent = new PureAgent()
+    for (let i = 0; i < 60; i++) {
+      hears(agent, 2, { silentMs: 10_000 })
+      hears(agent, 2, {})
+    }
+    expect(told(agent).filter((code) => code === 'microphone-silent')).toHaveLength(4)
+    expect(told(agent).filter((code) => code === 'microphone-recovered')).toHaveLength(4)
+  })
+
+  it('that clips a little, or is not listened to, is none to tell of', () => {
+    const agent = new PureAgent()
+    hears(agent, 60, { clippedMs: 4_000 })
+    for (let i = 0; i < 60; i++)
+      agent.after(10_000, { type: 'heard', heard: { ...heardSample, listeningMs: 0, windows: 0 } })
+    expect(told(agent)).toEqual([])
   })
 })
 

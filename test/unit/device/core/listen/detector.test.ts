@@ -37,6 +37,12 @@ describe('detector', () => {
     expect(detector.update(Float32Array.of(0, 0, 1), 1_000)).toBe(2)
   })
 
+  it('wakes again only after the mean has fallen below half the threshold', () => {
+    const detector = createDetector({ ...policy, smoothingWindows: 1, refractoryMs: 0 }, LABELS)
+    const heard = [0.9, 0.9, 0.5, 0.7, 0.31, 0.9, 0.29, 0.9, 0.9].map((p, i) => detector.update(go(p), i * 200))
+    expect(heard).toEqual([1, -1, -1, -1, -1, -1, -1, 1, -1])
+  })
+
   it('never wakes on an ignored label, and picks the best of the others', () => {
     const detector = createDetector({ ...policy, smoothingWindows: 1, thresholdPermille: 100 }, LABELS)
     expect(detector.update(Float32Array.of(0.7, 0.1, 0.2), 0)).toBe(2)

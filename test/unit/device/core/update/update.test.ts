@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { hexToBytes } from '../../../../../contract/bytes.ts'
+import { featuresSha256 } from '../../../../../contract/manifest.ts'
 import type { Release } from '../../../../../contract/release.ts'
 import type { BootRecord } from '../../../../../device/core/flash/boot-record.ts'
 import {
@@ -14,6 +15,7 @@ import {
   wantedBy,
 } from '../../../../../device/core/update/update.ts'
 import { modelRamBytes } from '../../../../../model/boards.ts'
+import { mfccDefinitionHighPass, mfccDefinitionV1 } from '../../../../../model/features/mfcc-definition.ts'
 import { configSample, recordSample, wantedRelease } from '../../../../fixtures/agent.ts'
 import {
   type AssignmentChange,
@@ -131,6 +133,11 @@ describe('the release', () => {
 
   it('fits features, RAM and slot to the byte', () => {
     expect(code({ featuresSha256: '0f'.repeat(32) })).toBe('unsupported-features')
+    for (const definition of [mfccDefinitionV1, mfccDefinitionHighPass])
+      expect(code({ featuresSha256: featuresSha256(definition) })).toBe('download')
+    expect(code({ featuresSha256: featuresSha256({ ...mfccDefinitionV1, highPassHz: 21 }) })).toBe(
+      'unsupported-features',
+    )
     // Half of the board's 786 432 bytes.
     expect(modelRamBytes(context.board)).toBe(393_216)
     expect(code({ arenaBytes: 393_216 })).toBe('download')

@@ -1,0 +1,70 @@
+import { present } from '../../contract/present.ts'
+import type { AlertRecord } from '../store/alert-store.ts'
+import type { RolloutRecord } from '../store/rollout-store.ts'
+import type { Store } from '../store/store.ts'
+import { HOUR_MS, hourStartMs } from '../store/telemetry-store.ts'
+import { gatherAfter } from './evidence.ts'
+import { harmLogE } from './gate.ts'
+import { pairedLogRatio } from './log-ratio.ts'
+import { signalOf } from './signals.ts'
+
+/** What comes after a rollout: harm that begins later than it looked. No control is left then, so each device is compared with its own hours before
+ *  the rollout; seasons and rooms change, hence a wider margin, and an alert instead of a roll back: `rollout rollback` is for a person.
+ */
+
+/** chosen: probability of a false alert a signal and rollout */
+const ALPHA = 0.001
+/** chosen: as for drift, a change below this ratio is nobody's alarm */
+const MARGIN_MIN = 1.5
+/** chosen: each window begins anew, so that a week without harm does not hide a day with it */
+const WINDOW_HOURS = 48
+const PAIRS_MIN = 10
+
+export const AFTER_ROLLOUT = 'after-rollout'
+
+/** Looks at the newest completed rollout. To be called inside a transaction.
+ *  @returns alerts that were raised */
+export function lookAfter(store: Store, nowMs: number): readonly AlertRecord[] {
+  const rollout = store.rollouts.lastCompleted()
+  closeOld(store, rollout, nowMs)
+  const endedMs = rollout?.endedMs ?? null
+  if (rollout === undefined || endedMs === null) return []
+  const from = Math.ceil(endedMs / HOUR_MS) * HOUR_MS
+  const until = Math.min(hourStartMs(nowMs), from + rollout.policy.afterHours * HOUR_MS)
+  const raised: AlertRecord[] = []
+  const model = present(store.models.byId(rollout.release), 'the release of a rollout').prefix
+  const window = Math.floor((until - 1 - from) / (WINDOW_HOURS * HOUR_MS))
+  if (until <= from) return []
+  const start = from + window * WINDOW_HOURS * HOUR_MS
+  const arms = gatherAfter(store, rollout, start, until)
+  for (const policy of rollout.policy.metrics) {
+    const signal = signalOf(policy.name)
+    const arm = arms[policy.name]
+    if (signal === undefined || arm === undefined || signal.kind === 'first') continue
+    const paired = pairedLogRatio(arm.canary, arm.control, signal.kind)
+    if (paired === undefined || paired.canary.devices < PAIRS_MIN) continue
+    // The windows share alpha: 1/2, 1/6, 1/12 … add up to one.
+    const alpha = ALPHA / ((window + 1) * (window + 2))
+    const margin = { ...policy, alphaRollback: alpha, marginRatio: Math.max(MARGIN_MIN, policy.marginRatio) }
+    const logE = harmLogE([paired], margin, signal)
+    const threshold = Math.log(1 / alpha)
+    if (logE < threshold || store.alerts.open(AFTER_ROLLOUT, policy.name, model) !== undefined) continue
+    const ratio = Math.exp(paired.d)
+    const numbers = {
+      ...{ ratio, recent: paired.canary.rate, baseline: paired.control.rate, logE, threshold },
+      ...{ devices: paired.canary.devices, hoursAfterEnd: (nowMs - endedMs) / HOUR_MS },
+    }
+    raised.push(store.alerts.raise({ code: AFTER_ROLLOUT, metric: policy.name, model, sinceMs: nowMs, ratio, numbers }))
+    const detail = { rollout: rollout.id, model, ...numbers }
+    store.audit.append({ atMs: nowMs, actor: 'kinglet', action: 'alert.raised', subject: policy.name, detail })
+  }
+  return raised
+}
+
+/** An alert of a rollout that was taken back, or that another one has followed, is about nothing any more. */
+function closeOld(store: Store, rollout: RolloutRecord | undefined, nowMs: number): void {
+  const model = rollout === undefined ? undefined : store.models.byId(rollout.release)?.prefix
+  for (const alert of store.alerts.allOpen()) {
+    if (alert.code === AFTER_ROLLOUT && alert.model !== model) store.alerts.resolve(alert.id, nowMs)
+  }
+}

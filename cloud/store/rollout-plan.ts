@@ -1,0 +1,29 @@
+/** What is worked out when a rollout starts and frozen with it, as the policy is. */
+export interface StagePlan {
+  readonly percent: number
+  /** devices exposed by its end, and how many of them are new */
+  readonly exposed: number
+  readonly fresh: number
+  /** devices that stay on their model meanwhile */
+  readonly control: number
+  /** whether it is large enough to show that a candidate with half the false wakes is no worse */
+  readonly decides: boolean
+  /** whether it is large enough to show with 80 % power that an equal candidate is no worse */
+  readonly provesEqual: boolean
+  /** smallest ratio of false wakes that is withdrawn with 80 % power by its end; null: none that this could tell */
+  readonly smallestHarm: number | null
+}
+
+export interface RolloutPlan {
+  /** devices that take part at the start */
+  readonly devices: number
+  /** devices that could, and were not heard for too long: they are left out until they are heard */
+  readonly unheard: number
+  readonly holdback: number
+  readonly comparison: 'control' | 'past' | 'none'
+  /** devices whose own past is known, and for how many hours in the mean */
+  readonly history: { readonly devices: number; readonly hours: number }
+  readonly stages: readonly StagePlan[]
+  /** stages that could decide, when the first of these cannot */
+  readonly proposal: readonly number[] | null
+}
