@@ -32,7 +32,7 @@ function packet(type: number, body: Buffer): Buffer {
   return Buffer.concat([Buffer.from(header), body])
 }
 
-const connectPacket = (name: string, token: string): Buffer =>
+export const connectPacket = (name: string, token: string): Buffer =>
   packet(
     0x10,
     Buffer.concat([
@@ -43,6 +43,13 @@ const connectPacket = (name: string, token: string): Buffer =>
       field(Buffer.from(name)),
       field(Buffer.from(token)),
     ]),
+  )
+
+/** @param filters QoS 1 each; packet identifier 1 */
+export const subscribePacket = (filters: readonly string[]): Buffer =>
+  packet(
+    0x82,
+    Buffer.concat([Buffer.of(0, 1), ...filters.flatMap((filter) => [field(Buffer.from(filter)), Buffer.of(1)])]),
   )
 
 /** A report as a device sends it after `seq + 1` hours. */

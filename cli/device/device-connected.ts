@@ -41,7 +41,7 @@ export interface ConnectedRun extends SelfFlags {
   readonly json?: boolean
 }
 
-/** Real ms between connection attempts; chosen: a gateway restart is noticed soon, a dead one is not hammered. */
+/** Real ms, bound of the first pause before another attempt to connect; chosen: a gateway restart is noticed soon, a dead one is not hammered. */
 const RECONNECT_MS = 2_000
 
 /** chosen: a gateway answers within a second, and a supervisor kills after ten */
@@ -145,6 +145,7 @@ function linkOf(
     refused: () => tokens?.refused(),
     tls,
     reconnectMs: RECONNECT_MS,
+    chance,
   })
   return {
     open: (listener) =>

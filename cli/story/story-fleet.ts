@@ -18,6 +18,7 @@ import { rememberedSchemes } from '../../firmware-sim/power-cut/remembered-signa
 import { scenePools } from '../../firmware-sim/scene.ts'
 import { EngineOrtNode } from '../../model/engine/engine-ort-node.ts'
 import type { CloudApi } from '../cloud-api.ts'
+import { chance } from '../random-secure.ts'
 import { openSoundBank } from '../sound-bank-folder.ts'
 
 export interface StoryFleet {
@@ -116,6 +117,7 @@ export async function startStoryFleet(options: {
         device: ids.device.value,
         token: () => present(tokens.get(device), `the token of ${device}`),
         reconnectMs: RECONNECT_MS,
+        chance,
       })
     },
     random: random.fork('devices'),

@@ -8,6 +8,7 @@ import { createWebSocketStream, WebSocketServer } from 'ws'
 import type { MessageCounters } from '../message-counters.ts'
 import { type Certified, certifiedPeer, type TlsOptions, tlsServerOptions } from './listener-tls.ts'
 import { boundPackets } from './packet-bound.ts'
+import { RetainedMessages } from './retained-messages.ts'
 
 /** Bounds of the broker; times are of sockets and hence real, whatever clock the gateway runs on. */
 export interface BrokerLimits {
@@ -27,6 +28,9 @@ export const BROKER_LIMITS: BrokerLimits = {
   keepaliveSecondsMax: 3_600,
   drainTimeoutMs: 20_000,
 }
+
+/** chosen: a fleet that comes back as one waits in the kernel and is not told to go away; Linux cuts it to its own bound */
+const BACKLOG = 4_096
 
 type Done = (error?: Error) => void
 
@@ -121,6 +125,8 @@ export class Broker {
     aedes.on('clientError', () => counters.add('connection', 'error'))
     aedes.on('connectionError', () => counters.add('connection', 'error'))
     await aedes.listen()
+    // It has none before.
+    new RetainedMessages().serve((aedes as { readonly persistence?: unknown }).persistence)
     const broker = new Broker(options, aedes, limits, counters)
     try {
       await listening(broker.#tcp, options.mqttPort, options.host)
@@ -184,7 +190,7 @@ export class Broker {
 async function listening(server: TcpServer | HttpServer, port: number, host: string): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen(port, host, () => {
+    server.listen({ port, host, backlog: BACKLOG }, () => {
       server.off('error', reject)
       resolve()
     })

@@ -8,6 +8,7 @@ import type { KeySource } from './key-source.ts'
 import type { Certified } from './listener-tls.ts'
 import type { Revocations } from './revocations.ts'
 import type { Takeovers } from './takeovers.ts'
+import { Turnstile } from './turnstile.ts'
 
 interface Parts {
   readonly clock: Clock
@@ -15,7 +16,7 @@ interface Parts {
   readonly counters: MessageCounters
   readonly ingest: Ingest
   readonly revocations: Pick<Revocations, 'refuses'>
-  readonly takeovers: Pick<Takeovers, 'takenOver'>
+  readonly takeovers: Pick<Takeovers, 'refuses' | 'takenOver'>
   /** what TLS says of the device at the other end of a connection */
   readonly certified: { get(connection: Client['conn']): Certified | undefined }
   /** a device asks for a block; answers on its own */
@@ -30,6 +31,12 @@ interface Link {
   readonly filters: Set<string>
   cancelExpiry: () => void
 }
+
+/** Chosen: enough for the four threads that check signatures; a fleet that comes back as one then waits for its turn, each with the CONNECT that it
+ *  has sent, and does not take the time from those that are in already. */
+const ADMISSIONS_MAX = 32
+
+const isGone = (client: Client): boolean => client.closed || client.conn.destroyed
 
 type Refusal = Error & { returnCode: number }
 const refusal = (message: string, returnCode: number): Refusal => Object.assign(new Error(message), { returnCode })
@@ -46,6 +53,7 @@ export class DeviceLink {
   readonly #parts: Parts
   readonly #links = new WeakMap<Client, Link>()
   readonly #byDevice = new Map<string, Link>()
+  readonly #turnstile = new Turnstile(ADMISSIONS_MAX)
   readonly #connects = new WeakMap<Client, { readonly clientId: string; readonly will: PublishPacket | undefined }>()
 
   constructor(parts: Parts) {
@@ -73,14 +81,20 @@ export class DeviceLink {
       const certified = this.#parts.certified.get(client.conn)
       const claim = { clientId, username, password, will, certified }
       const { keys, clock, revocations } = this.#parts
-      admit(claim, keys, clock, revocations)
+      this.#turnstile
+        .pass(async () => (isGone(client) ? undefined : admit(claim, keys, clock, revocations)))
         .then((admitted) => {
+          if (admitted === undefined) return
           if (admitted.ok) {
             // It left while its token was checked: aedes drops the answer, and nobody would take the link away again.
-            if (client.closed || client.conn.destroyed) return
+            if (isGone(client)) return
             // Revoked while its token was checked.
             const { device, issuedMs } = admitted.value
             if (revocations.refuses(device, issuedMs)) return done(refusal('device-revoked', 5), null)
+            if (this.#byDevice.has(device) && this.#parts.takeovers.refuses(device)) {
+              this.#parts.counters.add('connection', 'held-off')
+              return done(refusal('held-off: two connections of this device push each other off', 3), null)
+            }
             this.#connect(client, admitted.value)
             done(null, true)
             return

@@ -82,3 +82,45 @@ describe('two devices with one identity', () => {
     expect(notices).toEqual([])
   })
 })
+
+describe('two that push each other off for ever', () => {
+  it('do so less and less often: the one that is there keeps its place, and the alert stays', async () => {
+    const clocked = contest()
+    const { takeovers, notices } = clocked
+    // Each of the two comes back two seconds after it was pushed off.
+    const takenAt: number[] = []
+    for (let second = 0; second <= 2 * 3_600; second += 2) {
+      clocked.clock.nowMs = second * 1_000
+      if (takeovers.refuses('d1')) continue
+      takeovers.takenOver('d1')
+      takenAt.push(second)
+    }
+    const within = (from: number, to: number) => takenAt.filter((second) => second >= from && second < to).length
+    // Without it 75 in the first 150 s.
+    expect(within(0, 150)).toBe(11)
+    expect(within(3_600, 7_200)).toBe(6)
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(notices.length).toBeGreaterThanOrEqual(2)
+  })
+
+  it('begin anew when it was quiet', () => {
+    const { clock, takeovers } = contest()
+    for (let i = 0; i < 8; i++) takeovers.takenOver('d1')
+    expect([takeovers.refuses('d1'), takeovers.refuses('d2')]).toEqual([true, false])
+    clock.nowMs = 11 * MINUTE
+    expect(takeovers.refuses('d1')).toBe(false)
+    for (let i = 0; i < 7; i++) takeovers.takenOver('d1')
+    expect(takeovers.refuses('d1')).toBe(false)
+  })
+
+  function contest() {
+    const clock = new WaitedClock(START_MS)
+    const notices: unknown[] = []
+    const relay = async () => {
+      notices.push(1)
+      return ok({ status: 200, type: '', body: Buffer.of() })
+    }
+    const cloud = { relay } as Partial<CloudClient> as CloudClient
+    return { clock, notices, takeovers: new Takeovers({ clock, cloud, counters: new MessageCounters() }) }
+  }
+})
