@@ -1,4 +1,4 @@
-import { CommandFailure } from '../failure.ts'
+import { CommandFailure, fileFailure } from '../failure.ts'
 
 /** Runs a service until SIGINT or SIGTERM, then closes it in order. A service that a supervisor started with a channel ends with
  *  the supervisor too, even one that was killed. */
@@ -9,7 +9,8 @@ export async function serve(start: () => Promise<{ close(): Promise<void> }>): P
     service = await start()
   } catch (cause) {
     if (cause instanceof CommandFailure) throw cause
-    const { code } = cause as NodeJS.ErrnoException
+    const { code, path } = cause as NodeJS.ErrnoException
+    if (path !== undefined) throw fileFailure(path, cause)
     const hint =
       code === 'EADDRINUSE' ? 'another process has that port; give another with the --…port option' : undefined
     throw new CommandFailure(cause instanceof Error ? cause.message : String(cause), { cause, ...(hint && { hint }) })
