@@ -1,7 +1,8 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../../contract/clock.ts'
 import { CloudApi } from '../cloud-api.ts'
+import { writeSecretFile } from '../secret-file.ts'
 import { freePort } from './free-port.ts'
 import { Service, untilHealthy } from './supervisor.ts'
 
@@ -66,7 +67,7 @@ export async function startServices(options: {
     ttlSeconds: 365 * 86_400,
   })
   const tokenFile = join(gatewayDir, 'service.token')
-  writeFileSync(tokenFile, minted.token, { mode: 0o600 })
+  writeSecretFile(tokenFile, minted.token)
   const gatewayLog = join(dir, 'gateway.log')
   const gateway = new Service(
     {

@@ -1,6 +1,7 @@
-import { closeSync, fdatasync, mkdirSync, openSync } from 'node:fs'
+import { closeSync, fdatasync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
+import { makeFolder } from '../../platform/make-folder.ts'
 
 export type Store = Database.Database
 
@@ -46,7 +47,7 @@ const MIGRATIONS: readonly string[] = [
  *  @param dataDir created when missing
  *  @throws when the file is not a store or comes from a newer Kinglet */
 export function openStore(dataDir: string): Store {
-  mkdirSync(dataDir, { recursive: true })
+  makeFolder(dataDir)
   const store = new Database(join(dataDir, 'gateway.sqlite'))
   store.pragma('journal_mode = WAL')
   store.pragma('synchronous = NORMAL')
