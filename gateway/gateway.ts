@@ -4,6 +4,7 @@ import type { Client } from 'aedes'
 import type { Clock } from '../contract/clock.ts'
 import type { SeededRandom } from '../contract/random.ts'
 import type { Logger } from '../platform/logger.ts'
+import { BelievedClock } from './believed-clock.ts'
 import { Broker } from './broker/broker.ts'
 import { DeviceLink } from './broker/device-link.ts'
 import { Downlink } from './broker/downlink.ts'
@@ -26,6 +27,7 @@ import { GATEWAY_LIMITS, type GatewayLimits, type GatewayOptions } from './gatew
 import { OperatorHttp } from './http.ts'
 import { MessageCounters } from './message-counters.ts'
 import { GatewayMetrics } from './metrics.ts'
+import { ModelLabels } from './model-labels.ts'
 import { listenerOf } from './route.ts'
 import type { HeldAssignment } from './store/held-assignments.ts'
 import type { PendingWake } from './store/pending-wakes.ts'
@@ -69,8 +71,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     counters,
     logger,
   )
-  const cloud = new CloudClient(options.cloudUrl, options.serviceToken)
-  const ground: Ground = { options, limits, clock, random, logger, counters, store, cloud, opened: [store] }
+  const believed = new BelievedClock(clock, logger)
+  const cloud = new CloudClient(options.cloudUrl, options.serviceToken, (cloudMs) => believed.cloudSaid(cloudMs))
+  const ground: Ground = { options, limits, clock, believed, random, logger, counters, store, cloud, opened: [store] }
   try {
     return await compose(ground)
   } catch (cause) {
@@ -84,6 +87,7 @@ interface Ground {
   readonly options: GatewayOptions
   readonly limits: GatewayLimits
   readonly clock: Clock
+  readonly believed: BelievedClock
   readonly random: SeededRandom
   readonly logger: Logger
   readonly counters: MessageCounters
@@ -97,11 +101,11 @@ interface Ground {
 async function compose(ground: Ground): Promise<Gateway> {
   const { store, counters, cloud, logger } = ground
   const downlink = new Downlink(counters)
-  const verifier = await openVerifier(ground, downlink)
+  const downloads = makeDownloads(ground, downlink)
+  const verifier = await openVerifier(ground, downlink, downloads.cache)
   const assignments = makeAssignments(ground, downlink)
   const ingest = makeIngest(ground, verifier, assignments)
   const admission = await makeAdmission(ground)
-  const downloads = makeDownloads(ground, downlink)
   const { broker, link } = await listenForDevices(ground, admission, ingest, downloads)
   downlink.connect(broker, link)
   const depths = (): GatewayStats['depths'] => {
@@ -145,11 +149,16 @@ async function compose(ground: Ground): Promise<Gateway> {
 }
 
 /** @returns undefined when there is nothing to judge wakes with */
-async function openVerifier(ground: Ground, downlink: Downlink): Promise<Verifier | undefined> {
+async function openVerifier(ground: Ground, downlink: Downlink, cache: ArtifactCache): Promise<Verifier | undefined> {
   const { engine, verifier: model } = ground.options
   if (engine === undefined || model === undefined) return undefined
   const publishVerdict = (wake: PendingWake, confirmed: boolean) => downlink.verdict(wake, confirmed)
-  const verifier = await Verifier.open({ ...ground, publishVerdict }, model, engine)
+  const bundles = new ModelLabels(ground, cache)
+  const labelsOf =
+    model.labelsOfModel === 'bundles'
+      ? (name: string) => bundles.of(name)
+      : (model.labelsOfModel ?? (() => model.labels))
+  const verifier = await Verifier.open({ ...ground, publishVerdict, labelsOf }, model, engine)
   ground.opened.push(verifier)
   return verifier
 }
@@ -246,6 +255,7 @@ async function listenForReaders(
     counters,
     depths,
     nowMs: () => clock.wallMs(),
+    isClockBelieved: () => ground.believed.isBelieved,
     cellsSince: (hourMs) => store.ask('cellsSince', hourMs),
   })
   const http = await OperatorHttp.listen(options.httpHost ?? '127.0.0.1', options.httpPort ?? 0, {

@@ -10,6 +10,8 @@ export interface MetricSources {
   cellsSince(hourMs: number): Promise<Iterable<Place & { readonly values: readonly number[] }>>
   nowMs(): number
   depths(): Readonly<Record<string, number>>
+  /** whether this gateway knows the time */
+  isClockBelieved(): boolean
 }
 
 /** chosen: gauges look at the last day, so that a finished rollout leaves the page */
@@ -23,6 +25,7 @@ const RATES = {
   activeFraction: ['kinglet_active_fraction', 'Share of the listening time in which devices were awake'],
   falseWakeShare: ['kinglet_false_wake_share', 'Rejected wakes over wakes that the verifier judged'],
   falseWakesPerHour: ['kinglet_false_wakes_per_hour', 'Rejected wakes per hour of listening'],
+  unjudgedShare: ['kinglet_unjudged_wake_share', 'Wakes that the verifier could not judge over those it was given'],
 } as const
 const GROUP_LABELS = ['model', 'arm', 'stage', 'board', 'site'] as const
 
@@ -61,6 +64,7 @@ export class GatewayMetrics {
   readonly #sources: MetricSources
   readonly #messages: Counter
   readonly #depths: Gauge
+  readonly #clockBelieved: Gauge
   readonly #listening: Gauge
   readonly #rates: readonly (readonly [keyof typeof RATES, Gauge])[]
 
@@ -77,6 +81,11 @@ export class GatewayMetrics {
       name: 'kinglet_gateway_depth',
       help: 'Things that wait, by queue',
       labelNames: ['queue'],
+      registers,
+    })
+    this.#clockBelieved = new Gauge({
+      name: 'kinglet_gateway_clock_believed',
+      help: '1 while the clock of this gateway can be right; at 0 times of receipt are left to the cloud',
       registers,
     })
     this.#listening = new Gauge({
@@ -105,6 +114,7 @@ export class GatewayMetrics {
       for (const [outcome, count] of Object.entries(outcomes)) this.#messages.inc({ kind, outcome }, count)
     }
     for (const [queue, depth] of Object.entries(this.#sources.depths())) this.#depths.set({ queue }, depth)
+    this.#clockBelieved.set(this.#sources.isClockBelieved() ? 1 : 0)
     for (const [key, values] of groupSums(cells)) {
       const [model = '', arm = '', stage = '', board = '', site = ''] = key.split('|')
       const labels = { model, arm, stage, board, site }

@@ -1,6 +1,7 @@
 import { type ContractError, contractError, type ErrorCode } from '../../contract/errors.ts'
 import { readProblem } from '../../contract/problem.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
+import { CLOUD_TIME_HEADER } from '../../contract/uplink.ts'
 import { readBounded } from '../../platform/bounded-body.ts'
 
 /** A failed request: `unavailable` is worth a retry, the others are the cloud's answer. */
@@ -22,10 +23,13 @@ export class CloudClient {
   readonly #baseUrl: string
   readonly #serviceToken: string
   readonly #closing = new AbortController()
+  readonly #toldTime: (cloudMs: number) => void
 
-  constructor(baseUrl: string, serviceToken: string) {
+  /** @param toldTime told the cloud's time, Unix ms, with each of its answers that says it */
+  constructor(baseUrl: string, serviceToken: string, toldTime: (cloudMs: number) => void = () => undefined) {
     this.#baseUrl = baseUrl.replace(/\/+$/, '')
     this.#serviceToken = serviceToken
+    this.#toldTime = toldTime
   }
 
   getJson(path: string, bytesMax: number): Promise<Result<unknown, CloudError>> {
@@ -102,6 +106,8 @@ export class CloudClient {
         redirect: 'error',
         signal: AbortSignal.any([this.#closing.signal, AbortSignal.timeout(TIMEOUT_MS)]),
       })
+      const time = response.headers.get(CLOUD_TIME_HEADER)
+      if (time !== null && /^\d{1,15}$/.test(time)) this.#toldTime(Number(time))
       if (response.ok) return ok(response)
       const problem = await readBounded(response.body, ERROR_BYTES_MAX).catch(() => undefined)
       const { status } = response
