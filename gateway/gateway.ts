@@ -27,14 +27,14 @@ import { GATEWAY_LIMITS, type GatewayLimits, type GatewayOptions } from './gatew
 import { OperatorHttp } from './http.ts'
 import { MessageCounters } from './message-counters.ts'
 import { GatewayMetrics } from './metrics.ts'
-import { ModelLabels } from './model-labels.ts'
 import { listenerOf } from './route.ts'
 import type { HeldAssignment } from './store/held-assignments.ts'
 import type { PendingWake } from './store/pending-wakes.ts'
 import { SUM_NAMES, type SumName } from './store/report-timeline.ts'
 import { StoreClient } from './store/store-client.ts'
 import { Upkeep } from './upkeep.ts'
-import { Verifier } from './verifier.ts'
+import { Verifier, type VerifierModel } from './verifier.ts'
+import { type WakeFormatAnswer, WakeFormats } from './wake-formats.ts'
 
 export interface GatewayStats {
   /** what came of messages, requests and rows, by kind and outcome, since the start */
@@ -153,14 +153,26 @@ async function openVerifier(ground: Ground, downlink: Downlink, cache: ArtifactC
   const { engine, verifier: model } = ground.options
   if (engine === undefined || model === undefined) return undefined
   const publishVerdict = (wake: PendingWake, confirmed: boolean) => downlink.verdict(wake, confirmed)
-  const bundles = new ModelLabels(ground, cache)
-  const labelsOf =
-    model.labelsOfModel === 'bundles'
-      ? (name: string) => bundles.of(name)
-      : (model.labelsOfModel ?? (() => model.labels))
-  const verifier = await Verifier.open({ ...ground, publishVerdict, labelsOf }, model, engine)
+  const verifier = await Verifier.open(
+    { ...ground, publishVerdict, formatOf: formatsOf(ground, model, cache) },
+    model,
+    engine,
+  )
   ground.opened.push(verifier)
   return verifier
+}
+
+function formatsOf(
+  ground: Ground,
+  { labels, featureQuantization, labelsOfModel }: VerifierModel,
+  cache: ArtifactCache,
+): (model: string) => Promise<WakeFormatAnswer> {
+  const bundles = new WakeFormats(ground, cache)
+  if (labelsOfModel === 'bundles') return (model) => bundles.of(model)
+  return (model) => {
+    const named = labelsOfModel?.(model) ?? labels
+    return Promise.resolve(named === 'unknown' ? named : { labels: named, featureQuantization })
+  }
 }
 
 function makeAssignments(ground: Ground, downlink: Downlink): Assignments {

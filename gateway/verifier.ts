@@ -6,25 +6,24 @@ import type { Engine, EngineSession } from '../model/engine/engine.ts'
 import { dequantizeFeatures, type Quantization } from '../model/features/quantize.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { MessageCounters } from './message-counters.ts'
-import type { ModelLabelsAnswer } from './model-labels.ts'
 import type { PendingWake } from './store/pending-wakes.ts'
 import type { StoreClient } from './store/store-client.ts'
+import type { WakeFormat, WakeFormatAnswer } from './wake-formats.ts'
 
 /** The second-stage network and how to ask it. */
 export interface VerifierModel {
   /** float32 ONNX graph, window in, posteriors out */
   readonly graph: Uint8Array
-  /** in the order of the posteriors */
+  /** in the order of the network's posteriors */
   readonly labels: readonly string[]
+  /** of the features of wakes whose bundle does not say it */
   readonly featureQuantization: Quantization
   /** a wake is confirmed when the posterior of its label is at least this; default 0.5 */
   readonly threshold?: number
   /** labels of a device's bundle, in its own order, by the hex prefix of its hash: wakes are compared by the name of their label. "bundles":
-   *  as the bundles that the cloud has say. Default: every model has `labels` */
-  readonly labelsOfModel?: 'bundles' | LabelsOf
+   *  as the bundles that the cloud has say, which say too how their features are quantized. Default: every model has `labels` */
+  readonly labelsOfModel?: 'bundles' | ((model: string) => readonly string[] | 'unknown')
 }
-
-type LabelsOf = (model: string) => ModelLabelsAnswer | Promise<ModelLabelsAnswer>
 
 interface Parts {
   readonly clock: Clock
@@ -33,7 +32,8 @@ interface Parts {
   readonly logger: Logger
   /** tells the device; best effort */
   publishVerdict(wake: PendingWake, confirmed: boolean): void
-  readonly labelsOf: LabelsOf
+  /** how the wakes of a model are read */
+  formatOf(model: string): Promise<WakeFormatAnswer>
 }
 
 /** chosen: wakes in memory at a time; the rest waits on disk */
@@ -139,12 +139,12 @@ export class Verifier {
     })
   }
 
-  /** @returns the labels of the wake's model; undefined when there are none */
-  async #labelsOf({ model }: PendingWake): Promise<readonly string[] | 'later' | undefined> {
-    const labels = await this.#parts.labelsOf(model)
-    if (labels !== 'later') {
+  /** @returns undefined when there is none to be had */
+  async #formatOf({ model }: PendingWake): Promise<WakeFormat | 'later' | undefined> {
+    const format = await this.#parts.formatOf(model)
+    if (format !== 'later') {
       this.#waiting.delete(model)
-      return labels === 'unknown' ? undefined : labels
+      return format === 'unknown' ? undefined : format
     }
     const nowMs = this.#parts.clock.monotonicMs()
     const sinceMs = this.#waiting.get(model) ?? nowMs
@@ -156,25 +156,25 @@ export class Verifier {
    *    only the device knows; 'later' when that is not to be said yet */
   async #judge(wake: PendingWake): Promise<boolean | 'later' | undefined> {
     const { labels } = this.#model
-    const named = await this.#labelsOf(wake)
-    if (named === 'later') return named
-    const name = named?.[wake.label]
+    const format = await this.#formatOf(wake)
+    if (format === undefined || format === 'later') return format
+    const name = format.labels[wake.label]
     const label = name === undefined ? -1 : labels.indexOf(name)
     if (label < 0 || wake.features.length !== this.#session.input.elements) return undefined
-    const posteriors = await this.#posteriors(wake.features)
+    const posteriors = await this.#posteriors(wake.features, format.featureQuantization)
     const posterior = posteriors?.[label]
     return posterior === undefined ? undefined : posterior >= this.#threshold
   }
 
-  async #posteriors(features: Uint8Array): Promise<Float32Array | undefined> {
-    const key = bytesToHex(sha256(features))
+  async #posteriors(features: Uint8Array, quantization: Quantization): Promise<Float32Array | undefined> {
+    const key = `${quantization.scale} ${quantization.zeroPoint} ${bytesToHex(sha256(features))}`
     const known = this.#remembered.get(key)
     if (known !== undefined) {
       this.#parts.counters.add('verifier', 'remembered')
       return known
     }
     const quantized = new Int8Array(features.buffer, features.byteOffset, features.length)
-    const window = dequantizeFeatures(quantized, this.#model.featureQuantization, new Float32Array(features.length))
+    const window = dequantizeFeatures(quantized, quantization, new Float32Array(features.length))
     for (let attempt = 1; attempt <= ATTEMPTS_MAX && !this.#closed; attempt++) {
       const result = await this.#session.run(window)
       if (result.ok) {

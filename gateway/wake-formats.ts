@@ -7,14 +7,22 @@ import { sha256Field } from '../contract/fields.ts'
 import { LIMITS } from '../contract/limits.ts'
 import { parseManifest } from '../contract/manifest.ts'
 import { err, ok, type Result } from '../contract/result.ts'
+import type { Quantization } from '../model/features/quantize.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { CloudClient } from './cloud-link/cloud-client.ts'
 import type { ArtifactCache } from './downloads/artifact-cache.ts'
 import type { StoreClient } from './store/store-client.ts'
 
-/** The labels of a model, in the order of its own posteriors. `unknown`: there are none to be had. `later`: perhaps there are, the cloud does
- *  not answer. */
-export type ModelLabelsAnswer = readonly string[] | 'unknown' | 'later'
+/** How wakes of a model are read. */
+export interface WakeFormat {
+  /** in the order of the model's own posteriors, which a wake's label is an index into */
+  readonly labels: readonly string[]
+  /** of the features that a wake carries */
+  readonly featureQuantization: Quantization
+}
+
+/** `unknown`: there is none to be had. `later`: perhaps there is, the cloud does not answer. */
+export type WakeFormatAnswer = WakeFormat | 'unknown' | 'later'
 
 interface Parts {
   readonly cloud: Pick<CloudClient, 'getJson'>
@@ -33,15 +41,18 @@ const ASK_AGAIN_MS = 60_000
 const RETRY_MS = 5_000
 
 const listSchema = z.object({ models: z.array(z.object({ sha256: sha256Field })) })
-const labelsSchema = z.array(z.string().check(z.maxLength(LIMITS.labelLength))).check(z.maxLength(LIMITS.labels))
+const formatSchema = z.object({
+  labels: z.array(z.string().check(z.maxLength(LIMITS.labelLength))).check(z.maxLength(LIMITS.labels)),
+  featureQuantization: z.object({ scale: z.number(), zeroPoint: z.int() }),
+})
 
-/** What the labels of a wake are called: the manifest of the model's bundle says, which the gateway has or fetches for devices anyway. They are
- *  kept on disk, since a gateway that starts without a cloud goes on judging. */
-export class ModelLabels {
+/** What the manifests of bundles say of their wakes; the gateway has the bundles, or fetches them for devices anyway. It is kept on disk, since
+ *  a gateway that starts without a cloud goes on judging. */
+export class WakeFormats {
   readonly #parts: Parts
   readonly #cache: Pick<ArtifactCache, 'get'>
-  readonly #known = new LRUCache<string, readonly string[]>({ max: REMEMBERED_MAX })
-  /** answers that are no labels, and until when they hold, monotonic ms */
+  readonly #known = new LRUCache<string, WakeFormat>({ max: REMEMBERED_MAX })
+  /** answers that are no format, and until when they hold, monotonic ms */
   readonly #without = new LRUCache<string, { readonly answer: 'unknown' | 'later'; readonly untilMs: number }>({
     max: REMEMBERED_MAX,
   })
@@ -52,7 +63,7 @@ export class ModelLabels {
   }
 
   /** @param model hex prefix of the bundle's sha256, as reports and wakes carry it */
-  async of(model: string): Promise<ModelLabelsAnswer> {
+  async of(model: string): Promise<WakeFormatAnswer> {
     const known = this.#known.get(model)
     if (known !== undefined) return known
     const { clock } = this.#parts
@@ -66,17 +77,17 @@ export class ModelLabels {
     return answer
   }
 
-  async #stored(model: string): Promise<readonly string[] | undefined> {
+  async #stored(model: string): Promise<WakeFormat | undefined> {
     try {
       const text = await this.#parts.store.ask('setting', settingOf(model))
-      return text === undefined ? undefined : labelsSchema.parse(JSON.parse(text))
+      return text === undefined ? undefined : formatSchema.parse(JSON.parse(text))
     } catch (cause) {
-      this.#parts.logger.error({ err: cause, model }, 'kept labels could not be read')
+      this.#parts.logger.error({ err: cause, model }, 'the kept labels of a model could not be read')
       return undefined
     }
   }
 
-  async #fetch(model: string): Promise<ModelLabelsAnswer> {
+  async #fetch(model: string): Promise<WakeFormatAnswer> {
     const { cloud, logger } = this.#parts
     const answer = await cloud.getJson('/v1/models', LIST_BYTES_MAX)
     if (!answer.ok) {
@@ -85,31 +96,38 @@ export class ModelLabels {
     }
     const list = listSchema.safeParse(answer.value)
     const sha256 = list.data?.models.map((release) => release.sha256).find((hash) => hash.startsWith(model))
-    const labels = sha256 === undefined ? undefined : await this.#ofBundle(sha256)
-    if (labels === undefined) logger.warn({ model }, 'wakes of a model that the cloud does not know are not judged')
-    else if (labels.ok) await this.#keep(model, labels.value)
-    else logger.warn({ error: labels.error, model }, 'the labels of a model are not to be had')
-    if (labels?.ok) return labels.value
-    return labels?.error.code === 'unavailable' ? 'later' : 'unknown'
+    if (sha256 === undefined) {
+      logger.warn({ model }, 'wakes of a model that the cloud does not know are not judged')
+      return 'unknown'
+    }
+    const format = await this.#ofBundle(sha256)
+    if (format.ok) {
+      await this.#keep(model, format.value)
+      return format.value
+    }
+    logger.warn({ error: format.error, model }, 'the labels of a model are not to be had')
+    return format.error.code === 'unavailable' ? 'later' : 'unknown'
   }
 
   /** What cannot be kept (disk full) is fetched again after the next start. */
-  async #keep(model: string, labels: readonly string[]): Promise<void> {
+  async #keep(model: string, format: WakeFormat): Promise<void> {
     try {
-      await this.#parts.store.ask('keepSetting', settingOf(model), JSON.stringify(labels))
+      await this.#parts.store.ask('keepSetting', settingOf(model), JSON.stringify(format))
     } catch (cause) {
-      this.#parts.logger.error({ err: cause, model }, 'labels could not be kept')
+      this.#parts.logger.error({ err: cause, model }, 'the labels of a model could not be kept')
     }
   }
 
-  async #ofBundle(sha256: string): Promise<Result<readonly string[], ContractError>> {
+  async #ofBundle(sha256: string): Promise<Result<WakeFormat, ContractError>> {
     const bundle = await this.#cache.get(sha256)
     if (!bundle.ok) return err(bundle.error)
     const sections = decodeBundle(bundle.value)
     if (!sections.ok) return err(sections.error)
     const manifest = parseManifest(sections.value)
-    return manifest.ok ? ok(manifest.value.labels) : err(manifest.error)
+    if (!manifest.ok) return err(manifest.error)
+    const { labels, featureQuantization } = manifest.value
+    return ok({ labels, featureQuantization })
   }
 }
 
-const settingOf = (model: string): string => `labels of ${model}`
+const settingOf = (model: string): string => `wakes of ${model}`
