@@ -2,7 +2,7 @@ import { bytesEqual } from '../../../contract/bytes.ts'
 import { type ContractError, contractError } from '../../../contract/errors.ts'
 import { LIMITS } from '../../../contract/limits.ts'
 
-import { bytes, defineMessage, optional, uint } from '../../../contract/message-codec.ts'
+import { bytes, defineMessage, int, optional, uint } from '../../../contract/message-codec.ts'
 
 import { present } from '../../../contract/present.ts'
 
@@ -63,7 +63,7 @@ const codec = defineMessage('boot record', 1, 192, {
   failedSha256: [10, bytes(32)],
   failures: [11, uint(255)],
   untold: [12, uint(UNTOLD.length - 1)],
-  incarnation: [13, optional(uint(0xffff_ffff))],
+  incarnation: [13, optional(int(1, 0xffff_ffff))],
 })
 
 /** The newest valid record; undefined when the device was never provisioned or both copies are lost. */

@@ -170,7 +170,8 @@ export class FakeCloud {
     if (status !== undefined && status !== 599) return json(status, { code: 'invalid-request' })
     const batch = ingestBatchSchema.parse(body)
     for (const row of batch.reports) this.reports.set(`${row.device}/${row.boot}/${row.seq}`, row)
-    for (const row of batch.verdicts) this.verdicts.set(`${row.device}/${row.boot}/${row.hourMs}`, row)
+    for (const row of batch.verdicts)
+      this.verdicts.set([row.device, row.incarnation, row.boot, row.slot ?? row.hourMs, row.model].join('/'), row)
     for (const row of batch.events) this.events.set(`${row.device}/${row.boot}/${row.seq}`, row)
     for (const row of batch.aggregates) {
       const { hourMs, model, board, site, rollout, stage, arm } = row
