@@ -94,10 +94,10 @@ export const aggregateRowSchema = z.strictObject({
   hourMs: uintField,
   revision: uintField,
   model: modelPrefix,
-  board: z.string().check(z.maxLength(LIMITS.idLength)),
+  board: z.string().check(z.maxLength(LIMITS.nameLength)),
   site: idField,
   /** rollout id, or "" outside of one */
-  rollout: z.string().check(z.maxLength(LIMITS.idLength)),
+  rollout: z.string().check(z.maxLength(LIMITS.nameLength)),
   stage: uintField,
   arm: z.enum(['canary', 'control', 'none']),
   listeningMs: uintField,
@@ -135,7 +135,7 @@ export const assignmentFeedSchema = z.strictObject({
       z.strictObject({
         site: idField,
         device: idField,
-        board: z.string().check(z.maxLength(LIMITS.idLength)),
+        board: z.string().check(z.maxLength(LIMITS.nameLength)),
         /** the signed assignment, to be published as it is */
         document: z.unknown(),
       }),

@@ -94,9 +94,8 @@ interface CheckedRun {
 }
 
 function checkRun(run: ConnectedRun): CheckedRun {
-  const named = [run.site && parseSiteId(run.site), run.device && parseDeviceId(run.device)]
-  if (named.some((id) => id && !id.ok)) {
-    throw new CommandFailure('ids are lower-case letters, digits and dashes', { exitCode: 2 })
+  for (const id of [run.site && parseSiteId(run.site), run.device && parseDeviceId(run.device)]) {
+    if (id && !id.ok) throw new CommandFailure(id.error.detail, { exitCode: 2 })
   }
   const cloudUrl = run.cloud === undefined ? undefined : httpUrl(run.cloud)
   if (!URL.canParse(run.gateway) || !GATEWAY_PROTOCOLS.includes(new URL(run.gateway).protocol)) {

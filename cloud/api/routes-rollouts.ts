@@ -76,7 +76,7 @@ export function rolloutRoutes(app: CloudApp, services: CloudServices): void {
     c.json({ rollouts: store.rollouts.list(50).map((rollout) => rolloutView(store, rollout)) }, 200),
   )
 
-  const params = z.object({ id: schemas.id })
+  const params = z.object({ id: schemas.name })
   const one = createRoute({
     method: 'get',
     path: '/v1/rollouts/{id}',
