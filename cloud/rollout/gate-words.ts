@@ -1,3 +1,4 @@
+import { threeDigits } from '../../contract/three-digits.ts'
 import type { GateReading, GateReason, MetricReading } from '../store/gate-reading.ts'
 
 const METRIC_WORDS = {
@@ -21,10 +22,6 @@ const REASON_WORDS: Readonly<Record<GateReason, string>> = {
 }
 
 const VERDICT_WORDS = { rollback: 'Roll back', advance: 'Advance', hold: 'Hold', pause: 'Pause' } as const
-
-/** Three digits that count; what is 100 or more is whole, with every digit it has. */
-export const threeDigits = (value: number): string =>
-  Math.abs(value) >= 99.95 ? String(Math.round(value)) : String(Number(value.toPrecision(3)))
 
 function metricWords(metric: MetricReading): string {
   const { canary, control, ratio } = metric
