@@ -25,7 +25,7 @@ export function consoleRoutes(app: CloudApp): void {
   } as const
   const bodies = Object.entries(files).map(([path, [file, type]]) => [path, readFileSync(file), type] as const)
   // The function that commands print figures with, so that the page cannot round otherwise.
-  const formatter = Buffer.from(`export const threeDigits = ${threeDigits}\n`)
+  const formatter = Buffer.from(`globalThis.threeDigits = ${threeDigits}\n`)
   for (const [path, body, type] of [...bodies, ['/console/three-digits.js', formatter, SCRIPT] as const]) {
     app.get(path, () => {
       const headers = { 'content-type': type, 'content-security-policy': POLICY, 'cache-control': 'no-cache' }

@@ -1,8 +1,6 @@
 /** The status page. Reads the API, listens to /v1/stream, writes text nodes only (nothing of the data becomes markup). */
 
-import { threeDigits } from '/console/three-digits.js'
-
-const { uPlot } = globalThis
+const { threeDigits, uPlot } = globalThis
 const HOURS = 120
 const $ = (id) => document.getElementById(id)
 
