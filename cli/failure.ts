@@ -17,6 +17,7 @@ export function fileReason(cause: unknown): string {
   const { code, syscall } = cause as NodeJS.ErrnoException
   // Its parent is there, or would have been made.
   if (code === 'ENOENT' && syscall === 'mkdir') return 'no folder can be made there'
+  if (code === 'EEXIST' && syscall === 'mkdir') return 'it is a file, a folder is expected'
   const reasons: Record<string, string> = {
     ENOENT: 'there is no such file or folder',
     EACCES: 'permission denied',

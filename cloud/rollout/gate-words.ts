@@ -1,3 +1,4 @@
+import { threeDigits } from '../../contract/three-digits.ts'
 import type { GateReading, GateReason, SignalReading } from '../store/gate-reading.ts'
 import { signalOf } from './signals.ts'
 
@@ -26,10 +27,6 @@ const AGAINST = {
   past: ' Compared with the same devices before, not with a control drawn by lot.',
   none: '',
 }
-
-/** Three digits that count; what is 100 or more is whole, with every digit it has. */
-export const threeDigits = (value: number): string =>
-  Math.abs(value) >= 99.95 ? String(Math.round(value)) : String(Number(value.toPrecision(3)))
 
 const nameOf = (metric: string): string =>
   metric === 'installFailures' ? 'install failures' : (signalOf(metric)?.words ?? metric)
