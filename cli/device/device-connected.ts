@@ -48,8 +48,10 @@ const RECONNECT_MS = 2_000
 const LAST_REPORT_MS = 5_000
 
 /** Runs one device against a gateway until it is interrupted: reports, wakes, updates, with its state in a flash file. Its last report goes
- *  before it ends. */
-export async function runConnected(run: ConnectedRun, clock: Clock): Promise<void> {
+ *  before it ends.
+ *  @param clock the device's
+ *  @param system that of the network, which no simulation hurries */
+export async function runConnected(run: ConnectedRun, clock: Clock, system: Clock): Promise<void> {
   const checked = checkRun(run)
   const flash = await openFlash(run.flash, checked.board, run.bundle)
   let tokens: TokenSource | undefined
@@ -73,7 +75,7 @@ export async function runConnected(run: ConnectedRun, clock: Clock): Promise<voi
   } finally {
     // Also when listening failed: an open link would keep the process.
     tokens?.close()
-    await host?.stop(LAST_REPORT_MS)
+    await host?.stop(LAST_REPORT_MS, system)
     flash.close()
   }
 }

@@ -116,13 +116,14 @@ export class AgentHost {
 
   /** Ends as planned: a last report, time for the gateway to take what there is to say, then `close`. What it does not take is in the flash
    *  spool. A device without a link, or in a reset, is not waited for.
-   *  @param waitMs of the clock, at most */
-  async stop(waitMs: number): Promise<void> {
+   *  @param waitMs of the clock, at most
+   *  @param clock another than the device's where that runs faster than the network does */
+  async stop(waitMs: number, clock = this.#options.clock): Promise<void> {
     this.dispatch({ type: 'stopping' })
     let cancel = (): void => undefined
     await new Promise<void>((resolve) => {
       this.#stopping = resolve
-      cancel = this.#options.clock.after(waitMs, resolve)
+      cancel = clock.after(waitMs, resolve)
       this.#stopIfSaid()
     })
     cancel()
