@@ -278,6 +278,9 @@ export const alert = z
     resolvedMs: numberOrNull,
     ratio: z.number(),
     numbers: named,
+    /** for people */
+    title: z.string(),
+    words: z.string(),
   })
   .openapi('Alert')
 export const audit = z

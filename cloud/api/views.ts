@@ -1,5 +1,6 @@
 import { present } from '../../contract/present.ts'
 import { gateWords } from '../rollout/gate-words.ts'
+import { signalOf } from '../rollout/signals.ts'
 import type { AlertRecord } from '../store/alert-store.ts'
 import type { DeviceRecord } from '../store/device-store.ts'
 import type { FleetHour } from '../store/fleet-store.ts'
@@ -8,6 +9,7 @@ import type { RolloutRecord } from '../store/rollout-store.ts'
 import type { Store } from '../store/store.ts'
 import { HOUR_MS, hourIndex } from '../store/telemetry-store.ts'
 import { fleetFigures } from '../telemetry/fleet-figures.ts'
+import { alertWords } from './alert-words.ts'
 
 /** JSON shapes of the API; times are Unix ms and end in `Ms`. */
 
@@ -74,7 +76,13 @@ export function rolloutView(store: Store, rollout: RolloutRecord) {
     endedMs: end,
     hoursToDecision: end === null ? null : (end - rollout.createdMs) / HOUR_MS,
     why: rollout.why,
-    gate: rollout.reading,
+    gate: rollout.reading && {
+      ...rollout.reading,
+      metrics: rollout.reading.metrics.map((metric) => ({
+        ...metric,
+        words: signalOf(metric.name)?.words ?? metric.name,
+      })),
+    },
     gateWords: rollout.reading === null ? null : gateWords(rollout.reading),
     evidence: EVIDENCE[rollout.plan.comparison],
     pausedSinceMs: rollout.pausedSinceMs,
@@ -84,7 +92,9 @@ export function rolloutView(store: Store, rollout: RolloutRecord) {
 }
 
 export function alertView(alert: AlertRecord, names: ReadonlyMap<string, string>) {
-  return { ...alert, modelName: names.get(alert.model) ?? null }
+  const modelName = names.get(alert.model) ?? null
+  const [title, words] = alertWords(alert, modelName ?? alert.model)
+  return { ...alert, modelName, title, words }
 }
 
 const byModel = (rows: readonly FleetHour[]): Map<string, FleetHour[]> => {

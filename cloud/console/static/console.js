@@ -30,13 +30,6 @@ const hourLabel = (seconds) => {
   return date.toLocaleString('en-GB', { ...options, timeZone: 'UTC' })
 }
 
-const METRICS = {
-  falseWakesPerHour: 'false wakes per hour',
-  verifiedWakesPerHour: 'verified wakes per hour',
-  dutyCycle: 'duty cycle',
-  noiseFloor: 'noise floor',
-}
-
 let token = sessionStorage.getItem('kinglet-token')
 const headers = () => (token ? { authorization: `Bearer ${token}` } : {})
 
@@ -102,30 +95,23 @@ function showAlerts({ alerts }) {
   $('alerts').replaceChildren(
     ...alerts
       .filter(({ state }) => state === 'open')
-      .map((alert) => {
-        const since = h('span', 'empty', ` Since ${day(alert.sinceMs)}.`)
-        if (alert.code === 'identity-shared') {
-          const many = ` ${alert.metric} was pushed off the air ${alert.ratio} times by a device with the same identity.`
-          return h('div', 'alert', h('b', '', 'Two devices.'), many, since)
-        }
-        const name = METRICS[alert.metric] ?? alert.metric
-        const { recent, baseline } = alert.numbers
-        const words =
-          recent === undefined
-            ? ` The ${name} of devices on ${alert.modelName ?? alert.model} has shifted (stability index ${number(alert.ratio)}).`
-            : ` ${name[0].toUpperCase()}${name.slice(1)} on ${alert.modelName ?? alert.model}: ${number(recent)} against ${number(baseline)} in each device's first hours, ratio ${number(alert.ratio)}.`
-        return h('div', 'alert', h('b', '', 'Drift.'), words, since)
-      }),
+      .map(({ title, words, sinceMs }) =>
+        h('div', 'alert', h('b', '', title), ` ${words}`, h('span', 'empty', ` Since ${day(sinceMs)}.`)),
+      ),
   )
 }
 
 function gateTable(gate) {
   const head = ['', 'Canary', 'Control', 'Ratio', 'Roll back at', 'Advance at']
   const test = (reading) => (reading ? `${number(reading.logE)} of ${number(reading.threshold)}` : '–')
+  const arm = (summary, events, atRisk) => {
+    if (summary) return `${number(summary.rate)} (${summary.devices} devices)`
+    return atRisk ? `${events} of ${atRisk} devices` : '–'
+  }
   const rows = gate.metrics.map((metric) => [
-    METRICS[metric.name],
-    metric.canary ? `${number(metric.canary.rate)} (${metric.canary.devices} devices)` : '–',
-    metric.control ? `${number(metric.control.rate)} (${metric.control.devices})` : '–',
+    metric.words,
+    arm(metric.canary, metric.first?.canary, metric.first?.canaryAtRisk),
+    arm(metric.control, metric.first?.control, metric.first?.controlAtRisk),
     metric.ratio === null
       ? '–'
       : `${number(metric.ratio)} (${number(metric.interval[0])}–${number(metric.interval[1])})`,
@@ -183,7 +169,7 @@ function showRollouts({ rollouts }) {
           h(
             'span',
             'meta',
-            `over ${rollout.previous.name} · ${rollout.devicesExposed} devices exposed · started ${day(rollout.createdMs)}${hours}`,
+            `over ${rollout.previous.name} · ${rollout.evidence} · ${rollout.devicesExposed} devices exposed · started ${day(rollout.createdMs)}${hours}`,
           ),
         ),
         h('div', 'stages', ...stages),

@@ -1,0 +1,47 @@
+import { threeDigits } from '../../contract/three-digits.ts'
+import { signalOf } from '../rollout/signals.ts'
+import type { AlertRecord } from '../store/alert-store.ts'
+
+const OF_DRIFT: Readonly<Record<string, string>> = { dutyCycle: 'duty cycle', noiseFloor: 'noise floor' }
+
+const metricName = (metric: string): string => signalOf(metric)?.words ?? OF_DRIFT[metric] ?? metric
+
+const capitalize = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)
+
+/** A title and a sentence for people.
+ *  @param model name of the model that the alert is about */
+export function alertWords(
+  { code, metric, ratio, numbers }: AlertRecord,
+  model: string,
+): readonly [title: string, sentence: string] {
+  const { recent, baseline, silent, devices, noticeDays, hoursAfterEnd } = numbers
+  const from =
+    recent === undefined || baseline === undefined ? '' : `${threeDigits(recent)} against ${threeDigits(baseline)}`
+  switch (code) {
+    case 'drift':
+      return [
+        'Drift.',
+        from === ''
+          ? `The ${metricName(metric)} of devices on ${model} has shifted (stability index ${threeDigits(ratio)}).`
+          : `${capitalize(metricName(metric))} on ${model}: ${from} at the same hours of each device's first day, ratio ${threeDigits(ratio)}.`,
+      ]
+    case 'after-rollout':
+      return [
+        'Worse since the rollout.',
+        `${capitalize(metricName(metric))} on ${model}: ${from} before it, ratio ${threeDigits(ratio)}, seen ${threeDigits(hoursAfterEnd ?? 0)} h after its end. "kinglet rollout rollback" still takes it back.`,
+      ]
+    case 'identity-shared':
+      return ['Two devices.', `${metric} was pushed off the air ${ratio} times by a device with the same identity.`]
+    case 'devices-silent':
+      return [
+        'Silent.',
+        `${silent ?? 0} of ${devices ?? 0} devices at ${metric} have not been heard for longer than ever before.`,
+      ]
+    case 'gateway-silent':
+      return ['Silent.', `Gateway ${metric} has not been heard.`]
+    case 'expiry':
+      return ['Expiry.', `${metric} ends within ${noticeDays ?? 0} days.`]
+    default:
+      return [`${capitalize(code.replaceAll('-', ' '))}.`, metric]
+  }
+}
