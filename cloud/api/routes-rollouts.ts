@@ -9,7 +9,7 @@ import { bodyLimitOf } from './body-limit.ts'
 import type { CloudApp, CloudServices } from './environment.ts'
 import { fail, integerQuery, unwrap } from './problem.ts'
 import * as schemas from './schemas.ts'
-import { rolloutView } from './views.ts'
+import { deviceView, rolloutView } from './views.ts'
 
 /** chosen: canary, half, all */
 const DEFAULT_PERCENTS = [20, 50, 100]
@@ -135,6 +135,22 @@ export function rolloutRoutes(app: CloudApp, services: CloudServices): void {
     const { id } = c.req.valid('param')
     const by = c.get('principal').subject
     return c.json(changed(unwrap(engine.setMinInstalledShare(id, minInstalledShare, by, reason))), 200)
+  })
+
+  const retarget = createRoute({
+    method: 'post',
+    path: '/v1/devices/{id}/target',
+    summary: 'Give one device a model that no rollout moves, or (null) let it follow production again',
+    middleware: [requireRole(services), bodyLimitOf(4_096)],
+    request: { params, ...schemas.jsonBody(schemas.retargetRequest) },
+    responses: schemas.answers(schemas.device, 'The device after it'),
+  })
+  app.openapi(retarget, (c) => {
+    const { reason, model } = c.req.valid('json')
+    const by = c.get('principal').subject
+    const device = unwrap(engine.retarget(c.req.valid('param').id, model, by, reason))
+    services.signSoon()
+    return c.json(deviceView(store, device), 200)
   })
 
   const readings = createRoute({

@@ -74,6 +74,8 @@ export const device = z
     attestedRun: z.object({ model: z.string(), assignmentSeq: numberOrNull, atMs: count }).nullable(),
     removedMs: numberOrNull,
     target: label.nullable(),
+    /** a person chose its target; no rollout moves it */
+    pinned: z.boolean(),
     assignmentSeq: count,
     rollout: z.object({ id: z.string(), stage: count, arm: z.enum(['canary', 'control', 'none']) }).nullable(),
   })

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
+import { type GateInput, judgeStage } from '../../cloud/rollout/gate.ts'
 import type { GatePolicy } from '../../cloud/store/gate-policy.ts'
 import type { RolloutRecord } from '../../cloud/store/rollout-store.ts'
 import { type Behaviour, CloudWorld } from '../fixtures/cloud-world.ts'
@@ -255,5 +256,126 @@ describe('small fleets', () => {
     run(96)
     expect(rollout()).toMatchObject({ state: 'rolled-back', stage: 1 })
     expect(rollout().why).toContain('Compared with the same devices before')
+  })
+})
+
+describe('pause', () => {
+  it('stops exposure, downloads and the clock of the stage; resume goes on where it was', () => {
+    const { world, id, rollout } = begin({
+      devices: 200,
+      candidate: { falseWakes: 0.3, verified: 1.05 },
+      prepare: (world) => {
+        // Half of the fleet has a link every sixth hour only.
+        world.online = (device, now) => !among(device, 0.5) || Math.floor((now - T0) / HOUR) % 6 === 0
+      },
+    })
+    world.hours(3)
+    const installed = world.running()['kws-2'] ?? 0
+    const exposed = world.store.rollouts.exposed(id)
+    expect(installed).toBeLessThan(exposed)
+    expect(world.engine.pause(id, 'ann', 'wait').ok).toBe(true)
+    const hours = rollout().reading!.elapsedHours
+    world.hours(24)
+    expect(world.running()['kws-2'] ?? 0).toBe(installed)
+    expect(world.store.rollouts.exposed(id)).toBe(exposed)
+    expect(world.engine.resume(id, 'ann', 'go on').ok).toBe(true)
+    world.hours(1)
+    expect(rollout().reading!.elapsedHours - hours).toBeLessThan(2)
+    world.hours(8)
+    expect(world.running()['kws-2']).toBe(exposed)
+  })
+})
+
+describe('boards', () => {
+  /** Two boards, each with devices on kws-1. */
+  const twoBoards = (seed: number, boardsOf: Record<'kws-2' | 'kws-bad', string[]>) => {
+    const good = { falseWakes: 0.25, verified: 1.05 }
+    const world = new CloudWorld(':memory:', seed, {
+      'kws-1': USUAL,
+      'kws-2': good,
+      'kws-bad': { falseWakes: 0.15, verified: 1.1 },
+    })
+    worlds.push(world)
+    world.addRelease('kws-1', 1, 'production', { boards: ['board-a', 'board-b'] })
+    world.addRelease('kws-2', 2, 'staging', { boards: boardsOf['kws-2'] })
+    world.addRelease('kws-bad', 3, 'staging', { boards: boardsOf['kws-bad'] })
+    world.enrol(60, 'board-a')
+    world.enrol(60, 'board-b')
+    world.hours(30)
+    return world
+  }
+  const finish = (world: CloudWorld, name: string) => {
+    const started = world.start(name)
+    if (!started.ok) throw new Error(started.error.detail)
+    world.hours(600, () => world.store.rollouts.open() === undefined)
+    expect(world.store.rollouts.get(started.value.id)!.state).toBe('completed')
+    world.hours(2)
+  }
+
+  it('a release for one board leaves the other on its production, and the next for all takes both along', () => {
+    const world = twoBoards(41, { 'kws-2': ['board-a'], 'kws-bad': [] })
+    finish(world, 'kws-2')
+    expect(world.running()).toEqual({ 'kws-1': 60, 'kws-2': 60 })
+    const { models } = world.store
+    expect(models.productionFor('board-a')!.name).toBe('kws-2')
+    expect(models.productionFor('board-b')!.name).toBe('kws-1')
+    expect(models.byName('kws-1')!.state).toBe('production')
+    finish(world, 'kws-bad')
+    expect(world.running()).toEqual({ 'kws-bad': 120 })
+    expect(models.productions().map(({ name }) => name)).toEqual(['kws-bad'])
+  })
+
+  it('a board that only a new production supports gets it; a pinned device stays until it is told otherwise', () => {
+    const world = twoBoards(42, { 'kws-2': [], 'kws-bad': ['board-a', 'board-b'] })
+    world.enrol(1, 'board-c')
+    const { devices } = world.store
+    const last = world.fleet.at(-1)!.name
+    expect(devices.byName(last)!.target).toBeNull()
+    const first = world.fleet[0]!.name
+    expect(world.engine.retarget(first, 'kws-1', 'ann', 'a reference').ok).toBe(true)
+    expect(world.engine.retarget(last, 'kws-bad', 'ann', 'try')).toMatchObject({ error: { code: 'wrong-board' } })
+    finish(world, 'kws-2')
+    world.engine.lookAfter()
+    world.hours(2)
+    expect(world.store.models.byId(devices.byName(last)!.target!)!.name).toBe('kws-2')
+    expect(world.running()).toEqual({ 'kws-1': 1, 'kws-2': 120 })
+    expect(world.engine.retarget(first, null, 'ann', 'done').ok).toBe(true)
+    world.hours(2)
+    expect(world.running()).toEqual({ 'kws-2': 121 })
+  })
+})
+
+describe('by hand', () => {
+  it('a stage can be ended on the evidence as it is, or all of them; a changed share lets it go on by itself', () => {
+    const { world, id, rollout } = begin({ devices: 200 })
+    world.hours(3)
+    expect(world.engine.advance(id, 'ann', 'seen enough', false)).toMatchObject({ ok: true, value: { stage: 2 } })
+    expect(rollout().why).toContain('not by the gate')
+    world.hours(3)
+    expect(world.engine.setMinInstalledShare(id, 0.5, 'ann', 'a slow site').ok).toBe(true)
+    expect(rollout().policy.minInstalledShare).toBe(0.5)
+    expect(world.engine.advance(id, 'ann', 'all', true)).toMatchObject({ ok: true, value: { stage: 3 } })
+    world.hours(30)
+    expect(rollout().state).toBe('completed')
+    const actions = world.store.audit.list(50).map(({ action }) => action)
+    for (const action of ['rollout.advanced', 'rollout.changed']) expect(actions).toContain(action)
+  })
+  it('an advisory gate tells a person and does nothing else', () => {
+    const { rollout, run } = begin({ devices: 200, candidate: { ...USUAL, falseWakes: 2 }, policy: { advisory: true } })
+    run(30)
+    expect(rollout()).toMatchObject({ state: 'paused', stage: 1 })
+    expect(rollout().why).toContain('Roll back')
+  })
+  it('what the gate said is kept with what it said it of, and comes out again', () => {
+    const { world, id, run } = begin({ devices: 160, candidate: { ...USUAL, falseWakes: 2 } })
+    const hours = run(40)
+    const { readings } = world.store
+    const kept = readings.list(id, Number.MAX_SAFE_INTEGER, 100)
+    expect(kept.length).toBeGreaterThanOrEqual(hours - 1)
+    expect(kept[0]!.verdict).toBe('rollback')
+    for (const { atMs } of kept) {
+      const { policy, input, reading } = readings.get(id, atMs)!
+      expect(JSON.parse(JSON.stringify(judgeStage(policy, input as GateInput)))).toEqual(reading)
+    }
   })
 })
