@@ -112,6 +112,20 @@ describe('a folder and a flash have one owner', () => {
   }
 })
 
+describe('a service token', () => {
+  it('is revoked by a command; the next one is good', async () => {
+    await token('gateway.token')
+    writeFileSync(path('operator.token'), world.cloud.operatorToken)
+    const old = readFileSync(path('gateway.token'), 'utf8')
+    const operator = ['--cloud', world.cloud.url, '--token-file', path('operator.token')]
+    const revoked = await kinglet('token', 'revoke', 'gateway-1', '--reason', 'stolen', ...operator).ended
+    expect([revoked.code, revoked.text]).toEqual([0, 'the service tokens of gateway-1 are refused from now on\n'])
+    await token('gateway.token')
+    const status = async (bearer: string) => (await world.call('GET', '/v1/revocations', undefined, bearer)).status
+    expect([await status(old), await status(readFileSync(path('gateway.token'), 'utf8'))]).toEqual([401, 200])
+  })
+})
+
 describe('a service', () => {
   it('survives SIGHUP and reads its token again; a gateway without a cloud says so at once', async () => {
     await token('gateway.token')
