@@ -122,9 +122,9 @@ module.exports = {
     {
       name: 'platform-imports-no-package',
       severity: 'error',
-      comment: 'platform is Node and the contract.',
+      comment: 'platform is Node and the contract, and SQLite, by whose locks a folder has one owner.',
       from: { path: '^platform/' },
-      to: { path: 'node_modules', pathNot: 'node_modules/@types/' },
+      to: { path: 'node_modules', pathNot: 'node_modules/(@types|better-sqlite3)/' },
     },
     onlyLocal('model-imports-contract', '^model/', '^(contract|model)/', 'model imports contract only.'),
     onlyLocal(

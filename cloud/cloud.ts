@@ -6,6 +6,7 @@ import type { SecureRandom } from '../contract/random.ts'
 import type { PublicKey } from '../contract/signed.ts'
 import { makeFolderDurably } from '../platform/durable-file.ts'
 import type { Logger } from '../platform/logger.ts'
+import { OwnerLock } from '../platform/owner-lock.ts'
 import { createApp } from './api/app.ts'
 import type { CloudServices } from './api/environment.ts'
 import { EventHub } from './api/event-hub.ts'
@@ -91,9 +92,21 @@ export interface RunningCloud {
  *  @throws Error with code EADDRINUSE when the port is taken
  */
 export async function startCloud(options: CloudOptions): Promise<RunningCloud> {
-  const { dataDir, clock, secureRandom, logger } = options
+  const { dataDir } = options
   const keysDir = join(dataDir, 'keys')
   makeFolderDurably(keysDir, 0o700)
+  const lock = OwnerLock.take(join(dataDir, 'owner.lock'), `the cloud's folder ${dataDir}`)
+  try {
+    return await startOwned(options, keysDir, lock)
+  } catch (cause) {
+    lock.release()
+    throw cause
+  }
+}
+
+/** @param lock released when the cloud is closed */
+async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLock): Promise<RunningCloud> {
+  const { dataDir, clock, secureRandom, logger } = options
   const directors = directorKeys(keysDir, secureRandom)
   const tokenSeed = loadOrCreateSeed(join(keysDir, 'tokens.seed'), secureRandom)
 
@@ -195,6 +208,7 @@ export async function startCloud(options: CloudOptions): Promise<RunningCloud> {
             setTimeout(() => 'closeAllConnections' in server && server.closeAllConnections(), 5_000).unref()
           })
           store.close()
+          lock.release()
           logger.info({ url }, 'cloud is down')
         })()
         return closing

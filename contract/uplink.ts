@@ -126,7 +126,8 @@ export const ingestBatchSchema = z.strictObject({
 })
 export type IngestBatch = z.infer<typeof ingestBatchSchema>
 
-/** `GET /v1/assignments?after={cursor}&waitSeconds={0..25}`: newest assignment of each device changed after the cursor. */
+/** `GET /v1/assignments?after={cursor}&waitSeconds={0..25}&gateway={id}&site={id}…`: newest assignment of each device changed after the cursor, of
+ *  the sites given or of all. Only a gateway that gives its name is told what to drop. */
 export const assignmentFeedSchema = z.strictObject({
   v: z.literal(1),
   cursor: uintField,
@@ -136,7 +137,7 @@ export const assignmentFeedSchema = z.strictObject({
         site: idField,
         device: idField,
         board: z.string().check(z.maxLength(LIMITS.nameLength)),
-        /** the signed assignment, to be published as it is */
+        /** the signed assignment, to be published as it is; null: what is held for the device at this site is to be dropped */
         document: z.unknown(),
       }),
     )

@@ -42,6 +42,8 @@ export interface GatewayOptions {
   readonly dataDir: string
   /** names this gateway to the cloud; default "gateway-1" */
   readonly gatewayId?: string
+  /** whose devices' assignments it holds, at most 64; default: those of all sites there are */
+  readonly sites?: readonly string[]
   /** of the broker; default 127.0.0.1 */
   readonly host?: string
   /** 0: any free port, the default of all three */

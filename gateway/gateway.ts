@@ -1,9 +1,11 @@
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import type { Client } from 'aedes'
 import type { Clock } from '../contract/clock.ts'
 import type { SeededRandom } from '../contract/random.ts'
 import type { Logger } from '../platform/logger.ts'
+import { OwnerLock } from '../platform/owner-lock.ts'
 import { BelievedClock } from './believed-clock.ts'
 import { Broker } from './broker/broker.ts'
 import { DeviceLink } from './broker/device-link.ts'
@@ -74,29 +76,22 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const verifies = options.engine !== undefined && options.verifier !== undefined
   // What can be wrong in the options is found before anything is opened.
   const link = linkToCloud(options)
+  mkdirSync(dataDir, { recursive: true })
+  const lock = OwnerLock.take(join(dataDir, 'owner.lock'), `the gateway's folder ${dataDir}`)
+  const opened: Ground['opened'] = [{ close: async () => lock.release() }]
   const store = await StoreClient.open(
     { dataDir, gatewayId, spool: limits.spool, pendingWakesMax: limits.pendingWakes, verifies },
     options.storeInProcess ?? false,
     counters,
     logger,
-  )
+  ).catch((cause: unknown) => {
+    lock.release()
+    throw cause
+  })
+  opened.push(store)
   const { contact, token, cloud, tls, believed } = link
   const ground: Ground = {
-    ...{
-      options,
-      limits,
-      clock,
-      believed,
-      random,
-      logger,
-      counters,
-      store,
-      cloud,
-      token,
-      contact,
-      tls,
-      opened: [store],
-    },
+    ...{ options, limits, clock, believed, random, logger, counters, store, cloud, token, contact, tls, lock, opened },
     engine: options.engine && new WatchedEngine(options.engine, clock),
   }
   try {
@@ -144,6 +139,8 @@ interface Ground {
   readonly cloud: CloudClient
   readonly token: ServiceToken
   readonly contact: CloudContact
+  /** of the folder */
+  readonly lock: OwnerLock
   /** where certificates are read from; undefined: they were given, or there are none */
   readonly tls: TlsFiles | undefined
   /** of the verifier */
@@ -209,6 +206,7 @@ async function compose(ground: Ground): Promise<Gateway> {
       link.close()
       await broker.close()
       await store.close()
+      ground.lock.release()
       logger.info({}, 'gateway stopped')
     },
   }
@@ -243,10 +241,13 @@ function formatsOf(
 }
 
 function makeAssignments(ground: Ground, downlink: Downlink): Assignments {
-  const { assignmentWaitSeconds = 25, assignmentIdleMs = 200 } = ground.options
+  const { gatewayId = 'gateway-1', sites = [], assignmentWaitSeconds = 25, assignmentIdleMs = 200 } = ground.options
   const random = ground.random.fork('assignments')
   const publish = (topic: string, payload: Uint8Array) => downlink.retain(topic, payload)
-  return new Assignments({ ...ground, random, publish }, assignmentWaitSeconds, assignmentIdleMs)
+  return new Assignments(
+    { ...ground, random, publish },
+    { gatewayId, sites, waitSeconds: assignmentWaitSeconds, idleMs: assignmentIdleMs },
+  )
 }
 
 function makeIngest(ground: Ground, verifier: Verifier | undefined, assignments: Assignments): Ingest {

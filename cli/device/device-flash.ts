@@ -1,7 +1,9 @@
-import { existsSync, rmSync } from 'node:fs'
+import { existsSync, rmSync, statSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { provision } from '../../device/core/flash/provision.ts'
 import { FlashFile } from '../../device/node/flash-file.ts'
 import { type Board, modelRamBytes } from '../../model/boards.ts'
+import { OwnedError, OwnerLock } from '../../platform/owner-lock.ts'
 import { CommandFailure, fileFailure } from '../failure.ts'
 import { openBundleFile, readBundleFile } from '../open-bundle-file.ts'
 import { secureRandom } from '../random-secure.ts'
@@ -11,17 +13,32 @@ export async function openFlash(path: string, board: Board, bundlePath: string):
   const isNew = !existsSync(path)
   // Before the file is made: a flash without an image could never boot.
   if (isNew) await (await openBundleFile(bundlePath, modelRamBytes(board))).dispose()
-  let opened: ReturnType<typeof FlashFile.open>
-  try {
-    opened = FlashFile.open(path, board.flashBytes)
-  } catch (cause) {
-    throw fileFailure(path, cause)
-  }
-  const { flash, created } = opened
+  const { flash, created } = openOwned(path, board.flashBytes)
   if (!created) return flash
   const done = provision(flash, readBundleFile(bundlePath), 0, secureRandom)
   if (done.ok) return flash
   flash.close()
   rmSync(path, { force: true })
   throw new CommandFailure(`${path}: ${done.error.code}: ${done.error.detail}`)
+}
+
+/** Opens a flash file that is there. */
+export function openExistingFlash(path: string): FlashFile {
+  if (!existsSync(path)) throw new CommandFailure(`${path}: there is no such file or folder`)
+  return openOwned(path, 0).flash
+}
+
+/** For this process alone until it ends: two agents on one flash would each write over what the other has just written. */
+function openOwned(path: string, sizeBytes: number): ReturnType<typeof FlashFile.open> {
+  let lock: OwnerLock | undefined
+  try {
+    // SQLite would only say that it cannot.
+    statSync(dirname(path))
+    lock = OwnerLock.take(`${path}.lock`, `the flash ${path}`)
+    return FlashFile.open(path, sizeBytes, () => lock?.release())
+  } catch (cause) {
+    lock?.release()
+    if (cause instanceof OwnedError) throw new CommandFailure(cause.message)
+    throw fileFailure(path, cause)
+  }
 }

@@ -5,15 +5,14 @@ import { present } from '../../contract/present.ts'
 import type { Result } from '../../contract/result.ts'
 import { layoutOf } from '../../device/core/flash/flash-layout.ts'
 import { readIdentity } from '../../device/core/flash/identity.ts'
-import { FlashFile } from '../../device/node/flash-file.ts'
 import { IdentityClient } from '../../device/node/identity-client.ts'
 import { boardNamed } from '../../model/boards.ts'
 import { apiOf, type CloudFlags } from '../cloud-option.ts'
-import { CommandFailure, fileFailure } from '../failure.ts'
+import { CommandFailure } from '../failure.ts'
 import { readJsonFile } from '../json-file.ts'
 import { chance, secureRandom } from '../random-secure.ts'
 import { keepSecret } from '../secret-file.ts'
-import { openFlash } from './device-flash.ts'
+import { openExistingFlash, openFlash } from './device-flash.ts'
 
 function readClaimFile(path: string): ClaimFile {
   const parsed = claimFileSchema.safeParse(readJsonFile(path))
@@ -164,14 +163,4 @@ function lineOf({ name, site, board, key, revokedMs, target }: DeviceRow): strin
   const says = key !== null ? `key ${key.keyId.slice(0, 16)}` : revokedMs !== null ? 'revoked' : 'no key'
   const wants = target === null ? 'no target' : `${target.name} ${target.version}`
   return `${name}  ${site}  ${board}  ${says}  ${wants}`
-}
-
-/** A flash file that is there: these commands make none. */
-function openExistingFlash(path: string): FlashFile {
-  if (!existsSync(path)) throw new CommandFailure(`${path}: there is no such file or folder`)
-  try {
-    return FlashFile.open(path, 0).flash
-  } catch (cause) {
-    throw fileFailure(path, cause)
-  }
 }

@@ -3,6 +3,7 @@ import pino from 'pino'
 import * as z from 'zod'
 import type { Clock } from '../../contract/clock.ts'
 import { seededRandom } from '../../contract/random.ts'
+import { parseSiteId } from '../../contract/topics.ts'
 import type { TlsPaths } from '../../gateway/broker/tls-files.ts'
 import { startGateway } from '../../gateway/gateway.ts'
 import type { VerifierModel } from '../../gateway/verifier.ts'
@@ -20,6 +21,7 @@ export interface GatewayFlags {
   readonly cloud: string
   readonly tokenFile: string
   readonly id: string
+  readonly site?: readonly string[]
   readonly host: string
   readonly mqttPort: number
   readonly wsPort: number
@@ -52,6 +54,23 @@ function readVerifier(path: string): VerifierModel {
   }
 }
 
+/** chosen: as many as the cloud takes in one question */
+const SITES_MAX = 64
+
+function siteIds(sites: readonly string[]): readonly string[] {
+  if (sites.length > SITES_MAX) {
+    throw new CommandFailure(`--site is given ${sites.length} times, at most ${SITES_MAX}`, {
+      hint: 'without it the gateway holds the assignments of every site',
+      exitCode: 2,
+    })
+  }
+  return sites.map((site) => {
+    const parsed = parseSiteId(site)
+    if (!parsed.ok) throw new CommandFailure(`--site ${site}: ${parsed.error.detail}`, { exitCode: 2 })
+    return parsed.value
+  })
+}
+
 function tlsPaths({ tlsCert, tlsKey, clientCa }: GatewayFlags): TlsPaths | undefined {
   if ((tlsCert === undefined) !== (tlsKey === undefined) || (clientCa !== undefined && tlsCert === undefined)) {
     throw new CommandFailure('--tls-cert and --tls-key go together, and --client-ca with both', { exitCode: 2 })
@@ -71,6 +90,7 @@ export const serveGateway = (flags: GatewayFlags, system: Clock): Promise<void> 
     startGateway({
       dataDir: flags.data,
       gatewayId: flags.id,
+      sites: siteIds(flags.site ?? []),
       host: flags.host,
       mqttPort: flags.mqttPort,
       wsPort: flags.wsPort,

@@ -65,6 +65,11 @@ export function gatewayCommand(system: Clock): Command {
       'file with a service token of role "gateway" ("kinglet token make"); it is renewed there before it expires',
     )
     .option('--id <ID>', 'name of this gateway', idOption, 'gateway-1')
+    .option(
+      '--site <ID>',
+      'a site whose devices come here; may be repeated (default: every site, which costs memory for the whole fleet)',
+      (site: string, sites: readonly string[] = []) => [...sites, idOption(site)],
+    )
     .option('--host <ADDRESS>', 'address the broker listens on', '127.0.0.1')
     .option('--mqtt-port <N>', 'port of MQTT over TCP', port, 1883)
     .option('--ws-port <N>', 'port of MQTT over WebSocket', port, 8083)

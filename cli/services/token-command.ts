@@ -31,5 +31,14 @@ export function tokenCommand(): Command {
       )
       console.log(`${out}: ${role} token for ${name}, until ${new Date(minted.expiresMs).toISOString()}`)
     })
+  withCloud(token.command('revoke'))
+    .description('refuse the service tokens that a subject was given until now; what is minted after that is good')
+    .argument('<SUBJECT>', 'whose, as "kinglet token make --subject" named it')
+    .requiredOption('--reason <TEXT>', 'why; it stands in the audit')
+    .action(async (subject: string, { reason, ...flags }: CloudFlags & { reason: string }) => {
+      // Twice is once: what is refused stays so.
+      await apiOf(flags).postAgain('/v1/tokens/revoke', { subject, reason })
+      console.log(`the service tokens of ${subject} are refused from now on`)
+    })
   return token
 }

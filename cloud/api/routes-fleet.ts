@@ -1,6 +1,7 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { LIMITS } from '../../contract/limits.ts'
 import type { IngestBatch } from '../../contract/uplink.ts'
+import type { FeedRecord } from '../store/assignment-store.ts'
 import { parseIngest } from '../telemetry/ingest.ts'
 import { attestedBy } from '../trust/attestation.ts'
 import { requireRole } from './auth.ts'
@@ -25,6 +26,9 @@ function withoutDevices(batch: IngestBatch, gone: ReadonlySet<string>): IngestBa
     events: batch.events.filter(stays),
   }
 }
+
+/** chosen: a gateway serves a site or a few */
+const SITES_MAX = 64
 
 /** What gateways send and fetch, and what the fleet's numbers are. */
 export function fleetRoutes(app: CloudApp, services: CloudServices): void {
@@ -69,28 +73,38 @@ export function fleetRoutes(app: CloudApp, services: CloudServices): void {
       query: z.object({
         after: z.string().optional(),
         waitSeconds: z.string().optional(),
-        gateway: schemas.id.optional(),
+        gateway: z.string().max(LIMITS.idLength).optional(),
+        /** may be repeated: assignments of these sites only */
+        site: z.union([schemas.id, z.array(schemas.id).max(SITES_MAX)]).optional(),
       }),
     },
     responses: schemas.answers(schemas.feed, 'Newest assignment of each changed device'),
   })
   app.openapi(feed, async (c) => {
-    const gateway = c.req.query('gateway')
-    if (gateway !== undefined && store.gateways.byName(gateway) !== undefined) services.contacts.heard(gateway)
     const asked = integerQuery(c, 'after', 0, 0, LIMITS.counter)
     const waitSeconds = integerQuery(c, 'waitSeconds', 0, 0, WAIT_SECONDS_MAX)
+    const { gateway, site } = c.req.valid('query')
+    if (gateway !== undefined && store.gateways.byName(gateway) !== undefined) services.contacts.heard(gateway)
     // A cursor from the future is of a store that was lost: that gateway has to hear everything again.
     const after = asked > store.assignments.newestCursor() ? 0 : asked
-    let rows = store.assignments.after(after, LIMITS.ingestRows)
-    if (rows.length === 0 && waitSeconds > 0) {
-      await services.assignmentsChanged.wait(waitSeconds * 1000, c.req.raw.signal)
-      rows = store.assignments.after(after, LIMITS.ingestRows)
+    const sites = site === undefined ? undefined : [...new Set([site].flat())]
+    // Gateways of before give no name and do not know what to drop.
+    const read = (): readonly FeedRecord[] =>
+      gateway === undefined && sites === undefined
+        ? store.assignments.after(after, LIMITS.ingestRows)
+        : store.assignments.feed(after, LIMITS.ingestRows, sites)
+    let rows = read()
+    const untilMs = clock.monotonicMs() + waitSeconds * 1000
+    // What has changed may be another site's.
+    for (let leftMs = waitSeconds * 1000; rows.length === 0 && leftMs > 0; leftMs = untilMs - clock.monotonicMs()) {
+      const signal = c.req.raw.signal
+      await services.assignmentsChanged.wait(leftMs, signal)
+      rows = read()
+      if (signal.aborted || sites === undefined) break
     }
     const items = rows.map(({ site, device, board, document }) => ({
-      site,
-      device,
-      board,
-      document: JSON.parse(document) as unknown,
+      ...{ site, device, board },
+      document: document === null ? null : (JSON.parse(document) as unknown),
     }))
     return c.json({ v: 1 as const, cursor: rows.at(-1)?.cursor ?? after, items }, 200)
   })

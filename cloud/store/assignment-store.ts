@@ -12,6 +12,19 @@ export interface AssignmentRecord {
   readonly document: string
 }
 
+/** One step of the feed of a gateway that says which one it is. */
+export interface FeedRecord {
+  readonly device: string
+  readonly site: string
+  readonly board: string
+  readonly cursor: number
+  /** as above; null: the site's gateways drop what they hold for the device */
+  readonly document: string | null
+}
+
+/** A later cursor than any before, of either kind. */
+const NEWEST_CURSOR = `max((SELECT coalesce(max(cursor), 0) FROM assignments), (SELECT coalesce(max(cursor), 0) FROM departures))`
+
 interface Row {
   name: string
   site: string
@@ -30,6 +43,13 @@ export class AssignmentStore {
   readonly #put
   readonly #floor
   readonly #drop
+  readonly #leave
+  readonly #arrive
+  readonly #ofSite
+  readonly #departed
+  readonly #departedAnywhere
+  readonly #at
+  readonly #anywhere
 
   constructor(db: SqliteDatabase) {
     this.#db = db
@@ -38,9 +58,34 @@ export class AssignmentStore {
     )
     this.#floor = db.prepare<[number, number]>('UPDATE devices SET seq_floor = max(seq_floor, ?) WHERE id = ?')
     this.#drop = db.prepare<[number]>('DELETE FROM assignments WHERE device = ?')
+    this.#leave = db.prepare<[number]>(
+      'DELETE FROM assignments WHERE device = ? AND site <> (SELECT site FROM devices WHERE id = assignments.device)',
+    )
+    this.#arrive = db.prepare<[number]>(
+      'DELETE FROM departures WHERE (site, device) IN (SELECT site, name FROM devices WHERE id = ?)',
+    )
+    this.#ofSite = db.prepare<[string, number, number], { cursor: number }>(
+      'SELECT cursor FROM assignments WHERE site = ? AND cursor > ? ORDER BY cursor LIMIT ?',
+    )
+    this.#departed = db.prepare<[string, number, number], FeedRecord>(
+      `SELECT device, site, '' AS board, cursor, NULL AS document FROM departures
+       WHERE site = ? AND cursor > ? ORDER BY cursor LIMIT ?`,
+    )
+    this.#departedAnywhere = db.prepare<[number, number], FeedRecord>(
+      `SELECT device, site, '' AS board, cursor, NULL AS document FROM departures
+       WHERE cursor > ? ORDER BY cursor LIMIT ?`,
+    )
+    this.#at = db.prepare<[number], FeedRecord>(
+      `SELECT d.name AS device, a.site, d.board, a.cursor, a.document
+       FROM assignments a JOIN devices d ON d.id = a.device WHERE a.cursor = ?`,
+    )
+    this.#anywhere = db.prepare<[number, number], { cursor: number }>(
+      'SELECT cursor FROM assignments WHERE cursor > ? ORDER BY cursor LIMIT ?',
+    )
     this.#put = db.prepare(
-      `INSERT INTO assignments (device, seq, cursor, release, issued_ms, expires_ms, document)
-         VALUES (@device, @seq, (SELECT coalesce(max(cursor), 0) + 1 FROM assignments), @release, @issuedMs, @expiresMs, @document)
+      `INSERT INTO assignments (device, seq, cursor, release, issued_ms, expires_ms, document, site)
+         VALUES (@device, @seq, ${NEWEST_CURSOR} + 1, @release, @issuedMs, @expiresMs, @document,
+           (SELECT site FROM devices WHERE id = @device))
          ON CONFLICT (device) DO UPDATE SET seq = excluded.seq, cursor = excluded.cursor, release = excluded.release,
            issued_ms = excluded.issued_ms, expires_ms = excluded.expires_ms, document = excluded.document
          WHERE excluded.seq > seq`,
@@ -61,7 +106,11 @@ export class AssignmentStore {
     expiresMs: number
     document: string
   }): void {
+    // Signed for another site than the last one: the gateways of that one are told.
+    this.#leave.run(row.device)
     this.#put.run(row)
+    // It has come back. After the row whose cursor is the newest.
+    this.#arrive.run(row.device)
   }
 
   /** Serves the device's assignment no longer; the next one is numbered above it all the same. Inside a transaction. */
@@ -71,7 +120,7 @@ export class AssignmentStore {
   }
 
   newestCursor(): number {
-    const newest = this.#db.prepare<[], { c: number }>('SELECT coalesce(max(cursor), 0) AS c FROM assignments')
+    const newest = this.#db.prepare<[], { c: number }>(`SELECT ${NEWEST_CURSOR} AS c`)
     return present(newest.get(), 'the row of an aggregate').c
   }
 
@@ -84,6 +133,22 @@ export class AssignmentStore {
       )
       .all(cursor, limit)
       .map(({ name, expires_ms, ...row }) => ({ ...row, device: name, expiresMs: expires_ms }))
+  }
+
+  /** What a gateway is to take and to drop after the cursor, oldest first, at most `limit`: found by index, however large the rest of the fleet is.
+   *  @param sites undefined: of all */
+  feed(cursor: number, limit: number, sites?: readonly string[]): readonly FeedRecord[] {
+    const steps: { readonly cursor: number; readonly gone?: FeedRecord }[] = []
+    for (const site of sites ?? []) {
+      for (const { cursor: at } of this.#ofSite.iterate(site, cursor, limit)) steps.push({ cursor: at })
+      for (const gone of this.#departed.iterate(site, cursor, limit)) steps.push({ cursor: gone.cursor, gone })
+    }
+    if (sites === undefined) {
+      for (const { cursor: at } of this.#anywhere.iterate(cursor, limit)) steps.push({ cursor: at })
+      for (const gone of this.#departedAnywhere.iterate(cursor, limit)) steps.push({ cursor: gone.cursor, gone })
+    }
+    steps.sort((a, b) => a.cursor - b.cursor)
+    return steps.slice(0, limit).map(({ cursor: at, gone }) => gone ?? present(this.#at.get(at), 'a row just found'))
   }
 
   /** Marks at most `limit` devices for signing whose assignment expires before the time given. @returns how many */

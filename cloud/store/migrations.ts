@@ -514,13 +514,36 @@ DROP TABLE revocations;
 ALTER TABLE revocations_by_name RENAME TO revocations;
 `
 
-/** Service tokens that are refused; tokens by kind, since devices' are by far the most. */
+/** Service tokens that are refused, tokens by kind, since devices' are by far the most, and assignments by site. */
 const SERVICES = `
 CREATE TABLE service_revocations (
   subject TEXT PRIMARY KEY,
   before_ms INTEGER NOT NULL       -- tokens issued until then are refused
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tokens_services ON tokens (kind, subject, expires_ms) WHERE kind <> 'device';
+
+-- The site that the document was signed for: gateways ask for those of theirs.
+ALTER TABLE assignments ADD COLUMN site TEXT NOT NULL DEFAULT '';
+UPDATE assignments SET site = (SELECT site FROM devices WHERE id = device);
+CREATE INDEX assignments_site ON assignments (site, cursor);
+
+-- Assignments that a site's gateways are to drop, in the same order as those that they are to take.
+CREATE TABLE departures (
+  site TEXT NOT NULL,
+  device TEXT NOT NULL,            -- by name: its row may be gone
+  cursor INTEGER NOT NULL UNIQUE,
+  PRIMARY KEY (site, device)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX departures_site ON departures (site, cursor);
+CREATE TRIGGER assignment_departs AFTER DELETE ON assignments BEGIN
+  INSERT INTO departures (site, device, cursor)
+  SELECT OLD.site, name, 1 + max(
+    OLD.cursor,
+    (SELECT coalesce(max(cursor), 0) FROM assignments),
+    (SELECT coalesce(max(cursor), 0) FROM departures))
+  FROM devices WHERE id = OLD.device
+  ON CONFLICT (site, device) DO UPDATE SET cursor = excluded.cursor;
+END;
 `
 
 /** Contact, hold-back and each device's own past for gates; verdicts with what they were computed from; production by board. */

@@ -15,17 +15,24 @@ export class FlashFile implements Flash {
   readonly sectorBytes = SECTOR_BYTES
   readonly programBytes = PROGRAM_BYTES
   readonly #fd: number
+  readonly #closed: () => void
 
-  private constructor(fd: number, sizeBytes: number) {
+  private constructor(fd: number, sizeBytes: number, closed: () => void) {
     this.#fd = fd
+    this.#closed = closed
     this.sizeBytes = sizeBytes
   }
 
-  /** Opens a flash file, or makes an erased one of `sizeBytes`. Throws what the file system throws: a composition root reports it. */
-  static open(path: string, sizeBytes: number): { readonly flash: FlashFile; readonly created: boolean } {
+  /** Opens a flash file, or makes an erased one of `sizeBytes`. Throws what the file system throws: a composition root reports it.
+   *  @param closed called after `close`, for whoever keeps others off the file until then */
+  static open(
+    path: string,
+    sizeBytes: number,
+    closed: () => void = () => undefined,
+  ): { readonly flash: FlashFile; readonly created: boolean } {
     if (existsSync(path)) {
       const { size } = statSync(path)
-      return { flash: new FlashFile(openSync(path, 'r+'), size), created: false }
+      return { flash: new FlashFile(openSync(path, 'r+'), size, closed), created: false }
     }
     // Under another name until it is whole: a power cut or a full disk must not leave a flash that is too small.
     const file = new FileAside(path)
@@ -37,7 +44,7 @@ export class FlashFile implements Flash {
       file.discard()
       throw cause
     }
-    return { flash: new FlashFile(file.fd, sizeBytes), created: true }
+    return { flash: new FlashFile(file.fd, sizeBytes, closed), created: true }
   }
 
   read(offset: number, length: number): Uint8Array {
@@ -66,6 +73,7 @@ export class FlashFile implements Flash {
 
   close(): void {
     closeSync(this.#fd)
+    this.#closed()
   }
 
   #write(offset: number, data: Uint8Array): Result<void, ContractError> {

@@ -15,6 +15,18 @@ import type { StoreClient } from '../store/store-client.ts'
 import type { CloudClient, CloudError } from './cloud-client.ts'
 import { Retry } from './retry.ts'
 
+/** Which part of the feed is asked for. */
+export interface FeedOptions {
+  /** names this gateway to the cloud */
+  readonly gatewayId: string
+  /** whose devices it serves; none: all there are */
+  readonly sites: readonly string[]
+  /** how long the cloud may hold a request open, 0 to 25 */
+  readonly waitSeconds: number
+  /** of the injected clock between two requests when nothing changed: a feed that answers at once must not become a busy loop */
+  readonly idleMs: number
+}
+
 interface Parts {
   readonly cloud: CloudClient
   readonly store: StoreClient
@@ -35,24 +47,23 @@ const FEED_BYTES_MAX = LIMITS.ingestRows * (LIMITS.assignmentBytes + 256)
  */
 export class Assignments {
   readonly #parts: Parts
-  readonly #waitSeconds: number
-  readonly #idleMs: number
+  readonly #options: FeedOptions
   readonly #retry: Retry
   #cursor = '0'
 
-  /** @param waitSeconds how long the cloud may hold a request open, 0 to 25
-   *  @param idleMs of the injected clock between two requests when nothing changed: a feed that answers at once must not become
-   *    a busy loop */
-  constructor(parts: Parts, waitSeconds: number, idleMs: number) {
+  constructor(parts: Parts, options: FeedOptions) {
     this.#parts = parts
-    this.#waitSeconds = waitSeconds
-    this.#idleMs = idleMs
+    this.#options = options
     this.#retry = new Retry(parts.clock, parts.random)
   }
 
   /** Publishes what is on disk, then follows the feed until `close`. */
   async start(): Promise<void> {
-    const { cursor, held } = await this.#parts.store.ask('assignments')
+    const { store, logger } = this.#parts
+    const { sites } = this.#options
+    if (sites.length === 0) logger.info({}, 'assignments of every site are held: --site names those of this gateway')
+    await store.ask('serveSites', sites)
+    const { cursor, held } = await store.ask('assignments')
     this.#cursor = cursor
     for (const assignment of held) this.#publish(assignment)
     this.#retry.start(() => this.#turn())
@@ -96,12 +107,14 @@ export class Assignments {
     }
     if (!(await this.#take(feed.value))) return this.#retry.pause()
     this.#retry.succeeded()
-    if (this.#cursor === cursor) await this.#retry.wait(this.#idleMs)
+    if (this.#cursor === cursor) await this.#retry.wait(this.#options.idleMs)
   }
 
   async #poll(cursor: string): Promise<Result<AssignmentFeed, CloudError>> {
-    const path = `/v1/assignments?after=${cursor}&waitSeconds=${this.#waitSeconds}`
-    const answer = await this.#parts.cloud.getJson(path, FEED_BYTES_MAX)
+    const { gatewayId, sites, waitSeconds } = this.#options
+    const query = new URLSearchParams({ after: cursor, waitSeconds: String(waitSeconds), gateway: gatewayId })
+    for (const site of sites) query.append('site', site)
+    const answer = await this.#parts.cloud.getJson(`/v1/assignments?${query.toString()}`, FEED_BYTES_MAX)
     if (!answer.ok) return answer
     const parsed = parseContent(assignmentFeedSchema, answer.value, 'assignment feed')
     return parsed.ok ? parsed : err({ ...parsed.error, status: undefined })
@@ -111,7 +124,17 @@ export class Assignments {
   async #take(feed: AssignmentFeed): Promise<boolean> {
     const { store, counters, logger } = this.#parts
     const items: NewAssignment[] = []
+    const departed: { device: string; site: string }[] = []
     for (const item of feed.items) {
+      if (!this.#isOurs(item.site)) {
+        // A cloud of before sends them all.
+        counters.add('assignment', 'other-site')
+        continue
+      }
+      if (item.document === null) {
+        departed.push({ device: item.device, site: item.site })
+        continue
+      }
       const read = this.#read(item)
       if (read.ok) items.push(read.value)
       else {
@@ -120,6 +143,10 @@ export class Assignments {
       }
     }
     try {
+      for (const held of departed.length === 0 ? [] : await store.ask('dropDeparted', departed)) {
+        counters.add('assignment', 'withdrawn')
+        this.#publish({ ...held, document: new Uint8Array(0) })
+      }
       for (const { held, formerSite } of await store.ask('takeAssignments', items, feed.cursor)) {
         if (formerSite !== undefined && formerSite !== held.site) {
           this.#publish({ ...held, site: formerSite, document: new Uint8Array(0) })
@@ -133,6 +160,11 @@ export class Assignments {
     }
     this.#cursor = String(feed.cursor)
     return true
+  }
+
+  #isOurs(site: string): boolean {
+    const { sites } = this.#options
+    return sites.length === 0 || sites.includes(site)
   }
 
   #read({ site, device, board, document }: AssignmentFeed['items'][number]) {

@@ -27,6 +27,7 @@ export interface ChangedAssignment {
 }
 
 const CURSOR = 'assignment-cursor'
+const SITES = 'assignment-sites'
 
 /** When the cloud made it, by what it says itself; it was parsed when it came. */
 function issuedMsOf(document: Uint8Array): number {
@@ -119,6 +120,33 @@ export class HeldAssignments {
     this.#drop.run(device)
     this.#seqs.delete(device)
     return held
+  }
+
+  /** Inside a transaction: forgets what is held for a device at a site that it has left. @returns what was dropped */
+  leave(departed: readonly { readonly device: string; readonly site: string }[]): HeldAssignment[] {
+    const dropped: HeldAssignment[] = []
+    for (const { device, site } of departed) {
+      const held = this.#current.get(device)
+      // It may have come back, or have arrived at another site of ours.
+      if (held === undefined || held.site !== site) continue
+      this.#drop.run(device)
+      this.#seqs.delete(device)
+      dropped.push(held)
+    }
+    return dropped
+  }
+
+  /** Inside a transaction: serves these sites from now on. When they are others than before, the feed is read from its beginning, and what is
+   *  held for sites that are none of ours is forgotten.
+   *  @param sites none: all */
+  serve(sites: readonly string[]): void {
+    const wanted = JSON.stringify([...sites].sort())
+    if ((this.#settings.get(SITES) ?? '[]') === wanted) return
+    const ours = new Set(sites)
+    for (const { device, site } of sites.length === 0 ? [] : this.all()) if (!ours.has(site)) this.#drop.run(device)
+    this.#settings.set(SITES, wanted)
+    this.#settings.set(CURSOR, '0')
+    this.reset()
   }
 
   /** After a rollback: what the table says is true. */

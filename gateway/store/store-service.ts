@@ -192,6 +192,17 @@ export class StoreService {
     return { cursor: this.#assignments.cursor, held: this.#assignments.all() }
   }
 
+  /** See HeldAssignments.serve and .leave. */
+  serveSites(sites: readonly string[]): Promise<void> {
+    return this.#durably(() => this.#assignments.serve(sites))
+  }
+
+  dropDeparted(
+    departed: readonly { readonly device: string; readonly site: string }[],
+  ): Promise<readonly HeldAssignment[]> {
+    return this.#durably(() => this.#assignments.leave(departed))
+  }
+
   takeAssignments(items: readonly NewAssignment[], cursor: number): Promise<readonly ChangedAssignment[]> {
     return this.#durably(() => this.#assignments.take(items, cursor))
   }

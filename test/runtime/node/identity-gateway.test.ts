@@ -344,3 +344,24 @@ it('a token source whose cloud is away tries again, and says so', async () => {
   expect(source.current).toBe('')
   source.close()
 })
+
+describe('two devices of one flash', () => {
+  it('that both come back for ever push each other off less and less: the gateway holds one off', async () => {
+    await start()
+    const device = await enrolled('jackdaw-1')
+    const token = await tokenOf(device)
+    const two = [1, 2].map(
+      () =>
+        new TransportMqtt({
+          ...{ url: `mqtt://127.0.0.1:${gateway!.mqttPort}`, site: 'lab' as never, device: 'jackdaw-1' as never },
+          ...{ token: () => token, reconnectMs: 10, chance: () => 0.5 },
+        }),
+    )
+    for (const transport of two) transport.open(() => undefined)
+    await until('one is held off', () => count('connection', 'held-off') >= 1, 30_000)
+    // Eight until it is too much; after that one each ten seconds and more.
+    expect(count('connection', 'taken-over')).toBeLessThanOrEqual(9)
+    expect(gateway!.stats().depths.connectedDevices).toBe(1)
+    for (const transport of two) await transport.close()
+  })
+})

@@ -141,3 +141,60 @@ describe('TransportMqtt', () => {
     },
   )
 })
+
+describe('coming back', () => {
+  /** When connections came, ms; each is ended at once. */
+  async function cutting() {
+    const atMs: number[] = []
+    const server = createServer((socket) => {
+      atMs.push(performance.now())
+      socket.on('error', () => undefined)
+      socket.destroy()
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    return { atMs, server, url: `mqtt://127.0.0.1:${(server.address() as AddressInfo).port}` }
+  }
+  const waited = async (what: () => boolean) => {
+    for (let i = 0; i < 2_000 && !what(); i++) await new Promise((resolve) => setTimeout(resolve, 5))
+    expect(what()).toBe(true)
+  }
+
+  it('is tried after pauses that double, up to six times the first, and are a random part of that', async () => {
+    for (const part of [1, 0.25]) {
+      const { atMs, server, url } = await cutting()
+      const transport = new TransportMqtt({ url, site, device, token: () => 't', reconnectMs: 100, chance: () => part })
+      transport.open(() => undefined)
+      await waited(() => atMs.length >= 7)
+      await transport.close()
+      server.close()
+      const pauses = atMs.slice(1, 7).map((ms, i) => ms - atMs[i]!)
+      ;[1, 2, 4, 6, 6, 6].forEach((bound, i) => {
+        expect(pauses[i]!, `pause ${i}`).toBeGreaterThan(bound * 100 * part - 5)
+        expect(pauses[i]!, `pause ${i}`).toBeLessThan(bound * 100 * part + 150)
+      })
+    }
+  })
+
+  it('after being pushed off again and again takes longer each time, past that bound', async () => {
+    const broker = await Aedes.createBroker()
+    const atMs: number[] = []
+    broker.on('client', (client) => {
+      atMs.push(performance.now())
+      setTimeout(() => client.close(), 5)
+    })
+    const server = createServer((socket) => void broker.handle(socket))
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const url = `mqtt://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const transport = new TransportMqtt({ url, site, device, token: () => 't', reconnectMs: 10, chance: () => 1 })
+    transport.open(() => undefined)
+    await waited(() => atMs.length >= 9)
+    await transport.close()
+    server.close()
+    broker.close()
+    // 10, 20, 40 … 1 280 ms
+    const pauses = atMs.slice(1, 9).map((ms, i) => ms - atMs[i]!)
+    pauses.forEach((ms, i) => {
+      expect(ms, `pause ${i}`).toBeGreaterThan(10 * 2 ** i)
+    })
+  })
+})
