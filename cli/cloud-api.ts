@@ -41,8 +41,11 @@ export class CloudApi {
     return this.#call('DELETE', path)
   }
 
-  put<T>(path: string, body: Uint8Array): Promise<T> {
-    return this.#call('PUT', path, body, 'application/octet-stream')
+  /** @param body bytes as they are; anything else as JSON */
+  put<T>(path: string, body: unknown): Promise<T> {
+    return body instanceof Uint8Array
+      ? this.#call('PUT', path, body, 'application/octet-stream')
+      : this.#call('PUT', path, JSON.stringify(body), 'application/json')
   }
 
   async #call<T>(method: string, path: string, body?: string | Uint8Array, type?: string): Promise<T> {
