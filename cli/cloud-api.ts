@@ -65,8 +65,13 @@ export class CloudApi {
     return this.#call('DELETE', path)
   }
 
-  put<T>(path: string, body: Uint8Array): Promise<T> {
-    return this.#call('PUT', path, { body, type: 'application/octet-stream', repeatable: true })
+  /** @param body bytes as they are; anything else as JSON */
+  put<T>(path: string, body: unknown): Promise<T> {
+    const content =
+      body instanceof Uint8Array
+        ? { body, type: 'application/octet-stream' }
+        : { body: JSON.stringify(body), type: 'application/json' }
+    return this.#call('PUT', path, { ...content, repeatable: true })
   }
 
   async #call<T>(method: string, path: string, content?: Content): Promise<T> {

@@ -4,6 +4,7 @@ import { boardField, ID_PATTERN, nameField, sha256Field, uintField } from './fie
 import { LIMITS } from './limits.ts'
 import { err, ok, type Result } from './result.ts'
 import { type Signed, type TrustedRole, verifySigned } from './signed.ts'
+import { updateWindowSchema } from './update-window.ts'
 
 /** A way to make the release's bundle that takes fewer bytes on the air than the bundle itself. */
 const patchSchema = z.strictObject({
@@ -74,6 +75,8 @@ export const assignmentSchema = z.strictObject({
   expiresMs: uintField,
   target: z.strictObject({ name: nameField, version: uintField, sha256: sha256Field }),
   rollout: z.nullable(rolloutTagSchema),
+  /** absent: at any hour, or as the device is set up. An agent of before this field refuses a document that has it */
+  window: z.optional(updateWindowSchema),
 })
 export type Assignment = z.infer<typeof assignmentSchema>
 

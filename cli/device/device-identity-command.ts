@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander'
 import { BOARDS } from '../../model/boards.ts'
 import { type CloudFlags, withCloud } from '../cloud-option.ts'
+import { idOption } from '../id-option.ts'
 import { integerOption } from '../number-option.ts'
 import { zooFile } from '../package-root.ts'
 import type { ClaimFlags } from './device-identity.ts'
@@ -60,5 +61,16 @@ export function identityCommands(device: Command): void {
     .option('--erase', 'erase its reports, events and all other rows too (default: they are kept for their age)')
     .action(async (id: string, flags: CloudFlags & { reason: string; erase?: boolean }) =>
       (await import('./device-identity.ts')).remove(id, flags),
+    )
+
+  withCloud(device.command('window'))
+    .description(
+      'set the hours in which a device, or all of a site, may download updates; agents older than this field refuse such assignments',
+    )
+    .argument('<WINDOW>', 'a zone and two times, as "Europe/Berlin 02:00-05:00", or "none"')
+    .option('--device <ID>', 'this device', idOption)
+    .option('--site <ID>', 'the devices of this site that have none of their own', idOption)
+    .action(async (window: string, flags: CloudFlags & { device?: string; site?: string }) =>
+      (await import('./device-identity.ts')).setWindow(window, flags),
     )
 }

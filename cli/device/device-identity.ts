@@ -159,6 +159,19 @@ export async function remove(id: string, flags: CloudFlags & { reason: string; e
   console.log(`${id} is removed, ${rows}; gateways cut it off within half a minute`)
 }
 
+/** Sets the hours of updates of a device or a site. */
+export async function setWindow(text: string, flags: CloudFlags & { device?: string; site?: string }): Promise<void> {
+  const { device, site } = flags
+  if ((device === undefined) === (site === undefined)) {
+    throw new CommandFailure('whose hours? one of --device and --site is needed', { exitCode: 2 })
+  }
+  const window = text === 'none' ? null : text
+  const path =
+    device === undefined ? `/v1/sites/${encodeURIComponent(site ?? '')}` : `/v1/devices/${encodeURIComponent(device)}`
+  await apiOf(flags).put(`${path}/window`, { window })
+  console.log(`${device ?? site}: ${window === null ? 'no hours of its own' : `updates are downloaded in ${window}`}`)
+}
+
 function lineOf({ name, site, board, key, revokedMs, target }: DeviceRow): string {
   const says = key !== null ? `key ${key.keyId.slice(0, 16)}` : revokedMs !== null ? 'revoked' : 'no key'
   const wants = target === null ? 'no target' : `${target.name} ${target.version}`

@@ -1,10 +1,11 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { LIMITS } from '../../contract/limits.ts'
+import { parseWindow } from '../trust/zone-window.ts'
 import { requireRole } from './auth.ts'
 import { bodyLimitOf } from './body-limit.ts'
 import { importDevices } from './device-import.ts'
 import type { CloudApp, CloudServices } from './environment.ts'
-import { fail, integerQuery } from './problem.ts'
+import { fail, integerQuery, unwrap } from './problem.ts'
 import * as schemas from './schemas.ts'
 import { deviceView } from './views.ts'
 
@@ -81,4 +82,55 @@ export function deviceRoutes(app: CloudApp, services: CloudServices): void {
     const device = store.devices.byName(id) ?? fail('not-found', `no device "${id}"`)
     return c.json({ ...deviceView(store, device), boots: store.fleet.deviceBoots(device.id, 10) }, 200)
   })
+
+  /** @returns the text as it was given, or null */
+  const windowOf = (text: string | null): string | null => {
+    if (text !== null) unwrap(parseWindow(text))
+    return text
+  }
+  const setWindow = (
+    of: 'device' | 'site',
+    name: string,
+    window: string | null,
+    actor: string,
+    change: () => void,
+  ): { name: string; window: string | null } => {
+    store.atomically(() => {
+      change()
+      const action = `${of}.window-set`
+      store.audit.append({ atMs: services.clock.wallMs(), actor, action, subject: name, detail: { window } })
+    })
+    services.signSoon()
+    return { name, window }
+  }
+  const routes = {
+    device: '/v1/devices/{id}/window',
+    site: '/v1/sites/{id}/window',
+  } as const
+  for (const of of ['device', 'site'] as const) {
+    const route = createRoute({
+      method: 'put',
+      path: routes[of],
+      summary: `Set or clear the hours in which ${of === 'device' ? 'a device' : 'the devices of a site'} may download updates`,
+      middleware: [requireRole(services), bodyLimitOf(4_096)],
+      request: { params: z.object({ id: schemas.id }), ...schemas.jsonBody(schemas.windowRequest) },
+      responses: schemas.answers(schemas.windowAnswer, 'The hours; assignments are signed anew with them'),
+    })
+    app.openapi(route, (c) => {
+      const { id } = c.req.valid('param')
+      const window = windowOf(c.req.valid('json').window)
+      const by = c.get('principal').subject
+      if (of === 'site') {
+        return c.json(
+          setWindow(of, id, window, by, () => store.devices.setSiteWindow(id, window)),
+          200,
+        )
+      }
+      const device = store.devices.byName(id) ?? fail('not-found', `no device "${id}"`)
+      return c.json(
+        setWindow(of, id, window, by, () => store.devices.setWindow(device.id, window)),
+        200,
+      )
+    })
+  }
 }

@@ -73,6 +73,7 @@ export const device = z
     attested: z.boolean(),
     attestedRun: z.object({ model: z.string(), assignmentSeq: numberOrNull, atMs: count }).nullable(),
     removedMs: numberOrNull,
+    updateWindow: z.string().nullable(),
     target: label.nullable(),
     /** a person chose its target; no rollout moves it */
     pinned: z.boolean(),
@@ -82,6 +83,9 @@ export const device = z
   .openapi('Device')
 
 const named = z.record(z.string(), z.number())
+/** "Europe/Berlin 02:00-05:00", in a zone of the IANA database; null: none */
+export const windowRequest = z.strictObject({ window: z.string().max(64).nullable() })
+export const windowAnswer = z.object({ name: z.string(), window: z.string().nullable() }).openapi('UpdateWindow')
 export const deviceDetail = device
   .extend({
     boots: z

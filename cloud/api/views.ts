@@ -42,6 +42,7 @@ export function deviceView(store: Store, device: DeviceRecord) {
     /** false: what is known of its installs is the word of its gateway */
     attested: key !== undefined,
     attestedRun: store.identities.attestedRun(id) ?? null,
+    updateWindow: store.devices.windowOf(device),
     target: modelLabel(release),
     assignmentSeq: store.assignments.lastSeq(id),
     rollout: rollout === null ? null : { id: rollout, stage, arm },

@@ -4,6 +4,7 @@ import { encodeSigned } from '../../contract/signed.ts'
 import type { DeviceRecord } from '../store/device-store.ts'
 import type { Store } from '../store/store.ts'
 import type { Director } from '../trust/director.ts'
+import { ZoneWindows } from '../trust/zone-window.ts'
 
 /** chosen: documents signed in one transaction at most; 200 take about 20 ms */
 const SLICE = 200
@@ -16,6 +17,7 @@ export class Assigner {
   readonly #directors: { readonly current: Director }
   readonly #clock: Clock
   readonly #ttlMs: number
+  readonly #windows = new ZoneWindows()
 
   /** @param directors whose current key signs
    *  @param ttlMs validity of an assignment; it is signed anew when a quarter of it is left */
@@ -53,6 +55,8 @@ export class Assigner {
     // A store restored from a backup may be behind what the device accepted; its reports tell.
     const seq = Math.max(assignments.lastSeq(device.id), this.#store.fleet.acceptedSeq(device.id)) + 1
     const expiresMs = now + this.#ttlMs
+    const hours = devices.windowOf(device)
+    const window = hours === null ? undefined : this.#windows.at(hours, now)
     const assignment: Assignment = {
       v: 1,
       type: 'assignment',
@@ -64,6 +68,7 @@ export class Assigner {
       expiresMs,
       target: { name, version, sha256 },
       rollout: device.rollout === null ? null : { id: device.rollout, stage: device.stage, arm: device.arm },
+      ...(window !== undefined && { window }),
     }
     const document = new TextDecoder().decode(encodeSigned(this.#directors.current.sign(assignment)))
     assignments.put({ device: device.id, seq, release: release.id, issuedMs: now, expiresMs, document })

@@ -22,6 +22,8 @@ export interface DeviceRecord {
   readonly arm: 'canary' | 'control' | 'none'
   /** when it was removed: what is left is history; null otherwise */
   readonly removedMs: number | null
+  /** its own hours of updates; null: those of its site, if any */
+  readonly updateWindow: string | null
 }
 
 interface Row {
@@ -39,6 +41,7 @@ interface Row {
   stage: number
   arm: 'canary' | 'control' | 'none'
   removed_ms: number | null
+  update_window: string | null
 }
 
 const toRecord = (row: Row): DeviceRecord => ({
@@ -56,6 +59,7 @@ const toRecord = (row: Row): DeviceRecord => ({
   stage: row.stage,
   arm: row.arm,
   removedMs: row.removed_ms,
+  updateWindow: row.update_window,
 })
 
 /** What a device's next assignment shall say. */
@@ -86,12 +90,16 @@ export class DeviceStore {
 
   readonly #anyRemoved
   readonly #isRemoved
+  readonly #siteWindow
   readonly #assignments: Pick<AssignmentStore, 'withdraw'>
 
   constructor(db: SqliteDatabase, assignments: Pick<AssignmentStore, 'withdraw'>) {
     this.#db = db
     this.#assignments = assignments
     this.#anyRemoved = db.prepare('SELECT 1 FROM removals LIMIT 1')
+    this.#siteWindow = db.prepare<[string], { window: string }>(
+      'SELECT update_window AS window FROM sites WHERE name = ?',
+    )
     this.#isRemoved = db.prepare<[string]>('SELECT 1 FROM removals WHERE name = ?')
     this.#enrol = db.prepare<[string, string, string, string, number]>(
       `INSERT INTO devices (name, site, board, tags, enrolled_ms) VALUES (?, ?, ?, ?, ?)
@@ -175,6 +183,34 @@ export class DeviceStore {
     this.#db.prepare("DELETE FROM tokens WHERE kind = 'device' AND subject = ?").run(name)
     this.#db.prepare('DELETE FROM alerts WHERE metric = ?').run(name)
     this.#db.prepare('DELETE FROM devices WHERE id = ?').run(id)
+  }
+
+  /** Sets or, with null, clears a device's own hours of updates, and has its assignment signed anew. Inside a transaction. */
+  setWindow(id: number, window: string | null): void {
+    this.#db.prepare('UPDATE devices SET update_window = ? WHERE id = ?').run(window, id)
+    this.#move.run(id)
+  }
+
+  /** The same for all devices of a site that have none of their own. */
+  setSiteWindow(site: string, window: string | null): void {
+    if (window === null) this.#db.prepare('DELETE FROM sites WHERE name = ?').run(site)
+    else {
+      this.#db
+        .prepare(
+          'INSERT INTO sites VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET update_window = excluded.update_window',
+        )
+        .run(site, window)
+    }
+    this.#db
+      .prepare(
+        'UPDATE devices SET dirty = 1 WHERE site = ? AND update_window IS NULL AND target IS NOT NULL AND removed_ms IS NULL',
+      )
+      .run(site)
+  }
+
+  /** Hours of updates that hold for a device; null: any. */
+  windowOf({ site, updateWindow }: Pick<DeviceRecord, 'site' | 'updateWindow'>): string | null {
+    return updateWindow ?? this.#siteWindow.get(site)?.window ?? null
   }
 
   /** From now on the device counts in no arm of any rollout. */

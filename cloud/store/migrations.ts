@@ -496,6 +496,14 @@ ALTER TABLE devices ADD COLUMN removed_ms INTEGER; -- NULL: not. A removed devic
 -- What its next assignment is numbered above, when there is none any more: a device takes no number twice.
 ALTER TABLE devices ADD COLUMN seq_floor INTEGER NOT NULL DEFAULT 0;
 
+-- Hours of updates, as "Europe/Berlin 02:00-05:00": a device's own, else its site's, else any.
+ALTER TABLE devices ADD COLUMN update_window TEXT;
+CREATE TABLE sites (
+  name TEXT PRIMARY KEY,
+  update_window TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX devices_site ON devices (site);
+
 -- Names of removed devices, until they are enrolled again: rows of them that still come are refused.
 CREATE TABLE removals (
   name TEXT PRIMARY KEY,

@@ -119,10 +119,10 @@ export function blockRefused(step: Step, { sha256, error }: Extract<AgentEvent, 
  *  @returns whether it has to wait */
 export function delayed(step: Step, target: Assignment['target']): boolean {
   const { config, governor, record } = step.state
-  const { delayTold } = step.state.attempt
+  const { delayTold, window } = step.state.attempt
   const charge = config.power === null ? null : step.remainingMj / config.power.capacityMj
   const wallMs = trustedNow(step.state, step.now.wallMs)
-  const delay = downloadDelay(wallMs, config.updateWindow, charge, governor.level)
+  const delay = downloadDelay(wallMs, window ?? config.updateWindow, charge, governor.level)
   if (delay === undefined) return false
   const { error, waitMs } = delay
   const retryAtMs = step.now.monotonicMs + waitMs

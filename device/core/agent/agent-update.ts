@@ -108,7 +108,7 @@ export function assigned(step: Step, payload: Uint8Array): void {
   if (kind === 'current') dropProgress(step)
   if (wantedBy(update) === (kind === 'current' ? undefined : target.sha256)) {
     // The newest document is the one to be judged again. A newer number for what is waited for says: now.
-    if (isNew) step.change('attempt', { assignment: payload })
+    if (isNew) step.change('attempt', { assignment: payload, window: assignment.window ?? null })
     if (isNew && update.phase === 'waiting') retry(step)
     return
   }
@@ -120,6 +120,7 @@ export function assigned(step: Step, payload: Uint8Array): void {
   const { restingSha256, restingUntilMs } = step.state.attempt
   step.change('attempt', {
     assignment: payload,
+    window: assignment.window ?? null,
     attempts: 0,
     installTold: false,
     withoutPatchesSha256: '',

@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../../../contract/errors.ts'
+import type { ZonedWindow } from '../../../contract/update-window.ts'
 import type { Progress } from '../flash/progress-record.ts'
 
 /** The assignment that is being carried out, and what its attempts have come to. */
@@ -14,6 +15,8 @@ export interface Attempt {
   readonly withoutPatchesSha256: string
   /** what the download is said to wait for; '': nothing yet */
   readonly delayTold: ErrorCode | ''
+  /** hours that the assignment says; null: none */
+  readonly window: ZonedWindow | null
   /** the release that this boot has given up, hex ('': none), and until when its retained assignment waits */
   readonly restingSha256: string
   readonly restingUntilMs: number
@@ -26,6 +29,7 @@ export const noAttempt = (progress: Progress | null): Attempt => ({
   progress,
   withoutPatchesSha256: '',
   delayTold: '',
+  window: null,
   restingSha256: '',
   restingUntilMs: 0,
 })

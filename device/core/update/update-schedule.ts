@@ -1,7 +1,8 @@
 import { type ContractError, contractError } from '../../../contract/errors.ts'
 import { LADDER_LEVELS } from '../../../contract/messages.ts'
+import type { ZonedWindow } from '../../../contract/update-window.ts'
 
-/** Hours of the day in which a device may download; `from` after `to` goes over midnight. */
+/** Hours of the day in which a device may download, where the cloud does not say; `from` after `to` goes over midnight. */
 export interface UpdateWindow {
   /** 0 to 23 */
   readonly fromHour: number
@@ -11,8 +12,10 @@ export interface UpdateWindow {
   readonly utcOffsetMinutes: number
 }
 
-const HOUR_MS = 3_600_000
+const MINUTE_MS = 60_000
+const HOUR_MS = 60 * MINUTE_MS
 const DAY_MS = 24 * HOUR_MS
+const DAY_MINUTES = 1_440
 /** Chosen: what is below belongs to listening and to the reports that call for somebody. */
 const CHARGE_SHARE_MIN = 0.1
 /** Chosen: from this level on the governor saves what it can. */
@@ -34,7 +37,7 @@ export interface Delay {
  */
 export function downloadDelay(
   wallMs: number,
-  window: UpdateWindow | null,
+  window: UpdateWindow | ZonedWindow | null,
   charge: number | null,
   level: number,
 ): Delay | undefined {
@@ -43,11 +46,23 @@ export function downloadDelay(
     return { error: contractError('low-battery', detail), waitMs: CHARGE_WAIT_MS }
   }
   if (window === null || wallMs === 0) return undefined
-  const { fromHour, toHour, utcOffsetMinutes } = window
-  const dayMs = (wallMs + utcOffsetMinutes * 60_000) % DAY_MS
-  const sinceOpening = (dayMs - fromHour * HOUR_MS + DAY_MS) % DAY_MS
-  const openMs = ((toHour - fromHour + 24) % 24 || 24) * HOUR_MS
+  const { fromMinute, toMinute, offsets } = 'offsets' in window ? window : zoned(window)
+  const next = offsets.find(({ fromMs }, i) => i > 0 && fromMs > wallMs)
+  const offset = offsets.findLast(({ fromMs }) => fromMs <= wallMs) ?? offsets[0]
+  const dayMs = (wallMs + (offset?.minutes ?? 0) * MINUTE_MS) % DAY_MS
+  const sinceOpening = (dayMs - fromMinute * MINUTE_MS + DAY_MS) % DAY_MS
+  const openMs = ((toMinute - fromMinute + DAY_MINUTES) % DAY_MINUTES || DAY_MINUTES) * MINUTE_MS
   if (sinceOpening < openMs) return undefined
-  const error = contractError('outside-window', `downloads wait for ${fromHour} to ${toHour} o'clock`)
-  return { error, waitMs: DAY_MS - sinceOpening }
+  const error = contractError('outside-window', `downloads wait for ${clockTime(fromMinute)} to ${clockTime(toMinute)}`)
+  // When the zone's clock is changed before that, it is looked at again then.
+  const waitMs = Math.min(DAY_MS - sinceOpening, (next?.fromMs ?? Number.POSITIVE_INFINITY) - wallMs)
+  return { error, waitMs }
 }
+
+const zoned = ({ fromHour, toHour, utcOffsetMinutes }: UpdateWindow): ZonedWindow => ({
+  fromMinute: 60 * fromHour,
+  toMinute: 60 * toHour,
+  offsets: [{ fromMs: 0, minutes: utcOffsetMinutes }],
+})
+
+const clockTime = (minute: number): string => `${Math.floor(minute / 60)}:${String(minute % 60).padStart(2, '0')}`

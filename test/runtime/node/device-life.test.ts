@@ -292,6 +292,34 @@ describe('an id', () => {
   })
 })
 
+describe('hours of updates', () => {
+  const put = (path: string, window: string | null) => world.call('PUT', path, { window })
+
+  it('of a device go before those of its site; each change is signed at once, in minutes and offsets of the zone', async () => {
+    await imported('heron-1', { site: 'pier' })
+    await imported('heron-2', { site: 'pier' })
+    expect((await signed('heron-1')).window).toBeUndefined()
+    expect((await put('/v1/sites/Pier/window', 'Europe/Berlin 02:00-05:00')).json).toEqual({
+      name: 'pier',
+      window: 'Europe/Berlin 02:00-05:00',
+    })
+    const { window } = await signed('heron-1', (assignment) => assignment.window !== undefined)
+    expect(window).toMatchObject({ fromMinute: 120, toMinute: 300 })
+    expect(window!.offsets.length).toBeGreaterThanOrEqual(2)
+    await put('/v1/devices/heron-2/window', 'UTC 10:00-11:30')
+    await signed('heron-2', (assignment) => assignment.window?.fromMinute === 600)
+    expect(await shown('heron-2')).toMatchObject({ updateWindow: 'UTC 10:00-11:30' })
+    await put('/v1/sites/pier/window', null)
+    await signed('heron-1', (assignment) => assignment.window === undefined)
+    expect((await served('heron-2'))!.window).toMatchObject({ fromMinute: 600, toMinute: 690 })
+    expect(await put('/v1/devices/heron-2/window', 'Europe/Atlantis 02:00-05:00')).toMatchObject({
+      status: 400,
+      json: { code: 'invalid-request' },
+    })
+    expect((await put('/v1/devices/nobody/window', null)).status).toBe(404)
+  })
+})
+
 describe('an import', () => {
   it('that says two things of one device is refused as a whole, with the rows', async () => {
     const row = { site: 'lab', board: 'board-a' }

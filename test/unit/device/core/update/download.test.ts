@@ -316,6 +316,19 @@ describe('a download waits', () => {
     })
   })
 
+  it('for the hours that the assignment says, whatever its own are; a newer one without hours lets it go on', () => {
+    // The sample's clock begins at 23:13:20 of that zone.
+    const window = { fromMinute: 0, toMinute: 60, offsets: [{ fromMs: 0, minutes: 60 }] }
+    const agent = new PureAgent({}, { updateWindow: { fromHour: 22, toHour: 23, utcOffsetMinutes: 0 } })
+    agent.send({ type: 'connected' })
+    agent.release(release)
+    agent.send({ type: 'received', kind: 'assign', payload: assignmentBytes({ release, content: { window } }) })
+    expect(codes(agent.last)).toEqual(['install-delayed: outside-window'])
+    const next = assignmentBytes({ release, seq: 9 })
+    agent.send({ type: 'received', kind: 'assign', payload: next })
+    expect(agent.state.update.phase).not.toBe('waiting')
+  })
+
   it('in the middle too, and goes on where it was the next day', () => {
     const agent = assigned({ updateWindow })
     agent.after(HOUR)
