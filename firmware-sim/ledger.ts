@@ -29,7 +29,6 @@ export class Ledger {
     this.windows += heard.windows
     this.inferences += heard.inferences
     this.gateOpenings += heard.gateOpenings
-    this.wakes += heard.wakes.length
   }
 
   take(take: Take, heard: Heard, labels: readonly string[]): void {
@@ -48,6 +47,8 @@ export class Ledger {
       const { sha256, bytes } = effect.artifact
       this.downloadBytes += blockAirBytes(config, sha256, effect.offset, bytes)
     }
+    // Those that the application was woken by: a detector that is stuck is cut short.
+    if (effect.type === 'tell-wake') this.wakes++
     if (effect.type !== 'tell-event') return
     if (effect.code === 'download-complete' && update.phase === 'checking') {
       const { release, artifact } = update

@@ -49,7 +49,8 @@ describe(`small batteries (seed ${SEED})`, () => {
   it('die early without it, at the full level', () => {
     expect(ungoverned.reachedHorizon).toBe(0)
     expect(ungoverned.meanLifeDays).toBeLessThan(0.45 * DAYS)
-    expect(ungoverned.meanLifeDays).toBeGreaterThan(0.35 * DAYS)
+    // 0.4 but for its wakes: this engine wakes some 300 times an hour, and each wake holds the device.
+    expect(ungoverned.meanLifeDays).toBeGreaterThan(0.25 * DAYS)
     expect(ungoverned.ladderMoves).toBe(0)
     expect(ungoverned.levelShare.full).toBe(1)
   })
