@@ -1,5 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { LIMITS } from '../../contract/limits.ts'
+import { CLOUD_TIME_HEADER } from '../../contract/uplink.ts'
 import { parseIngest } from '../telemetry/ingest.ts'
 import { attestedBy } from '../trust/attestation.ts'
 import { requireRole } from './auth.ts'
@@ -18,6 +19,8 @@ const WAIT_SECONDS_MAX = 3_600
 export function fleetRoutes(app: CloudApp, services: CloudServices): void {
   const { store, clock, metrics } = services
   const reader = requireRole(services, 'viewer', 'gateway')
+  // What a gateway asks for anyway tells it whether its own clock can be right.
+  const timeHeader = () => ({ [CLOUD_TIME_HEADER]: String(Math.round(clock.wallMs())) })
 
   const ingest = createRoute({
     method: 'post',
@@ -33,7 +36,7 @@ export function fleetRoutes(app: CloudApp, services: CloudServices): void {
     const { late, ...changed } = outcome
     for (const [kind, rows] of Object.entries(changed)) metrics.ingestRows.inc({ kind }, rows)
     metrics.ingestLateRows.inc(late)
-    return c.json(outcome, 200)
+    return c.json(outcome, 200, timeHeader())
   })
 
   const feed = createRoute({
@@ -60,7 +63,7 @@ export function fleetRoutes(app: CloudApp, services: CloudServices): void {
       board,
       document: JSON.parse(document) as unknown,
     }))
-    return c.json({ v: 1 as const, cursor: rows.at(-1)?.cursor ?? after, items }, 200)
+    return c.json({ v: 1 as const, cursor: rows.at(-1)?.cursor ?? after, items }, 200, timeHeader())
   })
 
   const hours = { query: z.object({ hours: z.string().optional() }) }
