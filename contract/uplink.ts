@@ -3,7 +3,7 @@ import { hexField, idField, uintField } from './fields.ts'
 import { LIMITS } from './limits.ts'
 import { COUNTER_NAMES, ENERGY_NAMES, EVENT_CODES, LADDER_LEVELS } from './messages.ts'
 
-/** Header of the cloud's answers: its time, Unix ms. A gateway whose clock says something quite different does not know the time. */
+/** Header of the cloud's answers to gateways: its time, Unix ms. A gateway whose clock says something quite different does not know the time. */
 export const CLOUD_TIME_HEADER = 'kinglet-time'
 
 /** What a gateway and the cloud say to each other over HTTP (JSON, bounded by LIMITS.ingestBytes and ingestRows). Every row is

@@ -1,6 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { LIMITS } from '../../contract/limits.ts'
-import type { IngestBatch } from '../../contract/uplink.ts'
+import { CLOUD_TIME_HEADER, type IngestBatch } from '../../contract/uplink.ts'
 import type { FeedRecord } from '../store/assignment-store.ts'
 import { parseIngest } from '../telemetry/ingest.ts'
 import { attestedBy } from '../trust/attestation.ts'
@@ -34,6 +34,8 @@ const SITES_MAX = 64
 export function fleetRoutes(app: CloudApp, services: CloudServices): void {
   const { store, clock, metrics } = services
   const reader = requireRole(services, 'viewer', 'gateway')
+  // What a gateway asks for anyway tells it whether its own clock can be right.
+  const timeHeader = () => ({ [CLOUD_TIME_HEADER]: String(Math.round(clock.wallMs())) })
 
   const ingest = createRoute({
     method: 'post',
@@ -61,7 +63,7 @@ export function fleetRoutes(app: CloudApp, services: CloudServices): void {
     const { late, ...changed } = outcome
     for (const [kind, count] of Object.entries(changed)) metrics.ingestRows.inc({ kind }, count)
     metrics.ingestLateRows.inc(late)
-    return c.json(outcome, 200)
+    return c.json(outcome, 200, timeHeader())
   })
 
   const feed = createRoute({
@@ -106,7 +108,7 @@ export function fleetRoutes(app: CloudApp, services: CloudServices): void {
       ...{ site, device, board },
       document: document === null ? null : (JSON.parse(document) as unknown),
     }))
-    return c.json({ v: 1 as const, cursor: rows.at(-1)?.cursor ?? after, items }, 200)
+    return c.json({ v: 1 as const, cursor: rows.at(-1)?.cursor ?? after, items }, 200, timeHeader())
   })
 
   const hours = { query: z.object({ hours: z.string().optional() }) }

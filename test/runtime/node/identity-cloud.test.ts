@@ -322,6 +322,9 @@ describe('signed events', () => {
       row('tit-1', 5, 2, 'install-confirmed', stranger.sign),
       { ...row('tit-1', 5, 3, 'install-confirmed', key.sign), model: 'ff'.repeat(8) },
       { ...row('tit-1', 5, 4, 'install-confirmed', key.sign), boot: 6 },
+      // It would come after every boot of the device, or long before its time.
+      { ...row('tit-1', 5, 7, 'install-confirmed', key.sign), incarnation: 9 },
+      { ...row('tit-1', 5, 8, 'install-confirmed', key.sign), uptimeMs: 5 },
       { ...row('tit-1', 5, 5, 'reverted', key.sign), code: 'install-confirmed' },
       { ...elsewhere, device: 'tit-1' },
       { ...row('tit-1', 5, 6, 'install-confirmed', key.sign), signed: 'a0' },

@@ -309,6 +309,14 @@ describe('cloud over HTTP', () => {
       status: 400,
       json: { code: 'unknown-schema-version' },
     })
+    // What waited for more than a week: taken, counted, and no evidence. And each answer tells a gateway the time.
+    const second = { ...devices[0]!.report(), uptimeMs: 1, boot: 2 }
+    const first = { ...second, seq: second.seq - 1, receivedMs: second.receivedMs - 8 * 24 * HOUR }
+    expect((await call('POST', '/v1/ingest', batchOf({ reports: [first] }), gatewayToken)).json.late).toBe(0)
+    const answer = await call('POST', '/v1/ingest', batchOf({ reports: [second] }), gatewayToken)
+    expect(answer.json).toMatchObject({ reports: 1, late: 1 })
+    expect(Number(answer.headers.get('kinglet-time'))).toBeGreaterThan(T0)
+    expect((await call('GET', '/metrics')).text).toMatch(/^kinglet_ingest_late_rows_total 1$/m)
     const wrong = { ...batchOf({}), verdicts: [{ site: 's' }] }
     expect((await call('POST', '/v1/ingest', wrong, gatewayToken)).json.code).toBe('malformed')
     expect((await call('GET', '/v1/fleet/summary?hours=0')).json.code).toBe('invalid-request')

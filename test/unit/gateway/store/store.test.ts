@@ -73,9 +73,13 @@ describe('the store', () => {
     old.prepare("INSERT INTO verdict VALUES ('d1', 7, 3600000, 'lab', '0001020304050607', 2, 3, 5, 4)").run()
     old.prepare("INSERT INTO verdict VALUES ('d1', 7, 7200000, 'lab', '0001020304050607', 1, 0, 1, 1)").run()
     old
-      .prepare("INSERT INTO wake_pending VALUES (1, 'lab', 'd1', 7, 3, '0001020304050607', 2, '0001020304050607|b|lab||0|none', 7300000, x'01')")
+      .prepare(
+        "INSERT INTO wake_pending VALUES (1, 'lab', 'd1', 7, 3, '0001020304050607', 2, '0001020304050607|b|lab||0|none', 7300000, x'01')",
+      )
       .run()
-    old.prepare("INSERT INTO aggregate VALUES (3600000, '0001020304050607|b|lab||0|none', '[1,2,3,4,5,6,7,8]', 2, 0)").run()
+    old
+      .prepare("INSERT INTO aggregate VALUES (3600000, '0001020304050607|b|lab||0|none', '[1,2,3,4,5,6,7,8]', 2, 0)")
+      .run()
     old.close()
     const limits = { reportsMax: 10, eventsMax: 10, verdictsMax: 10 }
     const options = { dataDir: dir, gatewayId: 'g1', spool: limits, pendingWakesMax: 10, verifies: true }
