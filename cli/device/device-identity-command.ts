@@ -1,10 +1,14 @@
-import { type Command, Option } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import { BOARDS } from '../../model/boards.ts'
 import { type CloudFlags, withCloud } from '../cloud-option.ts'
 import { idOption } from '../id-option.ts'
 import { integerOption } from '../number-option.ts'
 import { zooFile } from '../package-root.ts'
+import type { ListFlags } from './device-fleet.ts'
 import type { ClaimFlags } from './device-identity.ts'
+
+/** the cloud's bound: ten years */
+const SILENT_HOURS_MAX = 87_600
 
 /** Adds what an operator and a device do about identity to `kinglet device`. */
 export function identityCommands(device: Command): void {
@@ -40,9 +44,32 @@ export function identityCommands(device: Command): void {
     .action(async (flags: { flash: string; cloud: string }) => (await import('./device-identity.ts')).rotateKey(flags))
 
   withCloud(device.command('list'))
-    .description('devices with their keys and targets')
+    .description('devices: what each runs and is to run, when it was heard, level and battery')
+    .option('--site <ID>', 'of this site', idOption)
+    .option('--board <NAME>', 'with this board')
+    .option('--model <NAME>', 'that run this release')
+    .option('--tag <TEXT>', 'with this tag')
+    .option('--silent <TIME>', 'not heard for this long, as 36h or 2d', silentOption)
     .option('--json', 'as JSON lines')
-    .action(async (flags: CloudFlags & { json?: boolean }) => (await import('./device-identity.ts')).listDevices(flags))
+    .action(async (flags: ListFlags) => (await import('./device-fleet.ts')).listDevices(flags))
+
+  withCloud(device.command('show'))
+    .description('all that is known of a device, and why it does not run another model')
+    .argument('<ID>', 'device')
+    .option('--json', 'as JSON')
+    .action(async (id: string, flags: CloudFlags & { json?: boolean }) =>
+      (await import('./device-fleet.ts')).showDevice(id, flags),
+    )
+
+  withCloud(device.command('events'))
+    .description('events of a device, newest first: installs, reverts, failures with their codes')
+    .argument('<ID>', 'device')
+    .option('--code <CODE>', 'only these, for example install-failed')
+    .option('--limit <N>', 'how many', integerOption(1, 100_000), 50)
+    .option('--json', 'as JSON lines')
+    .action(async (id: string, flags: CloudFlags & { json?: boolean; code?: string; limit: number }) =>
+      (await import('./device-fleet.ts')).listEvents(id, flags),
+    )
 
   withCloud(device.command('revoke'))
     .description('end a device’s keys and tokens; a new claim brings it back')
@@ -73,4 +100,12 @@ export function identityCommands(device: Command): void {
     .action(async (window: string, flags: CloudFlags & { device?: string; site?: string }) =>
       (await import('./device-identity.ts')).setWindow(window, flags),
     )
+}
+
+/** Parser of a time as 36h or 2d, in hours. */
+function silentOption(text: string): number {
+  const [, digits = '', unit] = /^([1-9]\d{0,4})([hd])$/.exec(text) ?? []
+  const hours = Number(digits) * (unit === 'd' ? 24 : 1)
+  if (digits === '' || hours > SILENT_HOURS_MAX) throw new InvalidArgumentError('expected hours or days, as 36h or 2d.')
+  return hours
 }

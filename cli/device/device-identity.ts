@@ -44,17 +44,6 @@ export interface ClaimFlags {
   readonly out: string
 }
 
-interface DeviceRow {
-  readonly name: string
-  readonly site: string
-  readonly board: string
-  readonly attested: boolean
-  readonly key: { readonly keyId: string } | null
-  readonly revokedMs: number | null
-  readonly lastSeenMs: number
-  readonly target: { readonly name: string; readonly version: number } | null
-}
-
 /** Has the cloud make a claim, and keeps it in a new file. */
 export async function claim(flags: CloudFlags & ClaimFlags): Promise<void> {
   const { site, board, device: name, model, ttlHours, replace } = flags
@@ -132,19 +121,6 @@ export async function rotateKey(flags: { flash: string; cloud: string }): Promis
   }
 }
 
-/** Prints all devices. */
-export async function listDevices(flags: CloudFlags & { json?: boolean }): Promise<void> {
-  const api = apiOf(flags)
-  let after: string | null = ''
-  while (after !== null) {
-    const page: { devices: DeviceRow[]; next: string | null } = await api.get(
-      `/v1/devices?after=${encodeURIComponent(after)}`,
-    )
-    for (const row of page.devices) console.log(flags.json ? JSON.stringify(row) : lineOf(row))
-    after = page.next
-  }
-}
-
 /** Ends a device’s keys and tokens. */
 export async function revoke(id: string, flags: CloudFlags & { reason: string }): Promise<void> {
   await apiOf(flags).post(`/v1/devices/${encodeURIComponent(id)}/revoke`, { reason: flags.reason })
@@ -170,10 +146,4 @@ export async function setWindow(text: string, flags: CloudFlags & { device?: str
     device === undefined ? `/v1/sites/${encodeURIComponent(site ?? '')}` : `/v1/devices/${encodeURIComponent(device)}`
   await apiOf(flags).put(`${path}/window`, { window })
   console.log(`${device ?? site}: ${window === null ? 'no hours of its own' : `updates are downloaded in ${window}`}`)
-}
-
-function lineOf({ name, site, board, key, revokedMs, target }: DeviceRow): string {
-  const says = key !== null ? `key ${key.keyId.slice(0, 16)}` : revokedMs !== null ? 'revoked' : 'no key'
-  const wants = target === null ? 'no target' : `${target.name} ${target.version}`
-  return `${name}  ${site}  ${board}  ${says}  ${wants}`
 }

@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import type { Clock } from '../../contract/clock.ts'
 import { DOWNLOAD_LIMITS } from '../../gateway/downloads/download-limits.ts'
+import { type CloudFlags as CloudAccess, withCloud } from '../cloud-option.ts'
 import { idOption } from '../id-option.ts'
 import { integerOption } from '../number-option.ts'
 import { zooFile } from '../package-root.ts'
@@ -101,5 +102,11 @@ export function gatewayCommand(system: Clock): Command {
     .option('--verifier <FILE>', 'verifier network, with its .json beside it', zooFile('models', 'verifier.onnx'))
     .option('--clock <FILE>', 'clock file of a simulation (default: this machine’s clock)')
     .action(async (flags: GatewayFlags) => (await import('./gateway-service.ts')).serveGateway(flags, system))
+  withCloud(gateway.command('list'))
+    .description(
+      'gateways that have sent telemetry: when last, how much, for which sites; SILENT after two hours without any',
+    )
+    .option('--json', 'as JSON lines')
+    .action(async (flags: CloudAccess & { json?: boolean }) => (await import('./gateway-list.ts')).listGateways(flags))
   return gateway
 }

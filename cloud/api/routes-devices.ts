@@ -1,13 +1,21 @@
 import { createRoute, z } from '@hono/zod-openapi'
+import type { Context } from 'hono'
 import { LIMITS } from '../../contract/limits.ts'
+import { EVENT_CODES } from '../../contract/messages.ts'
+import type { EventPosition } from '../store/event-store.ts'
 import { parseWindow } from '../trust/zone-window.ts'
 import { requireRole } from './auth.ts'
 import { bodyLimitOf } from './body-limit.ts'
 import { importDevices } from './device-import.ts'
-import type { CloudApp, CloudServices } from './environment.ts'
+import type { CloudApp, CloudEnv, CloudServices } from './environment.ts'
 import { fail, integerQuery, unwrap } from './problem.ts'
 import * as schemas from './schemas.ts'
-import { deviceView } from './views.ts'
+import { deviceView, eventView, latestView, modelNames, whyNotView } from './views.ts'
+
+/** `next` of a page of events */
+const POSITION = /^\d{1,16}\.\d{1,16}\.\d{1,16}\.\d{1,16}$/
+/** chosen: a gateway sends when its devices report, which they do every hour */
+const GATEWAY_SILENT_MS = 2 * 3_600_000
 
 /** Enrolment, device tokens and service tokens, devices. */
 export function deviceRoutes(app: CloudApp, services: CloudServices): void {
@@ -57,16 +65,33 @@ export function deviceRoutes(app: CloudApp, services: CloudServices): void {
     path: '/v1/devices',
     summary: 'Devices by name',
     middleware: requireRole(services, 'viewer', 'gateway'),
-    request: { query: z.object({ limit: z.string().optional(), after: z.string().optional() }) },
+    request: {
+      query: z.object({
+        limit: z.string().optional(),
+        after: z.string().optional(),
+        site: schemas.id.optional(),
+        board: schemas.board.optional(),
+        tag: z.string().max(LIMITS.nameLength).optional(),
+        model: schemas.name.optional().openapi({ description: 'Name of the release of its newest report' }),
+        silentHours: z.string().optional(),
+      }),
+    },
     responses: schemas.answers(
-      z.object({ devices: z.array(schemas.device), next: z.string().nullable() }),
+      z.object({ atMs: z.number(), devices: z.array(schemas.deviceRow), next: z.string().nullable() }),
       'At most `limit` devices after the name `after`',
     ),
   })
   app.openapi(list, (c) => {
     const limit = integerQuery(c, 'limit', 500, 1, LIMITS.ingestRows)
-    const devices = store.devices.list(limit, c.req.query('after') ?? '').map((device) => deviceView(store, device))
-    return c.json({ devices, next: devices.length === limit ? (devices.at(-1)?.name ?? null) : null }, 200)
+    const { after = '', site, board, tag, model } = c.req.valid('query')
+    const silentHours = integerQuery(c, 'silentHours', 0, 0, 87_600)
+    const now = services.clock.wallMs()
+    const silentSinceMs = silentHours === 0 ? undefined : now - silentHours * 3_600_000
+    const names = modelNames(store)
+    const devices = store.devices
+      .list(limit, after, { site, board, tag, model, silentSinceMs })
+      .map((device) => ({ ...deviceView(store, device), latest: latestView(store, device.id, names) }))
+    return c.json({ atMs: now, devices, next: devices.length === limit ? (devices.at(-1)?.name ?? null) : null }, 200)
   })
 
   const one = createRoute({
@@ -80,7 +105,76 @@ export function deviceRoutes(app: CloudApp, services: CloudServices): void {
   app.openapi(one, (c) => {
     const { id } = c.req.valid('param')
     const device = store.devices.byName(id) ?? fail('not-found', `no device "${id}"`)
-    return c.json({ ...deviceView(store, device), boots: store.fleet.deviceBoots(device.id, 10) }, 200)
+    return c.json(
+      {
+        ...deviceView(store, device),
+        latest: latestView(store, device.id, modelNames(store)),
+        notUpdating: whyNotView(store, device, services.clock.wallMs()),
+        boots: store.fleet.deviceBoots(device.id, 10),
+      },
+      200,
+    )
+  })
+
+  const eventQuery = z.object({
+    limit: z.string().optional(),
+    before: z.string().regex(POSITION).optional().openapi({ description: '`next` of the page before' }),
+    code: z.enum(EVENT_CODES).optional(),
+    sinceMs: z.string().optional(),
+  })
+  const eventPage = (
+    c: Context<CloudEnv>,
+    query: { before?: string | undefined; code?: string | undefined },
+    device?: number,
+  ) => {
+    const limit = integerQuery(c, 'limit', 100, 1, 1_000)
+    const sinceMs = integerQuery(c, 'sinceMs', 0, 0, LIMITS.counter)
+    const before = query.before?.split('.').map(Number) as unknown as EventPosition | undefined
+    const { events, next } = store.events.list({ device, code: query.code, sinceMs }, limit, before)
+    const names = modelNames(store)
+    const atMs = services.clock.wallMs()
+    return { atMs, events: events.map((event) => eventView(event, names)), next: next?.join('.') ?? null }
+  }
+  const ofDevice = createRoute({
+    method: 'get',
+    path: '/v1/devices/{id}/events',
+    summary: 'Events of a device, newest first: reverts, failures with their codes, what it waits for',
+    middleware: requireRole(services, 'viewer', 'gateway'),
+    request: { params: z.object({ id: schemas.deviceName }), query: eventQuery },
+    responses: schemas.answers(schemas.events, 'At most `limit` events'),
+  })
+  app.openapi(ofDevice, (c) => {
+    const { id } = c.req.valid('param')
+    const device = store.devices.byName(id) ?? fail('not-found', `no device "${id}"`)
+    return c.json(eventPage(c, c.req.valid('query'), device.id), 200)
+  })
+  const ofFleet = createRoute({
+    method: 'get',
+    path: '/v1/events',
+    summary: 'Events of all devices, newest first',
+    middleware: requireRole(services, 'viewer', 'gateway'),
+    request: { query: eventQuery },
+    responses: schemas.answers(schemas.events, 'At most `limit` events'),
+  })
+  app.openapi(ofFleet, (c) => c.json(eventPage(c, c.req.valid('query')), 200))
+
+  const gateways = createRoute({
+    method: 'get',
+    path: '/v1/gateways',
+    summary: 'Gateways that have sent telemetry, by name, and whether they still do',
+    middleware: requireRole(services, 'viewer', 'gateway'),
+    request: { query: z.object({ limit: z.string().optional(), after: z.string().optional() }) },
+    responses: schemas.answers(schemas.gateways, 'At most `limit` gateways'),
+  })
+  app.openapi(gateways, (c) => {
+    const limit = integerQuery(c, 'limit', 500, 1, 2_000)
+    const now = services.clock.wallMs()
+    const page = store.gateways.list(limit, c.req.query('after') ?? '')
+    const listed = page.map((gateway) => ({ ...gateway, silent: now - gateway.lastMs > GATEWAY_SILENT_MS }))
+    return c.json(
+      { atMs: now, gateways: listed, next: page.length === limit ? (page.at(-1)?.name ?? null) : null },
+      200,
+    )
   })
 
   /** @returns the text as it was given, or null */

@@ -86,8 +86,56 @@ const named = z.record(z.string(), z.number())
 /** "Europe/Berlin 02:00-05:00", in a zone of the IANA database; null: none */
 export const windowRequest = z.strictObject({ window: z.string().max(64).nullable() })
 export const windowAnswer = z.object({ name: z.string(), window: z.string().nullable() }).openapi('UpdateWindow')
+const latest = z
+  .object({
+    model: z.string(),
+    modelName: z.string().nullable(),
+    atMs: count,
+    level: z.string(),
+    batteryPermille: count,
+    acceptedSeq: count,
+  })
+  .nullable()
+/** A device in a list. */
+export const deviceRow = device.extend({ latest }).openapi('DeviceRow')
+const event = z
+  .object({
+    device: z.string(),
+    boot: count,
+    seq: count,
+    atMs: count,
+    receivedMs: count,
+    code: z.string(),
+    model: z.string().nullable(),
+    modelName: z.string().nullable(),
+    error: z.string().nullable(),
+    detail: z.string().nullable(),
+    assignmentSeq: numberOrNull,
+    attested: z.boolean().nullable(),
+  })
+  .openapi('DeviceEvent')
+export const events = z.object({ atMs: count, events: z.array(event), next: z.string().nullable() })
+export const gateways = z.object({
+  atMs: count,
+  gateways: z.array(
+    z
+      .object({
+        name: z.string(),
+        firstMs: count,
+        lastMs: count,
+        rows: count,
+        sites: z.array(z.string()).readonly(),
+        silent: z.boolean(),
+      })
+      .openapi('Gateway'),
+  ),
+  next: z.string().nullable(),
+})
 export const deviceDetail = device
   .extend({
+    latest,
+    /** why it does not run another model; null: it runs what it is to run */
+    notUpdating: z.object({ code: z.string(), words: z.string() }).nullable(),
     boots: z
       .array(
         z.object({

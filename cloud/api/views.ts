@@ -3,12 +3,14 @@ import { gateWords } from '../rollout/gate-words.ts'
 import { signalOf } from '../rollout/signals.ts'
 import type { AlertRecord } from '../store/alert-store.ts'
 import type { DeviceRecord } from '../store/device-store.ts'
+import type { EventRecord } from '../store/event-store.ts'
 import type { FleetHour } from '../store/fleet-store.ts'
 import type { ReleaseRecord } from '../store/model-store.ts'
 import type { RolloutRecord } from '../store/rollout-store.ts'
 import type { Store } from '../store/store.ts'
 import { HOUR_MS, hourIndex } from '../store/telemetry-store.ts'
 import { fleetFigures } from '../telemetry/fleet-figures.ts'
+import { whyNot } from '../telemetry/why-not.ts'
 import { alertWords } from './alert-words.ts'
 
 /** JSON shapes of the API; times are Unix ms and end in `Ms`. */
@@ -47,6 +49,47 @@ export function deviceView(store: Store, device: DeviceRecord) {
     assignmentSeq: store.assignments.lastSeq(id),
     rollout: rollout === null ? null : { id: rollout, stage, arm },
   }
+}
+
+/** Newest report of a device, in the names of people; null: it never reported. */
+export function latestView(store: Store, device: number, names: ReadonlyMap<string, string>) {
+  const [newest] = store.fleet.deviceBoots(device, 1)
+  if (newest === undefined) return null
+  const { model, atMs, level, batteryPermille, assignmentSeq } = newest
+  return { model, modelName: names.get(model) ?? null, atMs, level, batteryPermille, acceptedSeq: assignmentSeq }
+}
+
+/** Why the device does not run another model; null: it runs what it is to run. */
+export function whyNotView(store: Store, device: DeviceRecord, nowMs: number) {
+  const { id, rollout } = device
+  const release = device.target === null ? undefined : store.models.byId(device.target)
+  const open = rollout === null ? undefined : store.rollouts.get(rollout)
+  const revokedMs = store.identities.revokedBefore(device.name)
+  const keys = store.identities.keysOf(id)
+  return (
+    whyNot({
+      nowMs,
+      board: device.board,
+      removed: device.removedMs !== null,
+      enrolled: device.enrolledMs !== null,
+      revoked:
+        revokedMs !== undefined &&
+        (keys.length > 0
+          ? keys.every(({ state }) => state === 'revoked')
+          : !store.tokens.hasSince(device.name, revokedMs)),
+      target: release === undefined ? null : { name: release.name, version: release.version, prefix: release.prefix },
+      running: store.fleet.deviceBoots(id, 1)[0]?.model ?? null,
+      lastSeenMs: device.lastSeenMs,
+      signedSeq: store.assignments.signedSeq(id) ?? null,
+      acceptedSeq: store.fleet.acceptedSeq(id),
+      rollout: open === undefined ? null : { id: open.id, state: open.state, arm: device.arm },
+      events: store.events.list({ device: id }, 50).events,
+    }) ?? null
+  )
+}
+
+export function eventView(event: EventRecord, names: ReadonlyMap<string, string>) {
+  return { ...event, modelName: event.model === null ? null : (names.get(event.model) ?? null) }
 }
 
 const EVIDENCE = { control: 'randomised', past: 'before-after', none: 'ungated' } as const

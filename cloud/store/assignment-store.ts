@@ -97,6 +97,11 @@ export class AssignmentStore {
     return this.#lastSeq.get(device)?.seq ?? 0
   }
 
+  /** Number of the document that gateways are given; undefined: none. */
+  signedSeq(device: number): number | undefined {
+    return this.#db.prepare<[number], { seq: number }>('SELECT seq FROM assignments WHERE device = ?').get(device)?.seq
+  }
+
   /** Replaces the device's assignment by one with a higher sequence number, at the end of the feed. */
   put(row: {
     device: number

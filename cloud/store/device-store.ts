@@ -70,6 +70,24 @@ export interface DeviceTarget {
   readonly arm: 'canary' | 'control' | 'none'
 }
 
+export interface DeviceFilter {
+  readonly site?: string | undefined
+  readonly board?: string | undefined
+  readonly tag?: string | undefined
+  /** name of the release of its newest report */
+  readonly model?: string | undefined
+  /** not heard since, Unix ms */
+  readonly silentSinceMs?: number | undefined
+}
+const FILTERS: Readonly<Record<keyof DeviceFilter, string>> = {
+  site: 'd.site = @site',
+  board: 'd.board = @board',
+  tag: 'EXISTS (SELECT 1 FROM json_each(d.tags) t WHERE t.value = @tag)',
+  model: `(SELECT b.model FROM boots b WHERE b.device = d.id ORDER BY b.boot DESC LIMIT 1)
+    IN (SELECT r.prefix FROM releases r WHERE r.name = @model)`,
+  silentSinceMs: 'd.last_seen_ms < @silentSinceMs',
+}
+
 /** Tables with rows of single devices, in an order that their references allow. */
 const TABLES_OF_A_DEVICE = [
   ...['reports', 'boots', 'device_hours', 'verdicts', 'events', 'baselines', 'rollout_devices'],
@@ -244,12 +262,14 @@ export class DeviceStore {
   }
 
   /** Devices in order of their names, without those that were removed. @param limit at most this many rows */
-  list(limit: number, after = ''): readonly DeviceRecord[] {
+  list(limit: number, after = '', filter: DeviceFilter = {}): readonly DeviceRecord[] {
+    const conditions = (Object.keys(FILTERS) as (keyof DeviceFilter)[]).filter((name) => filter[name] !== undefined)
     return this.#db
-      .prepare<[string, number], Row>(
-        'SELECT * FROM devices WHERE name > ? AND removed_ms IS NULL ORDER BY name LIMIT ?',
+      .prepare<[Record<string, string | number | undefined>], Row>(
+        `SELECT * FROM devices d WHERE name > @after AND removed_ms IS NULL
+         ${conditions.map((name) => `AND ${FILTERS[name]}`).join(' ')} ORDER BY name LIMIT @limit`,
       )
-      .all(after, limit)
+      .all({ ...filter, after, limit })
       .map(toRecord)
   }
 

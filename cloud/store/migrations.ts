@@ -483,6 +483,8 @@ CREATE TABLE gateways (
 CREATE INDEX reports_time ON reports (time_ms);
 CREATE INDEX boots_time ON boots (time_ms);
 CREATE INDEX events_time ON events (time_ms);
+CREATE INDEX events_code ON events (code, time_ms);
+CREATE INDEX events_device_time ON events (device, time_ms);
 CREATE INDEX aggregates_hour ON aggregates (hour_ms);
 CREATE INDEX audit_time ON audit (at_ms);
 CREATE INDEX alerts_resolved ON alerts (resolved_ms) WHERE state = 'resolved';
@@ -502,6 +504,7 @@ CREATE TABLE sites (
   name TEXT PRIMARY KEY,
   update_window TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX tokens_subject ON tokens (subject);
 CREATE INDEX devices_site ON devices (site);
 
 -- Names of removed devices, until they are enrolled again: rows of them that still come are refused.

@@ -4,6 +4,7 @@ import { AuditStore } from './audit-store.ts'
 import { BaselineStore } from './baseline-store.ts'
 import { openDatabase, type SqliteDatabase, shortenWal } from './database.ts'
 import { DeviceStore } from './device-store.ts'
+import { EventStore } from './event-store.ts'
 import { FleetStore } from './fleet-store.ts'
 import { GatewayStore } from './gateway-store.ts'
 import { IdentityStore } from './identity-store.ts'
@@ -28,6 +29,7 @@ export class Store {
   readonly telemetry: TelemetryStore
   readonly outcomes: OutcomeStore
   readonly fleet: FleetStore
+  readonly events: EventStore
   readonly rollouts: RolloutStore
   readonly readings: ReadingStore
   readonly alerts: AlertStore
@@ -47,6 +49,7 @@ export class Store {
     this.identities = new IdentityStore(this.db)
     this.telemetry = new TelemetryStore(this.db, this.identities)
     this.outcomes = new OutcomeStore(this.db)
+    this.events = new EventStore(this.db)
     this.fleet = new FleetStore(this.db)
     this.rollouts = new RolloutStore(this.db)
     this.readings = new ReadingStore(this.db)

@@ -61,4 +61,12 @@ export class TokenStore {
       )
       .all(limit)
   }
+
+  /** Whether the subject was given a device token after a time that is good still. */
+  hasSince(subject: string, afterMs: number): boolean {
+    const found = this.#db
+      .prepare<[string, number]>("SELECT 1 FROM tokens WHERE kind = 'device' AND subject = ? AND issued_ms > ? LIMIT 1")
+      .get(subject, afterMs)
+    return found !== undefined
+  }
 }
