@@ -1,4 +1,5 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
@@ -14,6 +15,25 @@ describe('kinglet story', () => {
     expectRefusal(await kinglet('story', '--scenario', 'loud'), 2, /story, quiet/)
     expectRefusal(await kinglet('story', '--json', join(dir, 'none', 'out.json')), 1, /no such file or folder/)
   })
+
+  it('refuses a folder and a port that it cannot have in a line, and says first what it does', async () => {
+    const taken = createServer()
+    const port = await new Promise<number>((resolve) => {
+      taken.listen(0, '127.0.0.1', () => resolve((taken.address() as AddressInfo).port))
+    })
+    const refusals: [string[], RegExp][] = [
+      [['--data', '/proc/x'], /\nkinglet: \/proc\/x: no folder can be made there\n$/],
+      [['--port', String(port)], /\nkinglet: port \d+: another process has that port\n {2}--port names another one/],
+    ]
+    for (const [args, words] of refusals) {
+      const ended = await kinglet('story', ...args)
+      expect(ended.code).toBe(1)
+      expect(ended.stderr).toMatch(/^ +0 s {2}… preparing the data folder\n/)
+      expect(ended.stderr).toMatch(words)
+      expect(ended.stderr.trimEnd().split('\n').length).toBeLessThanOrEqual(3)
+    }
+    taken.close()
+  }, 60_000)
 
   it('starts real services and a listening fleet, and leaves nothing behind when it is interrupted', async () => {
     const data = join(dir, 'data')
