@@ -56,6 +56,11 @@ export class CloudApi {
     return this.#call('POST', path, { body: JSON.stringify(body), type: 'application/json', repeatable: true })
   }
 
+  /** Sets a field of something that is there: the same again changes nothing. */
+  patch<T>(path: string, body: unknown): Promise<T> {
+    return this.#call('PATCH', path, { body: JSON.stringify(body), type: 'application/json', repeatable: true })
+  }
+
   delete<T>(path: string): Promise<T> {
     return this.#call('DELETE', path)
   }

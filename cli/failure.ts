@@ -14,13 +14,18 @@ export class CommandFailure extends Error {
 
 /** What a file system error means to a person. */
 export function fileReason(cause: unknown): string {
-  const code = (cause as NodeJS.ErrnoException).code
+  const { code, syscall } = cause as NodeJS.ErrnoException
+  // Its parent is there, or would have been made.
+  if (code === 'ENOENT' && syscall === 'mkdir') return 'no folder can be made there'
+  if (code === 'EEXIST' && syscall === 'mkdir') return 'it is a file, a folder is expected'
   const reasons: Record<string, string> = {
     ENOENT: 'there is no such file or folder',
     EACCES: 'permission denied',
     EISDIR: 'it is a folder, a file is expected',
     ENOTDIR: 'it is a file, a folder is expected',
     ENOSPC: 'the disk is full',
+    EROFS: 'the file system is read-only',
+    EADDRINUSE: 'another process has that port',
   }
   return reasons[code ?? ''] ?? (cause instanceof Error ? cause.message : String(cause))
 }

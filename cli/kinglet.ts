@@ -29,6 +29,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   keys: async () => (await import('./keys/keys-command.ts')).keysCommand(systemClock),
   release: async () => (await import('./release/release-command.ts')).releaseCommand(systemClock),
   rollout: async () => (await import('./release/rollout-command.ts')).rolloutCommand(),
+  gate: async () => (await import('./release/gate-command.ts')).gateCommand(),
   sim: async () => (await import('./story/sim-command.ts')).simCommand(systemClock),
 }
 // Anything but a command by its name may be a request for help, which names them all.

@@ -125,7 +125,7 @@ async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLoc
     const assignmentsChanged = new Signal(clock)
     const engine = new RolloutEngine(store, clock, secureRandom)
     const machine = options.machine ?? clock
-    const slices = new Slices(clock, machine)
+    const slices = new Slices(machine)
     const loop = new EvaluationLoop({
       ...{ store, clock, machine, slices, logger, engine, hub, metrics, assignmentsChanged },
       assigner: new Assigner(store, directors, clock, options.assignmentTtlMs ?? 30 * DAY_MS),

@@ -10,8 +10,8 @@ import type { Retention } from './store/retention.ts'
 import type { Store } from './store/store.ts'
 import { hourIndex } from './store/telemetry-store.ts'
 import type { DriftMonitor } from './telemetry/drift.ts'
-import { lookForSilence } from './telemetry/silence.ts'
 import type { CloudMetrics } from './telemetry/metrics.ts'
+import { lookForSilence } from './telemetry/silence.ts'
 
 /** chosen: changed hours recomputed in one evaluation; an outage's backlog of days is caught up over several */
 const HOURS_PER_EVALUATION = 48

@@ -11,15 +11,13 @@ export type Enough = () => boolean
  *  pause a request would wait for one slice at each of its turns of the event loop (accept, read, verify, answer), and a crowd of them for
  *  seconds. */
 export class Slices {
-  readonly #clock: Clock
   readonly #machine: Clock
   readonly #pauses = new Set<() => void>()
   #stopped = false
 
-  /** @param clock of the service, on which pauses are waited for
-   *  @param machine real time, by which slices are measured: the service's own may run faster */
-  constructor(clock: Clock, machine: Clock) {
-    this.#clock = clock
+  /** @param machine real time, by which slices and pauses are measured: the service's own may run faster, and in a simulation it stands still until a fleet
+   *    is there that this very work has to let in */
+  constructor(machine: Clock) {
     this.#machine = machine
   }
 
@@ -48,7 +46,7 @@ export class Slices {
       cancel()
       ended(new Error('the service stops'))
     }
-    const cancel = this.#clock.after(took(), () => {
+    const cancel = this.#machine.after(took(), () => {
       this.#pauses.delete(stop)
       this.run(work, ended)
     })

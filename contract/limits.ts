@@ -2,10 +2,13 @@
  *  "spec" (a standard, or the design of the protocol, fixes it), "measured" (seen on real files, with head room) or "chosen" (with the reason).
  */
 export const LIMITS = {
-  /** spec: ids are one MQTT topic level; chosen length, so that a topic with a hash stays under 160 bytes. */
-  idLength: 32,
-  /** chosen: the longest topic is kinglet/v1/{site}/{device}/block/{hash}. */
-  topicBytes: 192,
+  /** spec: ids of devices, sites and gateways are one MQTT topic level; chosen length: a UUID has 36 characters, a serial number with its
+   *  maker's prefix some more. */
+  idLength: 64,
+  /** chosen: names of releases, graphs, roles, boards and tags are read by people, and file names are made of them. */
+  nameLength: 32,
+  /** spec: the longest topic is kinglet/v1/{site}/{device}/block/{hash}, 211 bytes with ids of 64. */
+  topicBytes: 224,
   /** spec: a report of the default set is at most this; `test/contract` holds the encoder to it. */
   reportDefaultBytes: 256,
   /** chosen: twice the default set leaves room for more labels and levels. */

@@ -2,7 +2,7 @@ import canonicalize from 'canonicalize'
 import * as z from 'zod/mini'
 import { sha256Hex } from './bytes.ts'
 import { type ContractError, contractError } from './errors.ts'
-import { boardField, idField, sha256Field, uintField } from './fields.ts'
+import { boardField, nameField, sha256Field, uintField } from './fields.ts'
 import { LIMITS } from './limits.ts'
 import { LADDER_LEVELS } from './messages.ts'
 import { parseContent } from './release.ts'
@@ -12,7 +12,7 @@ import { err, ok, type Result } from './result.ts'
 export const SECTIONS = { manifest: 'manifest.json', golden: 'golden.bin', card: 'card.json' } as const
 export const graphSection = (id: string): string => `graph/${id}`
 
-const shortText = z.string().check(z.maxLength(LIMITS.idLength))
+const shortText = z.string().check(z.maxLength(LIMITS.nameLength))
 const permille = z.int().check(z.minimum(0), z.maximum(1000))
 const finite = z.number()
 
@@ -24,7 +24,7 @@ export const featuresSha256 = (definition: unknown): string =>
 const quantizationSchema = z.strictObject({ scale: finite, zeroPoint: z.int() })
 
 const graphSchema = z.strictObject({
-  id: idField,
+  id: nameField,
   /** quantization of integer ends where the graph itself does not tell it; null: read from the graph */
   input: z.nullable(quantizationSchema),
   output: z.nullable(quantizationSchema),
@@ -39,7 +39,7 @@ const graphSchema = z.strictObject({
 /** One level of the degradation ladder. */
 const levelSchema = z.strictObject({
   level: z.enum(LADDER_LEVELS),
-  graph: z.nullable(idField),
+  graph: z.nullable(nameField),
   /** front-end frames between windows */
   hopFrames: z.int().check(z.minimum(1), z.maximum(500)),
   /** null: every window is inferred; otherwise only while the frame energy exceeds the tracked noise floor */
@@ -61,14 +61,14 @@ export type WakePolicy = z.infer<typeof wakePolicySchema>
 
 export const bundleManifestSchema = z.strictObject({
   v: z.literal(1),
-  name: idField,
+  name: nameField,
   version: uintField,
   /** sha256 of the bundle this model was trained from, or null */
   parent: z.nullable(sha256Field),
   securityCounter: uintField,
   labels: z.array(z.string().check(z.maxLength(LIMITS.labelLength))).check(z.minLength(2), z.maxLength(LIMITS.labels)),
   /** feature definition, for example `MfccDefinition` of model/features; the contract only carries and hashes it */
-  features: z.record(z.string().check(z.maxLength(LIMITS.idLength)), z.union([z.string(), z.number()])),
+  features: z.record(z.string().check(z.maxLength(LIMITS.nameLength)), z.union([z.string(), z.number()])),
   /** quantization of the feature map that a wake carries and that int8 graphs read */
   featureQuantization: quantizationSchema,
   graphs: z.array(graphSchema).check(z.minLength(1), z.maxLength(LIMITS.graphs)),
@@ -77,7 +77,7 @@ export const bundleManifestSchema = z.strictObject({
   policy: wakePolicySchema,
   boards: z.array(boardField).check(z.maxLength(LIMITS.boards)),
   golden: z.strictObject({
-    graph: idField,
+    graph: nameField,
     count: z.int().check(z.minimum(1), z.maximum(LIMITS.goldenVectors)),
     inputLength: z.int().check(z.minimum(1), z.maximum(LIMITS.featureBytes)),
     outputLength: z.int().check(z.minimum(1), z.maximum(LIMITS.labels)),

@@ -48,7 +48,7 @@ export const NOISE_BIN_EDGES = [-80, -70, -60, -50, -40, -30, -20] as const
 
 /** Which run of boot numbers a message belongs to: random, made when the flash is provisioned. A board that was replaced or flashed anew
  *  under the same id begins to count its boots again. Absent: of a device that does not say (0). */
-const incarnation = optional(uint(0xffff_ffff))
+const incarnation = optional(int(1, 0xffff_ffff))
 
 /** Hourly report of a device (QoS 1). At most LIMITS.reportDefaultBytes for the default set. */
 export const reportCodec = defineMessage('report', SCHEMA_VERSION, LIMITS.reportBytes, {

@@ -1,5 +1,5 @@
 import { type ContractError, contractError } from './errors.ts'
-import { isId } from './fields.ts'
+import { isName } from './fields.ts'
 import { LIMITS } from './limits.ts'
 import { err, ok, type Result } from './result.ts'
 import { isTopLevelRole } from './tuf/role-name.ts'
@@ -19,7 +19,8 @@ export const metadataFileName = (role: string, version: number): string =>
   role === 'timestamp' ? 'timestamp.json' : `${version}.${role}.json`
 
 /** Whether a model family may have this name as a delegated role. `mirrors` is a role of the specification too. */
-export const isDelegatedRoleName = (name: string): boolean => isId(name) && name !== 'mirrors' && !isTopLevelRole(name)
+export const isDelegatedRoleName = (name: string): boolean =>
+  isName(name) && name !== 'mirrors' && !isTopLevelRole(name)
 
 /** Reads a file name from a request. What passes has no path, no escape, no second spelling.
  *  @returns `invalid-request`
@@ -28,7 +29,7 @@ export function parseMetadataFile(name: string): Result<MetadataFile, ContractEr
   if (name === 'timestamp.json') return ok({ role: 'timestamp', version: undefined })
   const match = name.length <= LIMITS.metadataFileLength ? VERSIONED.exec(name) : null
   const [, version, role] = match ?? []
-  if (version === undefined || role === undefined || role === 'timestamp' || role === 'mirrors' || !isId(role)) {
+  if (version === undefined || role === undefined || role === 'timestamp' || role === 'mirrors' || !isName(role)) {
     return err(contractError('invalid-request', `"${name.slice(0, 80)}" is no metadata file`))
   }
   return ok({ role, version: Number(version) })

@@ -1,6 +1,6 @@
 import * as z from 'zod/mini'
 import { type ContractError, contractError } from './errors.ts'
-import { boardField, idField, sha256Field, uintField } from './fields.ts'
+import { boardField, ID_PATTERN, nameField, sha256Field, uintField } from './fields.ts'
 import { LIMITS } from './limits.ts'
 import { err, ok, type Result } from './result.ts'
 import { type Signed, type TrustedRole, verifySigned } from './signed.ts'
@@ -26,7 +26,7 @@ export const releaseSchema = z
   .strictObject({
     v: z.literal(1),
     type: z.literal('release'),
-    name: idField,
+    name: nameField,
     /** rises with every release of this model family */
     version: uintField,
     sha256: sha256Field,
@@ -54,7 +54,7 @@ export type Release = z.infer<typeof releaseSchema>
 
 /** Which comparison a device takes part in; echoed by nobody, kept by gateway and cloud for attribution. */
 const rolloutTagSchema = z.strictObject({
-  id: idField,
+  id: nameField,
   stage: uintField,
   arm: z.enum(['canary', 'control', 'none']),
 })
@@ -63,15 +63,16 @@ const rolloutTagSchema = z.strictObject({
 export const assignmentSchema = z.strictObject({
   v: z.literal(1),
   type: z.literal('assignment'),
-  device: idField,
-  site: idField,
+  // Signed as they are compared: nothing is read as something else.
+  device: z.string().check(z.regex(ID_PATTERN)),
+  site: z.string().check(z.regex(ID_PATTERN)),
   board: boardField,
   /** rises with every new assignment of a device */
   seq: uintField,
   /** Unix ms */
   issuedMs: uintField,
   expiresMs: uintField,
-  target: z.strictObject({ name: idField, version: uintField, sha256: sha256Field }),
+  target: z.strictObject({ name: nameField, version: uintField, sha256: sha256Field }),
   rollout: z.nullable(rolloutTagSchema),
 })
 export type Assignment = z.infer<typeof assignmentSchema>

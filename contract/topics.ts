@@ -1,6 +1,6 @@
 import type { Brand } from './brand.ts'
 import { type ContractError, contractError } from './errors.ts'
-import { isId, isSha256Hex } from './fields.ts'
+import { canonicalId, ID_WORDS, isSha256Hex } from './fields.ts'
 import { LIMITS } from './limits.ts'
 import { err, ok, type Result } from './result.ts'
 
@@ -21,11 +21,18 @@ export type ParsedTopic =
   | { readonly site: SiteId; readonly device: DeviceId; readonly kind: 'block'; readonly sha256: string }
 
 export function parseDeviceId(text: string): Result<DeviceId, ContractError> {
-  return isId(text) ? ok(text as DeviceId) : err(contractError('malformed', `device id "${text.slice(0, 40)}"`))
+  return parseId<DeviceId>(text, 'device')
 }
 
 export function parseSiteId(text: string): Result<SiteId, ContractError> {
-  return isId(text) ? ok(text as SiteId) : err(contractError('malformed', `site id "${text.slice(0, 40)}"`))
+  return parseId<SiteId>(text, 'site')
+}
+
+function parseId<Id extends string>(text: string, what: string): Result<Id, ContractError> {
+  const id = canonicalId(text)
+  return id === undefined
+    ? err(contractError('malformed', `"${text.slice(0, LIMITS.idLength)}" is no ${what} id: ${ID_WORDS}`))
+    : ok(id as Id)
 }
 
 /** The prefix under which a device may publish and subscribe, and nowhere else. Ends in a slash. */
@@ -37,13 +44,14 @@ export const topicOf = (site: SiteId, device: DeviceId, kind: UplinkKind | 'assi
 export const blockTopic = (site: SiteId, device: DeviceId, sha256: string): string =>
   `${devicePrefix(site, device)}block/${sha256}`
 
-/** Splits a topic of the contract; anything else, wildcards included, is `bad-topic`. */
+/** Splits a topic of the contract, whichever case its ids are written in; anything else, wildcards included, is `bad-topic`. */
 export function parseTopic(topic: string): Result<ParsedTopic, ContractError> {
   if (topic.length > LIMITS.topicBytes) return err(contractError('bad-topic', `${topic.length} characters`))
-  const [root, version, site, device, kind, hash, ...rest] = topic.split('/')
+  const [root, version, givenSite = '', givenDevice = '', kind, hash, ...rest] = topic.split('/')
+  const [site, device] = [canonicalId(givenSite), canonicalId(givenDevice)]
   const bad = () => err(contractError('bad-topic', topic))
   if (root !== 'kinglet' || version !== 'v1' || rest.length > 0) return bad()
-  if (site === undefined || device === undefined || !isId(site) || !isId(device)) return bad()
+  if (site === undefined || device === undefined) return bad()
   const ids = { site: site as SiteId, device: device as DeviceId }
   if (kind === 'block') return hash !== undefined && isSha256Hex(hash) ? ok({ ...ids, kind, sha256: hash }) : bad()
   if (kind === undefined || hash !== undefined) return bad()

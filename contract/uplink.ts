@@ -3,6 +3,9 @@ import { hexField, idField, uintField } from './fields.ts'
 import { LIMITS } from './limits.ts'
 import { COUNTER_NAMES, ENERGY_NAMES, EVENT_CODES, LADDER_LEVELS } from './messages.ts'
 
+/** Header of the cloud's answers: its time, Unix ms. A gateway whose clock says something quite different does not know the time. */
+export const CLOUD_TIME_HEADER = 'kinglet-time'
+
 /** What a gateway and the cloud say to each other over HTTP (JSON, bounded by LIMITS.ingestBytes and ingestRows). Every row is
  *  cumulative or carries its own identity, so a batch may be sent any number of times.
  */
@@ -91,10 +94,10 @@ export const aggregateRowSchema = z.strictObject({
   hourMs: uintField,
   revision: uintField,
   model: modelPrefix,
-  board: z.string().check(z.maxLength(LIMITS.idLength)),
+  board: z.string().check(z.maxLength(LIMITS.nameLength)),
   site: idField,
   /** rollout id, or "" outside of one */
-  rollout: z.string().check(z.maxLength(LIMITS.idLength)),
+  rollout: z.string().check(z.maxLength(LIMITS.nameLength)),
   stage: uintField,
   arm: z.enum(['canary', 'control', 'none']),
   listeningMs: uintField,
@@ -133,7 +136,7 @@ export const assignmentFeedSchema = z.strictObject({
       z.strictObject({
         site: idField,
         device: idField,
-        board: z.string().check(z.maxLength(LIMITS.idLength)),
+        board: z.string().check(z.maxLength(LIMITS.nameLength)),
         /** the signed assignment, to be published as it is; null: what is held for the device at this site is to be dropped */
         document: z.unknown(),
       }),

@@ -16,6 +16,9 @@ const FILE_BYTES = 40
 /** Chosen: tearing takes two processes within a microsecond; ten times in a row is no accident. */
 const READS_MAX = 10
 
+/** Chosen: real time after which a timer whose clock stood still sees that it goes on, at most. */
+const HELD_MS_MAX = 100
+
 interface Anchor {
   readonly realMs: number
   readonly virtualMs: number
@@ -71,15 +74,16 @@ export class SharedClock implements Clock {
   after(delayMs: number, callback: () => void): () => void {
     const dueMs = this.wallMs() + Math.max(0, delayMs)
     const at = { cancel: (): void => undefined }
-    const wait = (leftMs: number): void => {
-      at.cancel = this.#real.after(Math.max(1, leftMs / this.#last.scale), () => {
+    const wait = (leftMs: number, heldMs: number): void => {
+      at.cancel = this.#real.after(Math.max(1, leftMs / this.#last.scale, heldMs), () => {
         const left = dueMs - this.wallMs()
-        // Time was held back meanwhile: what is left is waited for, since a timer never runs early.
-        if (left > 0) wait(left)
+        // Time was held back meanwhile: what is left is waited for, since a timer never runs early. While it stands still it is
+        // looked at less and less often.
+        if (left > 0) wait(left, left < leftMs ? 0 : Math.min(HELD_MS_MAX, 2 * Math.max(1, heldMs)))
         else callback()
       })
     }
-    wait(dueMs - this.#latestMs)
+    wait(dueMs - this.#latestMs, 0)
     return () => at.cancel()
   }
 
@@ -126,6 +130,14 @@ export class ClockMaster {
   /** Lets everybody's time run to `untilMs` and no further; 0 lets it flow freely. */
   grant(untilMs: number): void {
     this.#anchor = { ...this.#anchor, untilMs }
+    this.#write()
+  }
+
+  /** Lets time go on from now at another speed.
+   *  @param scale virtual ms per real ms */
+  pace(scale: number): void {
+    const realMs = this.#real.wallMs()
+    this.#anchor = { ...this.#anchor, realMs, virtualMs: extrapolated(this.#anchor, realMs), scale }
     this.#write()
   }
 

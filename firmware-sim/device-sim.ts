@@ -3,7 +3,7 @@ import type { Sign } from '../contract/device-proof.ts'
 import type { ContractError } from '../contract/errors.ts'
 import type { LadderLevel } from '../contract/messages.ts'
 import { present } from '../contract/present.ts'
-import type { SeededRandom } from '../contract/random.ts'
+import type { SecureRandom, SeededRandom } from '../contract/random.ts'
 import { ok, type Result } from '../contract/result.ts'
 import type { SignatureSchemes } from '../contract/tuf/signature-scheme.ts'
 import { agentConfig } from '../device/core/agent/agent-config.ts'
@@ -57,6 +57,11 @@ export interface DeviceWorld {
 
 const HOUR_MS = 3_600_000
 
+/** Bytes of a seeded stream, where a real device has randomness of its own. */
+const drawnBytes = (random: SeededRandom): SecureRandom => ({
+  bytes: (length) => Uint8Array.from({ length }, () => Math.floor(256 * random.next())),
+})
+
 /** Share of the day's activity at an hour of the day, mean about 1: quiet nights, busy afternoons. */
 const diurnal = (wallMs: number): number => 1 - 0.2 * Math.cos((2 * Math.PI * (wallMs - 3 * HOUR_MS)) / (24 * HOUR_MS))
 
@@ -96,7 +101,7 @@ export class DeviceSim {
     random: SeededRandom,
   ): Promise<Result<DeviceSim, ContractError>> {
     const flash = new FlashNor({ sizeBytes: spec.board.flashBytes })
-    const provisioned = provision(flash, factoryImage, 0)
+    const provisioned = provision(flash, factoryImage, 0, drawnBytes(random.fork('incarnation')))
     if (!provisioned.ok) return provisioned
     const cell = spec.power === null ? undefined : new BatteryCell(spec.power.capacityMj)
     const battery: Battery = cell ?? MAINS

@@ -18,6 +18,8 @@ export interface FleetOptions {
   readonly factoryImage: Uint8Array
   readonly transportOf: (spec: DeviceSpec) => Transport
   readonly random: SeededRandom
+  /** told how many devices have booted */
+  readonly onBooted?: (count: number) => void
 }
 
 /** A device listens in turns of five minutes: often enough for timers of ten minutes, seldom enough for thousands of devices. */
@@ -28,6 +30,9 @@ const TAKES_PER_TURN = TURN_MS / TAKE_MS
 
 /** Devices are served in this many groups, each a minute after the last, so that the fleet does not breathe in one rhythm. */
 const GROUPS = TURN_MS / STEP_MS
+
+/** Chosen: some tens of milliseconds. */
+const BOOTS_AT_ONCE = 8
 
 /** Runs many simulated devices against one time. Time waits for the fleet: it never runs ahead of devices that still listen. */
 export class Fleet {
@@ -54,6 +59,10 @@ export class Fleet {
       )
       if (!started.ok) throw new Error(`${spec.device}: ${started.error.code}: ${started.error.detail}`)
       devices.push(started.value)
+      options.onBooted?.(devices.length)
+      // A boot waits for nothing: the network and whoever watches need their turns.
+      if (devices.length % BOOTS_AT_ONCE === 0)
+        await new Promise<void>((resolve) => void options.real.after(0, resolve))
     }
     return new Fleet(options, devices)
   }

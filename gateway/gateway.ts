@@ -6,6 +6,7 @@ import type { Clock } from '../contract/clock.ts'
 import type { SeededRandom } from '../contract/random.ts'
 import type { Logger } from '../platform/logger.ts'
 import { OwnerLock } from '../platform/owner-lock.ts'
+import { BelievedClock } from './believed-clock.ts'
 import { Broker } from './broker/broker.ts'
 import { DeviceLink } from './broker/device-link.ts'
 import { Downlink } from './broker/downlink.ts'
@@ -38,8 +39,9 @@ import type { PendingWake } from './store/pending-wakes.ts'
 import { SUM_NAMES, type SumName } from './store/report-timeline.ts'
 import { StoreClient } from './store/store-client.ts'
 import { Upkeep } from './upkeep.ts'
-import { Verifier } from './verifier.ts'
+import { Verifier, type VerifierModel } from './verifier.ts'
 import { WatchedEngine } from './verifier-watch.ts'
+import { type WakeFormatAnswer, WakeFormats } from './wake-formats.ts'
 
 export interface GatewayStats {
   /** what came of messages, requests and rows, by kind and outcome, since the start */
@@ -87,9 +89,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     throw cause
   })
   opened.push(store)
-  const { contact, token, cloud, tls } = link
+  const { contact, token, cloud, tls, believed } = link
   const ground: Ground = {
-    ...{ options, limits, clock, random, logger, counters, store, cloud, token, contact, tls, lock, opened },
+    ...{ options, limits, clock, believed, random, logger, counters, store },
+    ...{ cloud, token, contact, tls, lock, opened },
     engine: options.engine && new WatchedEngine(options.engine, clock),
   }
   try {
@@ -106,20 +109,22 @@ function linkToCloud(options: GatewayOptions) {
   const tls = options.tlsFiles === undefined ? undefined : new TlsFiles(options.tlsFiles)
   const contact = new CloudContact({ clock, logger }, cloudUrl)
   const token = new ServiceToken(options.serviceToken, options.serviceTokenFile)
+  const believed = new BelievedClock(clock, logger)
   const jitter = random.fork('cloud')
   const cloud = new CloudClient(
     cloudUrl,
     () => token.current,
     () => jitter.next(),
     {
-      heard(isRefused) {
+      heard(isRefused, cloudMs) {
         contact.heard(isRefused)
+        if (cloudMs !== undefined) believed.cloudSaid(cloudMs)
         if (isRefused) token.refused()
       },
       failed: (error) => contact.failed(error),
     },
   )
-  return { tls, contact, token, cloud }
+  return { tls, contact, token, cloud, believed }
 }
 
 /** What every part stands on. */
@@ -127,6 +132,7 @@ interface Ground {
   readonly options: GatewayOptions
   readonly limits: GatewayLimits
   readonly clock: Clock
+  readonly believed: BelievedClock
   readonly random: SeededRandom
   readonly logger: Logger
   readonly counters: MessageCounters
@@ -148,11 +154,11 @@ interface Ground {
 async function compose(ground: Ground): Promise<Gateway> {
   const { store, counters, cloud, logger } = ground
   const downlink = new Downlink(counters)
-  const verifier = await openVerifier(ground, downlink)
+  const downloads = makeDownloads(ground, downlink)
+  const verifier = await openVerifier(ground, downlink, downloads.cache)
   const assignments = makeAssignments(ground, downlink)
   const ingest = makeIngest(ground, verifier, assignments)
   const admission = await makeAdmission(ground)
-  const downloads = makeDownloads(ground, downlink)
   const { broker, link } = await listenForDevices(ground, admission, ingest, downloads)
   downlink.connect(broker, link)
   const depths = (): GatewayStats['depths'] => {
@@ -208,14 +214,31 @@ async function compose(ground: Ground): Promise<Gateway> {
 }
 
 /** @returns undefined when there is nothing to judge wakes with */
-async function openVerifier(ground: Ground, downlink: Downlink): Promise<Verifier | undefined> {
+async function openVerifier(ground: Ground, downlink: Downlink, cache: ArtifactCache): Promise<Verifier | undefined> {
   const { engine } = ground
   const { verifier: model } = ground.options
   if (engine === undefined || model === undefined) return undefined
   const publishVerdict = (wake: PendingWake, confirmed: boolean) => downlink.verdict(wake, confirmed)
-  const verifier = await Verifier.open({ ...ground, publishVerdict }, model, engine)
+  const verifier = await Verifier.open(
+    { ...ground, publishVerdict, formatOf: formatsOf(ground, model, cache) },
+    model,
+    engine,
+  )
   ground.opened.push(verifier)
   return verifier
+}
+
+function formatsOf(
+  ground: Ground,
+  { labels, featureQuantization, labelsOfModel }: VerifierModel,
+  cache: ArtifactCache,
+): (model: string) => Promise<WakeFormatAnswer> {
+  const bundles = new WakeFormats(ground, cache)
+  if (labelsOfModel === 'bundles') return (model) => bundles.of(model)
+  return (model) => {
+    const named = labelsOfModel?.(model) ?? labels
+    return Promise.resolve(named === 'unknown' ? named : { labels: named, featureQuantization })
+  }
 }
 
 function makeAssignments(ground: Ground, downlink: Downlink): Assignments {
@@ -312,12 +335,21 @@ async function listenForReaders(
   depths: () => GatewayStats['depths'],
 ): Promise<OperatorHttp> {
   const { options, store, clock, counters, logger } = ground
-  const readiness = new GatewayReadiness({ ...ground, dataDir: options.dataDir, metadata: downloads.metadataCache })
+  const readiness = new GatewayReadiness({
+    ...ground,
+    dataDir: options.dataDir,
+    metadata: downloads.metadataCache,
+    clockTrouble: () =>
+      ground.believed.isBelieved
+        ? undefined
+        : 'the clock is before this build, or more than a day from the cloud’s: nothing is stamped until it is right',
+  })
   const metrics = new GatewayMetrics({
     counters,
     depths,
     ends: () => readiness.ends(),
     nowMs: () => clock.wallMs(),
+    isClockBelieved: () => ground.believed.isBelieved,
     cellsSince: (hourMs) => store.ask('cellsSince', hourMs),
   })
   const http = await OperatorHttp.listen(options.httpHost ?? '127.0.0.1', options.httpPort ?? 0, {

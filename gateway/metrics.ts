@@ -12,6 +12,8 @@ export interface MetricSources {
   depths(): Readonly<Record<string, number>>
   /** what ends, and when in Unix ms */
   ends(): readonly { readonly what: string; readonly expiresMs: number }[]
+  /** whether this gateway knows the time */
+  isClockBelieved(): boolean
 }
 
 /** chosen: of the store's thread, hence real time; a scraper waits for ten seconds */
@@ -27,6 +29,7 @@ const RATES = {
   activeFraction: ['kinglet_active_fraction', 'Share of the listening time in which devices were awake'],
   falseWakeShare: ['kinglet_false_wake_share', 'Rejected wakes over wakes that the verifier judged'],
   falseWakesPerHour: ['kinglet_false_wakes_per_hour', 'Rejected wakes per hour of listening'],
+  unjudgedShare: ['kinglet_unjudged_wake_share', 'Wakes that the verifier could not judge over those it was given'],
 } as const
 const GROUP_LABELS = ['model', 'arm', 'stage', 'board', 'site'] as const
 
@@ -67,6 +70,7 @@ export class GatewayMetrics {
   readonly #depths: Gauge
   readonly #ends: Gauge
   readonly #storeReadable: Gauge
+  readonly #clockBelieved: Gauge
   readonly #listening: Gauge
   readonly #rates: readonly (readonly [keyof typeof RATES, Gauge])[]
 
@@ -94,6 +98,11 @@ export class GatewayMetrics {
     this.#storeReadable = new Gauge({
       name: 'kinglet_gateway_store_readable',
       help: '0 when the store did not answer for this page (a full disk, a medium that hangs): rates are missing then',
+      registers,
+    })
+    this.#clockBelieved = new Gauge({
+      name: 'kinglet_gateway_clock_believed',
+      help: '1 while the clock of this gateway can be right; at 0 times of receipt are left to the cloud',
       registers,
     })
     this.#listening = new Gauge({
@@ -125,6 +134,7 @@ export class GatewayMetrics {
     const nowMs = this.#sources.nowMs()
     for (const { what, expiresMs } of this.#sources.ends()) this.#ends.set({ what }, (expiresMs - nowMs) / 1000)
     this.#storeReadable.set(cells === undefined ? 0 : 1)
+    this.#clockBelieved.set(this.#sources.isClockBelieved() ? 1 : 0)
     for (const [key, values] of groupSums(cells ?? [])) {
       const [model = '', arm = '', stage = '', board = '', site = ''] = key.split('|')
       const labels = { model, arm, stage, board, site }

@@ -1,5 +1,6 @@
 import type { Clock } from '../contract/clock.ts'
 import type { Logger } from '../platform/logger.ts'
+import type { BelievedClock } from './believed-clock.ts'
 import { HOUR_MS } from './store/aggregation.ts'
 import type { StoreClient } from './store/store-client.ts'
 
@@ -7,18 +8,25 @@ import type { StoreClient } from './store/store-client.ts'
 export class Upkeep {
   readonly #store: Pick<StoreClient, 'ask'>
   readonly #clock: Clock
+  readonly #believed: Pick<BelievedClock, 'receiptMs'>
   readonly #logger: Logger
   #cancel: () => void = () => {}
 
-  constructor(parts: { readonly store: Pick<StoreClient, 'ask'>; readonly clock: Clock; readonly logger: Logger }) {
+  constructor(parts: {
+    readonly store: Pick<StoreClient, 'ask'>
+    readonly clock: Clock
+    readonly believed: Pick<BelievedClock, 'receiptMs'>
+    readonly logger: Logger
+  }) {
     this.#store = parts.store
     this.#clock = parts.clock
+    this.#believed = parts.believed
     this.#logger = parts.logger
   }
 
   start(): void {
     this.#store
-      .ask('upkeep', this.#clock.wallMs())
+      .ask('upkeep', this.#believed.receiptMs())
       .catch((cause: unknown) => this.#logger.error({ err: cause }, 'upkeep failed'))
     this.#cancel = this.#clock.after(HOUR_MS, () => this.start())
   }

@@ -8,18 +8,21 @@ import type { Logger } from '../platform/logger.ts'
 import type { MessageCounters } from './message-counters.ts'
 import type { PendingWake } from './store/pending-wakes.ts'
 import type { StoreClient } from './store/store-client.ts'
+import type { WakeFormat, WakeFormatAnswer } from './wake-formats.ts'
 
 /** The second-stage network and how to ask it. */
 export interface VerifierModel {
   /** float32 ONNX graph, window in, posteriors out */
   readonly graph: Uint8Array
-  /** in the order of the posteriors; wakes of models with another label order need `labelsOfModel` */
+  /** in the order of the network's posteriors */
   readonly labels: readonly string[]
+  /** of the features of wakes whose bundle does not say it */
   readonly featureQuantization: Quantization
   /** a wake is confirmed when the posterior of its label is at least this; default 0.5 */
   readonly threshold?: number
-  /** labels of a device's bundle by the hex prefix of its hash, where they differ from `labels` */
-  readonly labelsOfModel?: (model: string) => readonly string[] | undefined
+  /** labels of a device's bundle, in its own order, by the hex prefix of its hash: wakes are compared by the name of their label. "bundles":
+   *  as the bundles that the cloud has say, which say too how their features are quantized. Default: every model has `labels` */
+  readonly labelsOfModel?: 'bundles' | ((model: string) => readonly string[] | 'unknown')
 }
 
 interface Parts {
@@ -29,6 +32,8 @@ interface Parts {
   readonly logger: Logger
   /** tells the device; best effort */
   publishVerdict(wake: PendingWake, confirmed: boolean): void
+  /** how the wakes of a model are read */
+  formatOf(model: string): Promise<WakeFormatAnswer>
 }
 
 /** chosen: wakes in memory at a time; the rest waits on disk */
@@ -39,6 +44,13 @@ const REMEMBERED_MAX = 4_096
 /** chosen: a deterministic engine that failed thrice on one input will fail again */
 const ATTEMPTS_MAX = 3
 const RETRY_MS = 1_000
+/** chosen: an outage of the cloud passes meanwhile, and a device does not fill the queue with what nobody can judge; then wakes of a model
+ *  whose labels are not to be had go unjudged */
+const LABELS_WAIT_MS = 60 * 60_000
+/** chosen: devices may invent models; of one that is forgotten the waiting begins anew */
+const WAITING_MAX = 1_000
+/** chosen: how often wakes that wait for labels are looked at again */
+const LABELS_RETRY_MS = 10_000
 
 type StoredWake = PendingWake & { readonly id: number }
 
@@ -55,6 +67,10 @@ export class Verifier {
   #lastId = 0
   #running: Promise<void> | undefined
   #closed = false
+  /** models whose labels are waited for, and since when, monotonic ms */
+  readonly #waiting = new LRUCache<string, number>({ max: WAITING_MAX })
+  /** the oldest wake that waits for labels; it is looked at again by and by */
+  #skippedId: number | undefined
 
   private constructor(parts: Parts, model: VerifierModel, session: EngineSession) {
     this.#parts = parts
@@ -92,7 +108,9 @@ export class Verifier {
       if (this.#queue.length === 0 && !(await this.#fetch())) return
       const wake = present(this.#queue.shift(), 'a wake that waits')
       this.#lastId = wake.id
-      void this.#book(wake, await this.#judge(wake))
+      const verdict = await this.#judge(wake)
+      if (verdict === 'later') this.#skip(wake)
+      else void this.#book(wake, verdict)
     }
   }
 
@@ -108,26 +126,55 @@ export class Verifier {
     return this.#queue.length > 0
   }
 
-  /** @returns undefined when the wake cannot be judged: another feature size or label than the network has */
-  async #judge(wake: PendingWake): Promise<boolean | undefined> {
-    const { labels, labelsOfModel } = this.#model
-    const name = (labelsOfModel?.(wake.model) ?? labels)[wake.label]
+  /** Leaves a wake on disk until the labels of its model may be had; others go on. */
+  #skip(wake: StoredWake): void {
+    if (this.#skippedId !== undefined) return
+    this.#skippedId = wake.id
+    this.#parts.clock.after(LABELS_RETRY_MS, () => {
+      this.#lastId = Math.min(this.#lastId, wake.id - 1)
+      this.#skippedId = undefined
+      // What was fetched lies behind it and is fetched again.
+      this.#queue = []
+      this.wake()
+    })
+  }
+
+  /** @returns undefined when there is none to be had */
+  async #formatOf({ model }: PendingWake): Promise<WakeFormat | 'later' | undefined> {
+    const format = await this.#parts.formatOf(model)
+    if (format !== 'later') {
+      this.#waiting.delete(model)
+      return format === 'unknown' ? undefined : format
+    }
+    const nowMs = this.#parts.clock.monotonicMs()
+    const sinceMs = this.#waiting.get(model) ?? nowMs
+    this.#waiting.set(model, sinceMs)
+    return nowMs - sinceMs < LABELS_WAIT_MS ? 'later' : undefined
+  }
+
+  /** @returns undefined when the wake cannot be judged: it has another feature size than the network, or a label whose name nobody or
+   *    only the device knows; 'later' when that is not to be said yet */
+  async #judge(wake: PendingWake): Promise<boolean | 'later' | undefined> {
+    const { labels } = this.#model
+    const format = await this.#formatOf(wake)
+    if (format === undefined || format === 'later') return format
+    const name = format.labels[wake.label]
     const label = name === undefined ? -1 : labels.indexOf(name)
     if (label < 0 || wake.features.length !== this.#session.input.elements) return undefined
-    const posteriors = await this.#posteriors(wake.features)
+    const posteriors = await this.#posteriors(wake.features, format.featureQuantization)
     const posterior = posteriors?.[label]
     return posterior === undefined ? undefined : posterior >= this.#threshold
   }
 
-  async #posteriors(features: Uint8Array): Promise<Float32Array | undefined> {
-    const key = bytesToHex(sha256(features))
+  async #posteriors(features: Uint8Array, quantization: Quantization): Promise<Float32Array | undefined> {
+    const key = `${quantization.scale} ${quantization.zeroPoint} ${bytesToHex(sha256(features))}`
     const known = this.#remembered.get(key)
     if (known !== undefined) {
       this.#parts.counters.add('verifier', 'remembered')
       return known
     }
     const quantized = new Int8Array(features.buffer, features.byteOffset, features.length)
-    const window = dequantizeFeatures(quantized, this.#model.featureQuantization, new Float32Array(features.length))
+    const window = dequantizeFeatures(quantized, quantization, new Float32Array(features.length))
     for (let attempt = 1; attempt <= ATTEMPTS_MAX && !this.#closed; attempt++) {
       const result = await this.#session.run(window)
       if (result.ok) {
@@ -158,7 +205,7 @@ export class Verifier {
       })
       return
     }
-    counters.add('verdict', confirmed === undefined ? 'unverifiable' : confirmed ? 'confirmed' : 'rejected')
+    counters.add('verdict', confirmed === undefined ? 'unjudged' : confirmed ? 'confirmed' : 'rejected')
     if (confirmed !== undefined) this.#parts.publishVerdict(wake, confirmed)
   }
 }

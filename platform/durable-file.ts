@@ -1,6 +1,7 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { type FileHandle, open, rename, rm } from 'node:fs/promises'
-import { dirname, resolve } from 'node:path'
+import { dirname } from 'node:path'
+import { makeFolder } from './make-folder.ts'
 
 export interface AsideOptions {
   /** of the new file, less the umask; default 0o666 */
@@ -101,14 +102,7 @@ export function renameDurably(from: string, to: string): void {
 /** Makes a folder and those above it that are missing, for good when it returns: a file in a folder that is gone after a power cut is
  *  gone too. */
 export function makeFolderDurably(path: string, mode?: number): void {
-  const first = mkdirSync(path, { recursive: true, ...(mode !== undefined && { mode }) })
-  if (first === undefined) return
-  const top = dirname(resolve(first))
-  let folder = resolve(path)
-  do {
-    folder = dirname(folder)
-    syncFolder(folder)
-  } while (folder !== top && folder !== dirname(folder))
+  for (const folder of [...makeFolder(path, mode)].reverse()) syncFolder(dirname(folder))
 }
 
 /** A name is durable when its folder is. */

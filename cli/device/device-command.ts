@@ -93,7 +93,7 @@ export function deviceCommand(clock: Clock): Command {
       if (flags.gateway !== undefined) {
         const { runConnected } = await import('./device-connected.ts')
         const { serviceClock } = await import('../service-clock.ts')
-        return runConnected({ ...required(flags), gateway: flags.gateway }, serviceClock(clock, flags.clock))
+        return runConnected({ ...required(flags), gateway: flags.gateway }, serviceClock(clock, flags.clock), clock)
       }
       const idle = CONNECTED_ONLY.filter((name) => flags[name] !== undefined)
       if (idle.length > 0) {

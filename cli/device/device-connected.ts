@@ -44,8 +44,14 @@ export interface ConnectedRun extends SelfFlags {
 /** Real ms, bound of the first pause before another attempt to connect; chosen: a gateway restart is noticed soon, a dead one is not hammered. */
 const RECONNECT_MS = 2_000
 
-/** Runs one device against a gateway until it is interrupted: reports, wakes, updates, with its state in a flash file. */
-export async function runConnected(run: ConnectedRun, clock: Clock): Promise<void> {
+/** chosen: a gateway answers within a second, and a supervisor kills after ten */
+const LAST_REPORT_MS = 5_000
+
+/** Runs one device against a gateway until it is interrupted: reports, wakes, updates, with its state in a flash file. Its last report goes
+ *  before it ends.
+ *  @param clock the device's
+ *  @param system that of the network, which no simulation hurries */
+export async function runConnected(run: ConnectedRun, clock: Clock, system: Clock): Promise<void> {
   const checked = checkRun(run)
   const flash = await openFlash(run.flash, checked.board, run.bundle)
   let tokens: TokenSource | undefined
@@ -69,7 +75,7 @@ export async function runConnected(run: ConnectedRun, clock: Clock): Promise<voi
   } finally {
     // Also when listening failed: an open link would keep the process.
     tokens?.close()
-    await host?.close()
+    await host?.stop(LAST_REPORT_MS, system)
     flash.close()
   }
 }
@@ -90,9 +96,8 @@ interface CheckedRun {
 }
 
 function checkRun(run: ConnectedRun): CheckedRun {
-  const named = [run.site && parseSiteId(run.site), run.device && parseDeviceId(run.device)]
-  if (named.some((id) => id && !id.ok)) {
-    throw new CommandFailure('ids are lower-case letters, digits and dashes', { exitCode: 2 })
+  for (const id of [run.site && parseSiteId(run.site), run.device && parseDeviceId(run.device)]) {
+    if (id && !id.ok) throw new CommandFailure(id.error.detail, { exitCode: 2 })
   }
   const cloudUrl = run.cloud === undefined ? undefined : httpUrl(run.cloud)
   if (!URL.canParse(run.gateway) || !GATEWAY_PROTOCOLS.includes(new URL(run.gateway).protocol)) {

@@ -6,6 +6,7 @@ import { type Board, modelRamBytes } from '../../model/boards.ts'
 import { OwnedError, OwnerLock } from '../../platform/owner-lock.ts'
 import { CommandFailure, fileFailure } from '../failure.ts'
 import { openBundleFile, readBundleFile } from '../open-bundle-file.ts'
+import { secureRandom } from '../random-secure.ts'
 
 /** Opens a device's flash file; a new one is made as a factory would, with the bundle as its image. */
 export async function openFlash(path: string, board: Board, bundlePath: string): Promise<FlashFile> {
@@ -14,7 +15,7 @@ export async function openFlash(path: string, board: Board, bundlePath: string):
   if (isNew) await (await openBundleFile(bundlePath, modelRamBytes(board))).dispose()
   const { flash, created } = openOwned(path, board.flashBytes)
   if (!created) return flash
-  const done = provision(flash, readBundleFile(bundlePath), 0)
+  const done = provision(flash, readBundleFile(bundlePath), 0, secureRandom)
   if (done.ok) return flash
   flash.close()
   rmSync(path, { force: true })

@@ -1,5 +1,6 @@
+import { existsSync, rmSync } from 'node:fs'
 import { type ClaimFile, claimFileSchema } from '../../contract/enrolment.ts'
-import type { ContractError } from '../../contract/errors.ts'
+import type { ContractError, ErrorCode } from '../../contract/errors.ts'
 import { present } from '../../contract/present.ts'
 import type { Result } from '../../contract/result.ts'
 import { layoutOf } from '../../device/core/flash/flash-layout.ts'
@@ -10,7 +11,7 @@ import { apiOf, type CloudFlags } from '../cloud-option.ts'
 import { CommandFailure } from '../failure.ts'
 import { readJsonFile } from '../json-file.ts'
 import { chance, secureRandom } from '../random-secure.ts'
-import { assertNewSecretFile, writeSecretFile } from '../secret-file.ts'
+import { keepSecret } from '../secret-file.ts'
 import { openExistingFlash, openFlash } from './device-flash.ts'
 
 function readClaimFile(path: string): ClaimFile {
@@ -56,13 +57,13 @@ interface DeviceRow {
 
 /** Has the cloud make a claim, and keeps it in a new file. */
 export async function claim(flags: CloudFlags & ClaimFlags): Promise<void> {
-  assertNewSecretFile(flags.out)
   const { site, board, device: name, model, ttlHours, replace } = flags
-  const claim = await apiOf(flags).post<ClaimFile>('/v1/claims', {
-    ...{ site, board, device: name, model, replace },
-    ttlSeconds: ttlHours * 3_600,
-  })
-  writeSecretFile(flags.out, `${JSON.stringify(claim, null, 2)}\n`)
+  const wish = { ...{ site, board, device: name, model, replace }, ttlSeconds: ttlHours * 3_600 }
+  const claim = await keepSecret(
+    flags.out,
+    () => apiOf(flags).post<ClaimFile>('/v1/claims', wish),
+    (made) => `${JSON.stringify(made, null, 2)}\n`,
+  )
   console.log(`${flags.out}: claim for ${claim.device} at ${site}, until ${new Date(claim.expiresMs).toISOString()}`)
 }
 
@@ -77,17 +78,42 @@ export async function enroll(flags: {
   const client = new IdentityClient(httpUrl(flags.cloud), chance)
   const board = boardNamed(claim.board)
   if (board === undefined) throw new CommandFailure(`no board "${claim.board}"`)
+  const isNew = !existsSync(flags.flash)
   const flash = await openFlash(flags.flash, board, flags.bundle)
+  let enrolled: Result<string, ContractError> | undefined
   try {
     const layout = settled(layoutOf(flash))
-    const keyId = settled(
-      await client.enrol(flash, layout, claim, secureRandom),
-      'the same command may be given again: the key stays in the flash file',
-    )
+    enrolled = await client.enrol(flash, layout, claim, secureRandom)
+    const keyId = settled(enrolled, enrolled.ok ? undefined : enrolHint(enrolled.error.code))
     console.log(`${claim.device} at ${claim.site} is enrolled with key ${keyId.slice(0, 16)}`)
   } finally {
     flash.close()
+    // A flash of nobody: the cloud has refused its key.
+    if (isNew && enrolled?.ok === false && isFinal(enrolled.error.code)) rmSync(flags.flash, { force: true })
   }
+}
+
+/** Whether the claim is refused for good. */
+const isFinal = (code: ErrorCode): boolean =>
+  code === 'claim-used' || code === 'claim-invalid' || code === 'claim-expired'
+
+/** What may be done about an enrolment that failed. */
+function enrolHint(code: ErrorCode): string {
+  if (isFinal(code)) {
+    return 'this claim enrols nobody any more: the operator makes another with "kinglet device claim", with --replace if the device has a key'
+  }
+  if (code === 'conflict')
+    return 'the key in this flash file is known already, of a device that was revoked perhaps: take a new flash file'
+  return 'the same command may be given again: the key stays in the flash file'
+}
+
+/** What may be done about a rotation that failed. */
+function rotationHint(code: ErrorCode): string {
+  if (code === 'not-found') return 'enrol it first: "kinglet device enroll"'
+  if (code === 'device-revoked' || code === 'unknown-key') {
+    return 'its key counts no longer: a claim of "kinglet device claim --replace" brings the device back'
+  }
+  return 'the same command may be given again: both keys stay in the flash file until one counts'
 }
 
 /** Replaces the device’s key. */
@@ -96,10 +122,8 @@ export async function rotateKey(flags: { flash: string; cloud: string }): Promis
   const flash = openExistingFlash(flags.flash)
   try {
     const layout = settled(layoutOf(flash))
-    const keyId = settled(
-      await client.rotate(flash, layout, secureRandom),
-      'the same command may be given again: both keys stay in the flash file until one counts',
-    )
+    const rotated = await client.rotate(flash, layout, secureRandom)
+    const keyId = settled(rotated, rotated.ok ? undefined : rotationHint(rotated.error.code))
     console.log(
       `${present(readIdentity(flash, layout), 'the identity just written').device} has key ${keyId.slice(0, 16)} now`,
     )

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { Clock } from '../../contract/clock.ts'
 import type { ContractError } from '../../contract/errors.ts'
+import { canonicalId } from '../../contract/fields.ts'
 import { seededRandom } from '../../contract/random.ts'
 import { type DeviceId, parseDeviceId, parseSiteId, type SiteId } from '../../contract/topics.ts'
 import { type FlashLayout, layoutOf } from '../../device/core/flash/flash-layout.ts'
@@ -48,7 +49,8 @@ export function whoAmI(flash: Flash, run: SelfFlags): Self {
   }
   for (const what of ['site', 'device', 'board'] as const) {
     const given = run[what]
-    if (enrolled !== undefined && given !== undefined && given !== enrolled[what]) {
+    const same = what === 'board' ? given : given && canonicalId(given)
+    if (enrolled !== undefined && given !== undefined && same !== enrolled[what]) {
       throw new CommandFailure(`--${what} ${given}: the device is enrolled as ${enrolled[what]}`)
     }
   }

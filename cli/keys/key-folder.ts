@@ -64,6 +64,8 @@ export class KeyFolder {
   readonly #passphrase: Passphrase
   readonly #cost: ScryptCost
   readonly #open = new Map<string, Signer>()
+  /** files of the keys made since the folder was opened */
+  readonly #made: string[] = []
 
   /** @param cost of new key files; tests take less */
   constructor(path: string, passphrase: Passphrase, random: SecureRandom, cost: ScryptCost = SCRYPT_COST) {
@@ -97,7 +99,14 @@ export class KeyFolder {
     const secret = await sealSecret(seed, passphrase, this.#random, this.#cost)
     const key = this.#write({ v: 1, role, keyId: tufKeyId(publicKey), publicKey, secret })
     this.#open.set(key.keyId, seedSigner(Uint8Array.from(seed)))
+    this.#made.push(key.path, key.path.replace(/\.key$/, '.pub.json'))
     return key
+  }
+
+  /** Takes the keys away that were made since the folder was opened: nobody has heard of them. */
+  unmake(): void {
+    for (const path of this.#made.splice(0)) rmSync(path, { force: true })
+    this.#open.clear()
   }
 
   /** Adds a key that a command signs for. It signs once, so that what does not work is found now. */

@@ -37,7 +37,11 @@ export class KeyLifecycle {
     this.#parts = parts
   }
 
-  async init(options: InitOptions): Promise<void> {
+  init(options: InitOptions): Promise<void> {
+    return this.#orUnmake(() => this.#init(options))
+  }
+
+  async #init(options: InitOptions): Promise<void> {
     const { folder, repository, print } = this.#parts
     if (!repository.isEmpty) {
       throw new CommandFailure(`${repository.path} holds a repository; it is never overwritten`, {
@@ -97,7 +101,11 @@ export class KeyLifecycle {
   }
 
   /** New keys in place of all of a role's, as many as before. */
-  async rotate(roles: readonly string[]): Promise<void> {
+  rotate(roles: readonly string[]): Promise<void> {
+    return this.#orUnmake(() => this.#rotate(roles))
+  }
+
+  async #rotate(roles: readonly string[]): Promise<void> {
     const { folder } = this.#parts
     const state = this.#state()
     const held = new Map(folder.list().map((key) => [key.keyId, key]))
@@ -200,7 +208,11 @@ export class KeyLifecycle {
   }
 
   /** Lets a key of its own sign the releases whose path matches. */
-  async delegate(family: string, patterns: readonly string[]): Promise<void> {
+  delegate(family: string, patterns: readonly string[]): Promise<void> {
+    return this.#orUnmake(() => this.#delegate(family, patterns))
+  }
+
+  async #delegate(family: string, patterns: readonly string[]): Promise<void> {
     const { folder } = this.#parts
     assertOfflineRole(family)
     if (family === 'root' || family === 'targets')
@@ -273,6 +285,18 @@ export class KeyLifecycle {
     change.targets(role).targets[path] = target
     await this.#finish(change)
     return role
+  }
+
+  /** Does what makes keys, and takes them away again when no metadata came of it. */
+  async #orUnmake(act: () => Promise<void>): Promise<void> {
+    const { folder, repository } = this.#parts
+    const history = repository.history().length
+    try {
+      await act()
+    } catch (cause) {
+      if (repository.history().length === history && repository.staged().length === 0) folder.unmake()
+      throw cause
+    }
   }
 
   #state(): RepositoryState {

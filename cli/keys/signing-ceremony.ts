@@ -27,9 +27,21 @@ export class SigningCeremony {
     this.#parts = parts
   }
 
-  finish(change: RepositoryChange): Promise<void> {
-    this.#parts.repository.stage(change.documents())
-    return this.#signStaged()
+  /** Signs a change and takes it into the history, or stages it for the signatures that are elsewhere. It is signed before it is staged:
+   *  what fails on the way (a wrong passphrase, a signer that does not answer) leaves nothing that waits. */
+  async finish(change: RepositoryChange): Promise<void> {
+    const { folder, repository } = this.#parts
+    const documents = change.documents()
+    await signFiles(repository.state(), documents, folder)
+    const history = repository.history().length
+    try {
+      repository.stage(documents)
+      this.#commit(undefined)
+    } catch (cause) {
+      // What nobody waits for must not stand in the way of the next change.
+      if (repository.history().length === history) repository.discard()
+      throw cause
+    }
   }
 
   /** Signs what is staged here, or files that came from elsewhere, with every key of the folder for their role. */
@@ -81,11 +93,18 @@ export class SigningCeremony {
   }
 
   async #signStaged(): Promise<void> {
-    const { folder, repository, clock, print } = this.#parts
+    const { folder, repository } = this.#parts
     const staged = repository.staged()
-    const state = repository.state()
-    await signFiles(state, staged, folder)
+    await signFiles(repository.state(), staged, folder)
     for (const { path, document } of staged) writeFileDurably(path, encodeDocument(document))
+    this.#commit('the change stays in staged/; "kinglet keys discard" gives it up')
+  }
+
+  /** Takes what is staged into the history when it is complete, and says who signs next when it is not. */
+  #commit(hint: string | undefined): void {
+    const { repository, clock, print } = this.#parts
+    const state = repository.state()
+    const staged = repository.staged()
     const committed = repository.commit(clock.wallMs())
     if (committed.ok) {
       print(`complete: ${committed.value.join(', ')}`)
@@ -93,7 +112,7 @@ export class SigningCeremony {
     }
     if (committed.error.code !== 'bad-signature') {
       throw new CommandFailure(`${committed.error.code}: ${committed.error.detail}`, {
-        hint: 'the change stays in staged/; "kinglet keys discard" gives it up',
+        ...(hint !== undefined && { hint }),
       })
     }
     for (const { file, have, threshold, keyIds } of missingSignatures(state, staged)) {

@@ -1,6 +1,10 @@
-import { Command } from 'commander'
+import { Command, InvalidArgumentError } from 'commander'
+import type { CloudApi } from '../cloud-api.ts'
 import { apiOf, type CloudFlags, withCloud } from '../cloud-option.ts'
 import { CommandFailure } from '../failure.ts'
+import { readJsonFile } from '../json-file.ts'
+import { integerOption, numberOption } from '../number-option.ts'
+import { type PlanView, planLines } from './rollout-plan-words.ts'
 
 interface RolloutView {
   readonly id: string
@@ -10,11 +14,18 @@ interface RolloutView {
   readonly devicesExposed: number
   readonly why: string
   readonly gateWords: string | null
+  readonly evidence: string
+  readonly plan: PlanView
+}
+
+interface ReadingView {
+  readonly atMs: number
+  readonly words: string
 }
 
 const print = (rollout: RolloutView): void => {
-  const { id, model, state, reachedPercent, devicesExposed, why, gateWords } = rollout
-  console.log(`${id}  ${model}  ${state} at ${reachedPercent} %, ${devicesExposed} devices exposed`)
+  const { id, model, state, reachedPercent, devicesExposed, why, gateWords, evidence } = rollout
+  console.log(`${id}  ${model}  ${state} at ${reachedPercent} %, ${devicesExposed} devices exposed (${evidence})`)
   if (why !== '') console.log(`  ${why}`)
   if (gateWords !== null && gateWords !== why) console.log(`  ${gateWords}`)
 }
@@ -28,25 +39,97 @@ function percents(text: string): number[] {
   })
 }
 
+interface StartFlags extends CloudFlags {
+  readonly stages: string
+  readonly reason: string
+  readonly version?: number
+  readonly policy?: string
+  readonly gate?: Record<string, unknown>
+  readonly ungated?: boolean
+  readonly advisory?: boolean
+  readonly irreversible?: boolean
+}
+
+/** FIELD=VALUE of the gate's policy; a value is JSON, or text where it is none. */
+function gateField(text: string, before: Record<string, unknown> = {}): Record<string, unknown> {
+  const [, field, value] = /^([A-Za-z]+)=(.+)$/s.exec(text) ?? []
+  if (field === undefined || value === undefined) {
+    throw new InvalidArgumentError('expected FIELD=VALUE, for example maxHours=72.')
+  }
+  try {
+    return { ...before, [field]: JSON.parse(value) as unknown }
+  } catch {
+    return { ...before, [field]: value }
+  }
+}
+
+/** The options by which a rollout is described, for `start` and `plan` alike. */
+const withRollout = (command: Command): Command =>
+  withCloud(command)
+    .argument('<MODEL>', 'name of the release')
+    .option('--version <N>', 'version of the release (default: the newest)', integerOption(0, 2 ** 31))
+    .option('--stages <LIST>', 'percentages of the fleet, the last 100', '20,50,100')
+    .option('--policy <FILE>', 'JSON file with the fields of the gate policy that differ from the default')
+    .option('--gate <FIELD=VALUE>', 'one such field, for example maxHours=72; may be repeated', gateField)
+    .option('--ungated', 'compare nothing: stages follow each other unless installs fail or devices fall silent')
+    .option('--advisory', 'let the gate say what it would do, and a person do it')
+    .option('--irreversible', 'although devices could not go back: the release raises the security counter')
+
+function requestOf(model: string, flags: StartFlags): object {
+  const file = flags.policy === undefined ? {} : readJsonFile(flags.policy)
+  if (typeof file !== 'object' || file === null || Array.isArray(file)) {
+    throw new CommandFailure(`${flags.policy}: a policy is a JSON object of fields`, { exitCode: 2 })
+  }
+  const gate = {
+    ...file,
+    ...flags.gate,
+    ...(flags.ungated === true && { ungated: true }),
+    ...(flags.advisory === true && { advisory: true }),
+  }
+  return {
+    ...{ name: model, percents: percents(flags.stages), gate },
+    ...(flags.version !== undefined && { version: flags.version }),
+    ...(flags.irreversible === true && { irreversible: true }),
+  }
+}
+
+/** Puts a candidate into staging, from where a rollout starts. */
+async function stage(api: CloudApi, model: string, { version, reason }: StartFlags): Promise<void> {
+  const { models } = await api.get<{ models: { name: string; version: number; state: string }[] }>('/v1/models')
+  const found = models
+    .filter((each) => each.name === model && (version === undefined || each.version === version))
+    .at(-1)
+  if (found === undefined) {
+    throw new CommandFailure(`there is no release "${model}"${version === undefined ? '' : ` ${version}`}`, {
+      hint: 'register one with "kinglet release add"',
+    })
+  }
+  if (found.state !== 'candidate') return
+  const wish = { to: 'staging', reason, ...(version !== undefined && { version }) }
+  await api.post(`/v1/models/${encodeURIComponent(model)}/promote`, wish)
+}
+
+const pathOf = (id: string): string => `/v1/rollouts/${encodeURIComponent(id)}`
+
 /** `kinglet rollout …` */
 export function rolloutCommand(): Command {
   const rollout = new Command('rollout').description('stage a release over the fleet and watch its gate')
-  withCloud(rollout.command('start'))
-    .description('promote a candidate to staging if need be and start its rollout')
-    .argument('<MODEL>', 'name of the release')
-    .option('--stages <LIST>', 'percentages of the fleet, the last 100', '20,50,100')
+  withRollout(rollout.command('start'))
+    .description('promote a candidate to staging if need be and start its rollout; says what each stage can find')
     .option('--reason <TEXT>', 'why, for the audit log', 'started from the command line')
-    .action(async (model: string, flags: CloudFlags & { stages: string; reason: string }) => {
-      const stages = percents(flags.stages)
+    .action(async (model: string, flags: StartFlags) => {
+      const request = requestOf(model, flags)
       const api = apiOf(flags)
-      const { models } = await api.get<{ models: { name: string; state: string }[] }>('/v1/models')
-      const found = models.filter(({ name }) => name === model).at(-1)
-      if (found === undefined) {
-        throw new CommandFailure(`there is no release "${model}"`, { hint: 'register one with "kinglet release add"' })
-      }
-      if (found.state === 'candidate')
-        await api.post(`/v1/models/${encodeURIComponent(model)}/promote`, { to: 'staging', reason: flags.reason })
-      print(await api.post<RolloutView>('/v1/rollouts', { name: model, percents: stages }))
+      await stage(api, model, flags)
+      const started = await api.post<RolloutView>('/v1/rollouts', request)
+      print(started)
+      for (const line of planLines(started.plan)) console.log(`  ${line}`)
+    })
+  withRollout(rollout.command('plan'))
+    .description('who would take part and what each stage could find; starts nothing (the release must be in staging)')
+    .action(async (model: string, flags: StartFlags) => {
+      const plan = await apiOf(flags).postAgain<PlanView>('/v1/rollouts/plan', requestOf(model, flags))
+      for (const line of planLines(plan)) console.log(line)
     })
   withCloud(rollout.command('list'))
     .description('all rollouts, newest first')
@@ -55,18 +138,45 @@ export function rolloutCommand(): Command {
       if (rollouts.length === 0) console.log('no rollouts yet')
       for (const each of rollouts) print(each)
     })
-  for (const action of ['pause', 'resume', 'rollback'] as const) {
-    withCloud(rollout.command(action))
-      .description(`${action === 'rollback' ? 'roll back' : action} a rollout`)
-      .argument('<ID>', 'rollout id')
-      .requiredOption('--reason <TEXT>', 'why, for the audit log')
+  withCloud(rollout.command('show'))
+    .description('one rollout: its plan, its gate, what the gate said in the last hours')
+    .argument('<ID>', 'rollout id')
+    .action(async (id: string, flags: CloudFlags) => {
+      const api = apiOf(flags)
+      const view = await api.get<RolloutView>(pathOf(id))
+      print(view)
+      for (const line of planLines(view.plan)) console.log(`  ${line}`)
+      const { readings } = await api.get<{ readings: ReadingView[] }>(`${pathOf(id)}/readings?limit=12`)
+      for (const { atMs, words } of readings) console.log(`  ${new Date(atMs).toISOString()}  ${words}`)
+    })
+  const actions = {
+    pause: 'stop exposing and downloading; harm still takes it back',
+    resume: 'let a paused rollout go on',
+    rollback: 'take a rollout back, also one that has completed while none has followed it',
+  } as const
+  for (const [action, description] of Object.entries(actions)) {
+    withReason(rollout.command(action))
+      .description(description)
       .action(async (id: string, flags: CloudFlags & { reason: string }) => {
-        print(
-          await apiOf(flags).post<RolloutView>(`/v1/rollouts/${encodeURIComponent(id)}/${action}`, {
-            reason: flags.reason,
-          }),
-        )
+        print(await apiOf(flags).post<RolloutView>(`${pathOf(id)}/${action}`, { reason: flags.reason }))
       })
   }
+  withReason(rollout.command('advance'))
+    .description('end the running stage by hand, on the evidence as it is')
+    .option('--full', 'expose everybody at once')
+    .action(async (id: string, flags: CloudFlags & { reason: string; full?: boolean }) => {
+      const body = { reason: flags.reason, full: flags.full === true }
+      print(await apiOf(flags).post<RolloutView>(`${pathOf(id)}/advance`, body))
+    })
+  withReason(rollout.command('set'))
+    .description('change what share of a stage must have installed, for a rollout that is open')
+    .requiredOption('--min-installed-share <S>', 'from 0 to 1', numberOption(0, 1))
+    .action(async (id: string, flags: CloudFlags & { reason: string; minInstalledShare: number }) => {
+      const { reason, minInstalledShare } = flags
+      print(await apiOf(flags).patch<RolloutView>(pathOf(id), { reason, minInstalledShare }))
+    })
   return rollout
 }
+
+const withReason = (command: Command): Command =>
+  withCloud(command).argument('<ID>', 'rollout id').requiredOption('--reason <TEXT>', 'why, for the audit log')

@@ -48,7 +48,7 @@ function readVerifier(path: string): VerifierModel {
   if (!parsed.success) throw new CommandFailure(`${describing}: ${firstIssue(parsed.error)}`)
   const { labels, input } = parsed.data
   try {
-    return { graph: readFileSync(path), labels, featureQuantization: input }
+    return { graph: readFileSync(path), labels, featureQuantization: input, labelsOfModel: 'bundles' }
   } catch (cause) {
     throw fileFailure(path, cause)
   }

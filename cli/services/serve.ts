@@ -1,4 +1,4 @@
-import { CommandFailure } from '../failure.ts'
+import { CommandFailure, fileFailure } from '../failure.ts'
 
 interface Service {
   /** reads again the files that may change while it runs; what fails is logged by the service */
@@ -20,7 +20,8 @@ export async function serve(start: () => Promise<Service>): Promise<void> {
     service = await start()
   } catch (cause) {
     if (cause instanceof CommandFailure) throw cause
-    const { code } = cause as NodeJS.ErrnoException
+    const { code, path } = cause as NodeJS.ErrnoException
+    if (path !== undefined) throw fileFailure(path, cause)
     const hint =
       code === 'EADDRINUSE' ? 'another process has that port; give another with the --…port option' : undefined
     throw new CommandFailure(cause instanceof Error ? cause.message : String(cause), { cause, ...(hint && { hint }) })

@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import type { Clock } from '../../contract/clock.ts'
 import { DOWNLOAD_LIMITS } from '../../gateway/downloads/download-limits.ts'
+import { idOption } from '../id-option.ts'
 import { integerOption } from '../number-option.ts'
 import { zooFile } from '../package-root.ts'
 import type { CloudFlags } from './cloud-service.ts'
@@ -63,7 +64,7 @@ export function gatewayCommand(system: Clock): Command {
       '--token-file <FILE>',
       'file with a service token of role "gateway" ("kinglet token make"); it is renewed there before it expires',
     )
-    .option('--id <ID>', 'name of this gateway', 'gateway-1')
+    .option('--id <ID>', 'name of this gateway', idOption, 'gateway-1')
     .option(
       '--site <ID>',
       'a site whose devices come here; may be repeated (default: every site, which costs memory for the whole fleet)',

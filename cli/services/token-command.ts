@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander'
 import { apiOf, type CloudFlags, withCloud } from '../cloud-option.ts'
 import { integerOption } from '../number-option.ts'
-import { assertNewSecretFile, writeSecretFile } from '../secret-file.ts'
+import { keepSecret } from '../secret-file.ts'
 
 interface MakeFlags extends CloudFlags {
   readonly role: 'gateway' | 'viewer' | 'operator'
@@ -22,14 +22,13 @@ export function tokenCommand(): Command {
     .option('--ttl-hours <H>', 'how long it is valid', integerOption(1, 87_600), 720)
     .requiredOption('-o, --out <FILE>', 'where to write it; a secret')
     .action(async ({ role, subject, ttlHours, out, ...flags }: MakeFlags) => {
-      assertNewSecretFile(out)
       const name = subject ?? `${role}-1`
-      const minted = await apiOf(flags).post<{ token: string; expiresMs: number }>('/v1/tokens', {
-        subject: name,
-        role,
-        ttlSeconds: ttlHours * 3_600,
-      })
-      writeSecretFile(out, `${minted.token}\n`)
+      const wish = { subject: name, role, ttlSeconds: ttlHours * 3_600 }
+      const minted = await keepSecret(
+        out,
+        () => apiOf(flags).post<{ token: string; expiresMs: number }>('/v1/tokens', wish),
+        ({ token }) => `${token}\n`,
+      )
       console.log(`${out}: ${role} token for ${name}, until ${new Date(minted.expiresMs).toISOString()}`)
     })
   withCloud(token.command('revoke'))

@@ -11,7 +11,10 @@ export function storyCommand(real: Clock): Command {
       'start cloud, gateway and a simulated fleet, and tell the life of two updates: a good one and a bad one',
     )
     .addOption(
-      new Option('--scenario <NAME>', 'story: drift, a good and a bad update; quiet: no drift, a good update')
+      new Option(
+        '--scenario <NAME>',
+        'story: drift, a good and a bad update; quiet: no drift, the same model under a new version',
+      )
         .choices(['story', 'quiet'])
         .default('story'),
     )

@@ -1,11 +1,11 @@
-import { sign } from 'node:crypto'
+import { createPublicKey, sign } from 'node:crypto'
 import { ed25519FromSeed } from '../../cloud/trust/ed25519.ts'
+import { bytesToHex } from '../../contract/bytes.ts'
 import type { Clock } from '../../contract/clock.ts'
 import type { Sign } from '../../contract/device-proof.ts'
 import { present } from '../../contract/present.ts'
 import { type SeededRandom, seededRandom } from '../../contract/random.ts'
 import { parseDeviceId, parseSiteId } from '../../contract/topics.ts'
-import { deviceKey } from '../../device/core/flash/identity.ts'
 import { TransportMqtt } from '../../device/node/transport-mqtt.ts'
 import type { ClockMaster } from '../../firmware-sim/clock-shared.ts'
 import { VirtualClock } from '../../firmware-sim/clock-virtual.ts'
@@ -45,8 +45,10 @@ function storyKey(device: string, random: SeededRandom): { readonly publicKey: s
   const stream = random.fork(`key of ${device}`)
   const seed = Uint8Array.from({ length: 32 }, () => Math.floor(stream.next() * 256))
   const secret = ed25519FromSeed(seed)
+  // The last 32 bytes of its DER form are the key itself (RFC 8410).
+  const publicKey = createPublicKey(secret).export({ format: 'der', type: 'spki' }).subarray(-32)
   return {
-    publicKey: deviceKey(seed).public.publicKey,
+    publicKey: bytesToHex(publicKey),
     sign: (message) => new Uint8Array(sign(null, message, secret)),
   }
 }
@@ -65,6 +67,8 @@ export async function startStoryFleet(options: {
   readonly mqttUrl: string
   readonly master: ClockMaster
   readonly real: Clock
+  /** how far the start is */
+  readonly doing: (what: () => string) => void
 }): Promise<StoryFleet> {
   const { devices, seed, startMs, api, master, real } = options
   const random = seededRandom(seed)
@@ -73,6 +77,7 @@ export async function startStoryFleet(options: {
   const tokens = new Map<string, string>()
   const keyRandom = random.fork('keys')
   const deviceKeys = new Map(specs.map(({ device }) => [device, storyKey(device, keyRandom)]))
+  options.doing(() => `enrolling devices: ${tokens.size} of ${devices}`)
   // In parts, as an operator's import would: the API bounds the rows of one request.
   for (let from = 0; from < specs.length; from += 500) {
     const rows = specs.slice(from, from + 500).map(({ device, site, board, scene }) => ({
@@ -87,6 +92,8 @@ export async function startStoryFleet(options: {
     const enrolled = await api.postAgain<{ devices: { device: string; token: string }[] }>('/v1/devices', rows)
     for (const { device, token } of enrolled.devices) tokens.set(device, token)
   }
+  let booted = 0
+  options.doing(() => `booting devices: ${booted} of ${devices}`)
   const time = new VirtualClock(startMs)
   const ledger = new Ledger()
   const hearing = new Hearing(bank, random.fork('sounds'))
@@ -121,6 +128,9 @@ export async function startStoryFleet(options: {
       })
     },
     random: random.fork('devices'),
+    onBooted: (count) => {
+      booted = count
+    },
   })
   return {
     fleet,

@@ -23,10 +23,11 @@ export async function storyOutcome(
   const rollouts = await stage.cloud.rollouts()
   const alerts = await stage.cloud.alerts()
   const counters = await stage.cloud.counters()
-  const isGoodOut = rollouts.some(({ model, state }) => model === 'kws-2' && state === 'completed')
+  const { candidate } = told
+  const isGoodOut = rollouts.some(({ model, state }) => model === candidate && state === 'completed')
   const checks = [
     ...told.checks,
-    ...fleetChecks(stage.fleet, ledger, isGoodOut ? ['kws-2'] : ['kws-1', 'kws-2']),
+    ...fleetChecks(stage.fleet, ledger, isGoodOut ? [candidate] : ['kws-1', candidate]),
     { what: "the cloud's counters equal the simulator's ground truth", holds: groundTruthMatches },
   ]
   const phases = <T>(of: (figures: Figures | null) => T) => ({

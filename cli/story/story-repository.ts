@@ -11,9 +11,8 @@ import { KeyLifecycle } from '../keys/key-lifecycle.ts'
 import { RepositoryFolder } from '../keys/repository-folder.ts'
 import { publishRepository } from '../keys/repository-publish.ts'
 import { SigningCeremony } from '../keys/signing-ceremony.ts'
-import { openBundleFile } from '../open-bundle-file.ts'
-import { zooFile } from '../package-root.ts'
 import { publishRelease } from '../release/release-publication.ts'
+import { storyBundle } from './story-bundles.ts'
 
 const SILENT = (): void => undefined
 
@@ -70,13 +69,10 @@ export class StoryRepository {
     return new Uint8Array(readFileSync(join(this.#repository.path, 'metadata', '1.root.json')))
   }
 
-  /** Releases a bundle of the zoo. The cloud never sees a key that could. */
+  /** Releases a bundle of the story. The cloud never sees a key that could. */
   async release(name: string): Promise<void> {
-    const file = zooFile('bundles', `${name}.kinglet`)
-    const bundle = await openBundleFile(file, Number.POSITIVE_INFINITY)
-    const bytes = new Uint8Array(readFileSync(file))
-    const content = releaseOf(bytes, bundle.manifest)
-    await bundle.dispose()
+    const { bytes, manifest } = storyBundle(name)
+    const content = releaseOf(bytes, manifest)
     const [api, repository, lifecycle] = [this.#api, this.#repository, this.#lifecycle]
     await publishRelease(bytes, content, { api, repository, lifecycle, patchFrom: 'cloud', print: SILENT })
   }

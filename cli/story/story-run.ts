@@ -7,6 +7,7 @@ import { OutputFile } from '../output-file.ts'
 import { secureRandom } from '../random-secure.ts'
 import { tellStory } from './story.ts'
 import { resultLines } from './story-result.ts'
+import { ServiceFailure } from './supervisor.ts'
 
 export interface StoryFlags {
   readonly scenario: 'story' | 'quiet'
@@ -21,6 +22,9 @@ export interface StoryFlags {
   readonly force?: boolean
 }
 
+/** Chosen: somebody who waits looks for a sign of life after this. */
+const SILENCE_MS_MAX = 5_000
+
 /** Tells the story on the terminal, and serves the status page until it is interrupted. */
 export async function runStory(flags: StoryFlags, real: Clock): Promise<void> {
   // Two minutes of story must not end in a file that cannot be written.
@@ -32,16 +36,21 @@ export async function runStory(flags: StoryFlags, real: Clock): Promise<void> {
   const clear = () => {
     if (terminal && statusShown !== '') process.stdout.write('\r\x1b[K')
   }
+  let saidMs = from
+  const stamped = (line: string) => {
+    saidMs = real.monotonicMs()
+    return `${((saidMs - from) / 1000).toFixed(0).padStart(4)} s  ${line}`
+  }
   const say = (line: string) => {
     clear()
-    const seconds = ((real.monotonicMs() - from) / 1000).toFixed(0)
-    console.log(`${seconds.padStart(4)} s  ${line}`)
+    console.log(stamped(line))
     if (statusShown !== '' && terminal) process.stdout.write(statusShown)
   }
-  // Without a terminal a line now and then shows that the run is alive.
+  // Without a terminal a line now and then shows how far the run is.
   let quietSinceMs = from
   const status = (line: string) => {
     if (line === '' || line === statusShown) return
+    saidMs = real.monotonicMs()
     if (terminal) {
       statusShown = line.slice(0, (process.stdout.columns ?? 100) - 1)
       process.stdout.write(`\r${statusShown}\x1b[K`)
@@ -50,6 +59,21 @@ export async function runStory(flags: StoryFlags, real: Clock): Promise<void> {
       say(line)
     }
   }
+  // On a terminal in place; else on standard error, so that whoever keeps the output keeps what happened.
+  let current = (): string => ''
+  const show = () => {
+    if (terminal) status(`… ${current()}`)
+    else console.error(stamped(`… ${current()}`))
+  }
+  const doing = (what: string | (() => string)) => {
+    current = typeof what === 'string' ? () => what : what
+    show()
+  }
+  const repeat = () => {
+    if (real.monotonicMs() - saidMs >= SILENCE_MS_MAX && current() !== '') show()
+    stopRepeating = real.after(1_000, repeat)
+  }
+  let stopRepeating = real.after(1_000, repeat)
   const interrupted = new Promise<'interrupted'>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve('interrupted'))
   })
@@ -62,6 +86,7 @@ export async function runStory(flags: StoryFlags, real: Clock): Promise<void> {
     real,
     random: secureRandom,
     say,
+    doing,
     status,
   })
   const removeData = () => {
@@ -71,8 +96,11 @@ export async function runStory(flags: StoryFlags, real: Clock): Promise<void> {
   try {
     told = await Promise.race([telling, interrupted])
   } catch (error) {
-    removeData()
+    // The log of a service that ended says why.
+    if (!(error instanceof ServiceFailure)) removeData()
     throw error
+  } finally {
+    stopRepeating()
   }
   if (told === 'interrupted') {
     // The services end when the channel to their parent closes.

@@ -1,9 +1,11 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../../contract/clock.ts'
+import { makeFolder } from '../../platform/make-folder.ts'
 import { CloudApi } from '../cloud-api.ts'
-import { freePort } from './free-port.ts'
-import { Service, untilHealthy } from './supervisor.ts'
+import { writeSecretFile } from '../secret-file.ts'
+import { assertFreePort, freePort } from './free-port.ts'
+import { Service, type ServiceFailure } from './supervisor.ts'
 
 export interface StoryServices {
   readonly cloud: Service
@@ -31,21 +33,35 @@ export async function startServices(options: {
   readonly evaluateEveryMs: number
   readonly uplinkEveryMs: number
   readonly driftBaselineHours: number
-  readonly onGone: (reason: string) => void
+  readonly onGone: (failure: ServiceFailure) => void
+  /** what is being started */
+  readonly doing: (what: string) => void
 }): Promise<StoryServices> {
-  const { dir, script, clockFile, real, onGone } = options
+  const { dir, script, clockFile, real, onGone, doing } = options
   const cloudDir = join(dir, 'cloud')
   const gatewayDir = join(dir, 'gateway')
-  mkdirSync(cloudDir, { recursive: true })
-  mkdirSync(gatewayDir, { recursive: true })
+  makeFolder(cloudDir)
+  makeFolder(gatewayDir)
+  if (options.port > 0) await assertFreePort(options.port)
   const cloudPort = options.port > 0 ? options.port : await freePort()
   const [mqttPort, wsPort, httpPort] = [await freePort(), await freePort(), await freePort()]
   const pageUrl = `http://127.0.0.1:${cloudPort}/`
-  const cloudLog = join(dir, 'cloud.log')
+  const started: Service[] = []
+  /** What was started does not outlive a start that fails. */
+  const untilReady = async (service: Service, url: string) => {
+    started.unshift(service)
+    try {
+      await service.untilHealthy(url, START_TIMEOUT_MS)
+    } catch (cause) {
+      for (const each of started) await each.stop()
+      throw cause
+    }
+  }
+  doing('starting the cloud')
   const cloud = new Service(
     {
       name: 'cloud',
-      logFile: cloudLog,
+      logFile: join(dir, 'cloud.log'),
       args: [
         ...['cloud', 'run', '--data', cloudDir, '--port', String(cloudPort), '--clock', clockFile, '--public-reads'],
         // Its clock runs so fast that a busy machine keeps a gateway silent for hours of it.
@@ -57,7 +73,7 @@ export async function startServices(options: {
     real,
     onGone,
   )
-  await untilHealthy(`${pageUrl}healthz`, real, START_TIMEOUT_MS, cloudLog)
+  await untilReady(cloud, `${pageUrl}healthz`)
   const api = new CloudApi(pageUrl, readFileSync(join(cloudDir, 'operator.token'), 'utf8').trim())
 
   const minted = await api.post<{ token: string }>('/v1/tokens', {
@@ -66,12 +82,12 @@ export async function startServices(options: {
     ttlSeconds: 365 * 86_400,
   })
   const tokenFile = join(gatewayDir, 'service.token')
-  writeFileSync(tokenFile, minted.token, { mode: 0o600 })
-  const gatewayLog = join(dir, 'gateway.log')
+  writeSecretFile(tokenFile, minted.token)
+  doing('starting the gateway')
   const gateway = new Service(
     {
       name: 'gateway',
-      logFile: gatewayLog,
+      logFile: join(dir, 'gateway.log'),
       args: [
         ...[
           'gateway',
@@ -93,7 +109,7 @@ export async function startServices(options: {
     real,
     onGone,
   )
-  await untilHealthy(`http://127.0.0.1:${httpPort}/healthz`, real, START_TIMEOUT_MS, gatewayLog)
+  await untilReady(gateway, `http://127.0.0.1:${httpPort}/healthz`)
   return {
     cloud,
     gateway,

@@ -1,6 +1,5 @@
 import type { Clock } from '../../contract/clock.ts'
 import { CloudUnreachable } from '../cloud-api.ts'
-import { CommandFailure } from '../failure.ts'
 import { type GroundTruth, type RolloutView, type StoryCloud, truthMatches } from './story-cloud.ts'
 import type { Figures } from './story-figures.ts'
 import type { StoryFleet } from './story-fleet.ts'
@@ -63,7 +62,7 @@ export class StoryStage {
     const end = this.hour + hoursMax
     for (;;) {
       const failure = this.#parts.failure()
-      if (failure !== undefined) throw typeof failure === 'string' ? new CommandFailure(failure) : failure
+      if (failure !== undefined) throw failure
       try {
         if (await condition()) return true
       } catch (error) {

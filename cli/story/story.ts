@@ -1,9 +1,10 @@
-import { mkdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../../contract/clock.ts'
 import type { SecureRandom } from '../../contract/random.ts'
 import { ClockMaster } from '../../firmware-sim/clock-shared.ts'
-import { CommandFailure } from '../failure.ts'
+import { makeFolder } from '../../platform/make-folder.ts'
+import { CommandFailure, fileFailure } from '../failure.ts'
 import { zooFile } from '../package-root.ts'
 import { serviceClock } from '../service-clock.ts'
 import { StoryCloud } from './story-cloud.ts'
@@ -34,6 +35,8 @@ export interface StoryOptions {
   readonly random: SecureRandom
   /** one line of progress for people */
   readonly say: (line: string) => void
+  /** what is being done now, or how far it is; repeated while nothing else is said */
+  readonly doing: (what: string | (() => string)) => void
   /** the present state in one line, rewritten in place on a terminal */
   readonly status: (line: string) => void
 }
@@ -52,6 +55,8 @@ const EVALUATE_EVERY_MS = 15 * 60_000
 /** Chosen: the gateway's batches leave every ten minutes of fleet time. */
 const UPLINK_EVERY_MS = 10 * 60_000
 const BASELINE_HOURS = 14
+/** Chosen: the gateway's batches leave once a second while the last messages are waited for. */
+const DRAIN_SPEED = 600
 /** Hours in which a fleet that has just booted is not yet itself. */
 const SETTLING_HOURS = 2
 /** Chosen: half a day of baseline is enough for 240 devices, and the story is short. */
@@ -61,7 +66,12 @@ const DRIFT_BASELINE_HOURS = 12
 export async function tellStory(options: StoryOptions): Promise<ToldStory> {
   const { real, say, dir } = options
   const startedMs = real.monotonicMs()
-  mkdirSync(dir, { recursive: true })
+  options.doing('preparing the data folder')
+  try {
+    makeFolder(dir)
+  } catch (cause) {
+    throw fileFailure(dir, cause)
+  }
   if (!storyRepositoryFolder(dir).isEmpty) {
     throw new CommandFailure(`${dir} holds a story already`, { hint: 'give another folder with --data' })
   }
@@ -71,7 +81,7 @@ export async function tellStory(options: StoryOptions): Promise<ToldStory> {
   const close = async () => {
     for (const part of opened.splice(0).reverse()) await part()
   }
-  const master = new ClockMaster(clockFile, real, START_MS, options.speed, START_MS)
+  const master = startClock(clockFile, options)
   opened.push(() => master.close())
   let failure: unknown
   try {
@@ -84,12 +94,16 @@ export async function tellStory(options: StoryOptions): Promise<ToldStory> {
       evaluateEveryMs: EVALUATE_EVERY_MS,
       uplinkEveryMs: UPLINK_EVERY_MS,
       driftBaselineHours: DRIFT_BASELINE_HOURS,
-      onGone: (reason) => {
-        failure = reason
+      onGone: (gone) => {
+        failure = gone
       },
+      doing: options.doing,
     })
     opened.push(() => services.stop())
+    // What they do before they end may wait for time.
+    opened.push(() => master.grant(0))
     say(`cloud and gateway are up; status page ${services.pageUrl}`)
+    options.doing('making keys and the first root')
     const repository = await StoryRepository.found({
       ...{ dir, cloudDir: services.cloudDir, api: services.api, random: options.random },
       clock: serviceClock(real, clockFile),
@@ -111,10 +125,20 @@ export async function tellStory(options: StoryOptions): Promise<ToldStory> {
     const parts = { fleet, cloud, repository, services, real, say, status: options.status, startMs: START_MS }
     const stage = new StoryStage({ ...parts, failure: () => failure })
     const result = await play(stage, options, services, master, stop, startedMs)
+    // The fleet has stopped, so its time does: else the page's hours would run on, empty.
+    master.grant(master.nowMs())
     return { result, pageUrl: services.pageUrl, close }
   } catch (error) {
     await close()
     throw error
+  }
+}
+
+function startClock(path: string, { real, speed }: StoryOptions): ClockMaster {
+  try {
+    return new ClockMaster(path, real, START_MS, speed, START_MS)
+  } catch (cause) {
+    throw fileFailure(path, cause)
   }
 }
 
@@ -126,6 +150,7 @@ async function startFactoryFleet(
   repository: StoryRepository,
   master: ClockMaster,
 ): Promise<StoryFleet> {
+  options.doing('releasing kws-1 to the image repository')
   await repository.release('kws-1')
   await cloud.promote('kws-1', 'staging', 'factory model')
   await cloud.promote('kws-1', 'production', 'factory model')
@@ -148,19 +173,22 @@ async function startFactoryFleet(
 
 async function play(
   stage: StoryStage,
-  { scenario, seed, devices, chaos, real, say }: StoryOptions,
+  { scenario, seed, devices, chaos, real, say, doing }: StoryOptions,
   services: StoryServices,
   master: ClockMaster,
   stopFleet: () => Promise<void>,
   startedMs: number,
 ): Promise<StoryResult> {
+  doing(() => `hour ${Math.floor(stage.hour)} of the story`)
   await stage.wait(BASELINE_HOURS)
   const calm = await stage.figures(SETTLING_HOURS, BASELINE_HOURS)
   say(`calm: ${figureWords(calm)}`)
   const told = await SCENARIOS[scenario](stage, chaos)
   await stopFleet()
-  // The devices' time has ended; what is under way still needs everybody else's to move.
+  // The devices' time has ended; what is under way still needs everybody else's to move, but not to run away.
+  doing('waiting for the last messages')
   master.holdAt(stage.fleet.time.wallMs())
+  master.pace(DRAIN_SPEED)
   master.grant(0)
   const holding = await stage.fleet.fleet.drain(DRAIN_REAL_MS)
   if (holding > 0) say(`${holding} devices still hold messages`)

@@ -15,6 +15,20 @@ export interface ServiceSpec {
 const RESTARTS_MAX = 10
 const RESTART_DELAY_MS = 500
 
+/** chosen: what a service says before it gives up is a line or two; a stack trace is a dozen */
+const LAST_LINES = 8
+const LAST_CHARACTERS = 4_096
+
+/** A service that ended by itself. Its log says why, so whoever reports this keeps it. */
+export class ServiceFailure extends CommandFailure {
+  constructor(message: string, lastWords: string, logFile: string) {
+    const lines = lastWords.trimEnd().split('\n').slice(-LAST_LINES)
+    const said =
+      lines.join('') === '' ? 'it said nothing' : `its last words:\n${lines.map((line) => `    ${line}`).join('\n')}`
+    super(message, { hint: `${said}\n  its log is kept: ${logFile}` })
+  }
+}
+
 /** A child process that is started again when it dies, as a service manager would, and that ends when this process does. */
 export class Service {
   readonly name: string
@@ -25,11 +39,16 @@ export class Service {
   #child: ChildProcess | undefined
   #stopping = false
   #restarts = 0
-  readonly #onGone: (reason: string) => void
+  #healthy = false
+  /** the end of what it said on both streams */
+  #lastWords = ''
+  /** how the process ended before it ever answered */
+  #endedEarly: string | undefined
+  readonly #onGone: (failure: ServiceFailure) => void
 
   /** @param script entry file of the command
    *  @param onGone told when the service died more often than is excused */
-  constructor(spec: ServiceSpec, script: string, clock: Clock, onGone: (reason: string) => void) {
+  constructor(spec: ServiceSpec, script: string, clock: Clock, onGone: (failure: ServiceFailure) => void) {
     this.name = spec.name
     this.#spec = spec
     this.#script = script
@@ -39,6 +58,32 @@ export class Service {
     // A full disk costs the log, not the service.
     this.#log.on('error', () => undefined)
     this.#start()
+  }
+
+  /** Waits until its health endpoint answers 200.
+   *  Throws a ServiceFailure when the process ends before that, or does not answer in time. */
+  async untilHealthy(url: string, timeoutMs: number): Promise<void> {
+    const deadline = this.#clock.monotonicMs() + timeoutMs
+    while (!this.#healthy) {
+      if (this.#endedEarly !== undefined) throw this.#failure(`the ${this.name} could not start (${this.#endedEarly})`)
+      if (this.#clock.monotonicMs() > deadline) {
+        throw this.#failure(`${url} did not answer within ${timeoutMs / 1000} s`)
+      }
+      try {
+        this.#healthy = (await fetch(url, { signal: AbortSignal.timeout(2_000) })).ok
+      } catch {
+        // Not listening yet.
+      }
+      if (!this.#healthy) {
+        await new Promise<void>((resolve) => {
+          this.#clock.after(50, resolve)
+        })
+      }
+    }
+  }
+
+  #failure(message: string): ServiceFailure {
+    return new ServiceFailure(message, this.#lastWords, this.#spec.logFile)
   }
 
   get restarts(): number {
@@ -74,7 +119,13 @@ export class Service {
     this.#child = child
     child.stdout?.pipe(this.#log, { end: false })
     child.stderr?.pipe(this.#log, { end: false })
-    child.once('exit', (code, signal) => this.#died(signal ?? `exit ${code}`))
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.on('data', (data: Buffer) => {
+        this.#lastWords = (this.#lastWords + data.toString('utf8')).slice(-LAST_CHARACTERS)
+      })
+    }
+    // And not `exit`: what it said last comes after that.
+    child.once('close', (code, signal) => this.#died(signal ?? `exit ${code}`))
     // No process at all (out of memory or of processes): `exit` does not come then.
     child.once('error', (error) => {
       if (child.pid === undefined) this.#died(error.message)
@@ -83,33 +134,17 @@ export class Service {
 
   #died(how: string): void {
     if (this.#stopping) return
+    if (!this.#healthy) {
+      this.#endedEarly = how
+      return
+    }
     this.#restarts++
     if (this.#restarts > RESTARTS_MAX) {
-      this.#onGone(`${this.name} died ${this.#restarts} times (last: ${how}); its log is ${this.#spec.logFile}`)
+      this.#onGone(this.#failure(`the ${this.name} died ${this.#restarts} times (last: ${how})`))
       return
     }
     this.#clock.after(RESTART_DELAY_MS, () => {
       if (!this.#stopping) this.#start()
-    })
-  }
-}
-
-/** Waits until a URL answers 200.
- *  Throws a CommandFailure that names the log when it does not in time. */
-export async function untilHealthy(url: string, clock: Clock, timeoutMs: number, logFile: string): Promise<void> {
-  const deadline = clock.monotonicMs() + timeoutMs
-  for (;;) {
-    try {
-      const response = await fetch(url, { signal: AbortSignal.timeout(2_000) })
-      if (response.ok) return
-    } catch {
-      // Not listening yet.
-    }
-    if (clock.monotonicMs() > deadline) {
-      throw new CommandFailure(`${url} did not answer within ${timeoutMs / 1000} s`, { hint: `its log is ${logFile}` })
-    }
-    await new Promise<void>((resolve) => {
-      clock.after(50, resolve)
     })
   }
 }

@@ -1,6 +1,7 @@
 import { OpenAPIHono } from '@hono/zod-openapi'
 import { HTTPException } from 'hono/http-exception'
 import { contractError } from '../../contract/errors.ts'
+import { CLOUD_TIME_HEADER } from '../../contract/uplink.ts'
 import { problemResponse } from '../../platform/problem-response.ts'
 import { consoleRoutes } from '../console/routes.ts'
 import type { CloudApp, CloudEnv, CloudServices } from './environment.ts'
@@ -16,7 +17,7 @@ import { tokenRoutes } from './routes-tokens.ts'
 
 /** The HTTP API. Every failure is problem+json with a code of the contract. */
 export function createApp(services: CloudServices): CloudApp {
-  const { logger, metrics } = services
+  const { logger, metrics, clock } = services
   const app: CloudApp = new OpenAPIHono<CloudEnv>({
     defaultHook: (result) => {
       if (result.success) return undefined
@@ -30,6 +31,7 @@ export function createApp(services: CloudServices): CloudApp {
   app.use(async (c, next) => {
     await next()
     c.header('x-content-type-options', 'nosniff')
+    c.header(CLOUD_TIME_HEADER, String(Math.round(clock.wallMs())))
     // The pattern, not the path: a label must not have as many values as there are devices.
     const route = c.req.matchedRoutes.findLast(({ method }) => method !== 'ALL')?.path ?? 'none'
     metrics.requests.inc({ method: c.req.method, route, status: String(c.res.status) })

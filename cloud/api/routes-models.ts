@@ -131,7 +131,7 @@ export function modelRoutes(app: CloudApp, services: CloudServices): void {
     path: '/v1/models/{name}/promote',
     summary: 'Move a release to another state',
     middleware: [requireRole(services), bodyLimitOf(4_096)],
-    request: { params: z.object({ name: schemas.id }), ...schemas.jsonBody(schemas.promoteRequest) },
+    request: { params: z.object({ name: schemas.name }), ...schemas.jsonBody(schemas.promoteRequest) },
     responses: schemas.answers(schemas.release, 'The release in its new state'),
   })
   app.openapi(promote, (c) => {

@@ -76,7 +76,7 @@ export function rolloutRoutes(app: CloudApp, services: CloudServices): void {
     c.json({ rollouts: store.rollouts.list(50).map((rollout) => rolloutView(store, rollout)) }, 200),
   )
 
-  const params = z.object({ id: schemas.id })
+  const params = z.object({ id: schemas.name })
   const one = createRoute({
     method: 'get',
     path: '/v1/rollouts/{id}',
@@ -116,7 +116,10 @@ export function rolloutRoutes(app: CloudApp, services: CloudServices): void {
   })
   app.openapi(advance, (c) => {
     const { reason, full = false } = c.req.valid('json')
-    return c.json(changed(unwrap(engine.advance(c.req.valid('param').id, c.get('principal').subject, reason, full))), 200)
+    return c.json(
+      changed(unwrap(engine.advance(c.req.valid('param').id, c.get('principal').subject, reason, full))),
+      200,
+    )
   })
 
   const change = createRoute({

@@ -1,7 +1,7 @@
 import { z } from '@hono/zod-openapi'
 import { hexPattern } from '../../contract/fields.ts'
 import { LIMITS } from '../../contract/limits.ts'
-import { board, id, sha256 } from './schemas.ts'
+import { board, id, name, sha256 } from './schemas.ts'
 
 /** Shapes of claims, keys and tokens of devices; contract/enrolment.ts has the device's side of them. */
 const hex = (bytes: number) => z.string().regex(hexPattern(bytes))
@@ -16,9 +16,9 @@ export const claimRequest = z.strictObject({
   site: id,
   board,
   device: id.optional(),
-  tags: z.array(z.string().min(1).max(LIMITS.idLength)).max(16).optional(),
+  tags: z.array(z.string().min(1).max(LIMITS.nameLength)).max(16).optional(),
   /** name of the release it comes with; the production model when absent */
-  model: id.optional(),
+  model: name.optional(),
   ttlSeconds: z.number().int().min(60).max(CLAIM_SECONDS_MAX).optional(),
   /** the device has a key, and this claim is to replace it */
   replace: z.boolean().optional(),

@@ -1,19 +1,21 @@
 import { z } from '@hono/zod-openapi'
-import { BOARD_PATTERN, ID_PATTERN, SHA256_PATTERN } from '../../contract/fields.ts'
+import { BOARD_PATTERN, GIVEN_ID_PATTERN, ID_WORDS, NAME_PATTERN, SHA256_PATTERN } from '../../contract/fields.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { READINESS_CODES } from '../../platform/readiness.ts'
 import { RELEASE_STATES } from '../store/model-store.ts'
 
 /** Request and response shapes of the HTTP API, for validation and for /openapi.json. */
 
-const HISTORY_PATTERN = new RegExp(`${ID_PATTERN.source.slice(0, -1)}(~[0-9]{1,15})?$`)
-export const id = z.string().regex(ID_PATTERN)
+const HISTORY_PATTERN = new RegExp(`${GIVEN_ID_PATTERN.source.slice(0, -1)}(~[0-9]{1,15})?$`)
+/** of a device, site or gateway; read in any case, canonical from here on */
+export const id = z.string().regex(GIVEN_ID_PATTERN, ID_WORDS).toLowerCase()
+export const name = z.string().regex(NAME_PATTERN)
 export const board = z
   .string()
   .regex(BOARD_PATTERN, 'a board is named by letters, digits, dots, dashes and underscores')
 export const sha256 = z.string().regex(SHA256_PATTERN)
 /** A device, or the history of one that was removed and enrolled anew since: its id, `~` and a number. */
-export const deviceName = z.string().regex(HISTORY_PATTERN).openapi({ pattern: HISTORY_PATTERN.source })
+export const deviceName = z.string().regex(HISTORY_PATTERN, ID_WORDS).toLowerCase()
 export const reason = z.string().min(1).max(500)
 const count = z.number().int().nonnegative()
 const numberOrNull = z.number().nullable()
@@ -29,9 +31,9 @@ export const enrolRequest = z
       device: id,
       site: id,
       board,
-      tags: z.array(z.string().min(1).max(LIMITS.idLength)).max(16).optional(),
+      tags: z.array(z.string().min(1).max(LIMITS.nameLength)).max(16).optional(),
       /** name of the release it is to run; the production model when absent */
-      model: id.optional(),
+      model: name.optional(),
       /** Ed25519, hex, vouched for by the operator: for devices whose keys a factory or a simulator has made */
       publicKey: sha256.optional(),
       /** validity of its bearer token; a device with a public key gets one only if this says so */
@@ -102,7 +104,7 @@ export const deviceDetail = device
   })
   .openapi('DeviceDetail')
 
-export const releaseRequest = z.strictObject({ name: id, version: count.max(LIMITS.counter) })
+export const releaseRequest = z.strictObject({ name, version: count.max(LIMITS.counter) })
 export const release = z
   .object({
     name: z.string(),
@@ -141,7 +143,7 @@ export const releasePatch = z
   })
   .openapi('ReleasePatch')
 export const releaseParams = z.object({
-  name: id,
+  name,
   version: z.coerce
     .number<string>()
     .int()
@@ -156,7 +158,7 @@ export const promoteRequest = z.strictObject({
 })
 
 export const rolloutRequest = z.strictObject({
-  name: id,
+  name,
   version: count.optional(),
   percents: z.array(z.number().gt(0).max(100)).min(1).max(10).optional(),
   /** fields of the gate policy that differ from the default */

@@ -189,7 +189,8 @@ export class Registry {
       if (rollouts.open()?.release === release.id) {
         return err(contractError('conflict', `a rollout of ${name} is open: roll it back or let it finish`))
       }
-      const inProduction = to === 'production' ? models.productions().find((other) => shareBoards(other, release)) : undefined
+      const inProduction =
+        to === 'production' ? models.productions().find((other) => shareBoards(other, release)) : undefined
       if (inProduction !== undefined) {
         return err(contractError('conflict', `${inProduction.name} is in production: start a rollout of ${name}`))
       }

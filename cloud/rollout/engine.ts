@@ -65,7 +65,9 @@ export class RolloutEngine {
     return prepared.ok ? ok(prepared.value.plan) : prepared
   }
 
-  #prepare(request: RolloutRequest): Result<{ release: ReleaseRecord; previous: ReleaseRecord; plan: RolloutPlan }, ContractError> {
+  #prepare(
+    request: RolloutRequest,
+  ): Result<{ release: ReleaseRecord; previous: ReleaseRecord; plan: RolloutPlan }, ContractError> {
     const { models, rollouts } = this.#store
     const unknown = request.policy.metrics.find(({ name }) => signalOf(name) === undefined)
     if (unknown !== undefined) {
@@ -135,7 +137,17 @@ export class RolloutEngine {
       const { policy } = request
       const percents = plan.stages.map(({ percent }) => percent)
       rollouts.add({
-        ...{ id, release: release.id, previous: previous.id, percents, policy, plan, salt, createdMs: now, createdBy: by },
+        ...{
+          id,
+          release: release.id,
+          previous: previous.id,
+          percents,
+          policy,
+          plan,
+          salt,
+          createdMs: now,
+          createdBy: by,
+        },
         why: 'Started; the first stage begins at the next evaluation.',
       })
       const detail = { model: release.name, version: release.version, previous: previous.name, percents, policy, plan }
@@ -226,14 +238,19 @@ export class RolloutEngine {
     const rollout = rollouts.get(id)
     if (rollout?.state === 'completed') {
       if (rollouts.lastCompleted()?.id !== id) {
-        return err(contractError('conflict', `another rollout has followed ${id}: start one of the model to go back to`))
+        return err(
+          contractError('conflict', `another rollout has followed ${id}: start one of the model to go back to`),
+        )
       }
       const previous = present(models.byId(rollout.previous), 'the release before a rollout')
       const candidate = present(models.byId(rollout.release), 'the release of a rollout')
       if (candidate.content.securityCounter > previous.content.securityCounter) {
         const { securityCounter } = previous.content
         return err(
-          contractError('security-counter-too-low', `${previous.name} has ${securityCounter}: devices cannot go back to it`),
+          contractError(
+            'security-counter-too-low',
+            `${previous.name} has ${securityCounter}: devices cannot go back to it`,
+          ),
         )
       }
     }

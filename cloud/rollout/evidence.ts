@@ -216,12 +216,7 @@ export function gatherEvidence(store: Store, rollout: RolloutRecord, nowMs: numb
     if (signal === undefined) continue
     const compared = signal.kind !== 'first' && start !== undefined && controls.length > 0
     signals[name] = {
-      batch:
-        comparison === 'past'
-          ? pairsOf(signal, canaries)
-          : compared
-            ? armOutcomes(signal, batch, controls)
-            : null,
+      batch: comparison === 'past' ? pairsOf(signal, canaries) : compared ? armOutcomes(signal, batch, controls) : null,
       later: compared && rollout.stage > 1 ? armOutcomes(signal, canaries, controls) : null,
       spells:
         signal.source === undefined

@@ -207,11 +207,14 @@ function complete({ store, rollout, nowMs, actor, why }: StepContext): void {
   const { boards } = candidate.content
   for (const former of models.productions()) {
     // One that is for other boards too stays: those devices still run it.
-    const replaced = boards.length === 0 || (former.content.boards.length > 0 && former.content.boards.every((b) => boards.includes(b)))
+    const replaced =
+      boards.length === 0 ||
+      (former.content.boards.length > 0 && former.content.boards.every((b) => boards.includes(b)))
     if (former.id !== candidate.id && replaced) models.setState(former, 'archived', actor, reason, nowMs)
   }
   for (const device of devices.enrolled()) {
-    if (device.pinned || device.target === candidate.id || device.target === null || !fitsBoard(device, candidate)) continue
+    if (device.pinned || device.target === candidate.id || device.target === null || !fitsBoard(device, candidate))
+      continue
     devices.retarget(device.id, { release: candidate.id, rollout: rollout.id, stage: rollout.stage, arm: 'none' })
   }
 }

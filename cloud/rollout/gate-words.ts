@@ -1,3 +1,4 @@
+import { threeDigits } from '../../contract/three-digits.ts'
 import type { GateReading, GateReason, SignalReading } from '../store/gate-reading.ts'
 import { signalOf } from './signals.ts'
 
@@ -21,11 +22,11 @@ const REASON_WORDS: Readonly<Record<GateReason, string>> = {
 }
 
 const VERDICT_WORDS = { rollback: 'Roll back', advance: 'Advance', hold: 'Hold', pause: 'Pause' } as const
-const AGAINST = { control: '', past: ' Compared with the same devices before, not with a control drawn by lot.', none: '' }
-
-/** Three digits that count; what is 100 or more is whole, with every digit it has. */
-export const threeDigits = (value: number): string =>
-  Math.abs(value) >= 99.95 ? String(Math.round(value)) : String(Number(value.toPrecision(3)))
+const AGAINST = {
+  control: '',
+  past: ' Compared with the same devices before, not with a control drawn by lot.',
+  none: '',
+}
 
 const nameOf = (metric: string): string =>
   metric === 'installFailures' ? 'install failures' : (signalOf(metric)?.words ?? metric)
@@ -57,14 +58,17 @@ export function gateWords(reading: GateReading): string {
     ...new Set(reading.metrics.flatMap(({ advance, marginRatio }) => (advance === null ? [] : [margin(marginRatio)]))),
   ]
   const reasons = reading.reasons.map(({ code, metric }) => {
-    if (code === 'not-inferior') return `${REASON_WORDS[code]} of ${margins.join(' and ')} in every metric that asks for a proof`
+    if (code === 'not-inferior')
+      return `${REASON_WORDS[code]} of ${margins.join(' and ')} in every metric that asks for a proof`
     return metric === undefined ? REASON_WORDS[code] : `${nameOf(metric)}: ${REASON_WORDS[code]}`
   })
   const { started, failed } = reading.installs
   const told = reading.metrics.filter((metric) => isTold(reading, metric))
   const numbers = [
     ...told.filter(({ canary }) => canary !== null).map(metricWords),
-    ...reading.metrics.filter((metric) => metric.canary === null && (isTold(reading, metric) || metric.name === 'contact')).flatMap(firstWords),
+    ...reading.metrics
+      .filter((metric) => metric.canary === null && (isTold(reading, metric) || metric.name === 'contact'))
+      .flatMap(firstWords),
     ...(failed > 0 ? [`${failed} of ${started} installs failed`] : []),
     ...(reading.exposure.silent > 0 ? [`${reading.exposure.silent} exposed devices are silent`] : []),
     `${threeDigits(reading.elapsedHours)} h into the stage`,

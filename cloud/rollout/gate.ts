@@ -219,18 +219,15 @@ function partsOf(
   const data = input.signals[signal.name]
   if (input.comparison !== 'control') {
     if (signal.kind !== 'first') {
-      return input.comparison === 'past'
-        ? [{ kind: 'ratio', weight: 1, logE: harmLogE(batches, policy, signal) }]
-        : []
+      return input.comparison === 'past' ? [{ kind: 'ratio', weight: 1, logE: harmLogE(batches, policy, signal) }] : []
     }
     const { canary: k, canaryAtRisk: n } = exposedFirst(data)
     return signal.level === undefined ? [] : [{ kind: 'level', weight: 1, logE: exactLogE(k, n, signal.level) }]
   }
   const weights = WEIGHTS[signal.kind]
-  const stages = [
-    ...(data?.frozenLater ?? []),
-    ...(input.stage >= 2 ? [{ stage: input.stage, logE: later }] : []),
-  ].map(({ stage, logE }) => ({ weight: laterShare(stage), logE }))
+  const stages = [...(data?.frozenLater ?? []), ...(input.stage >= 2 ? [{ stage: input.stage, logE: later }] : [])].map(
+    ({ stage, logE }) => ({ weight: laterShare(stage), logE }),
+  )
   const parts: TestPart[] = [
     { kind: 'ratio', weight: weights.ratio, logE: harmLogE(batches, policy, signal) },
     { kind: 'later', weight: weights.later, logE: meanLogE(stages) },
@@ -353,10 +350,11 @@ function choose(
   ]
   const unproven: Reasons = reads
     .filter(({ reading }) => reading.advance !== null && !decided(reading.advance))
-    .flatMap(({ reading, missing }): Reasons =>
-      missing.length > 0
-        ? missing.map((code) => ({ code, metric: reading.name }))
-        : [{ code: 'undecided', metric: reading.name }],
+    .flatMap(
+      ({ reading, missing }): Reasons =>
+        missing.length > 0
+          ? missing.map((code) => ({ code, metric: reading.name }))
+          : [{ code: 'undecided', metric: reading.name }],
     )
   const blocking = [...early, ...installs, ...doubts]
   if (kind === 'soak' || kind === 'ungated') {

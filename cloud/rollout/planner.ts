@@ -56,8 +56,7 @@ export function stepsOn(rollout: RolloutSnapshot, reading: GateReading | null, f
   const { stage, percents } = rollout
   const next = full && stage < percents.length ? percents.length : stage + 1
   const percent = percents[next - 1]
-  const last: RolloutStep =
-    percent === undefined ? { kind: 'complete' } : { kind: 'begin-stage', stage: next, percent }
+  const last: RolloutStep = percent === undefined ? { kind: 'complete' } : { kind: 'begin-stage', stage: next, percent }
   if (stage === 0) return [last]
   // A comparison with the past is of everybody exposed each time: adding it up would count the same twice.
   const metrics = reading?.comparison === 'control' ? reading.metrics : []

@@ -126,6 +126,7 @@ function informationOf(fresh: number, exposed: number, control: number, context:
     if (pairs < 10 || pairs * eventsPerDevice < policy.minEvents) return 0
     return pairs / (1 / eventsPerDevice + 1 / Math.max(1e-9, shape.eventsPerHour * pastHours))
   }
-  if (Math.min(fresh, control) < policy.minDevicesPerArm || (fresh + control) * eventsPerDevice < policy.minEvents) return 0
+  if (Math.min(fresh, control) < policy.minDevicesPerArm || (fresh + control) * eventsPerDevice < policy.minEvents)
+    return 0
   return 1 / ((shape.unexplained + 1 / eventsPerDevice) * (1 / fresh + 1 / control))
 }

@@ -1,14 +1,20 @@
 import type { SqliteDatabase } from './database.ts'
 
+/** What a device did in one hour of the day, summed over the days of its baseline. */
+export interface BaselineHour {
+  readonly listeningMs: number
+  readonly activeMs: number
+  readonly rejected: number
+  readonly noiseBins: readonly number[]
+}
+
 export interface BaselineRecord {
   readonly device: number
   readonly model: string
   readonly sinceMs: number
   readonly untilMs: number
-  readonly listeningHours: number
-  readonly activeHours: number
-  readonly rejected: number
-  readonly noiseBins: readonly number[]
+  /** 24, by hour of the day (UTC); null: nothing is known of that hour */
+  readonly hours: readonly (BaselineHour | null)[]
 }
 
 /** What each device did in its first hours on its present model. */
@@ -18,13 +24,12 @@ export class BaselineStore {
   readonly #present
 
   constructor(db: SqliteDatabase) {
-    this.#get = db.prepare<[number], Omit<BaselineRecord, 'noiseBins'> & { noiseBins: string }>(
-      `SELECT device, model, since_ms AS sinceMs, until_ms AS untilMs, listening_hours AS listeningHours,
-         active_hours AS activeHours, rejected, noise_bins AS noiseBins FROM baselines WHERE device = ?`,
+    this.#get = db.prepare<[number], Omit<BaselineRecord, 'hours'> & { hours: string }>(
+      'SELECT device, model, since_ms AS sinceMs, until_ms AS untilMs, hours FROM baselines WHERE device = ?',
     )
     this.#put = db.prepare(
-      `INSERT OR REPLACE INTO baselines (device, model, since_ms, until_ms, listening_hours, active_hours, rejected, noise_bins)
-       VALUES (@device, @model, @sinceMs, @untilMs, @listeningHours, @activeHours, @rejected, @noiseBins)`,
+      `INSERT OR REPLACE INTO baselines (device, model, since_ms, until_ms, hours)
+       VALUES (@device, @model, @sinceMs, @untilMs, @hours)`,
     )
     this.#present = db.prepare<[], { device: number; model: string; sinceMs: number }>(
       `SELECT newest.device AS device, newest.model AS model, (
@@ -38,11 +43,11 @@ export class BaselineStore {
 
   get(device: number): BaselineRecord | undefined {
     const row = this.#get.get(device)
-    return row && { ...row, noiseBins: JSON.parse(row.noiseBins) as number[] }
+    return row && { ...row, hours: JSON.parse(row.hours) as BaselineRecord['hours'] }
   }
 
   put(baseline: BaselineRecord): void {
-    this.#put.run({ ...baseline, noiseBins: JSON.stringify(baseline.noiseBins) })
+    this.#put.run({ ...baseline, hours: JSON.stringify(baseline.hours) })
   }
 
   /** The model each device runs now and since when without interruption by another. */

@@ -593,6 +593,16 @@ CREATE TABLE gate_readings (
 CREATE INDEX gate_readings_age ON gate_readings (at_ms, rollout);
 CREATE INDEX boot_starts_age ON boot_starts (started_ms);
 
+-- By hour of the day, so that a night is compared with nights; made anew from the hours of each device.
+DROP TABLE baselines;
+CREATE TABLE baselines (
+  device INTEGER PRIMARY KEY,
+  model TEXT NOT NULL,
+  since_ms INTEGER NOT NULL,
+  until_ms INTEGER NOT NULL,
+  hours TEXT NOT NULL
+) STRICT;
+
 -- A release for some boards leaves the others on theirs, so several are in production.
 DROP INDEX one_production;
 CREATE INDEX releases_state ON releases (state);

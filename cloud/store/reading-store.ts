@@ -47,7 +47,9 @@ export class ReadingStore {
 
   keep(rollout: string, atMs: number, reading: GateReading, policy: GatePolicy, input: unknown): void {
     this.#db
-      .prepare('INSERT OR REPLACE INTO gate_readings (rollout, at_ms, verdict, reading, policy, input) VALUES (?, ?, ?, ?, ?, ?)')
+      .prepare(
+        'INSERT OR REPLACE INTO gate_readings (rollout, at_ms, verdict, reading, policy, input) VALUES (?, ?, ?, ?, ?, ?)',
+      )
       .run(
         ...[rollout, atMs, reading.verdict, JSON.stringify(reading), JSON.stringify(policy)],
         deflateRawSync(JSON.stringify(input)),

@@ -2,8 +2,8 @@ import { present } from '../../contract/present.ts'
 import type { SqliteDatabase } from './database.ts'
 import type { GatePolicy } from './gate-policy.ts'
 import type { BatchEvidence, Exposure, GateReading } from './gate-reading.ts'
-import type { RolloutPlan } from './rollout-plan.ts'
 import { RUNNING_CODES_SQL } from './identity-store.ts'
+import type { RolloutPlan } from './rollout-plan.ts'
 
 export type RolloutState = 'running' | 'paused' | 'rolled-back' | 'completed'
 

@@ -2,7 +2,7 @@ import { LIMITS } from '../../contract/limits.ts'
 import { type DeviceOutcome, pairedLogRatio, type RatioKind } from '../rollout/log-ratio.ts'
 import { informationForPower, oneSidedLogE, oneSidedRho } from '../rollout/normal-mixture.ts'
 import type { AlertRecord } from '../store/alert-store.ts'
-import type { BaselineRecord } from '../store/baseline-store.ts'
+import type { BaselineHour, BaselineRecord } from '../store/baseline-store.ts'
 import type { Store } from '../store/store.ts'
 import { HOUR_MS, hourIndex } from '../store/telemetry-store.ts'
 
@@ -38,6 +38,11 @@ export const DEFAULT_DRIFT_POLICY: DriftPolicy = {
 
 /** chosen: as in `evidence.ts` */
 const SETTLE_MS = 15 * 60_000
+
+/** chosen: first hours that have not been told in this time never will be */
+const GONE_MS = 30 * 24 * HOUR_MS
+
+const noBins = (): number[] => Array.from({ length: LIMITS.histogramBins }, () => 0)
 
 export interface DriftChange {
   readonly alert: AlertRecord
@@ -97,53 +102,100 @@ export class DriftMonitor {
   }
 
   #compare(endMs: number): ReadonlyMap<string, Comparison> {
-    const { baselines, outcomes } = this.#store
+    const { baselines } = this.#store
     const { recentHours } = this.#policy
     const models = new Map<string, Comparison>()
+    const from = endMs - recentHours * HOUR_MS
     for (const { device, model, sinceMs } of baselines.present()) {
       const baseline = this.#baseline(device, model, sinceMs, endMs)
-      const from = endMs - recentHours * HOUR_MS
-      if (baseline === undefined || baseline.listeningHours <= 0 || from < baseline.untilMs) continue
-      const recent = outcomes.window(device, model, from, endMs)
-      if (recent.listeningHours < recentHours / 2) continue
+      if (baseline === undefined || from < baseline.untilMs) continue
       let group = models.get(model)
       if (group === undefined) {
-        const none = (): number[] => Array.from({ length: LIMITS.histogramBins }, () => 0)
         group = {
           falseWakes: { after: [], before: [] },
           duty: { after: [], before: [] },
-          noise: { after: none(), before: none() },
+          noise: { after: noBins(), before: noBins() },
         }
         models.set(model, group)
       }
-      group.falseWakes.after.push({ y: recent.falseWakes, x: recent.listeningHours })
-      group.falseWakes.before.push({ y: baseline.rejected, x: baseline.listeningHours })
-      group.duty.after.push({ y: recent.activeHours, x: recent.listeningHours })
-      group.duty.before.push({ y: baseline.activeHours, x: baseline.listeningHours })
-      addShares(group.noise.after, outcomes.noise(device, model, from, endMs))
-      addShares(group.noise.before, baseline.noiseBins)
+      this.#add(group, baseline, from, endMs)
     }
     return models
   }
 
-  /** The device's baseline on its present model, taken once its first hours are over. */
+  /** Adds a device's recent hours and the same hours of the day of its baseline: a night is compared with a night. */
+  #add(group: Comparison, baseline: BaselineRecord, from: number, endMs: number): void {
+    const { device, model } = baseline
+    const { outcomes } = this.#store
+    const after = { listeningMs: 0, activeMs: 0, rejected: 0 }
+    const before = { listeningMs: 0, activeMs: 0, rejected: 0 }
+    const noiseBefore = noBins()
+    const noiseAfter = noBins()
+    for (const hour of outcomes.slots(device, model, from, endMs)) {
+      const same = baseline.hours[hour.hour % 24]
+      if (same === undefined || same === null) continue
+      for (const name of ['listeningMs', 'activeMs', 'rejected'] as const) {
+        after[name] += hour[name]
+        before[name] += same[name]
+      }
+      addBins(noiseBefore, same.noiseBins)
+      addBins(noiseAfter, this.#noiseOf(device, model, hour.hour))
+    }
+    if (after.listeningMs < (this.#policy.recentHours / 2) * HOUR_MS || before.listeningMs <= 0) return
+    const hours = (sums: typeof after): number => sums.listeningMs / HOUR_MS
+    group.falseWakes.after.push({ y: after.rejected, x: hours(after) })
+    group.falseWakes.before.push({ y: before.rejected, x: hours(before) })
+    group.duty.after.push({ y: after.activeMs / HOUR_MS, x: hours(after) })
+    group.duty.before.push({ y: before.activeMs / HOUR_MS, x: hours(before) })
+    addShares(group.noise.after, noiseAfter)
+    addShares(group.noise.before, noiseBefore)
+  }
+
+  /** The device's baseline on its present model, taken once its first hours over whole days are over. */
   #baseline(device: number, model: string, sinceMs: number, endMs: number): BaselineRecord | undefined {
-    const { baselines, outcomes } = this.#store
+    const { baselines } = this.#store
+    const { baselineHours, recentHours } = this.#policy
     const known = baselines.get(device)
     const from = Math.ceil(sinceMs / HOUR_MS) * HOUR_MS
     if (known?.model === model && known.sinceMs === from) return known
-    const until = from + this.#policy.baselineHours * HOUR_MS
+    const until = from + baselineHours * HOUR_MS
     if (endMs < until) return undefined
-    const window = outcomes.window(device, model, from, until)
+    const first = this.#hoursOf(device, model, from, until)
+    // Much less listening than time has passed: reports are missing still, take it later. Where they are not kept any more, the last days do.
+    const isGone = endMs - until > GONE_MS
+    const latest = endMs - recentHours * HOUR_MS
+    const hours = first ?? (isGone ? this.#hoursOf(device, model, latest - baselineHours * HOUR_MS, latest) : undefined)
+    if (hours === undefined) return undefined
     const baseline: BaselineRecord = {
-      ...{ device, model, sinceMs: from, untilMs: until, listeningHours: window.listeningHours },
-      ...{ activeHours: window.activeHours, rejected: window.falseWakes },
-      noiseBins: outcomes.noise(device, model, from, until),
+      ...{ device, model, sinceMs: from, untilMs: first === undefined ? latest : until, hours },
     }
-    // Much less listening than time has passed: reports are missing still, take it later.
-    if (window.listeningHours < this.#policy.baselineHours / 2) return undefined
     baselines.put(baseline)
     return baseline
+  }
+
+  #noiseOf(device: number, model: string, hour: number): number[] {
+    return this.#store.outcomes.noise(device, model, hour * HOUR_MS, (hour + 1) * HOUR_MS)
+  }
+
+  /** @returns undefined when the device listened for less than half of the time */
+  #hoursOf(device: number, model: string, from: number, until: number): BaselineRecord['hours'] | undefined {
+    const { outcomes } = this.#store
+    const hours: (BaselineHour | null)[] = Array.from({ length: 24 }, () => null)
+    let listeningMs = 0
+    for (const slot of outcomes.slots(device, model, from, until)) {
+      const hour = slot.hour % 24
+      const sum = hours[hour] ?? { listeningMs: 0, activeMs: 0, rejected: 0, noiseBins: noBins() }
+      const noiseBins = [...sum.noiseBins]
+      addBins(noiseBins, this.#noiseOf(device, model, slot.hour))
+      hours[hour] = {
+        listeningMs: sum.listeningMs + slot.listeningMs,
+        activeMs: sum.activeMs + slot.activeMs,
+        rejected: sum.rejected + slot.rejected,
+        noiseBins,
+      }
+      listeningMs += slot.listeningMs
+    }
+    return listeningMs < (until - from) / 2 ? undefined : hours
   }
 
   #judge(model: string, comparison: Comparison, nowMs: number): DriftChange[] {
@@ -212,6 +264,10 @@ export class DriftMonitor {
     audit.append({ atMs: nowMs, actor: 'kinglet', action: 'alert.resolved', subject: alert.metric, detail })
     return { alert: { ...alert, state: 'resolved', resolvedMs: nowMs }, change: 'resolved' }
   }
+}
+
+function addBins(sum: number[], bins: readonly number[]): void {
+  for (const [i, value] of sum.entries()) sum[i] = value + (bins[i] ?? 0)
 }
 
 /** Adds a device's histogram as shares, so that every device weighs the same. */

@@ -26,7 +26,7 @@ export function lookForSilence(store: Store, nowMs: number): readonly AlertRecor
   for (const open of store.alerts.allOpen()) {
     if (open.code !== DEVICES_SILENT) continue
     const silent = sites.get(open.metric)?.silent ?? 0
-    if (silent !== open.numbers['silent']) store.alerts.resolve(open.id, nowMs)
+    if (silent !== open.numbers.silent) store.alerts.resolve(open.id, nowMs)
   }
   for (const [metric, { silent, devices, newestMs }] of sites) {
     if (silent === 0 || store.alerts.open(DEVICES_SILENT, metric, '') !== undefined) continue

@@ -56,6 +56,8 @@ export class AgentHost {
   readonly #events: AgentEvent[] = []
   #performing = false
   #closed = false
+  /** ends the wait of `stop` */
+  #stopping: (() => void) | undefined
   /** number of the newest reset: what an older one still does is void */
   #reset = 0
 
@@ -110,6 +112,22 @@ export class AgentHost {
     this.#events.push(event)
     // A port that answers within the call must not see its event decided before the effects of the present step are done.
     if (!this.#performing) this.#drain()
+  }
+
+  /** Ends as planned: a last report, time for the gateway to take what there is to say, then `close`. What it does not take is in the flash
+   *  spool. A device without a link, or in a reset, is not waited for.
+   *  @param waitMs of the clock, at most
+   *  @param clock another than the device's where that runs faster than the network does */
+  async stop(waitMs: number, clock = this.#options.clock): Promise<void> {
+    this.dispatch({ type: 'stopping' })
+    let cancel = (): void => undefined
+    await new Promise<void>((resolve) => {
+      this.#stopping = resolve
+      cancel = clock.after(waitMs, resolve)
+      this.#stopIfSaid()
+    })
+    cancel()
+    await this.close()
   }
 
   /** Takes the power away: no spool, no report. */
@@ -198,6 +216,12 @@ export class AgentHost {
       this.#apply(this.#running.bundle, step(this.#running.state, event, this.#now()))
     }
     this.#schedule()
+    this.#stopIfSaid()
+  }
+
+  #stopIfSaid(): void {
+    const { state } = this.#running ?? {}
+    if (state === undefined || !state.connected || state.outbox.messages.length === 0) this.#stopping?.()
   }
 
   #apply(bundle: OpenedBundle, { state, effects }: StepResult): void {

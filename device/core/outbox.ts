@@ -65,9 +65,9 @@ function contained(messages: readonly OutboxMessage[]): OutboxMessage | undefine
   return reports.find((_, i) => boots.indexOf(boots[i], i + 1) > 0)
 }
 
-function bootOf({ payload }: OutboxMessage): number | undefined {
+function bootOf({ payload }: OutboxMessage): string | undefined {
   const report = reportCodec.decode(payload)
-  return report.ok ? report.value.boot : undefined
+  return report.ok ? `${report.value.incarnation ?? 0}/${report.value.boot}` : undefined
 }
 
 /** Marks messages for sending, oldest first, within the in-flight bound. */

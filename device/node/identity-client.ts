@@ -17,7 +17,13 @@ import { err, ok, type Result } from '../../contract/result.ts'
 import { readBounded } from '../../platform/bounded-body.ts'
 import { type Patience, patientFetch } from '../../platform/patient-fetch.ts'
 import type { FlashLayout } from '../core/flash/flash-layout.ts'
-import { activatePendingKey, deviceKey, preparePendingKey, readIdentity } from '../core/flash/identity.ts'
+import {
+  activatePendingKey,
+  deviceKey,
+  preparePendingKey,
+  readIdentity,
+  writeIdentity,
+} from '../core/flash/identity.ts'
 import type { Flash } from '../ports/flash.ts'
 
 /** chosen, of the socket: a slow radio and a sleeping gateway get room, a dead one is noticed. Times of one request; what failed is tried
@@ -83,7 +89,13 @@ export class IdentityClient {
     })
     // The claim may have been used by this very key, and the answer lost: then the key is good for a token.
     if (!answer.ok && answer.error.code !== 'claim-used' && answer.error.code !== 'conflict') return answer
-    if (!answer.ok && !(await this.#ask(device, pending)).ok) return answer
+    if (!answer.ok && !(await this.#ask(device, pending)).ok) {
+      // Or by the key that the device has had since: then it is enrolled, and the pending key is nobody's.
+      const { active } = prepared.value
+      if (active === undefined || !(await this.#ask(device, active)).ok) return answer
+      const forgotten = writeIdentity(flash, layout, { ...prepared.value, pending: undefined })
+      return forgotten.ok ? ok(deviceKey(active).public.keyId) : forgotten
+    }
     const activated = activatePendingKey(flash, layout, pending)
     return activated.ok ? ok(key.public.keyId) : activated
   }

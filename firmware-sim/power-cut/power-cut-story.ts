@@ -38,9 +38,12 @@ const COLD_HOURS = 1
 
 /** A device as the factory ships it. The security counter begins below that of its image, so that it has somewhere to rise to. */
 export function factoryStart(options: CutWorldOptions, image: TrialImage): CutStart {
-  const past: Past = { confirmed: image.release.sha256, confirming: '', onTrial: false, securityCounter: 0 }
+  const past: Past = {
+    ...{ confirmed: image.release.sha256, confirming: '', onTrial: false, securityCounter: 0 },
+    incarnation: 0x0101_0101,
+  }
   const world = new CutWorld(options, new Map(), past)
-  const done = provision(world.flash, image.bundle, 0)
+  const done = provision(world.flash, image.bundle, 0, { bytes: (length) => new Uint8Array(length).fill(1) })
   if (!done.ok) throw new Error(done.error.detail)
   return { image: world.flash.image(), past }
 }

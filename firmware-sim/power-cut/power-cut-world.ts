@@ -38,6 +38,8 @@ export interface Past {
   readonly onTrial: boolean
   /** highest security counter that a boot has seen in a record */
   readonly securityCounter: number
+  /** of the last record that a boot has seen */
+  readonly incarnation: number | undefined
 }
 
 export type Breach = 'brick' | 'unverified boot' | 'counter decrease' | 'broken promise'
@@ -196,6 +198,10 @@ export class CutWorld {
     if (record.securityCounter < past.securityCounter) {
       breach('counter decrease', `${past.securityCounter} to ${record.securityCounter}`)
     }
+    // A record of which both copies have rotted takes it along.
+    if (record.incarnation !== past.incarnation && record.untold !== 'image-found') {
+      breach('broken promise', `incarnation ${past.incarnation} has become ${record.incarnation}`)
+    }
     const active = bytesToHex(record.images[record.active].sha256)
     const kept = this.slotSha256(record.active, record.images[record.active].bytes)
     if (kept !== active) breach('broken promise', 'the confirmed image is not kept')
@@ -210,6 +216,7 @@ export class CutWorld {
       confirming: '',
       onTrial: trial,
       securityCounter: Math.max(past.securityCounter, record.securityCounter),
+      incarnation: record.incarnation,
     }
   }
 }

@@ -1,7 +1,7 @@
 import { errors, jwtVerify } from 'jose'
 import type { Clock } from '../../contract/clock.ts'
 import { type ContractError, contractError, type ErrorCode } from '../../contract/errors.ts'
-import { isBoard, isId, isSha256Hex } from '../../contract/fields.ts'
+import { canonicalId, isBoard, isName, isSha256Hex } from '../../contract/fields.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { present } from '../../contract/present.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
@@ -17,6 +17,9 @@ const TOKEN_AUDIENCE = 'kinglet-gateway'
 const CLOCK_TOLERANCE_S = 5
 /** chosen: the exact topics of the contract and `#`, several times over */
 export const SUBSCRIPTIONS_MAX = 16
+
+/** What all topics of the contract begin with, case and all. */
+const TOPICS = 'kinglet/v1/'
 
 /** What an admitted connection may do, worked out once so that a message costs one prefix comparison. */
 export interface Session extends Origin {
@@ -58,8 +61,9 @@ export async function admit(
   const admitted = await admitBearer(Buffer.from(password).toString('latin1'), keys, clock, revocations)
   if (!admitted.ok) return admitted
   const { device } = admitted.value
-  if (device !== username || device !== clientId) return refuse('not-authorized', 'the token is for another device')
-  if (certified !== undefined && certified.name !== device) {
+  if (device !== canonicalId(username) || device !== canonicalId(clientId))
+    return refuse('not-authorized', 'the token is for another device')
+  if (certified !== undefined && canonicalId(certified.name) !== device) {
     return refuse('not-authorized', 'the certificate is for another device')
   }
   const session: Session = {
@@ -120,18 +124,28 @@ async function verifyToken(token: string, keys: Pick<KeySource, 'key'>, clock: C
   }
 }
 
+/** Whether a topic is the device's own, whichever case it writes its ids in. Ids are ASCII, so no other letter becomes one of theirs. */
+const isUnder = ({ prefix }: Session, topic: string): boolean =>
+  topic.startsWith(prefix) ||
+  (topic.slice(0, prefix.length).toLowerCase() === prefix &&
+    topic.startsWith(TOPICS) &&
+    !/[^ -~]/.test(topic.slice(0, prefix.length)))
+
+/** The filter as messages for the device are published: its ids in lower case. */
+export const canonicalFilter = ({ prefix }: Session, filter: string): string => prefix + filter.slice(prefix.length)
+
 /** What a device publishes by this topic; undefined when it may not. */
 export function publishKind(session: Session, topic: string): UplinkKind | undefined {
-  if (!topic.startsWith(session.prefix)) return undefined
+  if (!isUnder(session, topic)) return undefined
   const kind = topic.slice(session.prefix.length) as UplinkKind
   return UPLINK_KINDS.includes(kind) ? kind : undefined
 }
 
 /** Whether a device may subscribe: everything of its own, one topic of its own, or all its blocks; no other wildcard. */
 export function maySubscribe(session: Session, filter: string): boolean {
-  if (!filter.startsWith(session.prefix)) return false
+  if (!isUnder(session, filter)) return false
   const [kind = '', hash, ...rest] = filter.slice(session.prefix.length).split('/')
   if (rest.length > 0) return false
   if (hash !== undefined) return kind === 'block' && (hash === '+' || isSha256Hex(hash))
-  return kind === '#' || isId(kind)
+  return kind === '#' || isName(kind)
 }

@@ -1,7 +1,7 @@
 import type { Client, PublishPacket } from 'aedes'
 import type { Clock } from '../../contract/clock.ts'
 import type { MessageCounters } from '../message-counters.ts'
-import { admit, maySubscribe, publishKind, type Session, SUBSCRIPTIONS_MAX } from './admission.ts'
+import { admit, canonicalFilter, maySubscribe, publishKind, type Session, SUBSCRIPTIONS_MAX } from './admission.ts'
 import type { BrokerHandlers } from './broker.ts'
 import type { Ingest } from './ingest.ts'
 import type { KeySource } from './key-source.ts'
@@ -121,23 +121,25 @@ export class DeviceLink {
     },
     authorizeSubscribe: (client, subscription, callback) => {
       const link = this.#links.get(client)
-      const { topic } = subscription
-      if (link === undefined || !maySubscribe(link.session, topic)) {
+      if (link === undefined || !maySubscribe(link.session, subscription.topic)) {
         this.#parts.counters.add('subscription', 'bad-topic')
         return callback(null, null)
       }
+      const topic = canonicalFilter(link.session, subscription.topic)
       if (!link.filters.has(topic) && link.filters.size >= SUBSCRIPTIONS_MAX) {
         this.#parts.counters.add('subscription', 'too-many')
         return callback(null, null)
       }
       link.filters.add(topic)
+      // In place: aedes looks retained messages up by the packet's own list.
+      subscription.topic = topic
       callback(null, subscription)
     },
   }
 
   unsubscribed(client: Client, filters: readonly string[]): void {
     const link = this.#links.get(client)
-    for (const filter of filters) link?.filters.delete(filter)
+    for (const filter of filters) link?.filters.delete(canonicalFilter(link.session, filter))
   }
 
   /** Ends the device's connection if its token is one of those that are refused now. */
@@ -158,6 +160,8 @@ export class DeviceLink {
     if (former !== undefined) {
       this.#parts.counters.add('connection', 'taken-over')
       this.#parts.takeovers.takenOver(session.device)
+      // The broker ends one of the same client id; this one may have written it in another case.
+      if (former.client.id !== client.id) former.client.close()
     }
     this.#parts.counters.add('connection', 'accepted')
     const link: Link = { session, client, filters: new Set(), cancelExpiry: () => {} }

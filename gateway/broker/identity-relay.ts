@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../../contract/clock.ts'
 import { contractError, type ErrorCode } from '../../contract/errors.ts'
-import { isId } from '../../contract/fields.ts'
+import { canonicalId } from '../../contract/fields.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { readBounded } from '../../platform/bounded-body.ts'
 import type { Logger } from '../../platform/logger.ts'
@@ -43,7 +43,8 @@ export class IdentityRelay {
     for (const path of ['/v1/challenges', '/v1/enrolments']) onPost(app, path, (c) => this.#carry(c, path))
     onPost(app, '/v1/devices/:device/:what{token|key}', (c) => {
       const { device = '', what } = c.req.param()
-      return isId(device) ? this.#carry(c, `/v1/devices/${device}/${what}`) : c.notFound()
+      const id = canonicalId(device)
+      return id === undefined ? c.notFound() : this.#carry(c, `/v1/devices/${encodeURIComponent(id)}/${what}`)
     })
     return app
   }

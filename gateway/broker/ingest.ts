@@ -1,4 +1,5 @@
 import type { Clock } from '../../contract/clock.ts'
+import type { BelievedClock } from '../believed-clock.ts'
 import type { MessageCounters } from '../message-counters.ts'
 import type { Origin } from '../origin.ts'
 import type { HeldAssignment } from '../store/held-assignments.ts'
@@ -9,6 +10,7 @@ type Done = (error?: Error) => void
 
 interface Parts {
   readonly clock: Clock
+  readonly believed: Pick<BelievedClock, 'receiptMs'>
   readonly store: Pick<StoreClient, 'enter'>
   readonly counters: MessageCounters
   /** wakes are on disk and wait for the verifier */
@@ -50,7 +52,7 @@ export class Ingest {
       done(new Error('the gateway is closing'))
       return
     }
-    const message = { kind, origin, payload, receivedMs: this.#parts.clock.wallMs() }
+    const message = { kind, origin, payload, receivedMs: this.#parts.believed.receiptMs() }
     if (!this.#batch.add(message)) {
       this.#flush()
       this.#batch.add(message)

@@ -1,6 +1,7 @@
 import { type ContractError, contractError, type ErrorCode } from '../../contract/errors.ts'
 import { readProblem } from '../../contract/problem.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
+import { CLOUD_TIME_HEADER } from '../../contract/uplink.ts'
 import { readBounded } from '../../platform/bounded-body.ts'
 import { type Patience, patientFetch } from '../../platform/patient-fetch.ts'
 
@@ -22,8 +23,8 @@ const failure = (code: ErrorCode, detail: string, status?: number): { ok: false;
   err({ ...contractError(code, detail), status })
 
 interface Listener {
-  /** the cloud has answered; @param isRefused with 401: it does not take the token */
-  heard(isRefused: boolean): void
+  /** the cloud has answered; @param isRefused with 401: it does not take the token; @param cloudMs its time, if it said so, Unix ms */
+  heard(isRefused: boolean, cloudMs: number | undefined): void
   /** a request has failed for good, without an answer */
   failed(error: CloudError): void
 }
@@ -78,7 +79,7 @@ export class CloudClient {
         { ...this.#to('POST', path, body), repeatable: false, patience: ONCE },
         async (got) => [got, await readBounded(got.body, bytesMax)] as const,
       )
-      this.#listener?.heard(false)
+      this.#listener?.heard(false, timeOf(headers))
       if (content === undefined) return failure('too-large', `answer of more than ${bytesMax} bytes`, status)
       return ok({ status, type: headers.get('content-type') ?? 'application/octet-stream', body: content })
     } catch (cause) {
@@ -125,7 +126,7 @@ export class CloudClient {
       return await patientFetch(
         { ...this.#to(method, path, body), repeatable: true, waitsForServer: method === 'GET', patience: PATIENCE },
         async (response) => {
-          this.#listener?.heard(response.status === 401)
+          this.#listener?.heard(response.status === 401, timeOf(response.headers))
           if (response.ok) return ok(await read(response))
           const problem = await readBounded(response.body, ERROR_BYTES_MAX).catch(() => undefined)
           const { status } = response
@@ -158,6 +159,12 @@ export class CloudClient {
       chance: this.#chance,
     } as const
   }
+}
+
+/** What the cloud says the time is, Unix ms. */
+function timeOf(headers: Headers): number | undefined {
+  const time = headers.get(CLOUD_TIME_HEADER)
+  return time !== null && /^\d{1,15}$/.test(time) ? Number(time) : undefined
 }
 
 /** The code of problem+json, else what the status says. */

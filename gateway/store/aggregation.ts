@@ -9,6 +9,8 @@ import type { Place, Sums } from './report-timeline.ts'
 export const HOUR_MS = 3_600_000
 /** Unix ms at which the hour of a moment began. */
 export const hourStartMs = (wallMs: number): number => Math.floor(wallMs / HOUR_MS) * HOUR_MS
+/** In place of an hour where it is not known when something happened: that is booked nowhere. */
+export const NO_HOUR = -1
 
 /** Which comparison a device takes part in, as the gateway learned it from an assignment that passed through. */
 export interface AssignmentTag {
@@ -76,8 +78,12 @@ export function sumsOf({ counters, energyMj }: Report): Sums | undefined {
 
 export const modelHex = (model: Uint8Array): string => bytesToHex(model)
 
-/** SUM_NAMES, then confirmed and rejected. */
-export const CELL_LENGTH = 8
+/** SUM_NAMES, then confirmed, rejected and unjudged. */
+export const CELL_LENGTH = 9
+const VERDICTS_AT = 6
+/** The sums of a stored cell; one of before unjudged wakes were counted has none. */
+export const cellValues = (stored: readonly number[]): number[] =>
+  Array.from({ length: CELL_LENGTH }, (_, i) => stored[i] ?? 0)
 export interface AggregateCell extends Place {
   readonly values: number[]
   /** rises with every commit that changed it; the cloud keeps the highest */
@@ -109,6 +115,7 @@ export class AggregateTable {
   }
 
   book(place: Place, delta: Sums, offset = 0): void {
+    if (place.hourMs === NO_HOUR) return
     const cell = this.#cell(place)
     for (let i = 0; i < delta.length; i++) cell.values[offset + i]! += delta[i]!
     if (!cell.dirty) {
@@ -117,8 +124,9 @@ export class AggregateTable {
     }
   }
 
-  bookVerdict(place: Place, confirmed: boolean): void {
-    this.book(place, confirmed ? [1, 0] : [0, 1], CELL_LENGTH - 2)
+  /** @param confirmed undefined: the verifier could not judge */
+  bookVerdict(place: Place, confirmed: boolean | undefined): void {
+    this.book(place, verdictCounts(confirmed), VERDICTS_AT)
   }
 
   /** Cells changed since the last call, each with its revision raised. */
@@ -159,6 +167,10 @@ export class AggregateTable {
   }
 }
 
+/** One verdict as counts of confirmed, rejected and unjudged. */
+export const verdictCounts = (confirmed: boolean | undefined): readonly [number, number, number] =>
+  confirmed === undefined ? [0, 0, 1] : confirmed ? [1, 0, 0] : [0, 1, 0]
+
 const clamp = (value: number): number => Math.max(0, Math.min(LIMITS.counter, value))
 
 /** The row the cloud gets. Clamped to the contract's bounds: a straggler that corrects an hour past retention could leave a
@@ -177,6 +189,7 @@ export function aggregateRow(
     gateOpenings: value(3),
     confirmed: value(6),
     rejected: value(7),
+    unjudged: value(8),
     energyMj: value(4),
     radioBytes: value(5),
   }
@@ -194,17 +207,22 @@ export interface Rates {
   readonly falseWakeShare: number
   /** rejected wakes per hour of listening */
   readonly falseWakesPerHour: number
+  /** wakes that the verifier could not judge over those it was given */
+  readonly unjudgedShare: number
 }
 
 /** Rates of a sum of cells; zero where there is nothing to divide by. */
 export function ratesOf(values: readonly number[]): Rates {
-  const [listeningMs = 0, activeMs = 0, wakes = 0, gateOpenings = 0, , , confirmed = 0, rejected = 0] = values
+  const [listeningMs = 0, activeMs = 0, wakes = 0, gateOpenings = 0, , , confirmed = 0, rejected = 0, unjudged = 0] =
+    values
+  const judged = confirmed + rejected
   const perHour = (count: number): number => (listeningMs > 0 ? (count * HOUR_MS) / listeningMs : 0)
   return {
     wakeupsPerHour: perHour(wakes),
     gateOpeningsPerHour: perHour(gateOpenings),
     activeFraction: activeShare(activeMs, listeningMs) ?? 0,
-    falseWakeShare: confirmed + rejected > 0 ? rejected / (confirmed + rejected) : 0,
+    falseWakeShare: judged > 0 ? rejected / judged : 0,
     falseWakesPerHour: perHour(rejected),
+    unjudgedShare: unjudged > 0 ? unjudged / (judged + unjudged) : 0,
   }
 }

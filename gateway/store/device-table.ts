@@ -1,12 +1,13 @@
 import type { Statement } from 'better-sqlite3'
 import { present } from '../../contract/present.ts'
 import type { AssignmentTag } from './aggregation.ts'
+import type { BootClock } from './boot-clock.ts'
 import { latestSums, type ReportRun, SUM_NAMES, type Sums } from './report-timeline.ts'
 import { type SeqRange, seqBefore } from './seq-ranges.ts'
 import type { Store } from './store.ts'
 
 /** What is remembered of one boot of a device. */
-export interface BootState {
+export interface BootState extends BootClock {
   /** row in the store; 0 before the first write. Rows lie in the order in which boots began, so those that are written together,
    *  the running ones, share pages: by (device, boot) each would dirty a page of its own. */
   id: number
@@ -23,19 +24,27 @@ export interface DeviceState {
   readonly device: string
   /** newest assignment it said it accepted */
   acceptedSeq: number
-  /** boots before this one are closed: their messages are no longer counted; 0 for none */
+  /** boots before this one are closed: their messages are no longer counted; 0 for none. As the keys of `boots` */
   closedBelow: number
   /** sums of the closed boots */
   closedSums: Sums
+  /** by ordinal of the incarnation × 2^32 + boot */
   readonly boots: Map<number, BootState>
+  /** in the order in which they were first heard of; the ordinal of the first is `firstOrdinal` */
+  readonly incarnations: number[]
+  firstOrdinal: number
   /** ascending by seq */
   tags: readonly AssignmentTag[]
-  /** acceptedSeq, closedBelow or closedSums differ from the store */
+  /** anything of it but boots and tags differs from the store */
   changed: boolean
   /** is listed for the next write */
   dirty: boolean
 }
 
+/** Boot numbers of one incarnation are below this. */
+const BOOTS = 2 ** 32
+/** chosen: boards that took each other's place under one id; of one that is forgotten, late messages count as those of a new one */
+const INCARNATIONS_MAX = 64
 /** chosen: a store-and-forward queue spans a few boots, a crash loop some more */
 const BOOTS_MAX = 16
 /** chosen: old assignments matter only until the device reports a newer one */
@@ -81,18 +90,24 @@ export class DeviceTable {
     const cached = this.#cache.get(device)
     if (cached !== undefined) return cached
     const row = this.#readDevice.get(device)
-    const stored = row === undefined ? [0, 0, SUM_NAMES.map(() => 0)] : (JSON.parse(row.state) as unknown[])
-    const [acceptedSeq, closedBelow, closedSums] = stored as [number, number, number[]]
     const boots = new Map<number, BootState>()
     for (const { id, boot, state } of this.#readBoots.all(device)) {
-      const [runs, wakes, events, assignmentSeq] = JSON.parse(state) as [
-        ReportRun[],
-        SeqRange[],
-        SeqRange[],
-        number | null,
+      const [runs, wakes, events, assignmentSeq, startedMs, uptimeMs, wallOffsetMs] = JSON.parse(state) as [
+        ...[ReportRun[], SeqRange[], SeqRange[], number | null],
+        ...[startedMs?: number | null, uptimeMs?: number, wallOffsetMs?: number | null],
       ]
-      boots.set(boot, { id, runs, wakes, events, assignmentSeq: assignmentSeq ?? undefined, dirty: false })
+      boots.set(boot, {
+        ...{ id, runs, wakes, events, assignmentSeq: assignmentSeq ?? undefined, dirty: false },
+        ...{ startedMs: startedMs ?? undefined, uptimeMs: uptimeMs ?? 0, wallOffsetMs: wallOffsetMs ?? undefined },
+      })
     }
+    const stored = row === undefined ? [0, 0, SUM_NAMES.map(() => 0)] : (JSON.parse(row.state) as unknown[])
+    // What was stored before incarnations were told apart is of the one without a number.
+    const before = row === undefined && boots.size === 0 ? [] : [0]
+    const [acceptedSeq, closedBelow, closedSums, firstOrdinal = 0, incarnations = before] = stored as [
+      ...[acceptedSeq: number, closedBelow: number, closedSums: number[]],
+      ...[firstOrdinal?: number, incarnations?: number[]],
+    ]
     const tags = this.#readTags.all(device)
     const state: DeviceState = {
       device,
@@ -100,6 +115,8 @@ export class DeviceTable {
       closedBelow,
       closedSums,
       boots,
+      incarnations,
+      firstOrdinal,
       tags,
       changed: false,
       dirty: false,
@@ -108,16 +125,47 @@ export class DeviceTable {
     return state
   }
 
+  /** The key of a boot in `boots`: a new incarnation comes after all that were heard of before it. */
+  key(state: DeviceState, boot: number, incarnation = 0): number {
+    const { incarnations } = state
+    let index = incarnations.indexOf(incarnation)
+    if (index < 0) {
+      index = incarnations.push(incarnation) - 1
+      if (incarnations.length > INCARNATIONS_MAX) {
+        incarnations.shift()
+        state.firstOrdinal++
+        index--
+      }
+      state.changed = true
+      this.touch(state)
+    }
+    return (state.firstOrdinal + index) * BOOTS + boot
+  }
+
+  /** The boot after one of the same incarnation, if it was heard of. */
+  next(state: DeviceState, key: number): BootState | undefined {
+    let next: number | undefined
+    for (const other of state.boots.keys()) {
+      if (Math.floor(other / BOOTS) !== Math.floor(key / BOOTS) || !bootBefore(key, other)) continue
+      if (next === undefined || bootBefore(other, next)) next = other
+    }
+    return next === undefined ? undefined : state.boots.get(next)
+  }
+
   /** The state of one boot, new when it was not seen before; undefined when it is closed. At BOOTS_MAX the oldest is closed: its
-   *  sums are kept, its stragglers are not counted any more. */
+   *  sums are kept, its stragglers are not counted any more.
+   *  @param boot a key of `boots` */
   boot(state: DeviceState, boot: number): BootState | undefined {
     const known = state.boots.get(boot)
     if (known !== undefined) return known
-    if (state.closedBelow !== 0 && seqBefore(boot, state.closedBelow)) return undefined
-    const fresh: BootState = { id: 0, runs: [], wakes: [], events: [], assignmentSeq: undefined, dirty: false }
+    if (state.closedBelow !== 0 && bootBefore(boot, state.closedBelow)) return undefined
+    const fresh: BootState = {
+      ...{ id: 0, runs: [], wakes: [], events: [], assignmentSeq: undefined, dirty: false },
+      ...{ startedMs: undefined, uptimeMs: 0, wallOffsetMs: undefined },
+    }
     state.boots.set(boot, fresh)
     if (state.boots.size > BOOTS_MAX) {
-      const [oldest, second] = [...state.boots.keys()].sort((a, b) => (seqBefore(a, b) ? -1 : 1))
+      const [oldest, second] = [...state.boots.keys()].sort((a, b) => (bootBefore(a, b) ? -1 : 1))
       if (oldest === undefined || second === undefined) throw new Error('two boots beyond the bound are missing')
       const closed = present(state.boots.get(oldest), 'the oldest boot')
       const sums = latestSums(closed.runs)
@@ -155,13 +203,16 @@ export class DeviceTable {
       state.dirty = false
       if (state.changed) {
         state.changed = false
-        this.#writeDevice.run(state.device, JSON.stringify([state.acceptedSeq, state.closedBelow, state.closedSums]))
+        const { device, acceptedSeq, closedBelow, closedSums, firstOrdinal, incarnations } = state
+        const text = JSON.stringify([acceptedSeq, closedBelow, closedSums, firstOrdinal, incarnations])
+        this.#writeDevice.run(device, text)
       }
       for (const [number, boot] of state.boots) {
         if (!boot.dirty) continue
         boot.dirty = false
-        const { runs, wakes, events, assignmentSeq } = boot
-        const text = JSON.stringify([runs, wakes, events, assignmentSeq ?? null])
+        const { runs, wakes, events, assignmentSeq, startedMs, uptimeMs, wallOffsetMs } = boot
+        const clock = [startedMs ?? null, uptimeMs, wallOffsetMs ?? null]
+        const text = JSON.stringify([runs, wakes, events, assignmentSeq ?? null, ...clock])
         if (boot.id === 0) boot.id = Number(this.#addBoot.run(state.device, number, text).lastInsertRowid)
         else this.#writeBoot.run(text, boot.id)
       }
@@ -198,4 +249,9 @@ export class DeviceTable {
     this.#dirty.length = 0
     this.#closedBoots.length = 0
   }
+}
+
+const bootBefore = (a: number, b: number): boolean => {
+  const [ofA, ofB] = [Math.floor(a / BOOTS), Math.floor(b / BOOTS)]
+  return ofA === ofB ? seqBefore(a % BOOTS, b % BOOTS) : ofA < ofB
 }

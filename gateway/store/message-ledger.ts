@@ -1,8 +1,10 @@
 import { EVENT_CODES, type EventCode, eventCodec, type Report, wakeCodec } from '../../contract/messages.ts'
 import { present } from '../../contract/present.ts'
+import { UPTIME_MS_MAX } from '../../contract/uplink.ts'
 import type { MessageCounters } from '../message-counters.ts'
 import type { Origin } from '../origin.ts'
-import { type AggregateTable, groupKey, hourStartMs, modelHex, sumsOf, tagAt } from './aggregation.ts'
+import { type AggregateTable, groupKey, HOUR_MS, hourStartMs, modelHex, NO_HOUR, sumsOf, tagAt } from './aggregation.ts'
+import { hearUptime, momentOf, uptimeOf } from './boot-clock.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import type { DeviceTable } from './device-table.ts'
 import type { GroupCommit } from './group-commit.ts'
@@ -82,7 +84,7 @@ export class MessageLedger {
     }
     const report = decoded.value
     const sums = sumsOf(report)
-    if (sums === undefined) {
+    if (sums === undefined || report.uptimeMs > UPTIME_MS_MAX) {
       this.#drop('report', 'implausible', done)
       return
     }
@@ -91,7 +93,9 @@ export class MessageLedger {
       const outcome = this.#count(origin, report, sums, receivedMs)
       // A late one too: the cloud keeps every boot and takes a row twice without harm; only the sums made here leave it out.
       if (outcome === 'accepted' || outcome === 'late') {
-        this.#parts.spool.addReport(origin, report.boot, report.seq, receivedMs, payload)
+        const { devices, spool } = this.#parts
+        const boot = devices.key(devices.get(origin.device), report.boot, report.incarnation)
+        spool.addReport(origin, boot, report.seq, receivedMs, payload)
       }
       return outcome
     }
@@ -107,14 +111,24 @@ export class MessageLedger {
   ): 'accepted' | 'duplicate' | 'conflict' | 'late' {
     const { devices, aggregates } = this.#parts
     const state = devices.get(origin.device)
-    const boot = devices.boot(state, report.boot)
+    const key = devices.key(state, report.boot, report.incarnation)
+    const boot = devices.boot(state, key)
     if (boot === undefined) return 'late'
+    const { startedMs, uptimeMs } = boot
+    hearUptime(boot, receivedMs, report.uptimeMs)
     const tag = tagAt(state.tags, report.assignmentSeq)
     const group = groupKey(modelHex(report.model), origin.site, origin.board, tag)
-    const result = insertReport(boot.runs, report.seq, sums, aggregates.place(hourStartMs(receivedMs), group))
-    if (result.outcome !== 'accepted') return result.outcome
+    const hourMs = hourOf(momentOf(boot, devices.next(state, key), report.uptimeMs))
+    const result = insertReport(boot.runs, report.seq, sums, aggregates.place(hourMs, group))
+    if (result.outcome !== 'accepted') {
+      Object.assign(boot, { startedMs, uptimeMs })
+      return result.outcome
+    }
     for (const { place, delta } of result.bookings) aggregates.book(place, delta)
-    if (boot.runs.at(-1)?.[1] === report.seq) boot.assignmentSeq = report.assignmentSeq
+    if (boot.runs.at(-1)?.[1] === report.seq) {
+      boot.assignmentSeq = report.assignmentSeq
+      boot.wallOffsetMs = report.wallMs === 0 ? undefined : report.wallMs - report.uptimeMs
+    }
     devices.touch(state, boot)
     devices.accept(state, report.assignmentSeq)
     return 'accepted'
@@ -142,11 +156,15 @@ export class MessageLedger {
     }
     const wake = decoded.value
     this.#submit('wake', done, () => {
-      const { devices, pending } = this.#parts
+      const { devices, pending, aggregates, spool } = this.#parts
       const state = devices.get(origin.device)
-      const boot = devices.boot(state, wake.boot)
+      const key = devices.key(state, wake.boot, wake.incarnation)
+      const boot = devices.boot(state, key)
       if (boot === undefined) return 'late'
       if (!insertSeq(boot.wakes, wake.index)) return 'duplicate'
+      const said = believedUptime(wake.uptimeMs)
+      if (said !== undefined) hearUptime(boot, receivedMs, said)
+      const uptimeMs = said ?? believedUptime(uptimeOf(boot, wake.wallMs, receivedMs))
       devices.touch(state, boot)
       this.#parts.checkpoint.require()
       if (!this.#parts.verifies) return 'unverified'
@@ -155,9 +173,19 @@ export class MessageLedger {
       const model = modelHex(wake.model)
       const group = groupKey(model, origin.site, origin.board, tag)
       const { device, site } = origin
-      const { index, label, features } = wake
-      const pendingWake = { site, device, boot: wake.boot, index, model, label, group, features, receivedMs }
-      return pending.add(pendingWake) ? 'accepted' : 'unverified'
+      const { index, label, features, incarnation = 0 } = wake
+      const momentMs = uptimeMs === undefined ? undefined : momentOf(boot, devices.next(state, key), uptimeMs)
+      // Of a boot of which nothing is known yet the cloud finds the slot, by the hour of receipt.
+      const slot = uptimeMs === undefined ? -1 : Math.floor(uptimeMs / HOUR_MS)
+      const hourMs = hourOf(momentMs ?? (receivedMs || undefined))
+      const pendingWake = {
+        ...{ site, device, incarnation, boot: wake.boot, index, model, label, group, features, receivedMs },
+        ...{ slot, hourMs },
+      }
+      if (pending.add(pendingWake)) return 'accepted'
+      aggregates.bookVerdict(aggregates.place(hourMs, group), undefined)
+      spool.addVerdict(pendingWake, undefined)
+      return 'unverified'
     })
   }
 
@@ -171,9 +199,11 @@ export class MessageLedger {
     this.#submit('event', done, () => {
       const { devices, spool } = this.#parts
       const state = devices.get(origin.device)
-      const boot = devices.boot(state, event.boot)
+      const boot = devices.boot(state, devices.key(state, event.boot, event.incarnation))
       if (boot !== undefined) {
         if (!insertSeq(boot.events, event.seq)) return 'duplicate'
+        const uptimeMs = believedUptime(event.uptimeMs)
+        if (uptimeMs !== undefined) hearUptime(boot, receivedMs, uptimeMs)
         devices.touch(state, boot)
         this.#parts.checkpoint.require()
         if (ACCEPTING.has(present(EVENT_CODES[event.code], 'a code within the bound of the codec')))
@@ -203,3 +233,8 @@ export class MessageLedger {
     })
   }
 }
+
+const hourOf = (momentMs: number | undefined): number => (momentMs === undefined ? NO_HOUR : hourStartMs(momentMs))
+
+const believedUptime = (uptimeMs: number | undefined): number | undefined =>
+  uptimeMs === undefined || uptimeMs > UPTIME_MS_MAX ? undefined : uptimeMs

@@ -31,8 +31,8 @@ class CanonicalReader {
   }
 
   report(): Report | undefined {
-    // A map of 15 entries with keys 0 to 14 in order (RFC 8949 section 4.2.1); keys below 24 are their own byte.
-    this.#expect(0xaf)
+    // A map of 15 to 17 entries with keys 0 to 14, 15, 16 in order (RFC 8949 section 4.2.1); keys below 24 are their own byte.
+    const entries = (this.#data[this.#at++] ?? 0) - 0xa0
     this.#expect(0)
     this.#expect(SCHEMA_VERSION)
     const report: Report = {
@@ -50,7 +50,12 @@ class CanonicalReader {
       posteriorBins: this.#list(12, LIMITS.histogramBins),
       noiseBins: this.#list(13, LIMITS.histogramBins),
       assignmentSeq: this.#field(14, LIMITS.counter),
+      incarnation: this.#optional(15, UINT32_MAX),
+      inferenceMs: this.#optional(16, LIMITS.counter),
     }
+    const { incarnation, inferenceMs } = report
+    if (entries !== 15 + (incarnation === undefined ? 0 : 1) + (inferenceMs === undefined ? 0 : 1)) this.#failed = true
+    if (incarnation === 0) this.#failed = true
     return this.#failed || this.#at !== this.#data.length ? undefined : report
   }
 
@@ -63,6 +68,10 @@ class CanonicalReader {
     const value = this.#uint()
     if (value > max) this.#failed = true
     return value
+  }
+
+  #optional(key: number, max: number): number | undefined {
+    return this.#data[this.#at] === key ? this.#field(key, max) : undefined
   }
 
   #list(key: number, length: number): number[] {

@@ -27,9 +27,12 @@ export type EventRecord = Omit<ReportRecord, 'boot' | 'seq' | 'board'>
 export function reportRow({ site, device, received, payload }: ReportRecord): ReportRow {
   const decoded = decodeReport(payload)
   if (!decoded.ok) throw new Error(`spooled report: ${decoded.error.detail}`)
-  const { model, counters, levelMs, energyMj, posteriorBins, noiseBins, ...rest } = decoded.value
+  const { model, counters, levelMs, energyMj, posteriorBins, noiseBins, incarnation, inferenceMs, ...rest } =
+    decoded.value
   return {
     ...rest,
+    ...(incarnation ? { incarnation } : {}),
+    ...(inferenceMs === undefined ? {} : { inferenceMs }),
     site,
     device,
     receivedMs: received,
@@ -47,9 +50,22 @@ export function eventRow({ site, device, received, payload }: EventRecord): Even
   const decoded = eventCodec.decode(payload)
   if (!decoded.ok) throw new Error(`spooled event: ${decoded.error.detail}`)
   // What is signed is the message: the cloud takes the counter from there.
-  const { code, model, error, detail, assignmentSeq, securityCounter: _, signature, ...rest } = decoded.value
+  const {
+    code,
+    model,
+    error,
+    detail,
+    assignmentSeq,
+    securityCounter: _,
+    signature,
+    incarnation,
+    uptimeMs,
+    ...rest
+  } = decoded.value
   return {
     ...rest,
+    ...(incarnation ? { incarnation } : {}),
+    ...(uptimeMs === undefined ? {} : { uptimeMs }),
     site,
     device,
     receivedMs: received,

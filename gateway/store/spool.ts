@@ -3,13 +3,20 @@ import { LIMITS } from '../../contract/limits.ts'
 import type { IngestBatch, VerdictRow } from '../../contract/uplink.ts'
 import type { MessageCounters } from '../message-counters.ts'
 import type { Origin } from '../origin.ts'
-import { type AggregateCell, aggregateRow } from './aggregation.ts'
+import { type AggregateCell, aggregateRow, cellValues, hourStartMs, verdictCounts } from './aggregation.ts'
 import type { DeviceTable } from './device-table.ts'
+import type { PendingWake } from './pending-wakes.ts'
 import type { Place } from './report-timeline.ts'
 import { type EventRecord, eventRow, type ReportRecord, reportRow, type SpoolKind } from './spool-rows.ts'
 import type { Store } from './store.ts'
 
-type VerdictRecord = Omit<VerdictRow, 'hourMs' | 'slot'> & { readonly hour: number; readonly revision: number }
+type VerdictRecord = Omit<VerdictRow, 'hourMs' | 'slot'> & {
+  readonly incarnation: number
+  /** -1: counted by hour of receipt, as before there were slots */
+  readonly slot: number
+  readonly hour: number
+  readonly revision: number
+}
 interface AggregateRecord {
   readonly hour: number
   readonly grp: string
@@ -52,7 +59,7 @@ export class Spool {
   readonly #limits: SpoolLimits
   readonly #addReport: Statement<[number, string, string, number, number, string, number, Buffer]>
   readonly #addEvent: Statement<[number, string, string, number, Buffer]>
-  readonly #bumpVerdict: Statement<[string, number, number, string, string, number, number]>
+  readonly #bumpVerdict: Statement<(string | number)[]>
   readonly #writeCell: Statement<[number, string, string, number]>
   readonly #readCell: Statement<[number, string], { cells: string; revision: number }>
   readonly #cellsSince: Statement<[number], AggregateRecord>
@@ -67,7 +74,7 @@ export class Spool {
   readonly #deleteEvent: Statement<[number]>
   readonly #oldestEvents: Statement<[number]>
   readonly #oldestReports: Statement<[number]>
-  readonly #verdictSent: Statement<[number, string, number, number]>
+  readonly #verdictSent: Statement<(string | number)[]>
   readonly #aggregateSent: Statement<[number, number, string]>
   #reportCount: number
   #eventCount: number
@@ -89,9 +96,10 @@ export class Spool {
       'INSERT INTO spool_event (id, site, device, received, payload) VALUES (?, ?, ?, ?, ?)',
     )
     this.#bumpVerdict = store.prepare(
-      `INSERT INTO verdict (device, boot, hour, site, model, confirmed, rejected, revision) VALUES (?, ?, ?, ?, ?, ?, ?, 1)
+      `INSERT INTO verdict (device, incarnation, boot, slot, hour, model, site, booked, confirmed, rejected, unjudged, revision)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)
        ON CONFLICT DO UPDATE SET confirmed = confirmed + excluded.confirmed, rejected = rejected + excluded.rejected,
-       revision = revision + 1`,
+       unjudged = unjudged + excluded.unjudged, booked = max(booked, excluded.booked), revision = revision + 1`,
     )
     this.#writeCell = store.prepare(
       `INSERT INTO aggregate (hour, grp, cells, revision) VALUES (?, ?, ?, ?)
@@ -103,8 +111,8 @@ export class Spool {
     this.#after = store.prepare('SELECT * FROM spool_report WHERE id > ? ORDER BY id')
     this.#events = store.prepare('SELECT * FROM spool_event ORDER BY id LIMIT ?')
     this.#verdicts = store.prepare(
-      `SELECT site, device, boot, model, hour, confirmed, rejected, revision FROM verdict
-       WHERE sent < revision ORDER BY hour LIMIT ?`,
+      `SELECT site, device, incarnation, boot, model, slot, hour, confirmed, rejected, unjudged, revision FROM verdict
+       WHERE sent < revision ORDER BY booked LIMIT ?`,
     )
     this.#aggregates = store.prepare(
       'SELECT hour, grp, cells, revision FROM aggregate WHERE sent < revision ORDER BY hour LIMIT ?',
@@ -123,7 +131,9 @@ export class Spool {
     this.#oldestReports = store.prepare(
       'DELETE FROM spool_report WHERE id IN (SELECT id FROM spool_report ORDER BY id LIMIT ?)',
     )
-    this.#verdictSent = store.prepare('UPDATE verdict SET sent = ? WHERE device = ? AND boot = ? AND hour = ?')
+    this.#verdictSent = store.prepare(
+      'UPDATE verdict SET sent = ? WHERE device = ? AND incarnation = ? AND boot = ? AND slot = ? AND hour = ? AND model = ?',
+    )
     this.#aggregateSent = store.prepare('UPDATE aggregate SET sent = ? WHERE hour = ? AND grp = ?')
     this.#reportCount = 0
     this.#eventCount = 0
@@ -166,7 +176,8 @@ export class Spool {
     this.#lastEvent = Math.max(this.#lastEvent, last('spool_event'))
   }
 
-  /** @param payload the report as the device encoded it; decoded again when it is sent */
+  /** @param boot its key in the device's `boots`
+   *  @param payload the report as the device encoded it; decoded again when it is sent */
   addReport(origin: Origin, boot: number, seq: number, receivedMs: number, payload: Buffer): void {
     const { site, device, board } = origin
     this.#addReport.run(++this.#lastReport, site, device, boot, seq, board, receivedMs, payload)
@@ -189,9 +200,18 @@ export class Spool {
     this.#counters.add('spool', 'event-dropped', PRUNE_STRIDE)
   }
 
-  addVerdict(row: Omit<VerdictRow, 'confirmed' | 'rejected'> & { readonly hourMs: number }, confirmed: boolean): void {
-    const { device, boot, hourMs, site, model } = row
-    this.#bumpVerdict.run(device, boot, hourMs, site, model, confirmed ? 1 : 0, confirmed ? 0 : 1)
+  /** @param wake of which it is
+   *  @param confirmed undefined: the verifier could not judge */
+  addVerdict(
+    wake: Pick<PendingWake, 'device' | 'incarnation' | 'boot' | 'slot' | 'site' | 'model' | 'receivedMs'>,
+    confirmed: boolean | undefined,
+  ): void {
+    const { device, incarnation, boot, slot, site, model } = wake
+    const booked = hourStartMs(wake.receivedMs)
+    this.#bumpVerdict.run(
+      ...[device, incarnation, boot, slot, slot < 0 ? booked : 0, model, site, booked],
+      ...verdictCounts(confirmed),
+    )
   }
 
   writeCells(cells: readonly AggregateCell[]): void {
@@ -200,14 +220,14 @@ export class Spool {
 
   loadCell(place: Place): { readonly values: number[]; readonly revision: number } | undefined {
     const row = this.#readCell.get(place.hourMs, place.group)
-    return row === undefined ? undefined : { values: JSON.parse(row.cells) as number[], revision: row.revision }
+    return row && { values: cellValues(JSON.parse(row.cells) as number[]), revision: row.revision }
   }
 
   /** Committed cells of the hours from `hourMs` on. */
   storedCells(hourMs: number): readonly (Place & { readonly values: readonly number[] })[] {
     return this.#cellsSince
       .all(hourMs)
-      .map(({ hour, grp, cells }) => ({ hourMs: hour, group: grp, values: JSON.parse(cells) as number[] }))
+      .map(({ hour, grp, cells }) => ({ hourMs: hour, group: grp, values: cellValues(JSON.parse(cells) as number[]) }))
   }
 
   /** The oldest rows of each kind that the cloud does not have.
@@ -226,31 +246,33 @@ export class Spool {
       v: 1,
       gateway,
       reports: reports.map(reportRow),
-      verdicts: verdicts.map(({ hour, revision: _, ...row }) => ({ ...row, hourMs: hour })),
+      verdicts: verdicts.map(verdictRow),
       events: events.map(eventRow),
       aggregates: aggregates.map(({ hour, grp, cells, revision }) =>
-        aggregateRow({ hourMs: hour, group: grp, values: JSON.parse(cells) as number[], revision }),
+        aggregateRow({ hourMs: hour, group: grp, values: cellValues(JSON.parse(cells) as number[]), revision }),
       ),
     }
     const delivered = this.#store.transaction(() => {
       for (const { id } of reports) this.#reportCount -= this.#deleteReport.run(id).changes
       for (const { id } of events) this.#eventCount -= this.#deleteEvent.run(id).changes
-      for (const { revision, device, boot, hour } of verdicts) this.#verdictSent.run(revision, device, boot, hour)
+      for (const { revision, device, incarnation, boot, slot, hour, model } of verdicts) {
+        this.#verdictSent.run(revision, device, incarnation, boot, slot, hour, model)
+      }
       for (const { revision, hour, grp } of aggregates) this.#aggregateSent.run(revision, hour, grp)
     })
     return { batch, rows, delivered }
   }
 
-  /** Removes verdicts and aggregates of hours before `hourMs` that the cloud has. */
+  /** Removes verdicts that were booked, and aggregates of hours, before `hourMs`, where the cloud has them. */
   forgetBefore(hourMs: number): void {
-    this.#store.prepare('DELETE FROM verdict WHERE hour < ? AND sent >= revision').run(hourMs)
+    this.#store.prepare('DELETE FROM verdict WHERE booked < ? AND sent >= revision').run(hourMs)
     const { n } = this.#store.prepare('SELECT count(*) AS n FROM verdict').get() as { n: number }
     const excess = n - this.#limits.verdictsMax
     if (excess > 0) {
       this.#store
         .prepare(
-          `DELETE FROM verdict WHERE (device, boot, hour) IN
-           (SELECT device, boot, hour FROM verdict ORDER BY hour LIMIT ?)`,
+          `DELETE FROM verdict WHERE (device, incarnation, boot, slot, hour, model) IN
+           (SELECT device, incarnation, boot, slot, hour, model FROM verdict ORDER BY booked LIMIT ?)`,
         )
         .run(excess)
       this.#counters.add('spool', 'verdict-dropped', excess)
@@ -276,3 +298,9 @@ export class Spool {
     this.#pruneAfter = stride.length < 2 * PRUNE_STRIDE ? 0 : last
   }
 }
+
+const verdictRow = ({ hour, slot, incarnation, revision: _, ...row }: VerdictRecord): VerdictRow => ({
+  ...row,
+  ...(incarnation === 0 ? {} : { incarnation }),
+  ...(slot < 0 ? { hourMs: hour } : { slot }),
+})

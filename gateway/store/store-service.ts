@@ -175,17 +175,15 @@ export class StoreService {
     return this.#pending.after(id, limit)
   }
 
-  /** Books a verdict and takes the wake off, or only takes it off when it cannot be judged (undefined).
+  /** Books a verdict and takes the wake off.
+   *  @param confirmed undefined: the wake could not be judged, which is counted apart
    *  @returns false when it was gone already, and nothing was booked */
   bookVerdict(wake: Omit<PendingWake, 'features'> & { id: number }, confirmed: boolean | undefined): Promise<boolean> {
     return this.#durably(() => {
       if (!this.#pending.remove(wake.id)) return false
-      if (confirmed === undefined) return true
-      const { device, site, boot, model, group } = wake
-      const hourMs = hourStartMs(wake.receivedMs)
       this.#checkpoint.require()
-      this.#aggregates.bookVerdict(this.#aggregates.place(hourMs, group), confirmed)
-      this.#spool.addVerdict({ site, device, boot, model, hourMs }, confirmed)
+      this.#aggregates.bookVerdict(this.#aggregates.place(wake.hourMs, wake.group), confirmed)
+      this.#spool.addVerdict(wake, confirmed)
       return true
     })
   }
@@ -241,9 +239,11 @@ export class StoreService {
     return this.#devices.sums(device)
   }
 
-  /** What is due once an hour. */
+  /** What is due once an hour.
+   *  @param nowMs Unix ms; 0 when the gateway does not know the time: nothing is too old then */
   upkeep(nowMs: number): void {
     this.#checkpoint.writeNow()
+    if (nowMs === 0) return
     this.#spool.forgetBefore(hourStartMs(nowMs) - RETENTION_MS)
     this.#aggregates.forgetBefore(hourStartMs(nowMs) - CACHED_HOURS_MS)
   }

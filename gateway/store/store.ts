@@ -1,6 +1,7 @@
-import { closeSync, fdatasync, mkdirSync, openSync } from 'node:fs'
+import { closeSync, fdatasync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
+import { makeFolder } from '../../platform/make-folder.ts'
 
 export type Store = Database.Database
 
@@ -34,6 +35,19 @@ const MIGRATIONS: readonly string[] = [
      device TEXT, seq INTEGER, rollout TEXT NOT NULL, stage INTEGER NOT NULL, arm TEXT NOT NULL, board TEXT NOT NULL,
      PRIMARY KEY (device, seq)) WITHOUT ROWID;
    CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;`,
+  // Verdicts by slot of uptime. What was counted by hour of receipt is kept as it is: slot -1, and its hour.
+  `CREATE TABLE slot_verdict (
+     device TEXT, incarnation INTEGER, boot INTEGER, slot INTEGER, hour INTEGER, model TEXT, site TEXT NOT NULL,
+     confirmed INTEGER NOT NULL, rejected INTEGER NOT NULL, unjudged INTEGER NOT NULL, revision INTEGER NOT NULL,
+     sent INTEGER NOT NULL DEFAULT 0, booked INTEGER NOT NULL,
+     PRIMARY KEY (device, incarnation, boot, slot, hour, model)) WITHOUT ROWID;
+   INSERT INTO slot_verdict SELECT device, 0, boot, -1, hour, model, site, confirmed, rejected, 0, revision, sent, hour FROM verdict;
+   DROP TABLE verdict;
+   ALTER TABLE slot_verdict RENAME TO verdict;
+   CREATE INDEX verdict_unsent ON verdict (booked) WHERE sent < revision;
+   ALTER TABLE wake_pending ADD COLUMN incarnation INTEGER NOT NULL DEFAULT 0;
+   ALTER TABLE wake_pending ADD COLUMN slot INTEGER NOT NULL DEFAULT -1;
+   ALTER TABLE wake_pending ADD COLUMN hour INTEGER;`,
 ]
 
 /** Opens (or creates) the gateway's store.
@@ -46,7 +60,7 @@ const MIGRATIONS: readonly string[] = [
  *  @param dataDir created when missing
  *  @throws when the file is not a store or comes from a newer Kinglet */
 export function openStore(dataDir: string): Store {
-  mkdirSync(dataDir, { recursive: true })
+  makeFolder(dataDir)
   const store = new Database(join(dataDir, 'gateway.sqlite'))
   store.pragma('journal_mode = WAL')
   store.pragma('synchronous = NORMAL')

@@ -43,6 +43,34 @@ describe('drift', () => {
     }
   }
   const QUIET = { falseWakes: 0.3, verified: 0.5 }
+  /** Rates ±80 %, and a noise floor that moves by a bin, by the hour of the day. */
+  const daily = (nowMs: number, rates = QUIET, bins = 0) => {
+    const wave = Math.sin((nowMs / HOUR / 24) * 2 * Math.PI)
+    const factor = 1 + 0.8 * wave
+    return {
+      falseWakes: rates.falseWakes * factor,
+      verified: rates.verified * factor,
+      noiseBin: Math.round(3 + 0.8 * wave) + bins,
+    }
+  }
+
+  it('a fleet with a day and a night raises nothing in 30 days', () => {
+    const fleet = new Fleet(31, 60)
+    const changes = Array.from({ length: 30 * 24 }, () => fleet.hour(daily(fleet.nowMs + HOUR))).flat()
+    expect(changes).toEqual([])
+  })
+
+  it.each([8, 20])('and a rise on top of it is found as soon as ever, at hour %i of the day', (start) => {
+    const fleet = new Fleet(32, 120)
+    for (let hour = 0; hour < 48 + start; hour++) expect(fleet.hour(daily(fleet.nowMs + HOUR))).toEqual([])
+    const raised = new Map<string, number>()
+    for (let hour = 1; hour <= 6; hour++) {
+      const loud = daily(fleet.nowMs + HOUR, { falseWakes: 1.5, verified: 0.5 }, 1)
+      for (const { alert, change } of fleet.hour(loud)) if (change === 'raised') raised.set(alert.metric, hour)
+    }
+    expect(raised.get('noiseFloor')).toBeLessThanOrEqual(3)
+    expect(raised.get('falseWakesPerHour')).toBeLessThanOrEqual(5)
+  })
 
   it('a quiet fleet raises nothing in 200 h, whatever the seed', () => {
     for (let seed = 1; seed <= 8; seed++) expect(new Fleet(seed, 50).hours(200, QUIET)).toEqual([])

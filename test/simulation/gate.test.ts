@@ -56,7 +56,14 @@ describe(`gate, looks for 72 h, seed ${SEED}`, () => {
   })
 
   it('one margin: x1.1 is not withdrawn however large the fleet, x1.5 is', () => {
-    const arms = { canary: 400, control: 1600, shape: 'exponential', preHours: 168, every: 6, marginRatio: 1.25 } as const
+    const arms = {
+      canary: 400,
+      control: 1600,
+      shape: 'exponential',
+      preHours: 168,
+      every: 6,
+      marginRatio: 1.25,
+    } as const
     expect(simulate({ ...arms, ratio: 1.1 }, 60, SEED).gate).toBe(0)
     expect(simulate({ ...arms, ratio: 1.5 }, 60, SEED).gate).toBeGreaterThan(0.95)
   })

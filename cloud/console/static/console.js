@@ -1,6 +1,6 @@
 /** The status page. Reads the API, listens to /v1/stream, writes text nodes only (nothing of the data becomes markup). */
 
-const { uPlot } = globalThis
+const { threeDigits, uPlot } = globalThis
 const HOURS = 120
 const $ = (id) => document.getElementById(id)
 
@@ -12,8 +12,7 @@ function h(tag, className, ...children) {
   return element
 }
 
-const number = (value, digits = 3) =>
-  value === null || value === undefined ? '–' : Number(value.toPrecision(digits)).toLocaleString('en')
+const number = (value) => (value === null || value === undefined ? '–' : threeDigits(value))
 const percent = (value) => (value === null || value === undefined ? '–' : `${number(100 * value)} %`)
 const day = (ms) =>
   new Date(ms).toLocaleString('en-GB', {
@@ -67,7 +66,7 @@ function showSummary(summary) {
     : 'no model in production yet'
   const mix = running.map(({ name, model, devices: n }) => `${n} on ${name ?? model.slice(0, 8)}`).join(', ')
   $('tiles').replaceChildren(
-    tile('Devices', number(devices.reporting, 9), `of ${devices.enrolled}`, mix || 'none has reported'),
+    tile('Devices', String(devices.reporting), `of ${devices.enrolled}`, mix || 'none has reported'),
     tile('Duty cycle', percent(fleet.dutyCycle), '', `${number(fleet.wakesPerHour)} wakes per hour`),
     tile('False wakes', number(fleet.falseWakesPerHour), 'per hour', `${percent(fleet.falseWakeRate)} of judged wakes`),
     tile(

@@ -32,6 +32,8 @@ export function heard(step: Step, stretch: Heard): void {
     active,
     heldToMs: hold.toMs,
     onAirToMs: measures.onAirToMs,
+    inferenceMs:
+      stretch.inferenceMs === undefined ? measures.inferenceMs : (measures.inferenceMs ?? 0) + stretch.inferenceMs,
     // Written out: see copyState.
     counters: {
       listeningMs: counters.listeningMs + stretch.listeningMs,
@@ -51,7 +53,7 @@ export function heard(step: Step, stretch: Heard): void {
     },
   }
   step.set({ measures: next, governor: observeListening(governor, stretch, hold.addedMs) })
-  sendWakes(step, wakes, counters.wakes)
+  sendWakes(step, wakes, counters.wakes, stretch.elapsedMs)
   hearMicrophone(step, stretch)
   const { update } = step.state
   if (update.phase === 'trial') {
@@ -131,14 +133,17 @@ function hearMicrophone(step: Step, { microphone = NO_TROUBLE, listeningMs, elap
   step.set({ microphone: { health, told: health.fault === null ? null : told } })
 }
 
-function sendWakes(step: Step, wakes: readonly HeardWake[], before: number): void {
+function sendWakes(step: Step, wakes: readonly HeardWake[], before: number, elapsedMs: number): void {
   wakes.forEach((wake, i) => {
     step.effect({ type: 'tell-wake', wake })
     step.enqueue(
       'wake',
       wakeCodec.encode({
+        incarnation: step.state.record.incarnation,
         boot: step.state.record.boots,
         index: before + i + 1,
+        // Of the wake and not of the stretch's end: it belongs to the hour in which it was heard.
+        uptimeMs: Math.max(0, step.uptimeMs - Math.round(Math.max(0, elapsedMs - wake.atMs))),
         wallMs: step.now.wallMs,
         model: step.state.model,
         label: wake.label,

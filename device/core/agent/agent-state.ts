@@ -133,8 +133,10 @@ export type AgentEvent =
   /** a write of the last step failed, and what came after it was not done; `record` is what the flash holds */
   | { readonly type: 'flash-failed'; readonly error: ContractError; readonly record?: BootRecord | undefined }
   | { readonly type: 'engine-failed'; readonly error: ContractError }
-  /** publish a report now, as before a planned stop */
+  /** publish a report now */
   | { readonly type: 'report-requested' }
+  /** the power is about to go, as planned */
+  | { readonly type: 'stopping' }
 
 /** What the host is to do. Data, so that the same core runs anywhere and a test can read its mind. */
 export type AgentEffect =

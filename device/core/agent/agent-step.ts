@@ -101,6 +101,11 @@ export class Step {
     this.set({ radioAtMs: this.now.monotonicMs })
   }
 
+  /** ms since this boot began, whole */
+  get uptimeMs(): number {
+    return Math.max(0, Math.round(this.now.monotonicMs - this.state.bootedAtMs))
+  }
+
   enqueue(kind: OutboxKind, payload: Uint8Array): number {
     const { outbox } = this.state
     const next = enqueue(outbox, kind, payload)
@@ -124,8 +129,10 @@ export class Step {
       encodeEvent(
         state.config.device,
         {
+          incarnation: state.record.incarnation,
           boot: state.record.boots,
           seq: state.reporting.eventSeq,
+          uptimeMs: this.uptimeMs,
           wallMs: now.wallMs,
           code: EVENT_CODES.indexOf(code),
           model: about === null ? undefined : hash.slice(0, 8),
@@ -153,8 +160,8 @@ export class Step {
 
   report(): void {
     const { state, now } = this
-    const { counters, energy, active } = state.measures
-    const uptimeMs = Math.round(now.monotonicMs - state.bootedAtMs)
+    const { counters, energy, active, inferenceMs } = state.measures
+    const { uptimeMs } = this
     // Audio may come faster than the clock goes, and a message may be on the air until after now.
     const activeMs = Math.min(uptimeMs, counters.activeMs + unsettledMs(active, now.monotonicMs))
     const capacity = state.config.power?.capacityMj
@@ -162,6 +169,7 @@ export class Step {
     const id = this.enqueue(
       'report',
       reportCodec.encode({
+        incarnation: state.record.incarnation,
         boot: state.record.boots,
         seq: state.reporting.reportSeq,
         uptimeMs,
@@ -176,6 +184,7 @@ export class Step {
         posteriorBins: state.measures.posteriorBins,
         noiseBins: state.measures.noiseBins,
         assignmentSeq: state.record.assignmentSeq,
+        inferenceMs: inferenceMs === undefined ? undefined : Math.round(inferenceMs),
       }),
     )
     this.change('reporting', {

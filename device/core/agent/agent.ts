@@ -127,6 +127,11 @@ export function step(state: AgentState, event: AgentEvent, now: Now): StepResult
     case 'report-requested':
       next.report()
       break
+    case 'stopping':
+      // What is not acknowledged before the power goes is said by the next boot.
+      next.report()
+      next.saveSpool()
+      break
     case 'tick':
       break
   }

@@ -15,6 +15,8 @@ export interface Measures {
   /** monotonic ms at which the last wake's hold ends, and the last message is off the air */
   readonly heldToMs: number
   readonly onAirToMs: number
+  /** ms that inferences took; undefined while nobody has measured any */
+  readonly inferenceMs: number | undefined
 }
 
 export const noMeasures = (bootedAtMs: number): Measures => ({
@@ -26,4 +28,5 @@ export const noMeasures = (bootedAtMs: number): Measures => ({
   active: noActiveTime(bootedAtMs),
   heldToMs: bootedAtMs,
   onAirToMs: bootedAtMs,
+  inferenceMs: undefined,
 })

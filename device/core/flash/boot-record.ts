@@ -2,7 +2,7 @@ import { bytesEqual } from '../../../contract/bytes.ts'
 import { type ContractError, contractError } from '../../../contract/errors.ts'
 import { LIMITS } from '../../../contract/limits.ts'
 
-import { bytes, defineMessage, uint } from '../../../contract/message-codec.ts'
+import { bytes, defineMessage, int, optional, uint } from '../../../contract/message-codec.ts'
 
 import { present } from '../../../contract/present.ts'
 
@@ -15,6 +15,9 @@ import { readPair, writePair } from './record-pair.ts'
 export interface BootRecord {
   /** number of boots so far: the boot id of reports */
   readonly boots: number
+  /** which run of boot ids it is, 1 to 2^32 - 1: made when the flash was provisioned, so that a board that takes another's place under its
+   *  id is not taken for its past; undefined on a flash of before there was one */
+  readonly incarnation?: number | undefined
   /** the confirmed slot; a trial runs from the other one */
   readonly active: SlotIndex
   readonly phase: BootPhase
@@ -60,6 +63,7 @@ const codec = defineMessage('boot record', 1, 192, {
   failedSha256: [10, bytes(32)],
   failures: [11, uint(255)],
   untold: [12, uint(UNTOLD.length - 1)],
+  incarnation: [13, optional(int(1, 0xffff_ffff))],
 })
 
 /** The newest valid record; undefined when the device was never provisioned or both copies are lost. */
@@ -149,3 +153,7 @@ export function planBoot(found: BootRecord, usable: (slot: SlotIndex) => boolean
 
 /** Boot ids go from 1 to 2^32 - 1 and stay there: a device that boots every second gets there in 136 years. */
 const nextBoot = ({ boots }: BootRecord): number => Math.min(boots + 1, 0xffff_ffff)
+
+/** An incarnation from four bytes that nobody else has. */
+export const incarnationOf = (bytes: Uint8Array): number =>
+  Math.max(1, new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(0))

@@ -28,7 +28,7 @@ export interface Identity {
 const codec = defineMessage('identity', 1, 256, {
   device: [1, text(LIMITS.idLength)],
   site: [2, text(LIMITS.idLength)],
-  board: [3, text(LIMITS.idLength)],
+  board: [3, text(LIMITS.nameLength)],
   active: [4, optional(bytes(32))],
   pending: [5, optional(bytes(32))],
 })

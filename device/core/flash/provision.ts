@@ -1,9 +1,10 @@
 import { sha256 } from '../../../contract/bytes.ts'
 import type { ContractError } from '../../../contract/errors.ts'
 import { contractError } from '../../../contract/errors.ts'
+import type { SecureRandom } from '../../../contract/random.ts'
 import { err, ok, type Result } from '../../../contract/result.ts'
 import type { Flash } from '../../ports/flash.ts'
-import { type BootRecord, EMPTY_IMAGE, readRecord, writeRecord } from './boot-record.ts'
+import { type BootRecord, EMPTY_IMAGE, incarnationOf, readRecord, writeRecord } from './boot-record.ts'
 import { type FlashLayout, layoutOf, type SlotIndex } from './flash-layout.ts'
 
 /** Programs part of a slot, erasing each sector as it is entered. The tail of the last word is padded with 0xff.
@@ -31,14 +32,17 @@ export function programSlot(
   return flash.program(start, padded)
 }
 
-/** Flashes a device as a factory does: the bundle in slot 0, confirmed, and an empty slot 1. Identity and
- *  trust of a flash that was used before stay.
+/** Flashes a device as a factory does: the bundle in slot 0, confirmed, and an empty slot 1. Identity, trust and the count of boots of a
+ *  flash that was used before stay.
+ *  @param random for the incarnation of a new flash; without it the device says none, and one that takes its place under the same id is
+ *    taken for its past
  *  @returns the layout, or `flash-over-budget` | `flash-write-failed` | `flash-full`
  */
 export function provision(
   flash: Flash,
   bundle: Uint8Array,
   securityCounter: number,
+  random?: SecureRandom,
 ): Result<FlashLayout, ContractError> {
   const layout = layoutOf(flash)
   if (!layout.ok) return layout
@@ -48,6 +52,7 @@ export function provision(
   const former = readRecord(flash, layout.value)
   const record: BootRecord = {
     boots: former?.boots ?? 0,
+    incarnation: former === undefined ? random && incarnationOf(random.bytes(4)) : former.incarnation,
     active: 0,
     phase: 'confirmed',
     images: [{ sha256: sha256(bundle), bytes: bundle.length }, EMPTY_IMAGE],

@@ -3,7 +3,7 @@ import { sha256 } from '../../../contract/bytes.ts'
 import { LIMITS } from '../../../contract/limits.ts'
 import { type BundleManifest, parseManifest } from '../../../contract/manifest.ts'
 import type { Flash } from '../../ports/flash.ts'
-import { type BootRecord, EMPTY_IMAGE, type SlotImage } from './boot-record.ts'
+import { type BootRecord, EMPTY_IMAGE, incarnationOf, type SlotImage } from './boot-record.ts'
 import type { FlashLayout, SlotIndex } from './flash-layout.ts'
 
 export interface SlotContent {
@@ -31,7 +31,8 @@ export function scanSlot(flash: Flash, layout: FlashLayout, slot: SlotIndex): Sl
 
 /** A record for a device whose two copies are lost, from what its slots hold. With two images the older version is taken for the
  *  confirmed one: an update brings a newer one, and one that was only on trial must not become confirmed by an accident.
- *  @param wallMs for the boot id: seconds since 1970 are above every count of boots, so that no id of a report comes twice
+ *  @param wallMs for the boot id: seconds since 1970 are above every count of boots, so that no id of a report comes twice. And for the
+ *    incarnation, which is lost with the record: it is another one than any before, if the device has a clock
  *  @returns undefined when neither slot holds a whole bundle */
 export function recordFromSlots(flash: Flash, layout: FlashLayout, wallMs: number): BootRecord | undefined {
   const found = ([0, 1] as const).flatMap((slot) => scanSlot(flash, layout, slot) ?? [])
@@ -40,6 +41,7 @@ export function recordFromSlots(flash: Flash, layout: FlashLayout, wallMs: numbe
   const imageOf = (slot: SlotIndex) => found.find((content) => content.slot === slot)?.image ?? EMPTY_IMAGE
   return {
     boots: Math.min(Math.floor(wallMs / 1_000), 0xffff_ffff),
+    incarnation: incarnationOf(sha256(new TextEncoder().encode(`record lost at ${wallMs}`))),
     active: oldest.slot,
     phase: 'confirmed',
     images: [imageOf(0), imageOf(1)],

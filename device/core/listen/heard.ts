@@ -43,6 +43,8 @@ export interface Heard {
   readonly microphone?: MicrophoneTrouble
   /** windows by background level, see NOISE_BIN_EDGES */
   readonly noiseBins: readonly number[]
+  /** ms that the inferences took; undefined where nobody measures it (see ListenerOptions.clock) */
+  readonly inferenceMs?: number | undefined
 }
 
 export const zeroBins = (): number[] => new Array<number>(LIMITS.histogramBins).fill(0)

@@ -21,7 +21,8 @@ export interface ListenerOptions {
   /** engine session of `step.graph` */
   readonly session: EngineSession
   /** for audio that does not wait: windows that come due while an inference before them has taken too long are dropped and counted as
-   *  overruns. Without it every window is inferred, however long that takes: files and simulations wait. */
+   *  overruns, and the time that inferences take is measured. Without it every window is inferred, however long that takes: files and
+   *  simulations wait. */
   readonly clock?: Clock
 }
 
@@ -77,6 +78,7 @@ export function createListener({ manifest, definition, step, session, clock }: L
       let overruns = 0
       let microphone = NO_TROUBLE
       const runs: { fromMs: number; count: number }[] = []
+      let inferenceMs = 0
       for (let at = 0; at < samples.length; ) {
         const taken = stream.push(samples, at)
         meter.take(samples, at, at + taken)
@@ -109,7 +111,11 @@ export function createListener({ manifest, definition, step, session, clock }: L
         else runs.push({ fromMs: atMs, count: 1 })
         const fromMs = clock?.monotonicMs() ?? 0
         const posteriors = await session.run(features)
-        if (clock !== undefined) behindMs = Math.max(0, behindMs + clock.monotonicMs() - fromMs - hopMs)
+        if (clock !== undefined) {
+          const tookMs = clock.monotonicMs() - fromMs
+          inferenceMs += tookMs
+          behindMs = Math.max(0, behindMs + tookMs - hopMs)
+        }
         if (!posteriors.ok) return posteriors
         const label = detector.update(posteriors.value, (stream.samplesTaken() * 1000) / definition.sampleRateHz)
         const posteriorPermille = Math.round(detector.bestPosterior() * 1000)
@@ -135,6 +141,7 @@ export function createListener({ manifest, definition, step, session, clock }: L
         posteriorBins,
         noiseBins,
         microphone,
+        inferenceMs: clock && inferenceMs,
       })
     },
   }

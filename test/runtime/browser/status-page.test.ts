@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { secureRandom } from '../../../cli/random-secure.ts'
 import { type RunningCloud, startCloud } from '../../../cloud/cloud.ts'
 import { seededRandom } from '../../../contract/random.ts'
+import { threeDigits } from '../../../contract/three-digits.ts'
 import { ManualClock } from '../../fixtures/cloud-world.ts'
 import { batchOf, HOUR, SyntheticDevice, T0 } from '../../fixtures/synthetic-fleet.ts'
 
@@ -86,6 +87,16 @@ describe('the status page', () => {
     const late = [{ device: 'dev-4', site: 'site-1', board: 'NUCLEO-U575ZI' }]
     await post('/v1/devices', late, cloud.operatorToken)
     await tile('Devices').getByText('of 4').waitFor()
+  })
+
+  it('writes figures as the commands do', async () => {
+    const values = [0.0001, 0.0995, 0.5, 16.84, 100, 110, 168, 999.5, 12_345, 100_000]
+    const written = await page.evaluate(`${JSON.stringify(values)}.map((value) => threeDigits(value))`)
+    expect(written).toEqual(values.map(threeDigits))
+    // Nothing on the page is rounded in another way.
+    const script = await (await fetch(`${cloud.url}/console/console.js`)).text()
+    expect(script).toMatch(/const \{ threeDigits, uPlot \} = globalThis/)
+    expect(script).not.toMatch(/toPrecision|toFixed/)
   })
 
   it('says so when the cloud is gone, and keeps what it has shown', async () => {

@@ -14,7 +14,7 @@ import { EngineOrtNode } from '../../../model/engine/engine-ort-node.ts'
 import type { Packed } from '../../../model/pack.ts'
 import { heardOf } from '../../fixtures/agent.ts'
 import { graphFile, packKws } from '../../fixtures/bundles.ts'
-import { BenchDevice, FLASH_BYTES, HOUR, until } from '../../fixtures/device.ts'
+import { BenchDevice, FLASH_BYTES, HOUR, MINUTE, until } from '../../fixtures/device.ts'
 import { strangerKey } from '../../fixtures/keys.ts'
 
 let first: Packed
@@ -348,6 +348,43 @@ describe('refused with a code, the active model untouched and running', () => {
     expect(await blank.tryBoot()).toMatchObject({ ok: false, error: { code: 'no-fallback-slot' } })
     const tiny = BenchDevice.of(new FlashNor({ sizeBytes: 65_536 }))
     expect(await tiny.tryBoot()).toMatchObject({ ok: false, error: { code: 'flash-over-budget' } })
+  })
+})
+
+describe('a planned stop', () => {
+  it('ends when the gateway has the last report', async () => {
+    const device = await factory()
+    await until('the first words', () => device.gateway.story.includes('booted'))
+    device.pass(7 * MINUTE)
+    await device.host.stop(5_000)
+    expect(device.gateway.reports.at(-1)).toMatchObject({ uptimeMs: 7 * MINUTE })
+    expect(device.host.state).toBeUndefined()
+  })
+
+  it('does not wait for ever for a gateway that is silent, nor at all without a link: the next boot says it', async () => {
+    const device = await factory()
+    const { gateway } = device
+    await until('the first words', () => gateway.story.includes('booted'))
+    gateway.acknowledges = false
+    device.pass(7 * MINUTE)
+    let stopped = false
+    const stopping = device.host.stop(5_000).then(() => {
+      stopped = true
+    })
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(stopped).toBe(false)
+    device.pass(5_000)
+    await stopping
+    gateway.acknowledges = true
+    await device.boot()
+    await until('the report of the boot before', () => gateway.reports.length === 1)
+    expect(gateway.reports).toMatchObject([{ boot: 1, uptimeMs: 7 * MINUTE }])
+    gateway.disconnect()
+    device.pass(3 * MINUTE)
+    await device.host.stop(5_000)
+    gateway.reconnect()
+    await device.boot()
+    await until('the report of the second boot', () => gateway.reports.some(({ boot }) => boot === 2))
   })
 })
 

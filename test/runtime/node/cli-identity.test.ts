@@ -1,4 +1,14 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -67,8 +77,14 @@ it('a device from its claim to its revocation, through the gateway', async () =>
     kinglet('device', 'enroll', '--flash', path(flash), '--claim-file', path(claim), '--cloud', gatewayUrl)
   const enrolled = await enroll('wren-1.claim', 'wren-1.flash')
   expect(enrolled.stdout, enrolled.stderr).toMatch(/^wren-1 at lab is enrolled with key [0-9a-f]{16}\n$/)
-  // The same command again finds that it is done; another flash finds the claim used.
-  expectRefusal(await enroll('wren-1.claim', 'clone.flash'), 1, /claim-used/)
+  // The same command again finds that it is done; another flash finds the claim used, and is not left behind.
+  const again = await enroll('wren-1.claim', 'wren-1.flash')
+  expect([again.stdout, again.code], again.stderr).toEqual([enrolled.stdout, 0])
+  const clone = await enroll('wren-1.claim', 'clone.flash')
+  expectRefusal(clone, 1, /claim-used/)
+  expect(clone.stderr).toMatch(/another with "kinglet device claim"/)
+  expect(clone.stderr).not.toMatch(/given again/)
+  expect(existsSync(path('clone.flash'))).toBe(false)
   expectRefusal(await enroll('keys.json', 'other.flash'), 1, /is no claim/)
   expect(existsSync(path('other.flash'))).toBe(false)
   const stranger = ['--cloud', gatewayUrl, '--trust', path('repo/metadata/1.root.json'), '--flash', path('other.flash')]
@@ -109,6 +125,53 @@ it('a device from its claim to its revocation, through the gateway', async () =>
   const list = await kinglet('device', 'list', ...operator())
   expect(list.stdout).toBe('wren-1  lab  NUCLEO-U575ZI  revoked  no target\n')
 }, 120_000)
+
+it('a claim and a token are asked for only where they can be kept', async () => {
+  const made = async (action: string) => {
+    const token = readFileSync(path('cloud/operator.token'), 'utf8').trim()
+    const answer = await fetch(`${cloudUrl}/v1/audit?limit=200`, { headers: { authorization: `Bearer ${token}` } })
+    return (await answer.text()).split(`"${action}"`).length - 1
+  }
+  const before = [await made('device.claimed'), await made('token.minted')]
+  writeFileSync(path('taken'), 'mine')
+  symlinkSync(path('nowhere'), path('dangling'))
+  for (const out of [path('taken'), path('none/x'), path('dangling'), dir, '/proc/x']) {
+    const claim = await kinglet('device', 'claim', '--site', 'lab', '--board', 'xG24', '-o', out, ...operator())
+    expect([claim.code, claim.stdout], claim.stderr).toEqual([1, ''])
+    const token = await kinglet('token', 'make', '--role', 'viewer', '-o', out, ...operator())
+    expect([token.code, token.stdout], token.stderr).toEqual([1, ''])
+  }
+  expect([await made('device.claimed'), await made('token.minted')]).toEqual(before)
+  expect(readFileSync(path('taken'), 'utf8')).toBe('mine')
+  // What the cloud refuses leaves no file.
+  const refused = ['--device', 'wren-1', '--model', 'no-such-model', '-o', path('refused.claim')]
+  expectRefusal(
+    await kinglet('device', 'claim', '--site', 'lab', '--board', 'xG24', ...refused, ...operator()),
+    1,
+    /no/,
+  )
+  expect(readdirSync(dir).filter((name) => name.startsWith('refused') || name.endsWith('.partial'))).toEqual([])
+})
+
+it('a wrong passphrase leaves no change that waits, and no key', async () => {
+  writeFileSync(path('wrong'), 'incorrect horse\n')
+  const keys = (...args: string[]) => kinglet('keys', ...args, '--keys', path('keys'), '--repo', path('repo'))
+  const files = () => readdirSync(path('keys')).sort()
+  const before = files()
+  for (const args of [['renew'], ['rotate', 'targets'], ['delegate', 'kws', 'kws-*/*']]) {
+    expectRefusal(await keys(...args, '--passphrase-file', path('wrong')), 1, /wrong passphrase/)
+    expect((await keys('discard')).stdout).toBe('nothing was waiting\n')
+    expect(files()).toEqual(before)
+  }
+  const renewed = await keys('renew', '--passphrase-file', path('passphrase'))
+  expect(renewed.code, renewed.stderr).toBe(0)
+})
+
+it('keys of a repository that cannot be written are not made', async () => {
+  const init = ['keys', 'init', '--online-key', path('keys.json'), '--keys', path('lost-keys'), '--repo', '/proc/x']
+  expectRefusal(await kinglet(...init, '--passphrase-file', path('passphrase')), 1, /proc/)
+  expect(existsSync(path('lost-keys')) ? readdirSync(path('lost-keys')) : []).toEqual([])
+})
 
 it('a key is changed by the device, and an identity is needed for it', async () => {
   const claim = ['device', 'claim', '--site', 'lab', '--board', 'NUCLEO-U575ZI', '-o', path('any.claim')]

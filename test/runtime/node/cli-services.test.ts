@@ -282,6 +282,23 @@ describe('a device process', () => {
     expect(await again.stop('SIGINT')).toMatchObject({ code: 0 })
   }, 120_000)
 
+  it('says how far it has come when it is ended', async () => {
+    const device = start(...flags(['--audio', path('words')]))
+    const { boot } = await device.line('it boots', isEvent('booted'))
+    const reported = async () => {
+      const { boots } = await api<{ boots: { boot: number; seq: number; incarnation: number }[] }>(
+        'GET',
+        '/v1/devices/bird-1',
+      )
+      return boots.find((row) => row.boot === boot)
+    }
+    await expect.poll(reported, { timeout: 30_000 }).toMatchObject({ seq: 0 })
+    expect((await reported())?.incarnation).toBeGreaterThan(0)
+    // The next report would be due in an hour of its clock.
+    expect(await device.stop()).toMatchObject({ code: 0, stderr: '' })
+    await expect.poll(reported, { timeout: 20_000 }).toMatchObject({ seq: 1 })
+  }, 60_000)
+
   it('says that it has no connection when its token is wrong, and goes on listening', async () => {
     const device = start(
       ...flags(['--audio', path('words'), '--token-file', path('gateway.token'), '--flash', path('wrong.flash')]),

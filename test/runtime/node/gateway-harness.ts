@@ -105,6 +105,8 @@ export class FakeCloud {
   assignments: { cursor: number; site: string; device: string; board: string; document: unknown }[] = []
   /** answers in place of the right ones, by path: bytes, a status, or whatever it writes itself; undefined: the right one */
   answers: ((path: string) => Uint8Array | number | ((response: ServerResponse) => unknown) | undefined) | undefined
+  /** what it says of the time with each answer, Unix ms */
+  timeMs: number | undefined
   /** status for the next ingest posts, when it returns one */
   ingestFault: ((body: unknown) => number | undefined) | undefined
   posts = 0
@@ -120,6 +122,7 @@ export class FakeCloud {
     const answer = async (request: IncomingMessage, response: ServerResponse) => {
       const url = new URL(request.url!, 'http://x')
       this.requests.push(`${request.method} ${url.pathname}`)
+      if (this.timeMs !== undefined) response.setHeader('kinglet-time', String(this.timeMs))
       const json = (status: number, body: unknown) =>
         response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
       if (request.headers.authorization !== 'Bearer service') return json(401, {})
@@ -170,7 +173,8 @@ export class FakeCloud {
     if (status !== undefined && status !== 599) return json(status, { code: 'invalid-request' })
     const batch = ingestBatchSchema.parse(body)
     for (const row of batch.reports) this.reports.set(`${row.device}/${row.boot}/${row.seq}`, row)
-    for (const row of batch.verdicts) this.verdicts.set(`${row.device}/${row.boot}/${row.hourMs}`, row)
+    for (const row of batch.verdicts)
+      this.verdicts.set([row.device, row.incarnation, row.boot, row.slot ?? row.hourMs, row.model].join('/'), row)
     for (const row of batch.events) this.events.set(`${row.device}/${row.boot}/${row.seq}`, row)
     for (const row of batch.aggregates) {
       const { hourMs, model, board, site, rollout, stage, arm } = row

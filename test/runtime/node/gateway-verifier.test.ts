@@ -1,13 +1,16 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import type { MqttClient } from 'mqtt'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { bytesToHex, sha256, sha256Hex } from '../../../contract/bytes.ts'
 import { verdictCodec, wakeCodec } from '../../../contract/messages.ts'
-import { startGateway } from '../../../gateway/gateway.ts'
+import { type Gateway, startGateway } from '../../../gateway/gateway.ts'
 import { parseWav } from '../../../model/audio/wav.ts'
 import { EngineOrtNode } from '../../../model/engine/engine-ort-node.ts'
 import { createMfcc } from '../../../model/features/mfcc.ts'
 import { mfccDefinitionV1 } from '../../../model/features/mfcc-definition.ts'
 import { quantizeFeatures } from '../../../model/features/quantize.ts'
+import { packKws } from '../../fixtures/bundles.ts'
 import {
   connectDevice,
   FakeCloud,
@@ -28,19 +31,19 @@ const { labels } = metadata
 const featureQuantization = { scale: metadata.input.scale, zeroPoint: metadata.input.zeroPoint }
 
 /** Quantized features of the bank's utterances of a word, as a device sends them. */
-function utterances(word: string): Int8Array[] {
+function utterances(word: string, count = 5, quantization = featureQuantization): Int8Array[] {
   const folder = join(zoo, 'bank/keyword', word)
   const mfcc = createMfcc(mfccDefinitionV1)
   return readdirSync(folder)
     .filter((name) => name.endsWith('.wav'))
-    .slice(0, 5)
+    .slice(0, count)
     .map((name) => {
       const wav = parseWav(readFileSync(join(folder, name)))
       if (!wav.ok) throw new Error(wav.error.code)
       const clip = new Float32Array(16_000)
       // The bank's clips are trimmed; a device wakes with the word inside of its window.
       clip.set(wav.value.samples.subarray(0, clip.length), Math.max(0, (clip.length - wav.value.samples.length) >> 1))
-      return quantizeFeatures(mfcc(clip, new Float32Array(490)), featureQuantization, new Int8Array(490))
+      return quantizeFeatures(mfcc(clip, new Float32Array(490)), quantization, new Int8Array(490))
     })
 }
 
@@ -92,4 +95,126 @@ describe('the verifier of the zoo', () => {
       await cloud.stop()
     }
   })
+})
+
+describe('wakes of bundles', () => {
+  const words = ['down', 'go', 'left', 'no', 'off', 'on', 'right', 'stop', 'up', 'yes']
+  /** The order of MLPerf Tiny, and of nobody. */
+  const orders = [[...words, 'silence', 'unknown'], [...labels].reverse()]
+  const coarse = { scale: featureQuantization.scale * 1.5, zeroPoint: 20 }
+  const prefixOf = (bundle: Uint8Array): Uint8Array => sha256(bundle).slice(0, 8)
+  let issuer: Awaited<ReturnType<typeof tokenIssuer>>
+  let cloud: FakeCloud
+  let gateway: Gateway
+  let client: MqttClient
+  /** what the cloud lists; undefined: it does not answer */
+  let listed: Uint8Array[] | undefined
+  let index = 0
+  const dataDir = tempDir()
+  const start = async (): Promise<void> => {
+    const graph = readFileSync(join(zoo, 'models/verifier.onnx'))
+    const verifier = { graph, labels, featureQuantization, labelsOfModel: 'bundles' } as const
+    gateway = await startGateway(
+      gatewayOptions(cloud, dataDir, { jwks: issuer.jwks, engine: new EngineOrtNode(), verifier }),
+    )
+    client = await connectDevice(`mqtt://127.0.0.1:${gateway.mqttPort}`, 'd1', await issuer.token('d1'))
+  }
+  const stop = async (): Promise<void> => {
+    client.end(true)
+    await gateway.close()
+  }
+  const wakeUp = (model: Uint8Array, label: number, features: Int8Array): Promise<unknown> => {
+    const fields = { boot: 1, index: ++index, wallMs: 0, uptimeMs: 5, posteriorPermille: 900, level: 0, noiseDb: -50 }
+    const wake = wakeCodec.encode({ ...fields, model, label, features: new Uint8Array(features.buffer) })
+    return client.publishAsync(topic('d1', 'wake'), Buffer.from(wake), { qos: 1 })
+  }
+  const sums = (model: Uint8Array) => {
+    const rows = [...cloud.verdicts.values()].filter((row) => row.model === bytesToHex(model))
+    const sum = (name: 'confirmed' | 'rejected' | 'unjudged') => rows.reduce((all, row) => all + (row[name] ?? 0), 0)
+    return { confirmed: sum('confirmed'), rejected: sum('rejected'), unjudged: sum('unjudged') }
+  }
+  const judged = (model: Uint8Array): number => Object.values(sums(model)).reduce((all, n) => all + n, 0)
+
+  beforeAll(async () => {
+    issuer = await tokenIssuer()
+    cloud = await new FakeCloud().start()
+    cloud.answers = (path) => {
+      if (path !== '/v1/models') return undefined
+      if (listed === undefined) return 503
+      return Buffer.from(JSON.stringify({ models: listed.map((bundle) => ({ sha256: sha256Hex(bundle), name: 'x' })) }))
+    }
+    await start()
+  })
+  afterAll(async () => {
+    await stop()
+    await cloud.stop()
+  })
+
+  it('are judged by the names of their labels, in whatever order and scale the bundle has them', async () => {
+    const bundles = [
+      ...orders.map((order) => ({ order, quantization: featureQuantization })),
+      { order: [...labels].reverse(), quantization: coarse },
+    ]
+    const packed = await Promise.all(
+      [{ order: labels, quantization: featureQuantization }, ...bundles].map(async ({ order, quantization }, i) => {
+        const change = { labels: order, featureQuantization: quantization }
+        const { bundle } = await packKws({ name: `kws-${i}`, change })
+        cloud.artifacts.set(sha256Hex(bundle), bundle)
+        return { order, quantization, bundle }
+      }),
+    )
+    listed = packed.map(({ bundle }) => bundle)
+    for (const { order, quantization, bundle } of packed) {
+      for (const word of words) {
+        for (const features of utterances(word, 7, quantization)) {
+          await wakeUp(prefixOf(bundle), order.indexOf(word), features)
+        }
+      }
+    }
+    const models = packed.map(({ bundle }) => prefixOf(bundle))
+    await until('verdicts', () => models.every((model) => judged(model) === 70))
+    const [own, mlperf, reversed, coarser] = models.map(sums)
+    expect(own!.confirmed).toBeGreaterThan(60)
+    expect([mlperf, reversed]).toEqual([own, own])
+    // A coarser scale loses a little of the sound, and no more.
+    expect(coarser).toMatchObject({ unjudged: 0 })
+    expect(coarser!.confirmed).toBeGreaterThan(60)
+  }, 60_000)
+
+  it('go unjudged, and never as rejected, when nobody knows the model or the verifier does not know the name', async () => {
+    const order = labels.map((label) => (label === 'go' ? 'xylophone' : label))
+    const { bundle } = await packKws({ name: 'kws-x', change: { labels: order } })
+    cloud.artifacts.set(sha256Hex(bundle), bundle)
+    listed = [bundle]
+    const [features] = utterances('go', 1)
+    const unknown = Uint8Array.of(9, 9, 9, 9, 9, 9, 9, 9)
+    await wakeUp(prefixOf(bundle), order.indexOf('xylophone'), features!)
+    await wakeUp(unknown, 3, features!)
+    // A label that the model has not.
+    await wakeUp(prefixOf(bundle), 40, features!)
+    await until('verdicts', () => judged(unknown) === 1 && judged(prefixOf(bundle)) === 2)
+    expect(sums(unknown)).toEqual({ confirmed: 0, rejected: 0, unjudged: 1 })
+    expect(sums(prefixOf(bundle))).toEqual({ confirmed: 0, rejected: 0, unjudged: 2 })
+    expect(gateway.stats().messages.verdict).toMatchObject({ unjudged: 3 })
+  })
+
+  it('wait while the cloud does not answer, and others go on; what was learned is known after a start without a cloud', async () => {
+    const { bundle } = await packKws({ name: 'kws-late' })
+    const known = prefixOf(listed![0]!)
+    cloud.artifacts.set(sha256Hex(bundle), bundle)
+    listed = undefined
+    const [features] = utterances('yes', 1)
+    await wakeUp(prefixOf(bundle), labels.indexOf('yes'), features!)
+    await wakeUp(known, labels.indexOf('yes'), features!)
+    await until('the verdict of the known model', () => judged(known) === 3)
+    expect([judged(prefixOf(bundle)), gateway.stats().depths.pendingWakes]).toEqual([0, 1])
+    await stop()
+    await start()
+    await wakeUp(known, labels.indexOf('yes'), features!)
+    await until('the known model after a start', () => judged(known) === 4)
+    expect(judged(prefixOf(bundle))).toBe(0)
+    listed = [bundle]
+    await until('the verdict that waited', () => judged(prefixOf(bundle)) === 1, 30_000)
+    expect(sums(prefixOf(bundle))).toMatchObject({ confirmed: 1 })
+  }, 60_000)
 })

@@ -1,5 +1,16 @@
 import { describe, expect, it } from 'vitest'
-import { boardField, idField, isBoard, isId, isSha256Hex, sha256Field, uintField } from '../../../contract/fields.ts'
+import {
+  boardField,
+  canonicalId,
+  idField,
+  isBoard,
+  isId,
+  isName,
+  isSha256Hex,
+  nameField,
+  sha256Field,
+  uintField,
+} from '../../../contract/fields.ts'
 import { LIMITS } from '../../../contract/limits.ts'
 import { BOARDS } from '../../../model/boards.ts'
 
@@ -12,21 +23,50 @@ describe('fields that documents share', () => {
     ['a'.repeat(LIMITS.idLength + 1), false],
     ['', false],
     ['-a', false],
-    ['A', false],
+    ['5f0e8a4c-8b1d-4a57-9a55-0c1d2e3f4a5b', true],
+    ['aa:bb:cc:dd:ee:ff', true],
+    ['sn_0042.rev-b', true],
+    ['.', false],
+    ['..', false],
+    [':a', false],
     ['a/b', false],
+    ['a|b', false],
+    ['a#', false],
+    ['a b', false],
+    ['a~1', false],
     ['a+', false],
     ['a\n', false],
     ['ä', false],
+    // The Kelvin sign: its lower case is k.
+    ['a\u212a', false],
   ])('id %j: %s', (text, holds) => {
     expect(isId(text)).toBe(holds)
     expect(idField.safeParse(text).success).toBe(holds)
   })
 
   it.each([
+    ['AA:BB:CC:DD:EE:FF', 'aa:bb:cc:dd:ee:ff'],
+    ['5F0E8A4C-8B1D-4A57-9A55-0C1D2E3F4A5B', '5f0e8a4c-8b1d-4a57-9a55-0c1d2e3f4a5b'],
+    ['kws-2', 'kws-2'],
+    ['Ä', undefined],
+    ['A B', undefined],
+    ['\u212a', undefined],
+  ])('id %j is canonically %j', (given, canonical) => {
+    expect(canonicalId(given)).toBe(canonical)
+    expect(idField.safeParse(given).data).toBe(canonical)
+  })
+
+  it('names of files and folders stay what they were', () => {
+    expect(['kws-2', 'n'.repeat(LIMITS.nameLength)].filter((name) => !isName(name))).toEqual([])
+    expect(['A', 'a.b', 'a:b', 'a_b', '', 'n'.repeat(LIMITS.nameLength + 1)].filter(isName)).toEqual([])
+    expect(nameField.safeParse('a.b').success).toBe(false)
+  })
+
+  it.each([
     ['nRF52840-DK', true],
     ['ESP32.S3_v2', true],
-    ['b'.repeat(LIMITS.idLength), true],
-    ['b'.repeat(LIMITS.idLength + 1), false],
+    ['b'.repeat(LIMITS.nameLength), true],
+    ['b'.repeat(LIMITS.nameLength + 1), false],
     ['', false],
     ['nRF52840 DK', false],
     ['a/b', false],

@@ -14,7 +14,7 @@ describe('names of metadata files', () => {
     }
     expect(metadataFileName('timestamp', 7)).toBe('timestamp.json')
     expect(parseMetadataFile('timestamp.json')).toEqual({ ok: true, value: { role: 'timestamp', version: undefined } })
-    const longest = metadataFileName('z'.repeat(LIMITS.idLength), LIMITS.metadataVersion)
+    const longest = metadataFileName('z'.repeat(LIMITS.nameLength), LIMITS.metadataVersion)
     expect(longest.length).toBeLessThanOrEqual(LIMITS.metadataFileLength)
     expect(parseMetadataFile(longest).ok).toBe(true)
   })

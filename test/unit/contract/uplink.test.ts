@@ -15,7 +15,7 @@ describe('ingest rows', () => {
     { ...row, counters: row.counters.slice(1) },
     { ...row, batteryPermille: 1001 },
     { ...row, model: 'xyz' },
-    { ...row, device: 'Bird' },
+    { ...row, device: 'a bird' },
     { ...row, surprise: 1 },
     { ...row, seq: -1 },
     { ...row, seq: 0.5 },

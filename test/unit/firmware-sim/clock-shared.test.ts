@@ -57,6 +57,40 @@ describe('a shared clock', () => {
     expect(reader.wallMs()).toBe(START_MS + 10 * SCALE)
   })
 
+  it('goes on at another speed from where it is, and stands when it is granted what it has', () => {
+    const { master, pass, reader } = shared()
+    pass(1_000)
+    master.pace(10)
+    pass(1_000)
+    expect(reader.wallMs()).toBe(START_MS + 3_600_000 + 10_000)
+    master.grant(master.nowMs())
+    pass(3_600_000)
+    expect(reader.wallMs()).toBe(START_MS + 3_600_000 + 10_000)
+  })
+
+  it('has timers that hardly look while it stands, and run when it goes on', () => {
+    const { path, real, master, pass } = shared()
+    let looks = 0
+    const counting = {
+      wallMs: () => real.wallMs(),
+      monotonicMs: () => real.monotonicMs(),
+      after: (ms: number, callback: () => void) => {
+        looks++
+        return real.after(ms, callback)
+      },
+    }
+    const reader = new SharedClock(path, counting)
+    let ran = 0
+    master.grant(master.nowMs())
+    reader.after(60_000, () => ran++)
+    pass(60_000)
+    expect(ran).toBe(0)
+    expect(looks).toBeLessThan(700)
+    master.grant(0)
+    pass(200)
+    expect(ran).toBe(1)
+  })
+
   it('runs as far as time was granted and no further, in every reader alike', () => {
     const { path, real, master, pass, reader } = shared()
     master.grant(START_MS + 600_000)

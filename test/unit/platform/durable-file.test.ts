@@ -101,6 +101,14 @@ describe('a file that is written in parts', () => {
   })
 })
 
+it('a folder that cannot be made is refused, at once', () => {
+  // mkdirSync with `recursive` never comes back from this one.
+  expect(() => makeFolderDurably('/proc/x/y')).toThrow(/ENOENT.*mkdir '\/proc\/x'/)
+  writeFileSync(here('a'), '')
+  expect(() => makeFolderDurably(here('a', 'b', 'c'))).toThrow(/ENOTDIR/)
+  expect(() => makeFolderDurably(here('a'))).toThrow(/EEXIST/)
+})
+
 it('a rename and every new folder are durable too', () => {
   writeFileSync(here('a'), '')
   renameDurably(here('a'), here('b'))

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { threeDigits } from '../../../../cloud/rollout/gate-words.ts'
+import { threeDigits } from '../../../../contract/three-digits.ts'
 
 describe('numbers in the words of a gate', () => {
   it.each([

@@ -80,7 +80,7 @@ describe('retention', () => {
     store.alerts.raise({ code: 'x', metric: 'm', model: '', sinceMs: T0, ratio: 1, numbers: {} })
     for (const atMs of [T0, now]) store.audit.append({ atMs, actor: 'a', action: 'b', subject: 'c', detail: {} })
     for (const [jti, expiresMs] of [
-      ['gone', now - 2 * DAY],
+      ['gone', now - 32 * DAY],
       ['valid', now + 1],
     ] as const) {
       store.tokens.add({ jti, kind: 'viewer', subject: 's', issuedMs: T0, expiresMs })

@@ -70,7 +70,7 @@ describe('a token', () => {
     ['without a site', { site: undefined }],
     ['without a board', { board: undefined }],
     ['of a device that is no id', { sub: 'd1/+' }],
-    ['of a device of 33 characters', { sub: 'd'.repeat(33) }],
+    ['of a device of 65 characters', { sub: 'd'.repeat(65) }],
     ['of a site that is no id', { site: '#' }],
     ['of a site that is no text', { site: 7 }],
     ['of a board that is no name', { board: 'a board|x' }],

@@ -50,7 +50,7 @@ describe('a request about identity', () => {
     },
   )
 
-  it.each(['/', '/v1/ingest', '/v1/devices/d1/rights', '/v1/devices/NO-ID/token', '/v1/devices/d1/token/x'])(
+  it.each(['/', '/v1/ingest', '/v1/devices/d1/rights', '/v1/devices/no%20id/token', '/v1/devices/d1/token/x'])(
     'is none to %s: nothing is carried',
     async (path) => {
       const { asked, statusOf } = world()

@@ -24,7 +24,8 @@ function slow() {
   const enter = (batch: Uint8Array): Promise<BatchAnswer> =>
     new Promise((resolve) => void batches.push({ messages: [...readBatch(batch)].length, answer: resolve }))
   const counters = new MessageCounters()
-  const ingest = new Ingest({ clock, counters, store: { enter }, wakesAdded() {}, assignmentMissed() {} }, 2)
+  const believed = { receiptMs: () => clock.wallMs() }
+  const ingest = new Ingest({ clock, believed, counters, store: { enter }, wakesAdded() {}, assignmentMissed() {} }, 2)
   const outcomes: string[] = []
   const send = (count: number): void => {
     for (let i = 0; i < count; i++)

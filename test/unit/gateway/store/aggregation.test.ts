@@ -7,6 +7,7 @@ import {
   aggregateRow,
   groupKey,
   modelHex,
+  NO_HOUR,
   parseGroup,
   ratesOf,
   sumsOf,
@@ -84,12 +85,15 @@ describe('the table', () => {
     table.bookVerdict(place, false)
     table.bookVerdict(place, false)
     expect(table.takeDirty()).toMatchObject([
-      { hourMs: HOUR, values: [11, 2, 3, 4, 5, 5, 1, 2], revision: 1 },
-      { hourMs: 2 * HOUR, values: [7, 0, 0, 0, 0, 0, 0, 0], revision: 1 },
+      { hourMs: HOUR, values: [11, 2, 3, 4, 5, 5, 1, 2, 0], revision: 1 },
+      { hourMs: 2 * HOUR, values: [7, 0, 0, 0, 0, 0, 0, 0, 0], revision: 1 },
     ])
     expect(table.takeDirty()).toEqual([])
     table.bookVerdict(place, true)
-    expect(table.takeDirty()).toMatchObject([{ hourMs: HOUR, values: [11, 2, 3, 4, 5, 5, 2, 2], revision: 2 }])
+    table.bookVerdict(place, undefined)
+    // Nobody knows when: nowhere.
+    table.book({ hourMs: NO_HOUR, group }, [9, 9, 9, 9, 9, 9])
+    expect(table.takeDirty()).toMatchObject([{ hourMs: HOUR, values: [11, 2, 3, 4, 5, 5, 2, 2, 1], revision: 2 }])
   })
 
   it('goes on from what is stored, after a start, a rollback and an hour that it let go', () => {
@@ -146,7 +150,7 @@ describe("the cloud's row of a cell", () => {
   const cell = { hourMs: 5 * HOUR, group: groupKey(MODEL, 'lab', 'b1', tag(1)), revision: 3 }
 
   it('has its sums by name', () => {
-    const row = aggregateRow({ ...cell, values: [1, 2, 3, 4, 5, 6, 7, 8] })
+    const row = aggregateRow({ ...cell, values: [1, 2, 3, 4, 5, 6, 7, 8, 9] })
     expect(row).toEqual({
       hourMs: 5 * HOUR,
       revision: 3,
@@ -164,12 +168,13 @@ describe("the cloud's row of a cell", () => {
       radioBytes: 6,
       confirmed: 7,
       rejected: 8,
+      unjudged: 9,
     })
     expect(aggregateRowSchema.safeParse(row).success).toBe(true)
   })
 
   it('stays within the contract, whatever the cell', () => {
-    const row = aggregateRow({ ...cell, values: [-1, 2 ** 60, 0, 0, 0, 0, -5, 0] })
+    const row = aggregateRow({ ...cell, values: [-1, 2 ** 60, 0, 0, 0, 0, -5, 0, 0] })
     expect(row).toMatchObject({ listeningMs: 0, activeMs: LIMITS.counter, confirmed: 0 })
     expect(aggregateRowSchema.safeParse(row).success).toBe(true)
   })
@@ -178,12 +183,13 @@ describe("the cloud's row of a cell", () => {
 describe('rates', () => {
   it('are per hour of listening', () => {
     // Two hours, a quarter of them awake; 10 wakes, 30 openings; of 8 wakes that were judged 6 were none.
-    expect(ratesOf([2 * HOUR, HOUR / 2, 10, 30, 0, 0, 2, 6])).toEqual({
+    expect(ratesOf([2 * HOUR, HOUR / 2, 10, 30, 0, 0, 2, 6, 2])).toEqual({
       wakeupsPerHour: 5,
       gateOpeningsPerHour: 15,
       activeFraction: 0.25,
       falseWakeShare: 0.75,
       falseWakesPerHour: 3,
+      unjudgedShare: 0.2,
     })
   })
 
@@ -198,6 +204,7 @@ describe('rates', () => {
       activeFraction: 0,
       falseWakeShare: 0,
       falseWakesPerHour: 0,
+      unjudgedShare: 0,
     }
     expect(ratesOf([])).toEqual(zero)
     expect(ratesOf([0, 5, 5, 5, 0, 0, 0, 0])).toEqual(zero)

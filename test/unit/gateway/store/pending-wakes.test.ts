@@ -5,6 +5,7 @@ import { tempStore } from '../../../fixtures/gateway-store.ts'
 const wake = (index: number): PendingWake => ({
   site: 'lab',
   device: 'd1',
+  incarnation: 9,
   boot: 7,
   index,
   model: '00010203fcfdfeff',
@@ -12,6 +13,8 @@ const wake = (index: number): PendingWake => ({
   group: 'm|b|lab||0|none',
   features: Uint8Array.of(0, 127, 128, 255),
   receivedMs: 1_700_000_000_000,
+  slot: 5,
+  hourMs: 1_699_999_200_000,
 })
 
 it('wakes come back as they were added, oldest first, from an id on', () => {

@@ -24,10 +24,13 @@ function world(limits: Partial<SpoolLimits> = {}) {
   const report = (device: string, seq: number, boot = 7) =>
     spool.addReport(originOf(device), boot, seq, 5 * HOUR + seq, PAYLOAD)
   const verdict = (device: string, hour: number, confirmed: boolean) =>
-    spool.addVerdict({ site: 'lab', device, boot: 7, model: MODEL, hourMs: hour * HOUR }, confirmed)
+    spool.addVerdict(
+      { site: 'lab', device, incarnation: 0, boot: 7, model: MODEL, slot: hour, receivedMs: hour * HOUR + 5 },
+      confirmed,
+    )
   const cell = (hour: number, value: number, revision: number) =>
     spool.writeCells([
-      { hourMs: hour * HOUR, group: GROUP, values: new Array<number>(8).fill(value), revision, dirty: false },
+      { hourMs: hour * HOUR, group: GROUP, values: new Array<number>(9).fill(value), revision, dirty: false },
     ])
   /** The next batch, checked against the contract. */
   const next = (rowsMax = 100, kinds = SPOOL_KINDS as Parameters<Spool['nextBatch']>[2]) => {
@@ -61,9 +64,10 @@ describe('a batch', () => {
         device: 'd1',
         boot: 7,
         model: MODEL,
-        hourMs: hour * HOUR,
+        slot: hour,
         confirmed: 1,
         rejected: 0,
+        unjudged: 0,
       })),
     )
     expect(batch.aggregates.map(({ hourMs, revision, wakes }) => [hourMs / HOUR, revision, wakes])).toEqual([
@@ -217,10 +221,10 @@ describe('hours that are over', () => {
     next()!.delivered()
     cell(0, 9, 1)
     spool.forgetBefore(2 * HOUR)
-    expect(spool.storedCells(0).map(({ hourMs }) => hourMs! / HOUR)).toEqual([0, 2])
+    expect(spool.storedCells(0).map(({ hourMs }) => hourMs / HOUR)).toEqual([0, 2])
     // The verdict of hour 1 begins anew, that of hour 2 goes on.
     for (const hour of [1, 2]) verdict('d1', hour, true)
-    expect(next()!.batch.verdicts.map(({ hourMs, confirmed }) => [hourMs! / HOUR, confirmed])).toEqual([
+    expect(next()!.batch.verdicts.map(({ slot, confirmed }) => [slot, confirmed])).toEqual([
       [1, 1],
       [2, 2],
     ])
@@ -231,7 +235,7 @@ describe('hours that are over', () => {
     for (const hour of [4, 1, 3, 2]) verdict('d1', hour, true)
     spool.forgetBefore(0)
     expect(counters.get('spool', 'verdict-dropped')).toBe(2)
-    expect(next()!.batch.verdicts.map(({ hourMs }) => hourMs! / HOUR)).toEqual([3, 4])
+    expect(next()!.batch.verdicts.map(({ slot }) => slot)).toEqual([3, 4])
     spool.forgetBefore(0)
     expect(counters.get('spool', 'verdict-dropped')).toBe(2)
   })
@@ -244,8 +248,8 @@ describe('cells', () => {
     cell(1, 5, 1)
     cell(1, 6.5, 2)
     cell(2, 7, 1)
-    expect(spool.loadCell({ hourMs: HOUR, group: GROUP })).toEqual({ values: new Array(8).fill(6.5), revision: 2 })
-    expect(spool.storedCells(HOUR).map(({ hourMs }) => hourMs! / HOUR)).toEqual([1, 2])
-    expect(spool.storedCells(HOUR + 1)).toEqual([{ hourMs: 2 * HOUR, group: GROUP, values: new Array(8).fill(7) }])
+    expect(spool.loadCell({ hourMs: HOUR, group: GROUP })).toEqual({ values: new Array(9).fill(6.5), revision: 2 })
+    expect(spool.storedCells(HOUR).map(({ hourMs }) => hourMs / HOUR)).toEqual([1, 2])
+    expect(spool.storedCells(HOUR + 1)).toEqual([{ hourMs: 2 * HOUR, group: GROUP, values: new Array(9).fill(7) }])
   })
 })

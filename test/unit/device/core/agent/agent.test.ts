@@ -119,6 +119,55 @@ describe('reports', () => {
     agent.send({ type: 'connected' })
     expect(reports(agent.send({ type: 'report-requested' }))).toHaveLength(1)
   })
+
+  it('when the power is about to go: at once, and into flash', () => {
+    const agent = new PureAgent()
+    agent.send({ type: 'connected' })
+    const effects = agent.send({ type: 'stopping' })
+    expect(reports(effects)).toHaveLength(1)
+    expect(ofType(effects, 'save-spool')[0]?.outbox.messages.map(({ kind }) => kind)).toContain('report')
+  })
+})
+
+describe('what a message says of its time', () => {
+  const decoded = <T>(result: { ok: true; value: T } | { ok: false }): T => {
+    if (!result.ok) throw new Error('malformed')
+    return result.value
+  }
+  const last = (agent: PureAgent, kind: string) =>
+    ofType(agent.all, 'publish').findLast((m) => m.kind === kind)!.payload
+
+  it('its uptime, whatever the wall clock does, and the incarnation of the flash', () => {
+    const agent = new PureAgent({ record: { ...recordSample, incarnation: 77 } })
+    agent.send({ type: 'connected' })
+    agent.after(90_000)
+    const stretch = { ...heardSample, elapsedMs: 60_000, wakes: [{ ...wake, atMs: 20_000 }] }
+    agent.send({ type: 'heard', heard: stretch })
+    agent.send({ type: 'report-requested' })
+    // Of a stretch of a minute that ends now, 20 s after its beginning.
+    expect(decoded(wakeCodec.decode(last(agent, 'wake')))).toMatchObject({ incarnation: 77, uptimeMs: 50_000 })
+    expect(decoded(reportCodec.decode(last(agent, 'report')))).toMatchObject({ incarnation: 77, uptimeMs: 90_000 })
+    expect(decoded(eventCodec.decode(last(agent, 'event')))).toMatchObject({ incarnation: 77, uptimeMs: 0 })
+  })
+
+  it('nothing of an incarnation on a flash that has none', () => {
+    const agent = new PureAgent()
+    agent.send({ type: 'connected' })
+    agent.send({ type: 'report-requested' })
+    expect(decoded(reportCodec.decode(last(agent, 'report'))).incarnation).toBeUndefined()
+  })
+
+  it('what inferences took, where that is measured', () => {
+    const agent = new PureAgent()
+    agent.send({ type: 'connected' })
+    agent.send({ type: 'heard', heard: heardSample })
+    agent.send({ type: 'report-requested' })
+    expect(decoded(reportCodec.decode(last(agent, 'report'))).inferenceMs).toBeUndefined()
+    for (const inferenceMs of [10.4, 20.2]) agent.send({ type: 'heard', heard: { ...heardSample, inferenceMs } })
+    for (const { id } of agent.state.outbox.messages) agent.send({ type: 'published', id })
+    agent.send({ type: 'report-requested' })
+    expect(decoded(reportCodec.decode(last(agent, 'report'))).inferenceMs).toBe(31)
+  })
 })
 
 describe('wakes', () => {

@@ -40,6 +40,14 @@ describe('identity in flash', () => {
     expect(readIdentity(flash, layout)).toEqual({ ...place, active: prepared.value.pending, pending: undefined })
   })
 
+  it('has room for the longest ids, with both keys', () => {
+    const { flash, layout } = chip()
+    const longest = { device: 'd'.repeat(64), site: 's'.repeat(64), board: 'b'.repeat(32) }
+    const identity = { ...longest, active: new Uint8Array(32).fill(1), pending: new Uint8Array(32).fill(2) }
+    expect(writeIdentity(flash, layout, identity)).toMatchObject({ ok: true })
+    expect(readIdentity(flash, layout)).toEqual(identity)
+  })
+
   it('keeps a pending key over attempts, and forgets one of another place', () => {
     const { flash, layout } = chip()
     const [a, b] = [secure(1), secure(2)]

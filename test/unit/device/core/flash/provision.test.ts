@@ -112,6 +112,27 @@ describe('a device from the factory', () => {
     expect(readTrust(flash, layout)?.files.root).toEqual(bytesOf(9, 2))
   })
 
+  it('begins an incarnation of its own, which a flash that is provisioned again keeps', () => {
+    const drawing = (...bytes: number[]) => ({ bytes: (length: number) => Uint8Array.from(bytes).slice(0, length) })
+    const { flash, layout } = laidOut()
+    provision(flash, bundle, 0, drawing(1, 2, 3, 4))
+    expect(readRecord(flash, layout)?.incarnation).toBe(0x0102_0304)
+    writeRecord(flash, layout, { ...readRecord(flash, layout)!, boots: 5 })
+    provision(flash, bytesOf(5_000), 0, drawing(9, 9, 9, 9))
+    expect(readRecord(flash, layout)).toMatchObject({ incarnation: 0x0102_0304, boots: 5 })
+    // Zero is the word for none.
+    const other = laidOut()
+    provision(other.flash, bundle, 0, drawing(0, 0, 0, 0))
+    expect(readRecord(other.flash, other.layout)?.incarnation).toBe(1)
+  })
+
+  it('a flash of before there were incarnations stays without one: its boots go on', () => {
+    const { flash, layout } = laidOut()
+    provision(flash, bundle, 0)
+    provision(flash, bundle, 0, { bytes: (length) => new Uint8Array(length).fill(9) })
+    expect(readRecord(flash, layout)?.incarnation).toBeUndefined()
+  })
+
   it('is none on a chip without room for two slots, or for the bundle in one', () => {
     const small = laidOut({ sizeBytes: 208 * 1024 })
     expect(provision(small.flash, bytesOf(4_096), 0).ok).toBe(true)

@@ -94,6 +94,7 @@ describe('a record from what the slots hold', () => {
     }
     expect(recordFromSlots(flash, layout, WALL_MS)).toEqual({
       boots: 1_700_000_000,
+      incarnation: expect.any(Number) as number,
       active,
       phase: 'confirmed',
       images: [image(0), image(1)],
@@ -110,6 +111,12 @@ describe('a record from what the slots hold', () => {
     expect(recordFromSlots(flash, layout, 0xffff_ffff * 1_000)?.boots).toBe(0xffff_ffff)
     expect(recordFromSlots(flash, layout, 0x1_0000_0000 * 1_000)?.boots).toBe(0xffff_ffff)
     expect(recordFromSlots(flash, layout, 0)?.boots).toBe(0)
+  })
+
+  it('is of another incarnation each time, since the one before went with the record', () => {
+    const { flash, layout } = holding([0, older])
+    const incarnations = [WALL_MS, WALL_MS + 1].map((wallMs) => recordFromSlots(flash, layout, wallMs)?.incarnation)
+    expect(new Set([undefined, ...incarnations]).size).toBe(3)
   })
 
   it('there is none of empty slots', () => {

@@ -198,12 +198,12 @@ describe('audio that does not wait', () => {
     [600, 4, 7],
   ])('inferences of %d ms in hops of 200: %d are run and %d windows dropped', async (tookMs, inferences, overruns) => {
     const heard = await listen(listenerOf('full', silence(), tookMs), sound(3_000, QUIET))
-    expect(heard).toMatchObject({ windows: 11, inferences, overruns })
+    expect(heard).toMatchObject({ windows: 11, inferences, overruns, inferenceMs: inferences * tookMs })
   })
 
   it('waits for every inference without a clock', async () => {
     const heard = await listen(listenerOf('full', silence()), sound(3_000, QUIET))
-    expect(heard).toMatchObject({ inferences: 11, overruns: 0 })
+    expect(heard).toMatchObject({ inferences: 11, overruns: 0, inferenceMs: undefined })
   })
 })
 

@@ -237,6 +237,61 @@ describe('moving a device', () => {
   })
 })
 
+describe('an id', () => {
+  it('is taken in any case everywhere, and is one: a MAC address in upper case connects, reports and hears its assignment', async () => {
+    await startedGateway()
+    const MAC = 'AA:BB:CC:DD:EE:0F'
+    const device = world.device()
+    expect(await device.enrol(await world.claim(MAC, { site: 'Werk_1.Nord' }))).toMatchObject({ ok: true })
+    expect(device.identity).toMatchObject({ device: 'aa:bb:cc:dd:ee:0f', site: 'werk_1.nord' })
+    expect(await shown(MAC)).toMatchObject({ name: 'aa:bb:cc:dd:ee:0f', site: 'werk_1.nord' })
+    const granted = await device.token()
+    if (!granted.ok) throw new Error(granted.error.detail)
+    const assignment = await signed('aa:bb:cc:dd:ee:0f')
+    const client = await connectDevice(`mqtt://127.0.0.1:${gateway!.mqttPort}`, MAC, granted.value.token)
+    clients.push(client)
+    const heard: [string, string][] = []
+    client.on('message', (topic, payload) => heard.push([topic, payload.toString('utf8')]))
+    const rights = await client.subscribeAsync(`kinglet/v1/Werk_1.Nord/${MAC}/assign`, { qos: 1 })
+    expect(rights[0]!.qos).toBe(1)
+    await until('the assignment comes', () => heard.length > 0)
+    expect(heard[0]![0]).toBe('kinglet/v1/werk_1.nord/aa:bb:cc:dd:ee:0f/assign')
+    expect(JSON.parse(heard[0]![1]).signed).toMatchObject({ device: assignment.device, seq: assignment.seq })
+    // Its topic is its own in any case; another's is not.
+    client.on('error', () => undefined)
+    const published = (topic: string) => client.publishAsync(topic, Buffer.of(1), { qos: 1 })
+    await published(`kinglet/v1/werk_1.NORD/${MAC}/report`)
+    await until('it is looked at', () => Object.keys(gateway!.stats().messages.report ?? {}).length > 0)
+    expect(count('publish', 'bad-topic')).toBe(0)
+    // The same device in another spelling takes the place of its first connection.
+    const ended = new Promise<void>((resolve) => client.once('close', () => resolve()))
+    clients.push(await connectDevice(`mqtt://127.0.0.1:${gateway!.mqttPort}`, MAC.toLowerCase(), granted.value.token))
+    await ended
+    expect(
+      (await world.call('POST', `/v1/devices/${encodeURIComponent(MAC)}/revoke`, { reason: 'test' })).json,
+    ).toMatchObject({ device: 'aa:bb:cc:dd:ee:0f' })
+  })
+
+  it('of an import is one as well, so that two spellings with two sites are a contradiction; what is none is refused', async () => {
+    const uuid = '5F0E8A4C-8B1D-4A57-9A55-0C1D2E3F4A5B'
+    expect(await imported(uuid)).toMatch(/^ey/)
+    expect(await shown(uuid.toLowerCase())).toMatchObject({ name: uuid.toLowerCase() })
+    const row = { board: 'board-a' }
+    const twice = await world.call('POST', '/v1/devices', [
+      { device: 'Lark-1', site: 'lab', ...row },
+      { device: 'lark-1', site: 'hall', ...row },
+    ])
+    expect(twice).toMatchObject({ status: 409, json: { code: 'conflict' } })
+    for (const device of ['a/b', 'a+', '#', 'a b', 'ä', 'a|b', '', 'd'.repeat(65), '..', 'a~1']) {
+      const answer = await world.call('POST', '/v1/devices', [{ device, site: 'lab', ...row }])
+      expect([answer.status, answer.json.code], device).toEqual([400, 'invalid-request'])
+    }
+    expect((await reports(uuid)).reports).toBeGreaterThan(1)
+    expect(db.prepare('SELECT count(*) FROM devices WHERE name = ?').pluck().get(uuid.toLowerCase())).toBe(1)
+    expect(db.prepare('SELECT count(*) FROM devices WHERE name <> lower(name)').pluck().get()).toBe(0)
+  })
+})
+
 describe('an import', () => {
   it('that says two things of one device is refused as a whole, with the rows', async () => {
     const row = { site: 'lab', board: 'board-a' }

@@ -1,0 +1,9 @@
+import { InvalidArgumentError } from 'commander'
+import { canonicalId, ID_WORDS } from '../contract/fields.ts'
+
+/** Parser of an id of a device, site or gateway: any case is taken, and the canonical one is meant. */
+export function idOption(text: string): string {
+  const id = canonicalId(text)
+  if (id === undefined) throw new InvalidArgumentError(`${ID_WORDS}.`)
+  return id
+}

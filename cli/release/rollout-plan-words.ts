@@ -1,0 +1,48 @@
+/** What `POST /v1/rollouts/plan` answers, and a rollout carries. */
+export interface PlanView {
+  readonly devices: number
+  readonly unheard: number
+  readonly holdback: number
+  readonly comparison: 'control' | 'past' | 'none'
+  readonly history: { readonly devices: number; readonly hours: number }
+  readonly stages: readonly {
+    readonly percent: number
+    readonly exposed: number
+    readonly fresh: number
+    readonly control: number
+    readonly decides: boolean
+    readonly provesEqual: boolean
+    readonly smallestHarm: number | null
+  }[]
+  readonly proposal: readonly number[] | null
+}
+
+const COMPARED = {
+  control: 'with a control drawn by lot',
+  past: 'with their own past, not with a control: the fleet is too small for one',
+  none: 'with nothing: ungated',
+} as const
+
+/** The plan in lines for people: who takes part, what each stage can find, and what it cannot. */
+export function planLines(plan: PlanView): string[] {
+  const { devices, unheard, holdback, comparison, history, stages, proposal } = plan
+  const left = unheard > 0 ? `, ${unheard} left out until they are heard` : ''
+  const held = holdback > 0 ? `, ${holdback} held back until it completes` : ''
+  const lines = [
+    `${devices} devices${left}${held}; compared ${COMPARED[comparison]}`,
+    history.devices === 0
+      ? 'no history: differences between devices are not known, so small harm takes longer to find'
+      : `history: ${history.hours.toFixed(0)} h of ${history.devices} devices`,
+  ]
+  for (const { percent, exposed, fresh, decides, provesEqual, smallestHarm } of stages) {
+    const finds = smallestHarm === null ? 'no rate' : `false wakes ×${smallestHarm.toFixed(2)}`
+    const proof = provesEqual
+      ? 'proves an equal model'
+      : decides
+        ? 'proves a model with half the false wakes; of an equal one it may not'
+        : 'too small to prove anything: it watches'
+    lines.push(`  ${percent} %: ${exposed} devices (${fresh} new); finds ${finds} with 80 % power; ${proof}`)
+  }
+  if (proposal !== null) lines.push(`the first stage cannot decide; --stages ${proposal.join(',')} could`)
+  return lines
+}
