@@ -91,7 +91,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   opened.push(store)
   const { contact, token, cloud, tls, believed } = link
   const ground: Ground = {
-    ...{ options, limits, clock, believed, random, logger, counters, store, cloud, token, contact, tls, lock, opened },
+    ...{ options, limits, clock, believed, random, logger, counters, store },
+    ...{ cloud, token, contact, tls, lock, opened },
     engine: options.engine && new WatchedEngine(options.engine, clock),
   }
   try {
@@ -334,7 +335,15 @@ async function listenForReaders(
   depths: () => GatewayStats['depths'],
 ): Promise<OperatorHttp> {
   const { options, store, clock, counters, logger } = ground
-  const readiness = new GatewayReadiness({ ...ground, dataDir: options.dataDir, metadata: downloads.metadataCache })
+  const readiness = new GatewayReadiness({
+    ...ground,
+    dataDir: options.dataDir,
+    metadata: downloads.metadataCache,
+    clockTrouble: () =>
+      ground.believed.isBelieved
+        ? undefined
+        : 'the clock is before this build, or more than a day from the cloud’s: nothing is stamped until it is right',
+  })
   const metrics = new GatewayMetrics({
     counters,
     depths,

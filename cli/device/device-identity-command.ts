@@ -79,6 +79,16 @@ export function identityCommands(device: Command): void {
       (await import('./device-identity.ts')).revoke(id, flags),
     )
 
+  withCloud(device.command('retarget'))
+    .description('give a device a model that no rollout moves, or let it follow production again')
+    .argument('<ID>', 'device')
+    .option('--model <NAME>', 'this model, until told otherwise')
+    .option('--production', 'the production model of its board, and what rollouts make of it')
+    .requiredOption('--reason <TEXT>', 'why, for the audit log')
+    .action(async (id: string, flags: CloudFlags & { model?: string; production?: boolean; reason: string }) =>
+      (await import('./device-identity.ts')).retarget(id, flags),
+    )
+
   withCloud(device.command('remove'))
     .description(
       'take a device out of the fleet: keys, tokens, assignment, rollouts; its name may be enrolled again, as a new device',

@@ -147,3 +147,22 @@ export async function setWindow(text: string, flags: CloudFlags & { device?: str
   await apiOf(flags).put(`${path}/window`, { window })
   console.log(`${device ?? site}: ${window === null ? 'no hours of its own' : `updates are downloaded in ${window}`}`)
 }
+
+/** Gives a device a model by hand. */
+export async function retarget(
+  id: string,
+  flags: CloudFlags & { readonly model?: string; readonly production?: boolean; readonly reason: string },
+): Promise<void> {
+  const { model = null, production = false, reason } = flags
+  if ((model === null) !== production) {
+    throw new CommandFailure('say either --model NAME or --production', { exitCode: 2 })
+  }
+  const path = `/v1/devices/${encodeURIComponent(id)}/target`
+  const device = await apiOf(flags).post<{ target: { name: string; version: number } | null; pinned: boolean }>(path, {
+    model,
+    reason,
+  })
+  const { target, pinned } = device
+  const held = pinned ? 'no rollout moves it' : 'it follows production'
+  console.log(`${id}: ${target === null ? 'no model' : `${target.name} ${target.version}`}; ${held}`)
+}

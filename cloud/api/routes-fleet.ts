@@ -27,6 +27,8 @@ function withoutDevices(batch: IngestBatch, gone: ReadonlySet<string>): IngestBa
   }
 }
 
+/** chosen: what the contract's gateways ask for at most, of the socket; they give up at 40 s */
+const SOCKET_WAIT_MS = 25_000
 /** chosen: a gateway serves a site or a few */
 const SITES_MAX = 64
 
@@ -97,9 +99,10 @@ export function fleetRoutes(app: CloudApp, services: CloudServices): void {
         : store.assignments.feed(after, LIMITS.ingestRows, sites)
     let rows = read()
     const untilMs = clock.monotonicMs() + waitSeconds * 1000
+    // Whoever asks waits in real time, and the clock of a simulation may stand still.
+    const signal = AbortSignal.any([c.req.raw.signal, AbortSignal.timeout(SOCKET_WAIT_MS)])
     // What has changed may be another site's.
     for (let leftMs = waitSeconds * 1000; rows.length === 0 && leftMs > 0; leftMs = untilMs - clock.monotonicMs()) {
-      const signal = c.req.raw.signal
       await services.assignmentsChanged.wait(leftMs, signal)
       rows = read()
       if (signal.aborted || sites === undefined) break

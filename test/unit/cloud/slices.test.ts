@@ -7,6 +7,7 @@ import { systemClock } from '../../../cli/clock-system.ts'
 import { type RunningCloud, startCloud } from '../../../cloud/cloud.ts'
 import { Slices } from '../../../cloud/slices.ts'
 import { Store } from '../../../cloud/store/store.ts'
+import type { Clock } from '../../../contract/clock.ts'
 import { ManualClock, releaseOf, SHA } from '../../fixtures/cloud-world.ts'
 import { secureRandom } from '../../fixtures/identity-world.ts'
 import { T0 } from '../../fixtures/synthetic-fleet.ts'
@@ -15,8 +16,12 @@ describe('slices', () => {
   it('hold the thread for about 8 ms and then leave it for as long as they took', () => {
     const clock = new ManualClock()
     let realMs = 0
-    // A service's own clock may stand still meanwhile: pauses are real time too.
-    const machine = { ...clock, wallMs: () => 0, monotonicMs: () => realMs, after: clock.after.bind(clock) }
+    // Work takes the machine's time; the pause is waited for on the same.
+    const machine: Clock = {
+      wallMs: () => 0,
+      monotonicMs: () => realMs,
+      after: (ms, callback) => clock.after(ms, callback),
+    }
     const slices = new Slices(machine)
     let left = 10
     let ended = 0
@@ -131,4 +136,31 @@ describe('a cloud at work', () => {
     expect(longestMs).toBeLessThan(tookMs / 3)
     expect(await metric('kinglet_evaluation_seconds_count')).toBe(ticks)
   })
+})
+
+it('a service whose own clock stands still imports a fleet and signs for it all the same', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'kinglet-slices-'))
+  const still: Clock = { wallMs: () => T0, monotonicMs: () => 0, after: () => () => undefined }
+  const logger = { info: () => undefined, warn: () => undefined, error: console.error }
+  const cloud = await startCloud({
+    ...{
+      dataDir: join(dir, 'cloud'),
+      host: '127.0.0.1',
+      port: 0,
+      clock: still,
+      machine: systemClock,
+      secureRandom,
+      logger,
+    },
+  })
+  const devices = Array.from({ length: 500 }, (_, i) => ({ device: `d-${i}`, site: 'lab', board: 'board-a' }))
+  const answer = await fetch(`${cloud.url}/v1/devices`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${cloud.operatorToken}`, 'content-type': 'application/json' },
+    body: JSON.stringify(devices),
+    signal: AbortSignal.timeout(30_000),
+  })
+  expect(answer.status).toBe(200)
+  await cloud.close()
+  rmSync(dir, { recursive: true })
 })

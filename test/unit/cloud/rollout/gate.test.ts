@@ -29,7 +29,15 @@ function input(changes: Changes = {}): GateInput {
     ...signals,
   }
   return {
-    ...{ stage: 1, isLast: false, comparison: 'control', decides: true, elapsedHours: 30, watchHours: 96, maxHours: 168 },
+    ...{
+      stage: 1,
+      isLast: false,
+      comparison: 'control',
+      decides: true,
+      elapsedHours: 30,
+      watchHours: 96,
+      maxHours: 168,
+    },
     signals: Object.fromEntries(Object.entries(all).map(([name, some]) => [name, { ...NOTHING, ...some }])),
     installs: { started: devices, failed: 0 },
     exposure: { assigned: devices, heard: devices, installed: devices, silent: 0 },
@@ -64,7 +72,9 @@ describe('the gate decides', () => {
     expect(judge(input({ canaryFalse: 5, canaryVerified: 27 })).verdict).toBe('advance')
     expect(judge(input({ canaryFalse: 5, canaryVerified: 20 })).verdict).toBe('rollback')
     const strict = DEFAULT_GATE_POLICY.metrics.map((metric) => ({ ...metric, marginRatio: 1 }))
-    expect(judgeStage({ ...DEFAULT_GATE_POLICY, metrics: strict }, input({ canaryFalse: 12.4 })).verdict).toBe('rollback')
+    expect(judgeStage({ ...DEFAULT_GATE_POLICY, metrics: strict }, input({ canaryFalse: 12.4 })).verdict).toBe(
+      'rollback',
+    )
   })
   it('speaks of a model that never wakes and of one that never errs, without a minimum of events', () => {
     const deaf = input({
@@ -75,7 +85,9 @@ describe('the gate decides', () => {
         },
       },
     })
-    expect(judge({ ...deaf, elapsedHours: 4 }).reasons).toEqual([{ code: 'metric-worse', metric: 'verifiedWakesPerHour' }])
+    expect(judge({ ...deaf, elapsedHours: 4 }).reasons).toEqual([
+      { code: 'metric-worse', metric: 'verifiedWakesPerHour' },
+    ])
     const silent = input({
       signals: {
         falseWakesPerHour: {
@@ -89,7 +101,9 @@ describe('the gate decides', () => {
   it('withdraws what makes devices fall silent, and not for the silence that both arms share', () => {
     const contact = (canary: number, control: number) =>
       judge(
-        input({ signals: { contact: { spells: [...spells('canary', 100, canary), ...spells('control', 1900, control)] } } }),
+        input({
+          signals: { contact: { spells: [...spells('canary', 100, canary), ...spells('control', 1900, control)] } },
+        }),
       )
     expect(contact(10, 0).reasons).toEqual([{ code: 'metric-worse', metric: 'contact' }])
     expect(contact(20, 380).verdict).toBe('advance')
@@ -140,7 +154,10 @@ describe('the gate decides', () => {
   it('soaks the last stage, still against those that were held back', () => {
     const last = { stage: 3, isLast: true }
     expect(codes(input({ ...last, elapsedHours: 10 }))).toEqual(['too-early'])
-    expect(judge(input({ ...last, elapsedHours: 24 }))).toMatchObject({ verdict: 'advance', reasons: [{ code: 'soaked' }] })
+    expect(judge(input({ ...last, elapsedHours: 24 }))).toMatchObject({
+      verdict: 'advance',
+      reasons: [{ code: 'soaked' }],
+    })
     expect(judge(input({ ...last, installs: { started: 100, failed: 12 } })).verdict).toBe('rollback')
     const later = { canary: arm(200, 50), control: arm(30, 10) }
     expect(judge(input({ ...last, signals: { falseWakesPerHour: { later } } })).reasons).toEqual([
@@ -155,7 +172,10 @@ describe('the gate decides', () => {
   it('a stage that is too small to prove anything watches and says so; what it could not prove it does not claim', () => {
     const small = { devices: 12, decides: false }
     expect(judge(input({ ...small, elapsedHours: 90 })).verdict).toBe('hold')
-    expect(judge(input({ ...small, elapsedHours: 96 }))).toMatchObject({ verdict: 'advance', reasons: [{ code: 'watched' }] })
+    expect(judge(input({ ...small, elapsedHours: 96 }))).toMatchObject({
+      verdict: 'advance',
+      reasons: [{ code: 'watched' }],
+    })
     const pause = { ...DEFAULT_GATE_POLICY, undecided: 'pause' as const }
     expect(judgeStage(pause, input({ ...small, elapsedHours: 168 })).verdict).toBe('pause')
     const on = { ...DEFAULT_GATE_POLICY, undecided: 'advance' as const }
@@ -181,10 +201,9 @@ describe('the planner', () => {
     const frozen = end!.kind === 'end-stage' ? end!.freeze.filter(({ batch }) => batch !== null) : []
     expect(frozen.map(({ signal }) => signal)).toEqual(['falseWakesPerHour', 'verifiedWakesPerHour'])
     expect(begin).toEqual({ kind: 'begin-stage', stage: 2, percent: 50 })
-    expect(planRollout({ ...running, stage: 3 }, judge(input({ stage: 3, isLast: true }))).map(({ kind }) => kind)).toEqual([
-      'end-stage',
-      'complete',
-    ])
+    expect(
+      planRollout({ ...running, stage: 3 }, judge(input({ stage: 3, isLast: true }))).map(({ kind }) => kind),
+    ).toEqual(['end-stage', 'complete'])
     expect(planRollout(running, judge(input({ canaryFalse: 30 })))).toEqual([{ kind: 'withdraw' }])
     expect(planRollout(running, judge(input({ devices: 20, elapsedHours: 168 })))).toEqual([{ kind: 'pause' }])
     expect(planRollout(running, judge(input({ elapsedHours: 2 })))).toEqual([])

@@ -124,7 +124,12 @@ describe('log ratio', () => {
     expect(adjusted.variance).toBeLessThan(plain.variance / 2)
     // What the past does not know of, it does not move.
     const unknown = canary.map(({ y, x }) => device(y, x, undefined))
-    expect(logRatio(unknown, control.map(({ y, x }) => device(y, x)))).toEqual(plain)
+    expect(
+      logRatio(
+        unknown,
+        control.map(({ y, x }) => device(y, x)),
+      ),
+    ).toEqual(plain)
   })
 
   it('without exposure or with one device there is no comparison', () => {

@@ -169,7 +169,8 @@ describe('retention', () => {
     const device = { bucket: 0.5, late: false, previous: 1, holdback: false, sinceMs: T0, boundMs: DAY }
     const enrol = (i: number) => store.devices.enrol({ name: `d-${i}`, site: 's', board: 'b', tags: [] }, T0).id
     const ids = Array.from({ length: 100 }, (_, i) => enrol(i))
-    for (const id of ['r-open', 'r-old']) for (const each of ids) store.rollouts.addDevice(id, { device: each, ...device })
+    for (const id of ['r-open', 'r-old'])
+      for (const each of ids) store.rollouts.addDevice(id, { device: each, ...device })
     expect(pass(store, T0 + 401 * DAY).removed).toBe(100)
     expect(store.rollouts.devices('r-open')).toHaveLength(100)
     expect(store.rollouts.devices('r-old')).toHaveLength(0)
