@@ -69,7 +69,7 @@ describe('a rollout under a gateway that lies', () => {
     expect(exposure.assigned).toBeGreaterThan(0)
     expect(exposure.installed).toBe(0)
     expect(installs).toEqual({ started: 0, failed: 0, refused: 0 })
-    expect(signals['falseWakesPerHour']?.batch?.canary ?? []).toEqual([])
+    expect(signals.falseWakesPerHour?.batch?.canary ?? []).toEqual([])
     expect(world.store.rollouts.open()).toMatchObject({ state: 'running', stage: 1 })
   })
 
