@@ -1,14 +1,7 @@
-import { CloudWorld } from '../test/fixtures/cloud-world.ts'
-import {
-  type FleetShape,
-  type Scenario,
-  simulate,
-  simulateGate,
-  type WholeScenario,
-} from '../test/fixtures/gate-simulation.ts'
+import { type FleetShape, type Scenario, simulate, simulateGate, type WholeScenario } from './gate-simulation.ts'
 
-/** What the gate promises, by simulation: the tables of its source, fleets of heavy tails, the whole gate with every signal, and fleets
- *  that follow their assignments through the real store and engine. `--runs N` (default 400); hours of core time for thousands.
+/** What the gate promises, by simulation: the tables of its source, fleets of heavy tails, the whole gate with every signal, `--runs N`
+ *  (default 400). Fleets that follow their assignments through the real store and engine are in `test/simulation/gate-fleets.test.ts`.
  */
 const SEED = 20_261_129
 const at = process.argv.indexOf('--runs')
@@ -102,44 +95,3 @@ for (const ratio of [1.05, 1.1, 1.5]) {
   const { rollback, advance, hours } = simulateGate(scenario, Math.min(runs, 50), SEED)
   row('400 : 1600', '168', `false wakes ×${ratio}`, rollback, advance, hours)
 }
-
-say('Fleets of the real store and engine: rolled back, of so many')
-row('fleet', 'candidate', 'rolled back', 'runs', 'exposed at the end, at most')
-row('---', '---', '---', '---', '---')
-const usual = { falseWakes: 0.5, verified: 1 }
-function fleets(
-  name: string,
-  candidate: string,
-  devices: number,
-  count: number,
-  set: (world: CloudWorld) => void,
-  dying = 0,
-): void {
-  let back = 0
-  let exposed = 0
-  for (let seed = 1; seed <= count; seed++) {
-    const world = new CloudWorld(':memory:', seed, { 'kws-1': usual, 'kws-2': { ...usual, dying, diesAfterHours: 12 } })
-    world.addRelease('kws-1', 1, 'production')
-    world.addRelease('kws-2', 2, 'staging')
-    world.enrol(devices)
-    set(world)
-    world.hours(50)
-    const started = world.start('kws-2', [5, 25, 50, 100])
-    if (!started.ok) throw new Error(started.error.detail)
-    const { id } = started.value
-    world.hours(100, () => world.store.rollouts.get(id)?.state !== 'running')
-    if (world.store.rollouts.get(id)?.state === 'rolled-back') back++
-    exposed = Math.max(exposed, world.store.rollouts.exposed(id) / devices)
-    world.store.close()
-  }
-  row(name, candidate, String(back), String(count), exposed)
-}
-const few = Math.max(4, Math.round(runs / 20))
-fleets('300, a tenth asleep for days at random', 'equal', 300, few, (world) => {
-  world.online = (device, now) =>
-    device.phaseMs % 10 !== 0 || Math.sin(now / 3_600_000 / (7 + (device.phaseMs % 13)) + device.phaseMs) > 0
-})
-fleets('300, all report once a day', 'equal', 300, few, (world) => {
-  world.online = (device, now) => Math.floor(now / 3_600_000) % 24 === device.phaseMs % 24
-})
-fleets('2000', 'kills a tenth of its devices', 2000, Math.max(4, Math.round(runs / 40)), () => undefined, 0.1)

@@ -8,7 +8,6 @@
  *  again, and the time is taken from when it listens until all are back; each retries as device/node/transport-mqtt.ts does.
  */
 import { type ChildProcess, fork } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
@@ -17,8 +16,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { exportJWK, generateKeyPair, type JSONWebKeySet, SignJWT } from 'jose'
-import { seededRandom } from '../contract/random.ts'
 import { startGateway } from '../gateway/gateway.ts'
+import { answerParent, askChild, onThisMachine } from './child-process.ts'
 import { connectPacket, subscribePacket } from './gateway-load.ts'
 
 const SITE = 'bench'
@@ -78,16 +77,7 @@ async function child(): Promise<void> {
         const { cloudUrl, jwks, dataDir, port } = request
         const gateway = await startGateway({
           ...{ dataDir, cloudUrl, jwks, mqttPort: port, serviceToken: 'bench', assignmentIdleMs: 1 },
-          clock: {
-            wallMs: () => Date.now(),
-            monotonicMs: () => performance.now(),
-            after: (delayMs, callback) => {
-              const timer = setTimeout(callback, delayMs)
-              return () => clearTimeout(timer)
-            },
-          },
-          random: seededRandom(1),
-          secureRandom: { bytes: (length) => new Uint8Array(randomBytes(length)) },
+          ...onThisMachine(),
           logger: { info() {}, warn() {}, error: console.error },
         })
         held = () => gateway.stats().messages.assignment?.published ?? 0
@@ -138,26 +128,10 @@ async function child(): Promise<void> {
         return { count: connected }
     }
   }
-  process.on('message', (request: Request) => {
-    perform(request).then(
-      (answer) => process.send!(answer),
-      (cause: unknown) => {
-        console.error(cause)
-        process.exit(1)
-      },
-    )
-  })
+  answerParent(perform)
 }
 
-const ask = (worker: ChildProcess, request: Request): Promise<Answer> =>
-  new Promise((resolve, reject) => {
-    worker.once('exit', reject)
-    worker.once('message', (answer) => {
-      worker.off('exit', reject)
-      resolve(answer as Answer)
-    })
-    worker.send(request)
-  })
+const ask = (worker: ChildProcess, request: Request): Promise<Answer> => askChild(worker, request)
 
 /** Hands out an assignment for each of so many devices. */
 async function standInCloud(count: number): Promise<{ url: string; close(): void }> {

@@ -15,7 +15,6 @@
  *  threads: with two cores the gateway's store shares one of them with the load generator.
  */
 import { type ChildProcess, fork } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { type AddressInfo, createServer as createTcpServer } from 'node:net'
@@ -25,9 +24,9 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { Aedes } from 'aedes'
 import { exportJWK, generateKeyPair, type JSONWebKeySet, SignJWT } from 'jose'
-import { seededRandom } from '../contract/random.ts'
 import { type GatewayStats, startGateway } from '../gateway/gateway.ts'
 import { GATEWAY_LIMITS } from '../gateway/gateway-options.ts'
+import { answerParent, askChild, onThisMachine } from './child-process.ts'
 import { type Load, type LoadPlan, prepareLoad } from './gateway-load.ts'
 
 const SITE = 'bench'
@@ -83,16 +82,7 @@ async function child(): Promise<void> {
           jwks,
           commitWindowMs,
           serviceToken: 'bench',
-          clock: {
-            wallMs: () => Date.now(),
-            monotonicMs: () => performance.now(),
-            after: (delayMs, callback) => {
-              const timer = setTimeout(callback, delayMs)
-              return () => clearTimeout(timer)
-            },
-          },
-          random: seededRandom(1),
-          secureRandom: { bytes: (length) => new Uint8Array(randomBytes(length)) },
+          ...onThisMachine(),
           logger,
           limits: { spool: { ...GATEWAY_LIMITS.spool, reportsMax: 20_000 } },
         })
@@ -110,26 +100,10 @@ async function child(): Promise<void> {
       }
     }
   }
-  process.on('message', (request: Request) => {
-    perform(request).then(
-      (answer) => process.send!(answer),
-      (cause: unknown) => {
-        console.error(cause)
-        process.exit(1)
-      },
-    )
-  })
+  answerParent(perform)
 }
 
-const ask = (worker: ChildProcess, request: Request): Promise<Answer> =>
-  new Promise((resolve, reject) => {
-    worker.once('exit', reject)
-    worker.once('message', (answer) => {
-      worker.off('exit', reject)
-      resolve(answer as Answer)
-    })
-    worker.send(request)
-  })
+const ask = (worker: ChildProcess, request: Request): Promise<Answer> => askChild(worker, request)
 
 interface Measured {
   readonly perSecond: number

@@ -20,7 +20,7 @@ const MARGIN_MIN = 1.5
 const WINDOW_HOURS = 48
 const PAIRS_MIN = 10
 
-export const AFTER_ROLLOUT = 'after-rollout'
+const AFTER_ROLLOUT = 'after-rollout'
 
 /** Looks at the newest completed rollout. To be called inside a transaction.
  *  @returns alerts that were raised */

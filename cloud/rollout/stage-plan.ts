@@ -17,13 +17,13 @@ export function exposedAt(percent: number, devices: number, holdback: number): n
   return percent >= 100 ? most : Math.min(most, Math.max(1, Math.ceil((percent / 100) * devices - 1e-9)))
 }
 
-export function holdbackOf(policy: GatePolicy, devices: number): number {
+function holdbackOf(policy: GatePolicy, devices: number): number {
   if (comparisonOf(policy, devices) !== 'control' || policy.holdbackShare === 0) return 0
   const wanted = Math.max(policy.minDevicesPerArm, Math.ceil(policy.holdbackShare * devices))
   return Math.min(wanted, Math.floor(devices / 4))
 }
 
-export function comparisonOf(policy: GatePolicy, devices: number): RolloutPlan['comparison'] {
+function comparisonOf(policy: GatePolicy, devices: number): RolloutPlan['comparison'] {
   if (policy.ungated) return 'none'
   if (policy.comparison !== 'auto') return policy.comparison
   return devices >= 4 * policy.minDevicesPerArm ? 'control' : 'past'

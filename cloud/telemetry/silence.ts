@@ -3,7 +3,7 @@ import type { AlertRecord } from '../store/alert-store.ts'
 import type { Store } from '../store/store.ts'
 
 /** Devices that have fallen silent, whatever they run: one alert a site, so that a site without power is one message and not a thousand. */
-export const DEVICES_SILENT = 'devices-silent'
+const DEVICES_SILENT = 'devices-silent'
 
 /** chosen: nobody is called at night for a device that missed one daily report */
 const BOUND_MS_MIN = 26 * 3_600_000

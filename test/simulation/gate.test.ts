@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import { simulate, tolerance } from '../../bench/gate-simulation.ts'
 import { exactLogE } from '../../cloud/rollout/exact-test.ts'
 import { seededRandom } from '../../contract/random.ts'
-import { simulate, tolerance } from '../fixtures/gate-simulation.ts'
 
 /** Monte Carlo check of what the gate promises: 72 h, gamma-distributed device rates (CV 0 or 1), .2 events an hour. Fewer runs than the
  *  2 000 of the published table, and fewer looks in some, so the tolerances are three binomial standard errors wide; `npm run bench:gates`
