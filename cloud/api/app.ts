@@ -1,4 +1,5 @@
 import { OpenAPIHono } from '@hono/zod-openapi'
+import type { MiddlewareHandler } from 'hono'
 import { HTTPException } from 'hono/http-exception'
 import { contractError } from '../../contract/errors.ts'
 import { problemResponse } from '../../platform/problem-response.ts'
@@ -35,6 +36,7 @@ export function createApp(services: CloudServices): CloudApp {
     metrics.requests.inc({ method: c.req.method, route, status: String(c.res.status) })
   })
 
+  app.use(requireMediaType(app))
   systemRoutes(app, services)
   deviceRoutes(app, services)
   identityRoutes(app, services)
@@ -51,7 +53,14 @@ export function createApp(services: CloudServices): CloudApp {
     bearerFormat: 'JWT',
   })
 
-  app.notFound((c) => problemResponse(contractError('not-found', `no ${c.req.method} ${c.req.path.slice(0, 200)}`)))
+  app.notFound((c) => {
+    const { method, path } = c.req
+    const allowed = methodsOf(app, path)
+    if (allowed.length === 0) return problemResponse(contractError('not-found', `no ${method} ${path.slice(0, 200)}`))
+    const allow = allowed.join(', ')
+    const error = contractError('invalid-request', `${path.slice(0, 200)} takes ${allow}, not ${method}`)
+    return problemResponse(error, { status: 405, headers: { allow } })
+  })
   app.onError((error, c) => {
     if (error instanceof ProblemError) return problemResponse(error.problem, { headers: error.headers })
     // hono itself refuses bodies that are not JSON, or do not say that they are.
@@ -62,6 +71,46 @@ export function createApp(services: CloudServices): CloudApp {
     return problemResponse(contractError('internal', 'the cloud failed; its log says why'))
   })
   return app
+}
+
+/** Methods with which a path is served. @see RFC 9110 section 15.5.6: a 405 names them */
+function methodsOf(app: CloudApp, path: string): readonly string[] {
+  const segments = path.split('/')
+  const serves = (pattern: string): boolean => {
+    const parts = pattern.split('/')
+    return parts.length === segments.length && parts.every((part, i) => part.startsWith(':') || part === segments[i])
+  }
+  const methods = new Set(
+    app.routes.filter(({ method, path: pattern }) => method !== 'ALL' && serves(pattern)).map(({ method }) => method),
+  )
+  if (methods.has('GET')) methods.add('HEAD')
+  return [...methods].sort()
+}
+
+/** Refuses a body of another media type than the route takes, where that is JSON. @see RFC 9110 section 15.5.16 */
+function requireMediaType(app: CloudApp): MiddlewareHandler<CloudEnv> {
+  let json: ReadonlySet<string> | undefined
+  return async (c, next) => {
+    json ??= new Set(app.openAPIRegistry.definitions.flatMap((definition) => jsonRouteOf(definition)))
+    const path = c.req.matchedRoutes.findLast(({ method }) => method !== 'ALL')?.path
+    const type = c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase()
+    const hasBody = type !== undefined || Number(c.req.header('content-length') ?? 0) > 0
+    if (path !== undefined && hasBody && json.has(`${c.req.method} ${path}`) && type !== 'application/json') {
+      const error = contractError(
+        'invalid-request',
+        `the body is to be application/json, not ${type?.slice(0, 100) ?? 'of no type'}`,
+      )
+      return problemResponse(error, { status: 415, headers: { accept: 'application/json' } })
+    }
+    return next()
+  }
+}
+
+function jsonRouteOf(definition: CloudApp['openAPIRegistry']['definitions'][number]): string[] {
+  if (definition.type !== 'route') return []
+  const { method, path, request } = definition.route
+  if (request?.body?.content['application/json'] === undefined) return []
+  return [`${method.toUpperCase()} ${path.replace(/\{(\w+)\}/g, ':$1')}`]
 }
 
 const METHODS = ['get', 'put', 'post', 'delete', 'patch'] as const

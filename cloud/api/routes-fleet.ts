@@ -16,6 +16,11 @@ const SERIES_HOURS_MAX = 744
 /** chosen: the contract's gateways ask for at most 25 s; clocks that run faster than real need more of their own seconds */
 const WAIT_SECONDS_MAX = 3_600
 
+const page = z.object({ limit: z.string().optional(), before: z.string().optional() })
+/** What a page goes on before; null: it is the last. */
+const nextOf = (rows: readonly { readonly id: number }[], limit: number): number | null =>
+  rows.length < limit ? null : (rows.at(-1)?.id ?? null)
+
 /** Rows of devices that were removed: a gateway or a device has not heard of it yet. Sums over devices cannot be told apart and stay. */
 function withoutDevices(batch: IngestBatch, gone: ReadonlySet<string>): IngestBatch {
   const stays = ({ device }: { readonly device: string }): boolean => !gone.has(device)
@@ -153,11 +158,17 @@ export function fleetRoutes(app: CloudApp, services: CloudServices): void {
     path: '/v1/alerts',
     summary: 'Alerts, newest first',
     middleware: reader,
-    responses: schemas.answers(z.object({ alerts: z.array(schemas.alert) }), 'At most 200 alerts'),
+    request: { query: page },
+    responses: schemas.answers(
+      z.object({ alerts: z.array(schemas.alert), next: z.number().nullable() }),
+      'At most `limit` alerts with an id below `before`; `next` is the `before` of the page that follows',
+    ),
   })
   app.openapi(alerts, (c) => {
     const names = modelNames(store)
-    return c.json({ alerts: store.alerts.list(200).map((alert) => alertView(alert, names)) }, 200)
+    const limit = integerQuery(c, 'limit', 200, 1, 1_000)
+    const found = store.alerts.list(limit, integerQuery(c, 'before', LIMITS.counter, 1, LIMITS.counter))
+    return c.json({ alerts: found.map((alert) => alertView(alert, names)), next: nextOf(found, limit) }, 200)
   })
 
   const audit = createRoute({
@@ -165,12 +176,13 @@ export function fleetRoutes(app: CloudApp, services: CloudServices): void {
     path: '/v1/audit',
     summary: 'Who did what, when and why, newest first',
     middleware: reader,
-    request: { query: z.object({ limit: z.string().optional(), before: z.string().optional() }) },
-    responses: schemas.answers(z.object({ entries: z.array(schemas.audit) }), 'Entries'),
+    request: { query: page },
+    responses: schemas.answers(z.object({ entries: z.array(schemas.audit), next: z.number().nullable() }), 'Entries'),
   })
   app.openapi(audit, (c) => {
     const limit = integerQuery(c, 'limit', 100, 1, 1_000)
     const before = integerQuery(c, 'before', LIMITS.counter, 1, LIMITS.counter)
-    return c.json({ entries: [...store.audit.list(limit, before)] }, 200)
+    const entries = store.audit.list(limit, before)
+    return c.json({ entries: [...entries], next: nextOf(entries, limit) }, 200)
   })
 }

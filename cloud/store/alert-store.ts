@@ -63,8 +63,11 @@ export class AlertStore {
     this.#db.prepare("UPDATE alerts SET state = 'resolved', resolved_ms = ? WHERE id = ?").run(nowMs, id)
   }
 
-  /** Newest first. */
-  list(limit: number): readonly AlertRecord[] {
-    return this.#db.prepare<[number], Row>('SELECT * FROM alerts ORDER BY id DESC LIMIT ?').all(limit).map(toRecord)
+  /** Newest first. @param before only alerts with a smaller id */
+  list(limit: number, before = Number.MAX_SAFE_INTEGER): readonly AlertRecord[] {
+    return this.#db
+      .prepare<[number, number], Row>('SELECT * FROM alerts WHERE id < ? ORDER BY id DESC LIMIT ?')
+      .all(before, limit)
+      .map(toRecord)
   }
 }

@@ -393,7 +393,7 @@ describe('cloud over HTTP', () => {
     const page = await call('GET', '/', undefined, null)
     expect(page.headers.get('content-type')).toContain('text/html')
     expect((await call('GET', '/nowhere')).json.code).toBe('not-found')
-    expect((await call('POST', '/v1/rollouts', new TextEncoder().encode('{'))).status).toBe(400)
+    expect((await call('POST', '/v1/rollouts', new TextEncoder().encode('{'))).status).toBe(415)
   })
 
   it('the director is rotated over HTTP: every assignment of the feed is signed by the new key at once', async () => {
