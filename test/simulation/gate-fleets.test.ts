@@ -5,7 +5,7 @@ import { HOUR } from '../fixtures/synthetic-fleet.ts'
 /** How often, over seeds, fleets that sleep or report once a day lose a good model, and how soon a model that kills devices is lost. A few here;
  *  KINGLET_FLEET_RUNS=40 npx vitest run test/simulation/gate-fleets.test.ts tells more.
  */
-const RUNS = Number(process.env['KINGLET_FLEET_RUNS'] ?? 2)
+const RUNS = Number(process.env.KINGLET_FLEET_RUNS ?? 2)
 const USUAL = { falseWakes: 0.5, verified: 1 }
 
 function runs(devices: number, count: number, dying: number, online: CloudWorld['online']) {
