@@ -33,6 +33,7 @@ const INDEXED = [
   'gateway/store/seq-ranges.ts',
   'gateway/store/device-table.ts',
   'gateway/metrics.ts',
+  'cloud/rollout/first-event.ts',
   'cloud/rollout/log-ratio.ts',
   'cloud/rollout/special-functions.ts',
   // Bytes of a wire, whose lengths are checked once and not at each of them.

@@ -70,11 +70,18 @@ export function rolloutRoutes(app: CloudApp, services: CloudServices): void {
     path: '/v1/rollouts',
     summary: 'Rollouts, newest first',
     middleware: requireRole(services, 'viewer', 'gateway'),
-    responses: schemas.answers(z.object({ rollouts: z.array(schemas.rollout) }), 'At most 50 rollouts'),
+    request: { query: z.object({ limit: z.string().optional(), before: schemas.name.optional() }) },
+    responses: schemas.answers(
+      z.object({ rollouts: z.array(schemas.rollout), next: z.string().nullable() }),
+      'At most `limit` (50) rollouts after the one that `before` names, which is `next` of the page before',
+    ),
   })
-  app.openapi(list, (c) =>
-    c.json({ rollouts: store.rollouts.list(50).map((rollout) => rolloutView(store, rollout)) }, 200),
-  )
+  app.openapi(list, (c) => {
+    const limit = integerQuery(c, 'limit', 50, 1, 500)
+    const page = store.rollouts.list(limit, c.req.valid('query').before)
+    const rollouts = page.map((rollout) => rolloutView(store, rollout))
+    return c.json({ rollouts, next: page.length === limit ? (page.at(-1)?.id ?? null) : null }, 200)
+  })
 
   const params = z.object({ id: schemas.name })
   const one = createRoute({

@@ -93,8 +93,7 @@ export function firstEventTest(spells: readonly Spell[], direction: 'higher' | '
     below(from, hour + 1) - below(until, hour + 1)
   const factorials = logFactorials(whole.length)
   const logs = ALTERNATIVES.map(() => 0)
-  for (const hour of [...events.keys()].sort((a, b) => a - b)) {
-    const happened = events.get(hour)!
+  for (const [hour, happened] of [...events].sort(([a], [b]) => a - b)) {
     const nCanary = atRisk(arms.canary, hour)
     const nControl = atRisk(arms.control, hour)
     const d = happened.canary + happened.control

@@ -146,11 +146,14 @@ export class RolloutStore {
     return row && toRecord(row)
   }
 
-  /** Newest first. */
-  list(limit: number): readonly RolloutRecord[] {
+  /** Newest first. @param before id of the last of the page before; one that is not known is followed by nothing */
+  list(limit: number, before?: string): readonly RolloutRecord[] {
     return this.#db
-      .prepare<[number], Row>('SELECT * FROM rollouts ORDER BY created_ms DESC, rowid DESC LIMIT ?')
-      .all(limit)
+      .prepare<[string | null, string | null, number], Row>(
+        `SELECT * FROM rollouts WHERE ? IS NULL OR (created_ms, rowid) < (SELECT created_ms, rowid FROM rollouts WHERE id = ?)
+         ORDER BY created_ms DESC, rowid DESC LIMIT ?`,
+      )
+      .all(before ?? null, before ?? null, limit)
       .map(toRecord)
   }
 
