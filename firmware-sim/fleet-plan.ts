@@ -1,6 +1,6 @@
 import { present } from '../contract/present.ts'
 import type { SeededRandom } from '../contract/random.ts'
-import { RADIOS, radioNamed } from '../device/core/power/energy.ts'
+import { awakeMilliwatt, RADIOS, radioNamed } from '../device/core/power/energy.ts'
 import { BOARDS, type Board } from '../model/boards.ts'
 import type { DeviceSpec } from './device-sim.ts'
 import { SCENES } from './scene.ts'
@@ -18,7 +18,10 @@ const pick = <T>(items: readonly T[], random: SeededRandom): T =>
 function capacityFor(board: Board, days: number, random: SeededRandom): number {
   const openShare = 0.35
   const inferencesPerSecond = 5
-  const milliwatt = board.listenIdleMilliwatt + inferencesPerSecond * openShare * (board.kwsMicrojoule / 1000)
+  /** chosen: five wakes an hour, each held for five seconds */
+  const heldShare = (5 * 5) / 3_600
+  const listening = board.listenIdleMilliwatt + inferencesPerSecond * openShare * (board.kwsMicrojoule / 1000)
+  const milliwatt = listening + heldShare * awakeMilliwatt(board)
   return milliwatt * days * (DAY_MS / 1000) * (1.05 + 0.1 * random.next())
 }
 

@@ -18,7 +18,9 @@ const DAY_MS = 24 * HOUR_MS
 const DAY_MINUTES = 1_440
 /** Chosen: what is below belongs to listening and to the reports that call for somebody. */
 const CHARGE_SHARE_MIN = 0.1
-/** Chosen: from this level on the governor saves what it can. */
+/** Chosen: the same for a device that saves what it can. Not all of its charge: a model that takes too much is what an update may mend, and a
+ *  device that lives at this level for good would never get one. */
+const SPARSE_SHARE_MIN = 0.25
 const SPARSE = LADDER_LEVELS.indexOf('sparse')
 /** Chosen: a cell in the field does not recover within minutes. */
 const CHARGE_WAIT_MS = HOUR_MS
@@ -41,7 +43,8 @@ export function downloadDelay(
   charge: number | null,
   level: number,
 ): Delay | undefined {
-  if (charge !== null && (level >= SPARSE || charge < CHARGE_SHARE_MIN)) {
+  const least = level < SPARSE ? CHARGE_SHARE_MIN : level === SPARSE ? SPARSE_SHARE_MIN : Number.POSITIVE_INFINITY
+  if (charge !== null && charge < least) {
     const detail = `${Math.round(charge * 100)} % of the battery left at level ${LADDER_LEVELS[level]}`
     return { error: contractError('low-battery', detail), waitMs: CHARGE_WAIT_MS }
   }

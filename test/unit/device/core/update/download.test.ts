@@ -342,13 +342,13 @@ describe('a download waits', () => {
   it('for charge; an image that is here already does not', () => {
     const power = { capacityMj: 1e6, horizonMs: 0 }
     const low = { power, governed: false, fixedLevel: 'sparse' } as const
-    expect(codes(assigned(low, { batteryMj: 9e5 }).last)).toEqual(['install-delayed: low-battery'])
+    expect(codes(assigned(low, { batteryMj: 2e5 }).last)).toEqual(['install-delayed: low-battery'])
     expect(codes(assigned({ ...low, fixedLevel: 'full' }, { batteryMj: 9e5 }).last)).toEqual(['install-started'])
     const images: BootRecord['images'] = [
       recordSample.images[0],
       { sha256: hexToBytes(release.sha256), bytes: release.bytes },
     ]
-    const stored = assigned(low, { batteryMj: 9e5, record: { ...recordSample, images } })
+    const stored = assigned(low, { batteryMj: 2e5, record: { ...recordSample, images } })
     expect(ofType(stored.last, 'check-image')).toHaveLength(1)
   })
 })
