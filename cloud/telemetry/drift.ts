@@ -132,8 +132,8 @@ export class DriftMonitor {
     const noiseBefore = noBins()
     const noiseAfter = noBins()
     for (const hour of outcomes.slots(device, model, from, endMs)) {
-      const same = baseline.hours[hour.hour % 24]
-      if (same === undefined || same === null) continue
+      const same = this.#sameHour(baseline, hour.hour)
+      if (same === undefined) continue
       for (const name of ['listeningMs', 'activeMs', 'rejected'] as const) {
         after[name] += hour[name]
         before[name] += same[name]
@@ -171,6 +171,21 @@ export class DriftMonitor {
     }
     baselines.put(baseline)
     return baseline
+  }
+
+  /** What the baseline says of an hour: the same one of the day, or its mean where it is shorter than a day. */
+  #sameHour({ hours }: BaselineRecord, hour: number): BaselineHour | undefined {
+    if (this.#policy.baselineHours >= 24) return hours[hour % 24] ?? undefined
+    const known = hours.filter((each) => each !== null)
+    const mean = (of: (each: BaselineHour) => number): number =>
+      known.reduce((sum, each) => sum + of(each), 0) / known.length
+    if (known.length === 0) return undefined
+    return {
+      listeningMs: mean(({ listeningMs }) => listeningMs),
+      activeMs: mean(({ activeMs }) => activeMs),
+      rejected: mean(({ rejected }) => rejected),
+      noiseBins: noBins().map((_, i) => mean(({ noiseBins }) => noiseBins[i] ?? 0)),
+    }
   }
 
   #noiseOf(device: number, model: string, hour: number): number[] {

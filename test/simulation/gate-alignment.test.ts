@@ -1,5 +1,8 @@
-import { expect, it } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import { CloudWorld } from '../fixtures/cloud-world.ts'
+
+// Hundreds of simulated hours; a busy machine takes minutes for them.
+vi.setConfig({ testTimeout: 300_000 })
 
 /** The gate's inputs come from two sources, reports and verdicts, and canaries begin later than controls. If their windows
  *  did not refer to the same time, two equal models would seem to differ, most of all in the first hours. Measured over 40

@@ -1,9 +1,12 @@
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { Store } from '../../cloud/store/store.ts'
 import { DEFAULT_DRIFT_POLICY, DriftMonitor, populationStabilityIndex } from '../../cloud/telemetry/drift.ts'
 import { attestedBy } from '../../cloud/trust/attestation.ts'
 import { seededRandom } from '../../contract/random.ts'
 import { batchOf, HOUR, SyntheticDevice, T0 } from '../fixtures/synthetic-fleet.ts'
+
+// Hundreds of simulated hours; a busy machine takes minutes for them.
+vi.setConfig({ testTimeout: 300_000 })
 
 const MODEL = 'aaaaaaaaaaaaaaaa'
 const NEXT = 'bbbbbbbbbbbbbbbb'

@@ -1,9 +1,12 @@
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { type GateInput, judgeStage } from '../../cloud/rollout/gate.ts'
 import type { GatePolicy } from '../../cloud/store/gate-policy.ts'
 import type { RolloutRecord } from '../../cloud/store/rollout-store.ts'
 import { type Behaviour, CloudWorld } from '../fixtures/cloud-world.ts'
 import { HOUR, type SyntheticDevice, T0 } from '../fixtures/synthetic-fleet.ts'
+
+// Hundreds of simulated hours; a busy machine takes minutes for them.
+vi.setConfig({ testTimeout: 300_000 })
 
 /** What fleets do in the field: devices die, sleep, lose their link, report once a day; and what a gate has to make of it. Real store, engine
  *  and gate; devices that follow their assignments.

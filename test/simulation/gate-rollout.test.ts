@@ -1,9 +1,12 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { gateWords } from '../../cloud/rollout/gate-words.ts'
 import { CloudWorld, SHA } from '../fixtures/cloud-world.ts'
+
+// Hundreds of simulated hours; a busy machine takes minutes for them.
+vi.setConfig({ testTimeout: 300_000 })
 
 const BEHAVIOUR = {
   'kws-1': { falseWakes: 0.5, verified: 1 },
