@@ -323,7 +323,7 @@ describe('a device process', () => {
     expectRefusal(await wrong(...audio, '--trust', path('keys.json')), 1, /keys\.json: root: signed: /)
     expectRefusal(await wrong(...audio, '--trust', path('repo/metadata/1.targets.json')), 1, /1\.targets\.json: root: /)
     expectRefusal(await wrong(...audio, '--gateway', 'http://127.0.0.1'), 2, /no address of a gateway/)
-    expectRefusal(await wrong(...audio, '--device', 'Bird 1'), 2, /ids are lower-case/)
+    expectRefusal(await wrong(...audio, '--device', 'Bird 1'), 2, /an id has 1 to 64 letters/)
     expectRefusal(await wrong(...audio, '--bundle', join(ROOT, 'zoo/models/kws-1.onnx')), 1, /bundle-bad-magic/)
     expect(existsSync(path('new.flash'))).toBe(false)
   })

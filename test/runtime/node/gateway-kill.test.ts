@@ -113,7 +113,7 @@ describe('the thread of the store', () => {
     client.end(true)
     expect(await exit).toBe(0)
     // SQLite removes the log when the last connection to a store is closed.
-    expect(readdirSync(options.dataDir).sort()).toEqual(['artifacts', 'gateway.sqlite'])
+    expect(readdirSync(options.dataDir).sort()).toEqual(['artifacts', 'gateway.sqlite', 'owner.lock'])
     const acknowledged = (of: string) => messages.filter(({ kind, acknowledged }) => kind === of && acknowledged).length
     expect(acknowledged('report')).toBeGreaterThan(0)
     expect(acknowledged('report')).toBeLessThan(MESSAGES)
