@@ -60,7 +60,7 @@ export class StoryCloud {
     const { id } = await this.#api.post<RolloutView>('/v1/rollouts', {
       name,
       percents: [20, 50, 100],
-      gate: { soakHours: 6, covariateHours: 12 },
+      gate: { soakHours: 6, covariateHours: 48 },
     })
     return id
   }

@@ -15,7 +15,7 @@ import { HOUR, SyntheticDevice, T0 } from '../fixtures/synthetic-fleet.ts'
 /** How many seeds are told; more of them by hand: KINGLET_QUIET_SEEDS=20 npx vitest run test/simulation/quiet.test.ts */
 const SEEDS = Number(process.env.KINGLET_QUIET_SEEDS ?? 1)
 const DEVICES = 240
-const BASELINE_HOURS = 14
+const BASELINE_HOURS = 50
 const HOURS_MAX = 220
 
 interface Rates {
@@ -93,7 +93,7 @@ async function tellQuiet(
     world.fleet[i] = new QuietDevice(name, site, random.fork(`hearing of ${name}`), busyness, rates.get(scene.name)!)
   })
   world.hours(BASELINE_HOURS)
-  const policy = { ...DEFAULT_GATE_POLICY, soakHours: 6, covariateHours: 12 }
+  const policy = { ...DEFAULT_GATE_POLICY, soakHours: 6, covariateHours: 48 }
   const started = world.engine.start({ name: 'kws-2', percents: [20, 50, 100], policy, irreversible: false }, 'tester')
   if (!started.ok) throw new Error(started.error.detail)
   const { id } = started.value
@@ -113,7 +113,7 @@ describe('the same networks under a new version, in the story’s own fleet', ()
       console.log(`seed ${seed}: ${state} after ${hours} h. ${words}`)
       ended.set(state, (ended.get(state) ?? 0) + 1)
       // What a gate of five in a hundred may do; in a few seeds it does not.
-      if (SEEDS <= 5) expect(state).not.toBe('rolled-back')
+      if (SEEDS <= 5) expect(state).toBe('completed')
     },
     240_000,
   )
