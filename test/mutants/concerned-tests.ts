@@ -29,7 +29,8 @@ export class ConcernedTests {
   }
 
   /** @param atMost cheap ones, and a quarter as many dear ones
-   *  @returns the mirrored test first, then those that import the file: those of its own room, then by fewest steps */
+   *  @returns the mirrored test first, then those that import the file: those of its own room, by fewest steps, and first who loads
+   *    little else */
   of(file: string, atMost: number): Concerned {
     const mirror = `test/unit/${file.replace(/\.ts$/, '.test.ts')}`
     const room = `test/unit/${dirname(file)}/`
@@ -37,7 +38,7 @@ export class ConcernedTests {
       .filter((test) => test === mirror || Number.isFinite(this.#distance(test, file)))
       .map((test) => {
         const near = test === mirror ? 0 : test.startsWith(room) ? 1 : 2
-        return { test, rank: [near, this.#distance(test, file)] }
+        return { test, rank: [near, this.#distance(test, file), this.#reached(test).size] }
       })
       .sort((a, b) => compare(a.rank, b.rank) || (a.test < b.test ? -1 : 1))
       .map(({ test }) => test)
@@ -49,16 +50,21 @@ export class ConcernedTests {
 
   /** Steps from a test to a file it loads; Infinity for none. */
   #distance(test: string, file: string): number {
-    let steps = this.#distances.get(test)
-    if (steps === undefined) {
-      const reached = new Map([[test, 0]])
-      for (const [at, distance] of reached) {
-        for (const next of this.#imports.get(at) ?? []) if (!reached.has(next)) reached.set(next, distance + 1)
+    return this.#reached(test).get(file) ?? Number.POSITIVE_INFINITY
+  }
+
+  /** What a test loads, and in how many steps. */
+  #reached(test: string): ReadonlyMap<string, number> {
+    let reached = this.#distances.get(test)
+    if (reached === undefined) {
+      const found = new Map([[test, 0]])
+      for (const [at, distance] of found) {
+        for (const next of this.#imports.get(at) ?? []) if (!found.has(next)) found.set(next, distance + 1)
       }
-      steps = reached
-      this.#distances.set(test, steps)
+      reached = found
+      this.#distances.set(test, reached)
     }
-    return steps.get(file) ?? Number.POSITIVE_INFINITY
+    return reached
   }
 
   #read(file: string, known: ReadonlySet<string>): string[] {
