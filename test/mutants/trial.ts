@@ -35,6 +35,8 @@ export class TrialCopy {
   /** whether a test file passes without any fault, once it was asked */
   readonly #sound = new Map<string, boolean>()
   readonly #inTime = new Map<string, boolean>()
+  /** process group of the tests that run */
+  #group: number | undefined
 
   /** @param timeoutMs for one run of the tests of one fault; a fault that makes them hang is noticed */
   constructor(root: string, files: readonly string[], timeoutMs: number) {
@@ -94,6 +96,7 @@ export class TrialCopy {
   }
 
   remove(): void {
+    this.#kill()
     rmSync(this.folder, { recursive: true, force: true })
   }
 
@@ -119,18 +122,26 @@ export class TrialCopy {
       detached: true,
       env: { ...process.env, CI: '1' },
     })
+    this.#group = child.pid
     return new Promise((resolve, reject) => {
       let timedOut = false
       const timer = setTimeout(() => {
         timedOut = true
-        if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
+        this.#kill()
       }, this.#timeoutMs)
       child.on('error', reject)
       child.on('exit', (code) => {
         clearTimeout(timer)
+        this.#group = undefined
         resolve({ ok: code === 0, timedOut, failed: timedOut ? [] : this.#failedOf(report) })
       })
     })
+  }
+
+  #kill(): void {
+    if (this.#group === undefined) return
+    process.kill(-this.#group, 'SIGKILL')
+    this.#group = undefined
   }
 
   #failedOf(report: string): string[] {

@@ -242,6 +242,35 @@ describe('the watchdog', () => {
     await device.off()
   })
 
+  it('goes on watching a boot that hangs too, when the one before it wakes up', async () => {
+    const { flash } = chip()
+    const held: (() => void)[] = []
+    let loads = 0
+    const slow: Engine = {
+      name: 'slow',
+      async load(graph, io) {
+        if (loads++ < 2) await new Promise<void>((resolve) => held.push(resolve))
+        return engine.load(graph, io)
+      },
+    }
+    const device = BenchDevice.of(flash, {}, slow)
+    const booting = device.boot(new WatchdogTimer(device.clock))
+    await until('the first hangs', () => held.length === 1)
+    device.pass(5 * MINUTE)
+    await until('the second hangs', () => held.length === 2)
+    held[0]?.()
+    await settle()
+    device.pass(5 * MINUTE)
+    let third = false
+    void booting.then(() => {
+      third = true
+    })
+    await until('the third boots', () => third)
+    expect(device.model).toBe('kws-1')
+    expect(device.record()!.boots).toBe(1)
+    await device.off()
+  })
+
   it('leaves a healthy device alone', async () => {
     const { flash } = chip()
     const device = BenchDevice.of(flash, {}, engine)

@@ -1,8 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { OutputFile } from '../../../cli/output-file.ts'
 import { ArtifactFolder } from '../../../cloud/registry/artifact-folder.ts'
 import { loadOrCreateSeed } from '../../../cloud/trust/seed-file.ts'
@@ -15,6 +15,7 @@ import { ServiceToken } from '../../../gateway/cloud-link/service-token.ts'
 import { ArtifactCache } from '../../../gateway/downloads/artifact-cache.ts'
 import { MessageCounters } from '../../../gateway/message-counters.ts'
 import { losingMedium } from '../../fixtures/medium.ts'
+import { notedLog } from '../../fixtures/timers.ts'
 
 const content = Buffer.from('what must not be lost')
 const sha256 = createHash('sha256').update(content).digest('hex')
@@ -101,18 +102,35 @@ describe('a power cut right after it was said to be done leaves', () => {
     expect([left('trust/root.json'), left('trust/timestamp.json')]).toEqual(['root 2', content.toString()])
   })
 
-  it('a service token that was renewed: the cloud may refuse the one before', async () => {
-    const renewed = jwt({ iat: 900, exp: 10_000 })
+  /** Renewed at once, from the file "token". */
+  function renewing(renewed: string): ServiceToken {
     const token = new ServiceToken(undefined, join(live, 'token'))
     const answer = ok({ token: renewed, expiresMs: 10_000_000 })
-    const silent = { info: () => undefined, warn: () => undefined, error: () => undefined }
     token.start({
       ...{ cloud: { exchange: async () => answer }, clock: { ...clock, wallMs: () => 900_000 } },
-      ...{ random: seededRandom(1), logger: silent, counters: new MessageCounters() },
+      ...{ random: seededRandom(1), logger: notedLog(), counters: new MessageCounters() },
     })
+    onTestFinished(() => token.close())
+    return token
+  }
+  const renewed = jwt({ iat: 900, exp: 10_000 })
+
+  it('a service token that was renewed: the cloud may refuse the one before', async () => {
+    const token = renewing(renewed)
     await token.look()
     expect(token.current).toBe(renewed)
     expect(left('token')).toBe(`${renewed}\n`)
-    await token.close()
+  })
+
+  it('a renewed service token that could not be written at first, once that works again', async () => {
+    const before = left('token')
+    // What lies in the way is not replaced.
+    mkdirSync(join(live, 'token.new'))
+    const token = renewing(renewed)
+    await token.look()
+    expect([token.current, left('token')]).toEqual([renewed, before])
+    rmdirSync(join(live, 'token.new'))
+    await token.look()
+    expect([token.current, left('token')]).toEqual([renewed, `${renewed}\n`])
   })
 })
