@@ -173,6 +173,104 @@ describe('the watchdog', () => {
     await device.off()
   })
 
+  /** A boot that waits until it is let go, and is ended by the watchdog meanwhile. @returns the device, booted, and what lets the first go on */
+  async function overtaken(change: Partial<BootRecord>, hangs: 'link' | 'load') {
+    const { flash } = chip(change)
+    const at = { loads: 0, disposed: 0 }
+    let goOn: (() => void) | undefined
+    const hold = () =>
+      new Promise<void>((resolve) => {
+        goOn = resolve
+      })
+    const counted: Engine = {
+      name: 'counted',
+      async load(graph, io) {
+        if (at.loads++ === 0 && hangs === 'load') await hold()
+        const loaded = await engine.load(graph, io)
+        if (!loaded.ok) return loaded
+        const { input, output } = loaded.value
+        const dispose = async () => {
+          at.disposed++
+          await loaded.value.dispose()
+        }
+        return { ok: true, value: { input, output, run: (window) => loaded.value.run(window), dispose } }
+      },
+    }
+    const device = BenchDevice.of(flash, {}, counted)
+    const { gateway } = device
+    const close = gateway.close.bind(gateway)
+    let closes = 0
+    gateway.close = async () => {
+      if (closes++ === 0 && hangs === 'link') await hold()
+      await close()
+    }
+    const booting = device.boot(new WatchdogTimer(device.clock))
+    await until('it hangs', () => goOn !== undefined)
+    device.pass(5 * MINUTE)
+    await booting
+    return { device, at, content: () => Buffer.from(flash.read(0, FLASH_BYTES)), goOn: () => goOn?.() }
+  }
+  const settle = async () => {
+    for (let i = 0; i < 200; i++) await new Promise((resolve) => setImmediate(resolve))
+  }
+
+  it.each([
+    ['a trial', { phase: 'pending' as const }, 'kws-1'],
+    ['a confirmed image', {}, 'kws-1'],
+  ])('lets a boot of %s that it has ended, and that wakes up after all, touch nothing', async (_, change, runs) => {
+    const { device, at, content, goOn } = await overtaken(change, 'load')
+    expect(device.model).toBe(runs)
+    await settle()
+    const [flash, state, { disposed }] = [content(), device.host.state, { ...at }]
+    goOn()
+    await until('what it has loaded is let go', () => at.disposed > disposed)
+    await settle()
+    expect(content().equals(flash)).toBe(true)
+    expect([device.model, device.host.state]).toEqual([runs, state])
+    await device.off()
+  })
+
+  it('lets a boot that waited for the link load nothing any more', async () => {
+    const { device, at, content, goOn } = await overtaken({}, 'link')
+    await settle()
+    const [flash, { loads }] = [content(), { ...at }]
+    goOn()
+    await settle()
+    expect(at.loads).toBe(loads)
+    expect(content().equals(flash)).toBe(true)
+    expect(device.model).toBe('kws-1')
+    await device.off()
+  })
+
+  it('goes on watching a boot that hangs too, when the one before it wakes up', async () => {
+    const { flash } = chip()
+    const held: (() => void)[] = []
+    let loads = 0
+    const slow: Engine = {
+      name: 'slow',
+      async load(graph, io) {
+        if (loads++ < 2) await new Promise<void>((resolve) => held.push(resolve))
+        return engine.load(graph, io)
+      },
+    }
+    const device = BenchDevice.of(flash, {}, slow)
+    const booting = device.boot(new WatchdogTimer(device.clock))
+    await until('the first hangs', () => held.length === 1)
+    device.pass(5 * MINUTE)
+    await until('the second hangs', () => held.length === 2)
+    held[0]?.()
+    await settle()
+    device.pass(5 * MINUTE)
+    let third = false
+    void booting.then(() => {
+      third = true
+    })
+    await until('the third boots', () => third)
+    expect(device.model).toBe('kws-1')
+    expect(device.record()!.boots).toBe(1)
+    await device.off()
+  })
+
   it('leaves a healthy device alone', async () => {
     const { flash } = chip()
     const device = BenchDevice.of(flash, {}, engine)

@@ -36,6 +36,15 @@ describe('topics', () => {
     expect(blockTopic(longest as SiteId, longest as DeviceId, hash).length).toBeLessThanOrEqual(LIMITS.topicBytes)
   })
 
+  it('beyond the bound are refused by their length, before they are taken apart or repeated', () => {
+    for (const topic of [`${'a/'.repeat(LIMITS.topicBytes)}`, 'x'.repeat(LIMITS.topicBytes + 1)]) {
+      const refused = parseTopic(topic)
+      expect(refused).toEqual({ ok: false, error: { code: 'bad-topic', detail: `${topic.length} characters` } })
+    }
+    const longest = 'x'.repeat(LIMITS.topicBytes)
+    expect(parseTopic(longest)).toEqual({ ok: false, error: { code: 'bad-topic', detail: longest } })
+  })
+
   it.each([
     '',
     'kinglet',

@@ -24,6 +24,14 @@ describe('database', () => {
     db.close()
   })
 
+  it('answers no writer before its batch is on the disk: a gateway forgets what was answered', () => {
+    const db = openDatabase(fresh(), T0)
+    const of = (name: string): unknown => db.pragma(name, { simple: true })
+    // 2 is FULL: in WAL mode each commit waits for the medium.
+    expect([of('journal_mode'), of('synchronous')]).toEqual(['wal', 2])
+    db.close()
+  })
+
   it('refuses a database that is newer than the code', () => {
     const path = fresh()
     const next = { version: MIGRATIONS.length + 1, name: 'of tomorrow', sql: 'CREATE TABLE tomorrow (x)' }

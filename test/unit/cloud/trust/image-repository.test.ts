@@ -515,6 +515,18 @@ describe('the life of the keys', () => {
       ok: false,
       error: { code: 'contradicts-release' },
     })
+    // Devices follow one delegation: what a family hands on would be found by nobody.
+    const { delegations } = world.json(`${world.repository.versions().targets}.targets.json`).signed
+    const further = { ...signed, targets: {}, delegations }
+    const furtherSig = await (await folder.signer(key.keyId))!.sign(encode(further))
+    const handedOn = encode({ signatures: [{ keyid: key.keyId, sig: furtherSig }], signed: further })
+    expect(world.repository.publish([{ file: `${kws! + 1}.kws.json`, content: handedOn }], 'x')).toMatchObject({
+      ok: false,
+      error: {
+        code: 'malformed',
+        detail: `${kws! + 1}.kws.json: kws delegates further; devices follow one delegation`,
+      },
+    })
     await lifecycle.rotate(['kws'])
     await lifecycle.addRelease(await world.release('kws-2', 2))
     world.publish(repository)

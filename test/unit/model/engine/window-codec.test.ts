@@ -33,6 +33,17 @@ describe('window codec', () => {
     expect(writeWindow(Float32Array.of(7, 9), io('int8', 2), target)).toMatchObject({ ok: false })
   })
 
+  it.each(['int8', 'uint8', 'float32'] as const)('refuses a NaN for %s wherever it stands', (type) => {
+    const quantized = type === 'float32' ? io(type, 3) : io(type, 3, 0.5)
+    const target = type === 'int8' ? new Int8Array(3) : type === 'uint8' ? new Uint8Array(3) : new Float32Array(3)
+    for (const at of [0, 1, 2]) {
+      const window = Float32Array.of(1, 2, 3)
+      window[at] = Number.NaN
+      expect(writeWindow(window, quantized, target)).toMatchObject({ ok: false, error: { code: 'engine-bad-input' } })
+    }
+    expect(writeWindow(Float32Array.of(1, 2, 3), quantized, target)).toMatchObject({ ok: true })
+  })
+
   it('dequantizes results and copies real ones', () => {
     expect([...readResult(Int8Array.of(-128, 127), io('int8', 2, 1 / 256, -128))]).toEqual([0, 255 / 256])
     const source = Float32Array.of(1, 2)

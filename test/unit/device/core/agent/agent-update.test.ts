@@ -647,6 +647,30 @@ describe('trials', () => {
     expect(agent.state.update.phase).toBe('trial')
   })
 
+  it('a report of the boot before, acknowledged only now, says nothing of this one', () => {
+    const former = connected({ record: { ...recordSample, images, assignmentSeq: 1 } })
+    former.send({ type: 'disconnected', reason: 'gone' })
+    former.send({ type: 'report-requested' })
+    const left = former.state.outbox.messages.find(({ kind }) => kind === 'report')
+    expect(left).toBeDefined()
+    const agent = connected({
+      record: { ...recordSample, phase: 'running', images, assignmentSeq: 1, boots: recordSample.boots + 1 },
+      slot: 1,
+      outcome: 'trial',
+      outbox: former.state.outbox,
+    })
+    agent.send({ type: 'heard', heard: enough })
+    agent.send({ type: 'published', id: left!.id })
+    expect(agent.state.update.phase).toBe('trial')
+    // Nor after the trial has one of its own, which has not been acknowledged.
+    agent.after(10 * MINUTE)
+    const own = agent.state.outbox.messages.findLast(({ kind }) => kind === 'report')
+    expect(own!.id).toBeGreaterThan(left!.id)
+    agent.send({ type: 'published', id: left!.id })
+    expect(agent.state.update.phase).toBe('trial')
+    expect(codes(agent.send({ type: 'published', id: own!.id }))).toEqual(['install-confirmed'])
+  })
+
   it('a later report counts as well as the first', () => {
     const agent = onTrial({ reportIntervalMs: 20 * MINUTE })
     agent.send({ type: 'heard', heard: enough })

@@ -11,6 +11,8 @@ import {
 const HOP_MS = 200
 const HOP = 3_200
 const STEP = 1 / 32_768
+/** of the samples of a hop: a hundredth */
+const CLIPPED_SHARE = 0.01
 const judge = (sampleAt: (i: number) => number): MicrophoneTrouble => {
   const meter = createMicrophoneMeter()
   meter.take(
@@ -26,6 +28,17 @@ const tone =
     Math.max(-1, Math.min(1 - STEP, offset + gain * Math.sin((2 * Math.PI * hz * i) / 16_000)))
 
 describe('a hop of samples', () => {
+  it('taken in parts is judged as a whole: clipped above the share of its samples, and not at it', () => {
+    const inParts = (clipped: number): MicrophoneTrouble => {
+      const meter = createMicrophoneMeter()
+      const samples = Float32Array.from({ length: HOP }, (_, i) => (i < clipped ? -1 : tone(440, 0.1)(i)))
+      for (let from = 0; from < HOP; from += HOP / 4) meter.take(samples, from, from + HOP / 4)
+      return meter.judge(HOP_MS)
+    }
+    expect(inParts(CLIPPED_SHARE * HOP)).toEqual(NO_TROUBLE)
+    expect(inParts(CLIPPED_SHARE * HOP + 1)).toEqual({ ...NO_TROUBLE, clippedMs: HOP_MS })
+  })
+
   it.each([
     ['nothing', () => 0],
     ['a step of offset', () => STEP],
