@@ -28,6 +28,9 @@ export interface LogRatio {
 /** chosen: an amount has no counting noise that tells how much a past is worth; one of the usual length is worth 20 of 21 parts */
 const AMOUNT_SHRINK = 1 / 20
 
+/** chosen: no amount is known better than to a thousandth, however alike a few devices are */
+const AMOUNT_FLOOR = 1e-6
+
 /** What each device is expected to have, up to a common factor: its exposure times its own rate before, shrunk to the rate of all by as
  *  much as that rate is noise (the empirical Bayes estimate). A past that says nothing leaves the exposure alone.
  *
@@ -109,7 +112,7 @@ function summarize(
     summary: { devices: n, events: ySum, exposure: xSum, rate: (ySum + half) / xSum },
     relative: (ySum + half) / eSum,
     u,
-    floor: kind === 'count' ? 1 / (ySum + half) : 0,
+    floor: kind === 'count' ? 1 / (ySum + half) : AMOUNT_FLOOR,
   }
 }
 

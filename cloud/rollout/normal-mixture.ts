@@ -20,7 +20,15 @@ export function twoSidedRho(vOpt: number, alpha: number): number {
 
 /** Log e-value against "drift <= 0". At v = 0 (no data) it is 0 for s = 0. */
 export function oneSidedLogE(s: number, v: number, rho: number): number {
-  return 0.5 * Math.log((4 * rho) / (v + rho)) + (s * s) / (2 * (v + rho)) + logNormalCdf(s / Math.sqrt(v + rho))
+  return 0.5 * Math.log((4 * rho) / (v + rho)) + halfSquarePlusLogCdf(s / Math.sqrt(v + rho))
+}
+
+/** x²/2 + ln Φ(x). Far below zero the two are huge and cancel: there the series of Φ's tail, in which the square is gone before it is
+ *  computed. */
+function halfSquarePlusLogCdf(x: number): number {
+  if (x > -12) return (x * x) / 2 + logNormalCdf(x)
+  const y = 1 / (x * x)
+  return -Math.log(-x) - 0.5 * Math.log(2 * Math.PI) + Math.log1p(-y + 3 * y * y)
 }
 
 export function twoSidedLogE(s: number, v: number, rho: number): number {

@@ -107,6 +107,19 @@ describe('known values of the gate', () => {
   })
 })
 
+describe('evidence for the opposite', () => {
+  it('is never evidence, however much of it there is', () => {
+    const rho = oneSidedRho(100, 0.01)
+    let last = 0
+    for (const x of [0, -1, -5, -11.9, -12.1, -40, -1e3, -1e6, -1e9, -1e12]) {
+      const logE = oneSidedLogE(x * Math.sqrt(1e12 + rho), 1e12, rho)
+      expect(logE).toBeLessThanOrEqual(last)
+      expect(logE).toBeGreaterThan(-100)
+      last = logE
+    }
+  })
+})
+
 describe('log ratio', () => {
   const device = (y: number, x = 10, past?: readonly [number, number]) => ({ y, x, past })
 
@@ -138,7 +151,7 @@ describe('log ratio', () => {
     expect(logRatio([device(0), device(0)], [device(1), device(2)], 'amount')).toBeUndefined()
   })
 
-  it('an amount has neither the half event nor the floor', () => {
+  it('an amount has not the half event, and a floor of a thousandth', () => {
     const { d, variance } = logRatio([device(4), device(4)], [device(2), device(2.02)], 'amount')!
     expect(d).toBeCloseTo(Math.log(8 / 4.02), 12)
     expect(variance).toBeLessThan(1e-4)
