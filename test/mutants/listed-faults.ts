@@ -201,13 +201,7 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     change: "WHERE device = ? AND state = 'active'",
   },
   {
-    name: 'a claim is good twice',
-    file: 'cloud/trust/device-identities.ts',
-    find: '    if (claim.usedMs !== null)\n',
-    change: '    if (claim.usedMs === -1)\n',
-  },
-  {
-    name: 'two that try a claim at once both win',
+    name: 'a claim is good twice, for two that try at once',
     file: 'cloud/store/identity-store.ts',
     find: 'WHERE id = ? AND used_ms IS NULL',
     change: 'WHERE id = ?',

@@ -11,6 +11,22 @@ it('every code has a status of failure, and reads back from its own problem', ()
   }
 })
 
+it.each([
+  [400, ['malformed', 'invalid-request', 'unknown-schema-version', 'unknown-field']],
+  [401, ['token-expired', 'token-invalid']],
+  [403, ['claim-invalid', 'device-revoked', 'not-authorized']],
+  [404, ['not-found', 'artifact-not-found', 'target-unknown']],
+  [409, ['conflict', 'claim-used']],
+  [410, ['claim-expired']],
+  [413, ['too-large']],
+  [422, ['hash-mismatch', 'bad-signature', 'wrong-board']],
+  [429, ['rate-limited']],
+  [500, ['internal']],
+  [503, ['unavailable']],
+] as const)('%i is the status of %j, which clients decide by', (status, codes) => {
+  for (const code of codes) expect(statusOf(code), code).toBe(status)
+})
+
 it('a problem says what RFC 9457 asks for, and a status of its own where the code does not tell', async () => {
   const error = contractError('invalid-request', 'no such range')
   expect(problemOf(error)).toEqual({
