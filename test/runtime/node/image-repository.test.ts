@@ -107,7 +107,8 @@ describe('the life of the keys', { timeout: 300_000 }, () => {
       expect(answer.headers.get('content-type'), name).toBe('application/problem+json')
       expect([400, 404], name).toContain(answer.status)
     }
-    expect((await fetch(`${url}/v1/metadata`, { method: 'POST', body: '{}' })).status).toBe(401)
+    const json = { 'content-type': 'application/json' }
+    expect((await fetch(`${url}/v1/metadata`, { method: 'POST', headers: json, body: '{}' })).status).toBe(401)
     const openapi = (await (await fetch(`${url}/openapi.json`)).json()) as { paths: object }
     expect(Object.keys(openapi.paths)).toContain('/v1/metadata')
   })
