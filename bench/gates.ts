@@ -76,7 +76,9 @@ row('---', '---', '---', '---', '---', '---')
 const whole: [string, WholeScenario][] = [
   ['equal', { canary: 48, control: 192, shape: 'exponential', preHours: 168 }],
   ['equal', { canary: 48, control: 192, shape: 'exponential', preHours: 0 }],
-  ['equal', { canary: 48, control: 192, shape: 'pareto15', preHours: 168 }],
+  ['equal', { canary: 48, control: 192, shape: 'exponential', preHours: 24 }],
+  ['half the false wakes', { canary: 48, control: 192, shape: 'exponential', preHours: 24, falseWakes: 0.5 }],
+  ['equal, rates of heavy tails', { canary: 48, control: 192, shape: 'pareto15', preHours: 168 }],
   ['equal, 5 % fall silent a day', { canary: 48, control: 192, shape: 'exponential', preHours: 168, silent: 0.002 }],
   ['half the false wakes', { canary: 48, control: 192, shape: 'exponential', preHours: 168, falseWakes: 0.5 }],
   ['half the false wakes', { canary: 48, control: 192, shape: 'exponential', preHours: 0, falseWakes: 0.5 }],
