@@ -1,5 +1,5 @@
 import { InvalidArgumentError } from 'commander'
-import { canonicalId, ID_WORDS } from '../contract/fields.ts'
+import { canonicalId, ID_WORDS } from '../contract/id.ts'
 
 /** Parser of an id of a device, site or gateway: any case is taken, and the canonical one is meant. */
 export function idOption(text: string): string {

@@ -1,13 +1,9 @@
 import * as z from 'zod/mini'
+import { GIVEN_ID_PATTERN } from './id.ts'
 import { LIMITS } from './limits.ts'
 
 /** Fields that several documents share: one rule each, as pattern, as predicate and as schema. */
 
-/** Ids of devices, sites and gateways, as they are stored and compared: letters, digits, dashes, underscores, dots and colons, so that serial
- *  numbers, UUIDs and MAC addresses are ids as they stand. One topic level, one segment of a path, and no `|`, which joins keys. */
-export const ID_PATTERN = new RegExp(`^[a-z0-9][a-z0-9._:-]{0,${LIMITS.idLength - 1}}$`)
-/** As people and makers write them: the case says nothing. ASCII only, so that there is one lower case. */
-export const GIVEN_ID_PATTERN = new RegExp(`^[A-Za-z0-9][A-Za-z0-9._:-]{0,${LIMITS.idLength - 1}}$`)
 /** Names of releases, graphs and roles: file names and folders are made of them. */
 export const NAME_PATTERN = new RegExp(`^[a-z0-9][a-z0-9-]{0,${LIMITS.nameLength - 1}}$`)
 /** Names of boards, in their makers' writing. No space and no slash: they stand in tokens, in keys of aggregates and in log lines. */
@@ -16,13 +12,6 @@ export const BOARD_PATTERN = new RegExp(`^[A-Za-z0-9._-]{1,${LIMITS.nameLength}}
 export const hexPattern = (bytes: number): RegExp => new RegExp(`^[0-9a-f]{${2 * bytes}}$`)
 export const SHA256_PATTERN = hexPattern(32)
 
-/** Whether it is an id in the form in which ids are stored and compared. */
-export const isId = (text: string): boolean => ID_PATTERN.test(text)
-/** The form in which an id is stored and compared; undefined: it is none. To be called wherever an id comes in. */
-export const canonicalId = (text: string): string | undefined =>
-  GIVEN_ID_PATTERN.test(text) ? text.toLowerCase() : undefined
-/** What an id is made of, for people who gave none. */
-export const ID_WORDS = `an id has 1 to ${LIMITS.idLength} letters, digits, dashes, underscores, dots and colons, and begins with a letter or digit`
 export const isName = (text: string): boolean => NAME_PATTERN.test(text)
 export const isBoard = (text: string): boolean => BOARD_PATTERN.test(text)
 export const isSha256Hex = (text: string): boolean => SHA256_PATTERN.test(text)

@@ -1,6 +1,7 @@
 import * as z from 'zod/mini'
 import { type ContractError, contractError } from './errors.ts'
-import { boardField, ID_PATTERN, nameField, sha256Field, uintField } from './fields.ts'
+import { boardField, nameField, sha256Field, uintField } from './fields.ts'
+import { ID_PATTERN } from './id.ts'
 import { LIMITS } from './limits.ts'
 import { err, ok, type Result } from './result.ts'
 import { type Signed, type TrustedRole, verifySigned } from './signed.ts'

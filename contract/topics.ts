@@ -1,6 +1,7 @@
 import type { Brand } from './brand.ts'
 import { type ContractError, contractError } from './errors.ts'
-import { canonicalId, ID_WORDS, isSha256Hex } from './fields.ts'
+import { isSha256Hex } from './fields.ts'
+import { canonicalId, ID_WORDS } from './id.ts'
 import { LIMITS } from './limits.ts'
 import { err, ok, type Result } from './result.ts'
 

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { Clock } from '../../contract/clock.ts'
 import type { ContractError } from '../../contract/errors.ts'
-import { canonicalId } from '../../contract/fields.ts'
+import { canonicalId } from '../../contract/id.ts'
 import { seededRandom } from '../../contract/random.ts'
 import { type DeviceId, parseDeviceId, parseSiteId, type SiteId } from '../../contract/topics.ts'
 import { type FlashLayout, layoutOf } from '../../device/core/flash/flash-layout.ts'

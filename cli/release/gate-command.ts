@@ -1,6 +1,5 @@
 import { Command } from 'commander'
-import { type GateInput, judgeStage } from '../../cloud/rollout/gate.ts'
-import { gateWords } from '../../cloud/rollout/gate-words.ts'
+import type { GateInput } from '../../cloud/rollout/gate.ts'
 import type { GatePolicy } from '../../cloud/store/gate-policy.ts'
 import type { GateReading } from '../../cloud/store/gate-reading.ts'
 import { apiOf, type CloudFlags, withCloud } from '../cloud-option.ts'
@@ -24,6 +23,8 @@ export function gateCommand(): Command {
     .option('--at <MS>', 'moment of the reading, Unix ms (default: the newest)', integerOption(0, 2 ** 53 - 1))
     .option('--json', 'print the reading, the policy and the input instead of words')
     .action(async (id: string, flags: CloudFlags & { at?: number; json?: boolean }) => {
+      const { judgeStage } = await import('../../cloud/rollout/gate.ts')
+      const { gateWords } = await import('../../cloud/rollout/gate-words.ts')
       const path = `/v1/rollouts/${encodeURIComponent(id)}/readings/${flags.at ?? 'latest'}`
       const kept = await apiOf(flags).get<KeptReading>(path)
       const reading = judgeStage(kept.policy, kept.input)

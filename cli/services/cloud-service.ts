@@ -1,6 +1,6 @@
 import pino from 'pino'
 import { startCloud } from '../../cloud/cloud.ts'
-import type { RetentionPolicy } from '../../cloud/store/retention.ts'
+import type { RetentionPolicy } from '../../cloud/store/retention-ages.ts'
 import type { Clock } from '../../contract/clock.ts'
 import { secureRandom } from '../random-secure.ts'
 import { serviceClock } from '../service-clock.ts'

@@ -1,5 +1,5 @@
 import { InvalidArgumentError } from 'commander'
-import { RETENTION, type RetentionPolicy } from '../../cloud/store/retention.ts'
+import { RETENTION, type RetentionPolicy } from '../../cloud/store/retention-ages.ts'
 
 /** Chosen: a century; whoever wants "for ever" gets it. */
 const DAYS_MAX = 36_500

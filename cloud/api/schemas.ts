@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi'
-import { BOARD_PATTERN, GIVEN_ID_PATTERN, ID_WORDS, NAME_PATTERN, SHA256_PATTERN } from '../../contract/fields.ts'
+import { BOARD_PATTERN, NAME_PATTERN, SHA256_PATTERN } from '../../contract/fields.ts'
+import { GIVEN_ID_PATTERN, ID_WORDS } from '../../contract/id.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { READINESS_CODES } from '../../platform/readiness.ts'
 import { RELEASE_STATES } from '../store/model-store.ts'

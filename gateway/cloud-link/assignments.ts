@@ -1,6 +1,7 @@
 import type { Clock } from '../../contract/clock.ts'
 import { contractError } from '../../contract/errors.ts'
-import { isBoard, isId } from '../../contract/fields.ts'
+import { isBoard } from '../../contract/fields.ts'
+import { isId } from '../../contract/id.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import type { SeededRandom } from '../../contract/random.ts'
 import { assignmentSchema, parseContent } from '../../contract/release.ts'

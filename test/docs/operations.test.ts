@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { DEFAULT_GATE_POLICY } from '../../cloud/rollout/gate-defaults.ts'
 import { GATE_REASONS } from '../../cloud/store/gate-reading.ts'
-import { RETENTION } from '../../cloud/store/retention.ts'
+import { RETENTION } from '../../cloud/store/retention-ages.ts'
 import { READINESS_CODES } from '../../platform/readiness.ts'
 import { textOf } from './documents.ts'
 

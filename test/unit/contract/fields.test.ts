@@ -1,16 +1,15 @@
 import { describe, expect, it } from 'vitest'
 import {
   boardField,
-  canonicalId,
   idField,
   isBoard,
-  isId,
   isName,
   isSha256Hex,
   nameField,
   sha256Field,
   uintField,
 } from '../../../contract/fields.ts'
+import { canonicalId, isId } from '../../../contract/id.ts'
 import { LIMITS } from '../../../contract/limits.ts'
 import { BOARDS } from '../../../model/boards.ts'
 
