@@ -6,12 +6,25 @@ interface Service {
   close(): Promise<void>
 }
 
+/** chosen: what has begun to start gets so long to be closed in order */
+const STARTING_MS_MAX = 10_000
+
 /** Runs a service until SIGINT or SIGTERM, then closes it in order. On SIGHUP it reads its files again: a terminal that is closed, or a tool that
  *  has put new files in place, must not end it. A service that a supervisor started with a channel ends with the supervisor too, even one that
  *  was killed. */
 export async function serve(start: () => Promise<Service>): Promise<void> {
   const supervised = process.connected === true
   let service: Service | undefined
+  const asked = new Promise<void>((resolve) => {
+    const stop = (): void => {
+      resolve()
+      // A start that hangs must not keep a process that is told to end.
+      if (service === undefined) setTimeout(() => service ?? process.exit(1), STARTING_MS_MAX).unref()
+    }
+    // Before the start: it is told to end as soon as it says that it is up.
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, stop)
+    if (supervised) process.once('disconnect', stop)
+  })
   // From the first moment on: while it starts there is nothing to read again yet.
   process.on('SIGHUP', () => {
     service?.reload().catch((cause: unknown) => console.error('reload failed:', cause))
@@ -26,12 +39,7 @@ export async function serve(start: () => Promise<Service>): Promise<void> {
       code === 'EADDRINUSE' ? 'another process has that port; give another with the --…port option' : undefined
     throw new CommandFailure(cause instanceof Error ? cause.message : String(cause), { cause, ...(hint && { hint }) })
   }
-  await new Promise<void>((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve())
-    if (!supervised) return
-    process.once('disconnect', () => resolve())
-    if (!process.connected) resolve()
-  })
+  if (!supervised || process.connected) await asked
   await service.close()
   // An open channel would keep the process.
   if (process.connected) process.disconnect()
