@@ -1,10 +1,11 @@
 import { Command, InvalidArgumentError } from 'commander'
+import type { RolloutPlan } from '../../cloud/store/rollout-plan.ts'
 import type { CloudApi } from '../cloud-api.ts'
 import { apiOf, type CloudFlags, withCloud } from '../cloud-option.ts'
 import { CommandFailure } from '../failure.ts'
 import { readJsonFile } from '../json-file.ts'
 import { integerOption, numberOption } from '../number-option.ts'
-import { type PlanView, planLines } from './rollout-plan-words.ts'
+import { planLines } from './rollout-plan-words.ts'
 
 interface RolloutView {
   readonly id: string
@@ -15,7 +16,7 @@ interface RolloutView {
   readonly why: string
   readonly gateWords: string | null
   readonly evidence: string
-  readonly plan: PlanView
+  readonly plan: RolloutPlan
 }
 
 interface ReadingView {
@@ -128,7 +129,7 @@ export function rolloutCommand(): Command {
   withRollout(rollout.command('plan'))
     .description('who would take part and what each stage could find; starts nothing (the release must be in staging)')
     .action(async (model: string, flags: StartFlags) => {
-      const plan = await apiOf(flags).postAgain<PlanView>('/v1/rollouts/plan', requestOf(model, flags))
+      const plan = await apiOf(flags).postAgain<RolloutPlan>('/v1/rollouts/plan', requestOf(model, flags))
       for (const line of planLines(plan)) console.log(line)
     })
   withCloud(rollout.command('list'))

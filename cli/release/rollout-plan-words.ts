@@ -1,21 +1,4 @@
-/** What `POST /v1/rollouts/plan` answers, and a rollout carries. */
-export interface PlanView {
-  readonly devices: number
-  readonly unheard: number
-  readonly holdback: number
-  readonly comparison: 'control' | 'past' | 'none'
-  readonly history: { readonly devices: number; readonly hours: number }
-  readonly stages: readonly {
-    readonly percent: number
-    readonly exposed: number
-    readonly fresh: number
-    readonly control: number
-    readonly decides: boolean
-    readonly provesEqual: boolean
-    readonly smallestHarm: number | null
-  }[]
-  readonly proposal: readonly number[] | null
-}
+import type { RolloutPlan } from '../../cloud/store/rollout-plan.ts'
 
 const COMPARED = {
   control: 'with a control drawn by lot',
@@ -24,7 +7,7 @@ const COMPARED = {
 } as const
 
 /** The plan in lines for people: who takes part, what each stage can find, and what it cannot. */
-export function planLines(plan: PlanView): string[] {
+export function planLines(plan: RolloutPlan): string[] {
   const { devices, unheard, holdback, comparison, history, stages, proposal } = plan
   const left = unheard > 0 ? `, ${unheard} left out until they are heard` : ''
   const held = holdback > 0 ? `, ${holdback} held back until it completes` : ''

@@ -24,22 +24,6 @@ export interface SlotOutcome {
   readonly unjudged: number
 }
 
-/** One device's verdicts and the listening time they came from, over the same stretch of time. */
-export interface DeviceWindow {
-  readonly falseWakes: number
-  readonly verifiedWakes: number
-  readonly listeningHours: number
-  readonly activeHours: number
-}
-
-/** When a device was heard of, by time of receipt. */
-export interface Contact {
-  /** Unix ms, 0 for never */
-  readonly lastSeenMs: number
-  /** largest gap between two contacts of about the last fortnight */
-  readonly gapMs: number
-}
-
 interface Asked {
   device: number
   model: string
@@ -77,7 +61,6 @@ export class OutcomeStore {
   readonly #reports
   readonly #verdicts
   readonly #noise
-  readonly #contact
   readonly #restart
   readonly #event
 
@@ -110,9 +93,6 @@ export class OutcomeStore {
     this.#event = db.prepare<[number, number, string], { ms: number | null }>(
       `SELECT min(time_ms) AS ms FROM events WHERE device = ? AND time_ms > ? AND attested IS NOT 0
          AND code IN (SELECT value FROM json_each(?))`,
-    )
-    this.#contact = db.prepare<[number], Contact>(
-      'SELECT last_seen_ms AS lastSeenMs, gap_ms AS gapMs FROM devices WHERE id = ?',
     )
   }
 
@@ -169,26 +149,6 @@ export class OutcomeStore {
       }
     }
     return outcomes
-  }
-
-  /** The device's outcomes while it ran the model: the sum of its slots in [fromMs, toMs). */
-  window(device: number, model: string, fromMs: number, toMs: number): DeviceWindow {
-    let falseWakes = 0
-    let verifiedWakes = 0
-    let listeningMs = 0
-    let activeMs = 0
-    for (const slot of this.slots(device, model, fromMs, toMs)) {
-      falseWakes += slot.rejected
-      verifiedWakes += slot.confirmed
-      listeningMs += slot.listeningMs
-      activeMs += slot.activeMs
-    }
-    return { falseWakes, verifiedWakes, listeningHours: listeningMs / HOUR_MS, activeHours: activeMs / HOUR_MS }
-  }
-
-  /** When the device was heard of last, and how long it may be silent without meaning anything; zeros for one that never was. */
-  heard(device: number): Contact {
-    return this.#contact.get(device) ?? { lastSeenMs: 0, gapMs: 0 }
   }
 
   /** Noise floor histogram of a window: differences between the last reports before its ends (no interpolation). */

@@ -2,9 +2,22 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Store } from '../../../../cloud/store/store.ts'
 import { attestedBy } from '../../../../cloud/trust/attestation.ts'
 import { COUNTER_NAMES } from '../../../../contract/messages.ts'
+import { present } from '../../../../contract/present.ts'
 import { seededRandom } from '../../../../contract/random.ts'
 import type { ReportRow } from '../../../../contract/uplink.ts'
 import { batchOf, HOUR, SyntheticDevice, T0 } from '../../../fixtures/synthetic-fleet.ts'
+
+/** Sums over the slots of a stretch. */
+function windowOf(store: Store, ...asked: Parameters<Store['outcomes']['slots']>) {
+  const slots = store.outcomes.slots(...asked)
+  const listeningMs = slots.reduce((sum, slot) => sum + slot.listeningMs, 0)
+  return { listeningHours: listeningMs / HOUR, falseWakes: slots.reduce((sum, slot) => sum + slot.rejected, 0) }
+}
+
+const heardOf = (store: Store, device: number) => {
+  const { lastSeenMs, gapMs } = present(store.devices.byId(device), 'the device')
+  return { lastSeenMs, gapMs }
+}
 
 const OLD = 'aaaaaaaaaaaaaaaa'
 const NEW = 'bbbbbbbbbbbbbbbb'
@@ -46,7 +59,7 @@ describe('outcomes of a device', () => {
     expect(slots.map(({ rejected }) => rejected)).toEqual(truth.map(([, row]) => row.rejected))
     expect(slots.map(({ confirmed }) => confirmed)).toEqual(truth.map(([, row]) => row.confirmed))
     for (const { listeningMs, uptimeMs } of slots) expect([listeningMs, uptimeMs]).toEqual([HOUR, HOUR])
-    const { listeningHours, falseWakes } = store.outcomes.window(id(), OLD, T0 + 10 * HOUR, T0 + 20 * HOUR + 1_000)
+    const { listeningHours, falseWakes } = windowOf(store, id(), OLD, T0 + 10 * HOUR, T0 + 20 * HOUR + 1_000)
     expect(listeningHours).toBeCloseTo(10, 9)
     expect(falseWakes).toBe(sum(truth.map(([, row]) => row.rejected)))
   })
@@ -68,7 +81,7 @@ describe('outcomes of a device', () => {
   it('stops at the last whole slot before the last report: silence distorts nothing', () => {
     const device = new SyntheticDevice('d', OLD, T0, seededRandom(3))
     ingest(live(device, 8))
-    const { listeningHours } = store.outcomes.window(id(), OLD, T0, T0 + 20 * HOUR)
+    const { listeningHours } = windowOf(store, id(), OLD, T0, T0 + 20 * HOUR)
     expect(listeningHours).toBeCloseTo(Math.floor((device.atMs - T0) / HOUR), 9)
   })
 
@@ -187,7 +200,7 @@ describe('outcomes of a device', () => {
       const reports = [reportAt(1, 0, 2 * HOUR, receivedMs, { device: `d-${i}` })]
       ingest({ reports }, 'gateway-1', T0 + 2 * HOUR)
       expect(store.outcomes.firstStart(id(`d-${i}`), OLD, 0)).toBe(T0)
-      expect(store.outcomes.heard(id(`d-${i}`))).toEqual({ lastSeenMs: T0 + 2 * HOUR, gapMs: 0 })
+      expect(heardOf(store, id(`d-${i}`))).toEqual({ lastSeenMs: T0 + 2 * HOUR, gapMs: 0 })
     }
     const hours = store.db.prepare('SELECT min(hour) FROM device_hours').pluck().get()
     expect(hours).toBe(T0 / HOUR + 2)
@@ -208,7 +221,7 @@ describe('a replaced board under the same id', () => {
     expect(ingest({ reports: fresh }).reports).toBe(30)
     const verdict = { site: 's', device: 'd', model: NEW, boot: 1, slot: 3, confirmed: 0, rejected: 2 }
     ingest({ verdicts: [{ ...verdict, incarnation: 7 }] })
-    expect(store.outcomes.heard(id()).lastSeenMs).toBe(T0 + 40 * HOUR)
+    expect(heardOf(store, id()).lastSeenMs).toBe(T0 + 40 * HOUR)
     expect(store.outcomes.slots(id(), NEW, 0, T0 + 50 * HOUR)).toHaveLength(30)
     expect(sum(store.outcomes.slots(id(), NEW, 0, T0 + 50 * HOUR).map(({ rejected }) => rejected))).toBe(2)
     expect(store.baselines.present()).toMatchObject([{ model: NEW }])
@@ -235,16 +248,15 @@ describe('contact', () => {
 
   it('keeps the largest gap between two contacts of about a fortnight', () => {
     for (const hour of [1, 2, 3]) contact(hour)
-    expect(store.outcomes.heard(id())).toEqual({ lastSeenMs: T0 + 3 * HOUR, gapMs: HOUR })
+    expect(heardOf(store, id())).toEqual({ lastSeenMs: T0 + 3 * HOUR, gapMs: HOUR })
     contact(10)
     contact(11)
-    expect(store.outcomes.heard(id())).toEqual({ lastSeenMs: T0 + 11 * HOUR, gapMs: 7 * HOUR })
+    expect(heardOf(store, id())).toEqual({ lastSeenMs: T0 + 11 * HOUR, gapMs: 7 * HOUR })
     for (let hour = 12; hour <= 10 + 14 * 24 + 1; hour++) contact(hour)
-    expect(store.outcomes.heard(id()).gapMs).toBe(HOUR)
+    expect(heardOf(store, id()).gapMs).toBe(HOUR)
     // Seen before, and late: no contact.
     contact(5)
-    expect(store.outcomes.heard(id()).lastSeenMs).toBe(T0 + (10 + 14 * 24 + 1) * HOUR)
-    expect(store.outcomes.heard(99)).toEqual({ lastSeenMs: 0, gapMs: 0 })
+    expect(heardOf(store, id()).lastSeenMs).toBe(T0 + (10 + 14 * 24 + 1) * HOUR)
   })
 
   it('of a batch, reports and events are taken in the order of their receipt', () => {
@@ -254,7 +266,7 @@ describe('contact', () => {
       reports: [1, 5].map((hour) => reportAt(1, hour, hour * HOUR, T0 + hour * HOUR)),
       events: [event(2), event(3)],
     })
-    expect(store.outcomes.heard(id()).gapMs).toBe(2 * HOUR)
+    expect(heardOf(store, id()).gapMs).toBe(2 * HOUR)
   })
 })
 
