@@ -40,16 +40,24 @@ describe('retained messages', () => {
   })
 
   it('of a hundred thousand cost no more to find than of ten', () => {
-    const msOf = (count: number) => {
+    const costOf = (count: number) => {
       const messages = new RetainedMessages()
       for (let i = 0; i < count; i++) messages.store(packet(`kinglet/v1/lab/device-${i}/assign`, 'x'))
-      const startedMs = performance.now()
-      for (let i = 0; i < 20_000; i++) [...messages.matching(`kinglet/v1/lab/device-${i % 10}/assign`)]
-      return performance.now() - startedMs
+      return () => {
+        const before = process.cpuUsage()
+        for (let i = 0; i < 5_000; i++) [...messages.matching(`kinglet/v1/lab/device-${i % 10}/assign`)]
+        const { user, system } = process.cpuUsage(before)
+        return user + system
+      }
     }
-    msOf(10)
-    // A scan is ten thousand times dearer.
-    expect(msOf(100_000)).toBeLessThan(20 * msOf(10))
+    const [few, many] = [costOf(10), costOf(100_000)]
+    // Core time, and the least of several: others on the machine and the collector only add. A scan is ten thousand times dearer.
+    const least = { few: Number.POSITIVE_INFINITY, many: Number.POSITIVE_INFINITY }
+    for (let round = 0; round < 8; round++) {
+      least.few = Math.min(least.few, few())
+      least.many = Math.min(least.many, many())
+    }
+    expect(least.many).toBeLessThan(50 * least.few)
   })
 })
 
