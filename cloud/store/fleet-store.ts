@@ -146,13 +146,14 @@ export class FleetStore {
     }
   }
 
-  /** Latest report of each device, summarised. */
+  /** Latest report of each device that is not removed, summarised. */
   present(): { devices: number; batteryPermille: number | null; models: Record<string, number>; levels: number[] } {
     const rows = this.#db
       .prepare<[], { model: string; level: number; n: number; battery: number }>(
         `SELECT b.model, b.level, count(*) AS n, total(b.battery_permille) AS battery FROM boots b
          JOIN (SELECT device, max(boot) AS boot FROM boots GROUP BY device) newest
-           ON newest.device = b.device AND newest.boot = b.boot GROUP BY b.model, b.level`,
+           ON newest.device = b.device AND newest.boot = b.boot
+         JOIN devices d ON d.id = b.device AND d.removed_ms IS NULL GROUP BY b.model, b.level`,
       )
       .all()
     const models: Record<string, number> = {}

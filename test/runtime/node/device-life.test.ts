@@ -118,6 +118,8 @@ describe('removing a device', () => {
     expect((await reports('tern-1')).reports).toBeGreaterThan(1)
     const { id } = db.prepare("SELECT id FROM devices WHERE name = 'tern-1'").get() as { id: number }
     const before = rowsOf(id)
+    const reporting = async (): Promise<number> => (await world.call('GET', '/v1/fleet/summary')).json.devices.reporting
+    const heard = await reporting()
 
     const answer = await remove('tern-1')
     expect(answer).toMatchObject({ status: 200, json: { device: 'tern-1', erased: false } })
@@ -128,6 +130,7 @@ describe('removing a device', () => {
     const { json } = await world.call('GET', '/v1/devices?limit=2000')
     expect(json.devices.map(({ name }: { name: string }) => name)).not.toContain('tern-1')
     expect(rowsOf(id)).toBe(before - 1)
+    expect(await reporting()).toBe(heard - 1)
     // Removed is removed: nothing to do again, and nothing that still comes is stored.
     expect((await remove('tern-1')).status).toBe(404)
     const refused = await metric('kinglet_ingest_rows_total{kind="of-removed-devices"}')
