@@ -274,6 +274,10 @@ export class RolloutEngine {
       for (const step of stepsOn(rollout, reading, full)) {
         performStep(step, { store: this.#store, rollout, nowMs, actor: by, why, reading })
       }
+      // What was said of the stage before would read as said of this one.
+      const next = present(this.#store.rollouts.get(id), 'the rollout just changed')
+      const first = next.state === 'running' ? this.#read(next, nowMs) : null
+      if (first !== null) this.#store.rollouts.setReading(id, first, why)
       this.#audit(nowMs, by, 'rollout.advanced', rollout, reason)
     })
   }

@@ -354,6 +354,8 @@ describe('by hand', () => {
     world.hours(3)
     expect(world.engine.advance(id, 'ann', 'seen enough', false)).toMatchObject({ ok: true, value: { stage: 2 } })
     expect(rollout().why).toContain('not by the gate')
+    // What is shown of the gate is of the stage that runs now.
+    expect(rollout().reading?.elapsedHours).toBe(0)
     world.hours(3)
     expect(world.engine.setMinInstalledShare(id, 0.5, 'ann', 'a slow site').ok).toBe(true)
     expect(rollout().policy.minInstalledShare).toBe(0.5)
