@@ -1,15 +1,9 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { sha256 } from '../../contract/bytes.ts'
-import { bytesOfNumber, GAIN_ONE, NUMBER_KINDS, type NumberRun } from '../../contract/patch/number-run.ts'
-import { encodePatchHeader, sha256Half } from '../../contract/patch/patch-header.ts'
-import type { ChannelPlan } from '../../contract/patch/patch-integers.ts'
-import { PATCH_MEMORY } from '../../contract/patch/patch-layout.ts'
 import { makePatch } from '../../release/patch/make-patch.ts'
-import { type Copy, PatchWriter } from '../../release/patch/patch-writer.ts'
-import { RangeEncoder } from '../../release/patch/range-encoder.ts'
 import { applyPatch } from '../fixtures/patch.ts'
 import { tunedNetwork } from '../fixtures/patch-models.ts'
+import { plannedPatch, plans } from '../fixtures/patch-plans.ts'
 
 const same = (a: Uint8Array, b: Uint8Array): boolean => Buffer.from(a).equals(b)
 
@@ -41,29 +35,6 @@ const versions = fc
     )
     return { base, result: new Uint8Array(Buffer.concat(parts)) }
   })
-
-/** Runs of every kind, of any numbers from any source: more than the planner would ever choose. */
-const plans = fc.record({
-  base: fc.uint8Array({ minLength: 64, maxLength: 400 }),
-  parts: fc.array(
-    fc.record({
-      before: fc.uint8Array({ maxLength: 20 }),
-      kind: fc.constantFrom(...NUMBER_KINDS),
-      count: fc.integer({ min: 1, max: 40 }),
-      source: fc.constantFrom('none', 'base', 'result'),
-      at: fc.nat(),
-      channel: fc.nat({ max: 9 }),
-      local: fc.boolean(),
-      center: fc.nat({ max: 255 }),
-      exponent: fc.nat({ max: 255 }),
-      gain: fc.constantFrom(GAIN_ONE, 0x3f00_0000, 0x42fe_0000, 0x7f80_0001, 0x8000_0000, 1),
-      modes: fc.array(fc.constantFrom<ChannelPlan>('same', 'zero', 0, 63, 31), { minLength: 40, maxLength: 40 }),
-      near: fc.boolean(),
-      numbers: fc.uint8Array({ minLength: 160, maxLength: 160 }),
-    }),
-    { minLength: 1, maxLength: 6 },
-  ),
-})
 
 describe('a patch', () => {
   it('makes any result from any base', () => {
@@ -97,58 +68,7 @@ describe('a patch', () => {
   it('codes numbers of every kind from every source', () => {
     fc.assert(
       fc.property(plans, ({ base, parts }) => {
-        const pieces: Uint8Array[] = []
-        let length = 0
-        const runs: { at: number; run: NumberRun; channels: ChannelPlan[] }[] = []
-        const stretches: { from: number; end: number }[] = []
-        for (const part of parts) {
-          const { kind, local } = part
-          const floats = kind.includes('float')
-          const width = bytesOfNumber(kind)
-          const room = part.source === 'none' ? Number.POSITIVE_INFINITY : part.source === 'base' ? base.length : length
-          const source = room >= width ? part.source : 'none'
-          const count = source === 'none' ? part.count : Math.min(part.count, Math.floor(room / width))
-          const bytes = count * width
-          stretches.push({ from: length, end: length + part.before.length })
-          pieces.push(part.before)
-          const limit = source === 'base' ? base.length : length
-          length += part.before.length
-          const offset = source === 'none' ? 0 : part.at % (limit - bytes + 1)
-          const int8 = kind === 'int8'
-          const run: NumberRun = {
-            kind,
-            count,
-            source,
-            offset,
-            center: int8 ? part.center : 0,
-            channel: int8 ? part.channel : 0,
-            local: int8 && local,
-            exponent: floats ? part.exponent : 0,
-            zeroBits: 0,
-            gain: kind === 'float32' && source !== 'none' ? part.gain : 0,
-          }
-          const made = new Uint8Array(Buffer.concat([base, ...pieces]))
-          const from = offset + (source === 'result' ? base.length : 0)
-          const near = source !== 'none' && part.near
-          const numbers = part.numbers.slice(0, bytes)
-          if (near) for (let i = 0; i < bytes; i++) numbers[i] = made[from + i]! + (i % 5 === 0 ? numbers[i]! % 3 : 0)
-          runs.push({ at: length, run, channels: part.modes })
-          pieces.push(numbers)
-          length += bytes
-        }
-        const result = new Uint8Array(Buffer.concat(pieces))
-        const space = new Uint8Array(Buffer.concat([base, result]))
-        const { bits, slots } = PATCH_MEMORY.numbers
-        const coder = new RangeEncoder(bits)
-        const writer = new PatchWriter(coder, space, base.length, slots)
-        const none: Copy[] = []
-        for (const [i, { from, end }] of stretches.entries()) {
-          writer.stretch(from, end, none)
-          writer.run(runs[i]!)
-        }
-        const image = (bytes: Uint8Array) => ({ bytes: bytes.length, sha256Half: sha256Half(sha256(bytes)) })
-        const header = encodePatchHeader({ method: 'numbers', base: image(base), result: image(result) })
-        const patch = new Uint8Array(Buffer.concat([header, coder.finish()]))
+        const { result, patch } = plannedPatch({ base, parts })
         for (const interrupted of [false, true]) {
           const applied = applyPatch(base, patch, { pageBytes: 32, blockBytes: 61, interrupted })
           expect(applied.ok && same(applied.value, result)).toBe(true)
