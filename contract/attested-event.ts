@@ -4,7 +4,19 @@ import { type DeviceEvent, EVENT_CODES, type EventCode, eventCodec } from './mes
 import { ok, type Result } from './result.ts'
 
 /** Events whose model is the one that runs. */
-export const RUNNING_CODES = ['booted', 'install-confirmed', 'fell-back', 'image-found'] as const satisfies EventCode[]
+export const RUNNING_CODES = [
+  'booted',
+  'install-confirmed',
+  'fell-back',
+  'image-found',
+  'already-installed',
+] as const satisfies EventCode[]
+
+/** What `booted` says of how it came about. */
+export const bootedDetail = (slot: number, outcome: string): string => `slot ${slot}, ${outcome}`
+
+/** Of a boot on trial: its image runs and may be gone with the next boot, so that it is no word of an install. */
+export const TRIAL_DETAILS = [bootedDetail(0, 'trial'), bootedDetail(1, 'trial')] as const
 
 /** Events that a device with a key signs: those a rollout is judged by. Others tell people something and decide nothing. */
 export const ATTESTED_CODES: readonly EventCode[] = [

@@ -130,6 +130,9 @@ export const EVENT_CODES = [
   'microphone-recovered',
   /** the detector wakes more often than anyone speaks; the wakes above the limit are dropped and not counted */
   'wakes-limited',
+  /** a new assignment of a rollout names the image that is confirmed already, so that nothing is installed: signed, so that nobody else
+   *  can say it */
+  'already-installed',
 ] as const
 export type EventCode = (typeof EVENT_CODES)[number]
 
@@ -146,6 +149,8 @@ export const eventCodec = defineMessage('event', SCHEMA_VERSION, LIMITS.eventByt
   /** an ErrorCode when the event is a refusal or a failure */
   error: [6, optional(text(40))],
   detail: [7, optional(text(LIMITS.eventDetailLength))],
+  /** of what is signed: the assignment it is about; of an install, a fall-back or a revert the newest accepted when it happened, whenever it
+   *  is told, of `booted` the newest accepted by then. Absent: of a device that does not say */
   assignmentSeq: [8, optional(uint())],
   /** lowest security counter the device accepts; said with what is signed */
   securityCounter: [9, optional(uint())],

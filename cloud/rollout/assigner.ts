@@ -47,7 +47,7 @@ export class Assigner {
   }
 
   #assign(device: DeviceRecord, now: number): void {
-    const { assignments, models, devices } = this.#store
+    const { assignments, models, devices, rollouts } = this.#store
     const release = device.target === null ? undefined : models.byId(device.target)
     devices.clean(device.id)
     if (release === undefined) return
@@ -72,5 +72,6 @@ export class Assigner {
     }
     const document = new TextDecoder().decode(encodeSigned(this.#directors.current.sign(assignment)))
     assignments.put({ device: device.id, seq, release: release.id, issuedMs: now, expiresMs, document })
+    rollouts.noteTold(device.id, release.id, seq)
   }
 }

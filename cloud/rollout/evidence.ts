@@ -36,11 +36,13 @@ function comparisonStart(
   return ceilHour(present(starts[Math.ceil(heard.length / 2) - 1], 'the start of half of the canaries'))
 }
 
-/** Whether the device may count as running the model: by its own signed word if it has a key. A device without one is taken at its
- *  reports, which a gateway could make up. */
-function mayRun(store: Store, device: number, model: string): boolean {
+/** Whether the device may count as running the model for the rollout: by its own signed word if it has a key, under an assignment of the
+ *  rollout. A device without one is taken at its reports, which a gateway could make up. */
+function mayRun(store: Store, { device, sinceSeq }: RolloutDevice, model: string): boolean {
   const { identities } = store
-  return identities.keysOf(device).length === 0 || identities.attestedRun(device)?.model === model
+  if (identities.keysOf(device).length === 0) return true
+  const word = identities.attestedRun(device)
+  return word?.model === model && sinceSeq !== null && (word.assignmentSeq ?? 0) >= sinceSeq
 }
 
 /** One device of an arm with its hours. */
@@ -187,7 +189,7 @@ export function gatherEvidence(store: Store, rollout: RolloutRecord, nowMs: numb
   }
   const rows = rollouts.devices(rollout.id)
   const counted = rows.filter(({ late }) => !late)
-  const exposed = counted.filter(({ stage, device }) => stage !== null && mayRun(store, device, candidate))
+  const exposed = counted.filter((row) => row.stage !== null && mayRun(store, row, candidate))
   const fresh = exposed.filter(({ stage }) => stage === rollout.stage)
   const control = counted.filter(({ stage }) => stage === null)
   const { comparison } = rollout.plan

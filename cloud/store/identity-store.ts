@@ -1,4 +1,4 @@
-import { RUNNING_CODES } from '../../contract/attested-event.ts'
+import { RUNNING_CODES, TRIAL_DETAILS } from '../../contract/attested-event.ts'
 import { present } from '../../contract/present.ts'
 import type { SqliteDatabase } from './database.ts'
 
@@ -44,7 +44,14 @@ export interface AttestedRun {
 }
 
 /** Literals of the contract, for use in SQL. */
-export const RUNNING_CODES_SQL = RUNNING_CODES.map((code) => `'${code}'`).join(', ')
+const literals = (words: readonly string[]): string => words.map((word) => `'${word}'`).join(', ')
+
+/** Whether a row of `events` is the device's signed word of the model that it runs. One of a boot on trial is none: it may be gone by the
+ *  next, and who carries the device's word may keep back that it is.
+ *  @param row alias of the table in the query */
+export const isRunningWord = (row: string): string =>
+  `${row}.attested = 1 AND ${row}.model IS NOT NULL AND ${row}.code IN (${literals(RUNNING_CODES)})
+   AND NOT (${row}.code = 'booted' AND coalesce(${row}.detail, '') IN (${literals(TRIAL_DETAILS)}))`
 
 const CLAIM = `SELECT id, public_key AS publicKey, device, site, board, tags, model, created_ms AS createdMs, created_by AS createdBy,
   expires_ms AS expiresMs, used_ms AS usedMs FROM claims`
@@ -166,9 +173,8 @@ export class IdentityStore {
   attestedRun(device: number): AttestedRun | undefined {
     return this.#db
       .prepare<[number], AttestedRun>(
-        `SELECT model, assignment_seq AS assignmentSeq, time_ms AS atMs FROM events
-         WHERE device = ? AND attested = 1 AND model IS NOT NULL AND code IN (${RUNNING_CODES_SQL})
-         ORDER BY boot DESC, seq DESC LIMIT 1`,
+        `SELECT e.model, e.assignment_seq AS assignmentSeq, e.time_ms AS atMs FROM events e
+         WHERE e.device = ? AND ${isRunningWord('e')} ORDER BY e.boot DESC, e.seq DESC LIMIT 1`,
       )
       .get(device)
   }

@@ -621,6 +621,14 @@ CREATE INDEX releases_state ON releases (state);
 ALTER TABLE devices ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;
 `
 
+/** What a device signs counts for a rollout from the first assignment on that names its release: first of all, and since it was last told to
+ *  run another. Of those exposed before: whatever is signed. */
+const WORDS = `
+ALTER TABLE rollout_devices ADD COLUMN first_seq INTEGER;
+ALTER TABLE rollout_devices ADD COLUMN since_seq INTEGER;
+UPDATE rollout_devices SET first_seq = 0, since_seq = 0 WHERE stage IS NOT NULL;
+`
+
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, name: 'fleet, registry, assignments, audit', sql: FLEET },
   { version: 2, name: 'telemetry', sql: TELEMETRY },
@@ -632,4 +640,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 8, name: 'gateways, ages, devices that left', sql: OPERATIONS },
   { version: 9, name: 'gates of every stage', sql: GATES },
   { version: 10, name: 'service tokens', sql: SERVICES },
+  { version: 11, name: 'what a signed word is about', sql: WORDS },
 ]

@@ -1,5 +1,5 @@
 import type { SqliteDatabase } from './database.ts'
-import { RUNNING_CODES_SQL } from './identity-store.ts'
+import { isRunningWord } from './identity-store.ts'
 import type { Retained, RetentionPolicy } from './retention-ages.ts'
 import { HOUR_MS } from './telemetry-store.ts'
 
@@ -24,9 +24,9 @@ const HOUR_KEPT = `(t.boot, t.slot) = (SELECT n.boot, n.slot FROM device_hours n
 const START_KEPT = 'EXISTS (SELECT 1 FROM boots b WHERE b.device = t.device AND b.boot = t.boot)'
 
 /** Whether it is what the device last signed of the model it runs (IdentityStore.attestedRun). */
-const EVENT_KEPT = `t.attested = 1 AND t.model IS NOT NULL AND t.code IN (${RUNNING_CODES_SQL}) AND
-  (t.boot, t.seq) = (SELECT n.boot, n.seq FROM events n WHERE n.device = t.device AND n.attested = 1 AND n.model IS NOT NULL
-    AND n.code IN (${RUNNING_CODES_SQL}) ORDER BY n.boot DESC, n.seq DESC LIMIT 1)`
+const EVENT_KEPT = `${isRunningWord('t')} AND
+  (t.boot, t.seq) = (SELECT n.boot, n.seq FROM events n WHERE n.device = t.device AND ${isRunningWord('n')}
+    ORDER BY n.boot DESC, n.seq DESC LIMIT 1)`
 
 interface Plan {
   readonly of: Retained

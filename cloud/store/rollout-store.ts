@@ -2,7 +2,7 @@ import { present } from '../../contract/present.ts'
 import type { SqliteDatabase } from './database.ts'
 import type { GatePolicy } from './gate-policy.ts'
 import type { BatchEvidence, Exposure, GateReading } from './gate-reading.ts'
-import { RUNNING_CODES_SQL } from './identity-store.ts'
+import { isRunningWord } from './identity-store.ts'
 import type { RolloutPlan } from './rollout-plan.ts'
 
 export type RolloutState = 'running' | 'paused' | 'rolled-back' | 'completed'
@@ -52,6 +52,9 @@ export interface RolloutDevice {
   readonly enteredMs: number | null
   /** first contact as control, of a device that was exposed later */
   readonly controlEnteredMs: number | null
+  /** number of the first assignment of the candidate since it was last told to run something else; null: none has been signed. What the
+   *  device signs counts as an install of this rollout from this one on */
+  readonly sinceSeq: number | null
   /** when it had been silent for longer than it ever was before, null: never since it entered */
   readonly silentMs: number | null
   /** how long it may be silent, by its own gaps before the rollout */
@@ -241,7 +244,7 @@ export class RolloutStore {
         Omit<RolloutDevice, 'late' | 'holdback' | 'past'> & { late: number; holdback: number; past: string | null }
       >(
         `SELECT r.device, r.bucket, r.stage, r.late, r.previous, r.holdback, r.since_ms AS sinceMs,
-           r.entered_ms AS enteredMs, r.control_entered_ms AS controlEnteredMs, r.silent_ms AS silentMs,
+           r.entered_ms AS enteredMs, r.control_entered_ms AS controlEnteredMs, r.since_seq AS sinceSeq, r.silent_ms AS silentMs,
            r.bound_ms AS boundMs, r.past, d.last_seen_ms AS lastSeenMs
          FROM rollout_devices r JOIN devices d ON d.id = r.device
          WHERE r.rollout = ? AND r.left_ms IS NULL ORDER BY r.device`,
@@ -263,6 +266,21 @@ export class RolloutStore {
          WHERE rollout = ? AND device = ?`,
       )
       .run(stage, nowMs, id, device)
+  }
+
+  /** Notes what a device that the open rollout has exposed is told by an assignment. Numbers of assignments only rise, and a device signs with
+   *  what it does the number under which it did it: a word from before a rollout of the same release, or from before it was taken back,
+   *  cannot be brought out later as one of this rollout. */
+  noteTold(device: number, release: number, seq: number): void {
+    this.#db
+      .prepare(
+        `UPDATE rollout_devices SET
+           first_seq = iif(o.release = @release, coalesce(first_seq, @seq), first_seq),
+           since_seq = iif(o.release = @release, coalesce(since_seq, @seq), NULL)
+         FROM (SELECT id, release FROM rollouts WHERE state IN ('running', 'paused')) o
+         WHERE rollout_devices.rollout = o.id AND rollout_devices.device = @device AND rollout_devices.stage IS NOT NULL`,
+      )
+      .run({ device, release, seq })
   }
 
   /** Freezes what a device did before a stage that randomises it, which also makes it count from now on. */
@@ -329,15 +347,16 @@ export class RolloutStore {
   }
 
   /** Exposed devices: how many, how many of them were heard since they were told, how many of those run the model and are not silent, and
-   *  how many are silent. What a device runs is its own signed word if it has a key, else its newest report, which a gateway could make up. */
+   *  how many are silent. What a device runs is its own signed word if it has a key: its newest, under an assignment of this rollout. Else it is
+   *  its newest report, which a gateway could make up. */
   exposure(id: string, model: string, nowMs: number): Omit<Exposure, 'minShare'> {
     const count = this.#db.prepare<[number, string, number, string], Record<keyof Omit<Exposure, 'minShare'>, number>>(
       `SELECT count(*) AS assigned, count(r.entered_ms) AS heard,
          total(r.entered_ms IS NOT NULL AND d.last_seen_ms + r.bound_ms < ?) AS silent,
          total(r.entered_ms IS NOT NULL AND ? = CASE
            WHEN EXISTS (SELECT 1 FROM device_keys k WHERE k.device = r.device)
-           THEN (SELECT e.model FROM events e WHERE e.device = r.device AND e.attested = 1 AND e.model IS NOT NULL
-             AND e.code IN (${RUNNING_CODES_SQL}) ORDER BY e.boot DESC, e.seq DESC LIMIT 1)
+           THEN (SELECT iif(coalesce(e.assignment_seq, 0) >= r.since_seq, e.model, NULL) FROM events e
+             WHERE e.device = r.device AND ${isRunningWord('e')} ORDER BY e.boot DESC, e.seq DESC LIMIT 1)
            ELSE (SELECT model FROM boots b WHERE b.device = r.device ORDER BY boot DESC LIMIT 1) END
            AND d.last_seen_ms + r.bound_ms >= ?) AS installed
        FROM rollout_devices r JOIN devices d ON d.id = r.device
@@ -366,14 +385,16 @@ export class RolloutStore {
     return present(count.get(id), 'the row of an aggregate').n
   }
 
-  /** Exposed devices that began to install the model since a time, and those of them that failed or reverted. By device, not
-   *  by attempt: attempts of one device are not independent. Of a device with a key only what it signed counts. */
+  /** Exposed devices that began to install the model, and those of them that failed or reverted. By device, not by attempt: attempts of one
+   *  device are not independent. Of a device with a key only what it signed counts, under the assignments of this rollout; of others what is
+   *  said since a time. */
   installs(id: string, model: string, sinceMs: number): { started: number; failed: number; refused: number } {
     const count = (codes: string): number => {
       const devices = this.#db.prepare<[string, string, number], { n: number }>(
         `SELECT count(DISTINCT e.device) AS n FROM events e
            JOIN rollout_devices r ON r.rollout = ? AND r.device = e.device AND r.stage IS NOT NULL
-           WHERE e.model = ? AND e.code IN (${codes}) AND e.time_ms >= ? AND e.attested IS NOT 0`,
+           WHERE e.model = ? AND e.code IN (${codes}) AND e.attested IS NOT 0
+             AND iif(e.attested = 1, coalesce(e.assignment_seq, 0) >= r.first_seq, e.time_ms >= ?)`,
       )
       return present(devices.get(id, model, sinceMs), 'the row of an aggregate').n
     }

@@ -11,6 +11,7 @@ import {
   EMPTY_IMAGE,
   planBoot,
   readRecord,
+  untoldOf,
   withImage,
   writeRecord,
 } from './flash/boot-record.ts'
@@ -151,7 +152,7 @@ function foundImage(
         active: slot,
         phase: 'confirmed',
         images: withImage({ ...record, images: [EMPTY_IMAGE, EMPTY_IMAGE] }, slot, content.image),
-        untold: 'image-found',
+        ...untoldOf('image-found', record, content.image),
       },
     }
   }

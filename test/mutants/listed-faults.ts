@@ -242,6 +242,54 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     find: 'issuedMs <= row.beforeMs',
     change: 'issuedMs < row.beforeMs',
   },
+  {
+    name: 'a signed word of an earlier rollout is an install of this one',
+    file: 'cloud/store/rollout-store.ts',
+    find: 'iif(coalesce(e.assignment_seq, 0) >= r.since_seq, e.model, NULL)',
+    change: 'e.model',
+  },
+  {
+    name: 'a signed word of an earlier rollout is evidence of this one',
+    file: 'cloud/rollout/evidence.ts',
+    find: ' && sinceSeq !== null && (word.assignmentSeq ?? 0) >= sinceSeq',
+    change: '',
+  },
+  {
+    name: 'a signed word of a failure in an earlier rollout counts in this one',
+    file: 'cloud/store/rollout-store.ts',
+    find: 'iif(e.attested = 1, coalesce(e.assignment_seq, 0) >= r.first_seq, e.time_ms >= ?)',
+    change: 'iif(e.attested = 1, 1, e.time_ms >= ?)',
+  },
+  {
+    name: 'a signed word of before a device was told to stay is an install after it',
+    file: 'cloud/store/rollout-store.ts',
+    find: 'iif(o.release = @release, coalesce(since_seq, @seq), NULL)',
+    change: 'iif(o.release = @release, coalesce(since_seq, @seq), since_seq)',
+  },
+  {
+    name: 'a signed word of an image on trial is an install',
+    file: 'cloud/store/identity-store.ts',
+    find: "   AND NOT (${row}.code = 'booted' AND coalesce(${row}.detail, '') IN (${literals(TRIAL_DETAILS)}))`",
+    change: '   AND 1`',
+  },
+  {
+    name: 'a signed word that is told late names what is accepted by then',
+    file: 'device/core/agent/agent-install.ts',
+    find: 'record.untoldSeq ?? record.assignmentSeq',
+    change: 'record.assignmentSeq',
+  },
+  {
+    name: 'a signed word that is told late is of the image that runs by then',
+    file: 'device/core/agent/agent-install.ts',
+    find: 'record.untoldModel ?? before.slice(0, 8)',
+    change: 'untold === "reverted" ? before.slice(0, 8) : running',
+  },
+  {
+    name: 'no signed word of a device that runs what a rollout assigns already',
+    file: 'device/core/agent/agent-update.ts',
+    find: '    if (isNew) tellAlreadyInstalled(step, assignment)\n',
+    change: '',
+  },
 ]
 
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */

@@ -1,4 +1,4 @@
-import { hexToBytes } from '../../../contract/bytes.ts'
+import { bytesEqual, hexToBytes } from '../../../contract/bytes.ts'
 import type { ContractError } from '../../../contract/errors.ts'
 import { EVENT_CODES, eventCodec } from '../../../contract/messages.ts'
 import { seededRandom } from '../../../contract/random.ts'
@@ -155,9 +155,13 @@ export function recordWritten(step: Step): void {
 /** Queues the event that the record stands for, unless an earlier boot's copy of it is still in the queue. It is struck from the
  *  record when it has been acknowledged: told at least once, whatever the power does. */
 export function tellUntold(step: Step): void {
-  const { record, manifest, outbox } = step.state
-  const { untold, assignmentSeq } = record
+  const { record, manifest, model: running, outbox } = step.state
+  const { untold } = record
   if (untold === 'none') return
+  // Not what is accepted or runs by now: an acknowledgement that was kept back must not make a word of the past one of the present.
+  const assignmentSeq = record.untoldSeq ?? record.assignmentSeq
+  const before = untold === 'reverted' ? record.failedSha256 : record.images[record.active].sha256
+  const about = record.untoldModel ?? before.slice(0, 8)
   const queued = outbox.messages.find(({ kind, payload }) => {
     const event = kind === 'event' ? eventCodec.decode(payload) : undefined
     return event?.ok && EVENT_CODES[event.value.code] === untold && event.value.assignmentSeq === assignmentSeq
@@ -174,15 +178,15 @@ export function tellUntold(step: Step): void {
             record.failures === 0
               ? { code: 'hash-mismatch', detail: 'the slot changed between check and trial' }
               : { code: 'trial-failed', detail: 'the trial was not confirmed' },
-          assignmentSeq,
-          about: record.failedSha256,
         }
-      : { detail: manifest.name, assignmentSeq }
-  step.change('reporting', { untoldId: step.event(untold, details) })
+      : bytesEqual(about, running)
+        ? { detail: manifest.name }
+        : {}
+  step.change('reporting', { untoldId: step.event(untold, { ...details, assignmentSeq, about }) })
 }
 
 /** The gateway has the event. */
 export function toldUntold(step: Step): void {
   step.change('reporting', { untoldId: 0 })
-  step.writeRecord({ untold: 'none' })
+  step.writeRecord({ untold: 'none', untoldSeq: undefined, untoldModel: undefined })
 }

@@ -105,7 +105,10 @@ export function assigned(step: Step, payload: Uint8Array): void {
   if (kind === 'consult' && sha256Hex(payload) === step.state.reporting.refusedDigest) return
   const isNew = seq > record.assignmentSeq
   if (isNew) step.writeRecord({ assignmentSeq: seq })
-  if (kind === 'current') dropProgress(step)
+  if (kind === 'current') {
+    dropProgress(step)
+    if (isNew) tellAlreadyInstalled(step, assignment)
+  }
   if (wantedBy(update) === (kind === 'current' ? undefined : target.sha256)) {
     // The newest document is the one to be judged again. A newer number for what is waited for says: now.
     if (isNew) step.change('attempt', { assignment: payload, window: assignment.window ?? null })
@@ -131,6 +134,13 @@ export function assigned(step: Step, payload: Uint8Array): void {
     return
   }
   beginConsulting(step, assignment)
+}
+
+/** The device's word on a rollout that names what it runs already. What it signed under assignments of before says nothing of this one: it may
+ *  have gone back since, without anybody being told. */
+function tellAlreadyInstalled(step: Step, { rollout, seq, target }: Assignment): void {
+  if (step.state.config.sign === undefined || rollout?.arm !== 'canary') return
+  step.event('already-installed', { detail: target.name, assignmentSeq: seq, about: target.sha256 })
 }
 
 const mayAskForRoot = ({ state, now }: Step, payload: Uint8Array): boolean =>

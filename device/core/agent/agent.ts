@@ -1,3 +1,4 @@
+import { bootedDetail } from '../../../contract/attested-event.ts'
 import { bytesToHex } from '../../../contract/bytes.ts'
 import type { ContractError } from '../../../contract/errors.ts'
 import { LADDER_LEVELS } from '../../../contract/messages.ts'
@@ -64,7 +65,7 @@ export function startAgent(config: AgentConfig, boot: BootContext, now: Now): St
     },
     now,
   )
-  step.event('booted', { detail: `slot ${slot}, ${outcome}`, ...(boot.trouble && { error: boot.trouble }) })
+  step.event('booted', { detail: bootedDetail(slot, outcome), ...(boot.trouble && { error: boot.trouble }) })
   const { assignmentSeq } = record
   if (trial) step.event('trial-started', { assignmentSeq })
   if (outcome === 'reverted') step.count({ installsFailed: 1 })

@@ -31,11 +31,27 @@ export interface BootRecord {
   readonly failures: number
   /** what the last change of the running image was, as long as nobody has acknowledged to have heard of it */
   readonly untold: Untold
+  /** newest assignment accepted when that happened, and first 8 bytes of the sha256 of the image it happened to: told as they were, whatever
+   *  has been accepted, run or refused since. undefined: nothing is untold, or written by firmware of before */
+  readonly untoldSeq?: number | undefined
+  readonly untoldModel?: Uint8Array | undefined
 }
 
 /** An event that is written down with the change it tells of, so that a power cut between the two loses neither. */
 export type Untold = (typeof UNTOLD)[number]
 const UNTOLD = ['none', 'install-confirmed', 'reverted', 'fell-back', 'image-found'] as const
+
+/** A change of the running image, to be told until it is acknowledged.
+ *  @param record as it was when it happened */
+export const untoldOf = (
+  untold: Exclude<Untold, 'none'>,
+  { assignmentSeq }: Pick<BootRecord, 'assignmentSeq'>,
+  { sha256 }: SlotImage,
+): Pick<BootRecord, 'untold' | 'untoldSeq' | 'untoldModel'> => ({
+  untold,
+  untoldSeq: assignmentSeq,
+  untoldModel: sha256.slice(0, 8),
+})
 
 /** confirmed: boots `active`. pending: boots the other slot once, on trial. running: a trial was begun; a boot that finds this
  *  state reverts, because nobody confirmed. */
@@ -64,6 +80,8 @@ const codec = defineMessage('boot record', 1, 192, {
   failures: [11, uint(255)],
   untold: [12, uint(UNTOLD.length - 1)],
   incarnation: [13, optional(int(1, 0xffff_ffff))],
+  untoldSeq: [14, optional(uint())],
+  untoldModel: [15, optional(bytes(8))],
 })
 
 /** The newest valid record; undefined when the device was never provisioned or both copies are lost. */
@@ -140,12 +158,14 @@ export function planBoot(found: BootRecord, usable: (slot: SlotIndex) => boolean
       found.phase === 'running'
         ? penalty(found, sha256)
         : { failedSha256: sha256, failures: 0, images: withImage(found, candidate, EMPTY_IMAGE) }
-    return ok({ slot: found.active, outcome: 'reverted', record: { ...confirmed, ...verdict, untold: 'reverted' } })
+    const tale = untoldOf('reverted', found, found.images[candidate])
+    return ok({ slot: found.active, outcome: 'reverted', record: { ...confirmed, ...verdict, ...tale } })
   }
   // The confirmed image has rotted or does not load. The other one was verified when it was installed; an older good image beats
   // none.
   if (found.images[candidate].bytes > 0 && usable(candidate)) {
-    const record: BootRecord = { ...confirmed, active: candidate, untold: 'fell-back' }
+    const tale = untoldOf('fell-back', found, found.images[candidate])
+    const record: BootRecord = { ...confirmed, active: candidate, ...tale }
     return ok({ slot: candidate, outcome: 'fell-back', record })
   }
   return err(contractError('no-fallback-slot', 'neither slot holds an image with the recorded hash'))

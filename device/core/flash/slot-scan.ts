@@ -3,7 +3,7 @@ import { sha256 } from '../../../contract/bytes.ts'
 import { LIMITS } from '../../../contract/limits.ts'
 import { type BundleManifest, parseManifest } from '../../../contract/manifest.ts'
 import type { Flash } from '../../ports/flash.ts'
-import { type BootRecord, EMPTY_IMAGE, incarnationOf, type SlotImage } from './boot-record.ts'
+import { type BootRecord, EMPTY_IMAGE, incarnationOf, type SlotImage, untoldOf } from './boot-record.ts'
 import type { FlashLayout, SlotIndex } from './flash-layout.ts'
 
 export interface SlotContent {
@@ -49,6 +49,6 @@ export function recordFromSlots(flash: Flash, layout: FlashLayout, wallMs: numbe
     securityCounter: oldest.manifest.securityCounter,
     failedSha256: new Uint8Array(32),
     failures: 0,
-    untold: 'image-found',
+    ...untoldOf('image-found', { assignmentSeq: 0 }, imageOf(oldest.slot)),
   }
 }

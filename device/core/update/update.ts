@@ -11,7 +11,7 @@ import {
 import { err, ok, type Result } from '../../../contract/result.ts'
 import { parseSigned } from '../../../contract/signed.ts'
 import { modelRamBytes } from '../../../model/boards.ts'
-import type { BootRecord } from '../flash/boot-record.ts'
+import { type BootRecord, untoldOf } from '../flash/boot-record.ts'
 import { otherSlot, type SlotIndex } from '../flash/flash-layout.ts'
 import { type Artifact, type ArtifactContext, chooseArtifact, type Downloading } from './download.ts'
 
@@ -173,6 +173,6 @@ export function confirmedRecord(record: BootRecord, securityCounter: number): Bo
     securityCounter: Math.max(record.securityCounter, securityCounter),
     failedSha256: new Uint8Array(32),
     failures: 0,
-    untold: 'install-confirmed',
+    ...untoldOf('install-confirmed', record, record.images[otherSlot(record.active)]),
   }
 }

@@ -43,12 +43,23 @@ describe('a rollout under a gateway that lies', () => {
     })
   }
   const evidence = () => gatherEvidence(world.store, world.store.rollouts.open()!, world.clock.wallMs())
-  const says = (index: number, code: EventCode, seq: number, by = keys[index]!.sign): EventRow => {
+  const idOf = (index: number): number => world.store.devices.byName(world.fleet[index]!.name)!.id
+  /** @param about the assignment it names; null: none, as a device that does not say */
+  const says = (
+    index: number,
+    code: EventCode,
+    seq: number,
+    by = keys[index]!.sign,
+    about: number | null = world.store.assignments.lastSeq(idOf(index)),
+    more: { readonly detail?: string; readonly model?: string } = {},
+  ): EventRow => {
     const device = world.fleet[index]!.name
     const now = world.clock.wallMs()
-    const event = { boot: 900, seq, wallMs: now, code: EVENT_CODES.indexOf(code), model: hexToBytes(candidate) }
+    const { model = candidate, detail } = more
+    const said = { boot: 900, seq, wallMs: now, ...(about !== null && { assignmentSeq: about }) }
+    const event = { ...said, detail, code: EVENT_CODES.indexOf(code), model: hexToBytes(model) }
     return {
-      ...{ site: 'site-1', device, boot: 900, seq, wallMs: now, receivedMs: now, code, model: candidate },
+      ...{ site: 'site-1', device, receivedMs: now, code, model, ...said, ...(detail !== undefined && { detail }) },
       signed: bytesToHex(encodeEvent(device, event, by)),
     }
   }
@@ -87,7 +98,7 @@ describe('a rollout under a gateway that lies', () => {
   it('counts each device once by its own word, however often it is repeated and by whichever way', () => {
     giveKeys()
     world.start('kws-2')
-    world.hours(1)
+    world.hours(2)
     const rollout = world.store.rollouts.open()!
     const exposed = world.store.rollouts.devices(rollout.id).filter(({ stage }) => stage !== null)
     const indexOf = (id: number) => world.fleet.findIndex(({ name }) => world.store.devices.byName(name)!.id === id)
@@ -103,5 +114,88 @@ describe('a rollout under a gateway that lies', () => {
     expect(evidence().installs.failed).toBe(1)
     expect(world.store.rollouts.attestable(rollout.id)).toBe(exposed.length)
     expect(HOUR).toBeGreaterThan(0)
+  })
+
+  /** The devices of the first stage, by their number in the fleet. */
+  const exposed = (): readonly number[] => {
+    const { id } = world.store.rollouts.open()!
+    const devices = world.store.rollouts.devices(id).filter(({ stage }) => stage !== null)
+    return devices.map(({ device }) =>
+      world.fleet.findIndex(({ name }) => world.store.devices.byName(name)!.id === device),
+    )
+  }
+  const hear = (...events: EventRow[]): void => {
+    world.store.telemetry.ingest(batchOf({ events }), attestedBy)
+    world.store.rollouts.noteContact(world.store.rollouts.open()!.id, world.clock.wallMs())
+  }
+  /** A rollout of kws-2 that has told its first stage. */
+  const begun = (): readonly number[] => {
+    world.start('kws-2')
+    world.hours(2)
+    return exposed()
+  }
+  const takenBackAndBegunAgain = (): readonly number[] => {
+    const first = world.store.rollouts.open()!
+    world.engine.rollback(first.id, 'tester', 'test')
+    world.hours(2)
+    world.store.models.setState(world.store.models.byName('kws-2')!, 'staging', 'tester', 'test', world.clock.wallMs())
+    return begun()
+  }
+
+  it('does not count for a second rollout what was signed in the first, which the gateway has let nobody take back', () => {
+    giveKeys()
+    const first = begun()
+    hear(...first.flatMap((i) => [says(i, 'install-started', 1), says(i, 'install-confirmed', 2)]))
+    expect(evidence().exposure.installed).toBe(first.length)
+    // All go back to kws-1, and what they sign of that is kept back. What they signed before is brought again.
+    const kept = first.map((i) => says(i, 'booted', 3))
+    const second = takenBackAndBegunAgain()
+    expect(second.some((i) => first.includes(i))).toBe(true)
+    hear(...kept)
+    expect(evidence().exposure.installed).toBe(0)
+    expect(evidence().installs).toEqual({ started: 0, failed: 0, refused: 0 })
+    expect(evidence().signals.falseWakesPerHour?.batch?.canary ?? []).toEqual([])
+    // Their word since then counts, and the one that says that nothing had to be installed.
+    const [a, b] = second as [number, number]
+    hear(says(a, 'install-confirmed', 4), says(b, 'already-installed', 4))
+    expect(evidence().exposure.installed).toBe(2)
+  })
+
+  it('does not blame a second rollout for failures of the first', () => {
+    giveKeys()
+    const first = begun()
+    const kept = first.map((i) => says(i, 'reverted', 1))
+    takenBackAndBegunAgain()
+    hear(...kept)
+    expect(evidence().installs.failed).toBe(0)
+  })
+
+  it('counts no word of an image on trial, and none of a device that does not say what it is about', () => {
+    giveKeys()
+    const [a, b] = begun() as [number, number]
+    hear(says(a, 'booted', 1, keys[a]!.sign, world.store.assignments.lastSeq(idOf(a)), { detail: 'slot 1, trial' }))
+    hear(says(b, 'install-confirmed', 1, keys[b]!.sign, null))
+    expect(evidence().exposure.installed).toBe(0)
+    hear(says(a, 'install-confirmed', 2), says(b, 'install-confirmed', 2))
+    expect(evidence().exposure.installed).toBe(2)
+  })
+
+  it('counts failures from before a pause, and no install of a device that was told to stay meanwhile', () => {
+    giveKeys()
+    const [a] = begun() as [number]
+    const { id } = world.store.rollouts.open()!
+    const before = world.store.assignments.lastSeq(idOf(a))
+    hear(says(a, 'install-failed', 1), says(a, 'install-confirmed', 2))
+    // By the reports it has not installed it.
+    const device = world.fleet[a]!
+    device.reboot(SHA['kws-1'].slice(0, 16), world.clock.wallMs())
+    world.store.telemetry.ingest(batchOf({ reports: [device.report()] }), attestedBy)
+    world.engine.pause(id, 'tester', 'test')
+    while (world.assigner.signSlice().more);
+    world.engine.resume(id, 'tester', 'test')
+    while (world.assigner.signSlice().more);
+    expect(world.store.assignments.lastSeq(idOf(a))).toBe(before + 2)
+    expect(evidence().installs.failed).toBe(1)
+    expect(evidence().exposure.installed).toBe(0)
   })
 })

@@ -592,6 +592,28 @@ describe('what the record says and what is said', () => {
     expect(agent.state.reporting.untoldId).toBe(0)
   })
 
+  it('names the assignment and the image it was about, whatever has been accepted and is on trial since', () => {
+    // Its acknowledgement was kept back, and a newer assignment has brought the next trial.
+    const before = { untold: 'install-confirmed' as const, untoldSeq: 1, untoldModel: ACTIVE_SHA.slice(0, 8) }
+    const record: BootRecord = { ...recordSample, ...before, images, phase: 'running', assignmentSeq: 2 }
+    const agent = new PureAgent({ record, slot: 1, outcome: 'trial' })
+    const told = eventsOf(agent).filter(({ code }) => code === 'install-confirmed')
+    expect(told).toMatchObject([{ model: bytesToHex(ACTIVE_SHA).slice(0, 16), assignmentSeq: 1 }])
+    // Of a record of before, that says neither: what is confirmed, and not what is on trial.
+    const old = { ...record, untoldSeq: undefined, untoldModel: undefined }
+    expect(eventsOf(new PureAgent({ record: old, slot: 1, outcome: 'trial' })).at(-1)).toMatchObject({
+      ...{ code: 'install-confirmed', model: bytesToHex(ACTIVE_SHA).slice(0, 16) },
+    })
+    // So does a revert that is told after another image has failed.
+    const reverted: BootRecord = {
+      ...{ ...recordSample, assignmentSeq: 3, failedSha256: ACTIVE_SHA, failures: 1 },
+      ...{ untold: 'reverted', untoldSeq: 2, untoldModel: hexToBytes(sha).slice(0, 8) },
+    }
+    expect(eventsOf(new PureAgent({ record: reverted })).at(-1)).toMatchObject({
+      ...{ code: 'reverted', model: sha.slice(0, 16), assignmentSeq: 2 },
+    })
+  })
+
   it('is not said twice when the spool has it still', () => {
     const confirmed: BootRecord = { ...recordSample, images, active: 1, assignmentSeq: 1, untold: 'install-confirmed' }
     const before = new PureAgent({ record: confirmed, slot: 1 })
@@ -606,6 +628,27 @@ describe('what the record says and what is said', () => {
     expect(eventsOf(agent).at(-1)).toMatchObject({ model: sha.slice(0, 16) })
     expect(ofType(assign(agent), 'check-image')).toEqual([])
     expect(ofType(agent.after(RETRY_DELAY_MS), 'check-image')).toHaveLength(1)
+  })
+})
+
+describe('an assignment of a rollout that names what runs already', () => {
+  const runs = { ...wantedRelease, sha256: bytesToHex(ACTIVE_SHA) }
+  const rollout = { id: 'r-1', stage: 1 }
+  const sign = () => new Uint8Array(64).fill(5)
+  const said = (change: AssignmentChange, config = {}) => codes(assign(connected({}, config), change))
+
+  it('is answered with the device’s word, once for each number', () => {
+    const agent = connected({}, { sign })
+    expect(codes(assign(agent, { release: runs, seq: 4 }))).toEqual(['already-installed'])
+    expect(eventsOf(agent).at(-1)).toMatchObject({ model: runs.sha256.slice(0, 16), assignmentSeq: 4 })
+    expect(codes(assign(agent, { release: runs, seq: 4 }))).toEqual([])
+    expect(codes(assign(agent, { release: runs, seq: 5 }))).toEqual(['already-installed'])
+  })
+
+  it('costs nothing where nobody asks: no key, no rollout, the control arm', () => {
+    expect(said({ release: runs, seq: 4 })).toEqual([])
+    expect(said({ release: runs, content: { rollout: null }, seq: 4 }, { sign })).toEqual([])
+    expect(said({ release: runs, content: { rollout: { ...rollout, arm: 'control' } }, seq: 4 }, { sign })).toEqual([])
   })
 })
 

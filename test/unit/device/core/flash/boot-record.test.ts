@@ -37,6 +37,8 @@ const full: BootRecord = {
   failedSha256: new Uint8Array(32).fill(3),
   failures: 255,
   untold: 'image-found',
+  untoldSeq: Number.MAX_SAFE_INTEGER,
+  untoldModel: new Uint8Array(8).fill(4),
 }
 
 describe('boot records', () => {
@@ -124,6 +126,16 @@ describe('planBoot', () => {
       untold('confirmed', [0]),
       untold('pending', [1]),
     ]).toEqual(['reverted', 'fell-back', 'none', 'none'])
+  })
+
+  it('with the assignment under which it happened, and the image it happened to', () => {
+    const plan = (phase: BootPhase, usable: readonly SlotIndex[]) => {
+      const planned = planBoot({ ...record(phase), assignmentSeq: 7 }, (slot) => usable.includes(slot))
+      return planned.ok && planned.value.record
+    }
+    const tale = { untoldSeq: 7, untoldModel: image(2).sha256.slice(0, 8) }
+    expect(plan('running', [0, 1])).toMatchObject({ untold: 'reverted', ...tale })
+    expect(plan('confirmed', [1])).toMatchObject({ untold: 'fell-back', ...tale })
   })
 
   it('does not fall back to an empty slot', () => {

@@ -103,6 +103,8 @@ describe('a record from what the slots hold', () => {
       failedSha256: new Uint8Array(32),
       failures: 0,
       untold: 'image-found',
+      untoldSeq: 0,
+      untoldModel: image(active).sha256.slice(0, 8),
     })
   })
 

@@ -226,6 +226,8 @@ describe('a trial', () => {
       failedSha256: new Uint8Array(32),
       failures: 0,
       untold: 'install-confirmed',
+      untoldSeq: 7,
+      untoldModel: new Uint8Array(8),
     }
     expect(confirmedRecord(record, 5)).toEqual({ ...confirmed, securityCounter: 5 })
     // It never falls.
