@@ -23,7 +23,7 @@ import { Retention } from './store/retention.ts'
 import { DEFAULT_RETENTION, type RetentionPolicy } from './store/retention-ages.ts'
 import { Store } from './store/store.ts'
 import { DEFAULT_DRIFT_POLICY, DriftMonitor, type DriftPolicy } from './telemetry/drift.ts'
-import { createMetrics } from './telemetry/metrics.ts'
+import { createMetrics, measureReaders } from './telemetry/metrics.ts'
 import { DeviceIdentities } from './trust/device-identities.ts'
 import { Expiries } from './trust/expiries.ts'
 import { ExpiryWatch, GatewayContacts } from './trust/expiry-watch.ts'
@@ -124,6 +124,7 @@ async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLoc
     const metrics = createMetrics(store, clock)
     const hub = new EventHub(clock.wallMs())
     const assignmentsChanged = new Signal(clock)
+    measureReaders(metrics.registry, { stream: () => hub.listeners, feed: () => assignmentsChanged.waiters })
     const engine = new RolloutEngine(store, clock, secureRandom)
     const machine = options.machine ?? clock
     const slices = new Slices(machine)

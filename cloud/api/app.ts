@@ -36,6 +36,11 @@ export function createApp(services: CloudServices): CloudApp {
     metrics.requests.inc({ method: c.req.method, route, status: String(c.res.status) })
   })
 
+  // hono answers HEAD with the handler of GET and drops the body as it is: what a body reads from stays open then, for good.
+  app.use(async (c, next) => {
+    await next()
+    if (c.req.method === 'HEAD') await c.res.body?.cancel()
+  })
   app.use(requireMediaType(app))
   systemRoutes(app, services)
   deviceRoutes(app, services)

@@ -42,6 +42,11 @@ export class EventHub {
     return this.#nextId - 1
   }
 
+  /** how many streams are open */
+  get listeners(): number {
+    return this.#listeners.size
+  }
+
   /** @param listener gets every event, and undefined when the hub closes
    *  @returns how to stop, or undefined when too many listen */
   subscribe(listener: (event: LiveEvent | undefined) => void): (() => void) | undefined {

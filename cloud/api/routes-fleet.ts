@@ -91,7 +91,9 @@ export function fleetRoutes(app: CloudApp, services: CloudServices): void {
   })
   app.openapi(feed, async (c) => {
     const asked = integerQuery(c, 'after', 0, 0, LIMITS.counter)
-    const waitSeconds = integerQuery(c, 'waitSeconds', 0, 0, WAIT_SECONDS_MAX)
+    const asksToWait = integerQuery(c, 'waitSeconds', 0, 0, WAIT_SECONDS_MAX)
+    // Headers are the same now and later.
+    const waitSeconds = c.req.method === 'HEAD' ? 0 : asksToWait
     const { gateway, site } = c.req.valid('query')
     if (gateway !== undefined && store.gateways.byName(gateway) !== undefined) services.contacts.heard(gateway)
     // A cursor from the future is of a store that was lost: that gateway has to hear everything again.

@@ -81,6 +81,9 @@ export function systemRoutes(app: CloudApp, services: CloudServices): void {
     },
   })
   app.get('/v1/stream', requireRole(services, 'viewer', 'gateway'), (c) => {
+    // Only who reads is a listener.
+    if (c.req.method === 'HEAD')
+      return c.body(null, 200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' })
     const asked = c.req.header('last-event-id')
     const lastId = asked !== undefined && /^\d{1,16}$/.test(asked) ? Number(asked) : undefined
     const queue: LiveEvent[] = []

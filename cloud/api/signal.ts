@@ -12,6 +12,11 @@ export class Signal {
     this.#clock = clock
   }
 
+  /** how many requests wait */
+  get waiters(): number {
+    return this.#waiters.size
+  }
+
   raise(): void {
     for (const wake of [...this.#waiters]) wake()
   }

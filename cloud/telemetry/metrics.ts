@@ -15,6 +15,20 @@ export interface CloudMetrics {
   readonly assignmentsSigned: Counter
 }
 
+/** Puts `kinglet_live_readers` on the page of metrics: requests that are held open, by what for. */
+export function measureReaders(registry: Registry, readers: Readonly<Record<'stream' | 'feed', () => number>>): void {
+  new Gauge({
+    name: 'kinglet_live_readers',
+    help: 'Requests that are held open: live streams, and polls of assignments that wait for one.',
+    labelNames: ['kind'],
+    registers: [registry],
+    collect() {
+      this.set({ kind: 'stream' }, readers.stream())
+      this.set({ kind: 'feed' }, readers.feed())
+    },
+  })
+}
+
 export function createMetrics(store: Store, clock: Clock): CloudMetrics {
   const registry = new Registry()
   const registers = [registry]

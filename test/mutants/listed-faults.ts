@@ -289,6 +289,22 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'device/core/agent/agent-update.ts',
     find: '    if (isNew) tellAlreadyInstalled(step, assignment)\n',
     change: '',
+    name: 'HEAD leaves open what a body is read from',
+    file: 'cloud/api/app.ts',
+    find: "if (c.req.method === 'HEAD') await c.res.body?.cancel()",
+    change: '',
+  },
+  {
+    name: 'HEAD of the live stream is a listener',
+    file: 'cloud/api/routes-system.ts',
+    find: "if (c.req.method === 'HEAD')\n",
+    change: "if (c.req.method === 'none')\n",
+  },
+  {
+    name: 'HEAD of the feed waits',
+    file: 'cloud/api/routes-fleet.ts',
+    find: "c.req.method === 'HEAD' ? 0 : asksToWait",
+    change: 'asksToWait',
   },
 ]
 
