@@ -1,5 +1,6 @@
 import { ftruncateSync, lstatSync, writeSync } from 'node:fs'
 import { FileAside } from '../platform/durable-file.ts'
+import { tightenSecret } from '../platform/secret-rights.ts'
 import { CommandFailure, fileFailure } from './failure.ts'
 
 /** chosen: tokens and claims are below a kilobyte */
@@ -37,6 +38,12 @@ export async function keepSecret<T>(path: string, make: () => Promise<T>, textOf
 function openAside(path: string, aside?: string): FileAside {
   assertNew(path)
   return told(path, () => new FileAside(path, { mode: 0o600, ...(aside !== undefined && { aside }) }))
+}
+
+/** For a file with a secret that is there: takes from others what rights they have to it, and says so on standard error. */
+export function keepToOwner(path: string): void {
+  const warning = told(path, () => tightenSecret(path))
+  if (warning !== undefined) console.error(`warning: ${warning}`)
 }
 
 /** The last call on the file, unless it throws. */

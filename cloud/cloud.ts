@@ -30,6 +30,7 @@ import { ExpiryWatch, GatewayContacts } from './trust/expiry-watch.ts'
 import { ImageRepository } from './trust/image-repository.ts'
 import { directorKeys, onlineKeys } from './trust/key-succession.ts'
 import { OperatorToken } from './trust/operator-token.ts'
+import { tightenSecrets } from './trust/secret-files.ts'
 import { loadOrCreateSeed } from './trust/seed-file.ts'
 import { createTokenIssuer, type TokenIssuer } from './trust/tokens.ts'
 
@@ -108,6 +109,7 @@ export async function startCloud(options: CloudOptions): Promise<RunningCloud> {
 /** @param lock released when the cloud is closed */
 async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLock): Promise<RunningCloud> {
   const { dataDir, clock, secureRandom, logger } = options
+  tightenSecrets(dataDir, keysDir, logger)
   const directors = directorKeys(keysDir, secureRandom)
   const tokenSeed = loadOrCreateSeed(join(keysDir, 'tokens.seed'), secureRandom)
 
@@ -193,7 +195,10 @@ async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLoc
       },
       tokens,
       evaluate: () => loop.evaluate(),
-      reload: () => operatorToken.refresh(),
+      reload: () => {
+        tightenSecrets(dataDir, keysDir, logger)
+        return operatorToken.refresh()
+      },
       close() {
         closing ??= (async () => {
           loop.stop()

@@ -7,6 +7,7 @@ import { OwnedError, OwnerLock } from '../../platform/owner-lock.ts'
 import { CommandFailure, fileFailure } from '../failure.ts'
 import { openBundleFile, readBundleFile } from '../open-bundle-file.ts'
 import { secureRandom } from '../random-secure.ts'
+import { keepToOwner } from '../secret-file.ts'
 
 /** Opens a device's flash file; a new one is made as a factory would, with the bundle as its image. */
 export async function openFlash(path: string, board: Board, bundlePath: string): Promise<FlashFile> {
@@ -35,9 +36,12 @@ function openOwned(path: string, sizeBytes: number): ReturnType<typeof FlashFile
     // SQLite would only say that it cannot.
     statSync(dirname(path))
     lock = OwnerLock.take(`${path}.lock`, `the flash ${path}`)
+    // The device's key is in it. One of before it was made for its owner alone, or a copy, may be open to all.
+    if (existsSync(path)) keepToOwner(path)
     return FlashFile.open(path, sizeBytes, () => lock?.release())
   } catch (cause) {
     lock?.release()
+    if (cause instanceof CommandFailure) throw cause
     if (cause instanceof OwnedError) throw new CommandFailure(cause.message)
     throw fileFailure(path, cause)
   }

@@ -11,12 +11,15 @@ import { apiOf, type CloudFlags } from '../cloud-option.ts'
 import { CommandFailure } from '../failure.ts'
 import { readJsonFile } from '../json-file.ts'
 import { chance, secureRandom } from '../random-secure.ts'
-import { keepSecret } from '../secret-file.ts'
+import { keepSecret, keepToOwner } from '../secret-file.ts'
 import { openExistingFlash, openFlash } from './device-flash.ts'
 
 function readClaimFile(path: string): ClaimFile {
   const parsed = claimFileSchema.safeParse(readJsonFile(path))
-  if (parsed.success) return parsed.data
+  if (parsed.success) {
+    keepToOwner(path)
+    return parsed.data
+  }
   throw new CommandFailure(`${path} is no claim`, { hint: 'an operator makes one with "kinglet device claim"' })
 }
 

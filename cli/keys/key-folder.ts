@@ -11,6 +11,7 @@ import { makeFolderDurably, writeFileDurably } from '../../platform/durable-file
 import { tufKeyId } from '../../release/tuf-document.ts'
 import { CommandFailure, fileFailure } from '../failure.ts'
 import { firstIssue, readJsonFile } from '../json-file.ts'
+import { keepToOwner } from '../secret-file.ts'
 import { openSecret, SCRYPT_COST, type ScryptCost, sealedSchema, sealSecret } from './key-seal.ts'
 import type { Passphrase } from './passphrase.ts'
 import { type Signer, seedSigner } from './signer.ts'
@@ -173,6 +174,7 @@ function readKeyFile(path: string): KeyFile {
   try {
     if (statSync(path).size > KEY_FILE_BYTES_MAX) throw new CommandFailure(`${path} is too large for a key file`)
     json = JSON.parse(readFileSync(path, 'utf8'))
+    keepToOwner(path)
   } catch (cause) {
     if (cause instanceof CommandFailure) throw cause
     if (cause instanceof SyntaxError) throw new CommandFailure(`${path} is no key file, or is damaged: not JSON`)

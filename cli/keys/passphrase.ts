@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { CommandFailure, fileFailure } from '../failure.ts'
+import { keepToOwner } from '../secret-file.ts'
 
 /** chosen: short enough to type, long enough that scrypt makes guessing it dear */
 const LENGTH_MIN = 8
@@ -44,8 +45,11 @@ export function passphraseFrom(
 
 function firstLine(file: string): string {
   try {
-    return readFileSync(file, 'utf8').slice(0, LENGTH_MAX).split(/\r?\n/, 1)[0] ?? ''
+    const line = readFileSync(file, 'utf8').slice(0, LENGTH_MAX).split(/\r?\n/, 1)[0] ?? ''
+    keepToOwner(file)
+    return line
   } catch (cause) {
+    if (cause instanceof CommandFailure) throw cause
     throw fileFailure(file, cause)
   }
 }

@@ -1,16 +1,16 @@
-import { chmodSync, existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { bytesToHex, hexToBytes } from '../../contract/bytes.ts'
 import type { SecureRandom } from '../../contract/random.ts'
 import { writeFileDurably } from '../../platform/durable-file.ts'
 
-/** Reads a 32-byte secret seed from a file of mode 0600, or creates it. It is on the medium before it is used.
+/** Reads a 32-byte secret seed from a file, or creates it, mode 0600 (secret-files.ts sees to one that is there). It is on the medium before it
+ *  is used.
  *  @throws Error when the file is there but is no seed
  */
 export function loadOrCreateSeed(path: string, random: SecureRandom): Uint8Array {
   if (existsSync(path)) {
     const text = readFileSync(path, 'utf8').trim()
     if (!/^[0-9a-f]{64}$/.test(text)) throw new Error(`${path} holds no key: expected 64 hex digits`)
-    chmodSync(path, 0o600)
     return hexToBytes(text)
   }
   const seed = random.bytes(32)

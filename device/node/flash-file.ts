@@ -23,7 +23,7 @@ export class FlashFile implements Flash {
     this.sizeBytes = sizeBytes
   }
 
-  /** Opens a flash file, or makes an erased one of `sizeBytes`. Throws what the file system throws: a composition root reports it.
+  /** Opens a flash file, or makes an erased one of `sizeBytes`, for its owner alone since a device's key will be in it. Throws what the file system throws: a composition root reports it.
    *  @param closed called after `close`, for whoever keeps others off the file until then */
   static open(
     path: string,
@@ -35,7 +35,7 @@ export class FlashFile implements Flash {
       return { flash: new FlashFile(openSync(path, 'r+'), size, closed), created: false }
     }
     // Under another name until it is whole: a power cut or a full disk must not leave a flash that is too small.
-    const file = new FileAside(path)
+    const file = new FileAside(path, { mode: 0o600 })
     const erased = new Uint8Array(SECTOR_BYTES).fill(0xff)
     try {
       for (let at = 0; at < sizeBytes; at += SECTOR_BYTES) file.append(erased.subarray(0, sizeBytes - at))

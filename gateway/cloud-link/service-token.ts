@@ -1,4 +1,4 @@
-import { realpathSync, statSync } from 'node:fs'
+import { realpathSync } from 'node:fs'
 import { decodeJwt } from 'jose'
 import * as z from 'zod/mini'
 import type { Clock } from '../../contract/clock.ts'
@@ -6,6 +6,7 @@ import { LIMITS } from '../../contract/limits.ts'
 import type { SeededRandom } from '../../contract/random.ts'
 import { writeFileDurably } from '../../platform/durable-file.ts'
 import type { Logger } from '../../platform/logger.ts'
+import { tightenSecret } from '../../platform/secret-rights.ts'
 import { WatchedFile } from '../../platform/watched-file.ts'
 import type { MessageCounters } from '../message-counters.ts'
 import type { CloudClient } from './cloud-client.ts'
@@ -83,6 +84,7 @@ export class ServiceToken {
         'the service token comes from no file: what it is renewed to is lost when this process ends',
       )
     }
+    this.#keepToOwner()
     void this.look()
     this.#await(parts)
   }
@@ -120,6 +122,7 @@ export class ServiceToken {
     const { logger, counters } = this.#parts
     try {
       const held = heldOf(readToken(file))
+      this.#keepToOwner()
       if (held.token === this.#held.token) return
       this.#held = held
       this.#unsaved = false
@@ -130,6 +133,13 @@ export class ServiceToken {
       counters.add('service-token', 'unreadable')
       logger.warn({ err: cause, path: file.path }, 'the token file holds no token now: the one before stays in use')
     }
+  }
+
+  /** Whoever reads the file speaks to the cloud as this gateway. */
+  #keepToOwner(): void {
+    const path = this.#file?.path
+    const warning = path === undefined ? undefined : tightenSecret(path)
+    if (warning !== undefined) this.#parts?.logger.warn({ path }, warning)
   }
 
   async #upkeep(): Promise<void> {
@@ -171,14 +181,14 @@ export class ServiceToken {
     logger.warn({ error, expiresMs }, 'the service token could not be renewed; "kinglet token make" mints another')
   }
 
-  /** Through a link to the file behind it, with the file's own mode. */
+  /** Through a link to the file behind it, for its owner alone. */
   #save(): void {
     const file = this.#file
     const parts = this.#parts
     if (file === undefined || parts === undefined) return
     try {
       const path = realpathSync(file.path)
-      writeFileDurably(path, `${this.#held.token}\n`, { mode: statSync(path).mode & 0o777 })
+      writeFileDurably(path, `${this.#held.token}\n`, { mode: 0o600 })
       this.#unsaved = false
       file.read()
     } catch (cause) {

@@ -65,8 +65,26 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
   {
     name: 'a renewed service token is not synced',
     file: 'gateway/cloud-link/service-token.ts',
-    find: 'writeFileDurably(path, `${this.#held.token}\\n`, { mode: statSync(path).mode & 0o777 })',
+    find: 'writeFileDurably(path, `${this.#held.token}\\n`, { mode: 0o600 })',
     change: "process.getBuiltinModule('node:fs').writeFileSync(path, `${this.#held.token}\\n`)",
+  },
+  {
+    name: 'a secret that others can read stays so',
+    file: 'platform/secret-rights.ts',
+    find: '    chmodSync(path, 0o600)\n',
+    change: '',
+  },
+  {
+    name: "a device's flash file is open to all",
+    file: 'device/node/flash-file.ts',
+    find: 'new FileAside(path, { mode: 0o600 })',
+    change: 'new FileAside(path)',
+  },
+  {
+    name: 'a renewed service token is open to whom the old one was',
+    file: 'gateway/cloud-link/service-token.ts',
+    find: '`${this.#held.token}\\n`, { mode: 0o600 })',
+    change: '`${this.#held.token}\\n`)',
   },
   {
     name: "a device's metadata is not synced",

@@ -1,4 +1,5 @@
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -48,7 +49,7 @@ beforeAll(async () => {
     ]),
   )
   await healthy(`http://127.0.0.1:${httpPort}/healthz`)
-  writeFileSync(path('passphrase'), 'correct horse battery\n')
+  writeFileSync(path('passphrase'), 'correct horse battery\n', { mode: 0o600 })
   writeFileSync(path('keys.json'), await (await fetch(`${cloudUrl}/v1/keys`)).text())
   const init = await kinglet(
     ...['keys', 'init', '--online-key', path('keys.json'), '--root-keys', '1', '--root-threshold', '1'],
@@ -154,7 +155,7 @@ it('a claim and a token are asked for only where they can be kept', async () => 
 })
 
 it('a wrong passphrase leaves no change that waits, and no key', async () => {
-  writeFileSync(path('wrong'), 'incorrect horse\n')
+  writeFileSync(path('wrong'), 'incorrect horse\n', { mode: 0o600 })
   const keys = (...args: string[]) => kinglet('keys', ...args, '--keys', path('keys'), '--repo', path('repo'))
   const files = () => readdirSync(path('keys')).sort()
   const before = files()
@@ -185,4 +186,68 @@ it('a key is changed by the device, and an identity is needed for it', async () 
   expectRefusal(await kinglet('device', 'rotate-key', '--flash', path('none'), '--cloud', cloudUrl), 1, /no such file/)
   expectRefusal(await kinglet(...claim, ...operator()), 1, /exists; a secret is never overwritten/)
   expect(readFileSync(path('any.flash')).length).toBeGreaterThan(100_000)
+}, 60_000)
+
+/** What holds a secret, by its name or because a token is in it: all that any command of this file has made. */
+function secrets(folder = dir): string[] {
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    const file = join(folder, entry.name)
+    if (entry.isDirectory()) return secrets(file)
+    if (!entry.isFile()) return []
+    if (/\.(flash|seed|key|claim|token)$/.test(entry.name)) return [file]
+    return /eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}/.test(readFileSync(file, 'latin1')) ? [file] : []
+  })
+}
+const modeOf = (file: string) => (statSync(file).mode & 0o777).toString(8)
+
+it('every file with a key or a token is for its owner alone', () => {
+  const found = secrets()
+  const names = found.map((file) => file.slice(dir.length + 1).replace(/-[0-9a-f]{16}/, ''))
+  expect(names).toEqual(
+    expect.arrayContaining([
+      ...['any.claim', 'any.flash', 'cloud/keys/director.seed', 'cloud/keys/online.seed', 'cloud/keys/tokens.seed'],
+      ...['cloud/operator.token', 'gateway.token', 'keys/root.key', 'keys/targets.key', 'wren-1.claim', 'wren-1.flash'],
+    ]),
+  )
+  expect(found.map((file) => `${modeOf(file)} ${file}`).filter((line) => !line.startsWith('600 '))).toEqual([])
+})
+
+it('one that is open to others is taken from them, and that is said', async () => {
+  const wide = (...names: string[]) => {
+    for (const name of names) chmodSync(path(name), 0o644)
+    return names
+  }
+  const says = (text: string, names: readonly string[]) => {
+    for (const name of names) {
+      expect(text).toContain(
+        `${path(name)} holds a secret, and others could get at it (mode 0644): it is mode 0600 now`,
+      )
+      expect([name, modeOf(path(name))]).toEqual([name, '600'])
+    }
+  }
+  const device = wide('wren-1.flash', 'wren-1.claim')
+  const enrol = ['--flash', path('wren-1.flash'), '--claim-file', path('wren-1.claim'), '--cloud', gatewayUrl]
+  says((await kinglet('device', 'enroll', ...enrol)).stderr, device)
+  const flash = wide('any.flash')
+  says((await kinglet('device', 'rotate-key', '--flash', path('any.flash'), '--cloud', cloudUrl)).stderr, flash)
+  const operators = wide('cloud/operator.token')
+  says((await kinglet('device', 'list', ...operator())).stderr, operators)
+  const keys = wide(
+    'passphrase',
+    ...readdirSync(path('keys')).flatMap((name) => (/key$/.test(name) ? [`keys/${name}`] : [])),
+  )
+  const at = ['--keys', path('keys'), '--repo', path('repo'), '--passphrase-file', path('passphrase')]
+  says((await kinglet('keys', 'renew', ...at)).stderr, keys)
+  const [cloud, gateway] = running
+  const cloudFiles = wide('cloud/operator.token', 'cloud/keys/director.seed', 'cloud/keys/tokens.seed')
+  cloud!.child.kill('SIGHUP')
+  for (const name of cloudFiles) await cloud!.line(`the cloud tells of ${name}`, (line) => line.path === path(name))
+  says(cloud!.lines.join('\n'), cloudFiles)
+  const token = wide('gateway.token')
+  gateway!.child.kill('SIGHUP')
+  await gateway!.line(
+    'the gateway tells of its token',
+    (line) => line.path === path('gateway.token') && line.level === 40,
+  )
+  says(gateway!.lines.join('\n'), token)
 }, 60_000)

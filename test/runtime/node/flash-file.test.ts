@@ -50,6 +50,8 @@ describe('FlashFile', () => {
     const path = fresh()
     const made = FlashFile.open(path, 8_192)
     made.flash.close()
+    // A device's key will be in it.
+    expect(statSync(path).mode & 0o777).toBe(0o600)
     const found = FlashFile.open(path, 65_536)
     found.flash.close()
     expect([made.created, found.created, found.flash.sizeBytes]).toEqual([true, false, 8_192])
