@@ -342,7 +342,15 @@ export const audit = z
   .object({ id: count, atMs: count, actor: z.string(), action: z.string(), subject: z.string(), detail: z.any() })
   .openapi('AuditEntry')
 export const ingestResponse = z
-  .object({ reports: count, verdicts: count, events: count, aggregates: count, late: count })
+  .object({
+    reports: count,
+    verdicts: count,
+    events: count,
+    aggregates: count,
+    late: count,
+    contradicted: count,
+    beyond: count,
+  })
   .openapi('IngestOutcome')
 export const feed = z
   .object({

@@ -627,6 +627,11 @@ const WORDS = `
 ALTER TABLE rollout_devices ADD COLUMN first_seq INTEGER;
 ALTER TABLE rollout_devices ADD COLUMN since_seq INTEGER;
 UPDATE rollout_devices SET first_seq = 0, since_seq = 0 WHERE stage IS NOT NULL;
+
+-- 1: reports of the device are signed; one that is not is none
+ALTER TABLE device_keys ADD COLUMN signs_reports INTEGER NOT NULL DEFAULT 0;
+-- of a signed report: the link of the newest wake (contract/attested-report.ts)
+ALTER TABLE reports ADD COLUMN wake_link BLOB;
 `
 
 export const MIGRATIONS: readonly Migration[] = [
