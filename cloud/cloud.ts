@@ -24,9 +24,11 @@ import { DEFAULT_RETENTION, type RetentionPolicy } from './store/retention-ages.
 import { Store } from './store/store.ts'
 import { DEFAULT_DRIFT_POLICY, DriftMonitor, type DriftPolicy } from './telemetry/drift.ts'
 import { createMetrics } from './telemetry/metrics.ts'
+import { Challenges } from './trust/challenges.ts'
 import { DeviceIdentities } from './trust/device-identities.ts'
 import { Expiries } from './trust/expiries.ts'
 import { ExpiryWatch, GatewayContacts } from './trust/expiry-watch.ts'
+import { checkedTokens, GatewayIdentities } from './trust/gateway-identities.ts'
 import { ImageRepository } from './trust/image-repository.ts'
 import { directorKeys, onlineKeys } from './trust/key-succession.ts'
 import { OperatorToken } from './trust/operator-token.ts'
@@ -113,7 +115,10 @@ async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLoc
 
   const store = new Store(join(dataDir, 'cloud.db'), clock.wallMs())
   try {
-    const tokens = await createTokenIssuer(tokenSeed, clock, secureRandom, store.tokens)
+    const issuer = await createTokenIssuer(tokenSeed, clock, secureRandom, store.tokens)
+    const challenges = new Challenges(secureRandom)
+    const gateways = new GatewayIdentities({ store, tokens: issuer, clock, random: secureRandom, challenges })
+    const tokens = checkedTokens(issuer, gateways)
     const operatorToken = new OperatorToken(
       { store, tokens, clock, logger },
       join(dataDir, 'operator.token'),
@@ -153,7 +158,8 @@ async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLoc
       ...{ repository, contacts },
       readiness: () => readiness.look(),
       registry: new Registry(store, artifacts, repository, clock),
-      identities: new DeviceIdentities(store, tokens, clock, secureRandom, options.keyedTokenTtlMs),
+      identities: new DeviceIdentities(store, tokens, clock, secureRandom, options.keyedTokenTtlMs, challenges),
+      gateways,
       slices,
       nudge: () => loop.nudge(),
       signSoon: () => loop.signSoon(),

@@ -192,11 +192,12 @@ export class EvaluationLoop {
     }
   }
 
-  /** What gateways notice has no end of its own: it is closed after a day, and raised again if a gateway still says so. */
+  /** What gateways notice, or are noticed for, has no end of its own: it is closed after a day, and raised again if it goes on. */
   #closeOldNotices(now: number): void {
     const { alerts } = this.#parts.store
     for (const alert of alerts.allOpen()) {
-      if (alert.code === 'identity-shared' && now - alert.sinceMs >= 86_400_000) alerts.resolve(alert.id, now)
+      const isNotice = alert.code === 'identity-shared' || alert.code === 'gateway-overreach'
+      if (isNotice && now - alert.sinceMs >= 86_400_000) alerts.resolve(alert.id, now)
     }
   }
 

@@ -5,7 +5,7 @@ import { type DeviceEvent, eventCodec, type Report, reportCodec } from './messag
  *  @returns 64 bytes; the same for the same message, whichever implementation signs (RFC 8032 is deterministic) */
 export type Sign = (message: Uint8Array) => Uint8Array
 
-/** What a device's key, or the key of a claim, signs. Every message is deterministic CBOR of an array that begins with its purpose, so
+/** What the key of a device or a gateway, or the key of a claim, signs. Every message is deterministic CBOR of an array that begins with its purpose, so
  *  no signature made for one purpose is good for another, and none is one over JSON, which other keys sign (signed.ts). */
 const message = (purpose: string, fields: readonly (string | Uint8Array)[]): Uint8Array =>
   cborEncode([`kinglet/v1/${purpose}`, ...fields])
@@ -23,6 +23,20 @@ export const enrolmentMessage = (given: {
 /** A device asks for a token. */
 export const tokenMessage = (device: string, keyId: string, challenge: string): Uint8Array =>
   message('token', [device, keyId, challenge])
+
+/** A gateway claims its place: as of a device, under a purpose of its own, so that neither is good for the other.
+ *  @param given.challenge from the cloud */
+export const gatewayEnrolmentMessage = (given: {
+  readonly claim: string
+  readonly gateway: string
+  /** 32 bytes */
+  readonly publicKey: Uint8Array
+  readonly challenge: string
+}): Uint8Array => message('gateway-enrol', [given.claim, given.gateway, given.publicKey, given.challenge])
+
+/** A gateway asks for a service token. */
+export const gatewayTokenMessage = (gateway: string, keyId: string, challenge: string): Uint8Array =>
+  message('gateway-token', [gateway, keyId, challenge])
 
 /** A device replaces its key: signed by the old and by the new one. */
 export const rotationMessage = (given: {

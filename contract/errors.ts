@@ -14,6 +14,14 @@ export const ERROR_CODES = [
   'claim-used',
   'claim-expired',
   'device-revoked',
+  'gateway-unknown', // a token of a gateway that was never enrolled, or of one that has another key by now
+  'gateway-revoked',
+  // rows of a gateway that it may not send; the rest of its batch is taken
+  'foreign-gateway', // a batch in the name of another gateway
+  'foreign-site', // of a site that the gateway does not serve
+  'foreign-device', // of a device that is enrolled at another site
+  'unknown-device', // of a device that is not enrolled
+  'implausible-time', // of an hour that has not begun yet
   // bundle container
   'bundle-bad-magic',
   'bundle-truncated',

@@ -78,6 +78,8 @@ export const LIMITS = {
   claimIdBytes: 8,
   /** spec: nonce of 16, time of 6 and truncated HMAC-SHA256 of 16 bytes (cloud/trust/challenges.ts). */
   challengeBytes: 38,
+  /** chosen: a gateway serves a site or a few; what names more is wrong about itself, and a question of it stays short. */
+  gatewaySites: 64,
   /** measured: a device token has about 400 characters. */
   tokenLength: 2_048,
   /** chosen: the largest request about identity is about 700 bytes of JSON. */

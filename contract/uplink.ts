@@ -51,7 +51,7 @@ export type ReportRow = z.infer<typeof reportRowSchema>
 export const UPTIME_MS_MAX = 20 * 366 * 86_400_000
 
 /** What one gateway's verifier said of the wakes of one slot of one boot: cumulative, identity (gateway, device, incarnation, boot, slot,
- *  model). Slot s of a boot is its uptime from s hours to s + 1 hours, so that wakes and the listening they came from are counted over the
+ *  model), replaced by a row with a higher revision, whether its counts are higher or lower, and added to what other gateways say of the slot. Slot s of a boot is its uptime from s hours to s + 1 hours, so that wakes and the listening they came from are counted over the
  *  same time whatever any clock says. */
 export const verdictRowSchema = z
   .strictObject({
@@ -67,6 +67,8 @@ export const verdictRowSchema = z
     rejected: uintField,
     /** wakes that the verifier could not judge; absent: none */
     unjudged: z.optional(uintField),
+    /** absent: of a gateway of before, whose counts only grow; the sum of them stands for it */
+    revision: z.optional(uintField),
   })
   .check(
     z.refine(

@@ -39,6 +39,13 @@ export function alertWords(
       ]
     case 'gateway-silent':
       return ['Silent.', `Gateway ${metric} has not been heard.`]
+    case 'gateway-overreach':
+      return [
+        'Not its own.',
+        `Gateway ${metric} sent ${ratio} rows of sites or devices that are not its own. They were refused.`,
+      ]
+    case 'gateway-quarantined':
+      return ['In quarantine.', `Nothing that gateway ${metric} says counts; "kinglet gateway release" ends it.`]
     case 'expiry':
       return ['Expiry.', `${metric} ends within ${noticeDays ?? 0} days.`]
     default:

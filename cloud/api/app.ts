@@ -6,8 +6,10 @@ import { problemResponse } from '../../platform/problem-response.ts'
 import { consoleRoutes } from '../console/routes.ts'
 import type { CloudApp, CloudEnv, CloudServices } from './environment.ts'
 import { ProblemError } from './problem.ts'
+import { ProofLimits } from './proof-limits.ts'
 import { deviceRoutes } from './routes-devices.ts'
 import { fleetRoutes } from './routes-fleet.ts'
+import { gatewayRoutes } from './routes-gateways.ts'
 import { identityRoutes } from './routes-identity.ts'
 import { metadataRoutes } from './routes-metadata.ts'
 import { modelRoutes } from './routes-models.ts'
@@ -39,7 +41,9 @@ export function createApp(services: CloudServices): CloudApp {
   app.use(requireMediaType(app))
   systemRoutes(app, services)
   deviceRoutes(app, services)
-  identityRoutes(app, services)
+  const limits = new ProofLimits(services)
+  identityRoutes(app, services, limits)
+  gatewayRoutes(app, services, limits)
   tokenRoutes(app, services)
   modelRoutes(app, services)
   metadataRoutes(app, services)

@@ -1,5 +1,6 @@
-import type { MiddlewareHandler } from 'hono'
+import type { Context, MiddlewareHandler } from 'hono'
 import { bearerToken } from '../../contract/bearer.ts'
+import type { GatewayRecord } from '../store/gateway-store.ts'
 import type { ServiceRole } from '../trust/tokens.ts'
 import type { CloudEnv, CloudServices } from './environment.ts'
 import { fail } from './problem.ts'
@@ -27,3 +28,14 @@ export function requireRole(services: CloudServices, ...roles: readonly ServiceR
     return next()
   }
 }
+
+/** The gateway that asks. To be called behind requireRole; nobody else speaks for one, an operator neither. */
+export function gatewayOf({ store }: CloudServices, c: Context<CloudEnv>): GatewayRecord {
+  const { role, subject } = c.get('principal')
+  const gateway = role === 'gateway' ? store.gateways.byName(subject) : undefined
+  return gateway ?? fail('not-authorized', `needs a gateway, the token is for ${role}`)
+}
+
+/** The sites to which what a gateway reads is limited; undefined: somebody asks who may read all. */
+export const ownSites = (services: CloudServices, c: Context<CloudEnv>): readonly string[] | undefined =>
+  c.get('principal').role === 'gateway' ? gatewayOf(services, c).sites : undefined

@@ -10,6 +10,7 @@ import type { Store } from '../store/store.ts'
 import type { CloudMetrics } from '../telemetry/metrics.ts'
 import type { DeviceIdentities } from '../trust/device-identities.ts'
 import type { GatewayContacts } from '../trust/expiry-watch.ts'
+import type { GatewayIdentities } from '../trust/gateway-identities.ts'
 import type { ImageRepository } from '../trust/image-repository.ts'
 import type { Principal, TokenIssuer } from '../trust/tokens.ts'
 import type { EventHub } from './event-hub.ts'
@@ -26,6 +27,7 @@ export interface CloudServices {
   readonly engine: RolloutEngine
   readonly tokens: TokenIssuer
   readonly identities: DeviceIdentities
+  readonly gateways: GatewayIdentities
   readonly metrics: CloudMetrics
   readonly hub: EventHub
   /** raised when assignments changed: wakes the long polls of the feed */

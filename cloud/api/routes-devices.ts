@@ -14,9 +14,6 @@ import { deviceView, eventView, latestView, modelNames, whyNotView } from './vie
 
 /** `next` of a page of events */
 const POSITION = /^\d{1,16}\.\d{1,16}\.\d{1,16}\.\d{1,16}$/
-/** chosen: a gateway sends when its devices report, which they do every hour */
-const GATEWAY_SILENT_MS = 2 * 3_600_000
-
 /** Enrolment, device tokens and service tokens, devices. */
 export function deviceRoutes(app: CloudApp, services: CloudServices): void {
   const { store, tokens } = services
@@ -49,7 +46,9 @@ export function deviceRoutes(app: CloudApp, services: CloudServices): void {
     responses: schemas.answers(schemas.tokenResponse, 'The token; it is not kept'),
   })
   app.openapi(mint, async (c) => {
-    const { subject, role, ttlSeconds } = c.req.valid('json')
+    const { subject, role, sites, ttlSeconds } = c.req.valid('json')
+    if (role === 'gateway') unwrap(services.gateways.admitByToken(subject, sites, c.get('principal').subject))
+    else if (sites !== undefined) fail('invalid-request', `sites are a gateway's, the token is for ${role}`)
     const minted = await tokens.mintService(subject, role, (ttlSeconds ?? 30 * 86_400) * 1000)
     const { jti, issuedMs, expiresMs, token } = minted
     store.atomically(() => {
@@ -64,7 +63,7 @@ export function deviceRoutes(app: CloudApp, services: CloudServices): void {
     method: 'get',
     path: '/v1/devices',
     summary: 'Devices by name',
-    middleware: requireRole(services, 'viewer', 'gateway'),
+    middleware: requireRole(services, 'viewer'),
     request: {
       query: z.object({
         limit: z.string().optional(),
@@ -98,7 +97,7 @@ export function deviceRoutes(app: CloudApp, services: CloudServices): void {
     method: 'get',
     path: '/v1/devices/{id}',
     summary: 'One device with its latest boots',
-    middleware: requireRole(services, 'viewer', 'gateway'),
+    middleware: requireRole(services, 'viewer'),
     request: { params: z.object({ id: schemas.deviceName }) },
     responses: schemas.answers(schemas.deviceDetail, 'The device'),
   })
@@ -139,7 +138,7 @@ export function deviceRoutes(app: CloudApp, services: CloudServices): void {
     method: 'get',
     path: '/v1/devices/{id}/events',
     summary: 'Events of a device, newest first: reverts, failures with their codes, what it waits for',
-    middleware: requireRole(services, 'viewer', 'gateway'),
+    middleware: requireRole(services, 'viewer'),
     request: { params: z.object({ id: schemas.deviceName }), query: eventQuery },
     responses: schemas.answers(schemas.events, 'At most `limit` events'),
   })
@@ -152,30 +151,11 @@ export function deviceRoutes(app: CloudApp, services: CloudServices): void {
     method: 'get',
     path: '/v1/events',
     summary: 'Events of all devices, newest first',
-    middleware: requireRole(services, 'viewer', 'gateway'),
+    middleware: requireRole(services, 'viewer'),
     request: { query: eventQuery },
     responses: schemas.answers(schemas.events, 'At most `limit` events'),
   })
   app.openapi(ofFleet, (c) => c.json(eventPage(c, c.req.valid('query')), 200))
-
-  const gateways = createRoute({
-    method: 'get',
-    path: '/v1/gateways',
-    summary: 'Gateways that have sent telemetry, by name, and whether they still do',
-    middleware: requireRole(services, 'viewer', 'gateway'),
-    request: { query: z.object({ limit: z.string().optional(), after: z.string().optional() }) },
-    responses: schemas.answers(schemas.gateways, 'At most `limit` gateways'),
-  })
-  app.openapi(gateways, (c) => {
-    const limit = integerQuery(c, 'limit', 500, 1, 2_000)
-    const now = services.clock.wallMs()
-    const page = store.gateways.list(limit, c.req.query('after') ?? '')
-    const listed = page.map((gateway) => ({ ...gateway, silent: now - gateway.lastMs > GATEWAY_SILENT_MS }))
-    return c.json(
-      { atMs: now, gateways: listed, next: page.length === limit ? (page.at(-1)?.name ?? null) : null },
-      200,
-    )
-  })
 
   /** @returns the text as it was given, or null */
   const windowOf = (text: string | null): string | null => {

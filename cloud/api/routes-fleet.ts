@@ -1,13 +1,14 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { LIMITS } from '../../contract/limits.ts'
-import { CLOUD_TIME_HEADER, type IngestBatch } from '../../contract/uplink.ts'
+import { CLOUD_TIME_HEADER } from '../../contract/uplink.ts'
 import type { FeedRecord } from '../store/assignment-store.ts'
-import { parseIngest } from '../telemetry/ingest.ts'
+import { admitRows, parseIngest } from '../telemetry/ingest.ts'
 import { attestedBy } from '../trust/attestation.ts'
-import { requireRole } from './auth.ts'
+import { gatewayOf, ownSites, requireRole } from './auth.ts'
 import { bodyLimitOf } from './body-limit.ts'
 import type { CloudApp, CloudServices } from './environment.ts'
-import { integerQuery, unwrap } from './problem.ts'
+import { noteOverreach } from './gateway-overreach.ts'
+import { fail, integerQuery, unwrap } from './problem.ts'
 import * as schemas from './schemas.ts'
 import { alertView, modelNames, seriesView, summaryView } from './views.ts'
 
@@ -21,26 +22,14 @@ const page = z.object({ limit: z.string().optional(), before: z.string().optiona
 const nextOf = (rows: readonly { readonly id: number }[], limit: number): number | null =>
   rows.length < limit ? null : (rows.at(-1)?.id ?? null)
 
-/** Rows of devices that were removed: a gateway or a device has not heard of it yet. Sums over devices cannot be told apart and stay. */
-function withoutDevices(batch: IngestBatch, gone: ReadonlySet<string>): IngestBatch {
-  const stays = ({ device }: { readonly device: string }): boolean => !gone.has(device)
-  return {
-    ...batch,
-    reports: batch.reports.filter(stays),
-    verdicts: batch.verdicts.filter(stays),
-    events: batch.events.filter(stays),
-  }
-}
-
 /** chosen: what the contract's gateways ask for at most, of the socket; they give up at 40 s */
 const SOCKET_WAIT_MS = 25_000
-/** chosen: a gateway serves a site or a few */
-const SITES_MAX = 64
+const sumOf = (counts: Readonly<Record<string, number>>): number => Object.values(counts).reduce((a, b) => a + b, 0)
 
 /** What gateways send and fetch, and what the fleet's numbers are. */
 export function fleetRoutes(app: CloudApp, services: CloudServices): void {
   const { store, clock, metrics } = services
-  const reader = requireRole(services, 'viewer', 'gateway')
+  const reader = requireRole(services, 'viewer')
   // What a gateway asks for anyway tells it whether its own clock can be right.
   const timeHeader = () => ({ [CLOUD_TIME_HEADER]: String(Math.round(clock.wallMs())) })
 
@@ -55,22 +44,30 @@ export function fleetRoutes(app: CloudApp, services: CloudServices): void {
     const parsed = parseIngest(new Uint8Array(await c.req.arrayBuffer()))
     metrics.ingestBatches.inc({ outcome: parsed.ok ? 'accepted' : parsed.error.code })
     const sent = unwrap(parsed)
-    const named = [...sent.reports, ...sent.verdicts, ...sent.events]
-    const sites = new Set([...named, ...sent.aggregates].map(({ site }) => site))
+    const gateway = gatewayOf(services, c)
+    if (sent.gateway !== gateway.name) {
+      fail('foreign-gateway', `the batch is of ${sent.gateway}, the token of ${gateway.name}`)
+    }
     const nowMs = clock.wallMs()
     // One transaction, and so one flush.
-    const { outcome, refused } = store.atomically(() => {
-      const gone = store.devices.removedOf(new Set(named.map(({ device }) => device)))
-      const batch = gone.size === 0 ? sent : withoutDevices(sent, gone)
-      store.gateways.heard(sent.gateway, sites, named.length + sent.aggregates.length, nowMs)
-      const refused = named.length - batch.reports.length - batch.verdicts.length - batch.events.length
-      return { outcome: store.telemetry.ingest(batch, attestedBy, nowMs), refused }
+    const { outcome, admitted } = store.atomically(() => {
+      const admitted = admitRows(store, gateway, sent, nowMs)
+      const { batch, devices, suspicious, refused } = admitted
+      const rows = [sent.reports, sent.verdicts, sent.events, sent.aggregates].reduce((n, { length }) => n + length, 0)
+      store.gateways.heard(gateway.name, devices, rows, sumOf(refused), nowMs)
+      if (suspicious > 0) noteOverreach(services, gateway.name, refused, nowMs)
+      const outcome = store.telemetry.ingest(batch, attestedBy, nowMs)
+      const { contradicted, beyond } = outcome
+      // Also where its own rows are in order otherwise: what a device has signed is not its to change.
+      if (contradicted + beyond > 0) noteOverreach(services, gateway.name, { contradicted, beyond }, nowMs)
+      return { outcome, admitted }
     })
-    if (refused > 0) metrics.ingestRows.inc({ kind: 'of-removed-devices' }, refused)
+    if (admitted.ofRemoved > 0) metrics.ingestRows.inc({ kind: 'of-removed-devices' }, admitted.ofRemoved)
+    for (const [code, count] of Object.entries(admitted.refused)) metrics.ingestRefused.inc({ code }, count)
     const { late, ...changed } = outcome
     for (const [kind, count] of Object.entries(changed)) metrics.ingestRows.inc({ kind }, count)
     metrics.ingestLateRows.inc(late)
-    return c.json(outcome, 200, timeHeader())
+    return c.json({ ...outcome, refused: admitted.refused }, 200, timeHeader())
   })
 
   const feed = createRoute({
@@ -82,9 +79,10 @@ export function fleetRoutes(app: CloudApp, services: CloudServices): void {
       query: z.object({
         after: z.string().optional(),
         waitSeconds: z.string().optional(),
+        /** of gateways of before, which then are told what to drop; the token says who asks */
         gateway: z.string().max(LIMITS.idLength).optional(),
-        /** may be repeated: assignments of these sites only */
-        site: z.union([schemas.id, z.array(schemas.id).max(SITES_MAX)]).optional(),
+        /** may be repeated: assignments of these sites only; default: of all that the gateway serves */
+        site: z.union([schemas.id, z.array(schemas.id).max(LIMITS.gatewaySites)]).optional(),
       }),
     },
     responses: schemas.answers(schemas.feed, 'Newest assignment of each changed device'),
@@ -93,10 +91,14 @@ export function fleetRoutes(app: CloudApp, services: CloudServices): void {
     const asked = integerQuery(c, 'after', 0, 0, LIMITS.counter)
     const waitSeconds = integerQuery(c, 'waitSeconds', 0, 0, WAIT_SECONDS_MAX)
     const { gateway, site } = c.req.valid('query')
-    if (gateway !== undefined && store.gateways.byName(gateway) !== undefined) services.contacts.heard(gateway)
+    const own = ownSites(services, c)
+    if (own !== undefined) services.contacts.heard(c.get('principal').subject)
     // A cursor from the future is of a store that was lost: that gateway has to hear everything again.
     const after = asked > store.assignments.newestCursor() ? 0 : asked
-    const sites = site === undefined ? undefined : [...new Set([site].flat())]
+    const named = site === undefined ? undefined : [...new Set([site].flat())]
+    const foreign = own === undefined ? undefined : named?.find((each) => !own.includes(each))
+    if (foreign !== undefined) fail('foreign-site', `${foreign} is no site of ${c.get('principal').subject}`)
+    const sites = named ?? own
     // Gateways of before give no name and do not know what to drop.
     const read = (): readonly FeedRecord[] =>
       gateway === undefined && sites === undefined

@@ -1,53 +1,19 @@
-import { getConnInfo } from '@hono/node-server/conninfo'
 import { createRoute, z } from '@hono/zod-openapi'
-import type { Context } from 'hono'
-import { bearerToken } from '../../contract/bearer.ts'
-import type { ContractError } from '../../contract/errors.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { present } from '../../contract/present.ts'
-import type { Result } from '../../contract/result.ts'
-import { AttemptLimit } from '../trust/attempt-limit.ts'
-import { requireRole } from './auth.ts'
+import { ownSites, requireRole } from './auth.ts'
 import { bodyLimitOf } from './body-limit.ts'
 import { admitDevice } from './device-admission.ts'
-import type { CloudApp, CloudEnv, CloudServices } from './environment.ts'
+import type { CloudApp, CloudServices } from './environment.ts'
 import { fail, integerQuery, unwrap } from './problem.ts'
+import type { ProofLimits } from './proof-limits.ts'
 import * as schemas from './schemas.ts'
 import * as identity from './schemas-identity.ts'
 import { alertView, modelNames } from './views.ts'
 
-/** chosen: a person who mistypes gets through; what guesses gets three tries in ten seconds */
-const ADDRESS_LIMITS = { burst: 20, perSecond: 0.3 }
-/** chosen: a gateway speaks for its devices and limits each of their addresses itself */
-const GATEWAY_LIMITS = { burst: 200, perSecond: 3 }
-
 /** Claims, enrolment, tokens and keys of devices, revocation. What devices call needs no bearer token: they prove a key. */
-export function identityRoutes(app: CloudApp, services: CloudServices): void {
-  const { store, clock, identities, tokens, hub } = services
-  const addresses = new AttemptLimit(ADDRESS_LIMITS)
-  const gateways = new AttemptLimit(GATEWAY_LIMITS)
-
-  /** Who asks: a gateway by its token, anybody else by address. */
-  const sourceOf = async (c: Context<CloudEnv>): Promise<{ limit: AttemptLimit; source: string }> => {
-    const bearer = bearerToken(c.req.header('authorization'))
-    const principal = bearer === undefined ? undefined : await tokens.verifyService(bearer)
-    if (principal?.ok && principal.value.role === 'gateway') return { limit: gateways, source: principal.value.subject }
-    return { limit: addresses, source: getConnInfo(c).remote.address ?? 'unknown' }
-  }
-
-  /** Runs a proof within the limit of failed ones. */
-  const proven = async <T>(
-    c: Context<CloudEnv>,
-    proof: () => Result<T, ContractError> | Promise<Result<T, ContractError>>,
-  ): Promise<T> => {
-    const { limit, source } = await sourceOf(c)
-    const wait = limit.waitSeconds(source, clock.monotonicMs())
-    if (wait > 0) fail('rate-limited', `too many failed proofs from ${source}`, { 'retry-after': String(wait) })
-    const result = await proof()
-    if (!result.ok) limit.failed(source, clock.monotonicMs())
-    return unwrap(result)
-  }
-
+export function identityRoutes(app: CloudApp, services: CloudServices, limits: ProofLimits): void {
+  const { store, clock, identities, hub } = services
   const claim = createRoute({
     method: 'post',
     path: '/v1/claims',
@@ -84,7 +50,7 @@ export function identityRoutes(app: CloudApp, services: CloudServices): void {
   })
   app.openapi(enrol, async (c) => {
     const proof = c.req.valid('json')
-    const { name, site, board, keyId } = await proven(c, () =>
+    const { name, site, board, keyId } = await limits.proven(c, proof.device, () =>
       identities.enrol(proof, (device, model) => admitDevice(services, device, model)),
     )
     services.signSoon()
@@ -103,7 +69,7 @@ export function identityRoutes(app: CloudApp, services: CloudServices): void {
   app.openapi(token, async (c) => {
     const { id } = c.req.valid('param')
     const proof = c.req.valid('json')
-    const minted = await proven(c, () => identities.token(id, proof))
+    const minted = await limits.proven(c, id, () => identities.token(id, proof))
     const expiresInSeconds = Math.floor((minted.expiresMs - minted.issuedMs) / 1000)
     return c.json({ token: minted.token, expiresMs: minted.expiresMs, expiresInSeconds }, 200)
   })
@@ -120,7 +86,7 @@ export function identityRoutes(app: CloudApp, services: CloudServices): void {
   app.openapi(rotate, async (c) => {
     const { id } = c.req.valid('param')
     const proof = c.req.valid('json')
-    return c.json({ keyId: await proven(c, () => identities.rotate(id, proof)) }, 200)
+    return c.json({ keyId: await limits.proven(c, id, () => identities.rotate(id, proof)) }, 200)
   })
 
   const revoke = createRoute({
@@ -165,7 +131,7 @@ export function identityRoutes(app: CloudApp, services: CloudServices): void {
   const revocations = createRoute({
     method: 'get',
     path: '/v1/revocations',
-    summary: 'Tokens that gateways are to refuse, changed after a cursor',
+    summary: 'Tokens that gateways are to refuse, changed after a cursor; a gateway hears of devices of its sites',
     middleware: requireRole(services, 'gateway'),
     request: { query: z.object({ after: z.string().optional() }) },
     responses: schemas.answers(identity.revocations, 'For each device: tokens issued before the time are refused'),
@@ -174,7 +140,7 @@ export function identityRoutes(app: CloudApp, services: CloudServices): void {
     const asked = integerQuery(c, 'after', 0, 0, LIMITS.counter)
     // A cursor from the future is of a store that was lost: that gateway has to hear everything again.
     const after = asked > store.identities.newestRevocation() ? 0 : asked
-    const rows = store.identities.revocationsAfter(after, LIMITS.ingestRows)
+    const rows = store.identities.revocationsAfter(after, LIMITS.ingestRows, ownSites(services, c))
     const items = rows.map(({ device, beforeMs }) => ({ device, beforeMs }))
     return c.json({ cursor: rows.at(-1)?.cursor ?? after, items }, 200)
   })
@@ -189,7 +155,10 @@ export function identityRoutes(app: CloudApp, services: CloudServices): void {
   })
   app.openapi(notice, (c) => {
     const { device: name, takenOver, sinceMs } = c.req.valid('json')
-    const device = store.devices.byName(name) ?? fail('not-found', `no device "${name}"`)
+    const device = store.devices.byName(name)
+    const sites = ownSites(services, c)
+    // What is there and not its own is as if it were not.
+    if (device === undefined || sites?.includes(device.site) === false) return fail('not-found', `no device "${name}"`)
     const now = clock.wallMs()
     const open = store.alerts.open('identity-shared', device.name, '')
     const numbers = { takenOver, sinceMs }

@@ -25,7 +25,7 @@ export function metadataRoutes(app: CloudApp, services: CloudServices): void {
     method: 'get',
     path: '/v1/metadata',
     summary: 'Newest version of each metadata role, and the cloud´s keys',
-    middleware: requireRole(services, 'viewer', 'gateway'),
+    middleware: requireRole(services, 'viewer'),
     responses: schemas.answers(schemas.metadataHeads, 'Versions and keys'),
   })
   app.openapi(list, (c) => c.json(heads(), 200))

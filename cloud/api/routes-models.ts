@@ -5,7 +5,7 @@ import { contractError } from '../../contract/errors.ts'
 import { isSha256Hex } from '../../contract/fields.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { problemResponse } from '../../platform/problem-response.ts'
-import { requireRole } from './auth.ts'
+import { ownSites, requireRole } from './auth.ts'
 import { bodyLimitOf } from './body-limit.ts'
 import type { CloudApp, CloudServices } from './environment.ts'
 import { fail, unwrap } from './problem.ts'
@@ -50,7 +50,9 @@ export function modelRoutes(app: CloudApp, services: CloudServices): void {
   })
   app.get('/v1/artifacts/:sha256', requireRole(services, 'viewer', 'gateway'), (c) => {
     const sha256 = c.req.param('sha256')
-    const size = isSha256Hex(sha256) ? artifacts.size(sha256) : undefined
+    const sites = ownSites(services, c)
+    const served = isSha256Hex(sha256) && (sites === undefined || store.models.isNeededAt(sha256, sites))
+    const size = served ? artifacts.size(sha256) : undefined
     if (size === undefined) return fail('artifact-not-found', `no artifact ${sha256.slice(0, 64)}`)
     const etag = `"${sha256}"`
     const { method } = c.req
@@ -87,17 +89,24 @@ export function modelRoutes(app: CloudApp, services: CloudServices): void {
   const list = createRoute({
     method: 'get',
     path: '/v1/models',
-    summary: 'Releases, oldest first, with lineage and history',
+    summary:
+      'Releases, oldest first, with lineage and history; a gateway sees those that its devices may need, without history',
     middleware: requireRole(services, 'viewer', 'gateway'),
     responses: schemas.answers(z.object({ models: z.array(schemas.release) }), 'All releases'),
   })
-  app.openapi(list, (c) => c.json({ models: store.models.list().map((release) => releaseView(store, release)) }, 200))
+  app.openapi(list, (c) => {
+    const sites = ownSites(services, c)
+    const all = store.models.list()
+    const seen = sites === undefined ? all : all.filter(({ sha256 }) => store.models.isNeededAt(sha256, sites))
+    const views = seen.map((release) => releaseView(store, release))
+    return c.json({ models: sites === undefined ? views : views.map((view) => ({ ...view, history: [] })) }, 200)
+  })
 
   const patches = createRoute({
     method: 'get',
     path: '/v1/models/{name}/{version}/patches',
     summary: 'Patches that the signed document of a release names, and which of them were uploaded',
-    middleware: requireRole(services, 'viewer', 'gateway'),
+    middleware: requireRole(services, 'viewer'),
     request: { params: schemas.releaseParams },
     responses: schemas.answers(z.object({ patches: z.array(schemas.releasePatch) }), 'All patches of the release'),
   })

@@ -69,7 +69,7 @@ export function rolloutRoutes(app: CloudApp, services: CloudServices): void {
     method: 'get',
     path: '/v1/rollouts',
     summary: 'Rollouts, newest first',
-    middleware: requireRole(services, 'viewer', 'gateway'),
+    middleware: requireRole(services, 'viewer'),
     request: { query: z.object({ limit: z.string().optional(), before: schemas.name.optional() }) },
     responses: schemas.answers(
       z.object({ rollouts: z.array(schemas.rollout), next: z.string().nullable() }),
@@ -88,7 +88,7 @@ export function rolloutRoutes(app: CloudApp, services: CloudServices): void {
     method: 'get',
     path: '/v1/rollouts/{id}',
     summary: 'One rollout with the numbers of its gate',
-    middleware: requireRole(services, 'viewer', 'gateway'),
+    middleware: requireRole(services, 'viewer'),
     request: { params },
     responses: schemas.answers(schemas.rollout, 'The rollout'),
   })

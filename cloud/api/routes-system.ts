@@ -46,7 +46,7 @@ export function systemRoutes(app: CloudApp, services: CloudServices): void {
       ...schemas.problems,
     },
   })
-  app.get('/metrics', requireRole(services, 'viewer', 'gateway'), async () => {
+  app.get('/metrics', requireRole(services, 'viewer'), async () => {
     const headers = { 'content-type': metrics.registry.contentType }
     return new Response(await metrics.registry.metrics(), { headers })
   })
@@ -80,7 +80,7 @@ export function systemRoutes(app: CloudApp, services: CloudServices): void {
       ...schemas.problems,
     },
   })
-  app.get('/v1/stream', requireRole(services, 'viewer', 'gateway'), (c) => {
+  app.get('/v1/stream', requireRole(services, 'viewer'), (c) => {
     const asked = c.req.header('last-event-id')
     const lastId = asked !== undefined && /^\d{1,16}$/.test(asked) ? Number(asked) : undefined
     const queue: LiveEvent[] = []

@@ -23,9 +23,11 @@ export function tokenRoutes(app: CloudApp, services: CloudServices): void {
     responses: schemas.answers(schemas.tokenResponse, 'The successor, of the same length of life; it is not kept'),
   })
   app.openapi(renew, async (c) => {
-    const { subject, role, issuedMs, expiresMs } = unwrap(
+    const { subject, role, issuedMs, expiresMs, keyId } = unwrap(
       await tokens.verifyService(bearerToken(c.req.header('authorization')) ?? ''),
     )
+    // It makes its tokens by its key, and nobody else is to make them of what was copied.
+    if (keyId !== undefined) fail('conflict', `${subject} has a key, and asks for its tokens with it`)
     if (role !== 'gateway') fail('not-authorized', `a token for ${role} is not renewed but minted anew`)
     const now = clock.wallMs()
     const lifeMs = expiresMs - issuedMs

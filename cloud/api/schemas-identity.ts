@@ -34,15 +34,34 @@ export const claim = z
     expiresMs: time,
   })
   .openapi('Claim')
+export const gatewayClaimRequest = z.strictObject({
+  gateway: id,
+  sites: z.array(id).min(1).max(LIMITS.gatewaySites),
+  ttlSeconds: z.number().int().min(60).max(CLAIM_SECONDS_MAX).optional(),
+  /** the gateway is enrolled, and this claim is to put another in its place */
+  replace: z.boolean().optional(),
+})
+export const gatewayClaim = z
+  .object({
+    v: z.literal(1),
+    claim: z.string(),
+    secret: z.string(),
+    gateway: z.string(),
+    sites: z.array(z.string()).readonly(),
+    expiresMs: time,
+  })
+  .openapi('GatewayClaim')
 export const challenge = z.object({ challenge: z.string() }).openapi('Challenge')
-export const enrolmentProof = z.strictObject({
+const claimProof = {
   claim: hex(LIMITS.claimIdBytes),
-  device: id,
   publicKey: hex(32),
   challenge: challengeText,
   claimSignature: signature,
   signature,
-})
+}
+export const enrolmentProof = z.strictObject({ ...claimProof, device: id })
+export const gatewayProof = z.strictObject(claimProof)
+export const gatewayEnrolment = z.object({ gateway: z.string(), keyId: z.string() }).openapi('GatewayEnrolment')
 export const enrolment = z
   .object({ device: z.string(), site: z.string(), board: z.string(), keyId: z.string() })
   .openapi('DeviceEnrolment')

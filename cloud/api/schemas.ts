@@ -53,6 +53,8 @@ export const enrolResponse = z
 export const tokenRequest = z.strictObject({
   subject: id,
   role: z.enum(['operator', 'gateway', 'viewer']),
+  /** what a gateway without a key may speak for; needed when its name is new */
+  sites: z.array(id).min(1).max(LIMITS.gatewaySites).optional(),
   ttlSeconds: z.number().int().min(60).max(315_360_000).optional(),
 })
 const reasons = z.array(z.object({ code: z.enum(READINESS_CODES), detail: z.string() })).readonly()
@@ -116,20 +118,29 @@ const event = z
   })
   .openapi('DeviceEvent')
 export const events = z.object({ atMs: count, events: z.array(event), next: z.string().nullable() })
+const gatewayFields = {
+  name: z.string(),
+  /** unenrolled: heard of before gateways were enrolled; nothing of it is taken */
+  state: z.enum(['unenrolled', 'active', 'quarantined', 'revoked']),
+  sites: z.array(z.string()).readonly(),
+  /** null: it is known by its token alone */
+  keyId: z.string().nullable(),
+  enrolledMs: numberOrNull,
+  quarantinedMs: numberOrNull,
+  revokedMs: numberOrNull,
+  reason: z.string().nullable(),
+  firstMs: count,
+  /** 0: it has sent nothing yet */
+  lastMs: count,
+  rows: count,
+  /** of those, rows that were refused */
+  refused: count,
+  silent: z.boolean(),
+}
+export const gateway = z.object(gatewayFields).openapi('Gateway')
 export const gateways = z.object({
   atMs: count,
-  gateways: z.array(
-    z
-      .object({
-        name: z.string(),
-        firstMs: count,
-        lastMs: count,
-        rows: count,
-        sites: z.array(z.string()).readonly(),
-        silent: z.boolean(),
-      })
-      .openapi('Gateway'),
-  ),
+  gateways: z.array(gateway),
   next: z.string().nullable(),
 })
 export const deviceDetail = device
@@ -350,6 +361,7 @@ export const ingestResponse = z
     late: count,
     contradicted: count,
     beyond: count,
+    refused: z.record(z.string(), count),
   })
   .openapi('IngestOutcome')
 export const feed = z

@@ -188,7 +188,7 @@ export function gatherEvidence(store: Store, rollout: RolloutRecord, nowMs: numb
     return known
   }
   const rows = rollouts.devices(rollout.id)
-  const counted = rows.filter(({ late }) => !late)
+  const counted = rows.filter(({ late, device }) => !late && !store.gateways.isHeldOut(device))
   const exposed = counted.filter((row) => row.stage !== null && mayRun(store, row, candidate))
   const fresh = exposed.filter(({ stage }) => stage === rollout.stage)
   const control = counted.filter(({ stage }) => stage === null)

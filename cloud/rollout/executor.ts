@@ -45,7 +45,9 @@ export function takers(
     const revokedMs = revoked.get(device.id)
     if (revokedMs !== undefined && device.lastSeenMs <= revokedMs) continue
     const silentMs = nowMs - Math.max(device.lastSeenMs, device.enrolledMs ?? 0)
-    if (silentMs <= Math.max(UNKNOWN_BOUND_MS, silenceBoundMs(device))) heard.push(device)
+    // Of one whose gateway is in quarantine nothing is known: it waits for the end, as one that cannot be heard.
+    const known = silentMs <= Math.max(UNKNOWN_BOUND_MS, silenceBoundMs(device)) && !store.gateways.isHeldOut(device.id)
+    if (known) heard.push(device)
     else unheard++
   }
   return { heard, unheard }
@@ -111,6 +113,8 @@ function beginStage(
   const fresh = new Set(free.slice(0, wanted).map(({ device }) => device))
   for (const row of staying) {
     const { device, late } = row
+    // What it did before is kept for the end of its gateway's quarantine.
+    if (store.gateways.isHeldOut(device)) continue
     const model = present(models.byId(row.previous), 'the release before a rollout').prefix
     rollouts.setPast(rollout.id, device, pastOf(store, device, model, rollout.policy.covariateHours, nowMs))
     if (fresh.has(device)) {

@@ -91,7 +91,7 @@ const FILTERS: Readonly<Record<keyof DeviceFilter, string>> = {
 /** Tables with rows of single devices, in an order that their references allow. */
 const TABLES_OF_A_DEVICE = [
   ...['reports', 'boots', 'device_hours', 'verdicts', 'events', 'baselines', 'rollout_devices'],
-  ...['assignments', 'device_keys'],
+  ...['assignments', 'device_keys', 'gateway_devices', 'device_moves'],
 ] as const
 
 /** Devices and what each is to run. */
@@ -109,6 +109,7 @@ export class DeviceStore {
   readonly #anyRemoved
   readonly #isRemoved
   readonly #siteWindow
+  readonly #leftSite
   readonly #assignments: Pick<AssignmentStore, 'withdraw'>
 
   constructor(db: SqliteDatabase, assignments: Pick<AssignmentStore, 'withdraw'>) {
@@ -117,6 +118,9 @@ export class DeviceStore {
     this.#anyRemoved = db.prepare('SELECT 1 FROM removals LIMIT 1')
     this.#siteWindow = db.prepare<[string], { window: string }>(
       'SELECT update_window AS window FROM sites WHERE name = ?',
+    )
+    this.#leftSite = db.prepare<[number, string], { leftMs: number }>(
+      'SELECT left_ms AS leftMs FROM device_moves WHERE device = ? AND site = ?',
     )
     this.#isRemoved = db.prepare<[string]>('SELECT 1 FROM removals WHERE name = ?')
     this.#enrol = db.prepare<[string, string, string, string, number]>(
@@ -145,11 +149,27 @@ export class DeviceStore {
     if (moved) {
       this.#assignments.withdraw(former.id)
       this.#move.run(former.id)
+      if (former.site !== device.site) this.#leaveSite(former.id, former.site, device.site, nowMs)
     }
     this.#enrol.run(device.name, device.site, device.board, JSON.stringify(device.tags), nowMs)
     const stored = present(this.byName(device.name), 'the device just stored')
     if (stored.id !== former?.id) this.#begin(stored.id, stored.name)
     return stored
+  }
+
+  #leaveSite(id: number, former: string, site: string, nowMs: number): void {
+    this.#db
+      .prepare(
+        `INSERT INTO device_moves (device, site, left_ms) VALUES (?, ?, ?)
+         ON CONFLICT DO UPDATE SET left_ms = excluded.left_ms`,
+      )
+      .run(id, former, nowMs)
+    this.#db.prepare('DELETE FROM device_moves WHERE device = ? AND site = ?').run(id, site)
+  }
+
+  /** When the device left a site that it was enrolled at before; undefined: it was not. */
+  leftSiteMs(id: number, site: string): number | undefined {
+    return this.#leftSite.get(id, site)?.leftMs
   }
 
   /** History keeps the name of its device and the number of its row: no id has a `~`. */
@@ -197,7 +217,7 @@ export class DeviceStore {
 
   #erase(id: number, name: string): void {
     for (const table of TABLES_OF_A_DEVICE) this.#db.prepare(`DELETE FROM ${table} WHERE device = ?`).run(id)
-    this.#db.prepare('DELETE FROM claims WHERE device = ?').run(name)
+    this.#db.prepare('DELETE FROM claims WHERE device = ? AND sites IS NULL').run(name)
     this.#db.prepare("DELETE FROM tokens WHERE kind = 'device' AND subject = ?").run(name)
     this.#db.prepare('DELETE FROM alerts WHERE metric = ?').run(name)
     this.#db.prepare('DELETE FROM devices WHERE id = ?').run(id)

@@ -2,6 +2,7 @@ import { COUNTER_NAMES, ENERGY_NAMES, LADDER_LEVELS } from '../../contract/messa
 import { present } from '../../contract/present.ts'
 import { BOOTS, HOUR_MS } from './boot-timeline.ts'
 import type { SqliteDatabase } from './database.ts'
+import { HELD_OUT_SQL } from './gateway-store.ts'
 import { completeSlots, SLOT_COLUMNS, type SlotPoint } from './slot-points.ts'
 
 /** Sums over devices of one model in one hour, of the slots whose middle lies in it and that are known to their end: what was counted in
@@ -37,6 +38,9 @@ export interface FleetCounters {
 const sums = (column: string, names: readonly string[]): string =>
   names.map((name, i) => `total(json_extract(${column}, '$[${i}]')) AS "${name}"`).join(', ')
 
+/** Devices that are held out are in no sum of the fleet. */
+const COUNTED = (table: string): string => `NOT ${HELD_OUT_SQL(`${table}.device`)}`
+
 /** Fleet-wide sums: by hour and model (kept, recomputed where something changed), and overall. */
 export class FleetStore {
   readonly #db: SqliteDatabase
@@ -48,7 +52,8 @@ export class FleetStore {
   constructor(db: SqliteDatabase) {
     this.#db = db
     this.#bootsOf = db.prepare<[{ hour: number }], BootOfHour>(
-      'SELECT device, boot, model, base_hour FROM boots WHERE last_hour > @hour AND base_hour <= @hour',
+      `SELECT device, boot, model, base_hour FROM boots WHERE last_hour > @hour AND base_hour <= @hour
+         AND ${COUNTED('boots')}`,
     )
     const reports = 'FROM device_hours WHERE device = @device AND boot = @boot'
     this.#around = db.prepare<[BootOfHour & { slot: number }], SlotPoint>(
@@ -131,17 +136,18 @@ export class FleetStore {
   counters(): FleetCounters {
     const one = <Row>(sql: string): Row => present(this.#db.prepare<[], Row>(sql).get(), 'the row of an aggregate')
     const { boots, devices } = one<{ boots: number; devices: number }>(
-      'SELECT count(*) AS boots, count(DISTINCT device) AS devices FROM boots',
+      `SELECT count(*) AS boots, count(DISTINCT device) AS devices FROM boots WHERE ${COUNTED('boots')}`,
     )
     type Sums = Record<string, number>
     return {
       devices,
       boots,
-      counters: one<Sums>(`SELECT ${sums('counters', COUNTER_NAMES)} FROM boots`),
-      energyMj: one<Sums>(`SELECT ${sums('energy_mj', ENERGY_NAMES)} FROM boots`),
-      levelMs: one<Sums>(`SELECT ${sums('level_ms', LADDER_LEVELS)} FROM boots`),
+      counters: one<Sums>(`SELECT ${sums('counters', COUNTER_NAMES)} FROM boots WHERE ${COUNTED('boots')}`),
+      energyMj: one<Sums>(`SELECT ${sums('energy_mj', ENERGY_NAMES)} FROM boots WHERE ${COUNTED('boots')}`),
+      levelMs: one<Sums>(`SELECT ${sums('level_ms', LADDER_LEVELS)} FROM boots WHERE ${COUNTED('boots')}`),
       verdicts: one<Verdicts>(
-        'SELECT total(confirmed) AS confirmed, total(rejected) AS rejected, total(unjudged) AS unjudged FROM verdicts',
+        `SELECT total(confirmed) AS confirmed, total(rejected) AS rejected, total(unjudged) AS unjudged FROM verdicts
+         WHERE ${COUNTED('verdicts')}`,
       ),
     }
   }
@@ -152,7 +158,7 @@ export class FleetStore {
       .prepare<[], { model: string; level: number; n: number; battery: number }>(
         `SELECT b.model, b.level, count(*) AS n, total(b.battery_permille) AS battery FROM boots b
          JOIN (SELECT device, max(boot) AS boot FROM boots GROUP BY device) newest
-           ON newest.device = b.device AND newest.boot = b.boot GROUP BY b.model, b.level`,
+           ON newest.device = b.device AND newest.boot = b.boot WHERE ${COUNTED('b')} GROUP BY b.model, b.level`,
       )
       .all()
     const models: Record<string, number> = {}

@@ -11,14 +11,17 @@ export interface ClaimRecord {
   readonly board: string
   readonly tags: readonly string[]
   readonly model: string | null
+  /** of a gateway's claim, whose name stands in `device`: what it is to speak for; null: the claim is a device's */
+  readonly sites: readonly string[] | null
   readonly createdMs: number
   readonly createdBy: string
   readonly expiresMs: number
   readonly usedMs: number | null
 }
 
-interface ClaimRow extends Omit<ClaimRecord, 'tags'> {
+interface ClaimRow extends Omit<ClaimRecord, 'tags' | 'sites'> {
   readonly tags: string
+  readonly sites: string | null
 }
 
 /** active: the one the device has. retired: replaced by the device itself; what it signed before may still be on its way. revoked: not
@@ -55,7 +58,7 @@ export const isRunningWord = (row: string): string =>
   `${row}.attested = 1 AND ${row}.model IS NOT NULL AND ${row}.code IN (${literals(RUNNING_CODES)})
    AND NOT (${row}.code = 'booted' AND coalesce(${row}.detail, '') IN (${literals(TRIAL_DETAILS)}))`
 
-const CLAIM = `SELECT id, public_key AS publicKey, device, site, board, tags, model, created_ms AS createdMs, created_by AS createdBy,
+const CLAIM = `SELECT id, public_key AS publicKey, device, site, board, tags, model, sites, created_ms AS createdMs, created_by AS createdBy,
   expires_ms AS expiresMs, used_ms AS usedMs FROM claims`
 const KEY = `SELECT key_id AS keyId, public_key AS publicKey, device, state, since_ms AS sinceMs, until_ms AS untilMs,
   signs_reports AS signsReports FROM device_keys`
@@ -71,18 +74,20 @@ export class IdentityStore {
     )
   }
 
-  addClaim({ tags, ...claim }: Omit<ClaimRecord, 'usedMs'>): void {
+  addClaim({ tags, sites, ...claim }: Omit<ClaimRecord, 'usedMs'>): void {
     this.#db
       .prepare(
-        `INSERT INTO claims (id, public_key, device, site, board, tags, model, created_ms, created_by, expires_ms)
-         VALUES (@id, @publicKey, @device, @site, @board, @tags, @model, @createdMs, @createdBy, @expiresMs)`,
+        `INSERT INTO claims (id, public_key, device, site, board, tags, model, sites, created_ms, created_by, expires_ms)
+         VALUES (@id, @publicKey, @device, @site, @board, @tags, @model, @sites, @createdMs, @createdBy, @expiresMs)`,
       )
-      .run({ ...claim, tags: JSON.stringify(tags) })
+      .run({ ...claim, tags: JSON.stringify(tags), sites: sites === null ? null : JSON.stringify(sites) })
   }
 
   claim(id: string): ClaimRecord | undefined {
     const row = this.#db.prepare<[string], ClaimRow>(`${CLAIM} WHERE id = ?`).get(id)
-    return row && { ...row, tags: JSON.parse(row.tags) as string[] }
+    if (row === undefined) return undefined
+    const sites = row.sites === null ? null : (JSON.parse(row.sites) as string[])
+    return { ...row, tags: JSON.parse(row.tags) as string[], sites }
   }
 
   /** @returns false when it was used before: of two that try, one wins */
@@ -92,11 +97,14 @@ export class IdentityStore {
     )
   }
 
-  /** Claims that nobody has used yet are good for nothing from now on. */
-  endClaims(device: string, nowMs: number): void {
+  /** Claims that nobody has used yet are good for nothing from now on.
+   *  @param of of a device or of a gateway with this name */
+  endClaims(of: 'device' | 'gateway', name: string, nowMs: number): void {
     this.#db
-      .prepare('UPDATE claims SET expires_ms = ? WHERE device = ? AND used_ms IS NULL AND expires_ms > ?')
-      .run(nowMs, device, nowMs)
+      .prepare(
+        'UPDATE claims SET expires_ms = ? WHERE device = ? AND (sites IS NULL) = ? AND used_ms IS NULL AND expires_ms > ?',
+      )
+      .run(nowMs, name, of === 'device' ? 1 : 0, nowMs)
   }
 
   key(keyId: string): DeviceKeyRecord | undefined {
@@ -144,10 +152,11 @@ export class IdentityStore {
   revokeTokens(name: string, beforeMs: number): void {
     this.#db
       .prepare(
-        `INSERT INTO revocations (name, cursor, before_ms) VALUES (?, (SELECT coalesce(max(cursor), 0) + 1 FROM revocations), ?)
-         ON CONFLICT (name) DO UPDATE SET cursor = excluded.cursor, before_ms = excluded.before_ms`,
+        `INSERT INTO revocations (name, cursor, before_ms, site)
+         VALUES (?, (SELECT coalesce(max(cursor), 0) + 1 FROM revocations), ?, (SELECT site FROM devices WHERE name = ?))
+         ON CONFLICT (name) DO UPDATE SET cursor = excluded.cursor, before_ms = excluded.before_ms, site = excluded.site`,
       )
-      .run(name, beforeMs)
+      .run(name, beforeMs, name)
   }
 
   revokedBefore(name: string): number | undefined {
@@ -172,13 +181,22 @@ export class IdentityStore {
     return present(newest.get(), 'the row of an aggregate').n
   }
 
-  revocationsAfter(cursor: number, limit: number): readonly { cursor: number; device: string; beforeMs: number }[] {
+  /** What gateways are to refuse, changed after the cursor.
+   *  @param sites only of devices that are there, or were; undefined: of all */
+  revocationsAfter(
+    cursor: number,
+    limit: number,
+    sites?: readonly string[],
+  ): readonly { cursor: number; device: string; beforeMs: number }[] {
     return this.#db
-      .prepare<[number, number], { cursor: number; device: string; beforeMs: number }>(
-        `SELECT cursor, name AS device, before_ms AS beforeMs FROM revocations
-         WHERE cursor > ? ORDER BY cursor LIMIT ?`,
+      .prepare<[Record<string, string | number | null>], { cursor: number; device: string; beforeMs: number }>(
+        `SELECT cursor, name AS device, before_ms AS beforeMs FROM revocations r
+         WHERE cursor > @cursor AND (@sites IS NULL OR site IS NULL OR site IN (SELECT value FROM json_each(@sites))
+           OR EXISTS (SELECT 1 FROM devices d JOIN device_moves m ON m.device = d.id
+             WHERE d.name = r.name AND m.site IN (SELECT value FROM json_each(@sites))))
+         ORDER BY cursor LIMIT @limit`,
       )
-      .all(cursor, limit)
+      .all({ cursor, limit, sites: sites === undefined ? null : JSON.stringify(sites) })
   }
 
   /** What the device last signed about the model it runs. */

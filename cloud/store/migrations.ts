@@ -621,6 +621,63 @@ CREATE INDEX releases_state ON releases (state);
 ALTER TABLE devices ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;
 `
 
+/** Gateways as those who may speak, with the sites that each may speak for; verdicts that can be taken back; what a gateway in quarantine has
+ *  touched; where a device was before it moved. */
+const GATEWAY_IDENTITY = `
+-- unenrolled: heard of before gateways were enrolled; nothing of it is taken. revoked_ms and quarantined_ms are apart, since what a gateway
+-- said may be in doubt when it is gone, too.
+ALTER TABLE gateways ADD COLUMN enrolled_ms INTEGER;
+ALTER TABLE gateways ADD COLUMN key_id TEXT;           -- NULL: it has a token and no key
+ALTER TABLE gateways ADD COLUMN public_key TEXT;
+ALTER TABLE gateways ADD COLUMN tokens_since_ms INTEGER NOT NULL DEFAULT 0; -- tokens issued before are refused
+ALTER TABLE gateways ADD COLUMN revoked_ms INTEGER;
+ALTER TABLE gateways ADD COLUMN quarantined_ms INTEGER;
+ALTER TABLE gateways ADD COLUMN reason TEXT;           -- of the newest of the two
+ALTER TABLE gateways ADD COLUMN refused INTEGER NOT NULL DEFAULT 0; -- rows of it that were refused, in all
+CREATE UNIQUE INDEX gateways_key ON gateways (key_id) WHERE key_id IS NOT NULL;
+CREATE INDEX gateways_quarantined ON gateways (name) WHERE quarantined_ms IS NOT NULL;
+
+-- By enrolment; of an unenrolled one what its rows named, which says nothing but where to look.
+CREATE TABLE gateway_sites (
+  gateway TEXT NOT NULL REFERENCES gateways (name),
+  site TEXT NOT NULL,
+  PRIMARY KEY (gateway, site)
+) STRICT, WITHOUT ROWID;
+INSERT INTO gateway_sites SELECT g.name, s.value FROM gateways g, json_each(g.sites) s;
+ALTER TABLE gateways DROP COLUMN sites;
+
+-- NULL: a claim of a device. Else of a gateway (its name stands in \`device\`): JSON list.
+ALTER TABLE claims ADD COLUMN sites TEXT;
+
+-- Which gateways have brought rows of a device.
+CREATE TABLE gateway_devices (
+  gateway TEXT NOT NULL,
+  device INTEGER NOT NULL,
+  last_ms INTEGER NOT NULL,
+  PRIMARY KEY (gateway, device)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX gateway_devices_device ON gateway_devices (device);
+CREATE INDEX gateway_devices_age ON gateway_devices (last_ms);
+INSERT INTO gateway_devices SELECT CASE instr(gateway, '@') WHEN 0 THEN gateway ELSE substr(gateway, 1, instr(gateway, '@') - 1) END AS name,
+    device, 3600000 * coalesce(max(hour), 0) FROM verdicts WHERE instr(gateway, '@') <> 1 GROUP BY name, device;
+
+-- Where a device was until when: what its former site's gateway still has of that time is taken.
+CREATE TABLE device_moves (
+  device INTEGER NOT NULL REFERENCES devices (id),
+  site TEXT NOT NULL,
+  left_ms INTEGER NOT NULL,
+  PRIMARY KEY (device, site)
+) STRICT, WITHOUT ROWID;
+
+-- Rises with every change a gateway makes to its row; the counts of the highest stand.
+ALTER TABLE verdicts ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
+UPDATE verdicts SET revision = confirmed + rejected + unjudged;
+
+-- Whose gateways are to hear of it; NULL: everybody's, of a device that was gone when sites were added.
+ALTER TABLE revocations ADD COLUMN site TEXT;
+UPDATE revocations SET site = (SELECT site FROM devices d WHERE d.name = revocations.name);
+`
+
 /** What a device signs counts for a rollout from the first assignment on that names its release: first of all, and since it was last told to
  *  run another. Of those exposed before: whatever is signed. */
 const WORDS = `
@@ -645,5 +702,6 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 8, name: 'gateways, ages, devices that left', sql: OPERATIONS },
   { version: 9, name: 'gates of every stage', sql: GATES },
   { version: 10, name: 'service tokens', sql: SERVICES },
-  { version: 11, name: 'what a signed word is about', sql: WORDS },
+  { version: 11, name: 'gateways by enrolment', sql: GATEWAY_IDENTITY },
+  { version: 12, name: 'what a signed word is about', sql: WORDS },
 ]

@@ -110,6 +110,23 @@ export class ModelStore {
     return this.#db.prepare<[], Row>('SELECT * FROM releases ORDER BY id').all().map(toRecord)
   }
 
+  /** Whether devices of the sites may need an artifact: the bundle of a release that is in production, or that one of them is to run, was
+   *  given or has run, or a patch to it. */
+  isNeededAt(sha256: string, sites: readonly string[]): boolean {
+    const release =
+      this.bySha256(sha256) ?? this.list().find(({ content }) => content.patches?.some((p) => p.sha256 === sha256))
+    if (release === undefined) return false
+    if (release.state === 'production') return true
+    const own = 'IN (SELECT value FROM json_each(@sites))'
+    const found = this.#db.prepare<[{ id: number; prefix: string; sites: string }], { needed: number }>(
+      `SELECT EXISTS (SELECT 1 FROM devices WHERE target = @id AND site ${own})
+         OR EXISTS (SELECT 1 FROM assignments WHERE release = @id AND site ${own})
+         OR EXISTS (SELECT 1 FROM boots b JOIN devices d ON d.id = b.device WHERE b.model = @prefix AND d.site ${own}) AS needed`,
+    )
+    const { id, prefix } = release
+    return found.get({ id, prefix, sites: JSON.stringify(sites) })?.needed === 1
+  }
+
   setState(release: ReleaseRecord, to: ReleaseState, by: string, reason: string, nowMs: number): void {
     this.#db.prepare('UPDATE releases SET state = ? WHERE id = ?').run(to, release.id)
     this.record(release.id, release.state, to, by, reason, nowMs)

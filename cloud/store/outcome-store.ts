@@ -63,8 +63,11 @@ export class OutcomeStore {
   readonly #noise
   readonly #restart
   readonly #event
+  readonly #isHeldOut: (device: number) => boolean
 
-  constructor(db: SqliteDatabase) {
+  /** @param isHeldOut whether a device gives no evidence for now: it has no outcomes then */
+  constructor(db: SqliteDatabase, isHeldOut: (device: number) => boolean) {
+    this.#isHeldOut = isHeldOut
     this.#boots = db.prepare<[number, string, number], { boot: number; started_ms: number }>(
       'SELECT boot, started_ms FROM boots WHERE device = ? AND model = ? AND time_ms > ? ORDER BY boot',
     )
@@ -112,8 +115,10 @@ export class OutcomeStore {
     return this.#event.get(device, afterMs, JSON.stringify(codes))?.ms ?? undefined
   }
 
-  /** The known slots, not late, of the device's boots with the model that lie wholly in [fromMs, toMs), in the order of their boots. */
+  /** The known slots, not late, of the device's boots with the model that lie wholly in [fromMs, toMs), in the order of their boots; none
+   *  of a device that is held out. */
   slots(device: number, model: string, fromMs: number, toMs: number): readonly SlotOutcome[] {
+    if (this.#isHeldOut(device)) return []
     const asked = { device, model, from: fromMs, to: toMs }
     const boots = new Map<number, ReportRow[]>()
     for (const row of this.#reports.all(asked)) {

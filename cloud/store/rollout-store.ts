@@ -2,6 +2,7 @@ import { present } from '../../contract/present.ts'
 import type { SqliteDatabase } from './database.ts'
 import type { GatePolicy } from './gate-policy.ts'
 import type { BatchEvidence, Exposure, GateReading } from './gate-reading.ts'
+import { HELD_OUT_SQL } from './gateway-store.ts'
 import { isRunningWord } from './identity-store.ts'
 import type { RolloutPlan } from './rollout-plan.ts'
 
@@ -113,6 +114,14 @@ const toRecord = (row: Row): RolloutRecord => ({
   why: row.why,
   reading: row.reading === null ? null : (JSON.parse(row.reading) as GateReading),
 })
+
+/** Whether the evidence that a stage left behind is free of what a gateway in quarantine said: no device of the rollout is held out for a
+ *  gateway that was taken for honest when the stage ended. The sums cannot be taken apart, so they wait for the gateway's release. */
+const UNTAINTED = `NOT EXISTS (SELECT 1 FROM rollout_stages s JOIN gateways g ON g.quarantined_ms >= s.ended_ms
+  WHERE s.rollout = f.rollout AND s.stage = f.stage AND EXISTS (SELECT 1 FROM rollout_devices r JOIN devices d ON d.id = r.device
+    WHERE r.rollout = f.rollout AND (
+      EXISTS (SELECT 1 FROM gateway_devices gd WHERE gd.gateway = g.name AND gd.device = r.device)
+      OR EXISTS (SELECT 1 FROM gateway_sites gs WHERE gs.gateway = g.name AND gs.site = d.site))))`
 
 /** Rollouts, their stages, who is in which arm, and the evidence frozen batch by batch. */
 export class RolloutStore {
@@ -303,7 +312,7 @@ export class RolloutStore {
       .prepare(
         `UPDATE rollout_devices SET silent_ms = d.last_seen_ms + bound_ms FROM devices d
          WHERE d.id = rollout_devices.device AND rollout_devices.rollout = ? AND entered_ms IS NOT NULL AND silent_ms IS NULL
-           AND d.last_seen_ms + bound_ms < ?`,
+           AND d.last_seen_ms + bound_ms < ? AND NOT ${HELD_OUT_SQL('rollout_devices.device')}`,
       )
       .run(id, nowMs)
   }
@@ -325,7 +334,7 @@ export class RolloutStore {
   batches(id: string, signal: string): readonly BatchEvidence[] {
     return this.#db
       .prepare<[string, string], BatchEvidence>(
-        'SELECT d, variance FROM rollout_batches WHERE rollout = ? AND metric = ? ORDER BY stage',
+        `SELECT d, variance FROM rollout_batches f WHERE rollout = ? AND metric = ? AND ${UNTAINTED} ORDER BY stage`,
       )
       .all(id, signal)
   }
@@ -334,7 +343,8 @@ export class RolloutStore {
   later(id: string, signal: string): readonly { stage: number; logE: number }[] {
     return this.#db
       .prepare<[string, string], { stage: number; logE: number }>(
-        'SELECT stage, log_e AS logE FROM rollout_later WHERE rollout = ? AND signal = ? AND stage > 1 ORDER BY stage',
+        `SELECT stage, log_e AS logE FROM rollout_later f WHERE rollout = ? AND signal = ? AND stage > 1 AND ${UNTAINTED}
+         ORDER BY stage`,
       )
       .all(id, signal)
   }
@@ -360,7 +370,7 @@ export class RolloutStore {
            ELSE (SELECT model FROM boots b WHERE b.device = r.device ORDER BY boot DESC LIMIT 1) END
            AND d.last_seen_ms + r.bound_ms >= ?) AS installed
        FROM rollout_devices r JOIN devices d ON d.id = r.device
-       WHERE r.rollout = ? AND r.stage IS NOT NULL AND r.left_ms IS NULL`,
+       WHERE r.rollout = ? AND r.stage IS NOT NULL AND r.left_ms IS NULL AND NOT ${HELD_OUT_SQL('r.device')}`,
     )
     return present(count.get(nowMs, model, nowMs, id), 'the row of an aggregate')
   }
@@ -394,7 +404,8 @@ export class RolloutStore {
         `SELECT count(DISTINCT e.device) AS n FROM events e
            JOIN rollout_devices r ON r.rollout = ? AND r.device = e.device AND r.stage IS NOT NULL
            WHERE e.model = ? AND e.code IN (${codes}) AND e.attested IS NOT 0
-             AND iif(e.attested = 1, coalesce(e.assignment_seq, 0) >= r.first_seq, e.time_ms >= ?)`,
+             AND iif(e.attested = 1, coalesce(e.assignment_seq, 0) >= r.first_seq, e.time_ms >= ?)
+             AND (e.attested = 1 OR NOT ${HELD_OUT_SQL('e.device')})`,
       )
       return present(devices.get(id, model, sinceMs), 'the row of an aggregate').n
     }

@@ -48,7 +48,7 @@ export class Store {
     this.audit = new AuditStore(this.db)
     this.identities = new IdentityStore(this.db)
     this.telemetry = new TelemetryStore(this.db, this.identities)
-    this.outcomes = new OutcomeStore(this.db)
+    this.outcomes = new OutcomeStore(this.db, (device) => this.gateways.isHeldOut(device))
     this.events = new EventStore(this.db)
     this.fleet = new FleetStore(this.db)
     this.rollouts = new RolloutStore(this.db)

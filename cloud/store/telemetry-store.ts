@@ -30,8 +30,7 @@ const TOUCHED_HOURS_MAX = GAP_MS_MAX / HOUR_MS
 const GATED = (table: string): string => `WHERE excluded.seq > ${table}.seq`
 
 const SQL = {
-  device: 'SELECT id FROM devices WHERE name = ?',
-  addDevice: "INSERT INTO devices (name, site, board) VALUES (?, ?, '')",
+  device: 'SELECT id FROM devices WHERE name = ? AND enrolled_ms IS NOT NULL',
   seen: `UPDATE devices SET last_seen_ms = @at,
       gap_ms = iif(last_seen_ms > 0 AND (@at - last_seen_ms > gap_ms OR @at - gap_at_ms > @remembered), @at - last_seen_ms, gap_ms),
       gap_at_ms = iif(last_seen_ms > 0 AND (@at - last_seen_ms > gap_ms OR @at - gap_at_ms > @remembered), @at, gap_at_ms)
@@ -55,10 +54,10 @@ const SQL = {
       radio_bytes = excluded.radio_bytes, overruns = excluded.overruns, inferences = excluded.inferences,
       inference_ms = excluded.inference_ms, noise_bins = excluded.noise_bins ${GATED('device_hours')}
       OR (excluded.seq = device_hours.seq AND excluded.received_ms < device_hours.received_ms)`,
-  verdict: `INSERT INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT DO UPDATE SET confirmed = max(confirmed, excluded.confirmed), rejected = max(rejected, excluded.rejected),
-      unjudged = max(unjudged, excluded.unjudged)
-    WHERE excluded.confirmed > confirmed OR excluded.rejected > rejected OR excluded.unjudged > unjudged`,
+  verdict: `INSERT INTO verdicts (device, boot, slot, model, gateway, hour, confirmed, rejected, unjudged, revision)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET confirmed = excluded.confirmed, rejected = excluded.rejected, unjudged = excluded.unjudged,
+      revision = excluded.revision WHERE excluded.revision > verdicts.revision`,
   dropVerdict: 'DELETE FROM verdicts WHERE device = ? AND boot = ? AND gateway = ?',
   // What was made up cannot keep out what the device signed.
   event: `INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -100,8 +99,8 @@ interface Ingesting {
   dropped: number
 }
 
-/** Upserts of what gateways send. Every table is a join over its rows (the report with the highest number, the larger count,
- *  the higher revision, the earliest start of a boot), so batches may come any number of times, in any order, through any gateway.
+/** Upserts of what gateways send, of devices that are enrolled. Every table is a join over its rows (the report with the highest number, the
+ *  higher revision, the earliest start of a boot), so batches may come any number of times, in any order, through any gateway.
  */
 export class TelemetryStore {
   readonly #db: SqliteDatabase
@@ -128,7 +127,7 @@ export class TelemetryStore {
          (SELECT min(slot) FROM device_hours WHERE device = @device AND boot = @boot AND slot > @slot) AS high`,
     )
     this.#hourly = db.prepare(
-      `SELECT gateway, hour, confirmed, rejected, unjudged FROM verdicts
+      `SELECT gateway, hour, confirmed, rejected, unjudged, revision FROM verdicts
        WHERE device = ? AND boot = ? AND gateway IN (?, ?) ORDER BY length(gateway) DESC LIMIT 1`,
     )
   }
@@ -174,19 +173,20 @@ export class TelemetryStore {
     this.#ids.delete(name)
   }
 
-  #device(name: string, site: string): number {
+  /** @returns undefined: not enrolled. A gateway makes no devices */
+  #device(name: string): number | undefined {
     const cached = this.#ids.get(name)
     if (cached !== undefined) return cached
     const found = this.#run.device.get(name) as { id: number } | undefined
-    const id = found?.id ?? Number(this.#run.addDevice.run(name, site).lastInsertRowid)
-    this.#ids.set(name, id)
-    return id
+    if (found !== undefined) this.#ids.set(name, found.id)
+    return found?.id
   }
 
   #report(row: ReportRow, attest: Attest, ingesting: Ingesting): number | 'contradicted' {
     // Of no device that lives: it would put its boot before everything.
     if (row.uptimeMs > UPTIME_MS_MAX) return 0
-    const device = this.#device(row.device, row.site)
+    const device = this.#device(row.device)
+    if (device === undefined) return 0
     const keys = this.#identities.keysOf(device)
     const attested = attest(row, keys)
     const signs = keys.some(({ state, signsReports }) => signsReports === 1 && state !== 'revoked')
@@ -238,7 +238,8 @@ export class TelemetryStore {
   }
 
   #verdict(gateway: string, row: VerdictRow, ingesting: Ingesting): number | 'beyond' {
-    const device = this.#device(row.device, row.site)
+    const device = this.#device(row.device)
+    if (device === undefined) return 0
     const boot = this.#timeline.boot(device, row.incarnation ?? 0, row.boot)
     if (boot === undefined) return 0
     const { slot, model, confirmed, rejected, unjudged = 0 } = row
@@ -250,6 +251,7 @@ export class TelemetryStore {
     const hour = base === undefined ? null : base + row.slot
     const { changes } = this.#run.verdict.run(
       ...[device, boot, row.slot, row.model, gateway, hour, row.confirmed, row.rejected, row.unjudged ?? 0],
+      revisionOf(row),
     )
     if (changes > 0 && hour !== null) this.#timeline.dirtyHour(hour)
     return changes
@@ -268,20 +270,32 @@ export class TelemetryStore {
     const said = hourIndex(row.hourMs ?? 0)
     const nameless = `@${said}`
     const known = this.#hourly.get(device, boot, `${gateway}${nameless}`, nameless)
-    const sums = [row.confirmed, row.rejected, row.unjudged ?? 0] as const
-    const before = known === undefined ? [0, 0, 0] : [known.confirmed, known.rejected, known.unjudged]
-    const after = sums.map((sum, i) => Math.max(sum, before[i] ?? 0))
-    if (known !== undefined && known.gateway !== nameless && after.every((sum, i) => sum === before[i])) return 0
+    const { confirmed, rejected, unjudged = 0 } = row
+    const revision = revisionOf(row)
+    // Of the same gateway only what it says later; the nameless one is taken over with what is known of it, unless more is said.
+    if (known !== undefined && known.gateway !== nameless && revision <= known.revision) return 0
+    const kept = known !== undefined && known.revision > revision
+    const sums = kept ? [known.confirmed, known.rejected, known.unjudged] : [confirmed, rejected, unjudged]
     const hour = known?.hour ?? hourIndex(believedReceiptMs(row.hourMs ?? 0, nowMs))
     if (known !== undefined) this.#run.dropVerdict.run(device, boot, known.gateway)
     const slot = Math.max(0, hour - (base ?? hour))
-    this.#run.verdict.run(device, boot, slot, row.model, `${gateway}${nameless}`, hour, ...after)
+    this.#run.verdict.run(
+      device,
+      boot,
+      slot,
+      row.model,
+      `${gateway}${nameless}`,
+      hour,
+      ...sums,
+      kept ? known.revision : revision,
+    )
     this.#timeline.dirtyHour(hour)
     return 1
   }
 
   #event(row: EventRow, attest: Attest, ingesting: Ingesting): number {
-    const device = this.#device(row.device, row.site)
+    const device = this.#device(row.device)
+    if (device === undefined) return 0
     const boot = this.#timeline.boot(device, row.incarnation ?? 0, row.boot)
     if (boot === undefined) return 0
     const receivedMs = believedReceiptMs(row.receivedMs, ingesting.nowMs)
@@ -331,7 +345,12 @@ interface HourlyVerdict {
   readonly confirmed: number
   readonly rejected: number
   readonly unjudged: number
+  readonly revision: number
 }
+
+/** A gateway of before says none: the sum of its counts, which only grow, stands for it. */
+const revisionOf = ({ revision, confirmed, rejected, unjudged = 0 }: VerdictRow): number =>
+  revision ?? confirmed + rejected + unjudged
 
 function contact(contacts: Map<number, number[]>, device: number, atMs: number): void {
   const times = contacts.get(device)

@@ -8,6 +8,7 @@ import { fleetFigures } from './fleet-figures.ts'
 export interface CloudMetrics {
   readonly registry: Registry
   readonly ingestRows: Counter<'kind'>
+  readonly ingestRefused: Counter<'code'>
   readonly ingestLateRows: Counter
   readonly ingestBatches: Counter<'outcome'>
   readonly requests: Counter<'method' | 'route' | 'status'>
@@ -62,6 +63,12 @@ export function createMetrics(store: Store, clock: Clock): CloudMetrics {
       name: 'kinglet_ingest_rows_total',
       help: 'Rows that changed something, by kind; repeated rows do not count.',
       labelNames: ['kind'],
+      registers,
+    }),
+    ingestRefused: new Counter({
+      name: 'kinglet_ingest_refused_rows_total',
+      help: 'Rows that their gateway may not send: of other sites, of devices that are not enrolled there.',
+      labelNames: ['code'],
       registers,
     }),
     ingestLateRows: new Counter({

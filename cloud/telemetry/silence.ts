@@ -15,6 +15,8 @@ export function lookForSilence(store: Store, nowMs: number): readonly AlertRecor
   for (const device of store.devices.enrolled()) {
     const site = sites.get(device.site) ?? { silent: 0, devices: 0, newestMs: 0 }
     sites.set(device.site, site)
+    // What is known of it is its gateway's word, which is in doubt.
+    if (store.gateways.isHeldOut(device.id)) continue
     // Who was never heard is not installed yet, and who was revoked cannot speak.
     if (device.lastSeenMs === 0 || (revoked.get(device.id) ?? -1) >= device.lastSeenMs) continue
     site.devices++

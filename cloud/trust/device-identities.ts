@@ -1,17 +1,16 @@
-import nacl from 'tweetnacl'
 import { bytesToHex, hexToBytes } from '../../contract/bytes.ts'
 import type { Clock } from '../../contract/clock.ts'
 import { enrolmentMessage, rotationMessage, tokenMessage } from '../../contract/device-proof.ts'
 import type { ClaimFile } from '../../contract/enrolment.ts'
-import { type ContractError, contractError, type ErrorCode } from '../../contract/errors.ts'
-import { LIMITS } from '../../contract/limits.ts'
+import type { ContractError } from '../../contract/errors.ts'
 import type { SecureRandom } from '../../contract/random.ts'
-import { err, ok, type Result } from '../../contract/result.ts'
+import { ok, type Result } from '../../contract/result.ts'
 import { keyIdOf } from '../../contract/signed.ts'
 import type { DeviceRecord } from '../store/device-store.ts'
 import type { DeviceKeyRecord } from '../store/identity-store.ts'
 import type { Store } from '../store/store.ts'
 import { Challenges } from './challenges.ts'
+import { type ClaimProof, claimKey, provenClaim, provenKey, refuse } from './claim-proof.ts'
 import { verifyEd25519 } from './ed25519.ts'
 import type { MintedToken, TokenIssuer } from './tokens.ts'
 
@@ -30,14 +29,8 @@ export interface ClaimWish {
   readonly replace: boolean
 }
 
-export interface EnrolmentProof {
-  readonly claim: string
+export interface EnrolmentProof extends ClaimProof {
   readonly device: string
-  readonly publicKey: string
-  readonly challenge: string
-  /** by the claim's key and by the device's, over the same message */
-  readonly claimSignature: string
-  readonly signature: string
 }
 
 export interface RotationProof {
@@ -49,11 +42,6 @@ export interface RotationProof {
   readonly signature: string
 }
 
-/** Stands in for the key of a claim that does not exist, so that its refusal takes as long as that of a wrong proof. */
-const NOBODY = '00'.repeat(32)
-
-const refuse = (code: ErrorCode, detail: string) => err(contractError(code, detail))
-
 /** Enrols devices, hands out their tokens, changes and revokes their keys. */
 export class DeviceIdentities {
   readonly #store: Store
@@ -63,12 +51,20 @@ export class DeviceIdentities {
   readonly #challenges: Challenges
   readonly #tokenTtlMs: number
 
-  constructor(store: Store, tokens: TokenIssuer, clock: Clock, random: SecureRandom, tokenTtlMs = KEYED_TOKEN_TTL_MS) {
+  /** @param challenges that it answers for with others who have keys */
+  constructor(
+    store: Store,
+    tokens: TokenIssuer,
+    clock: Clock,
+    random: SecureRandom,
+    tokenTtlMs = KEYED_TOKEN_TTL_MS,
+    challenges = new Challenges(random),
+  ) {
     this.#store = store
     this.#tokens = tokens
     this.#clock = clock
     this.#random = random
-    this.#challenges = new Challenges(random)
+    this.#challenges = challenges
     this.#tokenTtlMs = Math.min(tokenTtlMs, KEYED_TOKEN_TTL_MS)
   }
 
@@ -89,15 +85,14 @@ export class DeviceIdentities {
     if (wish.model !== undefined && models.byName(wish.model) === undefined) {
       return refuse('not-found', `no release "${wish.model}"`)
     }
-    const claim = bytesToHex(this.#random.bytes(LIMITS.claimIdBytes))
-    const secret = this.#random.bytes(32)
+    const { claim, secret, publicKey } = claimKey(this.#random)
     const expiresMs = now + wish.ttlMs
     const { site, board } = wish
     this.#store.atomically(() => {
       identities.addClaim({
         id: claim,
-        publicKey: bytesToHex(nacl.sign.keyPair.fromSeed(secret).publicKey),
-        ...{ device, site, board, tags: wish.tags ?? [], model: wish.model ?? null },
+        publicKey,
+        ...{ device, site, board, tags: wish.tags ?? [], model: wish.model ?? null, sites: null },
         createdMs: now,
         createdBy: by,
         expiresMs,
@@ -105,7 +100,7 @@ export class DeviceIdentities {
       const detail = { claim, site, board, expiresMs, replace: wish.replace }
       audit.append({ atMs: now, actor: by, action: 'device.claimed', subject: device, detail })
     })
-    return ok({ v: 1, claim, secret: bytesToHex(secret), device, site, board, expiresMs })
+    return ok({ v: 1, claim, secret, device, site, board, expiresMs })
   }
 
   /** Enrols a device with its key. The claim is burned in the same transaction.
@@ -118,26 +113,11 @@ export class DeviceIdentities {
   ): Result<DeviceRecord & { readonly keyId: string }, ContractError> {
     const { identities, devices, audit } = this.#store
     const now = this.#clock.wallMs()
-    const fresh = this.#challenges.check(proof.challenge, now)
-    if (!fresh.ok) return fresh
-    const publicKey = hexToBytes(proof.publicKey)
-    const message = enrolmentMessage({ ...proof, publicKey })
-    const claim = identities.claim(proof.claim)
-    const claimed = verifyEd25519(message, hexToBytes(proof.claimSignature), claim?.publicKey ?? NOBODY)
-    // Whether a claim exists, was used or has expired is for its holder to know.
-    if (claim === undefined || !claimed || claim.device !== proof.device) {
-      return refuse('claim-invalid', 'no claim with this proof')
-    }
-    if (!verifyEd25519(message, hexToBytes(proof.signature), proof.publicKey)) {
-      return refuse('bad-signature', 'the device does not prove that it has the key')
-    }
-    if (claim.usedMs !== null)
-      return refuse('claim-used', `the claim was used at ${new Date(claim.usedMs).toISOString()}`)
-    if (claim.expiresMs <= now) return refuse('claim-expired', 'the claim has expired: make another')
-    const keyId = keyIdOf(publicKey)
-    if (identities.key(keyId) !== undefined) return refuse('conflict', 'this key belongs, or belonged, to a device')
-    const spent = this.#challenges.spend(proof.challenge, now)
-    if (!spent.ok) return spent
+    const message = enrolmentMessage({ ...proof, publicKey: hexToBytes(proof.publicKey) })
+    const of = { kind: 'device', name: proof.device } as const
+    const proven = provenClaim(this.#store, this.#challenges, of, proof, message, now)
+    if (!proven.ok) return proven
+    const { claim, keyId } = proven.value
     return this.#store.atomically(() => {
       if (!identities.burnClaim(claim.id, now)) return refuse('claim-used', 'the claim was used a moment ago')
       const { site, board, tags, model } = claim
@@ -170,13 +150,11 @@ export class DeviceIdentities {
     const now = this.#clock.wallMs()
     const found = this.#keyed(name, proof.keyId)
     if (!found.ok) return found
-    const fresh = this.#challenges.check(proof.challenge, now)
-    if (!fresh.ok) return fresh
     const { device, key } = found.value
-    const message = tokenMessage(name, proof.keyId, proof.challenge)
-    if (!verifyEd25519(message, hexToBytes(proof.signature), key.publicKey)) {
-      return refuse('bad-signature', 'the device does not prove that it has its key')
-    }
+    const { challenge, signature } = proof
+    const message = tokenMessage(name, proof.keyId, challenge)
+    const proven = provenKey(this.#challenges, challenge, message, signature, key.publicKey, now)
+    if (!proven.ok) return proven
     if (key.state === 'revoked') return refuse('device-revoked', `the key of ${name} was revoked`)
     if (key.state === 'retired') return refuse('unknown-key', `${name} has another key now`)
     const spent = this.#challenges.spend(proof.challenge, now)
@@ -251,7 +229,7 @@ export class DeviceIdentities {
     const device = devices.byName(name)
     if (device === undefined || (device.removedMs !== null && !erase)) return refuse('not-found', `no device "${name}"`)
     this.#store.atomically(() => {
-      identities.endClaims(name, now)
+      identities.endClaims('device', name, now)
       const keys = identities.revokeKeys(device.id, now)
       // Of history that was set aside there is nothing to revoke, and the name may be another device's.
       if (device.removedMs === null) {

@@ -41,7 +41,7 @@ export class GatewayContacts {
     this.#startedMs = clock.wallMs()
   }
 
-  /** @param name of the gateway, as it calls itself; kept for those only that have sent telemetry, which bounds it */
+  /** @param name of the gateway, which is enrolled: that bounds what is kept */
   heard(name: string): void {
     this.#last.set(name, this.#clock.wallMs())
   }
@@ -104,7 +104,9 @@ export class ExpiryWatch {
     const due: Due[] = []
     for (let after = ''; ; ) {
       const page = store.gateways.list(200, after)
-      for (const { name, lastMs, sites } of page) {
+      for (const { name, state, lastMs, sites } of page) {
+        // Who has no right to speak, or has never spoken, is not missed.
+        if (state === 'revoked' || state === 'unenrolled' || lastMs === 0) continue
         const heardMs = Math.max(lastMs, contacts.lastMs(name))
         if (now - heardMs <= silentMs) continue
         due.push({ code: 'gateway-silent', metric: name, ratio: 0, numbers: { heardMs: lastMs, sites: sites.length } })

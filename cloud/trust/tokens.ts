@@ -38,6 +38,8 @@ export interface ServiceToken extends Principal {
   readonly issuedMs: number
   /** Unix ms */
   readonly expiresMs: number
+  /** key that was proven for it, as `cnf` says; undefined: none */
+  readonly keyId: string | undefined
 }
 
 /** Which service tokens are refused before they expire. */
@@ -62,8 +64,8 @@ export interface TokenIssuer {
     ttlMs: number,
     keyId?: string,
   ): Promise<MintedToken>
-  mintService(subject: string, role: ServiceRole, ttlMs: number): Promise<MintedToken>
-  /** @returns `token-expired` | `token-invalid` */
+  mintService(subject: string, role: ServiceRole, ttlMs: number, keyId?: string): Promise<MintedToken>
+  /** @returns `token-expired` | `token-invalid`; of gateways also the codes of GatewayIdentities.check */
   verifyService(token: string): Promise<Result<ServiceToken, ContractError>>
 }
 
@@ -100,8 +102,8 @@ export async function createTokenIssuer(
   return {
     jwks: { keys: [jwk] },
     mintDevice: ({ device, site, board }, ttlMs, keyId) =>
-      mint({ site, board, ...(keyId && { cnf: { kid: keyId } }) }, device, GATEWAY_AUDIENCE, ttlMs),
-    mintService: (subject, role, ttlMs) => mint({ role }, subject, CLOUD_AUDIENCE, ttlMs),
+      mint({ site, board, ...boundTo(keyId) }, device, GATEWAY_AUDIENCE, ttlMs),
+    mintService: (subject, role, ttlMs, keyId) => mint({ role, ...boundTo(keyId) }, subject, CLOUD_AUDIENCE, ttlMs),
     async verifyService(token) {
       const invalid = (detail: string) => err(contractError('token-invalid', detail))
       if (token.length > LIMITS.tokenLength) return invalid('the token is too long')
@@ -119,7 +121,8 @@ export async function createTokenIssuer(
         if (role === undefined || subject === undefined) return invalid('the token names no role')
         const issuedMs = Math.round(iat * 1000)
         if (revocations?.refuses(subject, issuedMs)) return invalid('the token was revoked')
-        return ok({ subject, role, issuedMs, expiresMs: exp * 1000 })
+        const { kid: keyId } = (payload.cnf ?? {}) as { kid?: string }
+        return ok({ subject, role, issuedMs, expiresMs: exp * 1000, keyId })
       } catch (cause) {
         if (cause instanceof joseErrors.JWTExpired) return err(contractError('token-expired', 'the token has expired'))
         return invalid('the token is not one of ours')
@@ -127,3 +130,5 @@ export async function createTokenIssuer(
     },
   }
 }
+
+const boundTo = (keyId: string | undefined) => (keyId === undefined ? {} : { cnf: { kid: keyId } })

@@ -299,7 +299,7 @@ export class Spool {
   }
 }
 
-const verdictRow = ({ hour, slot, incarnation, revision: _, ...row }: VerdictRecord): VerdictRow => ({
+const verdictRow = ({ hour, slot, incarnation, ...row }: VerdictRecord): VerdictRow => ({
   ...row,
   ...(incarnation === 0 ? {} : { incarnation }),
   ...(slot < 0 ? { hourMs: hour } : { slot }),

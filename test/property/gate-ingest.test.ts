@@ -4,7 +4,7 @@ import { Store } from '../../cloud/store/store.ts'
 import { attestedBy } from '../../cloud/trust/attestation.ts'
 import { seededRandom } from '../../contract/random.ts'
 import type { IngestBatch } from '../../contract/uplink.ts'
-import { batchOf, HOUR, SyntheticDevice, T0 } from '../fixtures/synthetic-fleet.ts'
+import { batchOf, HOUR, ingestInto, SyntheticDevice, T0 } from '../fixtures/synthetic-fleet.ts'
 
 /** Everything the cloud derives from telemetry, as text. */
 function imprint(store: Store): string {
@@ -73,7 +73,7 @@ describe('ingest', () => {
       fc.property(fc.integer({ min: 0, max: 1_000 }), fc.infiniteStream(fc.nat()), (seed, choices) => {
         const batches = history(seed)
         const once = open()
-        for (const batch of batches) once.telemetry.ingest(batch, attestedBy)
+        for (const batch of batches) ingestInto(once, batch, attestedBy)
         const expected = imprint(once)
         // Every batch at least once, half of them again, in drawn order.
         const pick = (n: number): number => choices.next().value! % n
@@ -86,7 +86,7 @@ describe('ingest', () => {
         }
         const again = open()
         shuffled.forEach((batch, i) => {
-          again.telemetry.ingest(batch, attestedBy)
+          ingestInto(again, batch, attestedBy)
           if (i % 5 === 0) again.fleet.refresh(1_000)
         })
         expect(imprint(again)).toBe(expected)
@@ -112,8 +112,8 @@ describe('ingest', () => {
       const second = device.live(T0 + 40 * HOUR, { falseWakes: 3, verified: 1 })
       wakes += device.counters[4]!
       for (const row of device.hours.values()) rejected += row.rejected
-      store.telemetry.ingest(batchOf(second), attestedBy)
-      store.telemetry.ingest(batchOf(first), attestedBy)
+      ingestInto(store, batchOf(second), attestedBy)
+      ingestInto(store, batchOf(first), attestedBy)
     }
     const sums = store.fleet.counters()
     expect(sums.counters.wakes).toBe(wakes)

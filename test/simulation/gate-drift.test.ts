@@ -3,7 +3,7 @@ import { Store } from '../../cloud/store/store.ts'
 import { DEFAULT_DRIFT_POLICY, DriftMonitor, populationStabilityIndex } from '../../cloud/telemetry/drift.ts'
 import { attestedBy } from '../../cloud/trust/attestation.ts'
 import { seededRandom } from '../../contract/random.ts'
-import { batchOf, HOUR, SyntheticDevice, T0 } from '../fixtures/synthetic-fleet.ts'
+import { batchOf, HOUR, ingestInto, SyntheticDevice, T0 } from '../fixtures/synthetic-fleet.ts'
 
 // Hundreds of simulated hours; a busy machine takes minutes for them.
 vi.setConfig({ testTimeout: 300_000 })
@@ -38,7 +38,7 @@ describe('drift', () => {
         batch.reports.push(...reports)
         batch.verdicts.push(...verdicts)
       }
-      this.store.telemetry.ingest(batch, attestedBy)
+      ingestInto(this.store, batch, attestedBy)
       return this.monitor.evaluate(this.nowMs + 20 * 60_000)
     }
     hours(count: number, rates: { falseWakes: number; verified: number; noiseBin?: number }) {

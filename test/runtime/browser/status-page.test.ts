@@ -8,6 +8,7 @@ import { type RunningCloud, startCloud } from '../../../cloud/cloud.ts'
 import { seededRandom } from '../../../contract/random.ts'
 import { threeDigits } from '../../../contract/three-digits.ts'
 import { ManualClock } from '../../fixtures/cloud-world.ts'
+import { gatewayToken } from '../../fixtures/gateway-token.ts'
 import { batchOf, HOUR, SyntheticDevice, T0 } from '../../fixtures/synthetic-fleet.ts'
 
 /** Debian's; Playwright's own browsers are not downloaded. */
@@ -37,7 +38,7 @@ describe('the status page', () => {
     if (!existsSync(CHROMIUM)) throw new Error(`${CHROMIUM} is missing: apt-get install chromium`)
     const logger = { info: () => undefined, warn: () => undefined, error: (fields: object) => console.error(fields) }
     cloud = await startCloud({ dataDir, host: '127.0.0.1', port: 0, clock, logger, secureRandom })
-    const gateway = (await cloud.tokens.mintService('gateway-1', 'gateway', 365 * 24 * HOUR)).token
+    const gateway = await gatewayToken(cloud, 'gateway-1', ['site-1'])
     const names = ['dev-1', 'dev-2', 'dev-3']
     const board = 'NUCLEO-U575ZI'
     await post(

@@ -7,10 +7,10 @@ import { Store } from '../../../cloud/store/store.ts'
 import { seededRandom } from '../../../contract/random.ts'
 import { type Gateway, startGateway } from '../../../gateway/gateway.ts'
 import { releaseOf, SHA } from '../../fixtures/cloud-world.ts'
+import { gatewayToken } from '../../fixtures/gateway-token.ts'
 import { IdentityWorld, secureRandom } from '../../fixtures/identity-world.ts'
 import { connectDevice, quietLogger, tempDir, topic, until } from './gateway-harness.ts'
 
-const HOUR = 3_600_000
 const world = new IdentityWorld()
 const gateways: Gateway[] = []
 const clients: MqttClient[] = []
@@ -40,7 +40,7 @@ async function place(devices: readonly { device: string; site: string; board: st
   for (const { device, token } of json.devices) tokens.set(device, token)
 }
 async function start(gatewayId: string, sites: readonly string[] | undefined, dataDir = tempDir()): Promise<Gateway> {
-  const { token } = await world.cloud.tokens.mintService(gatewayId, 'gateway', 24 * HOUR)
+  const token = await gatewayToken(world.cloud, gatewayId, sites ?? ['lab', 'yard'])
   const gateway = await startGateway({
     ...{ dataDir, gatewayId, cloudUrl: world.cloud.url, serviceToken: token, clock: world.clock, secureRandom },
     ...{ random: seededRandom(1), logger: quietLogger, uplinkIntervalMs: 20, revocationPollMs: 3_600_000 },

@@ -38,7 +38,19 @@ beforeAll(async () => {
   mqttUrl = `mqtt://127.0.0.1:${mqttPort}`
   running.push(new Running(['cloud', 'run', '--data', path('cloud'), '--port', String(port)]))
   await healthy(`${cloudUrl}/healthz`)
-  const made = await kinglet('token', 'make', '--role', 'gateway', '-o', path('gateway.token'), ...operator())
+  const made = await kinglet(
+    'token',
+    'make',
+    '--role',
+    'gateway',
+    '--subject',
+    'gateway-1',
+    '--site',
+    'lab',
+    '-o',
+    path('gateway.token'),
+    ...operator(),
+  )
   expect(made.code, made.stderr).toBe(0)
   running.push(
     new Running([

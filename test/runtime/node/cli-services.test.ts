@@ -67,7 +67,9 @@ beforeAll(async () => {
   cloudUrl = `http://127.0.0.1:${port}`
   cloud = start(...cloudArgs('cloud', port))
   await healthy(`${cloudUrl}/healthz`, cloud)
-  const minted = await api<{ token: string }>('POST', '/v1/tokens', { subject: 'gateway-1', role: 'gateway' })
+  const minted = await api<{ token: string }>('POST', '/v1/tokens', {
+    ...{ subject: 'gateway-1', role: 'gateway', sites: ['lab'] },
+  })
   writeFileSync(path('gateway.token'), minted.token)
   const [mqttPort, wsPort] = [await freePort(), await freePort()]
   httpPort = await freePort()

@@ -8,6 +8,7 @@ import { seededRandom } from '../../../contract/random.ts'
 import type { Assignment } from '../../../contract/release.ts'
 import { type Gateway, startGateway } from '../../../gateway/gateway.ts'
 import { releaseOf, SHA } from '../../fixtures/cloud-world.ts'
+import { gatewayToken } from '../../fixtures/gateway-token.ts'
 import { IdentityWorld, secureRandom } from '../../fixtures/identity-world.ts'
 import { batchOf, SyntheticDevice } from '../../fixtures/synthetic-fleet.ts'
 import { connectDevice, quietLogger, tempDir, until } from './gateway-harness.ts'
@@ -41,7 +42,7 @@ afterEach(async () => {
 })
 
 async function startedGateway(): Promise<Gateway> {
-  const { token } = await world.cloud.tokens.mintService('gateway-1', 'gateway', 24 * HOUR)
+  const token = await gatewayToken(world.cloud, 'gateway-1', ['lab', 'hall', 'pier', 'roof'])
   gateway = await startGateway({
     ...{ dataDir: tempDir(), cloudUrl: world.cloud.url, serviceToken: token, clock: world.clock, secureRandom },
     ...{ random: seededRandom(1), logger: quietLogger, uplinkIntervalMs: 20, revocationPollMs: 50 },

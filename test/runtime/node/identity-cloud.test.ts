@@ -7,6 +7,7 @@ import { EVENT_CODES, type EventCode } from '../../../contract/messages.ts'
 import type { EventRow } from '../../../contract/uplink.ts'
 import { layoutOf } from '../../../device/core/flash/flash-layout.ts'
 import { activatePendingKey, deviceKey } from '../../../device/core/flash/identity.ts'
+import { gatewayToken } from '../../fixtures/gateway-token.ts'
 import { IdentityWorld, secureRandom } from '../../fixtures/identity-world.ts'
 
 const HOUR = 3_600_000
@@ -184,7 +185,7 @@ describe('tokens', () => {
     expect(await device.token()).toMatchObject({ ok: false, error: { code: 'device-revoked' } })
     expect(await device.rotate()).toMatchObject({ ok: false, error: { code: 'device-revoked' } })
     expect((await world.call('GET', '/v1/devices/robin-4')).json).toMatchObject({ attested: false, key: null })
-    const token = (await world.cloud.tokens.mintService('gateway-1', 'gateway', HOUR)).token
+    const token = await gatewayToken(world.cloud, 'gateway-1', ['lab'])
     const feed = (await world.call('GET', '/v1/revocations', undefined, token)).json
     expect(feed.items).toContainEqual({ device: 'robin-4', beforeMs: revoked.json.beforeMs })
     expect((await world.call('GET', `/v1/revocations?after=${feed.cursor}`, undefined, token)).json.items).toEqual([])
@@ -302,7 +303,7 @@ describe('signed events', () => {
     return made
   }
   const ingest = async (...events: EventRow[]) => {
-    const { token } = await world.cloud.tokens.mintService('gateway-1', 'gateway', HOUR)
+    const token = await gatewayToken(world.cloud, 'gateway-1', ['lab'])
     const batch = { v: 1, gateway: 'gateway-1', reports: [], verdicts: [], aggregates: [], events }
     const { status } = await world.call('POST', '/v1/ingest', batch, token)
     expect(status).toBe(200)

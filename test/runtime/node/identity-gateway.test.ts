@@ -15,6 +15,7 @@ import { TokenSource } from '../../../device/node/token-source.ts'
 import { TransportMqtt } from '../../../device/node/transport-mqtt.ts'
 import { type Gateway, startGateway } from '../../../gateway/gateway.ts'
 import type { GatewayOptions } from '../../../gateway/gateway-options.ts'
+import { gatewayToken } from '../../fixtures/gateway-token.ts'
 import { IdentityWorld, secureRandom, type TestDevice } from '../../fixtures/identity-world.ts'
 import { connectDevice, quietLogger, systemClock, tempDir, topic, until } from './gateway-harness.ts'
 
@@ -34,7 +35,7 @@ afterEach(async () => {
 })
 
 async function start(more: Partial<GatewayOptions> = {}): Promise<Gateway> {
-  const { token } = await world.cloud.tokens.mintService('gateway-1', 'gateway', 24 * HOUR)
+  const token = await gatewayToken(world.cloud, 'gateway-1', ['lab'])
   gateway = await startGateway({
     ...{ dataDir: tempDir(), cloudUrl: world.cloud.url, serviceToken: token, clock: world.clock, secureRandom },
     ...{ random: seededRandom(1), logger: quietLogger, uplinkIntervalMs: 20, revocationPollMs: 50 },

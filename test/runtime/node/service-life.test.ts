@@ -38,7 +38,9 @@ async function start(more: Partial<GatewayOptions> = {}): Promise<Gateway> {
   return gateway
 }
 async function mint(name: string, days = 30, subject = 'gateway-1'): Promise<string> {
-  const { json } = await world.call('POST', '/v1/tokens', { subject, role: 'gateway', ttlSeconds: days * 86_400 })
+  const { json } = await world.call('POST', '/v1/tokens', {
+    ...{ subject, role: 'gateway', sites: ['lab'], ttlSeconds: days * 86_400 },
+  })
   writeFileSync(file(name), `${json.token}\n`, { mode: 0o600 })
   return json.token
 }

@@ -38,7 +38,7 @@ const GATEWAY = (...more: string[]) => [
   ...['--mqtt-port', '0', '--ws-port', '0', '--http-port', '0', ...more],
 ]
 async function token(name: string): Promise<void> {
-  const body = { subject: 'gateway-1', role: 'gateway' }
+  const body = { subject: 'gateway-1', role: 'gateway', sites: ['lab'] }
   const { json } = await world.call('POST', '/v1/tokens', body)
   writeFileSync(path(name), json.token)
 }

@@ -13,6 +13,7 @@ import { directorOf } from '../../../../contract/repository-target.ts'
 import { assignmentFeedSchema } from '../../../../contract/uplink.ts'
 import { makePatch } from '../../../../release/patch/make-patch.ts'
 import { ManualClock } from '../../../fixtures/cloud-world.ts'
+import { gatewayToken as tokenOf } from '../../../fixtures/gateway-token.ts'
 import { operatorMachine } from '../../../fixtures/operator-machine.ts'
 import { batchOf, HOUR, SyntheticDevice, T0 } from '../../../fixtures/synthetic-fleet.ts'
 import { testRelease } from '../../../fixtures/test-release.ts'
@@ -69,7 +70,7 @@ describe('cloud over HTTP', () => {
 
   beforeAll(async () => {
     cloud = await boot()
-    gatewayToken = (await cloud.tokens.mintService('gateway-1', 'gateway', 365 * 24 * HOUR)).token
+    gatewayToken = await tokenOf(cloud, 'gateway-1', ['site-1', 's'], 365 * 86_400)
   })
   afterAll(async () => {
     await cloud.close()
@@ -119,7 +120,9 @@ describe('cloud over HTTP', () => {
       status: 413,
       json: { code: 'too-large' },
     })
-    const headers = { authorization: `Bearer ${gatewayToken}`, range: 'bytes=4-9' }
+    // No release that a device may need: not a gateway's business.
+    expect(await call('GET', `/v1/artifacts/${v1.sha256}`, undefined, gatewayToken)).toMatchObject({ status: 404 })
+    const headers = { authorization: `Bearer ${cloud.operatorToken}`, range: 'bytes=4-9' }
     const part = await fetch(`${cloud.url}/v1/artifacts/${v1.sha256}`, { headers })
     expect(part.status).toBe(206)
     expect(part.headers.get('content-range')).toBe(`bytes 4-9/${v1.bundle.length}`)

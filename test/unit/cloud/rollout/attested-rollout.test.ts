@@ -11,7 +11,7 @@ import { keyIdOf } from '../../../../contract/signed.ts'
 import type { EventRow } from '../../../../contract/uplink.ts'
 import { deviceKey } from '../../../../device/core/flash/identity.ts'
 import { CloudWorld, SHA } from '../../../fixtures/cloud-world.ts'
-import { batchOf, HOUR } from '../../../fixtures/synthetic-fleet.ts'
+import { batchOf, HOUR, ingestInto } from '../../../fixtures/synthetic-fleet.ts'
 
 /** A gateway that wants a rollout to go on, or to be rolled back, makes up what its devices say. */
 describe('a rollout under a gateway that lies', () => {
@@ -89,7 +89,7 @@ describe('a rollout under a gateway that lies', () => {
     world.start('kws-2')
     world.hours(1)
     const forged = world.fleet.map((_, i) => says(i, 'install-failed', 1, keys[(i + 1) % DEVICES]!.sign))
-    world.store.telemetry.ingest(batchOf({ events: forged }), attestedBy)
+    ingestInto(world.store, batchOf({ events: forged }), attestedBy)
     world.engine.tick()
     expect(evidence().installs.failed).toBe(0)
     expect(world.store.rollouts.open()).toMatchObject({ state: 'running' })
@@ -106,11 +106,11 @@ describe('a rollout under a gateway that lies', () => {
     // Heard since they were told.
     world.clock.advanceTo(world.clock.wallMs() + 60_000)
     const rows = [says(first, 'install-started', 1), says(first, 'install-confirmed', 2)]
-    for (let i = 0; i < 3; i++) world.store.telemetry.ingest(batchOf({ events: rows }), attestedBy)
+    for (let i = 0; i < 3; i++) ingestInto(world.store, batchOf({ events: rows }), attestedBy)
     world.store.rollouts.noteContact(rollout.id, world.clock.wallMs())
     expect(evidence().exposure.installed).toBe(1)
     expect(evidence().installs).toEqual({ started: 1, failed: 0, refused: 0 })
-    world.store.telemetry.ingest(batchOf({ events: [says(first, 'reverted', 3)] }), attestedBy)
+    ingestInto(world.store, batchOf({ events: [says(first, 'reverted', 3)] }), attestedBy)
     expect(evidence().installs.failed).toBe(1)
     expect(world.store.rollouts.attestable(rollout.id)).toBe(exposed.length)
     expect(HOUR).toBeGreaterThan(0)

@@ -5,7 +5,7 @@ import { COUNTER_NAMES } from '../../../../contract/messages.ts'
 import { present } from '../../../../contract/present.ts'
 import { seededRandom } from '../../../../contract/random.ts'
 import type { ReportRow } from '../../../../contract/uplink.ts'
-import { batchOf, HOUR, SyntheticDevice, T0 } from '../../../fixtures/synthetic-fleet.ts'
+import { batchOf, HOUR, ingestInto, SyntheticDevice, T0 } from '../../../fixtures/synthetic-fleet.ts'
 
 /** Sums over the slots of a stretch. */
 function windowOf(store: Store, ...asked: Parameters<Store['outcomes']['slots']>) {
@@ -30,7 +30,7 @@ beforeEach(() => {
 afterEach(() => store.close())
 
 const ingest = (rows: Parameters<typeof batchOf>[0], gateway = 'gateway-1', nowMs?: number) =>
-  store.telemetry.ingest({ ...batchOf(rows), gateway }, attestedBy, nowMs)
+  ingestInto(store, { ...batchOf(rows), gateway }, attestedBy, nowMs)
 const id = (name = 'd'): number => store.devices.byName(name)!.id
 const live = (device: SyntheticDevice, toHour: number, falseWakes = 4) =>
   device.live(T0 + toHour * HOUR, { falseWakes, verified: 1 })

@@ -11,7 +11,7 @@ import { attestedBy } from '../../../../cloud/trust/attestation.ts'
 import { seededRandom } from '../../../../contract/random.ts'
 import type { AggregateRow } from '../../../../contract/uplink.ts'
 import { SHA } from '../../../fixtures/cloud-world.ts'
-import { batchOf, HOUR, SyntheticDevice, T0 } from '../../../fixtures/synthetic-fleet.ts'
+import { batchOf, HOUR, ingestInto, SyntheticDevice, T0 } from '../../../fixtures/synthetic-fleet.ts'
 
 const DAY = 24 * HOUR
 const MODEL = SHA['kws-1'].slice(0, 16)
@@ -42,7 +42,7 @@ const aggregate = (hourMs: number): AggregateRow => ({
 function live(store: Store, devices: readonly SyntheticDevice[], toMs: number): void {
   for (const device of devices) {
     const { reports, verdicts } = device.live(toMs, { falseWakes: 1, verified: 3 })
-    store.telemetry.ingest(batchOf({ reports, verdicts }), attestedBy)
+    ingestInto(store, batchOf({ reports, verdicts }), attestedBy)
   }
 }
 
@@ -67,11 +67,12 @@ describe('retention', () => {
     // Three boots of long ago beyond the newest sixteen, and a year of boots since.
     for (let boot = 1; boot <= 20; boot++) {
       live(store, [device], device.atMs + 5 * HOUR)
-      store.telemetry.ingest(batchOf({ events: [device.event('booted', device.atMs)] }), attestedBy)
+      ingestInto(store, batchOf({ events: [device.event('booted', device.atMs)] }), attestedBy)
       device.reboot(boot === 2 ? SHA['kws-2'].slice(0, 16) : MODEL, device.atMs)
     }
     live(store, [old], now)
-    store.telemetry.ingest(
+    ingestInto(
+      store,
       batchOf({ aggregates: [aggregate(T0), aggregate(now - DAY)], events: [old.event('booted', now - DAY)] }),
       attestedBy,
     )
@@ -85,7 +86,16 @@ describe('retention', () => {
       ['valid', now + 1],
     ] as const) {
       store.tokens.add({ jti, kind: 'viewer', subject: 's', issuedMs: T0, expiresMs })
-      const claim = { device: 'd', site: 's', board: 'b', tags: [], model: null, createdMs: T0, createdBy: 'x' }
+      const claim = {
+        device: 'd',
+        site: 's',
+        board: 'b',
+        tags: [],
+        model: null,
+        sites: null,
+        createdMs: T0,
+        createdBy: 'x',
+      }
       store.identities.addClaim({ ...claim, id: jti, publicKey: '00', expiresMs: expiresMs - 29 * DAY })
     }
     expect(pass(store, now).removed).toBeGreaterThan(100)
@@ -115,7 +125,7 @@ describe('retention', () => {
     const store = new Store(':memory:', T0)
     const device = new SyntheticDevice('d-1', MODEL, T0, seededRandom(1))
     const confirmed = () => ({ ...device.event('install-confirmed', T0), signed: undefined })
-    store.telemetry.ingest(batchOf({ events: [confirmed(), confirmed(), device.event('battery-low', T0)] }), () => 1)
+    ingestInto(store, batchOf({ events: [confirmed(), confirmed(), device.event('battery-low', T0)] }), () => 1)
     pass(store, T0 + 3_000 * DAY)
     expect(store.db.prepare('SELECT seq FROM events').pluck().all()).toEqual([1])
     expect(store.identities.attestedRun(1)?.model).toBe(MODEL)
@@ -152,7 +162,7 @@ describe('retention', () => {
       confirmed: 1_000,
       rejected: 0,
     }
-    store.telemetry.ingest(batchOf({ verdicts: [late] }), attestedBy)
+    ingestInto(store, batchOf({ verdicts: [late] }), attestedBy)
     new Retention(store.db, DEFAULT_RETENTION).begin(now)
     store.fleet.refresh(100)
     expect(store.fleet.hours(0, 1e9)).toEqual(before)
@@ -191,7 +201,7 @@ describe('space', () => {
       live(store, devices, T0 + day * DAY)
       for (const device of devices) {
         const events = [device.event('booted', device.atMs), device.event('install-confirmed', device.atMs)]
-        store.telemetry.ingest(batchOf({ events }), attestedBy)
+        ingestInto(store, batchOf({ events }), attestedBy)
         device.reboot(MODEL, device.atMs)
       }
     }

@@ -8,7 +8,7 @@ import { Store } from '../../../../cloud/store/store.ts'
 import { attestedBy } from '../../../../cloud/trust/attestation.ts'
 import { seededRandom } from '../../../../contract/random.ts'
 import { CloudWorld, releaseOf, SHA } from '../../../fixtures/cloud-world.ts'
-import { batchOf, SyntheticDevice, T0 } from '../../../fixtures/synthetic-fleet.ts'
+import { batchOf, ingestInto, SyntheticDevice, T0 } from '../../../fixtures/synthetic-fleet.ts'
 
 describe('database', () => {
   const folder = mkdtempSync(join(tmpdir(), 'kinglet-db-'))
@@ -101,7 +101,7 @@ describe('assignments', () => {
     // The store was restored from a backup: the first device is further than the store knows.
     world.fleet[0]!.assignmentSeq = 41
     const { reports, verdicts } = world.fleet[0]!.live(T0 + 2 * 3_600_000, { falseWakes: 0, verified: 1 })
-    world.store.telemetry.ingest({ v: 1, gateway: 'g', reports, verdicts, events: [], aggregates: [] }, attestedBy)
+    ingestInto(world.store, { v: 1, gateway: 'g', reports, verdicts, events: [], aggregates: [] }, attestedBy)
     world.store.devices.markDirty(1)
     world.assigner.signSlice()
     expect(world.store.assignments.after(first.at(-1)!.cursor, 10)).toMatchObject([{ device: 'device-0000', seq: 42 }])
@@ -198,7 +198,7 @@ describe('telemetry of before slots', () => {
     const store = written()
     const row = { site: 's', device: 'd', boot: 3, model: MODEL, hourMs: T0 + 2 * H, confirmed: 1, rejected: 7 }
     const say = (gateway: string, more: object = {}) =>
-      store.telemetry.ingest({ ...batchOf({ verdicts: [{ ...row, ...more }] }), gateway }, attestedBy)
+      ingestInto(store, { ...batchOf({ verdicts: [{ ...row, ...more }] }), gateway }, attestedBy)
     say('g')
     say('g', { rejected: 9 })
     const rejected = () => store.outcomes.slots(1, MODEL, T0, T0 + 5 * H).map((slot) => slot.rejected)
@@ -213,7 +213,7 @@ describe('telemetry of before slots', () => {
     const store = written()
     const device = new SyntheticDevice('d', MODEL, T0 + 20 * H, seededRandom(1))
     const { reports } = device.live(T0 + 24 * H, { falseWakes: 0, verified: 0 })
-    store.telemetry.ingest(batchOf({ reports: reports.map((row) => ({ ...row, incarnation: 5 })) }), attestedBy)
+    ingestInto(store, batchOf({ reports: reports.map((row) => ({ ...row, incarnation: 5 })) }), attestedBy)
     expect(store.fleet.deviceBoots(1, 5).map(({ boot, incarnation }) => [boot, incarnation])).toEqual([
       [1, 5],
       [3, 0],

@@ -116,7 +116,8 @@ it('tells of a service’s last token, within its life; not of one for a day, of
 })
 
 it('tells of a gateway that has sent telemetry and is not heard for two hours; asking for assignments is being heard', () => {
-  store.gateways.heard('gateway-1', ['lab'], 10, T0)
+  store.gateways.enrol('gateway-1', ['lab'], null, T0)
+  store.gateways.heard('gateway-1', [], 10, 0, T0)
   at(1.9 / 24)
   expect(open()).toEqual([])
   contacts.heard('gateway-1')
@@ -126,7 +127,7 @@ it('tells of a gateway that has sent telemetry and is not heard for two hours; a
   expect(open()).toEqual(['gateway-silent gateway-1 0'])
   at(40)
   expect(open()).toEqual(['gateway-silent gateway-1 0'])
-  store.gateways.heard('gateway-1', ['lab'], 10, clock.wallMs())
+  store.gateways.heard('gateway-1', [], 10, 0, clock.wallMs())
   watch.look()
   expect(open()).toEqual([])
   expect(changes).toEqual(['raised gateway-silent gateway-1 0', 'resolved gateway-silent gateway-1 0'])
