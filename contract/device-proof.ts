@@ -1,6 +1,5 @@
 import { encode as cborEncode } from 'cborg'
-import type { DeviceEvent } from './messages.ts'
-import { eventCodec } from './messages.ts'
+import { type DeviceEvent, eventCodec, type Report, reportCodec } from './messages.ts'
 
 /** Signs a message with a device's Ed25519 key.
  *  @returns 64 bytes; the same for the same message, whichever implementation signs (RFC 8032 is deterministic) */
@@ -51,3 +50,7 @@ export const rotationMessage = (given: {
 /** What is signed of an event: the device, and the event as it goes on the air, without its signature. */
 export const eventMessage = (device: string, event: Omit<DeviceEvent, 'signature'>): Uint8Array =>
   message('event', [device, eventCodec.encode({ ...event, signature: undefined })])
+
+/** What is signed of a report, likewise. */
+export const reportMessage = (device: string, report: Omit<Report, 'signature'>): Uint8Array =>
+  message('report', [device, reportCodec.encode({ ...report, signature: undefined })])

@@ -80,6 +80,10 @@ export const reportCodec = defineMessage('report', SCHEMA_VERSION, LIMITS.report
   incarnation: [15, incarnation],
   /** ms that the network took to run, cumulative per boot, as the device measures it; absent where it does not */
   inferenceMs: [16, optional(uint())],
+  /** of the newest wake of the boot (attested-report.ts); of a device with a key, as the signature */
+  wakeLink: [17, optional(bytes(16))],
+  /** Ed25519, by the device's key, over the device's id and this message without its signature (device-proof.ts) */
+  signature: [18, optional(bytes(64))],
 })
 
 /** A keyword wake with the quantized feature map, for the gateway's verifier (QoS 1, so that the count is exact). */
@@ -100,6 +104,8 @@ export const wakeCodec = defineMessage('wake', SCHEMA_VERSION, LIMITS.wakeBytes,
   incarnation: [10, incarnation],
   /** absent: of a device that does not say */
   uptimeMs: [11, optional(uint())],
+  /** link of the wake before it in the boot (attested-report.ts); of a device with a key */
+  previous: [12, optional(bytes(16))],
 })
 
 export const EVENT_CODES = [

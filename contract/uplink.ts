@@ -40,6 +40,10 @@ export const reportRowSchema = z.strictObject({
   noiseBins: numbers(LIMITS.histogramBins),
   assignmentSeq: uintField,
   inferenceMs: z.optional(uintField),
+  /** of the newest wake of the boot, of devices that sign their reports */
+  wakeLink: z.optional(hexField(16)),
+  /** the report as the device sent it, hex, when the device has signed it: the row must say what was signed */
+  signed: z.optional(z.string().check(z.regex(/^([0-9a-f]{2})+$/), z.maxLength(2 * LIMITS.reportBytes))),
 })
 export type ReportRow = z.infer<typeof reportRowSchema>
 

@@ -56,7 +56,11 @@ export function fleetRoutes(app: CloudApp, services: CloudServices): void {
       const rows = [sent.reports, sent.verdicts, sent.events, sent.aggregates].reduce((n, { length }) => n + length, 0)
       store.gateways.heard(gateway.name, devices, rows, sumOf(refused), nowMs)
       if (suspicious > 0) noteOverreach(services, gateway.name, refused, nowMs)
-      return { outcome: store.telemetry.ingest(batch, attestedBy, nowMs), admitted }
+      const outcome = store.telemetry.ingest(batch, attestedBy, nowMs)
+      const { contradicted, beyond } = outcome
+      // Also where its own rows are in order otherwise: what a device has signed is not its to change.
+      if (contradicted + beyond > 0) noteOverreach(services, gateway.name, { contradicted, beyond }, nowMs)
+      return { outcome, admitted }
     })
     if (admitted.ofRemoved > 0) metrics.ingestRows.inc({ kind: 'of-removed-devices' }, admitted.ofRemoved)
     for (const [code, count] of Object.entries(admitted.refused)) metrics.ingestRefused.inc({ code }, count)

@@ -359,6 +359,8 @@ export const ingestResponse = z
     events: count,
     aggregates: count,
     late: count,
+    contradicted: count,
+    beyond: count,
     refused: z.record(z.string(), count),
   })
   .openapi('IngestOutcome')

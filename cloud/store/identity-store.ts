@@ -37,6 +37,8 @@ export interface DeviceKeyRecord {
   readonly state: KeyState
   readonly sinceMs: number
   readonly untilMs: number | null
+  /** 1: it has signed a report, so that one without its signature is not the device's */
+  readonly signsReports: 0 | 1
 }
 
 /** What a device with a key last signed about what it runs. */
@@ -58,13 +60,18 @@ export const isRunningWord = (row: string): string =>
 
 const CLAIM = `SELECT id, public_key AS publicKey, device, site, board, tags, model, sites, created_ms AS createdMs, created_by AS createdBy,
   expires_ms AS expiresMs, used_ms AS usedMs FROM claims`
-const KEY = `SELECT key_id AS keyId, public_key AS publicKey, device, state, since_ms AS sinceMs, until_ms AS untilMs FROM device_keys`
+const KEY = `SELECT key_id AS keyId, public_key AS publicKey, device, state, since_ms AS sinceMs, until_ms AS untilMs,
+  signs_reports AS signsReports FROM device_keys`
 
 /** Claims, keys of devices, and revocations. */
 export class IdentityStore {
   readonly #db: SqliteDatabase
+  readonly #signsReports
   constructor(db: SqliteDatabase) {
     this.#db = db
+    this.#signsReports = db.prepare<[number]>(
+      "UPDATE device_keys SET signs_reports = 1 WHERE device = ? AND state = 'active' AND signs_reports = 0",
+    )
   }
 
   addClaim({ tags, sites, ...claim }: Omit<ClaimRecord, 'usedMs'>): void {
@@ -119,6 +126,11 @@ export class IdentityStore {
         `INSERT INTO device_keys (key_id, public_key, device, state, since_ms) VALUES (@keyId, @publicKey, @device, 'active', @sinceMs)`,
       )
       .run(key)
+  }
+
+  /** From now on what comes as a report of the device is one only if it is signed, also by the key that follows this one. */
+  noteSignedReport(device: number): void {
+    this.#signsReports.run(device)
   }
 
   /** Ends the active key. */

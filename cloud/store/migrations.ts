@@ -621,14 +621,6 @@ CREATE INDEX releases_state ON releases (state);
 ALTER TABLE devices ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;
 `
 
-/** What a device signs counts for a rollout from the first assignment on that names its release: first of all, and since it was last told to
- *  run another. Of those exposed before: whatever is signed. */
-const WORDS = `
-ALTER TABLE rollout_devices ADD COLUMN first_seq INTEGER;
-ALTER TABLE rollout_devices ADD COLUMN since_seq INTEGER;
-UPDATE rollout_devices SET first_seq = 0, since_seq = 0 WHERE stage IS NOT NULL;
-`
-
 /** Gateways as those who may speak, with the sites that each may speak for; verdicts that can be taken back; what a gateway in quarantine has
  *  touched; where a device was before it moved. */
 const GATEWAY_IDENTITY = `
@@ -686,6 +678,19 @@ ALTER TABLE revocations ADD COLUMN site TEXT;
 UPDATE revocations SET site = (SELECT site FROM devices d WHERE d.name = revocations.name);
 `
 
+/** What a device signs counts for a rollout from the first assignment on that names its release: first of all, and since it was last told to
+ *  run another. Of those exposed before: whatever is signed. */
+const WORDS = `
+ALTER TABLE rollout_devices ADD COLUMN first_seq INTEGER;
+ALTER TABLE rollout_devices ADD COLUMN since_seq INTEGER;
+UPDATE rollout_devices SET first_seq = 0, since_seq = 0 WHERE stage IS NOT NULL;
+
+-- 1: reports of the device are signed; one that is not is none
+ALTER TABLE device_keys ADD COLUMN signs_reports INTEGER NOT NULL DEFAULT 0;
+-- of a signed report: the link of the newest wake (contract/attested-report.ts)
+ALTER TABLE reports ADD COLUMN wake_link BLOB;
+`
+
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, name: 'fleet, registry, assignments, audit', sql: FLEET },
   { version: 2, name: 'telemetry', sql: TELEMETRY },
@@ -697,6 +702,6 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 8, name: 'gateways, ages, devices that left', sql: OPERATIONS },
   { version: 9, name: 'gates of every stage', sql: GATES },
   { version: 10, name: 'service tokens', sql: SERVICES },
-  { version: 11, name: 'what a signed word is about', sql: WORDS },
-  { version: 12, name: 'gateways by enrolment', sql: GATEWAY_IDENTITY },
+  { version: 11, name: 'gateways by enrolment', sql: GATEWAY_IDENTITY },
+  { version: 12, name: 'what a signed word is about', sql: WORDS },
 ]

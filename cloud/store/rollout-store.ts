@@ -404,8 +404,8 @@ export class RolloutStore {
         `SELECT count(DISTINCT e.device) AS n FROM events e
            JOIN rollout_devices r ON r.rollout = ? AND r.device = e.device AND r.stage IS NOT NULL
            WHERE e.model = ? AND e.code IN (${codes}) AND e.attested IS NOT 0
-             AND iif(e.attested = 1, coalesce(e.assignment_seq, 0) >= r.first_seq,
-               e.time_ms >= ? AND NOT ${HELD_OUT_SQL('e.device')})`,
+             AND iif(e.attested = 1, coalesce(e.assignment_seq, 0) >= r.first_seq, e.time_ms >= ?)
+             AND (e.attested = 1 OR NOT ${HELD_OUT_SQL('e.device')})`,
       )
       return present(devices.get(id, model, sinceMs), 'the row of an aggregate').n
     }

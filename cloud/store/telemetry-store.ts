@@ -1,3 +1,4 @@
+import { hexToBytes } from '../../contract/bytes.ts'
 import { COUNTER_NAMES, ENERGY_NAMES } from '../../contract/messages.ts'
 import { present } from '../../contract/present.ts'
 import {
@@ -12,6 +13,7 @@ import { BootTimeline, baseHour, believedReceiptMs, HOUR_MS } from './boot-timel
 import type { SqliteDatabase, Statement } from './database.ts'
 import type { DeviceKeyRecord, IdentityStore } from './identity-store.ts'
 import { GAP_MS_MAX } from './slot-points.ts'
+import { WakeBounds } from './wake-bounds.ts'
 
 export { HOUR_MS } from './boot-timeline.ts'
 
@@ -33,9 +35,11 @@ const SQL = {
       gap_ms = iif(last_seen_ms > 0 AND (@at - last_seen_ms > gap_ms OR @at - gap_at_ms > @remembered), @at - last_seen_ms, gap_ms),
       gap_at_ms = iif(last_seen_ms > 0 AND (@at - last_seen_ms > gap_ms OR @at - gap_at_ms > @remembered), @at, gap_at_ms)
     WHERE id = @device AND last_seen_ms < @at`,
-  report: `INSERT INTO reports (device, boot, seq, time_ms, received_ms, body) VALUES (?, ?, ?, ?, ?, ?)
-    ON CONFLICT DO UPDATE SET time_ms = excluded.time_ms, received_ms = excluded.received_ms, body = excluded.body
-    WHERE (excluded.received_ms, excluded.body) < (received_ms, body)`,
+  // What is signed cannot be kept out by what was made up before the device was known to sign.
+  report: `INSERT INTO reports (device, boot, seq, time_ms, received_ms, body, wake_link) VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET time_ms = excluded.time_ms, received_ms = excluded.received_ms, body = excluded.body,
+      wake_link = excluded.wake_link
+    WHERE (excluded.wake_link IS NULL, excluded.received_ms, excluded.body) < (wake_link IS NULL, received_ms, body)`,
   boot: `INSERT INTO boots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET seq = excluded.seq, model = excluded.model, time_ms = excluded.time_ms,
       started_ms = excluded.started_ms, uptime_ms = excluded.uptime_ms, base_hour = excluded.base_hour,
@@ -67,13 +71,16 @@ const SQL = {
       radio_bytes = excluded.radio_bytes, unjudged = excluded.unjudged WHERE excluded.revision > aggregates.revision`,
 } as const
 
-/** Whether an event is the device's own word, given all keys that the device ever had. 1: it is. 0: it has a key, and this is not signed by
- *  it. null: it never had one. The store keeps the answer and verifies nothing itself. */
-export type Attest = (row: EventRow, keys: readonly DeviceKeyRecord[]) => 0 | 1 | null
+/** Whether an event or a report is the device's own word, given all keys that the device ever had. 1: it is. 0: it has a key, and this is not
+ *  signed by it. null: it never had one. The store keeps the answer and verifies nothing itself. */
+export type Attest = (row: EventRow | ReportRow, keys: readonly DeviceKeyRecord[]) => 0 | 1 | null
 
 /** What an ingest changed; rows seen before change nothing. `late`: reports and events of it that were received more than GAP_MS_MAX after
- *  they were made. */
-export type IngestOutcome = Readonly<Record<'reports' | 'verdicts' | 'events' | 'aggregates' | 'late', number>>
+ *  they were made. `contradicted`: reports that say something else than their device has signed, or come without the signature of a device
+ *  that signs; they are refused. `beyond`: verdicts on more wakes than the device signed to have sent, refused or dropped again. */
+export type IngestOutcome = Readonly<
+  Record<'reports' | 'verdicts' | 'events' | 'aggregates' | 'late' | 'contradicted' | 'beyond', number>
+>
 
 /** What one ingest has to remember until its end. */
 interface Ingesting {
@@ -88,6 +95,8 @@ interface Ingesting {
     readonly uptimeMs: number
     readonly receivedMs: number
   }[]
+  /** verdicts of before that turned out to be too many */
+  dropped: number
 }
 
 /** Upserts of what gateways send, of devices that are enrolled. Every table is a join over its rows (the report with the highest number, the
@@ -97,6 +106,7 @@ export class TelemetryStore {
   readonly #db: SqliteDatabase
   readonly #identities: IdentityStore
   readonly #timeline: BootTimeline
+  readonly #bounds: WakeBounds
   readonly #run: { readonly [K in keyof typeof SQL]: Statement<unknown[]> }
   readonly #neighbours: Statement<
     [{ device: number; boot: number; slot: number }],
@@ -110,6 +120,7 @@ export class TelemetryStore {
     this.#db = db
     this.#identities = identities
     this.#timeline = new BootTimeline(db)
+    this.#bounds = new WakeBounds(db)
     this.#run = Object.fromEntries(Object.entries(SQL).map(([name, sql]) => [name, db.prepare(sql)])) as never
     this.#neighbours = db.prepare(
       `SELECT (SELECT max(slot) FROM device_hours WHERE device = @device AND boot = @boot AND slot < @slot) AS low,
@@ -125,13 +136,22 @@ export class TelemetryStore {
    *  @param attest asked in it, so that it sees the keys as they are then
    *  @param nowMs the cloud's time, Unix ms, for rows whose gateway does not know it; without it the newest time of the rows is taken for it */
   ingest(batch: IngestBatch, attest: Attest, nowMs?: number): IngestOutcome {
-    const outcome = { reports: 0, verdicts: 0, events: 0, aggregates: 0, late: 0 }
+    const outcome = { reports: 0, verdicts: 0, events: 0, aggregates: 0, late: 0, contradicted: 0, beyond: 0 }
     const times = [...batch.reports, ...batch.events].map(({ receivedMs }) => receivedMs)
     const newestMs = [...times, ...batch.verdicts.map(({ hourMs = 0 }) => hourMs)].reduce((a, b) => Math.max(a, b), 0)
     const work = this.#db.transaction(() => {
-      const ingesting: Ingesting = { nowMs: nowMs ?? newestMs, contacts: new Map(), told: [] }
-      for (const row of batch.reports) outcome.reports += this.#report(row, ingesting)
-      for (const row of batch.verdicts) outcome.verdicts += this.#verdict(batch.gateway, row, ingesting)
+      const ingesting: Ingesting = { nowMs: nowMs ?? newestMs, contacts: new Map(), told: [], dropped: 0 }
+      for (const row of batch.reports) {
+        const changed = this.#report(row, attest, ingesting)
+        if (changed === 'contradicted') outcome.contradicted++
+        else outcome.reports += changed
+      }
+      for (const row of batch.verdicts) {
+        const changed = this.#verdict(batch.gateway, row, ingesting)
+        if (changed === 'beyond') outcome.beyond++
+        else outcome.verdicts += changed
+      }
+      outcome.beyond += ingesting.dropped
       for (const row of batch.events) outcome.events += this.#event(row, attest, ingesting)
       for (const row of batch.aggregates) outcome.aggregates += this.#aggregate(batch.gateway, row)
       this.#seen(ingesting.contacts)
@@ -162,17 +182,27 @@ export class TelemetryStore {
     return found?.id
   }
 
-  #report(row: ReportRow, ingesting: Ingesting): number {
+  #report(row: ReportRow, attest: Attest, ingesting: Ingesting): number | 'contradicted' {
     // Of no device that lives: it would put its boot before everything.
     if (row.uptimeMs > UPTIME_MS_MAX) return 0
     const device = this.#device(row.device)
     if (device === undefined) return 0
-    const { receivedMs: _, site: __, device: ___, boot: number, incarnation = 0, seq, ...body } = row
+    const keys = this.#identities.keysOf(device)
+    const attested = attest(row, keys)
+    const signs = keys.some(({ state, signsReports }) => signsReports === 1 && state !== 'revoked')
+    // Of firmware that signs no reports yet they are taken at the gateway's word.
+    if (attested === 0 && (signs || row.signed !== undefined)) return 'contradicted'
+    if (attested === 1) this.#identities.noteSignedReport(device)
+    const { receivedMs: _, site: __, device: ___, boot: number, incarnation = 0, seq, ...said } = row
+    const { signed: ____, wakeLink, ...body } = said
     const boot = this.#timeline.boot(device, incarnation, number)
     if (boot === undefined) return 0
     const receivedMs = believedReceiptMs(row.receivedMs, ingesting.nowMs)
     const text = JSON.stringify(body)
-    const raw = this.#run.report.run(device, boot, seq, receivedMs, receivedMs, text)
+    const raw = this.#run.report.run(
+      ...[device, boot, seq, receivedMs, receivedMs, text],
+      attested === 1 && wakeLink !== undefined ? hexToBytes(wakeLink) : null,
+    )
     if (raw.changes === 0) return 0
     const { uptimeMs, counters: c } = row
     contact(ingesting.contacts, device, receivedMs)
@@ -199,14 +229,22 @@ export class TelemetryStore {
     const from = Math.max(low ?? 0, slot - TOUCHED_HOURS_MAX)
     const to = Math.min(high ?? slot, slot + TOUCHED_HOURS_MAX)
     for (let touched = from; touched <= to; touched++) this.#timeline.dirtyHour(base + touched)
+    if (attested !== 1) return 1
+    for (const { hour } of this.#bounds.enforce(device, boot, uptimeMs)) {
+      ingesting.dropped++
+      if (hour !== null) this.#timeline.dirtyHour(hour)
+    }
     return 1
   }
 
-  #verdict(gateway: string, row: VerdictRow, ingesting: Ingesting): number {
+  #verdict(gateway: string, row: VerdictRow, ingesting: Ingesting): number | 'beyond' {
     const device = this.#device(row.device)
     if (device === undefined) return 0
     const boot = this.#timeline.boot(device, row.incarnation ?? 0, row.boot)
     if (boot === undefined) return 0
+    const { slot, model, confirmed, rejected, unjudged = 0 } = row
+    const verdicts = confirmed + rejected + unjudged
+    if (!this.#bounds.allows({ device, boot, slot, gateway, model, verdicts })) return 'beyond'
     const started = this.#timeline.startedMs(device, boot)
     const base = started === undefined ? undefined : baseHour(started)
     if (row.slot === undefined) return this.#hourlyVerdict(device, boot, gateway, row, base, ingesting.nowMs)

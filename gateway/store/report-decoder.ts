@@ -31,7 +31,7 @@ class CanonicalReader {
   }
 
   report(): Report | undefined {
-    // A map of 15 to 17 entries with keys 0 to 14, 15, 16 in order (RFC 8949 section 4.2.1); keys below 24 are their own byte.
+    // A map of 15 to 19 entries with keys 0 to 14, then those of 15 to 18 that are said, in order (RFC 8949 section 4.2.1); keys below 24 are their own byte.
     const entries = (this.#data[this.#at++] ?? 0) - 0xa0
     this.#expect(0)
     this.#expect(SCHEMA_VERSION)
@@ -40,7 +40,7 @@ class CanonicalReader {
       seq: this.#field(2, UINT32_MAX),
       uptimeMs: this.#field(3, LIMITS.counter),
       wallMs: this.#field(4, LIMITS.counter),
-      model: this.#model(),
+      model: this.#bytes(5, 8),
       slot: this.#field(6, 1),
       level: this.#field(7, LADDER_LEVELS.length - 1),
       counters: this.#list(8, COUNTER_NAMES.length),
@@ -52,10 +52,13 @@ class CanonicalReader {
       assignmentSeq: this.#field(14, LIMITS.counter),
       incarnation: this.#optional(15, UINT32_MAX),
       inferenceMs: this.#optional(16, LIMITS.counter),
+      wakeLink: this.#optionalBytes(17, 16),
+      signature: this.#optionalBytes(18, 64),
     }
-    const { incarnation, inferenceMs } = report
-    if (entries !== 15 + (incarnation === undefined ? 0 : 1) + (inferenceMs === undefined ? 0 : 1)) this.#failed = true
-    if (incarnation === 0) this.#failed = true
+    const { incarnation, inferenceMs, wakeLink, signature } = report
+    let said = 15
+    for (const value of [incarnation, inferenceMs, wakeLink, signature]) if (value !== undefined) said++
+    if (entries !== said || incarnation === 0) this.#failed = true
     return this.#failed || this.#at !== this.#data.length ? undefined : report
   }
 
@@ -82,11 +85,17 @@ class CanonicalReader {
     return values
   }
 
-  #model(): Uint8Array {
-    this.#expect(5)
-    this.#expect(0x48)
+  #optionalBytes(key: number, length: number): Uint8Array | undefined {
+    return this.#data[this.#at] === key ? this.#bytes(key, length) : undefined
+  }
+
+  /** @param length its head is in the shortest form */
+  #bytes(key: number, length: number): Uint8Array {
+    this.#expect(key)
+    this.#expect(length < 24 ? 0x40 | length : 0x58)
+    if (length >= 24) this.#expect(length)
     const start = this.#at
-    this.#at += 8
+    this.#at += length
     // A copy of its own, as the codec makes one.
     return new Uint8Array(this.#data.subarray(start, this.#at))
   }

@@ -1,3 +1,4 @@
+import { bytesToHex } from '../../contract/bytes.ts'
 import { EVENT_CODES, eventCodec } from '../../contract/messages.ts'
 import { present } from '../../contract/present.ts'
 import type { EventRow, ReportRow } from '../../contract/uplink.ts'
@@ -27,12 +28,15 @@ export type EventRecord = Omit<ReportRecord, 'boot' | 'seq' | 'board'>
 export function reportRow({ site, device, received, payload }: ReportRecord): ReportRow {
   const decoded = decodeReport(payload)
   if (!decoded.ok) throw new Error(`spooled report: ${decoded.error.detail}`)
-  const { model, counters, levelMs, energyMj, posteriorBins, noiseBins, incarnation, inferenceMs, ...rest } =
+  const { model, counters, levelMs, energyMj, posteriorBins, noiseBins, incarnation, inferenceMs, ...signed } =
     decoded.value
+  const { wakeLink, signature, ...rest } = signed
   return {
     ...rest,
     ...(incarnation ? { incarnation } : {}),
     ...(inferenceMs === undefined ? {} : { inferenceMs }),
+    ...(wakeLink === undefined ? {} : { wakeLink: bytesToHex(wakeLink) }),
+    ...(signature === undefined ? {} : { signed: payload.toString('hex') }),
     site,
     device,
     receivedMs: received,

@@ -106,7 +106,7 @@ function signedEvent(original: Uint8Array): FuzzTarget {
   const { event } = read.value
   const key: DeviceKeyRecord = {
     ...{ keyId: strangerKey.public.keyId, publicKey: strangerKey.public.publicKey, device: 1 },
-    ...{ state: 'active', sinceMs: 0, untilMs: null },
+    ...{ state: 'active', sinceMs: 0, untilMs: null, signsReports: 0 as const },
   }
   return {
     name: 'signed-event',

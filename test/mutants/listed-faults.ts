@@ -303,6 +303,30 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     change: 'untold === "reverted" ? before.slice(0, 8) : running',
   },
   {
+    name: 'a signed report may say something else than was signed',
+    file: 'cloud/trust/attestation.ts',
+    find: '    LISTS.every((name) => report[name].every((value, i) => value === row[name][i]))',
+    change: '    true',
+  },
+  {
+    name: 'a signed report may lose its signature on the way',
+    file: 'cloud/store/telemetry-store.ts',
+    find: 'attested === 0 && (signs || row.signed !== undefined)',
+    change: 'attested === 0 && row.signed !== undefined',
+  },
+  {
+    name: 'more verdicts than signed wakes',
+    file: 'cloud/store/telemetry-store.ts',
+    find: 'if (!this.#bounds.allows({ device, boot, slot, gateway, model, verdicts })) return ',
+    change: 'if (verdicts < 0) return ',
+  },
+  {
+    name: 'more verdicts than signed wakes, said before the report',
+    file: 'cloud/store/telemetry-store.ts',
+    find: 'if (attested !== 1) return 1',
+    change: 'return 1',
+  },
+  {
     name: 'no signed word of a device that runs what a rollout assigns already',
     file: 'device/core/agent/agent-update.ts',
     find: '    if (isNew) tellAlreadyInstalled(step, assignment)\n',

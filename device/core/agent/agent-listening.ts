@@ -1,3 +1,4 @@
+import { wakeLink } from '../../../contract/attested-report.ts'
 import { LADDER_LEVELS, wakeCodec } from '../../../contract/messages.ts'
 import { inferenceMs } from '../../../model/boards.ts'
 import { addBins, type Heard, type HeardWake } from '../listen/heard.ts'
@@ -134,24 +135,25 @@ function hearMicrophone(step: Step, { microphone = NO_TROUBLE, listeningMs, elap
 }
 
 function sendWakes(step: Step, wakes: readonly HeardWake[], before: number, elapsedMs: number): void {
+  const signs = step.state.config.sign !== undefined
   wakes.forEach((wake, i) => {
     step.effect({ type: 'tell-wake', wake })
-    step.enqueue(
-      'wake',
-      wakeCodec.encode({
-        incarnation: step.state.record.incarnation,
-        boot: step.state.record.boots,
-        index: before + i + 1,
-        // Of the wake and not of the stretch's end: it belongs to the hour in which it was heard.
-        uptimeMs: Math.max(0, step.uptimeMs - Math.round(Math.max(0, elapsedMs - wake.atMs))),
-        wallMs: step.now.wallMs,
-        model: step.state.model,
-        label: wake.label,
-        posteriorPermille: wake.posteriorPermille,
-        level: step.state.governor.level,
-        features: wake.features,
-        noiseDb: Math.max(-120, Math.min(0, wake.noiseDb)),
-      }),
-    )
+    const message = wakeCodec.encode({
+      incarnation: step.state.record.incarnation,
+      boot: step.state.record.boots,
+      index: before + i + 1,
+      // Of the wake and not of the stretch's end: it belongs to the hour in which it was heard.
+      uptimeMs: Math.max(0, step.uptimeMs - Math.round(Math.max(0, elapsedMs - wake.atMs))),
+      wallMs: step.now.wallMs,
+      model: step.state.model,
+      label: wake.label,
+      posteriorPermille: wake.posteriorPermille,
+      level: step.state.governor.level,
+      features: wake.features,
+      noiseDb: Math.max(-120, Math.min(0, wake.noiseDb)),
+      previous: signs ? step.state.reporting.wakeLink : undefined,
+    })
+    step.enqueue('wake', message)
+    if (signs) step.change('reporting', { wakeLink: wakeLink(message) })
   })
 }

@@ -1,4 +1,5 @@
 import { ATTESTED_CODES, encodeEvent } from '../../../contract/attested-event.ts'
+import { encodeReport } from '../../../contract/attested-report.ts'
 import { hexToBytes } from '../../../contract/bytes.ts'
 import type { ContractError } from '../../../contract/errors.ts'
 import { LIMITS } from '../../../contract/limits.ts'
@@ -10,7 +11,6 @@ import {
   EVENT_CODES,
   type EventCode,
   LADDER_LEVELS,
-  reportCodec,
 } from '../../../contract/messages.ts'
 import { present } from '../../../contract/present.ts'
 import { enqueue, type OutboxKind, takeForSending } from '../outbox.ts'
@@ -168,24 +168,29 @@ export class Step {
     const share = capacity === undefined ? 1 : this.remainingMj / capacity
     const id = this.enqueue(
       'report',
-      reportCodec.encode({
-        incarnation: state.record.incarnation,
-        boot: state.record.boots,
-        seq: state.reporting.reportSeq,
-        uptimeMs,
-        wallMs: now.wallMs,
-        model: state.model,
-        slot: state.slot,
-        level: state.governor.level,
-        counters: COUNTER_NAMES.map((name) => Math.round(name === 'activeMs' ? activeMs : counters[name])),
-        levelMs: state.measures.levelMs.map(Math.round),
-        energyMj: ENERGY_NAMES.map((name) => Math.round(energy[name])),
-        batteryPermille: Math.round(Math.min(1, Math.max(0, share)) * 1000),
-        posteriorBins: state.measures.posteriorBins,
-        noiseBins: state.measures.noiseBins,
-        assignmentSeq: state.record.assignmentSeq,
-        inferenceMs: inferenceMs === undefined ? undefined : Math.round(inferenceMs),
-      }),
+      encodeReport(
+        state.config.device,
+        {
+          incarnation: state.record.incarnation,
+          boot: state.record.boots,
+          seq: state.reporting.reportSeq,
+          uptimeMs,
+          wallMs: now.wallMs,
+          model: state.model,
+          slot: state.slot,
+          level: state.governor.level,
+          counters: COUNTER_NAMES.map((name) => Math.round(name === 'activeMs' ? activeMs : counters[name])),
+          levelMs: state.measures.levelMs.map(Math.round),
+          energyMj: ENERGY_NAMES.map((name) => Math.round(energy[name])),
+          batteryPermille: Math.round(Math.min(1, Math.max(0, share)) * 1000),
+          posteriorBins: state.measures.posteriorBins,
+          noiseBins: state.measures.noiseBins,
+          assignmentSeq: state.record.assignmentSeq,
+          inferenceMs: inferenceMs === undefined ? undefined : Math.round(inferenceMs),
+        },
+        state.reporting.wakeLink,
+        state.config.sign,
+      ),
     )
     this.change('reporting', {
       reportSeq: state.reporting.reportSeq + 1,

@@ -1,3 +1,4 @@
+import { NO_WAKES } from '../../../contract/attested-report.ts'
 import type { EventCode } from '../../../contract/messages.ts'
 
 /** What this boot has said and is about to say. */
@@ -19,6 +20,8 @@ export interface Reporting {
   /** refusals of what is not authentic, and since when they are counted */
   readonly refusals: number
   readonly refusalsFromMs: number
+  /** link of the newest wake, NO_WAKES before the first */
+  readonly wakeLink: Uint8Array
 }
 
 export const nothingReported = (nextReportMs: number, spooled: boolean): Reporting => ({
@@ -33,4 +36,5 @@ export const nothingReported = (nextReportMs: number, spooled: boolean): Reporti
   refusedDigest: '',
   refusals: 0,
   refusalsFromMs: Number.NEGATIVE_INFINITY,
+  wakeLink: NO_WAKES,
 })

@@ -1,0 +1,46 @@
+import { sha256 } from './bytes.ts'
+import { reportMessage, type Sign } from './device-proof.ts'
+import type { ContractError } from './errors.ts'
+import { type Report, reportCodec } from './messages.ts'
+import { ok, type Result } from './result.ts'
+
+/** chosen: nobody who would put another wake in the place of one finds one with the same 128 bits */
+export const WAKE_LINK_BYTES = 16
+
+/** What the first wake of a boot follows, and what a report before any says. */
+export const NO_WAKES = new Uint8Array(WAKE_LINK_BYTES)
+
+/** Names a wake by its bytes. Each wake of a device with a key carries the link of the one before it and each report, signed, that of the
+ *  newest: so one signature an hour speaks for every wake of the boot, and a wake that was lost on the air leaves its name in the next.
+ *  @param message the wake as it goes on the air */
+export const wakeLink = (message: Uint8Array): Uint8Array => sha256(message).slice(0, WAKE_LINK_BYTES)
+
+/** Encodes a report, signed if there is a key.
+ *  @param link of the newest wake of the boot; NO_WAKES before the first
+ *  @param sign undefined for a device without a key, whose reports say no link either */
+export function encodeReport(
+  device: string,
+  content: Omit<Report, 'wakeLink' | 'signature'>,
+  link: Uint8Array,
+  sign: Sign | undefined,
+): Uint8Array {
+  if (sign === undefined) return reportCodec.encode(content)
+  const report = { ...content, wakeLink: link }
+  return reportCodec.encode({ ...report, signature: sign(reportMessage(device, report)) })
+}
+
+/** A signed report taken apart: what it says, what was signed, and by what. */
+export interface SignedReport {
+  readonly report: Report
+  readonly message: Uint8Array
+  /** 64 bytes, not yet verified; undefined when the report carries none */
+  readonly signature: Uint8Array | undefined
+}
+
+/** Reads a report as the device sent it. @param device who is said to have sent it; another name makes another message */
+export function readSignedReport(data: Uint8Array, device: string): Result<SignedReport, ContractError> {
+  const decoded = reportCodec.decode(data)
+  if (!decoded.ok) return decoded
+  const { signature, ...report } = decoded.value
+  return ok({ report: decoded.value, message: reportMessage(device, report), signature })
+}
