@@ -17,6 +17,9 @@ const POSITION = /^\d{1,16}\.\d{1,16}\.\d{1,16}\.\d{1,16}$/
 /** chosen: a gateway sends when its devices report, which they do every hour */
 const GATEWAY_SILENT_MS = 2 * 3_600_000
 
+/** chosen: a month, when nothing else is asked for */
+const SERVICE_TTL_MS = 30 * 86_400_000
+
 /** Enrolment, device tokens and service tokens, devices. */
 export function deviceRoutes(app: CloudApp, services: CloudServices): void {
   const { store, tokens } = services
@@ -50,12 +53,23 @@ export function deviceRoutes(app: CloudApp, services: CloudServices): void {
   })
   app.openapi(mint, async (c) => {
     const { subject, role, ttlSeconds } = c.req.valid('json')
-    const minted = await tokens.mintService(subject, role, (ttlSeconds ?? 30 * 86_400) * 1000)
+    const own = c.get('token') ?? fail('token-invalid', 'a bearer token is required')
+    // Who has a token for three days must not have one for ten years out of it.
+    const leftMs = own.expiresMs - services.clock.wallMs()
+    const ttlMs = ttlSeconds === undefined ? Math.min(SERVICE_TTL_MS, leftMs) : ttlSeconds * 1000
+    if (ttlMs > leftMs) {
+      const ends = new Date(own.expiresMs).toISOString()
+      fail(
+        'not-authorized',
+        `the token that asks ends ${ends}: what it mints lasts ${Math.floor(leftMs / 1000)} s at most`,
+      )
+    }
+    const minted = await tokens.mintService(subject, role, ttlMs)
     const { jti, issuedMs, expiresMs, token } = minted
     store.atomically(() => {
-      store.tokens.add({ jti, kind: role, subject, issuedMs, expiresMs })
-      const by = c.get('principal').subject
-      store.audit.append({ atMs: issuedMs, actor: by, action: 'token.minted', subject, detail: { role, expiresMs } })
+      store.tokens.add({ jti, kind: role, subject, issuedMs, expiresMs, parent: own.jti })
+      const detail = { role, expiresMs, jti }
+      store.audit.append({ atMs: issuedMs, actor: own.subject, action: 'token.minted', subject, detail })
     })
     return c.json({ token, expiresMs }, 200)
   })
