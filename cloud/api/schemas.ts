@@ -270,6 +270,7 @@ export const rollout = z
     reachedPercent: z.number(),
     devicesExposed: count,
     devicesAttested: count,
+    devicesUnkeyed: count,
     createdMs: count,
     createdBy: z.string(),
     endedMs: numberOrNull,
@@ -319,7 +320,7 @@ export const summary = z
   .object({
     atMs: count,
     hours: count,
-    devices: z.object({ known: count, enrolled: count, reporting: count }),
+    devices: z.object({ known: count, enrolled: count, unkeyed: count, reporting: count }),
     production: label.nullable(),
     batteryPermille: numberOrNull,
     levels: z.array(count),

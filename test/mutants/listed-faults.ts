@@ -314,6 +314,18 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     find: 'if (insecure === true || isLoopback(host)) return undefined',
     change: 'return undefined',
   },
+  {
+    name: 'the gate does not say which devices have no key',
+    file: 'cloud/rollout/gate-words.ts',
+    find: '    ...unkeyedWords(reading.exposure),\n',
+    change: '',
+  },
+  {
+    name: 'devices without a key are not counted in the fleet',
+    file: 'cloud/store/device-store.ts',
+    find: 'WHERE NOT EXISTS (SELECT 1 FROM device_keys k WHERE k.device = d.id)',
+    change: 'WHERE FALSE',
+  },
 ]
 
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */
