@@ -32,6 +32,11 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   gate: async () => (await import('./release/gate-command.ts')).gateCommand(),
   sim: async () => (await import('./story/sim-command.ts')).simCommand(systemClock),
 }
+/** Whatever talks to a cloud believes the authority that its command names. */
+program.hook('preAction', async (_, action) => {
+  const { ca } = action.opts<{ ca?: string }>()
+  if (ca !== undefined) (await import('./authority.ts')).believeAuthority(ca)
+})
 // Anything but a command by its name may be a request for help, which names them all.
 const asked = Object.entries(commands).filter(([name]) => name === process.argv[2])
 for (const [, load] of asked.length > 0 ? asked : Object.entries(commands)) program.addCommand(await load())

@@ -1,3 +1,4 @@
+import { createServer, Server } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { serve } from '@hono/node-server'
@@ -7,6 +8,8 @@ import type { PublicKey } from '../contract/signed.ts'
 import { makeFolderDurably } from '../platform/durable-file.ts'
 import type { Logger } from '../platform/logger.ts'
 import { OwnerLock } from '../platform/owner-lock.ts'
+import { TlsFiles, type TlsPaths } from '../platform/tls-files.ts'
+import { type TlsOptions, tlsServerOptions } from '../platform/tls-options.ts'
 import { createApp } from './api/app.ts'
 import type { CloudServices } from './api/environment.ts'
 import { EventHub } from './api/event-hub.ts'
@@ -33,7 +36,7 @@ import { ImageRepository } from './trust/image-repository.ts'
 import { directorKeys, onlineKeys } from './trust/key-succession.ts'
 import { OperatorToken } from './trust/operator-token.ts'
 import { tightenSecrets } from './trust/secret-files.ts'
-import { loadOrCreateSeed } from './trust/seed-file.ts'
+import { holdsSeed, loadOrCreateSeed } from './trust/seed-file.ts'
 import { createTokenIssuer, type TokenIssuer } from './trust/tokens.ts'
 
 const HOUR_MS = 3_600_000
@@ -48,6 +51,8 @@ export interface CloudOptions {
   readonly host: string
   /** 0: any free port */
   readonly port: number
+  /** certificate and key of the port, read again when they change; absent: plain HTTP */
+  readonly tlsFiles?: TlsPaths | undefined
   readonly clock: Clock
   readonly secureRandom: SecureRandom
   readonly logger: Logger
@@ -84,7 +89,8 @@ export interface RunningCloud {
   readonly tokens: Pick<TokenIssuer, 'mintService' | 'jwks'>
   /** Runs one evaluation now instead of waiting for the clock. */
   evaluate(): void
-  /** Looks again at the files that may change while it runs: the operator token. */
+  /** Looks again at the files that may change while it runs: the seed of tokens, the operator token and certificates.
+   *  @throws when the seed is none, or a file cannot be read: what was in use stays */
   reload(): Promise<void>
   /** Ends streams and polls, finishes requests, closes the database. */
   close(): Promise<void>
@@ -113,11 +119,22 @@ async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLoc
   const { dataDir, clock, secureRandom, logger } = options
   tightenSecrets(dataDir, keysDir, logger)
   const directors = directorKeys(keysDir, secureRandom)
-  const tokenSeed = loadOrCreateSeed(join(keysDir, 'tokens.seed'), secureRandom)
+  const tokenSeedPath = join(keysDir, 'tokens.seed')
+  let tokenSeed = loadOrCreateSeed(tokenSeedPath, secureRandom)
 
   const store = new Store(join(dataDir, 'cloud.db'), clock.wallMs())
   try {
     const issuer = await createTokenIssuer(tokenSeed, clock, secureRandom, store.tokens)
+    const noteTokenKey = () => {
+      const now = clock.wallMs()
+      store.atomically(() => {
+        if (!store.tokens.signedBy(issuer.kid, now)) return
+        const entry = { atMs: now, actor: 'kinglet', action: 'token-key.replaced', subject: issuer.kid, detail: {} }
+        store.audit.append(entry)
+        logger.warn({ kid: issuer.kid }, 'keys/tokens.seed was replaced: every token of the former one is refused')
+      })
+    }
+    noteTokenKey()
     const challenges = new Challenges(secureRandom)
     const gateways = new GatewayIdentities({ store, tokens: issuer, clock, random: secureRandom, challenges })
     const tokens = checkedTokens(issuer, gateways)
@@ -155,7 +172,11 @@ async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLoc
       silentMs: options.gatewaySilentMs ?? 2 * HOUR_MS,
       changed: (alert, change) => hub.publish('alert', { change, ...alertView(alert, modelNames(store)) }),
     })
-    const readiness = new CloudReadiness({ store, clock, expiries, dataDir })
+    // What cannot be used is said before anything listens.
+    const tls = options.tlsFiles === undefined ? undefined : new TlsFiles(options.tlsFiles)
+    const tlsOptions = tls && tlsServerOptions(tls.read())
+    const isSeedInUse = () => holdsSeed(tokenSeedPath, tokenSeed)
+    const readiness = new CloudReadiness({ store, clock, expiries, dataDir, isSeedInUse, tls })
     const services: CloudServices = {
       ...{ store, clock, logger, artifacts, engine, tokens, metrics, hub, assignmentsChanged },
       ...{ repository, contacts },
@@ -167,6 +188,7 @@ async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLoc
       nudge: () => loop.nudge(),
       signSoon: () => loop.signSoon(),
       publicReads: options.publicReads ?? false,
+      isEncrypted: tls !== undefined,
       deviceTokenTtlMs: options.deviceTokenTtlMs ?? 365 * DAY_MS,
     }
     const app = createApp(services)
@@ -174,8 +196,13 @@ async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLoc
       fetch: app.fetch,
       hostname: options.host,
       port: options.port,
-      serverOptions: { keepAliveTimeout: KEEP_ALIVE_MS },
+      ...(tlsOptions === undefined
+        ? { serverOptions: { keepAliveTimeout: KEEP_ALIVE_MS } }
+        : { createServer, serverOptions: { ...tlsOptions, keepAliveTimeout: KEEP_ALIVE_MS } }),
     })
+    const renewTls = (renewed: TlsOptions) => {
+      if (server instanceof Server) server.setSecureContext(tlsServerOptions(renewed))
+    }
     await new Promise<void>((resolve, reject) => {
       server.once('listening', resolve)
       server.once('error', reject)
@@ -183,10 +210,11 @@ async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLoc
     loop.start()
     repository.start()
     operatorToken.start()
+    tls?.start(renewTls, clock, logger)
     watch.start()
     const { port } = server.address() as AddressInfo
     const host = options.host.includes(':') ? `[${options.host}]` : options.host
-    const url = `http://${host}:${port}`
+    const url = `${tls === undefined ? 'http' : 'https'}://${host}:${port}`
     logger.info({ url, dataDir, onlineKey: repository.online.current.publicKey }, 'cloud is up')
 
     let closing: Promise<void> | undefined
@@ -199,11 +227,27 @@ async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLoc
       get operatorToken() {
         return operatorToken.current
       },
-      tokens,
+      tokens: {
+        jwks: tokens.jwks,
+        async mintService(subject, role, ttlMs) {
+          const minted = await tokens.mintService(subject, role, ttlMs)
+          const { jti, issuedMs, expiresMs } = minted
+          store.tokens.add({ jti, kind: role, subject, issuedMs, expiresMs })
+          return minted
+        },
+      },
       evaluate: () => loop.evaluate(),
-      reload: () => {
+      async reload() {
         tightenSecrets(dataDir, keysDir, logger)
-        return operatorToken.refresh()
+        if (!isSeedInUse()) {
+          tokenSeed = loadOrCreateSeed(tokenSeedPath, secureRandom)
+          await issuer.rekey(tokenSeed)
+          noteTokenKey()
+          // Gateways that wait for something ask again, and hear at once that their tokens are refused.
+          assignmentsChanged.raise()
+        }
+        tls?.look(renewTls, logger)
+        await operatorToken.refresh()
       },
       close() {
         closing ??= (async () => {
@@ -211,6 +255,7 @@ async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLoc
           slices.stop()
           repository.stop()
           operatorToken.stop()
+          tls?.close()
           watch.stop()
           hub.close()
           assignmentsChanged.raise()

@@ -1,6 +1,7 @@
 import type { Clock } from '../contract/clock.ts'
 import { DiskProbe } from '../platform/disk-probe.ts'
 import { type Readiness, type ReadinessReason, readinessOf } from '../platform/readiness.ts'
+import { certificateReasons, certificateWarnings, type TlsFiles } from '../platform/tls-files.ts'
 import type { Store } from './store/store.ts'
 import { type Expiries, type Expiry, NOTICE_DAYS } from './trust/expiries.ts'
 
@@ -12,13 +13,20 @@ export class CloudReadiness {
   readonly #clock: Clock
   readonly #expiries: Pick<Expiries, 'list'>
   readonly #disk: DiskProbe
+  readonly #isSeedInUse: () => boolean
+  readonly #tls: TlsFiles | undefined
 
   constructor(parts: {
     readonly store: Store
     readonly clock: Clock
     readonly expiries: Pick<Expiries, 'list'>
     readonly dataDir: string
+    /** whether the seed of tokens on disk is the one in use */
+    readonly isSeedInUse: () => boolean
+    readonly tls?: TlsFiles | undefined
   }) {
+    this.#tls = parts.tls
+    this.#isSeedInUse = parts.isSeedInUse
     this.#store = parts.store
     this.#clock = parts.clock
     this.#expiries = parts.expiries
@@ -34,14 +42,24 @@ export class CloudReadiness {
       const now = this.#clock.wallMs()
       this.#store.db.prepare('SELECT 1').get()
       return readinessOf(
-        [disk, ...own.filter(({ expiresMs }) => expiresMs <= now).map(expired)],
-        own.filter((end) => isSoon(end, now)).map(expiring),
+        [disk, ...certificateReasons(this.#tls, now), ...own.filter(({ expiresMs }) => expiresMs <= now).map(expired)],
+        [
+          this.#isSeedInUse() ? undefined : SEED_REPLACED,
+          ...certificateWarnings(this.#tls, now),
+          ...own.filter((end) => isSoon(end, now)).map(expiring),
+        ],
       )
     } catch (cause) {
       const detail = `the database does not answer: ${cause instanceof Error ? cause.message : String(cause)}`
       return readinessOf([disk, { code: 'database-unreadable', detail }], [])
     }
   }
+}
+
+const SEED_REPLACED: ReadinessReason = {
+  code: 'token-key-replaced',
+  detail:
+    'keys/tokens.seed is not the one in use: SIGHUP or a restart takes it; until then tokens of the former one are good',
 }
 
 const isSoon = ({ expiresMs, noticesMs }: Expiry, now: number): boolean =>

@@ -6,6 +6,8 @@ import type { Clock } from '../contract/clock.ts'
 import type { SeededRandom } from '../contract/random.ts'
 import type { Logger } from '../platform/logger.ts'
 import { OwnerLock } from '../platform/owner-lock.ts'
+import { TlsFiles } from '../platform/tls-files.ts'
+import type { TlsOptions } from '../platform/tls-options.ts'
 import { BelievedClock } from './believed-clock.ts'
 import { Broker } from './broker/broker.ts'
 import { DeviceLink } from './broker/device-link.ts'
@@ -13,10 +15,9 @@ import { Downlink } from './broker/downlink.ts'
 import { IdentityRelay } from './broker/identity-relay.ts'
 import { Ingest } from './broker/ingest.ts'
 import { KeySource } from './broker/key-source.ts'
-import type { Certified, TlsOptions } from './broker/listener-tls.ts'
+import type { Certified } from './broker/listener-tls.ts'
 import { Revocations } from './broker/revocations.ts'
 import { Takeovers } from './broker/takeovers.ts'
-import { TlsFiles } from './broker/tls-files.ts'
 import { Assignments } from './cloud-link/assignments.ts'
 import { CloudClient } from './cloud-link/cloud-client.ts'
 import { CloudContact } from './cloud-link/cloud-contact.ts'
@@ -42,6 +43,9 @@ import { Upkeep } from './upkeep.ts'
 import { Verifier, type VerifierModel } from './verifier.ts'
 import { WatchedEngine } from './verifier-watch.ts'
 import { type WakeFormatAnswer, WakeFormats } from './wake-formats.ts'
+
+/** chosen: a revoked device is cut off, and a stolen key of tokens is good no more, within half a minute */
+const REVOCATION_POLL_MS = 30_000
 
 export interface GatewayStats {
   /** what came of messages, requests and rows, by kind and outcome, since the start */
@@ -89,10 +93,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     throw cause
   })
   opened.push(store)
-  const { contact, token, cloud, tls, believed } = link
+  const { contact, token, cloud, tls, believed, refusal } = link
   const ground: Ground = {
     ...{ options, limits, clock, believed, random, logger, counters, store },
-    ...{ cloud, token, contact, tls, lock, opened },
+    ...{ cloud, token, contact, refusal, tls, lock, opened },
     engine: options.engine && new WatchedEngine(options.engine, clock),
   }
   try {
@@ -111,6 +115,7 @@ function linkToCloud(options: GatewayOptions) {
   const token = new ServiceToken(options.serviceToken, options.serviceTokenFile)
   const believed = new BelievedClock(clock, logger)
   const jitter = random.fork('cloud')
+  const refusal = { tell: (): void => {} }
   const cloud = new CloudClient(
     cloudUrl,
     () => token.current,
@@ -119,12 +124,14 @@ function linkToCloud(options: GatewayOptions) {
       heard(isRefused, cloudMs) {
         contact.heard(isRefused)
         if (cloudMs !== undefined) believed.cloudSaid(cloudMs)
-        if (isRefused) token.refused()
+        if (isRefused !== true) return
+        token.refused()
+        refusal.tell()
       },
       failed: (error) => contact.failed(error),
     },
   )
-  return { tls, contact, token, cloud, believed }
+  return { tls, contact, token, cloud, believed, refusal }
 }
 
 /** What every part stands on. */
@@ -140,6 +147,8 @@ interface Ground {
   readonly cloud: CloudClient
   readonly token: ServiceToken
   readonly contact: CloudContact
+  /** told when the cloud refuses the gateway's token; whoever wants to hear of it puts itself here */
+  readonly refusal: { tell: () => void }
   /** of the folder */
   readonly lock: OwnerLock
   /** where certificates are read from; undefined: they were given, or there are none */
@@ -173,7 +182,10 @@ async function compose(ground: Ground): Promise<Gateway> {
 
   await assignments.start()
   upkeep.start()
+  const everyMs = ground.options.revocationPollMs ?? REVOCATION_POLL_MS
   void admission.keys.refresh()
+  admission.keys.start(everyMs, () => link.keysChanged())
+  ground.refusal.tell = () => admission.keys.refused()
   admission.revocations.start((device, beforeMs) => {
     link.revoked(device)
     void assignments.withdraw(device, beforeMs)
@@ -200,6 +212,7 @@ async function compose(ground: Ground): Promise<Gateway> {
       upkeep.close()
       ground.tls?.close()
       admission.revocations.close()
+      admission.keys.close()
       cloud.close()
       await Promise.all([ground.token.close(), assignments.close(), uplink.close(), verifier?.close(), http.close()])
       // What is queued is still acknowledged; what comes after this is refused and sent again elsewhere.
@@ -285,7 +298,10 @@ async function makeAdmission(ground: Ground): Promise<Admission> {
     store
       .ask('keepSetting', 'revocations', list)
       .catch((cause: unknown) => logger.error({ err: cause }, 'revocations could not be kept'))
-  return { keys, revocations: new Revocations({ ...ground, stored, keep }, options.revocationPollMs ?? 30_000) }
+  return {
+    keys,
+    revocations: new Revocations({ ...ground, stored, keep }, options.revocationPollMs ?? REVOCATION_POLL_MS),
+  }
 }
 
 /** What devices download from. */

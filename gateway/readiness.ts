@@ -1,14 +1,12 @@
 import type { Clock } from '../contract/clock.ts'
 import { DiskProbe } from '../platform/disk-probe.ts'
 import { type Readiness, type ReadinessReason, readinessOf } from '../platform/readiness.ts'
-import type { TlsFiles } from './broker/tls-files.ts'
+import { certificateReasons, certificateWarnings, iso, type TlsFiles } from '../platform/tls-files.ts'
 import type { CloudContact } from './cloud-link/cloud-contact.ts'
 import type { ServiceToken } from './cloud-link/service-token.ts'
 import type { MetadataCache } from './downloads/metadata-cache.ts'
 import type { WatchedEngine } from './verifier-watch.ts'
 
-/** chosen: the last of the notices of what ends */
-const EXPIRING_MS = 7 * 86_400_000
 const HOUR_MS = 3_600_000
 
 interface Parts {
@@ -52,20 +50,21 @@ export class GatewayReadiness {
   }
 
   async look(): Promise<Readiness> {
-    const { engine, clockTrouble } = this.#parts
+    const { engine, clockTrouble, tls } = this.#parts
+    const nowMs = this.#parts.clock.wallMs()
     const verifier = engine?.trouble
     const clock = clockTrouble?.()
     return readinessOf(
       [
         await this.#disk.look(),
         ...this.#token(),
-        ...this.#certificates(),
+        ...certificateReasons(tls, nowMs),
         ...this.#metadata(),
         verifier === undefined ? undefined : { code: 'verifier-dead', detail: `wakes are not judged: ${verifier}` },
         this.#cloud(),
         clock === undefined ? undefined : { code: 'clock-not-believed', detail: clock },
       ],
-      [...this.#tokenWarnings(), ...this.#certificateWarnings()],
+      [...this.#tokenWarnings(), ...certificateWarnings(tls, nowMs)],
     )
   }
 
@@ -92,30 +91,6 @@ export class GatewayReadiness {
     return [{ code: 'token-expiring', detail: `the service token ends ${iso(expiresMs)} and could not be renewed yet` }]
   }
 
-  #certificates(): (ReadinessReason | undefined)[] {
-    return (this.#parts.tls?.ends ?? [])
-      .filter(({ expiresMs }) => this.#leftMs(expiresMs) <= 0)
-      .map(({ what, expiresMs }) => ({ code: 'certificate-expired', detail: `the ${what} ended ${iso(expiresMs)}` }))
-  }
-
-  #certificateWarnings(): (ReadinessReason | undefined)[] {
-    const { tls } = this.#parts
-    const broken = tls?.broken
-    const soon = (tls?.ends ?? []).filter(({ expiresMs }) => {
-      const leftMs = this.#leftMs(expiresMs)
-      return leftMs > 0 && leftMs < EXPIRING_MS
-    })
-    return [
-      ...(broken === undefined
-        ? []
-        : [{ code: 'certificate-unusable' as const, detail: `the old one is in use: ${broken}` }]),
-      ...soon.map(({ what, expiresMs }) => ({
-        code: 'certificate-expiring' as const,
-        detail: `the ${what} ends ${iso(expiresMs)}`,
-      })),
-    ]
-  }
-
   #metadata(): (ReadinessReason | undefined)[] {
     return this.#parts.metadata.ends
       .filter(({ expiresMs }) => this.#leftMs(expiresMs) <= 0)
@@ -133,7 +108,3 @@ export class GatewayReadiness {
     return { code: 'cloud-unreachable', detail: `the cloud has not answered for ${words}; what comes is kept on disk` }
   }
 }
-
-/** Of what comes from a file: not every number is a date. */
-const iso = (ms: number): string =>
-  Number.isFinite(ms) && Math.abs(ms) < 8.64e15 ? new Date(ms).toISOString() : 'long ago'

@@ -21,5 +21,4 @@ export function makeFolder(path: string, mode?: number): readonly string[] {
 }
 
 /** False for what is not there; a file is left for `mkdir` to refuse. Not `throwIfNoEntry`: below a file, Node 20 throws all the same. */
-const isFolder = (path: string): boolean =>
-  path === dirname(path) || (existsSync(path) && statSync(path).isDirectory())
+const isFolder = (path: string): boolean => path === dirname(path) || (existsSync(path) && statSync(path).isDirectory())

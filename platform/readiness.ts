@@ -6,6 +6,7 @@ export const READINESS_CODES = [
   'token-expired',
   'token-expiring',
   'token-refused',
+  'token-key-replaced',
   'root-expired',
   'targets-expired',
   'snapshot-expired',

@@ -126,6 +126,14 @@ export async function showDevice(id: string, flags: CloudFlags & { json?: boolea
       'identity',
       `${keyWords(row)}, ${row.enrolledMs === null ? 'not enrolled' : `enrolled ${timeOf(row.enrolledMs)}`}`,
     ],
+    ...(row.key === null && row.revokedMs === null
+      ? [
+          [
+            '',
+            'whoever has its token is this device, and what it runs is its gateway’s word; a claim gives it a key',
+          ] as [string, string],
+        ]
+      : []),
     ['heard', row.lastSeenMs === 0 ? 'never' : timeOf(row.lastSeenMs)],
     [
       'runs',

@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { BOARDS } from '../../model/boards.ts'
-import { type CloudFlags, withCloud } from '../cloud-option.ts'
+import { CA_WORDS, type CloudFlags, withCloud } from '../cloud-option.ts'
 import { idOption } from '../id-option.ts'
 import { integerOption } from '../number-option.ts'
 import { zooFile } from '../package-root.ts'
@@ -29,6 +29,7 @@ export function identityCommands(device: Command): void {
     .requiredOption('--flash <FILE>', 'flash image; made with the bundle as its image when it is new')
     .requiredOption('--claim-file <FILE>', 'claim from "kinglet device claim"')
     .requiredOption('--cloud <URL>', 'address of the cloud, or http:// and the WebSocket port of a gateway')
+    .option('--ca <FILE>', CA_WORDS)
     .option('--bundle <FILE>', 'factory image of a new flash', zooFile('bundles', 'kws-2.kinglet'))
     .action(async (flags: { flash: string; claimFile: string; cloud: string; bundle: string }) =>
       (await import('./device-identity.ts')).enroll(flags),
@@ -41,6 +42,7 @@ export function identityCommands(device: Command): void {
     )
     .requiredOption('--flash <FILE>', 'flash image')
     .requiredOption('--cloud <URL>', 'address of the cloud, or http:// and the WebSocket port of a gateway')
+    .option('--ca <FILE>', CA_WORDS)
     .action(async (flags: { flash: string; cloud: string }) => (await import('./device-identity.ts')).rotateKey(flags))
 
   withCloud(device.command('list'))

@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import type { Clock } from '../../contract/clock.ts'
 import { LIMITS } from '../../contract/limits.ts'
-import { apiOf, type CloudFlags, withCloud } from '../cloud-option.ts'
+import { apiOf, CA_WORDS, type CloudFlags, withCloud } from '../cloud-option.ts'
 import { CommandFailure } from '../failure.ts'
 import { integerOption } from '../number-option.ts'
 import type { SuccessionFlags } from './key-succession.ts'
@@ -100,6 +100,7 @@ export function keysCommand(clock: Clock): Command {
     command(role, succession[role])
       .argument('[FILE]', 'its public key; without, --cloud is asked to make the next one')
       .option('--cloud <URL>', 'address of the cloud')
+      .option('--ca <FILE>', CA_WORDS)
       .option('--token-file <FILE>', 'file with the operator token')
       .action(async (file: string | undefined, flags: SuccessionFlags) =>
         (await import('./key-succession.ts')).succeed(role, file, flags, clock),

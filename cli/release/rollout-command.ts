@@ -13,6 +13,7 @@ interface RolloutView {
   readonly state: string
   readonly reachedPercent: number
   readonly devicesExposed: number
+  readonly devicesUnkeyed: number
   readonly why: string
   readonly gateWords: string | null
   readonly evidence: string
@@ -25,8 +26,11 @@ interface ReadingView {
 }
 
 const print = (rollout: RolloutView): void => {
-  const { id, model, state, reachedPercent, devicesExposed, why, gateWords, evidence } = rollout
-  console.log(`${id}  ${model}  ${state} at ${reachedPercent} %, ${devicesExposed} devices exposed (${evidence})`)
+  const { id, model, state, reachedPercent, devicesExposed, devicesUnkeyed, why, gateWords, evidence } = rollout
+  const unkeyed = devicesUnkeyed > 0 ? `, ${devicesUnkeyed} without a key` : ''
+  console.log(
+    `${id}  ${model}  ${state} at ${reachedPercent} %, ${devicesExposed} devices exposed${unkeyed} (${evidence})`,
+  )
   if (why !== '') console.log(`  ${why}`)
   if (gateWords !== null && gateWords !== why) console.log(`  ${gateWords}`)
 }

@@ -4,11 +4,11 @@ import type { RetentionPolicy } from '../../cloud/store/retention-ages.ts'
 import type { Clock } from '../../contract/clock.ts'
 import { secureRandom } from '../random-secure.ts'
 import { serviceClock } from '../service-clock.ts'
+import { type ListenFlags, tlsOf } from './listening.ts'
 import { serve } from './serve.ts'
 
-export interface CloudFlags {
+export interface CloudFlags extends ListenFlags {
   readonly data: string
-  readonly host: string
   readonly port: number
   readonly publicReads?: boolean
   readonly evaluateEveryMs: number
@@ -19,12 +19,14 @@ export interface CloudFlags {
 }
 
 /** Runs the cloud until it is ended. */
-export const serveCloud = (flags: CloudFlags, system: Clock): Promise<void> =>
-  serve(() =>
+export const serveCloud = (flags: CloudFlags, system: Clock): Promise<void> => {
+  const tls = tlsOf(flags)
+  return serve(() =>
     startCloud({
       dataDir: flags.data,
       host: flags.host,
       port: flags.port,
+      ...(tls !== undefined && { tlsFiles: tls }),
       clock: serviceClock(system, flags.clock),
       secureRandom,
       logger: pino(),
@@ -36,3 +38,4 @@ export const serveCloud = (flags: CloudFlags, system: Clock): Promise<void> =>
       drift: { baselineHours: flags.driftBaselineHours },
     }),
   )
+}

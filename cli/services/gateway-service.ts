@@ -4,7 +4,6 @@ import * as z from 'zod'
 import type { Clock } from '../../contract/clock.ts'
 import { seededRandom } from '../../contract/random.ts'
 import { parseSiteId } from '../../contract/topics.ts'
-import type { TlsPaths } from '../../gateway/broker/tls-files.ts'
 import { startGateway } from '../../gateway/gateway.ts'
 import type { VerifierModel } from '../../gateway/verifier.ts'
 import { EngineOrtNode } from '../../model/engine/engine-ort-node.ts'
@@ -14,15 +13,15 @@ import { firstIssue, readJsonFile } from '../json-file.ts'
 import { secureRandom } from '../random-secure.ts'
 import { serviceClock } from '../service-clock.ts'
 import { readToken } from '../token-file.ts'
+import { type ListenFlags, tlsOf } from './listening.ts'
 import { serve } from './serve.ts'
 
-export interface GatewayFlags {
+export interface GatewayFlags extends ListenFlags {
   readonly data: string
   readonly cloud: string
   readonly tokenFile: string
   readonly id: string
   readonly site?: readonly string[]
-  readonly host: string
   readonly mqttPort: number
   readonly wsPort: number
   readonly httpPort: number
@@ -30,9 +29,6 @@ export interface GatewayFlags {
   readonly maxDownloadBytesPerSecond: number
   readonly uplinkEveryMs: number
   readonly verifier: string
-  readonly tlsCert?: string
-  readonly tlsKey?: string
-  readonly clientCa?: string
   readonly clock?: string
 }
 
@@ -71,13 +67,6 @@ function siteIds(sites: readonly string[]): readonly string[] {
   })
 }
 
-function tlsPaths({ tlsCert, tlsKey, clientCa }: GatewayFlags): TlsPaths | undefined {
-  if ((tlsCert === undefined) !== (tlsKey === undefined) || (clientCa !== undefined && tlsCert === undefined)) {
-    throw new CommandFailure('--tls-cert and --tls-key go together, and --client-ca with both', { exitCode: 2 })
-  }
-  return tlsCert === undefined || tlsKey === undefined ? undefined : { cert: tlsCert, key: tlsKey, clientCa }
-}
-
 /** @throws CommandFailure when there is no token in it: nothing is opened then */
 function tokenFile(path: string): string {
   readToken(path)
@@ -85,8 +74,9 @@ function tokenFile(path: string): string {
 }
 
 /** Runs a gateway until it is ended. */
-export const serveGateway = (flags: GatewayFlags, system: Clock): Promise<void> =>
-  serve(() =>
+export const serveGateway = (flags: GatewayFlags, system: Clock): Promise<void> => {
+  const tls = tlsOf(flags)
+  return serve(() =>
     startGateway({
       dataDir: flags.data,
       gatewayId: flags.id,
@@ -115,6 +105,7 @@ export const serveGateway = (flags: GatewayFlags, system: Clock): Promise<void> 
       assignmentIdleMs: flags.uplinkEveryMs,
       // Half a minute at the usual second; a simulation that runs faster asks as often for its time.
       revocationPollMs: 30 * flags.uplinkEveryMs,
-      tlsFiles: tlsPaths(flags),
+      tlsFiles: tls,
     }),
   )
+}

@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import type { Clock } from '../../contract/clock.ts'
 import { DOWNLOAD_LIMITS } from '../../gateway/downloads/download-limits.ts'
-import { type CloudFlags as CloudAccess, withCloud } from '../cloud-option.ts'
+import { CA_WORDS, type CloudFlags as CloudAccess, withCloud } from '../cloud-option.ts'
 import { idOption } from '../id-option.ts'
 import { integerOption } from '../number-option.ts'
 import { zooFile } from '../package-root.ts'
@@ -20,6 +20,12 @@ export function cloudCommand(system: Clock): Command {
     .requiredOption('--data <DIR>', 'folder of the database, artifacts and keys')
     .option('--host <ADDRESS>', 'address to listen on', '127.0.0.1')
     .option('--port <N>', 'port of the HTTP API and status page', port, 8080)
+    .option(
+      '--tls-cert <FILE>',
+      'certificate, PEM; the port then speaks TLS only, and a new one is taken as soon as it is there',
+    )
+    .option('--tls-key <FILE>', 'its key, PEM')
+    .option('--insecure', 'listen on more than this machine without TLS: where something else encrypts')
     .option('--public-reads', 'let GET requests pass without a token: for a laptop, never for a network')
     .option(
       '--evaluate-every-ms <MS>',
@@ -99,6 +105,8 @@ export function gatewayCommand(system: Clock): Command {
       '--client-ca <FILE>',
       'authority of the devices’ certificates, PEM; a device then needs one with its id as CN',
     )
+    .option('--insecure', 'listen on more than this machine without TLS: where something else encrypts')
+    .option('--ca <FILE>', CA_WORDS)
     .option('--verifier <FILE>', 'verifier network, with its .json beside it', zooFile('models', 'verifier.onnx'))
     .option('--clock <FILE>', 'clock file of a simulation (default: this machine’s clock)')
     .action(async (flags: GatewayFlags) => (await import('./gateway-service.ts')).serveGateway(flags, system))

@@ -2,13 +2,22 @@ import { Command, Option } from 'commander'
 import { apiOf, type CloudFlags, withCloud } from '../cloud-option.ts'
 import { integerOption } from '../number-option.ts'
 import { keepSecret } from '../secret-file.ts'
+import type { ListFlags } from './token-list.ts'
 
 interface MakeFlags extends CloudFlags {
   readonly role: 'gateway' | 'viewer' | 'operator'
   readonly subject?: string
-  readonly ttlHours: number
+  readonly ttlHours?: number
   readonly out: string
 }
+
+interface RevokeFlags extends CloudFlags {
+  readonly reason: string
+  readonly minted?: boolean
+}
+
+/** as the cloud names tokens */
+const JTI = /^[0-9a-f]{32}$/
 
 /** `kinglet token …` */
 export function tokenCommand(): Command {
@@ -19,11 +28,15 @@ export function tokenCommand(): Command {
       new Option('--role <ROLE>', 'what it may do').choices(['gateway', 'viewer', 'operator']).makeOptionMandatory(),
     )
     .option('--subject <ID>', 'whose it is (default: the role and -1)')
-    .option('--ttl-hours <H>', 'how long it is valid', integerOption(1, 87_600), 720)
+    .option(
+      '--ttl-hours <H>',
+      'how long it is valid, no longer than the token that asks (default: 720, or what is left of that)',
+      integerOption(1, 87_600),
+    )
     .requiredOption('-o, --out <FILE>', 'where to write it; a secret')
     .action(async ({ role, subject, ttlHours, out, ...flags }: MakeFlags) => {
       const name = subject ?? `${role}-1`
-      const wish = { subject: name, role, ttlSeconds: ttlHours * 3_600 }
+      const wish = { subject: name, role, ...(ttlHours !== undefined && { ttlSeconds: ttlHours * 3_600 }) }
       const minted = await keepSecret(
         out,
         () => apiOf(flags).post<{ token: string; expiresMs: number }>('/v1/tokens', wish),
@@ -31,14 +44,36 @@ export function tokenCommand(): Command {
       )
       console.log(`${out}: ${role} token for ${name}, until ${new Date(minted.expiresMs).toISOString()}`)
     })
+  withCloud(token.command('list'))
+    .description(
+      'service tokens that are good: name, role, whose, from and until when, and by whose token it was minted',
+    )
+    .option('--all', 'those that ended or were revoked too, for as long as the cloud remembers them')
+    .option('--json', 'as JSON lines')
+    .action(async (flags: ListFlags) => (await import('./token-list.ts')).listTokens(flags))
+  withCloud(token.command('renew'))
+    .description('put the successor of the token in --token-file into its place; from two thirds of its life on')
+    .action(async (flags: CloudFlags) => (await import('./token-renew.ts')).renewToken(flags))
   withCloud(token.command('revoke'))
-    .description('refuse the service tokens that a subject was given until now; what is minted after that is good')
-    .argument('<SUBJECT>', 'whose, as "kinglet token make --subject" named it')
+    .description('refuse a service token and what it was renewed to, or all that a subject was given until now')
+    .argument(
+      '<JTI|SUBJECT>',
+      'name of a token ("kinglet token list"), or whose, as "kinglet token make --subject" named it',
+    )
+    .option('--minted', 'with a subject: also what its tokens have minted for others, and what those have')
     .requiredOption('--reason <TEXT>', 'why; it stands in the audit')
-    .action(async (subject: string, { reason, ...flags }: CloudFlags & { reason: string }) => {
+    .action(async (named: string, { reason, minted, ...flags }: RevokeFlags) => {
+      const which = JTI.test(named) ? { jti: named } : { subject: named }
       // Twice is once: what is refused stays so.
-      await apiOf(flags).postAgain('/v1/tokens/revoke', { subject, reason })
-      console.log(`the service tokens of ${subject} are refused from now on`)
+      const { mintedStill } = await apiOf(flags).postAgain<{ mintedStill: number }>('/v1/tokens/revoke', {
+        ...{ ...which, reason },
+        ...(minted === true && { minted }),
+      })
+      const what = 'jti' in which ? `the service token ${named} is` : `the service tokens of ${named} are`
+      console.log(`${what} refused from now on`)
+      if (mintedStill > 0) {
+        console.log(`${mintedStill} that ${named} has minted for others are good still: "--minted" ends them too`)
+      }
     })
   return token
 }

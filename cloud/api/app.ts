@@ -17,6 +17,9 @@ import { rolloutRoutes } from './routes-rollouts.ts'
 import { systemRoutes } from './routes-system.ts'
 import { tokenRoutes } from './routes-tokens.ts'
 
+/** chosen: a year, as preload lists ask for at least. @see RFC 6797 section 6.1 */
+const HSTS = 'max-age=31536000'
+
 /** The HTTP API. Every failure is problem+json with a code of the contract. */
 export function createApp(services: CloudServices): CloudApp {
   const { logger, metrics } = services
@@ -33,6 +36,7 @@ export function createApp(services: CloudServices): CloudApp {
   app.use(async (c, next) => {
     await next()
     c.header('x-content-type-options', 'nosniff')
+    if (services.isEncrypted) c.header('strict-transport-security', HSTS)
     // The pattern, not the path: a label must not have as many values as there are devices.
     const route = c.req.matchedRoutes.findLast(({ method }) => method !== 'ALL')?.path ?? 'none'
     metrics.requests.inc({ method: c.req.method, route, status: String(c.res.status) })

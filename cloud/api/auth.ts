@@ -25,6 +25,7 @@ export function requireRole(services: CloudServices, ...roles: readonly ServiceR
       return fail('not-authorized', `needs ${roles.join(' or ') || 'operator'}, the token is for ${principal.role}`)
     }
     c.set('principal', principal)
+    c.set('token', principal)
     return next()
   }
 }

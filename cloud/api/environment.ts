@@ -12,7 +12,7 @@ import type { DeviceIdentities } from '../trust/device-identities.ts'
 import type { GatewayContacts } from '../trust/expiry-watch.ts'
 import type { GatewayIdentities } from '../trust/gateway-identities.ts'
 import type { ImageRepository } from '../trust/image-repository.ts'
-import type { Principal, TokenIssuer } from '../trust/tokens.ts'
+import type { Principal, ServiceToken, TokenIssuer } from '../trust/tokens.ts'
 import type { EventHub } from './event-hub.ts'
 import type { Signal } from './signal.ts'
 
@@ -40,11 +40,14 @@ export interface CloudServices {
   readonly signSoon: () => void
   readonly slices: Slices
   readonly publicReads: boolean
+  /** whether the port speaks TLS: then browsers are told to come by nothing else */
+  readonly isEncrypted: boolean
   readonly deviceTokenTtlMs: number
 }
 
 export interface CloudEnv {
-  Variables: { principal: Principal }
+  /** token: what the principal has shown; undefined: nothing was asked for */
+  Variables: { principal: Principal; token: ServiceToken | undefined }
 }
 
 export type CloudApp = OpenAPIHono<CloudEnv>

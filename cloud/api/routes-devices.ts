@@ -14,6 +14,9 @@ import { deviceView, eventView, latestView, modelNames, whyNotView } from './vie
 
 /** `next` of a page of events */
 const POSITION = /^\d{1,16}\.\d{1,16}\.\d{1,16}\.\d{1,16}$/
+/** chosen: a month, when nothing else is asked for */
+const SERVICE_TTL_MS = 30 * 86_400_000
+
 /** Enrolment, device tokens and service tokens, devices. */
 export function deviceRoutes(app: CloudApp, services: CloudServices): void {
   const { store, tokens } = services
@@ -47,14 +50,25 @@ export function deviceRoutes(app: CloudApp, services: CloudServices): void {
   })
   app.openapi(mint, async (c) => {
     const { subject, role, sites, ttlSeconds } = c.req.valid('json')
+    const own = c.get('token') ?? fail('token-invalid', 'a bearer token is required')
+    // Who has a token for three days must not have one for ten years out of it.
+    const leftMs = own.expiresMs - services.clock.wallMs()
+    const ttlMs = ttlSeconds === undefined ? Math.min(SERVICE_TTL_MS, leftMs) : ttlSeconds * 1000
+    if (ttlMs > leftMs) {
+      const ends = new Date(own.expiresMs).toISOString()
+      fail(
+        'not-authorized',
+        `the token that asks ends ${ends}: what it mints lasts ${Math.floor(leftMs / 1000)} s at most`,
+      )
+    }
     if (role === 'gateway') unwrap(services.gateways.admitByToken(subject, sites, c.get('principal').subject))
     else if (sites !== undefined) fail('invalid-request', `sites are a gateway's, the token is for ${role}`)
-    const minted = await tokens.mintService(subject, role, (ttlSeconds ?? 30 * 86_400) * 1000)
+    const minted = await tokens.mintService(subject, role, ttlMs)
     const { jti, issuedMs, expiresMs, token } = minted
     store.atomically(() => {
-      store.tokens.add({ jti, kind: role, subject, issuedMs, expiresMs })
-      const by = c.get('principal').subject
-      store.audit.append({ atMs: issuedMs, actor: by, action: 'token.minted', subject, detail: { role, expiresMs } })
+      store.tokens.add({ jti, kind: role, subject, issuedMs, expiresMs, parent: own.jti })
+      const detail = { role, expiresMs, jti }
+      store.audit.append({ atMs: issuedMs, actor: own.subject, action: 'token.minted', subject, detail })
     })
     return c.json({ token, expiresMs }, 200)
   })

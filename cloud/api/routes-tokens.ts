@@ -3,7 +3,7 @@ import { bearerToken } from '../../contract/bearer.ts'
 import { requireRole } from './auth.ts'
 import { bodyLimitOf } from './body-limit.ts'
 import type { CloudApp, CloudServices } from './environment.ts'
-import { fail, unwrap } from './problem.ts'
+import { fail, integerQuery, unwrap } from './problem.ts'
 import * as schemas from './schemas.ts'
 
 /** Chosen: a token is renewed in the last third of its life, so that a thirty-day one leaves ten days for whatever is in the way, and a stolen one
@@ -17,15 +17,19 @@ export function tokenRoutes(app: CloudApp, services: CloudServices): void {
   const renew = createRoute({
     method: 'post',
     path: '/v1/tokens/renew',
-    summary:
-      'A gateway’s successor to its own token, in the last third of its life; the old one stays good until it expires',
-    middleware: [requireRole(services, 'gateway'), bodyLimitOf(4_096)],
+    summary: 'The successor to one’s own token, in the last third of its life; the old one stays good until it expires',
+    middleware: [requireRole(services, 'gateway', 'viewer'), bodyLimitOf(4_096)],
     responses: schemas.answers(schemas.tokenResponse, 'The successor, of the same length of life; it is not kept'),
   })
   app.openapi(renew, async (c) => {
-    const { subject, role, issuedMs, expiresMs, keyId } = unwrap(
-      await tokens.verifyService(bearerToken(c.req.header('authorization')) ?? ''),
-    )
+    const {
+      jti: parent,
+      subject,
+      role,
+      issuedMs,
+      expiresMs,
+      keyId,
+    } = unwrap(await tokens.verifyService(bearerToken(c.req.header('authorization')) ?? ''))
     // It makes its tokens by its key, and nobody else is to make them of what was copied.
     if (keyId !== undefined) fail('conflict', `${subject} has a key, and asks for its tokens with it`)
     if (role !== 'gateway') fail('not-authorized', `a token for ${role} is not renewed but minted anew`)
@@ -40,29 +44,60 @@ export function tokenRoutes(app: CloudApp, services: CloudServices): void {
     const minted = await tokens.mintService(subject, role, lifeMs)
     store.atomically(() => {
       const { jti } = minted
-      store.tokens.add({ jti, kind: role, subject, issuedMs: minted.issuedMs, expiresMs: minted.expiresMs })
-      const detail = { role, expiresMs: minted.expiresMs }
+      store.tokens.add({ jti, kind: role, subject, issuedMs: minted.issuedMs, expiresMs: minted.expiresMs, parent })
+      const detail = { role, expiresMs: minted.expiresMs, jti }
       store.audit.append({ atMs: now, actor: subject, action: 'token.renewed', subject, detail })
     })
     return c.json({ token: minted.token, expiresMs: minted.expiresMs }, 200)
   })
 
+  const list = createRoute({
+    method: 'get',
+    path: '/v1/tokens',
+    summary: 'Service tokens that were given out: whose, until when, by whom, and whether they are revoked',
+    // Also where reads are public: who has which token is nobody else's business.
+    middleware: [requireRole({ ...services, publicReads: false })],
+    request: { query: z.object({ limit: z.string().optional(), after: z.string().max(64).optional() }) },
+    responses: schemas.answers(schemas.serviceTokens, 'At most `limit` tokens after the name `after`'),
+  })
+  app.openapi(list, (c) => {
+    const limit = integerQuery(c, 'limit', 500, 1, 2_000)
+    const rows = store.tokens.services(c.req.valid('query').after ?? '', limit)
+    return c.json(
+      { atMs: clock.wallMs(), tokens: [...rows], next: rows.length === limit ? (rows.at(-1)?.jti ?? null) : null },
+      200,
+    )
+  })
+
   const revoke = createRoute({
     method: 'post',
     path: '/v1/tokens/revoke',
-    summary: 'Refuse the service tokens that a subject was given until now, and their successors',
+    summary:
+      'Refuse one service token and its successors, or all that a subject was given until now; on demand also what those have minted',
     middleware: [requireRole(services), bodyLimitOf(4_096)],
     request: schemas.jsonBody(schemas.tokenRevocation),
-    responses: schemas.answers(z.object({ subject: z.string(), beforeMs: z.number() }), 'From now on they are refused'),
+    responses: schemas.answers(schemas.tokenRevoked, 'From now on they are refused'),
   })
   app.openapi(revoke, (c) => {
-    const { subject, reason } = c.req.valid('json')
+    const { subject, jti, reason, minted = false } = c.req.valid('json')
     const by = c.get('principal').subject
     const beforeMs = clock.wallMs()
-    store.atomically(() => {
-      store.tokens.revokeServices(subject, beforeMs)
-      store.audit.append({ atMs: beforeMs, actor: by, action: 'token.revoked', subject, detail: { reason } })
+    const answer = store.atomically(() => {
+      const revoked = jti === undefined ? undefined : store.tokens.revokeToken(jti, beforeMs)
+      if (jti !== undefined && revoked === undefined) return undefined
+      const also = subject !== undefined && minted ? store.tokens.revokeMinted(subject, beforeMs) : 0
+      if (subject !== undefined) store.tokens.revokeServices(subject, beforeMs)
+      const of = subject ?? jti ?? ''
+      store.audit.append({
+        atMs: beforeMs,
+        actor: by,
+        action: 'token.revoked',
+        subject: of,
+        detail: { reason, minted },
+      })
+      const mintedStill = subject === undefined ? 0 : store.tokens.mintedStill(subject, beforeMs)
+      return { subject: of, beforeMs, revoked: (revoked ?? 0) + also, mintedStill }
     })
-    return c.json({ subject, beforeMs }, 200)
+    return c.json(answer ?? fail('not-found', `no service token ${jti}`), 200)
   })
 }

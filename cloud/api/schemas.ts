@@ -60,7 +60,40 @@ export const tokenRequest = z.strictObject({
 const reasons = z.array(z.object({ code: z.enum(READINESS_CODES), detail: z.string() })).readonly()
 export const readiness = z.object({ ready: z.boolean(), reasons, warnings: reasons }).openapi('Readiness')
 
-export const tokenRevocation = z.strictObject({ subject: id, reason })
+/** as tokens are named in lists */
+const jti = z.string().regex(/^[0-9a-f]{32}$/)
+export const tokenRevocation = z
+  .strictObject({
+    subject: id.optional().openapi({ description: 'all that it was given until now' }),
+    jti: jti.optional().openapi({ description: 'one, and what it was renewed to' }),
+    minted: z.boolean().optional().openapi({ description: 'with `subject`: also what its tokens have minted' }),
+    reason,
+  })
+  .refine(({ subject, jti }) => (subject === undefined) !== (jti === undefined), 'either "subject" or "jti"')
+export const tokenRevoked = z.object({
+  subject: z.string(),
+  beforeMs: count,
+  revoked: count.openapi({ description: 'tokens that were good until now, of `jti` or `minted`' }),
+  mintedStill: count.openapi({
+    description: 'tokens that those of the subject have minted for others and that are good',
+  }),
+})
+export const serviceTokens = z.object({
+  atMs: count,
+  tokens: z.array(
+    z.object({
+      jti: z.string(),
+      role: z.enum(['operator', 'gateway', 'viewer']),
+      subject: z.string(),
+      issuedMs: count,
+      expiresMs: count,
+      revokedMs: numberOrNull,
+      parent: z.string().nullable(),
+      parentSubject: z.string().nullable(),
+    }),
+  ),
+  next: z.string().nullable(),
+})
 export const tokenResponse = z.object({ token: z.string(), expiresMs: count }).openapi('ServiceToken')
 
 export const device = z
@@ -248,6 +281,7 @@ export const rollout = z
     reachedPercent: z.number(),
     devicesExposed: count,
     devicesAttested: count,
+    devicesUnkeyed: count,
     createdMs: count,
     createdBy: z.string(),
     endedMs: numberOrNull,
@@ -297,7 +331,7 @@ export const summary = z
   .object({
     atMs: count,
     hours: count,
-    devices: z.object({ known: count, enrolled: count, reporting: count }),
+    devices: z.object({ known: count, enrolled: count, unkeyed: count, reporting: count }),
     production: label.nullable(),
     batteryPermille: numberOrNull,
     levels: z.array(count),

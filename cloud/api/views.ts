@@ -115,6 +115,8 @@ export function rolloutView(store: Store, rollout: RolloutRecord) {
     devicesExposed: store.rollouts.exposed(rollout.id),
     /** of those, devices whose installs count by their own signed word */
     devicesAttested: store.rollouts.attestable(rollout.id),
+    /** of those, devices that never had a key: what they run and report is their gateways' word alone */
+    devicesUnkeyed: store.rollouts.unkeyed(rollout.id),
     createdMs: rollout.createdMs,
     createdBy: rollout.createdBy,
     endedMs: end,

@@ -71,10 +71,14 @@ export function gateWords(reading: GateReading): string {
       .flatMap(firstWords),
     ...(failed > 0 ? [`${failed} of ${started} installs failed`] : []),
     ...(reading.exposure.silent > 0 ? [`${reading.exposure.silent} exposed devices are silent`] : []),
+    ...unkeyedWords(reading.exposure),
     `${threeDigits(reading.elapsedHours)} h into the stage`,
   ]
   const words = `${VERDICT_WORDS[reading.verdict]}: ${[...new Set(reasons)].join('; ')}.`
   return `${words} ${capitalize(numbers.join('; '))}.${AGAINST[reading.comparison]}`
 }
+
+const unkeyedWords = ({ assigned, unkeyed = 0 }: GateReading['exposure']): string[] =>
+  unkeyed > 0 ? [`${unkeyed} of ${assigned} exposed devices have no key: what they run is their gateway’s word`] : []
 
 const capitalize = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)

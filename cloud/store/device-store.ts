@@ -300,9 +300,12 @@ export class DeviceStore {
       .map(toRecord)
   }
 
-  count(): { known: number; enrolled: number } {
-    const counts = this.#db.prepare<[], { known: number; enrolled: number }>(
-      'SELECT count(*) AS known, count(enrolled_ms) AS enrolled FROM devices WHERE removed_ms IS NULL',
+  /** unkeyed: enrolled without a key, so that who they are and what they say is the word of whoever has their token, and of their gateway */
+  count(): { known: number; enrolled: number; unkeyed: number } {
+    const counts = this.#db.prepare<[], { known: number; enrolled: number; unkeyed: number }>(
+      `SELECT count(*) AS known, count(enrolled_ms) AS enrolled,
+         count(enrolled_ms) FILTER (WHERE NOT EXISTS (SELECT 1 FROM device_keys k WHERE k.device = d.id)) AS unkeyed
+       FROM devices d WHERE removed_ms IS NULL`,
     )
     return present(counts.get(), 'the row of an aggregate')
   }

@@ -95,6 +95,8 @@ export interface Exposure {
   readonly installed: number
   /** of those that were heard, silent now for longer than ever before the rollout */
   readonly silent: number
+  /** of those told, without a key, so that what they run and report is their gateway's word; absent in readings of before */
+  readonly unkeyed?: number
   readonly minShare: number
 }
 

@@ -691,6 +691,18 @@ ALTER TABLE device_keys ADD COLUMN signs_reports INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE reports ADD COLUMN wake_link BLOB;
 `
 
+/** Service tokens one by one: who asked for each, whether it is revoked, and which key signs them. */
+const TOKEN_RECORDS = `
+ALTER TABLE tokens ADD COLUMN parent TEXT;         -- jti of the token that asked for it; NULL: the cloud itself, or one of before
+ALTER TABLE tokens ADD COLUMN revoked_ms INTEGER;  -- NULL: it is not
+CREATE INDEX tokens_of_services ON tokens (jti) WHERE kind <> 'device';
+CREATE INDEX tokens_parent ON tokens (parent) WHERE parent IS NOT NULL;
+CREATE TABLE token_key (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  kid TEXT NOT NULL
+) STRICT;
+`
+
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, name: 'fleet, registry, assignments, audit', sql: FLEET },
   { version: 2, name: 'telemetry', sql: TELEMETRY },
@@ -704,4 +716,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 10, name: 'service tokens', sql: SERVICES },
   { version: 11, name: 'gateways by enrolment', sql: GATEWAY_IDENTITY },
   { version: 12, name: 'what a signed word is about', sql: WORDS },
+  { version: 13, name: 'records of service tokens', sql: TOKEN_RECORDS },
 ]

@@ -362,6 +362,7 @@ export class RolloutStore {
   exposure(id: string, model: string, nowMs: number): Omit<Exposure, 'minShare'> {
     const count = this.#db.prepare<[number, string, number, string], Record<keyof Omit<Exposure, 'minShare'>, number>>(
       `SELECT count(*) AS assigned, count(r.entered_ms) AS heard,
+         total(NOT EXISTS (SELECT 1 FROM device_keys k WHERE k.device = r.device)) AS unkeyed,
          total(r.entered_ms IS NOT NULL AND d.last_seen_ms + r.bound_ms < ?) AS silent,
          total(r.entered_ms IS NOT NULL AND ? = CASE
            WHEN EXISTS (SELECT 1 FROM device_keys k WHERE k.device = r.device)
@@ -391,6 +392,15 @@ export class RolloutStore {
     const count = this.#db.prepare<[string], { n: number }>(
       `SELECT count(*) AS n FROM rollout_devices r WHERE r.rollout = ? AND r.stage IS NOT NULL
            AND EXISTS (SELECT 1 FROM device_keys k WHERE k.device = r.device AND k.state = 'active')`,
+    )
+    return present(count.get(id), 'the row of an aggregate').n
+  }
+
+  /** Exposed devices that never had a key: that they run the candidate is the word of their gateway. */
+  unkeyed(id: string): number {
+    const count = this.#db.prepare<[string], { n: number }>(
+      `SELECT count(*) AS n FROM rollout_devices r WHERE r.rollout = ? AND r.stage IS NOT NULL
+           AND NOT EXISTS (SELECT 1 FROM device_keys k WHERE k.device = r.device)`,
     )
     return present(count.get(id), 'the row of an aggregate').n
   }

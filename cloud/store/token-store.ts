@@ -6,7 +6,29 @@ export interface TokenRecord {
   readonly subject: string
   readonly issuedMs: number
   readonly expiresMs: number
+  /** jti of the service token that asked for it; absent: the cloud made it by itself */
+  readonly parent?: string
 }
+
+/** A service token as lists show it. */
+export interface ServiceTokenRow {
+  readonly jti: string
+  readonly role: 'operator' | 'gateway' | 'viewer'
+  readonly subject: string
+  readonly issuedMs: number
+  readonly expiresMs: number
+  /** Unix ms; null: it is not revoked */
+  readonly revokedMs: number | null
+  /** of the token that asked for it; null: none, or it is forgotten */
+  readonly parent: string | null
+  readonly parentSubject: string | null
+}
+
+/** chosen: whoever mints from what was minted, and so on; what lies deeper is ended by the seed of all tokens */
+const GENERATIONS_MAX = 1_000
+
+/** By the index of services. */
+const OF_SUBJECT = "kind <> 'device' AND kind IN ('operator', 'gateway', 'viewer') AND subject = ?"
 
 /** The newest token of a service. */
 export interface ServiceTokenEnd {
@@ -16,22 +38,24 @@ export interface ServiceTokenEnd {
   readonly expiresMs: number
 }
 
-/** Which tokens were minted, for audits, and which service tokens are refused; the tokens themselves are not kept. */
+/** Which tokens were minted, by whom, and which service tokens are refused; the tokens themselves are not kept. */
 export class TokenStore {
   readonly #db: SqliteDatabase
   readonly #revoked: Statement<[string], { beforeMs: number }>
+  readonly #given: Statement<[string], { revokedMs: number | null }>
 
   constructor(db: SqliteDatabase) {
     this.#db = db
     this.#revoked = db.prepare('SELECT before_ms AS beforeMs FROM service_revocations WHERE subject = ?')
+    this.#given = db.prepare("SELECT revoked_ms AS revokedMs FROM tokens WHERE jti = ? AND kind <> 'device'")
   }
 
   add(token: TokenRecord): void {
     this.#db
       .prepare(
-        'INSERT INTO tokens (jti, kind, subject, issued_ms, expires_ms) VALUES (@jti, @kind, @subject, @issuedMs, @expiresMs)',
+        'INSERT INTO tokens (jti, kind, subject, issued_ms, expires_ms, parent) VALUES (@jti, @kind, @subject, @issuedMs, @expiresMs, @parent)',
       )
-      .run(token)
+      .run({ parent: null, ...token })
   }
 
   /** Refuses the service tokens that the subject was given until now. */
@@ -44,10 +68,89 @@ export class TokenStore {
       .run(subject, beforeMs)
   }
 
-  /** Whether a service token is refused. */
-  refuses(subject: string, issuedMs: number): boolean {
+  /** Refuses every token of a role that the subject was given so far, one by one: what is given in the same millisecond is good.
+   *  @returns how many were good until now */
+  revokeRole(subject: string, role: ServiceTokenRow['role'], nowMs: number): number {
+    return this.#db
+      .prepare(
+        "UPDATE tokens SET revoked_ms = @nowMs WHERE kind <> 'device' AND kind = @role AND subject = @subject AND revoked_ms IS NULL AND expires_ms > @nowMs",
+      )
+      .run({ subject, role, nowMs }).changes
+  }
+
+  /** Refuses a service token and what it was renewed to.
+   *  @returns how many were good until now, or undefined when there is none of that name */
+  revokeToken(jti: string, nowMs: number): number | undefined {
+    if (this.#given.get(jti) === undefined) return undefined
+    return this.#revokeFrom("SELECT jti, subject, 0 FROM tokens WHERE jti = ? AND kind <> 'device'", jti, nowMs, false)
+  }
+
+  /** Refuses what the subject's tokens have minted, and what that has, until now; not the subject's own (`revokeServices`).
+   *  @returns how many were good until now */
+  revokeMinted(subject: string, nowMs: number): number {
+    return this.#revokeFrom(`SELECT jti, subject, 0 FROM tokens WHERE ${OF_SUBJECT}`, subject, nowMs, true)
+  }
+
+  /** How many tokens that the subject's have minted for others are good still. */
+  mintedStill(subject: string, nowMs: number): number {
+    const found = this.#db
+      .prepare<[string, number], { n: number }>(
+        `SELECT count(*) AS n FROM tokens p JOIN tokens t ON t.parent = p.jti
+         WHERE ${OF_SUBJECT.replace(/kind|subject/g, 'p.$&')} AND t.subject <> p.subject AND t.revoked_ms IS NULL AND t.expires_ms > ?`,
+      )
+      .get(subject, nowMs)
+    return found?.n ?? 0
+  }
+
+  #revokeFrom(roots: string, root: string, nowMs: number, minted: boolean): number {
+    return this.#db
+      .prepare(
+        `WITH RECURSIVE gone (jti, subject, generation) AS (
+           ${roots}
+           UNION
+           SELECT t.jti, t.subject, g.generation + 1 FROM gone g JOIN tokens t ON t.parent = g.jti
+           WHERE (? OR t.subject = g.subject) AND g.generation < ${GENERATIONS_MAX}
+         )
+         UPDATE tokens SET revoked_ms = ? WHERE revoked_ms IS NULL AND jti IN (SELECT jti FROM gone)`,
+      )
+      .run(root, minted ? 1 : 0, nowMs).changes
+  }
+
+  /** Remembers which key signs tokens. When it is another than before, every service token until now is refused: it is of a key that is gone.
+   *  @returns whether it is another */
+  signedBy(kid: string, nowMs: number): boolean {
+    const before = this.#db.prepare<[], { kid: string }>('SELECT kid FROM token_key WHERE id = 1').get()
+    if (before?.kid === kid) return false
+    this.#db
+      .prepare('INSERT INTO token_key (id, kid) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET kid = excluded.kid')
+      .run(kid)
+    if (before === undefined) return false
+    this.#db
+      .prepare("UPDATE tokens SET revoked_ms = ? WHERE kind <> 'device' AND jti >= '' AND revoked_ms IS NULL")
+      .run(nowMs)
+    return true
+  }
+
+  /** Service tokens by jti. @param after the last of the page before, '' for the first */
+  services(after: string, limit: number): readonly ServiceTokenRow[] {
+    return this.#db
+      .prepare<[string, number], ServiceTokenRow>(
+        `SELECT t.jti, t.kind AS role, t.subject, t.issued_ms AS issuedMs, t.expires_ms AS expiresMs, t.parent,
+           (SELECT p.subject FROM tokens p WHERE p.jti = t.parent) AS parentSubject,
+           coalesce(t.revoked_ms, (SELECT before_ms FROM service_revocations r WHERE r.subject = t.subject
+             AND r.before_ms >= t.issued_ms)) AS revokedMs
+         FROM tokens t WHERE t.kind <> 'device' AND t.jti > ? ORDER BY t.jti LIMIT ?`,
+      )
+      .all(after, limit)
+  }
+
+  /** Whether a service token was given out, and is not revoked. */
+  standing(jti: string, subject: string, issuedMs: number): 'good' | 'revoked' | 'unknown' {
+    const given = this.#given.get(jti)
+    if (given === undefined) return 'unknown'
     const row = this.#revoked.get(subject)
-    return row !== undefined && issuedMs <= row.beforeMs
+    const isRevoked = given.revokedMs !== null || (row !== undefined && issuedMs <= row.beforeMs)
+    return isRevoked ? 'revoked' : 'good'
   }
 
   /** The last end of each service's tokens that are not revoked, the earliest first. */
@@ -55,7 +158,7 @@ export class TokenStore {
     return this.#db
       .prepare<[number], ServiceTokenEnd>(
         `SELECT kind, subject, issued_ms AS issuedMs, max(expires_ms) AS expiresMs FROM tokens t
-         WHERE kind <> 'device'
+         WHERE kind <> 'device' AND revoked_ms IS NULL
            AND issued_ms > coalesce((SELECT before_ms FROM service_revocations r WHERE r.subject = t.subject), -1)
          GROUP BY kind, subject ORDER BY expiresMs LIMIT ?`,
       )

@@ -48,6 +48,7 @@ export function createMetrics(store: Store, clock: Clock): CloudMetrics {
     })
   }
   gauge('kinglet_devices_enrolled', 'Enrolled devices.', () => store.devices.count().enrolled)
+  gauge('kinglet_devices_unkeyed', 'Enrolled devices without a key of their own.', () => store.devices.count().unkeyed)
   gauge('kinglet_alerts_open', 'Open alerts.', () => store.alerts.allOpen().length)
   gauge('kinglet_rollout_open', '1 while a rollout is running or paused.', () => (store.rollouts.open() ? 1 : 0))
   gauge(

@@ -221,6 +221,10 @@ export class GatewayIdentities {
 /** Tokens of gateways are good while their gateway is. */
 export const checkedTokens = (tokens: TokenIssuer, gateways: Pick<GatewayIdentities, 'check'>): TokenIssuer => ({
   ...tokens,
+  // It changes.
+  get kid() {
+    return tokens.kid
+  },
   async verifyService(token) {
     const verified = await tokens.verifyService(token)
     if (!verified.ok || verified.value.role !== 'gateway') return verified

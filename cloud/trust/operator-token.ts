@@ -8,6 +8,9 @@ import type { TokenIssuer } from './tokens.ts'
 /** chosen: the wall clock may jump, so the file is looked at this often */
 const LOOK_EVERY_MS = 6 * 3_600_000
 
+/** whose the token is */
+const SUBJECT = 'operator'
+
 interface Parts {
   readonly store: Store
   readonly tokens: TokenIssuer
@@ -16,7 +19,8 @@ interface Parts {
 }
 
 /** The operator's token in the cloud's folder: made at the first start, and made anew in the last third of its life, when it is missing or
- *  when it is refused. What somebody has copied from it stays good until it expires. */
+ *  when it is refused. What somebody has copied from it stays good until it expires, or until the file is deleted: then whatever was ever in it
+ *  is refused from the next look on. */
 export class OperatorToken {
   readonly #parts: Parts
   readonly #path: string
@@ -46,9 +50,16 @@ export class OperatorToken {
       this.#current = kept
       if (expiresMs - now > (expiresMs - issuedMs) / 3) return
     }
-    const minted = await tokens.mintService('operator', 'operator', this.#ttlMs)
+    const minted = await tokens.mintService(SUBJECT, 'operator', this.#ttlMs)
     const { token, jti, issuedMs, expiresMs } = minted
-    store.tokens.add({ jti, kind: 'operator', subject: 'operator', issuedMs, expiresMs })
+    store.atomically(() => {
+      const revoked = kept === '' ? store.tokens.revokeRole(SUBJECT, 'operator', now) : 0
+      store.tokens.add({ jti, kind: 'operator', subject: SUBJECT, issuedMs, expiresMs })
+      if (revoked === 0) return
+      const detail = { reason: 'operator.token was deleted', revoked }
+      store.audit.append({ atMs: now, actor: 'kinglet', action: 'token.revoked', subject: SUBJECT, detail })
+      logger.info({ revoked }, 'the operator token was deleted: whatever was in its file is refused from now on')
+    })
     writeFileDurably(this.#path, `${token}\n`, { mode: 0o600 })
     this.#current = token
     if (kept !== '') logger.info({ path: this.#path, expiresMs }, 'the operator token was made anew')

@@ -3,6 +3,15 @@ import { bytesToHex, hexToBytes } from '../../contract/bytes.ts'
 import type { SecureRandom } from '../../contract/random.ts'
 import { writeFileDurably } from '../../platform/durable-file.ts'
 
+/** Whether a file holds this seed still; false when it was replaced, removed or spoiled. */
+export function holdsSeed(path: string, seed: Uint8Array): boolean {
+  try {
+    return readFileSync(path, 'utf8').trim() === bytesToHex(seed)
+  } catch {
+    return false
+  }
+}
+
 /** Reads a 32-byte secret seed from a file, or creates it, mode 0600 (secret-files.ts sees to one that is there). It is on the medium before it
  *  is used.
  *  @throws Error when the file is there but is no seed

@@ -34,6 +34,8 @@ export interface Principal {
 
 /** What a service token says and when it may be used. */
 export interface ServiceToken extends Principal {
+  /** under which it is kept, 32 hex digits */
+  readonly jti: string
   /** Unix ms */
   readonly issuedMs: number
   /** Unix ms */
@@ -42,10 +44,10 @@ export interface ServiceToken extends Principal {
   readonly keyId: string | undefined
 }
 
-/** Which service tokens are refused before they expire. */
-export interface ServiceRevocations {
+/** What is kept of service tokens: one that was never given out is refused, whoever signed it, and so is one that was revoked. */
+export interface ServiceTokenRecords {
   /** @param issuedMs Unix ms */
-  refuses(subject: string, issuedMs: number): boolean
+  standing(jti: string, subject: string, issuedMs: number): 'good' | 'revoked' | 'unknown'
 }
 
 export interface MintedToken {
@@ -57,13 +59,19 @@ export interface MintedToken {
 
 /** Mints and checks the tokens of devices and services (EdDSA JWT). Gateways check device tokens with `jwks`. */
 export interface TokenIssuer {
+  /** one object for as long as the process runs, whatever key is in it */
   readonly jwks: JSONWebKeySet
+  /** name of the key that signs, its thumbprint (RFC 7638) */
+  readonly kid: string
+  /** Signs and checks with another key from now on: every token of the former one is refused. @param seed 32 bytes */
+  rekey(seed: Uint8Array): Promise<void>
   /** @param keyId the device's key that was proven, bound into the token as `cnf` (RFC 7800 section 3.4) */
   mintDevice(
     device: { device: string; site: string; board: string },
     ttlMs: number,
     keyId?: string,
   ): Promise<MintedToken>
+  /** Whoever calls it puts what it returns into the records: without that the token is refused. */
   mintService(subject: string, role: ServiceRole, ttlMs: number, keyId?: string): Promise<MintedToken>
   /** @returns `token-expired` | `token-invalid`; of gateways also the codes of GatewayIdentities.check */
   verifyService(token: string): Promise<Result<ServiceToken, ContractError>>
@@ -74,20 +82,17 @@ export async function createTokenIssuer(
   seed: Uint8Array,
   clock: Clock,
   random: SecureRandom,
-  revocations?: ServiceRevocations,
+  records: ServiceTokenRecords,
 ): Promise<TokenIssuer> {
-  const privateKey: KeyObject = ed25519FromSeed(seed)
-  const publicKey = createPublicKey(privateKey)
-  const bare = await exportJWK(publicKey)
-  const kid = await calculateJwkThumbprint(bare)
-  const jwk: JWK = { ...bare, kid, alg: 'EdDSA', use: 'sig' }
+  let key = await keyOf(seed)
+  const jwks = { keys: [key.jwk] }
 
   const mint = async (claims: Record<string, unknown>, subject: string, audience: string, ttlMs: number) => {
     const issuedMs = clock.wallMs()
     const expiresMs = issuedMs + ttlMs
     const jti = bytesToHex(random.bytes(16))
     const token = await new SignJWT(claims)
-      .setProtectedHeader({ alg: 'EdDSA', kid })
+      .setProtectedHeader({ alg: 'EdDSA', kid: key.kid })
       .setSubject(subject)
       .setIssuer(ISSUER)
       .setAudience(audience)
@@ -95,12 +100,19 @@ export async function createTokenIssuer(
       // With its fraction (RFC 7519 section 2): a token of after a revocation must not look like one of before it.
       .setIssuedAt(issuedMs / 1000)
       .setExpirationTime(Math.floor(expiresMs / 1000))
-      .sign(privateKey)
+      .sign(key.privateKey)
     return { token, jti, issuedMs, expiresMs }
   }
 
   return {
-    jwks: { keys: [jwk] },
+    jwks,
+    get kid() {
+      return key.kid
+    },
+    async rekey(seed) {
+      key = await keyOf(seed)
+      jwks.keys = [key.jwk]
+    },
     mintDevice: ({ device, site, board }, ttlMs, keyId) =>
       mint({ site, board, ...boundTo(keyId) }, device, GATEWAY_AUDIENCE, ttlMs),
     mintService: (subject, role, ttlMs, keyId) => mint({ role, ...boundTo(keyId) }, subject, CLOUD_AUDIENCE, ttlMs),
@@ -108,21 +120,23 @@ export async function createTokenIssuer(
       const invalid = (detail: string) => err(contractError('token-invalid', detail))
       if (token.length > LIMITS.tokenLength) return invalid('the token is too long')
       try {
-        const { payload } = await jwtVerify(token, publicKey, {
+        const { payload } = await jwtVerify(token, key.publicKey, {
           algorithms: ['EdDSA'],
           issuer: ISSUER,
           audience: CLOUD_AUDIENCE,
           currentDate: new Date(clock.wallMs()),
           clockTolerance: CLOCK_TOLERANCE_S,
-          requiredClaims: ['exp', 'iat', 'sub'],
+          requiredClaims: ['exp', 'iat', 'sub', 'jti'],
         })
         const role = SERVICE_ROLES.find((candidate) => candidate === payload.role)
-        const { sub: subject, iat = 0, exp = 0 } = payload
+        const { sub: subject, jti, iat = 0, exp = 0 } = payload
         if (role === undefined || subject === undefined) return invalid('the token names no role')
         const issuedMs = Math.round(iat * 1000)
-        if (revocations?.refuses(subject, issuedMs)) return invalid('the token was revoked')
+        const standing = typeof jti === 'string' ? records.standing(jti, subject, issuedMs) : 'unknown'
+        if (jti === undefined || standing === 'unknown') return invalid('the token was never given out')
+        if (standing === 'revoked') return invalid('the token was revoked')
         const { kid: keyId } = (payload.cnf ?? {}) as { kid?: string }
-        return ok({ subject, role, issuedMs, expiresMs: exp * 1000, keyId })
+        return ok({ jti, subject, role, issuedMs, expiresMs: exp * 1000, keyId })
       } catch (cause) {
         if (cause instanceof joseErrors.JWTExpired) return err(contractError('token-expired', 'the token has expired'))
         return invalid('the token is not one of ours')
@@ -132,3 +146,18 @@ export async function createTokenIssuer(
 }
 
 const boundTo = (keyId: string | undefined) => (keyId === undefined ? {} : { cnf: { kid: keyId } })
+
+interface TokenKey {
+  readonly privateKey: KeyObject
+  readonly publicKey: KeyObject
+  readonly kid: string
+  readonly jwk: JWK
+}
+
+async function keyOf(seed: Uint8Array): Promise<TokenKey> {
+  const privateKey = ed25519FromSeed(seed)
+  const publicKey = createPublicKey(privateKey)
+  const bare = await exportJWK(publicKey)
+  const kid = await calculateJwkThumbprint(bare)
+  return { privateKey, publicKey, kid, jwk: { ...bare, kid, alg: 'EdDSA', use: 'sig' } }
+}

@@ -30,6 +30,8 @@ export interface Session extends Origin {
   readonly expiresMs: number
   /** Unix ms of the token; undefined when it does not say */
   readonly issuedMs: number | undefined
+  /** name of the key that signed the token; undefined when it does not say */
+  readonly kid: string | undefined
 }
 
 /** The part of a CONNECT that admission judges. */
@@ -90,7 +92,7 @@ export async function admitBearer(
   if (token.length > LIMITS.tokenLength) return refuse('token-invalid', `token of ${token.length} bytes`)
   const claims = await verifyToken(token, keys, clock)
   if (!claims.ok) return claims
-  const { sub, site, board, exp, iat } = claims.value
+  const { sub, site, board, exp, iat, kid } = claims.value
   const device = parseDeviceId(sub ?? '')
   const siteId = parseSiteId(typeof site === 'string' ? site : '')
   if (!device.ok || !siteId.ok) return refuse('token-invalid', 'device or site of the token is no id')
@@ -105,19 +107,20 @@ export async function admitBearer(
     prefix: devicePrefix(siteId.value, device.value),
     expiresMs: (present(exp, 'the expiry, a claim that is required') + CLOCK_TOLERANCE_S) * 1000,
     issuedMs,
+    kid,
   })
 }
 
 async function verifyToken(token: string, keys: Pick<KeySource, 'key'>, clock: Clock) {
   try {
-    const { payload } = await jwtVerify<{ site?: unknown; board?: unknown }>(token, keys.key, {
+    const { payload, protectedHeader } = await jwtVerify<{ site?: unknown; board?: unknown }>(token, keys.key, {
       algorithms: ['EdDSA'],
       audience: TOKEN_AUDIENCE,
       requiredClaims: ['sub', 'exp', 'site', 'board'],
       clockTolerance: CLOCK_TOLERANCE_S,
       currentDate: new Date(clock.wallMs()),
     })
-    return ok(payload)
+    return ok({ ...payload, kid: protectedHeader.kid })
   } catch (cause) {
     const expired = cause instanceof errors.JWTExpired
     const detail = cause instanceof Error ? cause.message : String(cause)

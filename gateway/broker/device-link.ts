@@ -88,9 +88,10 @@ export class DeviceLink {
           if (admitted.ok) {
             // It left while its token was checked: aedes drops the answer, and nobody would take the link away again.
             if (isGone(client)) return
-            // Revoked while its token was checked.
-            const { device, issuedMs } = admitted.value
+            // Revoked, or its key replaced, while its token was checked.
+            const { device, issuedMs, kid } = admitted.value
             if (revocations.refuses(device, issuedMs)) return done(refusal('device-revoked', 5), null)
+            if (!keys.has(kid)) return done(refusal('token-invalid: its key was replaced', 4), null)
             if (this.#byDevice.has(device) && this.#parts.takeovers.refuses(device)) {
               this.#parts.counters.add('connection', 'held-off')
               return done(refusal('held-off: two connections of this device push each other off', 3), null)
@@ -148,6 +149,15 @@ export class DeviceLink {
     if (link === undefined || !this.#parts.revocations.refuses(device, link.session.issuedMs)) return
     this.#parts.counters.add('connection', 'revoked')
     link.client.close()
+  }
+
+  /** Ends connections whose tokens no key that is good now has signed: who holds a stolen key must not stay because he is in. */
+  keysChanged(): void {
+    for (const { session, client } of [...this.#byDevice.values()]) {
+      if (this.#parts.keys.has(session.kid)) continue
+      this.#parts.counters.add('connection', 'key-replaced')
+      client.close()
+    }
   }
 
   /** Forgets timers; the broker ends the connections. */

@@ -23,8 +23,9 @@ const failure = (code: ErrorCode, detail: string, status?: number): { ok: false;
   err({ ...contractError(code, detail), status })
 
 interface Listener {
-  /** the cloud has answered; @param isRefused with 401: it does not take the token; @param cloudMs its time, if it said so, Unix ms */
-  heard(isRefused: boolean, cloudMs: number | undefined): void
+  /** the cloud has answered; @param isRefused with 401: it does not take the token; undefined: it was not asked for one, and says nothing of it.
+   *  @param cloudMs its time, if it said so, Unix ms */
+  heard(isRefused: boolean | undefined, cloudMs: number | undefined): void
   /** a request has failed for good, without an answer */
   failed(error: CloudError): void
 }
@@ -50,8 +51,9 @@ export class CloudClient {
     this.#listener = listener
   }
 
-  getJson(path: string, bytesMax: number): Promise<Result<unknown, CloudError>> {
-    return this.#json('GET', path, bytesMax)
+  /** @param isPublic whether the cloud answers anybody, so that an answer says nothing of the token */
+  getJson(path: string, bytesMax: number, isPublic = false): Promise<Result<unknown, CloudError>> {
+    return this.#json('GET', path, bytesMax, undefined, isPublic)
   }
 
   /** Sends a document that is JSON already; what the cloud says beside "taken" is of no interest. */
@@ -79,7 +81,8 @@ export class CloudClient {
         { ...this.#to('POST', path, body), repeatable: false, patience: ONCE },
         async (got) => [got, await readBounded(got.body, bytesMax)] as const,
       )
-      this.#listener?.heard(false, timeOf(headers))
+      // What a device proves needs no token of the gateway's.
+      this.#listener?.heard(undefined, timeOf(headers))
       if (content === undefined) return failure('too-large', `answer of more than ${bytesMax} bytes`, status)
       return ok({ status, type: headers.get('content-type') ?? 'application/octet-stream', body: content })
     } catch (cause) {
@@ -100,11 +103,18 @@ export class CloudClient {
     this.#closing.abort()
   }
 
-  async #json(method: string, path: string, bytesMax: number, body?: Uint8Array): Promise<Result<unknown, CloudError>> {
-    const answer = await this.#request(method, path, body, async (response) => ({
+  async #json(
+    method: string,
+    path: string,
+    bytesMax: number,
+    body?: Uint8Array,
+    isPublic = false,
+  ): Promise<Result<unknown, CloudError>> {
+    const read = async (response: Response) => ({
       status: response.status,
       bytes: await readBounded(response.body, bytesMax),
-    }))
+    })
+    const answer = await this.#request(method, path, body, read, isPublic)
     if (!answer.ok) return answer
     const { status, bytes } = answer.value
     if (bytes === undefined) return failure('too-large', `answer of more than ${bytesMax} bytes`, status)
@@ -121,12 +131,13 @@ export class CloudClient {
     path: string,
     body: Uint8Array | undefined,
     read: (response: Response) => Promise<T>,
+    isPublic = false,
   ): Promise<Result<T, CloudError>> {
     try {
       return await patientFetch(
         { ...this.#to(method, path, body), repeatable: true, waitsForServer: method === 'GET', patience: PATIENCE },
         async (response) => {
-          this.#listener?.heard(response.status === 401, timeOf(response.headers))
+          this.#listener?.heard(isPublic ? undefined : response.status === 401, timeOf(response.headers))
           if (response.ok) return ok(await read(response))
           const problem = await readBounded(response.body, ERROR_BYTES_MAX).catch(() => undefined)
           const { status } = response

@@ -34,9 +34,10 @@ export class CloudContact {
     return this.#state === 'refusing'
   }
 
-  /** It has answered. @param isRefused with 401: it does not take the token */
-  heard(isRefused: boolean): void {
+  /** It has answered. @param isRefused with 401: it does not take the token; undefined: the answer says nothing of that */
+  heard(isRefused: boolean | undefined): void {
     this.#heardMs = this.#clock.monotonicMs()
+    if (isRefused === undefined && this.#state === 'refusing') return
     if (isRefused) {
       if (!this.#mayBeSaid('refusing')) return
       const advice =

@@ -24,6 +24,9 @@ async function wholeCommand(): Promise<Command> {
 function disarm(command: Command): void {
   command.exitOverride().configureOutput({ writeErr: () => undefined, writeOut: () => undefined })
   if (command.commands.length === 0) command.action(() => undefined)
+  // What a document names need not be there.
+  const hooks = command as unknown as { _lifeCycleHooks: object }
+  hooks._lifeCycleHooks = {}
   for (const below of command.commands) disarm(below)
 }
 

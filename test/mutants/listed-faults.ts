@@ -350,6 +350,72 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     find: "c.req.method === 'HEAD' ? 0 : asksToWait",
     change: 'asksToWait',
   },
+  {
+    name: 'a service token that was never given out is taken',
+    file: 'cloud/trust/tokens.ts',
+    find: "if (jti === undefined || standing === 'unknown') return",
+    change: 'if (jti === undefined) return',
+  },
+  {
+    name: 'a service token that was revoked by its name is taken',
+    file: 'cloud/store/token-store.ts',
+    find: 'given.revokedMs !== null || ',
+    change: '',
+  },
+  {
+    name: 'who has a token for days mints one for years',
+    file: 'cloud/api/routes-devices.ts',
+    find: 'if (ttlMs > leftMs) {',
+    change: 'if (ttlMs < 0) {',
+  },
+  {
+    name: 'what was copied of a deleted operator token stays good',
+    file: 'cloud/trust/operator-token.ts',
+    find: "kept === '' ? store.tokens.revokeRole(SUBJECT, 'operator', now) : 0",
+    change: '0',
+  },
+  {
+    name: 'a replaced seed of tokens waits for a restart',
+    file: 'cloud/cloud.ts',
+    find: 'if (!isSeedInUse()) {',
+    change: 'if (store === undefined) {',
+  },
+  {
+    name: 'a gateway asks for the keys of tokens once',
+    file: 'gateway/broker/key-source.ts',
+    find: '.finally(() => this.#await(everyMs))',
+    change: '',
+  },
+  {
+    name: 'a connection outlives the key that let it in',
+    file: 'gateway/broker/device-link.ts',
+    find: 'if (this.#parts.keys.has(session.kid)) continue',
+    change: 'if (session.kid !== undefined) continue',
+  },
+  {
+    name: 'an answer that needs no token makes a refused gateway ready',
+    file: 'gateway/cloud-link/cloud-contact.ts',
+    find: "if (isRefused === undefined && this.#state === 'refusing') return",
+    change: '',
+  },
+  {
+    name: 'a service speaks to others in the clear without being told to',
+    file: 'cli/services/listening.ts',
+    find: 'if (insecure === true || isLoopback(host)) return undefined',
+    change: 'return undefined',
+  },
+  {
+    name: 'the gate does not say which devices have no key',
+    file: 'cloud/rollout/gate-words.ts',
+    find: '    ...unkeyedWords(reading.exposure),\n',
+    change: '',
+  },
+  {
+    name: 'devices without a key are not counted in the fleet',
+    file: 'cloud/store/device-store.ts',
+    find: 'WHERE NOT EXISTS (SELECT 1 FROM device_keys k WHERE k.device = d.id)',
+    change: 'WHERE FALSE',
+  },
 ]
 
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */

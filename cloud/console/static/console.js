@@ -58,8 +58,9 @@ function showSummary(summary) {
     ? `${production.name} in production · ${day(summary.atMs)} UTC`
     : 'no model in production yet'
   const mix = running.map(({ name, model, devices: n }) => `${n} on ${name ?? model.slice(0, 8)}`).join(', ')
+  const unkeyed = devices.unkeyed > 0 ? ` · ${devices.unkeyed} without a key` : ''
   $('tiles').replaceChildren(
-    tile('Devices', String(devices.reporting), `of ${devices.enrolled}`, mix || 'none has reported'),
+    tile('Devices', String(devices.reporting), `of ${devices.enrolled}`, `${mix || 'none has reported'}${unkeyed}`),
     tile('Duty cycle', percent(fleet.dutyCycle), '', `${number(fleet.wakesPerHour)} wakes per hour`),
     tile('False wakes', number(fleet.falseWakesPerHour), 'per hour', `${percent(fleet.falseWakeRate)} of judged wakes`),
     tile(
@@ -169,7 +170,7 @@ function showRollouts({ rollouts }) {
           h(
             'span',
             'meta',
-            `over ${rollout.previous.name} · ${rollout.evidence} · ${rollout.devicesExposed} devices exposed · started ${day(rollout.createdMs)}${hours}`,
+            `over ${rollout.previous.name} · ${rollout.evidence} · ${rollout.devicesExposed} devices exposed${rollout.devicesUnkeyed > 0 ? `, ${rollout.devicesUnkeyed} without a key` : ''} · started ${day(rollout.createdMs)}${hours}`,
           ),
         ),
         h('div', 'stages', ...stages),

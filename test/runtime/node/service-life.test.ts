@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, w
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect, type TLSSocket } from 'node:tls'
+import { connectAsync } from 'mqtt'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { seededRandom } from '../../../contract/random.ts'
 import { type Gateway, startGateway } from '../../../gateway/gateway.ts'
@@ -79,7 +80,7 @@ describe('a service token', () => {
     expect(await ready()).toEqual({ ready: true, reasons: [], warnings: [] })
   })
 
-  it('is renewed in the last third of its life only, by gateways only, and while it is not revoked', async () => {
+  it('is renewed in the last third of its life only, whosever it is, and while it is not revoked', async () => {
     const renew = (token: string) => world.call('POST', '/v1/tokens/renew', {}, token)
     const young = await mint('b.token', 30, 'gateway-b')
     const early = await renew(young)
@@ -93,8 +94,8 @@ describe('a service token', () => {
     expect(json.expiresMs - world.clock.wallMs()).toBeGreaterThan(29.9 * DAY)
     // The old one stays good: what has it in memory must not go dark.
     expect([await isTaken(young), await isTaken(json.token)]).toEqual([true, true])
-    expect((await renew(viewer.token)).status).toBe(403)
-    expect((await renew(world.cloud.operatorToken)).status).toBe(403)
+    expect((await renew(viewer.token)).status).toBe(200)
+    expect((await renew(world.cloud.operatorToken)).status).toBe(409)
     const revoked = await world.call('POST', '/v1/tokens/revoke', { subject: 'gateway-b', reason: 'stolen' })
     expect(revoked.status).toBe(200)
     world.clock.aheadMs += 1
@@ -132,6 +133,53 @@ describe('a service token', () => {
     expect((await get('/healthz')).status).toBe(200)
     expect((await get('/readyz')).status).toBe(503)
     expect((await get('/metrics')).text).toMatch(/kinglet_expiry_seconds\{what="service-token"\} -4\d{4}/)
+  })
+})
+
+describe('what was stolen of the cloud’s folder', () => {
+  it('an operator token mints nothing that outlives it, and is good for nothing once its file is deleted', async () => {
+    const operator = world.cloud.operatorToken
+    const week = { subject: 'anna', role: 'operator', ttlSeconds: 7 * 86_400 }
+    const anna = (await world.call('POST', '/v1/tokens', week)).json.token
+    const wish = { subject: 'mallory', role: 'viewer' }
+    const longer = await world.call('POST', '/v1/tokens', { ...wish, ttlSeconds: 8 * 86_400 }, anna)
+    expect([longer.status, longer.json.code]).toEqual([403, 'not-authorized'])
+    const minted = await world.call('POST', '/v1/tokens', wish, anna)
+    expect([minted.status, minted.json.expiresMs - world.clock.wallMs() <= 7 * DAY]).toEqual([200, true])
+
+    rmSync(join(world.dir, 'cloud/operator.token'))
+    await world.cloud.reload()
+    expect((await world.call('GET', '/v1/tokens', undefined, operator)).status).toBe(401)
+    expect((await world.call('GET', '/v1/tokens', undefined, anna)).status).toBe(200)
+    const { entries } = (await world.call('GET', '/v1/audit')).json
+    expect(entries[0]).toMatchObject({ actor: 'kinglet', action: 'token.revoked', subject: 'operator' })
+  })
+
+  it('the seed of tokens, replaced, lets nobody in or stay in, and a gateway is not ready until it has a token', async () => {
+    const [row] = (await world.call('POST', '/v1/devices', [{ device: 'd-1', site: 'lab', board: 'board-a' }])).json
+      .devices
+    await mint('s.token')
+    await start({ serviceTokenFile: file('s.token') })
+    const options = { clientId: 'd-1', username: 'd-1', password: row.token, reconnectPeriod: 0 }
+    const url = `mqtt://127.0.0.1:${gateway!.mqttPort}`
+    const device = await connectAsync(url, options)
+    const left = new Promise<void>((resolve) => device.once('close', () => resolve()))
+    writeFileSync(join(world.dir, 'cloud/keys/tokens.seed'), 'no seed')
+    await expect(world.cloud.reload()).rejects.toThrow(/holds no key/)
+    expect(await isTaken(tokenIn('s.token'))).toBe(true)
+    writeFileSync(join(world.dir, 'cloud/keys/tokens.seed'), '5a'.repeat(32))
+    await world.cloud.reload()
+    await left
+    await expect(connectAsync(url, options)).rejects.toThrow(/Connection refused/)
+    await until('it is refused', async () => (await ready()).reasons[0]?.code === 'token-refused')
+    // Answers that need no token, such as the keys that are asked for all the time, say nothing of it.
+    for (let i = 0; i < 20; i++) {
+      expect(await ready()).toMatchObject({ ready: false })
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    await mint('s.token')
+    await gateway!.reload()
+    await until('it is ready', async () => (await ready()).ready)
   })
 })
 

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { rolloutView, summaryView } from '../../../../cloud/api/views.ts'
 import { gatherEvidence } from '../../../../cloud/rollout/evidence.ts'
 import { attestedBy } from '../../../../cloud/trust/attestation.ts'
 import { encodeEvent } from '../../../../contract/attested-event.ts'
@@ -69,6 +70,27 @@ describe('a rollout under a gateway that lies', () => {
     world.hours(6)
     expect(evidence().exposure.installed).toBeGreaterThan(0)
     expect(evidence().installs.started).toBeGreaterThan(0)
+  })
+
+  it('says of every evidence how much of it is of devices without a key', () => {
+    giveKeys(30)
+    world.start('kws-2')
+    world.hours(6)
+    const rollout = world.store.rollouts.open()!
+    const { nowMs, ...views } = { nowMs: world.clock.wallMs(), rollout: rolloutView(world.store, rollout) }
+    const { assigned, unkeyed } = evidence().exposure
+    const keyless = world.store.rollouts
+      .devices(rollout.id)
+      .filter(({ device, stage }) => stage !== null && world.store.identities.keysOf(device).length === 0)
+    expect(keyless.length).toBeGreaterThan(0)
+    expect([unkeyed, views.rollout.devicesUnkeyed]).toEqual([keyless.length, keyless.length])
+    expect(views.rollout.devicesAttested + keyless.length).toBe(assigned)
+    expect(summaryView(world.store, nowMs, 24).devices).toMatchObject({ enrolled: DEVICES, unkeyed: DEVICES - 30 })
+    expect(views.rollout.gateWords).toContain(`${keyless.length} of ${assigned} exposed devices have no key`)
+    // Who was revoked has had one: that is said apart.
+    const { id } = world.store.devices.byName(world.fleet[0]!.name)!
+    world.store.identities.revokeKeys(id, nowMs)
+    expect(world.store.devices.count().unkeyed).toBe(DEVICES - 30)
   })
 
   it('counts no install of a device with a key that did not sign it, and holds', () => {

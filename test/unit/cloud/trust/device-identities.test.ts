@@ -27,7 +27,7 @@ beforeEach(async () => {
   const random = { bytes: (length: number) => Uint8Array.from({ length }, () => Math.floor(draw.next() * 256)) }
   identities = new DeviceIdentities(
     store,
-    await createTokenIssuer(new Uint8Array(32).fill(1), clock, random),
+    await createTokenIssuer(new Uint8Array(32).fill(1), clock, random, store.tokens),
     clock,
     random,
   )

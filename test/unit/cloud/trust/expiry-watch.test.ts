@@ -136,7 +136,7 @@ it('tells of a gateway that has sent telemetry and is not heard for two hours; a
 it('readiness names what has ended and a full disk; metrics have seconds for each', async () => {
   const dataDir = mkdtempSync(join(tmpdir(), 'kinglet-ready-'))
   onTestFinished(() => rmSync(dataDir, { recursive: true }))
-  const readiness = new CloudReadiness({ store, clock, expiries, dataDir })
+  const readiness = new CloudReadiness({ store, clock, expiries, dataDir, isSeedInUse: () => true })
   ends = { root: T0 + 5 * DAY, targets: T0 - DAY, kws: T0 - DAY }
   online = { snapshot: T0 - 1, timestamp: T0 - 1 }
   symlinkSync('/dev/full', join(dataDir, '.probe'))

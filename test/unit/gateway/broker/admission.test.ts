@@ -48,6 +48,7 @@ describe('a token', () => {
         // Five seconds of tolerance between the clocks.
         expiresMs: (NOW_S + 3_605) * 1_000,
         issuedMs: (NOW_S - 60) * 1_000,
+        kid: 'k1',
       },
     })
     const unsaid = await admitBearer(await tokenOf({ iat: undefined }), keys, clockAt(0))

@@ -94,6 +94,35 @@ describe('keys', () => {
   })
 })
 
+describe('while the gateway runs', () => {
+  it('keys are asked for in turns, and at once when its own token is refused; who comes in by one is told when it is gone', async () => {
+    const { clock, cloud, knows, source } = world(first)
+    cloud.says = { jwks: first.jwks }
+    let changes = 0
+    source.start(MINUTE / 2, () => changes++)
+    const turn = async () => {
+      await clock.waits()
+      clock.end()
+      await clock.waits()
+    }
+    for (let i = 0; i < 3; i++) await turn()
+    expect([cloud.asked, changes, source.has('k1'), source.has(undefined)]).toEqual([3, 0, true, false])
+    cloud.says = { jwks: second.jwks }
+    clock.nowMs += 5_000
+    source.refused()
+    source.refused()
+    await source.refresh()
+    expect([cloud.asked, changes, source.has('k1'), source.has('k2')]).toEqual([4, 1, false, true])
+    expect([await knows(first), await knows(second)]).toEqual([false, true])
+    clock.nowMs += 4_999
+    source.refused()
+    await source.refresh()
+    expect(cloud.asked).toBe(4)
+    source.close()
+    expect(clock.waiting).toBe(0)
+  })
+})
+
 describe('the cloud', () => {
   it('is asked once a minute at most, whatever strangers send', async () => {
     const { clock, cloud, knows } = world(first)

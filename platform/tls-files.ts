@@ -1,16 +1,17 @@
 import { X509Certificate } from 'node:crypto'
 import { createSecureContext } from 'node:tls'
-import type { Clock } from '../../contract/clock.ts'
-import type { Logger } from '../../platform/logger.ts'
-import { WatchedFile } from '../../platform/watched-file.ts'
-import { type TlsOptions, tlsServerOptions } from './listener-tls.ts'
+import type { Clock } from '../contract/clock.ts'
+import type { Logger } from './logger.ts'
+import type { ReadinessReason } from './readiness.ts'
+import { type TlsOptions, tlsServerOptions } from './tls-options.ts'
+import { WatchedFile } from './watched-file.ts'
 
 /** chosen: a new certificate is in use within half a minute */
 const LOOK_EVERY_MS = 30_000
 /** chosen: a chain or a bundle of authorities; the public web's is 200 KB */
 const PEM_BYTES_MAX = 1024 * 1024
 
-/** Where the PEM files of the device-facing ports lie. */
+/** Where the PEM files of a listener lie. */
 export interface TlsPaths {
   readonly cert: string
   readonly key: string
@@ -24,7 +25,7 @@ export interface CertificateEnd {
   readonly expiresMs: number
 }
 
-/** TLS of the device-facing ports from files that are replaced while the gateway runs. What cannot be used (a key that does not fit its
+/** TLS of a listener from files that are replaced while the process runs. What cannot be used (a key that does not fit its
  *  certificate, half a file) is refused and said; what was in use stays. */
 export class TlsFiles {
   readonly #cert: WatchedFile
@@ -98,6 +99,34 @@ export class TlsFiles {
     this.#cancel()
   }
 }
+
+/** chosen: the last of the notices of what ends */
+const EXPIRING_MS = 7 * 86_400_000
+
+/** Which certificates have ended: why a service is not ready. */
+export const certificateReasons = (tls: TlsFiles | undefined, nowMs: number): ReadinessReason[] =>
+  (tls?.ends ?? [])
+    .filter(({ expiresMs }) => expiresMs <= nowMs)
+    .map(({ what, expiresMs }) => ({ code: 'certificate-expired', detail: `the ${what} ended ${iso(expiresMs)}` }))
+
+/** Which certificates end soon, and which cannot be used: what is a reason later. */
+export function certificateWarnings(tls: TlsFiles | undefined, nowMs: number): ReadinessReason[] {
+  const broken = tls?.broken
+  const soon = (tls?.ends ?? []).filter(({ expiresMs }) => expiresMs > nowMs && expiresMs - nowMs < EXPIRING_MS)
+  return [
+    ...(broken === undefined
+      ? []
+      : [{ code: 'certificate-unusable' as const, detail: `the old one is in use: ${broken}` }]),
+    ...soon.map(({ what, expiresMs }) => ({
+      code: 'certificate-expiring' as const,
+      detail: `the ${what} ends ${iso(expiresMs)}`,
+    })),
+  ]
+}
+
+/** Of what comes from a file: not every number is a date. */
+export const iso = (ms: number): string =>
+  Number.isFinite(ms) && Math.abs(ms) < 8.64e15 ? new Date(ms).toISOString() : 'long ago'
 
 function pem(file: WatchedFile): Buffer {
   try {
