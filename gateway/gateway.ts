@@ -17,6 +17,7 @@ import { Ingest } from './broker/ingest.ts'
 import { KeySource } from './broker/key-source.ts'
 import type { Certified } from './broker/listener-tls.ts'
 import { Revocations } from './broker/revocations.ts'
+import { Strangers } from './broker/strangers.ts'
 import { Takeovers } from './broker/takeovers.ts'
 import { Assignments } from './cloud-link/assignments.ts'
 import { CloudClient } from './cloud-link/cloud-client.ts'
@@ -328,15 +329,16 @@ function makeDownloads(ground: Ground, downlink: Downlink): Downloads {
 async function listenForDevices(ground: Ground, admission: Admission, ingest: Ingest, downloads: Downloads) {
   const { options, limits, counters, logger } = ground
   const certified = new WeakMap<Duplex, Certified>()
+  const strangers = new Strangers(limits.broker, () => counters.add('connection', 'given-up'))
   const link = new DeviceLink({
-    ...{ ...ground, ...admission, ingest, certified, takeovers: new Takeovers(ground) },
+    ...{ ...ground, ...admission, ingest, certified, strangers, takeovers: new Takeovers(ground) },
     get: (session, payload) => void downloads.blocks.handle(session, payload),
     metaGet: (session, payload) => void downloads.metadata.handle(session, payload),
   })
   const { host = '127.0.0.1', mqttPort = 0, wsPort = 0 } = options
   const tls = ground.tls?.read() ?? options.tls
   const onRequest = listenerOf(new IdentityRelay(ground).app(logger))
-  const listen = { host, mqttPort, wsPort, tls, onRequest, certified }
+  const listen = { host, mqttPort, wsPort, tls, onRequest, certified, strangers }
   const broker = await Broker.listen(listen, link.handlers, limits.broker, counters)
   ground.opened.push(broker)
   broker.aedes.on('unsubscribe', (filters: string[], client: Client) => link.unsubscribed(client, filters))
@@ -369,7 +371,7 @@ async function listenForReaders(
     cellsSince: (hourMs) => store.ask('cellsSince', hourMs),
   })
   const http = await OperatorHttp.listen(options.httpHost ?? '127.0.0.1', options.httpPort ?? 0, {
-    ...{ logger, metrics, metadata: downloads.metadata },
+    ...{ logger, metrics, counters, metadata: downloads.metadata },
     artifacts: new ArtifactServer({ ...ground, ...admission, ...downloads }),
     depths,
     readiness: () => readiness.look(),

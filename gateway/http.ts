@@ -4,13 +4,22 @@ import { contractError } from '../contract/errors.ts'
 import type { Logger } from '../platform/logger.ts'
 import { problemResponse } from '../platform/problem-response.ts'
 import type { Readiness } from '../platform/readiness.ts'
+import { boundIdle, REQUEST_DEADLINES } from './broker/request-deadlines.ts'
+import { type StrangerLimits, Strangers } from './broker/strangers.ts'
 import type { ArtifactServer } from './downloads/artifact-server.ts'
 import type { MetadataServer } from './downloads/metadata-server.ts'
+import type { MessageCounters } from './message-counters.ts'
 import type { GatewayMetrics } from './metrics.ts'
 import { httpApp, listenerOf, onGet } from './route.ts'
 
+/** chosen: scrapers and operators are few; devices that download over HTTP come with a token and ask for a part at a time */
+const STRANGER_LIMITS: StrangerLimits = { strangersMax: 1_024, strangersPerAddressMax: 512 }
+/** chosen: those, and as many requests under way */
+const CONNECTIONS_MAX = 2_048
+
 interface Parts {
   readonly logger: Logger
+  readonly counters: MessageCounters
   readonly metrics: GatewayMetrics
   readonly metadata: MetadataServer
   readonly artifacts: ArtifactServer
@@ -24,7 +33,7 @@ interface Parts {
 export class OperatorHttp {
   readonly #server: Server
 
-  private constructor({ logger, metrics, metadata, artifacts, depths, readiness }: Parts) {
+  private constructor({ logger, counters, metrics, metadata, artifacts, depths, readiness }: Parts) {
     const app = httpApp(logger, () =>
       problemResponse(
         contractError(
@@ -41,7 +50,11 @@ export class OperatorHttp {
     onGet(app, '/metrics', async (c) => c.body(await metrics.scrape(), 200, { 'content-type': metrics.contentType }))
     onGet(app, '/metadata/:file{.*}', (c) => metadata.answer(c))
     onGet(app, '/v1/artifacts/:sha256', (c) => artifacts.answer(c))
-    this.#server = createServer(listenerOf(app))
+    const strangers = new Strangers(STRANGER_LIMITS, () => counters.add('operator-connection', 'given-up'))
+    this.#server = createServer(REQUEST_DEADLINES, strangers.between(listenerOf(app)))
+    this.#server.maxConnections = CONNECTIONS_MAX
+    strangers.watch(this.#server)
+    boundIdle(this.#server)
   }
 
   static async listen(host: string, port: number, parts: Parts): Promise<OperatorHttp> {

@@ -9,29 +9,36 @@ import { type TlsOptions, tlsServerOptions } from '../../platform/tls-options.ts
 import type { MessageCounters } from '../message-counters.ts'
 import { type Certified, certifiedPeer } from './listener-tls.ts'
 import { boundPackets } from './packet-bound.ts'
+import { boundIdle, REQUEST_DEADLINES } from './request-deadlines.ts'
 import { RetainedMessages } from './retained-messages.ts'
+import type { StrangerLimits, Strangers } from './strangers.ts'
 
 /** Bounds of the broker; times are of sockets and hence real, whatever clock the gateway runs on. */
-export interface BrokerLimits {
-  /** live connections over both transports; further ones are closed at once */
+export interface BrokerLimits extends StrangerLimits {
+  /** live connections over both transports, beside those of strangers; further ones are closed at once */
   readonly connectionsMax: number
   /** a connection that sent no CONNECT within this is closed */
   readonly connectTimeoutMs: number
-  /** largest keep-alive a device may ask for, and 0 (none) is refused: a dead connection must not linger */
+  /** a device that asks for a longer keep-alive, or for none (0), is held to this: a dead connection must not linger. The server may end a
+   *  connection that it takes to be inactive whatever the keep-alive (MQTT 3.1.1 section 3.1.2.10) */
   readonly keepaliveSecondsMax: number
   /** a device that does not read for this long is disconnected */
   readonly drainTimeoutMs: number
 }
 
+/** chosen: a fleet that comes back as one waits in the kernel and is not told to go away; Linux cuts it to its own bound */
+const BACKLOG = 4_096
+
 export const BROKER_LIMITS: BrokerLimits = {
   connectionsMax: 20_000,
+  // chosen: two of the largest crowds of one address
+  strangersMax: 2 * BACKLOG,
+  // chosen: so many the kernel hands over at once when a site behind one address comes back as one
+  strangersPerAddressMax: BACKLOG,
   connectTimeoutMs: 10_000,
   keepaliveSecondsMax: 3_600,
   drainTimeoutMs: 20_000,
 }
-
-/** chosen: a fleet that comes back as one waits in the kernel and is not told to go away; Linux cuts it to its own bound */
-const BACKLOG = 4_096
 
 type Done = (error?: Error) => void
 
@@ -59,6 +66,8 @@ export interface ListenOptions {
   readonly tls?: TlsOptions | undefined
   /** answers what comes to the WebSocket port and is no WebSocket; default: 426 */
   readonly onRequest?: RequestListener
+  /** counts whoever has not said who he is */
+  readonly strangers: Strangers
   /** where what TLS establishes about the device at the other end of a connection is noted */
   readonly certified?: WeakMap<Duplex, Certified>
 }
@@ -73,28 +82,34 @@ export class Broker {
   readonly #ws: WebSocketServer
   readonly #connections = new Set<Duplex>()
   readonly #certified: WeakMap<Duplex, Certified> | undefined
+  readonly #strangers: Strangers
 
   private constructor(options: ListenOptions, aedes: Aedes, limits: BrokerLimits, counters: MessageCounters) {
     this.aedes = aedes
     this.#limits = limits
     this.#counters = counters
     this.#certified = options.certified
-    const { tls, onRequest = (_request, response) => response.writeHead(426).end() } = options
+    this.#strangers = options.strangers
+    const { tls, strangers, onRequest = (_request, response) => response.writeHead(426).end() } = options
+    const answer = strangers.between(onRequest)
     // Events are small and each waits for its acknowledgement: do not hold them back for a fuller segment.
     if (tls === undefined) {
       this.#tcp = createTcpServer({ noDelay: true }, (socket) => this.#accept(socket, socket))
-      this.#http = createHttpServer(onRequest)
+      this.#http = createHttpServer(REQUEST_DEADLINES, answer)
     } else {
       const secure = { noDelay: true, ...tlsServerOptions(tls) }
       this.#tcp = createTlsServer(secure, (socket) => this.#accept(socket, socket))
-      this.#http = createHttpsServer(secure, onRequest)
+      this.#http = createHttpsServer({ ...REQUEST_DEADLINES, ...secure }, answer)
       for (const server of [this.#tcp, this.#http]) {
         server.on('tlsClientError', () => counters.add('connection', 'handshake-failed'))
       }
     }
-    // What has not spoken yet, or not finished a handshake, counts too.
-    this.#http.maxConnections = limits.connectionsMax
-    if (tls !== undefined) this.#tcp.maxConnections = limits.connectionsMax
+    for (const server of [this.#tcp, this.#http]) {
+      strangers.watch(server)
+      // What has not spoken yet, or not finished a handshake, counts too. Before this bound is met strangers give up their places.
+      server.maxConnections = limits.connectionsMax + limits.strangersMax
+    }
+    boundIdle(this.#http)
     this.#ws = new WebSocketServer({
       server: this.#http,
       perMessageDeflate: false,
@@ -114,10 +129,18 @@ export class Broker {
     limits: BrokerLimits,
     counters: MessageCounters,
   ): Promise<Broker> {
+    const { keepaliveSecondsMax: keepaliveMax } = limits
     const aedes = new DeviceBroker({
       ...handlers,
+      preConnect: (client, packet, callback) => {
+        options.strangers.known(client.conn)
+        const { keepalive = 0 } = packet
+        packet.keepalive = keepalive === 0 ? keepaliveMax : Math.min(keepalive, keepaliveMax)
+        handlers.preConnect(client, packet, callback)
+      },
       connectTimeout: limits.connectTimeoutMs,
-      keepaliveLimit: limits.keepaliveSecondsMax,
+      // Not its own bound, which it answers with a code that MQTT 3.1.1 reserves: see `preConnect`.
+      keepaliveLimit: 0,
       drainTimeout: limits.drainTimeoutMs,
       // chosen: deliveries under way at once; a device that reads slowly holds one of them until drainTimeout
       concurrency: 1_000,
@@ -170,7 +193,8 @@ export class Broker {
 
   /** @param socket below the stream: the stream itself, or what a WebSocket runs over */
   #accept(stream: Duplex, socket: Duplex): void {
-    if (this.#connections.size >= this.#limits.connectionsMax) {
+    this.#strangers.carries(stream, socket)
+    if (this.#connections.size >= this.#limits.connectionsMax + this.#limits.strangersMax) {
       this.#counters.add('connection', 'too-many')
       stream.on('error', () => {})
       stream.destroy()

@@ -7,6 +7,7 @@ import type { Ingest } from './ingest.ts'
 import type { KeySource } from './key-source.ts'
 import type { Certified } from './listener-tls.ts'
 import type { Revocations } from './revocations.ts'
+import type { Strangers } from './strangers.ts'
 import type { Takeovers } from './takeovers.ts'
 import { Turnstile } from './turnstile.ts'
 
@@ -17,6 +18,8 @@ interface Parts {
   readonly ingest: Ingest
   readonly revocations: Pick<Revocations, 'refuses'>
   readonly takeovers: Pick<Takeovers, 'refuses' | 'takenOver'>
+  /** by which address a connection shares with others */
+  readonly strangers: Pick<Strangers, 'networkOf'>
   /** what TLS says of the device at the other end of a connection */
   readonly certified: { get(connection: Client['conn']): Certified | undefined }
   /** a device asks for a block; answers on its own */
@@ -82,7 +85,9 @@ export class DeviceLink {
       const claim = { clientId, username, password, will, certified }
       const { keys, clock, revocations } = this.#parts
       this.#turnstile
-        .pass(async () => (isGone(client) ? undefined : admit(claim, keys, clock, revocations)))
+        .pass(this.#parts.strangers.networkOf(client.conn), async () =>
+          isGone(client) ? undefined : admit(claim, keys, clock, revocations),
+        )
         .then((admitted) => {
           if (admitted === undefined) return
           if (admitted.ok) {

@@ -11,13 +11,17 @@ import { TokenBucket } from '../../platform/token-bucket.ts'
 import type { CloudClient } from '../cloud-link/cloud-client.ts'
 import type { MessageCounters } from '../message-counters.ts'
 import { type HttpApp, type HttpContext, httpApp, onPost } from '../route.ts'
+import { networkOf } from './network.ts'
+import { Turnstile } from './turnstile.ts'
 
 /** chosen: a device asks for two things an hour; a site behind one address may come back at once after an outage */
 const REQUESTS = { perSecond: 5, burst: 200 }
 /** chosen: addresses remembered; the one that was quiet for longest is forgotten and starts anew */
 const ADDRESSES_MAX = 10_000
-/** chosen: requests of all devices under way */
+/** chosen: requests of all devices under way to the cloud; each ends with the cloud's answer or CloudClient's patience */
 const UNDER_WAY_MAX = 64
+/** chosen: whole requests of one address that wait for such a place, of a site behind one address that comes back at once */
+const WAITING_MAX = 200
 /** chosen: longer than a slow radio takes for 700 bytes */
 const BODY_TIMEOUT_MS = 20_000
 
@@ -29,7 +33,8 @@ export class IdentityRelay {
   readonly #cloud: CloudClient
   readonly #counters: MessageCounters
   readonly #allowances = new LRUCache<string, TokenBucket>({ max: ADDRESSES_MAX })
-  #underWay = 0
+  /** A place there is for whole requests only: who never ends one holds up nobody. The addresses take turns. */
+  readonly #turnstile = new Turnstile(UNDER_WAY_MAX)
 
   constructor(parts: { readonly clock: Clock; readonly cloud: CloudClient; readonly counters: MessageCounters }) {
     this.#clock = parts.clock
@@ -50,22 +55,25 @@ export class IdentityRelay {
   }
 
   async #carry({ env: { incoming } }: HttpContext, path: string): Promise<Response> {
-    const address = incoming.socket.remoteAddress ?? 'unknown'
-    if (!this.#mayAsk(address)) return this.#refuse('rate-limited', 'too many requests from this address')
-    if (this.#underWay >= UNDER_WAY_MAX) return this.#refuse('unavailable', 'too many requests at once')
-    this.#underWay++
-    try {
-      const body = await readBody(incoming)
-      if (body === 'gone') return new Response(null, { status: 408 })
-      if (body === undefined) return this.#refuse('too-large', `more than ${LIMITS.identityBytes} bytes`)
+    const network = networkOf(incoming.socket.remoteAddress)
+    const body = await readBody(incoming)
+    if (body === 'gone') {
+      this.#counters.add('identity', 'gone')
+      return new Response(null, { status: 408 })
+    }
+    if (body === undefined) return this.#refuse('too-large', `more than ${LIMITS.identityBytes} bytes`)
+    // What counts are whole requests: those that never end are bounded as connections are (strangers.ts).
+    if (!this.#mayAsk(network)) return this.#refuse('rate-limited', 'too many requests from this address')
+    if (this.#turnstile.waitingOf(network) >= WAITING_MAX)
+      return this.#refuse('unavailable', 'too many requests at once')
+    return this.#turnstile.pass(network, async () => {
+      if (incoming.socket.destroyed) return new Response(null, { status: 408 })
       const answer = await this.#cloud.relay(path, body, LIMITS.identityBytes)
       if (!answer.ok) return this.#refuse('unavailable', 'the cloud does not answer')
       const { status, type, body: content } = answer.value
       this.#counters.add('identity', status < 300 ? 'relayed' : 'refused')
       return new Response(content, { status, headers: { 'content-type': type } })
-    } finally {
-      this.#underWay--
-    }
+    })
   }
 
   #mayAsk(address: string): boolean {
@@ -75,10 +83,10 @@ export class IdentityRelay {
       allowance = new TokenBucket(REQUESTS, now)
       this.#allowances.set(address, allowance)
     }
-    const left = allowance.left(now)
-    // A refused request takes what there is of one, so that an address that does not let up gets nothing.
-    allowance.take(Math.min(1, left))
-    return left >= 1
+    if (allowance.left(now) < 1) return false
+    // A refused request takes nothing: others behind the same address have their share of what comes back.
+    allowance.take(1)
+    return true
   }
 
   #refuse(code: ErrorCode, detail: string): Response {

@@ -87,6 +87,36 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     change: '`${this.#held.token}\\n`)',
   },
   {
+    name: 'who says nothing keeps his place',
+    file: 'gateway/broker/strangers.ts',
+    find: '      stranger.end()\n',
+    change: '',
+  },
+  {
+    name: 'places are given up by whoever came first, not by who holds the most',
+    file: 'gateway/broker/strangers.ts',
+    find: 'const [largest] = this.#networks.at(-1) ?? []',
+    change: 'const [largest] = this.#held.keys()',
+  },
+  {
+    name: 'a request that never ends holds a place to the cloud',
+    file: 'gateway/broker/identity-relay.ts',
+    find: 'const body = await readBody(incoming)',
+    change: 'const body = await this.#turnstile.pass(network, () => readBody(incoming))',
+  },
+  {
+    name: 'a request may take for ever',
+    file: 'gateway/broker/request-deadlines.ts',
+    find: 'requestTimeout: 20_000',
+    change: 'requestTimeout: 0',
+  },
+  {
+    name: 'at the turnstile one party goes on until nobody of it waits',
+    file: 'gateway/broker/turnstile.ts',
+    find: '      this.#waiting.delete(party)\n',
+    change: '      if (waiting.length === 0) this.#waiting.delete(party)\n',
+  },
+  {
     name: "a device's metadata is not synced",
     file: 'device/node/trust-folder.ts',
     find: 'await writeFileDurablyAsync(join(this.#dir, metadataFile(role)), bytes)',

@@ -98,28 +98,47 @@ describe('what one address may ask', () => {
     expect(counters.get('identity', 'rate-limited')).toBe(2)
   })
 
-  it('is nothing while it does not let up', async () => {
+  it('is no less for what it was refused: others may be behind the same address', async () => {
     const { clock, statusOf } = world()
     for (let i = 0; i < 200; i++) await statusOf(PATH)
-    for (let i = 0; i < 10; i++) {
-      clock.nowMs += 199
-      expect(await statusOf(PATH)).toBe(429)
-    }
+    for (let i = 0; i < 10; i++) expect(await statusOf(PATH)).toBe(429)
     clock.nowMs += 200
     expect(await statusOf(PATH)).toBe(200)
   })
+
+  it('is not used up by what never ends', async () => {
+    const { asked, statusOf } = world()
+    const endless = Array.from({ length: 300 }, () => statusOf(PATH, new Readable({ read: () => undefined })))
+    let honest = 0
+    void statusOf(PATH).then((status) => {
+      honest = status
+    })
+    for (let i = 0; i < 100; i++) await new Promise((resolve) => setImmediate(resolve))
+    expect([honest, asked.length, endless.length]).toEqual([200, 1, 300])
+  })
 })
 
-it('64 requests are under way at a time', async () => {
-  const { asked, cloud, statusOf } = world()
+it('64 requests are under way at a time, 200 more of an address wait, and those of another address do not wait for them', async () => {
+  const { asked, clock, cloud, statusOf } = world()
   let release = () => {}
   cloud.holds = new Promise((resolve) => {
     release = resolve
   })
-  const underWay = Array.from({ length: 64 }, () => statusOf(PATH))
+  const turn = () => new Promise((resolve) => setImmediate(resolve))
+  const underWay = Array.from({ length: 64 }, (_, i) => statusOf(PATH, 'ask', `10.1.0.${i}`))
+  await turn()
+  const crowd: Promise<number>[] = []
+  for (let i = 0; i < 200; i++) crowd.push(statusOf(PATH, 'crowd'))
+  await turn()
+  clock.nowMs += 1_000
   expect(await statusOf(PATH)).toBe(503)
-  release()
-  expect(new Set(await Promise.all(underWay))).toEqual(new Set([200]))
+  const one = statusOf(PATH, 'one', '10.0.0.2')
+  await turn()
   expect(asked).toHaveLength(64)
-  expect(await statusOf(PATH)).toBe(200)
+  release()
+  expect(new Set(await Promise.all([...underWay, ...crowd, one]))).toEqual(new Set([200]))
+  const order = asked.map(([, body]) => body)
+  expect(order).toHaveLength(265)
+  // The first turn is the crowd's, the second the other address's.
+  expect(order.indexOf('one')).toBe(65)
 })

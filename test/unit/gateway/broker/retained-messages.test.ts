@@ -67,7 +67,7 @@ describe('a turnstile', () => {
     const log: string[] = []
     const ends: (() => void)[] = []
     const work = (name: string) =>
-      turnstile.pass(async () => {
+      turnstile.pass('one', async () => {
         log.push(name)
         await new Promise<void>((resolve) => ends.push(resolve))
         if (name === 'a') throw new Error('a')
@@ -87,5 +87,19 @@ describe('a turnstile', () => {
     for (const end of ends) end()
     expect((await all).map(({ status }) => status)).toEqual(['rejected', 'fulfilled', 'fulfilled', 'fulfilled'])
     expect(log).toEqual(['a', 'b', 'c', 'd'])
+  })
+
+  it('lets the parties take turns, whoever has how many waiting', async () => {
+    const turnstile = new Turnstile(1)
+    const log: string[] = []
+    const pass = (party: string, name: string) => turnstile.pass(party, async () => void log.push(name))
+    const all = ['1', '2', '3', '4', '5'].map((name) => pass('many', name))
+    all.push(pass('one', 'a'), pass('other', 'x'), pass('other', 'y'))
+    expect([turnstile.waitingOf('many'), turnstile.waitingOf('one'), turnstile.waitingOf('none')]).toEqual([4, 1, 0])
+    await Promise.all(all)
+    expect(log).toEqual(['1', '2', 'a', 'x', '3', 'y', '4', '5'])
+    expect(turnstile.waitingOf('many')).toBe(0)
+    await pass('one', 'z')
+    expect(log.at(-1)).toBe('z')
   })
 })
