@@ -1,4 +1,5 @@
 import { type ContractError, contractError } from '../contract/errors.ts'
+import { present } from '../contract/present.ts'
 import type { SeededRandom } from '../contract/random.ts'
 import { err, ok, type Result } from '../contract/result.ts'
 import type { Flash } from '../device/ports/flash.ts'
@@ -31,6 +32,9 @@ export interface FlashNorOptions {
  *  erased. */
 export type FlashImage = ReadonlyMap<number, Uint8Array>
 
+/** Bits of a sector that a cut has left undecided, by the sector's content: so an image of the chip has them too. */
+const UNDECIDED = new WeakMap<Uint8Array, Uint8Array>()
+
 /** NOR flash in memory, stricter than hardware: only whole sectors are erased, only erased bytes are programmed, only in aligned
  *  words. Breaking a rule throws, because it is a bug of the firmware. Sectors are allocated when they are first programmed,
  *  so that a fleet of thousands fits in memory. */
@@ -40,6 +44,9 @@ export class FlashNor implements Flash {
   readonly programBytes: number
   /** asked before each operation what becomes of it; undefined: it succeeds */
   onOperation: ((operation: FlashOperation, index: number) => FlashFault | undefined) | undefined
+  /** Draws what undecided bits read as, each time anew. With it the word that was being programmed, and what of a sector was not erased yet,
+   *  are undecided after a cut, until the sector is erased again; without it a cut leaves every bit one thing or the other. */
+  undecided: SeededRandom | undefined
   readonly #failAfter: FlashNorOptions['failAfter']
   #sectors = new Map<number, Uint8Array>()
   #operations = 0
@@ -104,6 +111,13 @@ export class FlashNor implements Flash {
       const sector = this.#sectors.get(index)
       if (!this.#erased.has(index)) this.#read.add(index)
       if (sector !== undefined) out.set(sector.subarray(within, within + take), at - offset)
+      const bits = sector && UNDECIDED.get(sector)
+      if (bits !== undefined && this.undecided !== undefined) {
+        for (let i = 0; i < take; i++) {
+          const mask = bits[within + i] ?? 0
+          if (mask !== 0) out[at - offset + i]! ^= mask & Math.floor(this.undecided.next() * 256)
+        }
+      }
       at += take
     }
     return out
@@ -167,10 +181,13 @@ export class FlashNor implements Flash {
     // Anything from hardly begun to nearly done, and at either end.
     const done = random.next()
     const wild = random.next() * 0.5
+    // Bits that were programmed, and on their way.
+    const bits = sector.map((byte) => ~byte)
     for (let i = 0; i < sector.length; i++) {
       if (random.next() >= done) continue
       sector[i] = random.next() < wild ? Math.floor(random.next() * 256) : 0xff
     }
+    if (this.undecided !== undefined) UNDECIDED.set(sector, bits)
   }
 
   #program(offset: number, data: Uint8Array, fault: FlashFault | undefined): void {
@@ -188,13 +205,26 @@ export class FlashNor implements Flash {
       }
       at += take
     }
+    if (touched > whole && this.undecided !== undefined) this.#leaveUndecided(offset, data, whole)
+  }
+
+  /** The word in which a program was cut: each bit that it was to change may have changed or not, for every reader anew. */
+  #leaveUndecided(offset: number, data: Uint8Array, at: number): void {
+    const from = at - (at % this.programBytes)
+    const sector = present(this.#sectors.get(Math.floor((offset + from) / this.sectorBytes)), 'a sector just written')
+    const bits = UNDECIDED.get(sector) ?? new Uint8Array(this.sectorBytes)
+    for (let i = from; i < from + this.programBytes; i++) {
+      bits[(offset + i) % this.sectorBytes]! |= ~data[i]!
+    }
+    UNDECIDED.set(sector, bits)
   }
 
   #mustBeErased(offset: number, data: Uint8Array): void {
     for (let i = 0; i < data.length; i++) {
       if (data[i] === 0xff) continue
       const sector = this.#sectors.get(Math.floor((offset + i) / this.sectorBytes))
-      if (sector !== undefined && sector[(offset + i) % this.sectorBytes] !== 0xff) {
+      const within = (offset + i) % this.sectorBytes
+      if (sector !== undefined && (sector[within] !== 0xff || (UNDECIDED.get(sector)?.[within] ?? 0) !== 0)) {
         throw new RangeError(`program over a byte at ${offset + i} that is not erased`)
       }
     }
@@ -203,6 +233,8 @@ export class FlashNor implements Flash {
   #writable(index: number): Uint8Array {
     const former = this.#sectors.get(index)
     const sector = former === undefined ? new Uint8Array(this.sectorBytes).fill(0xff) : former.slice()
+    const bits = former && UNDECIDED.get(former)
+    if (bits !== undefined) UNDECIDED.set(sector, bits.slice())
     this.#sectors.set(index, sector)
     return sector
   }

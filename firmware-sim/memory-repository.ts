@@ -19,7 +19,8 @@ const DECADE_MS = 10 * 365 * 24 * 3_600_000
 export class MemoryRepository {
   readonly #director: TrustedRole
   readonly #ttlMs: number
-  readonly #keys: Readonly<Record<Role, nacl.SignKeyPair>>
+  readonly #seed: number
+  #keys: Readonly<Record<Role, nacl.SignKeyPair>>
   readonly #files = new Map<string, Uint8Array>()
   readonly #versions: Record<Role, number> = { root: 0, targets: 0, snapshot: 0, timestamp: 0 }
 
@@ -30,12 +31,42 @@ export class MemoryRepository {
   constructor(director: TrustedRole, nowMs: number, seed = 1, ttlMs = DECADE_MS) {
     this.#director = director
     this.#ttlMs = ttlMs
-    const pair = (i: number) => nacl.sign.keyPair.fromSeed(new Uint8Array(32).fill(seed).fill(i, 0, 1))
-    this.#keys = { root: pair(0), targets: pair(1), snapshot: pair(2), timestamp: pair(3) }
+    this.#seed = seed
+    this.#keys = { root: this.#pair(0), targets: this.#pair(1), snapshot: this.#pair(2), timestamp: this.#pair(3) }
+    this.#signRoot(nowMs)
+    this.publish([], nowMs)
+  }
+
+  /** A new root, with a new online key or the one of before. A new one begins to count anew, as after a theft of the old one that had run
+   *  its numbers up: timestamp and snapshot are those of the next `publish`.
+   *  @param online what makes the new key another one, one byte; undefined: it stays */
+  renewRoot(nowMs: number, online?: number): void {
+    if (online !== undefined) {
+      const { root, targets } = this.#keys
+      this.#keys = { root, targets, snapshot: this.#pair(online), timestamp: this.#pair(online + 1) }
+      Object.assign(this.#versions, { snapshot: 0, timestamp: 0 })
+    }
+    this.#signRoot(nowMs)
+  }
+
+  /** Whoever has stolen the online key runs its numbers up: the next snapshot and timestamp have at least this one. */
+  fastForward(version: number): void {
+    Object.assign(this.#versions, { snapshot: version - 1, timestamp: version - 1 })
+  }
+
+  /** The newest of each role. */
+  get versions(): Readonly<Record<Role, number>> {
+    return { ...this.#versions }
+  }
+
+  #pair(i: number): nacl.SignKeyPair {
+    return nacl.sign.keyPair.fromSeed(new Uint8Array(32).fill(this.#seed).fill(i, 0, 1))
+  }
+
+  #signRoot(nowMs: number): void {
     const keys = Object.fromEntries(ROLES.map((role) => [this.#keyId(role), this.#key(role)]))
     const roles = Object.fromEntries(ROLES.map((role) => [role, { keyids: [this.#keyId(role)], threshold: 1 }]))
     this.#sign('root', { consistent_snapshot: true, keys, roles, [DIRECTOR_FIELD]: this.#director }, nowMs)
-    this.publish([], nowMs)
   }
 
   /** What the factory puts into a device. */

@@ -19,7 +19,7 @@ export interface Outbox {
   readonly dropped: number
 }
 
-/** Chosen: 96 messages, mostly wakes of about 550 bytes, are at most 52 kB: what the flash spool holds and a board can spare. */
+/** Chosen: 96 messages, mostly wakes of about 550 bytes, are at most 52 kB: what a board can spare. The flash spool holds 32 kB of them. */
 export const OUTBOX_MESSAGES_MAX = 96
 /** Chosen: a device has few unacknowledged messages on the air at once. */
 const IN_FLIGHT_MAX = 8

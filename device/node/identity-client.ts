@@ -40,16 +40,20 @@ export interface GrantedToken {
   readonly expiresInSeconds: number
 }
 
+/** One request to the cloud and its answer, which nobody has looked at yet.
+ *  @returns the cloud's refusal, or `unavailable` */
+export type IdentityExchange = (path: string, body: unknown) => Promise<Result<unknown, ContractError>>
+
 /** The device's side of enrolment, tokens and key rotation, over HTTP to the cloud or to a gateway that relays. What comes back is
  *  believed as far as it goes: a false answer costs the device its way to the cloud and nothing else. */
 export class IdentityClient {
-  readonly #baseUrl: string
+  readonly #exchange: IdentityExchange
   readonly #chance: () => number
 
-  /** @param url of the cloud, or of a gateway's WebSocket port with http: or https:
+  /** @param to of the cloud, or of a gateway's WebSocket port with http: or https:; or another way there
    *  @param chance uniform in [0, 1), for the pauses before what failed is tried again */
-  constructor(url: string, chance: () => number = () => 0.5) {
-    this.#baseUrl = url.replace(/\/+$/, '')
+  constructor(to: string | IdentityExchange, chance: () => number = () => 0.5) {
+    this.#exchange = typeof to === 'string' ? overHttp(to.replace(/\/+$/, ''), chance) : to
     this.#chance = chance
   }
 
@@ -188,11 +192,21 @@ export class IdentityClient {
     schema: S,
     body: unknown,
   ): Promise<Result<z.infer<S>, ContractError>> {
+    const answer = await this.#exchange(path, body)
+    if (!answer.ok) return answer
+    const parsed = schema.safeParse(answer.value)
+    return parsed.success ? ok(parsed.data) : err(contractError('malformed', `the answer to ${path} is none`))
+  }
+}
+
+const overHttp =
+  (baseUrl: string, chance: () => number): IdentityExchange =>
+  async (path, body) => {
     try {
       const request = {
-        ...{ url: this.#baseUrl + path, method: 'POST', headers: { 'content-type': 'application/json' } },
+        ...{ url: baseUrl + path, method: 'POST', headers: { 'content-type': 'application/json' } },
         ...{ body: JSON.stringify(body), repeatable: false, ownConnection: true, redirect: 'error' as const },
-        ...{ patience: PATIENCE, chance: this.#chance },
+        ...{ patience: PATIENCE, chance },
       }
       const [response, content] = await patientFetch(
         request,
@@ -202,13 +216,11 @@ export class IdentityClient {
         return err(contractError('too-large', `answer of more than ${LIMITS.identityBytes} bytes`))
       const json = parseJson(content.toString('utf8'))
       if (!response.ok) return err(readProblem(json) ?? contractError('unavailable', `HTTP ${response.status}`))
-      const parsed = schema.safeParse(json)
-      return parsed.success ? ok(parsed.data) : err(contractError('malformed', `the answer to ${path} is none`))
+      return ok(json)
     } catch (cause) {
       return err(contractError('unavailable', cause instanceof Error ? cause.message : String(cause)))
     }
   }
-}
 
 function parseJson(text: string): unknown {
   try {

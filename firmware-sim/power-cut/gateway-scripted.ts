@@ -4,6 +4,7 @@ import { present } from '../../contract/present.ts'
 import type { UplinkKind } from '../../contract/topics.ts'
 import type { Transport, TransportEvent } from '../../device/ports/transport.ts'
 import { answerMeta, type MemoryRepository } from '../memory-repository.ts'
+import { digestOf } from './power-cut-promises.ts'
 
 /** A gateway in memory for one device, whose answers wait until they are delivered: one turn at a time, always in the same order. */
 export class ScriptedGateway implements Transport {
@@ -21,6 +22,8 @@ export class ScriptedGateway implements Transport {
   /** events taken, in order; "code" or "code: error" */
   readonly story: string[] = []
   readonly eventCodes: EventCode[] = []
+  /** digests of the messages that were acknowledged */
+  readonly taken = new Set<string>()
   #listener: ((event: TransportEvent) => void) | undefined
   #answers: TransportEvent[] = []
 
@@ -52,7 +55,8 @@ export class ScriptedGateway implements Transport {
       this.#answers.push({ type: 'received', kind: 'meta', payload: answer })
       return
     }
-    if (!this.acknowledges) return
+    if (!this.acknowledges || !this.isHeard()) return
+    this.taken.add(digestOf(payload))
     const event = kind === 'event' ? eventCodec.decode(payload) : undefined
     if (event?.ok) {
       const code = present(EVENT_CODES[event.value.code], 'a code within the bound of the codec')
@@ -87,6 +91,11 @@ export class ScriptedGateway implements Transport {
       }
     }
     return answers.length > 0
+  }
+
+  /** The link breaks and comes back. */
+  reconnect(): void {
+    if (this.#listener !== undefined) this.#breakLink()
   }
 
   /** Everything that is under way is lost; the device is connected again in the next turn. */

@@ -3,6 +3,7 @@ import { bytesToHex } from '../../contract/bytes.ts'
 import { readRecord } from '../../device/core/flash/boot-record.ts'
 import { readFrame } from '../../device/core/flash/flash-frame.ts'
 import type { FlashLayout } from '../../device/core/flash/flash-layout.ts'
+import type { PairRegion } from '../../device/core/flash/record-pair.ts'
 import type { FlashNor } from '../flash-nor.ts'
 
 /** Which flash contents a story has been carried to its end from. Power has taken the RAM, clock and gateway begin alike, so what
@@ -52,11 +53,11 @@ export class CutMemory {
     const { boot, trust, spool } = this.#layout
     let key = ''
     if (this.#countsMatter) {
-      for (const { areas, areaBytes } of [boot, trust]) {
+      for (const { areas, areaBytes } of [boot, trust, spool]) {
         for (const offset of areas) key += `${this.#frameOf(flash, offset, areaBytes)},`
       }
-    } else key += `${this.#recordOf(flash)},${this.#trustOf(flash)},`
-    return `${key}${this.#frameOf(flash, spool.offset, spool.bytes)},${this.#progressOf(flash)}:`
+    } else key += `${this.#recordOf(flash)},${this.#framesOf(flash, trust)},${this.#framesOf(flash, spool)},`
+    return `${key}${this.#progressOf(flash)}:`
   }
 
   /** What is read as it is. */
@@ -68,11 +69,8 @@ export class CutMemory {
 
   #isFramed(offset: number): boolean {
     const { boot, trust, progress, spool } = this.#layout
-    return (
-      [boot, trust, progress].some(({ areas, areaBytes }) =>
-        areas.some((area) => offset >= area && offset < area + areaBytes),
-      ) ||
-      (offset >= spool.offset && offset < spool.offset + spool.bytes)
+    return [boot, trust, progress, spool].some(({ areas, areaBytes }) =>
+      areas.some((area) => offset >= area && offset < area + areaBytes),
     )
   }
 
@@ -95,9 +93,8 @@ export class CutMemory {
     return this.#numberOf(`${next} ${JSON.stringify({ ...readRecord(flash, this.#layout), boots: 0 }, plain)}`)
   }
 
-  /** What is trusted, and which area the next record goes to. */
-  #trustOf(flash: FlashNor): string {
-    const { areas, areaBytes } = this.#layout.trust
+  /** What the frames of a pair are, and which area the next record goes to. */
+  #framesOf(flash: FlashNor, { areas, areaBytes }: PairRegion): string {
     const [a, b] = areas.map((offset) => this.#frameOf(flash, offset, areaBytes))
     // Frames are looked at again only where there is a choice between two.
     const [first, second] = areas.map((offset) =>

@@ -2,6 +2,7 @@ import { bytesEqual, hexToBytes } from '../../contract/bytes.ts'
 import { provision } from '../../device/core/flash/provision.ts'
 import type { FlashImage, FlashOperation } from '../flash-nor.ts'
 import { orderOf, type TrialImage } from './power-cut-images.ts'
+import type { Contents } from './power-cut-promises.ts'
 import { CutWorld, type CutWorldOptions, type Past } from './power-cut-world.ts'
 
 /** What a device is told to do, and how that must end however often the power goes. Whether it downloads a bundle or a patch is said by
@@ -19,6 +20,16 @@ export interface CutStory {
   readonly other: TrialImage
 }
 
+/** What a device does of itself, or is done to it. */
+export interface CutCourse {
+  readonly name: string
+  /** Powers the device up and lives until it is done, however often that was begun before; then leaves it off.
+   *  @returns what is wrong, if anything is */
+  readonly course: (world: CutWorld) => Promise<string | undefined>
+}
+
+export type CutTale = CutStory | CutCourse
+
 /** A device at rest, power off. */
 export interface CutStart {
   readonly image: FlashImage
@@ -28,6 +39,10 @@ export interface CutStart {
 /** One flash operation of a story, with all that a cut there leaves behind. */
 export interface Moment extends CutStart {
   readonly operation: FlashOperation
+  /** what the pairs of records say before it */
+  readonly contents: Contents
+  /** digests of messages that flash must still hold, since nobody has acknowledged them */
+  readonly kept: readonly string[]
   /** bytes of blocks that had come until then, the one included that is being written */
   readonly downloaded: number
 }
@@ -40,7 +55,7 @@ const COLD_HOURS = 1
 export function factoryStart(options: CutWorldOptions, image: TrialImage): CutStart {
   const past: Past = {
     ...{ confirmed: image.release.sha256, confirming: '', onTrial: false, securityCounter: 0 },
-    incarnation: 0x0101_0101,
+    ...{ incarnation: 0x0101_0101, fallBack: '' },
   }
   const world = new CutWorld(options, new Map(), past)
   const done = provision(world.flash, image.bundle, 0, { bytes: (length) => new Uint8Array(length).fill(1) })
@@ -65,10 +80,14 @@ const isAbandoned = (world: CutWorld, { release }: TrialImage): boolean => {
   return state.record.failures >= 2 && bytesEqual(state.record.failedSha256, hexToBytes(release.sha256))
 }
 
-/** Powers a device up and has it carry out an order, until it is done or has cleanly given up; then once more from cold.
+/** Has a device do what a story tells, from power on to power off.
  *  @returns what is wrong, if anything is */
-export async function finish(world: CutWorld, story: CutStory): Promise<string | undefined> {
-  const { target, seq, healthy, other } = story
+export function finish(world: CutWorld, tale: CutTale): Promise<string | undefined> {
+  return 'course' in tale ? tale.course(world) : carryOut(world, tale)
+}
+
+/** Powers a device up and has it carry out an order, until it is done or has cleanly given up; then once more from cold. */
+async function carryOut(world: CutWorld, { target, seq, healthy, other }: CutStory): Promise<string | undefined> {
   world.gateway.acknowledges = healthy
   world.gateway.assignment = orderOf(target, seq)
   if (!(await world.boot())) return 'does not boot'
@@ -83,6 +102,12 @@ export async function finish(world: CutWorld, story: CutStory): Promise<string |
   }
   const { confirmed } = world.past
   if (healthy && confirmed !== target.release.sha256) return `confirmed ${confirmed.slice(0, 8)}`
+  return fromCold(world)
+}
+
+/** Once more from cold: a device that has come to the end of a story stays there. */
+export async function fromCold(world: CutWorld): Promise<string | undefined> {
+  const { confirmed } = world.past
   if (!(await world.boot())) return 'does not boot from cold'
   await world.live(() => false, COLD_HOURS)
   const { state } = world
@@ -98,16 +123,22 @@ export async function finish(world: CutWorld, story: CutStory): Promise<string |
 export async function tell(
   options: CutWorldOptions,
   start: CutStart,
-  story: CutStory,
-): Promise<{ readonly moments: readonly Moment[]; readonly end: CutStart; readonly downloaded: number }> {
+  story: CutTale,
+): Promise<{
+  readonly moments: readonly Moment[]
+  readonly end: CutStart & Pick<Moment, 'contents'>
+  readonly downloaded: number
+}> {
   const world = new CutWorld(options, start.image, start.past)
   const moments: Moment[] = []
-  world.flash.onOperation = (operation) => {
+  world.onOperation = (operation) => {
     const kept = operation.kind === 'program' ? { ...operation, data: Uint8Array.from(operation.data) } : operation
     moments.push({
       image: world.flash.image(),
       past: world.past,
       operation: kept,
+      contents: world.promises.contents,
+      kept: world.promises.kept,
       downloaded: world.gateway.blockBytes,
     })
     return undefined
@@ -115,13 +146,14 @@ export async function tell(
   const wrong = await finish(world, story)
   if (wrong !== undefined) options.breach('broken promise', `${story.name} without a cut: ${wrong}`)
   const downloaded = world.gateway.blockBytes
-  if (story.byPatch && downloaded >= story.target.bundle.length) {
+  if ('target' in story && story.byPatch && downloaded >= story.target.bundle.length) {
     options.breach('broken promise', `${story.name} without a cut: the patch was not taken`)
   }
-  return { moments, downloaded, end: { image: world.flash.image(), past: world.past } }
+  const { contents } = world.promises
+  return { moments, downloaded, end: { image: world.flash.image(), past: world.past, contents } }
 }
 
-function situation(world: CutWorld): string {
+export function situation(world: CutWorld): string {
   const { state } = world
   if (state === undefined) return 'off'
   const { record, update, slot } = state

@@ -1,10 +1,11 @@
 import { LIMITS } from '../../contract/limits.ts'
 import { present } from '../../contract/present.ts'
 import type { SeededRandom } from '../../contract/random.ts'
-import { type FlashFault, FlashNor, failingAt, faultOf } from '../flash-nor.ts'
+import { type FlashFault, FlashNor, type FlashOperation, failingAt, faultOf } from '../flash-nor.ts'
 import { orderOf } from './power-cut-images.ts'
 import { CutMemory } from './power-cut-memory.ts'
-import { type CutStart, type CutStory, finish, type Moment, tell } from './power-cut-story.ts'
+import { missing, PairReader, tornPair } from './power-cut-promises.ts'
+import { type CutStart, type CutStory, type CutTale, finish, type Moment, tell } from './power-cut-story.ts'
 import { type Breach, CutWorld, type CutWorldOptions } from './power-cut-world.ts'
 
 /** What a sweep has counted. */
@@ -24,7 +25,7 @@ export const newTally = (): Tally => ({
   cuts: 0,
   lived: 0,
   sampled: 0,
-  breaches: { brick: 0, 'unverified boot': 0, 'counter decrease': 0, 'broken promise': 0 },
+  breaches: { brick: 0, 'unverified boot': 0, 'counter decrease': 0, 'lost message': 0, 'broken promise': 0 },
   stories: [],
 })
 
@@ -41,6 +42,8 @@ export interface SweepOptions extends Omit<CutWorldOptions, 'breach'> {
   readonly weight?: number
   /** shared by sweeps of one story from several starts */
   readonly memory?: CutMemory
+  /** told of each different flash that a cut leaves */
+  readonly each?: (cut: CutStart, where: string) => Promise<void>
 }
 
 /** Where cut stories ended: the flash, and how many cuts led to just this. */
@@ -53,21 +56,24 @@ export interface CutEnd {
 
 /** Where breaches are written down, with the cut that led there. */
 function counting(options: SweepOptions, where: () => string): CutWorldOptions {
-  const { tally } = options
-  return {
-    ...options,
-    breach: (kind, what) => {
-      tally.breaches[kind]++
-      if (tally.stories.length < STORIES_MAX) tally.stories.push(`${where()}: ${kind}: ${what}`)
-    },
-  }
+  return { ...options, breach: (kind, what) => tellBreach(options.tally, kind, `${where()}: ${kind}: ${what}`) }
 }
+
+/** Counts a breach, and keeps its words if it is one of the first. */
+export function tellBreach(tally: Tally, kind: Breach, what: string): void {
+  tally.breaches[kind]++
+  if (tally.stories.length < STORIES_MAX) tally.stories.push(what)
+}
+
+/** At most the block that was being written comes again; of a bundle, what lies before it in its sector. */
+const againBytes = ({ sectorBytes }: FlashNor): number =>
+  Math.max(1, sectorBytes / LIMITS.blockBytes) * LIMITS.blockMessageBytes
 
 /** Half-erased sectors are drawn; so many of each erase. */
 const HALF_ERASED = 8
 
 /** Everything that a cut can make of one operation. Every byte prefix of a program, clean and with some bits of the next byte. */
-function* faultsOf({ operation }: Moment, random: SeededRandom): Generator<FlashFault> {
+export function* faultsOf({ operation }: Pick<Moment, 'operation'>, random: SeededRandom): Generator<FlashFault> {
   yield { kind: 'before' }
   if (operation.kind === 'erase') {
     for (let i = 0; i < HALF_ERASED; i++) yield { kind: 'half-erased', random }
@@ -80,13 +86,13 @@ function* faultsOf({ operation }: Moment, random: SeededRandom): Generator<Flash
   yield { kind: 'after' }
 }
 
-const described = (fault: FlashFault): string =>
+export const described = (fault: FlashFault): string =>
   fault.kind === 'torn' ? `torn at byte ${fault.bytes} (mask ${fault.mask})` : fault.kind
 
 const momentAt = (moments: readonly Moment[], index: number): Moment =>
   present(moments[index], `operation ${index + 1}`)
 
-const placed = (story: CutStory, moments: readonly Moment[], index: number, fault: FlashFault): string => {
+const placed = (story: CutTale, moments: readonly Moment[], index: number, fault: FlashFault): string => {
   const { kind, offset } = momentAt(moments, index).operation
   return `${story.name}, operation ${index + 1} of ${moments.length} (${kind} at ${offset}), ${described(fault)}`
 }
@@ -107,21 +113,37 @@ function pastOf(moments: readonly Moment[], index: number, fault: FlashFault): M
 export async function sweep(
   options: SweepOptions,
   start: CutStart,
-  story: CutStory,
+  story: CutTale,
   faults: (moment: Moment, random: SeededRandom) => Iterable<FlashFault> = faultsOf,
 ): Promise<{ readonly operations: number; readonly ends: readonly CutEnd[] }> {
   const { tally, random, share = 1, sampleOneIn, weight = 1 } = options
   let where = (): string => story.name
-  const world = counting(options, () => where())
-  const { moments, downloaded: whole } = await tell(world, start, story)
-  /** At most the block that was being written comes again. */
+  const { layout, flash: chip } = new CutWorld(
+    counting(options, () => where()),
+    start.image,
+    start.past,
+  )
+  const reader = options.reader ?? new PairReader(layout)
+  const world = { ...counting(options, () => where()), reader }
+  const { moments, downloaded: whole, end: told } = await tell(world, start, story)
   const judgeBytes = (before: number, after: number): void => {
-    if (before + after > whole + LIMITS.blockMessageBytes) {
+    if (before + after > whole + againBytes(chip)) {
       world.breach('broken promise', `${before} and ${after} bytes of blocks, ${whole} without a cut`)
     }
   }
-  const scratch = new FlashNor({ sizeBytes: new CutWorld(world, start.image, start.past).flash.sizeBytes })
-  const memory = options.memory ?? new CutMemory(new CutWorld(world, start.image, start.past).layout)
+  const scratch = new FlashNor(chip)
+  scratch.undecided = options.undecided
+  const memory = options.memory ?? new CutMemory(layout)
+  /** What the flash says at once, whoever looks at it: before any firmware has mended it. */
+  const judgeContent = (before: Moment, after: Pick<Moment, 'contents'>): void => {
+    const contents = reader.contents(scratch)
+    const torn = tornPair(contents, before.contents, after.contents)
+    if (torn !== undefined)
+      world.breach('broken promise', `the ${torn} record says neither what it said before nor after`)
+    if (before.kept.length === 0) return
+    const lost = missing(before.kept, reader.messages(scratch))
+    if (lost > 0) world.breach('lost message', `${lost} of ${before.kept.length} messages are not in flash`)
+  }
   const ends: CutEnd[] = []
   for (const [index, moment] of moments.entries()) {
     for (const fault of faults(moment, random)) {
@@ -129,22 +151,23 @@ export async function sweep(
       tally.cuts += weight
       scratch.restore(moment.image)
       scratch.apply(moment.operation, fault)
+      where = () => placed(story, moments, index, fault)
+      judgeContent(moment, moments[index + 1] ?? told)
       const past = pastOf(moments, index, fault)
       const held = Object.values(past).join(' ')
-      const known = memory.find(scratch, held)
+      // Undecided bits are one thing now and another then: no two of such flashes are alike.
+      const known = options.undecided === undefined ? memory.find(scratch, held) : undefined
       if (known !== undefined) {
         // Of another start's sweep, when the memory is shared.
         const alike = ends[known]
         if (alike !== undefined) {
           alike.cuts++
-          where = () => placed(story, moments, index, fault)
           if (options.memory === undefined) judgeBytes(moment.downloaded, alike.downloaded)
         }
         if (random.next() * sampleOneIn >= 1) continue
       }
       if (known !== undefined) tally.sampled++
       else tally.lived++
-      where = () => placed(story, moments, index, fault)
       const device = new CutWorld(world, scratch.image(), past)
       device.flash.watch()
       const wrong = await finish(device, story)
@@ -153,11 +176,49 @@ export async function sweep(
       judgeBytes(moment.downloaded, downloaded)
       await device.off()
       if (known !== undefined) continue
+      await options.each?.({ image: scratch.image(), past }, where())
       memory.add(scratch, device.flash.watched, held, ends.length)
       ends.push({ end: { image: device.flash.image(), past: device.past }, downloaded, cuts: 1 })
     }
   }
   return { operations: moments.length, ends }
+}
+
+/** Where undecided bits can make a difference: in the last word of a program, which is all that a frame may lack, at its beginning, and
+ *  one place between; in an erase, two states of many. */
+export function* undecidedOf({ operation }: Pick<Moment, 'operation'>, random: SeededRandom): Generator<FlashFault> {
+  yield { kind: 'before' }
+  if (operation.kind === 'erase') {
+    for (let i = 0; i < 2; i++) yield { kind: 'half-erased', random }
+  } else {
+    const { data } = operation
+    const written = data.findLastIndex((byte) => byte !== 0xff)
+    for (const bytes of new Set([0, Math.floor(random.next() * data.length), written - 1, written])) {
+      if (bytes >= 0) yield { kind: 'torn', bytes, mask: Math.floor(random.next() * 256) }
+    }
+  }
+  yield { kind: 'after' }
+}
+
+/** Cuts a story in every way, and then, from each different flash that this leaves, the recovery from it in every way again: all pairs of
+ *  cuts, with those in the middle of an operation.
+ *  @param faults of either cut
+ *  @returns the number of operations, and of flashes that were cut a second time */
+export async function sweepTwice(
+  options: SweepOptions,
+  start: CutStart,
+  tale: CutTale,
+  faults: (moment: Moment, random: SeededRandom) => Iterable<FlashFault> = faultsOf,
+): Promise<{ readonly operations: number; readonly twice: number }> {
+  const { layout } = new CutWorld({ ...options, breach: () => undefined }, start.image, start.past)
+  const memory = new CutMemory(layout)
+  let twice = 0
+  const each = async (cut: CutStart, where: string): Promise<void> => {
+    twice++
+    await sweep({ ...options, memory }, cut, { ...tale, name: `${where}, then` }, faults)
+  }
+  const { operations } = await sweep({ ...options, memory, each }, start, tale, faults)
+  return { operations, twice }
 }
 
 /** Before and after, no more. */
@@ -189,7 +250,7 @@ export async function cutRadio(options: SweepOptions, start: CutStart, story: Cu
       const wrong = await finish(device, story)
       if (wrong !== undefined) world.breach('broken promise', wrong)
       const { blockBytes } = device.gateway
-      if (blockBytes > whole + LIMITS.blockMessageBytes) {
+      if (blockBytes > whole + againBytes(device.flash)) {
         world.breach('broken promise', `${blockBytes} bytes of blocks, ${whole} without a break`)
       }
       await device.off()
@@ -219,7 +280,7 @@ export async function cutInARow(
   device.gateway.assignment = orderOf(order().target, seq)
   for (let round = 0; round < rounds; round++) {
     const cut = device.flash.operations + Math.floor(random.next() * operationsMax)
-    device.flash.onOperation = (operation, index) => {
+    device.onOperation = (operation, index) => {
       if (index < cut) return undefined
       return random.next() < 0.2 ? { kind: 'after' } : faultOf(operation, random)
     }
@@ -234,7 +295,7 @@ export async function cutInARow(
       device.gateway.assign(orderOf(order().target, seq))
     }
   }
-  device.flash.onOperation = undefined
+  device.onOperation = undefined
   await device.off()
   // A ban ends with the confirmation of another image, which must not be the one that runs already.
   const last = order()
@@ -254,13 +315,13 @@ const isOver = (device: CutWorld, { target }: CutStory): boolean => {
   )
 }
 
-/** Writes of the boot record fail, some or all, and then, if `cut`, the power goes too; the device must run its confirmed image all
+/** Writes of the boot record fail, some, the first few or all, and then, if `cut`, the power goes too; the device must run its confirmed image all
  *  along, and finish once the flash is well again. */
 export async function failRecords(
   options: SweepOptions,
   start: CutStart,
   story: CutStory,
-  rate: number,
+  rate: number | { readonly first: number },
   cutAt: number | undefined,
   name: string,
 ): Promise<readonly string[]> {
@@ -268,10 +329,15 @@ export async function failRecords(
   const world = counting(options, () => name)
   const device = new CutWorld(world, start.image, start.past)
   const { areas, areaBytes } = device.layout.boot
-  const failing = failingAt(rate, random, { from: areas[0], to: areas[1] + areaBytes })
+  const within = { from: areas[0], to: areas[1] + areaBytes }
+  let left = typeof rate === 'number' ? 0 : rate.first
+  const failing =
+    typeof rate === 'number'
+      ? failingAt(rate, random, within)
+      : (operation: FlashOperation) => (left-- > 0 ? failingAt(1, random, within)(operation) : undefined)
   device.gateway.acknowledges = story.healthy
   device.gateway.assignment = orderOf(story.target, story.seq)
-  device.flash.onOperation = (operation, index) => (index === cutAt ? faultOf(operation, random) : failing(operation))
+  device.onOperation = (operation, index) => (index === cutAt ? faultOf(operation, random) : failing(operation))
   tally.cuts++
   tally.lived++
   if (await device.boot()) await device.live(() => isOver(device, story), 6)
@@ -281,7 +347,7 @@ export async function failRecords(
   }
   // And a reset while the record cannot be written.
   if (await device.boot()) await device.live(() => isOver(device, story), 1)
-  device.flash.onOperation = undefined
+  device.onOperation = undefined
   await device.off()
   const wrong = await finish(device, story)
   if (wrong !== undefined) world.breach('broken promise', wrong)

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import { bytesToHex, sha256Hex } from '../../contract/bytes.ts'
 import { present } from '../../contract/present.ts'
-import { agentConfig } from '../../device/core/agent/agent-config.ts'
+import type { SeededRandom } from '../../contract/random.ts'
+import { agentConfig, REPORT_INTERVAL_MS } from '../../device/core/agent/agent-config.ts'
 import type { AgentEffect, AgentState } from '../../device/core/agent/agent-state.ts'
 import { type BootRecord, readRecord } from '../../device/core/flash/boot-record.ts'
 import { type FlashLayout, layoutOf, type SlotIndex } from '../../device/core/flash/flash-layout.ts'
@@ -17,7 +18,9 @@ import { VirtualClock } from '../clock-virtual.ts'
 import { type FlashImage, FlashNor } from '../flash-nor.ts'
 import type { MemoryRepository } from '../memory-repository.ts'
 import { ScriptedGateway } from './gateway-scripted.ts'
+import { CUT_CHIPS, type CutChip } from './power-cut-chips.ts'
 import { CUT_BOARD, CUT_DEVICE, CUT_SITE, CUT_START_MS, type TrialImage } from './power-cut-images.ts'
+import { digestOf, FlashPromises, PairReader } from './power-cut-promises.ts'
 import { rememberedSchemes } from './remembered-signatures.ts'
 
 const BOARD = present(boardNamed(CUT_BOARD), CUT_BOARD)
@@ -40,15 +43,23 @@ export interface Past {
   readonly securityCounter: number
   /** of the last record that a boot has seen */
   readonly incarnation: number | undefined
+  /** sha256 of the verified image that may take the place of the confirmed one, which is damaged, hex; '': none may */
+  readonly fallBack: string
 }
 
-export type Breach = 'brick' | 'unverified boot' | 'counter decrease' | 'broken promise'
+export type Breach = 'brick' | 'unverified boot' | 'counter decrease' | 'lost message' | 'broken promise'
 
 export interface CutWorldOptions {
   readonly engine: Engine
   readonly images: readonly TrialImage[]
   readonly repository: MemoryRepository
   readonly breach: (kind: Breach, what: string) => void
+  /** shared by the worlds of one chip, for speed */
+  readonly reader?: PairReader | undefined
+  /** default: the first of CUT_CHIPS */
+  readonly chip?: CutChip | undefined
+  /** what bits read as that a cut has left undecided; undefined: it leaves none */
+  readonly undecided?: SeededRandom | undefined
   /** what the device sees of the chip; for firmware that is wrong on purpose */
   readonly flashOf?: ((flash: FlashNor) => Flash) | undefined
 }
@@ -56,19 +67,28 @@ export interface CutWorldOptions {
 /** One device between power cuts: the shipping host on simulated flash, a gateway in memory and a virtual clock. Every boot is held
  *  to the invariants of docs/install.md. */
 export class CutWorld {
-  readonly flash = new FlashNor({ sizeBytes: BOARD.flashBytes })
+  readonly flash: FlashNor
   readonly layout: FlashLayout
   readonly gateway: ScriptedGateway
   past: Past
   /** boots since the world was made */
   boots = 0
+  /** what becomes of an operation, as FlashNor.onOperation has it */
+  onOperation: FlashNor['onOperation']
+  readonly promises: FlashPromises
   readonly #options: CutWorldOptions
+  /** number of the newest boot that the flash knows of */
+  #bootId: number
+  /** when the messages that wait were first seen, wall ms by digest */
+  readonly #seenMs = new Map<string, number>()
   #clock = new VirtualClock(CUT_START_MS)
   #host: AgentHost | undefined
 
   constructor(options: CutWorldOptions, image: FlashImage, past: Past) {
     this.#options = options
     this.past = past
+    this.flash = new FlashNor(options.chip ?? CUT_CHIPS[0])
+    this.flash.undecided = options.undecided
     this.flash.restore(image)
     const layout = layoutOf(this.flash)
     if (!layout.ok) throw new Error(layout.error.detail)
@@ -77,6 +97,18 @@ export class CutWorld {
     const byHash = new Map(artifacts.map((artifact) => [sha256Hex(artifact), artifact]))
     this.gateway = new ScriptedGateway(byHash, options.repository)
     this.gateway.isHeard = () => !this.flash.dead
+    this.promises = new FlashPromises({
+      ...{ flash: this.flash, layout: this.layout, reader: options.reader ?? new PairReader(this.layout) },
+      hasTaken: (digest) => this.gateway.taken.has(digest),
+      hasHeardOf: (code) => this.gateway.eventCodes.includes(code),
+      breach: options.breach,
+    })
+    this.#bootId = this.record?.boots ?? 0
+    this.flash.onOperation = (operation, index) => {
+      this.promises.check()
+      this.#judgePlace(operation.offset)
+      return this.onOperation?.(operation, index)
+    }
   }
 
   get record(): BootRecord | undefined {
@@ -91,8 +123,10 @@ export class CutWorld {
     return this.#host
   }
 
-  /** Power on. @returns false for a brick, which has been told */
-  async boot(): Promise<boolean> {
+  /** Power on.
+   *  @param mayBeBlank an image may never have been there
+   *  @returns false for a brick, which has been told */
+  async boot(mayBeBlank = false): Promise<boolean> {
     await this.off()
     this.flash.powerUp()
     // The same time at every boot: what a device does then depends on its flash and the gateway alone.
@@ -118,7 +152,9 @@ export class CutWorld {
     })
     this.#host = started.ok ? started.value : undefined
     if (started.ok || this.flash.dead) return true
-    this.#options.breach('brick', `${started.error.code}: ${started.error.detail}`)
+    if (!mayBeBlank || started.error.code !== 'no-fallback-slot') {
+      this.#options.breach('brick', `${started.error.code}: ${started.error.detail}`)
+    }
     return false
   }
 
@@ -143,6 +179,7 @@ export class CutWorld {
         await new Promise((resolve) => setImmediate(resolve))
         continue
       }
+      this.#judgeQueue()
       if (this.#clock.wallMs() >= end) return false
       this.#host.hear(LISTENED)
       this.#clock.advanceTo(this.#clock.wallMs() + STEP_MS)
@@ -154,6 +191,27 @@ export class CutWorld {
   async off(): Promise<void> {
     await this.#host?.close()
     this.#host = undefined
+    this.#seenMs.clear()
+    this.promises.check()
+  }
+
+  /** The image that runs is never written over, whatever the record could or could not be made to say. */
+  #judgePlace(offset: number): void {
+    const running = this.state && this.layout.slots[this.state.slot]
+    if (running === undefined || offset < running || offset >= running + this.layout.slotBytes) return
+    this.#options.breach('broken promise', `the slot that runs is written, at ${offset}`)
+  }
+
+  /** What waits for longer than a report takes to come is in flash too. */
+  #judgeQueue(): void {
+    const nowMs = this.#clock.wallMs()
+    for (const { payload } of this.state?.outbox.messages ?? []) {
+      const digest = digestOf(payload)
+      const seenMs = this.#seenMs.get(digest) ?? nowMs
+      this.#seenMs.set(digest, seenMs)
+      if (nowMs - seenMs <= REPORT_INTERVAL_MS + STEP_MS || this.promises.holds(digest)) continue
+      this.#options.breach('lost message', `a message has waited for ${nowMs - seenMs} ms and is not in flash`)
+    }
   }
 
   /** sha256 of the first bytes of a slot, hex */
@@ -171,6 +229,7 @@ export class CutWorld {
     ) {
       this.past = { ...this.past, confirming: bytesToHex(effect.record.images[effect.record.active].sha256) }
     }
+    if (effect.type === 'save-spool' && !this.flash.dead) this.promises.spooled(effect.outbox.messages)
     if (effect.type === 'tell-event' && effect.code === 'install-confirmed' && this.past.confirming !== '')
       this.#confirmed()
     if (effect.type === 'tell-event' && effect.code === 'booted' && !this.flash.dead) this.#judge(state)
@@ -198,6 +257,11 @@ export class CutWorld {
     if (record.securityCounter < past.securityCounter) {
       breach('counter decrease', `${past.securityCounter} to ${record.securityCounter}`)
     }
+    // A write that has failed leaves the number of the boot before; then it does come twice.
+    if (this.record?.boots === record.boots) {
+      if (record.boots <= this.#bootId) breach('broken promise', `boot ${record.boots} comes twice`)
+      this.#bootId = record.boots
+    }
     // A record of which both copies have rotted takes it along.
     if (record.incarnation !== past.incarnation && record.untold !== 'image-found') {
       breach('broken promise', `incarnation ${past.incarnation} has become ${record.incarnation}`)
@@ -205,7 +269,7 @@ export class CutWorld {
     const active = bytesToHex(record.images[record.active].sha256)
     const kept = this.slotSha256(record.active, record.images[record.active].bytes)
     if (kept !== active) breach('broken promise', 'the confirmed image is not kept')
-    if (active !== past.confirmed && active !== past.confirming) {
+    if (![past.confirmed, past.confirming, past.fallBack].includes(active)) {
       breach('broken promise', `confirmed was ${past.confirmed.slice(0, 8)}, now it is ${active.slice(0, 8)}`)
     }
     const trial = slot !== record.active
@@ -217,6 +281,8 @@ export class CutWorld {
       onTrial: trial,
       securityCounter: Math.max(past.securityCounter, record.securityCounter),
       incarnation: record.incarnation,
+      // Once it runs, nothing else may take its place.
+      fallBack: active === past.fallBack ? '' : past.fallBack,
     }
   }
 }

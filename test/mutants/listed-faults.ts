@@ -1,15 +1,8 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the source of other files
 
+import { FLASH_FAULTS } from './flash-faults.ts'
+import type { ListedFault } from './listed-fault.ts'
 import type { Mutant } from './mutations.ts'
-
-/** A fault that was once made on purpose, or could have been, and that no test noticed then. */
-export interface ListedFault {
-  readonly name: string
-  readonly file: string
-  /** stands in the file once */
-  readonly find: string
-  readonly change: string
-}
 
 export const LISTED_FAULTS: readonly ListedFault[] = [
   {
@@ -446,6 +439,7 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     find: 'WHERE NOT EXISTS (SELECT 1 FROM device_keys k WHERE k.device = d.id)',
     change: 'WHERE FALSE',
   },
+  ...FLASH_FAULTS,
 ]
 
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */

@@ -86,11 +86,13 @@ function drawn(): Task[] {
 }
 
 const listed = (): Task[] =>
-  LISTED_FAULTS.filter(({ name, file }) => `${name} ${file}`.includes(values.only)).map((fault) => ({
-    mutant: located(fault, sourceOf(fault.file)),
-    name: fault.name,
-    tests: concerned.of(fault.file, testsMax),
-  }))
+  LISTED_FAULTS.filter(({ name, file, noticedBy }) => `${name} ${file} ${noticedBy ?? ''}`.includes(values.only)).map(
+    (fault) => ({
+      mutant: located(fault, sourceOf(fault.file)),
+      name: fault.name,
+      tests: fault.noticedBy === undefined ? concerned.of(fault.file, testsMax) : { cheap: fault.noticedBy, dear: [] },
+    }),
+  )
 
 const tasks = values.listed ? listed() : drawn()
 const copy = new TrialCopy(root, files, TIMEOUT_MS)

@@ -4,8 +4,22 @@ import { layoutOf } from '../../device/core/flash/flash-layout.ts'
 import type { Flash } from '../../device/ports/flash.ts'
 import type { FlashNor } from '../../firmware-sim/flash-nor.ts'
 import { RememberedEngine } from '../../firmware-sim/power-cut/engine-remembered.ts'
+import { CUT_CHIPS, type CutChip } from '../../firmware-sim/power-cut/power-cut-chips.ts'
+import {
+  bootAndTell,
+  factoryFlashes,
+  fastForwardRecovery,
+  newRoot,
+  newTimestamp,
+  outage,
+  pollOf,
+  recordLost,
+  rotted,
+  settled,
+} from '../../firmware-sim/power-cut/power-cut-courses.ts'
+import { sweepIdentity } from '../../firmware-sim/power-cut/power-cut-identity.ts'
 import { cutRepository, type TrialImage, trialImage, withPatch } from '../../firmware-sim/power-cut/power-cut-images.ts'
-import { type CutStart, type CutStory, factoryStart, tell } from '../../firmware-sim/power-cut/power-cut-story.ts'
+import { type CutStart, type CutStory, factoryStart } from '../../firmware-sim/power-cut/power-cut-story.ts'
 import {
   cutInARow,
   cutRadio,
@@ -14,12 +28,14 @@ import {
   newTally,
   type SweepOptions,
   sweep,
+  sweepTwice,
+  type Tally,
 } from '../../firmware-sim/power-cut/power-cut-sweep.ts'
 import { EngineOrtNode } from '../../model/engine/engine-ort-node.ts'
 
 /** `KINGLET_SEED=… npx vitest run test/simulation/powercut.test.ts` repeats a run. */
 const seed = Number(process.env.KINGLET_SEED ?? 20_261_121)
-const NONE = { brick: 0, 'unverified boot': 0, 'counter decrease': 0, 'broken promise': 0 }
+const NONE = { brick: 0, 'unverified boot': 0, 'counter decrease': 0, 'lost message': 0, 'broken promise': 0 }
 
 const zoo = (name: string): TrialImage => trialImage(new URL(`../../zoo/bundles/${name}.kinglet`, import.meta.url))
 const [first, second, third] = [zoo('kws-1'), zoo('kws-2'), zoo('kws-regressed')]
@@ -45,13 +61,14 @@ const patchedOptions = (name: string, change: Partial<SweepOptions> = {}): Sweep
   })
 let factory: CutStart
 let installed: CutStart
+const installedOn = (chip: CutChip): Promise<CutStart> => {
+  const options = optionsOf('installed', { chip })
+  return settled(options, factoryStart({ ...options, breach: () => undefined }, first), install)
+}
 beforeAll(async () => {
   console.log(`power cuts: seed ${seed}`)
   factory = factoryStart({ ...optionsOf('factory'), breach: () => undefined }, first)
-  const breach = (kind: string, what: string) => {
-    throw new Error(`${kind}: ${what}`)
-  }
-  installed = (await tell({ ...optionsOf('installed'), breach }, factory, install)).end
+  installed = await installedOn(CUT_CHIPS[0])
 })
 afterAll(() => engine.close())
 
@@ -62,7 +79,7 @@ describe('the power goes', () => {
   ] as const)(
     '$name: at a share of all points of every operation, and the device is none the worse',
     async (story, start) => {
-      const options = optionsOf(story.name, { share: 0.02 })
+      const options = optionsOf(story.name, { share: 0.015 })
       const { operations } = await sweep(options, start(), story)
       expect(operations).toBeGreaterThan(2 * Math.ceil(second.bundle.length / 4_096))
       expect(options.tally.cuts).toBeGreaterThan(200)
@@ -103,6 +120,85 @@ describe('the power goes', () => {
   })
 })
 
+/** What a device does of itself, short enough for two cuts in a row. Points within an operation are drawn; others with each day's seed. */
+describe('the power goes, and goes again while the device recovers', () => {
+  const images = [first, second, third]
+  const clean = (tally: Tally, cuts: number) => {
+    expect(tally.cuts).toBeGreaterThan(cuts)
+    expect(tally).toMatchObject({ breaches: NONE, stories: [] })
+  }
+  const damaged = (chip: CutChip) => ({ ...optionsOf('damaged', { chip }) })
+
+  it.each(CUT_CHIPS)('in a fall-back, on $name', async (chip) => {
+    const start = await installedOn(chip)
+    const options = optionsOf('fall-back', { chip, share: 0.2 })
+    const rotten = rotted(damaged(chip), start, 'active', seededRandom(seed))
+    const { operations, twice } = await sweepTwice(options, rotten, bootAndTell('fall-back'))
+    expect(operations).toBeGreaterThan(3)
+    expect(twice).toBeGreaterThan(0)
+    clean(options.tally, 150)
+  })
+
+  it('in the boot of a device whose record is lost', async () => {
+    const [chip] = CUT_CHIPS
+    const options = optionsOf('found', { chip, share: 0.2 })
+    const start = recordLost(damaged(chip), await installedOn(chip), first)
+    await sweepTwice(options, start, bootAndTell('image-found'))
+    clean(options.tally, 150)
+  })
+
+  it.each([
+    ['new timestamp', newTimestamp(images)],
+    ['new root', newRoot(images)],
+    ['fast-forward recovery', fastForwardRecovery(images)],
+  ])('when a device learns of a %s', async (name, { before, after }) => {
+    const start = await settled({ ...optionsOf('trusting'), repository: before }, factory, pollOf('trusting', before))
+    const options = optionsOf(name, { repository: after, share: 0.05 })
+    await sweepTwice(options, start, pollOf(name, after))
+    clean(options.tally, 150)
+  })
+
+  it('when a device learns for the first time what is trusted', async () => {
+    const options = optionsOf('first trust', { share: 0.05 })
+    await sweepTwice(options, factory, pollOf('first trust', options.repository))
+    clean(options.tally, 150)
+  })
+
+  it('while nobody acknowledges, and afterwards: every message is acknowledged or still in flash', async () => {
+    const options = optionsOf('spool', { share: 0.03 })
+    await sweep(options, factory, outage)
+    clean(options.tally, 100)
+  })
+
+  it.each([
+    ['enrolled', 'enrol'],
+    ['given another key', 'rotate'],
+  ] as const)('while a device is %s: it has a key that the cloud accepts', async (_, story) => {
+    const [chip] = CUT_CHIPS
+    const tally = newTally()
+    const random = seededRandom(seed).fork(story)
+    expect(await sweepIdentity(story, { chip, tally, random, cuts: 2, share: 0.02 })).toBe(4)
+    clean(tally, 50)
+  })
+
+  it('in the factory, with blank flash and with one that was used', async () => {
+    const blank: CutStart = { image: new Map(), past: { ...factory.past, confirmed: '' } }
+    const options = optionsOf('blank', { share: 0.0002 })
+    await sweep(options, blank, factoryFlashes('blank flash', first, true, 0))
+    const { securityCounter } = installed.past
+    await sweep({ ...options, share: 0.002 }, installed, factoryFlashes('used flash', first, false, securityCounter))
+    clean(options.tally, 50)
+  })
+
+  it('while the first writes after a fall-back fail: the slot that runs is left alone', async () => {
+    const rotten = rotted(optionsOf('damaged'), installed, 'active', seededRandom(seed))
+    const options = optionsOf('first fail')
+    const story = { ...install, target: third, other: second, seq: 2 }
+    for (const count of [2, 3]) await failRecords(options, rotten, story, { first: count }, undefined, `${count} fail`)
+    clean(options.tally, 1)
+  })
+})
+
 describe('the sweep can fail', () => {
   it('on firmware that begins a download anew after every reset', async () => {
     /** Its record of how far a download has come reads as erased. */
@@ -129,7 +225,7 @@ describe('the sweep can fail', () => {
     const options = patchedOptions('begins anew', { flashOf: forgetful, share: 0.2 })
     await sweep(options, factory, patchInstall, edgesOf)
     expect(options.tally.breaches['broken promise']).toBeGreaterThan(0)
-    expect(options.tally.stories[0]).toMatch(/bytes of blocks, \d+ without a cut/)
+    expect(options.tally.stories.join()).toMatch(/bytes of blocks, \d+ without a cut/)
   })
 
   /** A boot record written the wrong way: both copies are erased before one is written, so that a cut in between leaves none. */
@@ -156,7 +252,7 @@ describe('the sweep can fail', () => {
     await sweep(options, factory, install, edgesOf)
     const { breaches, stories } = options.tally
     expect(breaches['broken promise'] + breaches.brick).toBeGreaterThan(0)
-    expect(stories[0]).toMatch(/^install, operation \d+ of \d+ \((erase|program) at \d+\)/)
+    expect(stories.join('\n')).toMatch(/^install, operation \d+ of \d+ \((erase|program) at \d+\)/m)
   })
 
   /** Says that it has erased and programmed the idle slot's head, and has not: what the boot finds there is not what was verified. */

@@ -159,9 +159,10 @@ export function nextDeadlineMs(state: AgentState): number {
 function timers(step: Step): void {
   const { state, now } = step
   if (now.monotonicMs >= state.reporting.nextReportMs) {
+    // While the link is down, or nobody acknowledges, the queue also goes to flash: a power cut loses at most an interval of it.
+    const waits = !state.connected || state.outbox.messages.length > 0
     step.report()
-    // While the link is down the queue also goes to flash, so that a power cut loses at most an interval.
-    if (!state.connected) step.saveSpool()
+    if (waits) step.saveSpool()
   }
   if (now.monotonicMs >= state.nextGovernMs) step.govern()
   consulted(step, consultationTimedOut(step))

@@ -5,7 +5,7 @@ import type { Flash } from '../../ports/flash.ts'
 import { FRAME_HEADER_BYTES } from './flash-frame.ts'
 import type { PairRegion } from './record-pair.ts'
 
-/** Where things are in flash: boot record, identity, trust (two areas each), spool, progress (two areas), slot 0, slot 1; all on sector
+/** Where things are in flash: boot record, identity, trust, spool, progress (two areas each), slot 0, slot 1; all on sector
  *  boundaries. */
 export interface FlashLayout {
   readonly boot: PairRegion
@@ -13,7 +13,8 @@ export interface FlashLayout {
   readonly identity: PairRegion
   /** what this device trusts; content up to TRUST_BYTES */
   readonly trust: PairRegion
-  readonly spool: { readonly offset: number; readonly bytes: number }
+  /** a second copy of messages that nobody has acknowledged; content up to SPOOL_BYTES / 2 */
+  readonly spool: PairRegion
   /** how far a download has come; content up to a decoder's state, a sector and PROGRESS_FIELDS_BYTES */
   readonly progress: PairRegion
   readonly slots: readonly [number, number]
@@ -24,7 +25,8 @@ export type SlotIndex = 0 | 1
 
 export const otherSlot = (slot: SlotIndex): SlotIndex => (slot === 0 ? 1 : 0)
 
-/** Chosen: holds the outbox at its bound (see outbox.ts), whatever the sector size. */
+/** Chosen: either half holds the reports and events of an outbox at its bound, as long as they commonly are, and some 20 wakes (see
+ *  outbox.ts). */
 const SPOOL_BYTES = 64 * 1024
 /** Chosen: root, timestamp, snapshot and targets metadata of a small repository. */
 export const TRUST_BYTES = 32 * 1024
@@ -48,8 +50,7 @@ export function layoutOf(flash: Pick<Flash, 'sizeBytes' | 'sectorBytes'>): Resul
   const boot = pair(sectorBytes)
   const identity = pair(sectorBytes)
   const trust = pair(TRUST_BYTES + FRAME_HEADER_BYTES)
-  const spoolOffset = take(SPOOL_BYTES)
-  const spool = { offset: spoolOffset, bytes: end - spoolOffset }
+  const spool = pair(SPOOL_BYTES / 2)
   const progress = pair(PATCH_STATE_BYTES + sectorBytes + PROGRESS_FIELDS_BYTES + FRAME_HEADER_BYTES)
   const slotBytes = Math.floor((flash.sizeBytes - end) / 2 / sectorBytes) * sectorBytes
   if (slotBytes < sectorBytes) {

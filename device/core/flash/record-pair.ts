@@ -51,7 +51,7 @@ export function writePair(flash: Flash, region: PairRegion, content: Uint8Array)
 }
 
 /** Erases the sectors of a frame and programs it. */
-export function writeFrame(flash: Flash, offset: number, frame: Uint8Array): Result<void, ContractError> {
+function writeFrame(flash: Flash, offset: number, frame: Uint8Array): Result<void, ContractError> {
   for (let at = offset; at < offset + frame.length; at += flash.sectorBytes) {
     const erased = flash.erase(at)
     if (!erased.ok) return erased

@@ -446,7 +446,7 @@ describe('ports at their worst', () => {
     const layout = layoutOf(nor)
     if (!layout.ok) throw new Error(layout.error.detail)
     const { spool } = layout.value
-    const isSpool = (offset: number) => offset >= spool.offset && offset < spool.offset + spool.bytes
+    const isSpool = (offset: number) => offset >= spool.areas[0] && offset < spool.areas[1] + spool.areaBytes
     const worn = err({ code: 'flash-write-failed', detail: 'worn' } as const)
     const flash: Flash = {
       sizeBytes: nor.sizeBytes,

@@ -159,9 +159,7 @@ describe('layout and provisioning', () => {
       const { boot, identity, trust, spool, progress, slots, slotBytes } = layout.value
       const areasOf = ({ areas, areaBytes }: typeof boot) => areas.map((area) => [area, areaBytes] as const)
       const regions = [
-        ...[boot, identity, trust].flatMap(areasOf),
-        [spool.offset, spool.bytes],
-        ...areasOf(progress),
+        ...[boot, identity, trust, spool, progress].flatMap(areasOf),
         [slots[0], slotBytes],
         [slots[1], slotBytes],
       ] as const

@@ -13,9 +13,9 @@ const KIB = 1_024
 
 /** Every region as [offset, bytes], in the order in which they lie. */
 const regionsOf = ({ boot, identity, trust, spool, progress, slots, slotBytes }: FlashLayout) => [
-  ...[boot, identity, trust].flatMap(({ areas, areaBytes }) => areas.map((offset) => [offset, areaBytes] as const)),
-  [spool.offset, spool.bytes] as const,
-  ...progress.areas.map((offset) => [offset, progress.areaBytes] as const),
+  ...[boot, identity, trust, spool, progress].flatMap(({ areas, areaBytes }) =>
+    areas.map((offset) => [offset, areaBytes] as const),
+  ),
   ...slots.map((offset) => [offset, slotBytes] as const),
 ]
 
@@ -27,7 +27,7 @@ describe('layout', () => {
       boot: { areas: [0, 4 * KIB], areaBytes: 4 * KIB },
       identity: { areas: [8 * KIB, 12 * KIB], areaBytes: 4 * KIB },
       trust: { areas: [16 * KIB, 52 * KIB], areaBytes: 36 * KIB },
-      spool: { offset: 88 * KIB, bytes: 64 * KIB },
+      spool: { areas: [88 * KIB, 120 * KIB], areaBytes: 32 * KIB },
       progress: { areas: [152 * KIB, 176 * KIB], areaBytes: 24 * KIB },
       slots: [200 * KIB, 612 * KIB],
       slotBytes: 412 * KIB,
@@ -51,7 +51,7 @@ describe('layout', () => {
       expect(sizeBytes - end).toBeLessThan(2 * sectorBytes)
       expect(layout.identity.areaBytes - 16).toBeGreaterThanOrEqual(496)
       expect(layout.trust.areaBytes - 16).toBeGreaterThanOrEqual(TRUST_BYTES)
-      expect(layout.spool.bytes).toBeGreaterThanOrEqual(64 * KIB)
+      expect(layout.spool.areaBytes).toBeGreaterThanOrEqual(32 * KIB)
       expect(layout.progress.areaBytes - 16).toBeGreaterThanOrEqual(
         PATCH_STATE_BYTES + sectorBytes + PROGRESS_FIELDS_BYTES,
       )
