@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Client } from 'aedes'
 import type { Clock } from '../contract/clock.ts'
 import type { SeededRandom } from '../contract/random.ts'
@@ -20,6 +21,8 @@ import { TlsFiles } from './broker/tls-files.ts'
 import { Assignments } from './cloud-link/assignments.ts'
 import { CloudClient } from './cloud-link/cloud-client.ts'
 import { CloudContact } from './cloud-link/cloud-contact.ts'
+import { GatewayIdentity } from './cloud-link/gateway-identity.ts'
+import { type CloudToken, KeyedToken } from './cloud-link/keyed-token.ts'
 import { ServiceToken } from './cloud-link/service-token.ts'
 import { Uplink } from './cloud-link/uplink.ts'
 import { Allowances } from './downloads/allowance.ts'
@@ -42,6 +45,9 @@ import { Upkeep } from './upkeep.ts'
 import { Verifier, type VerifierModel } from './verifier.ts'
 import { WatchedEngine } from './verifier-watch.ts'
 import { type WakeFormatAnswer, WakeFormats } from './wake-formats.ts'
+
+/** chosen, of the socket: a cloud that is there answers in milliseconds; without one the gateway serves its devices all the same */
+const FIRST_TOKEN_MS = 3_000
 
 export interface GatewayStats {
   /** what came of messages, requests and rows, by kind and outcome, since the start */
@@ -70,15 +76,23 @@ export interface Gateway {
  *  come, everything else waits in the store.
  *  @throws when a port or the store cannot be opened or the verifier's graph cannot be loaded; nothing stays open then */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
-  const { dataDir, clock, random, logger, gatewayId = 'gateway-1' } = options
+  const { dataDir, clock, random, logger } = options
   const limits = { ...GATEWAY_LIMITS, ...options.limits }
   const counters = new MessageCounters()
   const verifies = options.engine !== undefined && options.verifier !== undefined
   // What can be wrong in the options is found before anything is opened.
-  const link = linkToCloud(options)
+  const tls = options.tlsFiles === undefined ? undefined : new TlsFiles(options.tlsFiles)
   mkdirSync(dataDir, { recursive: true })
   const lock = OwnerLock.take(join(dataDir, 'owner.lock'), `the gateway's folder ${dataDir}`)
   const opened: Ground['opened'] = [{ close: async () => lock.release() }]
+  let link: ReturnType<typeof linkToCloud>
+  try {
+    link = linkToCloud(options)
+  } catch (cause) {
+    lock.release()
+    throw cause
+  }
+  const { gatewayId } = link
   const store = await StoreClient.open(
     { dataDir, gatewayId, spool: limits.spool, pendingWakesMax: limits.pendingWakes, verifies },
     options.storeInProcess ?? false,
@@ -89,10 +103,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     throw cause
   })
   opened.push(store)
-  const { contact, token, cloud, tls, believed } = link
+  const { contact, token, cloud, believed } = link
   const ground: Ground = {
     ...{ options, limits, clock, believed, random, logger, counters, store },
-    ...{ cloud, token, contact, tls, lock, opened },
+    ...{ gatewayId, cloud, token, contact, tls, lock, opened },
     engine: options.engine && new WatchedEngine(options.engine, clock),
   }
   try {
@@ -103,12 +117,14 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   }
 }
 
-/** By what the gateway speaks to the cloud, and to devices. @throws when an address, a token or a certificate is none */
+/** By what the gateway speaks to the cloud. @throws when an address or a token is none, or the folder is another gateway's */
 function linkToCloud(options: GatewayOptions) {
   const { clock, random, logger, cloudUrl } = options
-  const tls = options.tlsFiles === undefined ? undefined : new TlsFiles(options.tlsFiles)
   const contact = new CloudContact({ clock, logger }, cloudUrl)
-  const token = new ServiceToken(options.serviceToken, options.serviceTokenFile)
+  const { token, name } = tokenOf(options)
+  if (options.gatewayId !== undefined && name !== undefined && options.gatewayId !== name) {
+    throw new Error(`the cloud knows this gateway as ${name}, not as ${options.gatewayId}`)
+  }
   const believed = new BelievedClock(clock, logger)
   const jitter = random.fork('cloud')
   const cloud = new CloudClient(
@@ -124,7 +140,16 @@ function linkToCloud(options: GatewayOptions) {
       failed: (error) => contact.failed(error),
     },
   )
-  return { tls, contact, token, cloud, believed }
+  return { contact, token, cloud, believed, gatewayId: options.gatewayId ?? name ?? 'gateway-1' }
+}
+
+/** The key of the folder, or a token. */
+function tokenOf(options: GatewayOptions): { readonly token: CloudToken; readonly name: string | undefined } {
+  const { dataDir, claim, secureRandom, serviceToken, serviceTokenFile } = options
+  const identity = GatewayIdentity.open(dataDir, claim, secureRandom)
+  if (identity !== undefined) return { token: new KeyedToken(identity), name: identity.gateway }
+  const token = new ServiceToken(serviceToken, serviceTokenFile)
+  return { token, name: token.subject }
 }
 
 /** What every part stands on. */
@@ -138,7 +163,9 @@ interface Ground {
   readonly counters: MessageCounters
   readonly store: StoreClient
   readonly cloud: CloudClient
-  readonly token: ServiceToken
+  readonly token: CloudToken
+  /** by which the cloud knows it */
+  readonly gatewayId: string
   readonly contact: CloudContact
   /** of the folder */
   readonly lock: OwnerLock
@@ -171,6 +198,9 @@ async function compose(ground: Ground): Promise<Gateway> {
   const upkeep = new Upkeep(ground)
   const renewTls = (options: TlsOptions) => broker.renewTls(options)
 
+  ground.token.start({ ...ground, random: ground.random.fork('service-token') })
+  // What asks the cloud from here on has a token, where that is to be had at once.
+  await Promise.race([ground.token.look(), sleep(FIRST_TOKEN_MS, undefined, { ref: false })])
   await assignments.start()
   upkeep.start()
   void admission.keys.refresh()
@@ -179,7 +209,6 @@ async function compose(ground: Ground): Promise<Gateway> {
     void assignments.withdraw(device, beforeMs)
   })
   uplink.start()
-  ground.token.start({ ...ground, random: ground.random.fork('service-token') })
   ground.tls?.start(renewTls, ground.clock, logger)
   verifier?.wake()
   const ports = { mqttPort: broker.mqttPort, wsPort: broker.wsPort, httpPort: http.port }
@@ -242,7 +271,8 @@ function formatsOf(
 }
 
 function makeAssignments(ground: Ground, downlink: Downlink): Assignments {
-  const { gatewayId = 'gateway-1', sites = [], assignmentWaitSeconds = 25, assignmentIdleMs = 200 } = ground.options
+  const { gatewayId } = ground
+  const { sites = [], assignmentWaitSeconds = 25, assignmentIdleMs = 200 } = ground.options
   const random = ground.random.fork('assignments')
   const publish = (topic: string, payload: Uint8Array) => downlink.retain(topic, payload)
   return new Assignments(
