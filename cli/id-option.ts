@@ -7,3 +7,9 @@ export function idOption(text: string): string {
   if (id === undefined) throw new InvalidArgumentError(`${ID_WORDS}.`)
   return id
 }
+
+/** Parser of an option with an id that may be given more than once. */
+export const eachIdOption = (text: string, before: readonly string[] = []): readonly string[] => [
+  ...before,
+  idOption(text),
+]

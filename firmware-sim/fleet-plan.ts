@@ -27,6 +27,10 @@ function capacityFor(board: Board, days: number, random: SeededRandom): number {
 
 /** Chosen: three sites of each kind of place. Fixed, so that a larger fleet has the same sites and not other ones. */
 const SITES = 12
+export const SITE_NAMES: readonly string[] = Array.from(
+  { length: SITES },
+  (_, i) => `site-${String(i + 1).padStart(2, '0')}`,
+)
 
 /** The fleet of the story: sites with one kind of place each, boards and radios mixed, some places busier than others. Each device's
  *  properties come from its own fork of the seed: adding one changes no other.
@@ -40,7 +44,7 @@ export function planFleet(devices: number, startMs: number, random: SeededRandom
     const mains = board.name === 'ESP32-S3' || own.next() < MAINS_SHARE
     return {
       device: `dev-${String(i + 1).padStart(5, '0')}`,
-      site: `site-${String(siteIndex + 1).padStart(2, '0')}`,
+      site: present(SITE_NAMES[siteIndex], 'the name of a site'),
       board,
       radio: mains
         ? present(radioNamed('wifi'), 'the radio')

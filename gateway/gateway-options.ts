@@ -1,5 +1,6 @@
 import type { JSONWebKeySet } from 'jose'
 import type { Clock } from '../contract/clock.ts'
+import type { GatewayClaimFile } from '../contract/enrolment.ts'
 import type { SecureRandom, SeededRandom } from '../contract/random.ts'
 import type { Engine } from '../model/engine/engine.ts'
 import type { Logger } from '../platform/logger.ts'
@@ -40,9 +41,9 @@ export const GATEWAY_LIMITS: GatewayLimits = {
 export interface GatewayOptions {
   /** store and artifact folder; one process at a time */
   readonly dataDir: string
-  /** names this gateway to the cloud; default "gateway-1" */
+  /** names this gateway to the cloud; default: what its key was enrolled as, or its token says, else "gateway-1" */
   readonly gatewayId?: string
-  /** whose devices' assignments it holds, at most 64; default: those of all sites there are */
+  /** whose devices' assignments it holds, at most 64; default: those of all sites that it is enrolled for */
   readonly sites?: readonly string[]
   /** of the broker; default 127.0.0.1 */
   readonly host?: string
@@ -57,7 +58,9 @@ export interface GatewayOptions {
   /** of /healthz, /metrics, metadata and artifacts; default 127.0.0.1 */
   readonly httpHost?: string
   readonly cloudUrl: string
-  /** what the cloud knows the gateway by; from a file it is renewed there, and read again when somebody changes it */
+  /** enrols the gateway with a key of its own, which stays in `dataDir`: needed once */
+  readonly claim?: GatewayClaimFile | undefined
+  /** what the cloud knows a gateway without a key by; from a file it is renewed there, and read again when somebody changes it */
   readonly serviceToken?: string
   readonly serviceTokenFile?: string
   /** public keys of device tokens; default: the cloud's, kept on disk */

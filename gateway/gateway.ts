@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Client } from 'aedes'
 import type { Clock } from '../contract/clock.ts'
 import type { SeededRandom } from '../contract/random.ts'
@@ -22,6 +23,8 @@ import { Takeovers } from './broker/takeovers.ts'
 import { Assignments } from './cloud-link/assignments.ts'
 import { CloudClient } from './cloud-link/cloud-client.ts'
 import { CloudContact } from './cloud-link/cloud-contact.ts'
+import { GatewayIdentity } from './cloud-link/gateway-identity.ts'
+import { type CloudToken, KeyedToken } from './cloud-link/keyed-token.ts'
 import { ServiceToken } from './cloud-link/service-token.ts'
 import { Uplink } from './cloud-link/uplink.ts'
 import { Allowances } from './downloads/allowance.ts'
@@ -47,6 +50,8 @@ import { type WakeFormatAnswer, WakeFormats } from './wake-formats.ts'
 
 /** chosen: a revoked device is cut off, and a stolen key of tokens is good no more, within half a minute */
 const REVOCATION_POLL_MS = 30_000
+/** chosen, of the socket: a cloud that is there answers in milliseconds; without one the gateway serves its devices all the same */
+const FIRST_TOKEN_MS = 3_000
 
 export interface GatewayStats {
   /** what came of messages, requests and rows, by kind and outcome, since the start */
@@ -75,15 +80,23 @@ export interface Gateway {
  *  come, everything else waits in the store.
  *  @throws when a port or the store cannot be opened or the verifier's graph cannot be loaded; nothing stays open then */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
-  const { dataDir, clock, random, logger, gatewayId = 'gateway-1' } = options
+  const { dataDir, clock, random, logger } = options
   const limits = { ...GATEWAY_LIMITS, ...options.limits }
   const counters = new MessageCounters()
   const verifies = options.engine !== undefined && options.verifier !== undefined
   // What can be wrong in the options is found before anything is opened.
-  const link = linkToCloud(options)
+  const tls = options.tlsFiles === undefined ? undefined : new TlsFiles(options.tlsFiles)
   mkdirSync(dataDir, { recursive: true })
   const lock = OwnerLock.take(join(dataDir, 'owner.lock'), `the gateway's folder ${dataDir}`)
   const opened: Ground['opened'] = [{ close: async () => lock.release() }]
+  let link: ReturnType<typeof linkToCloud>
+  try {
+    link = linkToCloud(options)
+  } catch (cause) {
+    lock.release()
+    throw cause
+  }
+  const { gatewayId } = link
   const store = await StoreClient.open(
     { dataDir, gatewayId, spool: limits.spool, pendingWakesMax: limits.pendingWakes, verifies },
     options.storeInProcess ?? false,
@@ -94,10 +107,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     throw cause
   })
   opened.push(store)
-  const { contact, token, cloud, tls, believed, refusal } = link
+  const { contact, token, cloud, believed, refusal } = link
   const ground: Ground = {
     ...{ options, limits, clock, believed, random, logger, counters, store },
-    ...{ cloud, token, contact, refusal, tls, lock, opened },
+    ...{ gatewayId, cloud, token, contact, refusal, tls, lock, opened },
     engine: options.engine && new WatchedEngine(options.engine, clock),
   }
   try {
@@ -108,12 +121,14 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   }
 }
 
-/** By what the gateway speaks to the cloud, and to devices. @throws when an address, a token or a certificate is none */
+/** By what the gateway speaks to the cloud. @throws when an address or a token is none, or the folder is another gateway's */
 function linkToCloud(options: GatewayOptions) {
   const { clock, random, logger, cloudUrl } = options
-  const tls = options.tlsFiles === undefined ? undefined : new TlsFiles(options.tlsFiles)
   const contact = new CloudContact({ clock, logger }, cloudUrl)
-  const token = new ServiceToken(options.serviceToken, options.serviceTokenFile)
+  const { token, name } = tokenOf(options)
+  if (options.gatewayId !== undefined && name !== undefined && options.gatewayId !== name) {
+    throw new Error(`the cloud knows this gateway as ${name}, not as ${options.gatewayId}`)
+  }
   const believed = new BelievedClock(clock, logger)
   const jitter = random.fork('cloud')
   const refusal = { tell: (): void => {} }
@@ -132,7 +147,16 @@ function linkToCloud(options: GatewayOptions) {
       failed: (error) => contact.failed(error),
     },
   )
-  return { tls, contact, token, cloud, believed, refusal }
+  return { contact, token, cloud, believed, refusal, gatewayId: options.gatewayId ?? name ?? 'gateway-1' }
+}
+
+/** The key of the folder, or a token. */
+function tokenOf(options: GatewayOptions): { readonly token: CloudToken; readonly name: string | undefined } {
+  const { dataDir, claim, secureRandom, serviceToken, serviceTokenFile } = options
+  const identity = GatewayIdentity.open(dataDir, claim, secureRandom)
+  if (identity !== undefined) return { token: new KeyedToken(identity), name: identity.gateway }
+  const token = new ServiceToken(serviceToken, serviceTokenFile)
+  return { token, name: token.subject }
 }
 
 /** What every part stands on. */
@@ -146,7 +170,9 @@ interface Ground {
   readonly counters: MessageCounters
   readonly store: StoreClient
   readonly cloud: CloudClient
-  readonly token: ServiceToken
+  readonly token: CloudToken
+  /** by which the cloud knows it */
+  readonly gatewayId: string
   readonly contact: CloudContact
   /** told when the cloud refuses the gateway's token; whoever wants to hear of it puts itself here */
   readonly refusal: { tell: () => void }
@@ -181,6 +207,9 @@ async function compose(ground: Ground): Promise<Gateway> {
   const upkeep = new Upkeep(ground)
   const renewTls = (options: TlsOptions) => broker.renewTls(options)
 
+  ground.token.start({ ...ground, random: ground.random.fork('service-token') })
+  // What asks the cloud from here on has a token, where that is to be had at once.
+  await Promise.race([ground.token.look(), sleep(FIRST_TOKEN_MS, undefined, { ref: false })])
   await assignments.start()
   upkeep.start()
   const everyMs = ground.options.revocationPollMs ?? REVOCATION_POLL_MS
@@ -192,7 +221,6 @@ async function compose(ground: Ground): Promise<Gateway> {
     void assignments.withdraw(device, beforeMs)
   })
   uplink.start()
-  ground.token.start({ ...ground, random: ground.random.fork('service-token') })
   ground.tls?.start(renewTls, ground.clock, logger)
   verifier?.wake()
   const ports = { mqttPort: broker.mqttPort, wsPort: broker.wsPort, httpPort: http.port }
@@ -256,7 +284,8 @@ function formatsOf(
 }
 
 function makeAssignments(ground: Ground, downlink: Downlink): Assignments {
-  const { gatewayId = 'gateway-1', sites = [], assignmentWaitSeconds = 25, assignmentIdleMs = 200 } = ground.options
+  const { gatewayId } = ground
+  const { sites = [], assignmentWaitSeconds = 25, assignmentIdleMs = 200 } = ground.options
   const random = ground.random.fork('assignments')
   const publish = (topic: string, payload: Uint8Array) => downlink.retain(topic, payload)
   return new Assignments(

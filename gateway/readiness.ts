@@ -3,7 +3,7 @@ import { DiskProbe } from '../platform/disk-probe.ts'
 import { type Readiness, type ReadinessReason, readinessOf } from '../platform/readiness.ts'
 import { certificateReasons, certificateWarnings, iso, type TlsFiles } from '../platform/tls-files.ts'
 import type { CloudContact } from './cloud-link/cloud-contact.ts'
-import type { ServiceToken } from './cloud-link/service-token.ts'
+import type { CloudToken } from './cloud-link/keyed-token.ts'
 import type { MetadataCache } from './downloads/metadata-cache.ts'
 import type { WatchedEngine } from './verifier-watch.ts'
 
@@ -12,7 +12,7 @@ const HOUR_MS = 3_600_000
 interface Parts {
   readonly clock: Clock
   readonly dataDir: string
-  readonly token: ServiceToken
+  readonly token: CloudToken
   readonly contact: CloudContact
   readonly tls: TlsFiles | undefined
   readonly engine: WatchedEngine | undefined
@@ -75,7 +75,8 @@ export class GatewayReadiness {
   #token(): (ReadinessReason | undefined)[] {
     const { token, contact } = this.#parts
     const { expiresMs } = token
-    const advice = '"kinglet token make" mints one; the token file is read again when it changes'
+    const advice =
+      '"kinglet gateway show" says whether it is enrolled; a token file is read again when it changes, a key asks by itself'
     if (expiresMs !== undefined && this.#leftMs(expiresMs) <= 0) {
       return [{ code: 'token-expired', detail: `the service token ended ${iso(expiresMs)}: ${advice}` }]
     }

@@ -1,7 +1,10 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import pino from 'pino'
 import * as z from 'zod'
 import type { Clock } from '../../contract/clock.ts'
+import { type GatewayClaimFile, gatewayClaimFileSchema } from '../../contract/enrolment.ts'
+import { LIMITS } from '../../contract/limits.ts'
 import { seededRandom } from '../../contract/random.ts'
 import { parseSiteId } from '../../contract/topics.ts'
 import { startGateway } from '../../gateway/gateway.ts'
@@ -19,8 +22,9 @@ import { serve } from './serve.ts'
 export interface GatewayFlags extends ListenFlags {
   readonly data: string
   readonly cloud: string
-  readonly tokenFile: string
-  readonly id: string
+  readonly claim?: string
+  readonly tokenFile?: string
+  readonly id?: string
   readonly site?: readonly string[]
   readonly mqttPort: number
   readonly wsPort: number
@@ -50,13 +54,10 @@ function readVerifier(path: string): VerifierModel {
   }
 }
 
-/** chosen: as many as the cloud takes in one question */
-const SITES_MAX = 64
-
 function siteIds(sites: readonly string[]): readonly string[] {
-  if (sites.length > SITES_MAX) {
-    throw new CommandFailure(`--site is given ${sites.length} times, at most ${SITES_MAX}`, {
-      hint: 'without it the gateway holds the assignments of every site',
+  if (sites.length > LIMITS.gatewaySites) {
+    throw new CommandFailure(`--site is given ${sites.length} times, at most ${LIMITS.gatewaySites}`, {
+      hint: 'without it the gateway holds the assignments of every site that it is enrolled for',
       exitCode: 2,
     })
   }
@@ -68,9 +69,39 @@ function siteIds(sites: readonly string[]): readonly string[] {
 }
 
 /** @throws CommandFailure when there is no token in it: nothing is opened then */
-function tokenFile(path: string): string {
-  readToken(path)
+function tokenFile(path: string | undefined): string | undefined {
+  if (path !== undefined) readToken(path)
   return path
+}
+
+function gatewayClaim(path: string | undefined): GatewayClaimFile | undefined {
+  if (path === undefined) return undefined
+  const parsed = gatewayClaimFileSchema.safeParse(readJsonFile(path))
+  if (parsed.success) return parsed.data
+  throw new CommandFailure(`${path} is no claim of a gateway`, {
+    hint: 'an operator makes one with "kinglet gateway claim"',
+  })
+}
+
+/** How the cloud is to know the gateway. */
+function credentials({ claim, tokenFile: path, data, id }: GatewayFlags) {
+  const serviceTokenFile = tokenFile(path)
+  if (claim !== undefined && path !== undefined) {
+    throw new CommandFailure('--claim gives the gateway a key, and then it needs no --token-file', { exitCode: 2 })
+  }
+  // Once it is enrolled the claim may be gone.
+  const isEnrolled = existsSync(join(data, 'identity.json'))
+  if (claim === undefined && path === undefined && !isEnrolled) {
+    throw new CommandFailure('the cloud does not know this gateway', {
+      hint: 'an operator makes a claim with "kinglet gateway claim NAME --site SITE -o FILE"; give it with --claim',
+      exitCode: 2,
+    })
+  }
+  return {
+    ...(id !== undefined && { gatewayId: id }),
+    ...(serviceTokenFile !== undefined && { serviceTokenFile }),
+    claim: claim !== undefined && isEnrolled && !existsSync(claim) ? undefined : gatewayClaim(claim),
+  }
 }
 
 /** Runs a gateway until it is ended. */
@@ -79,7 +110,7 @@ export const serveGateway = (flags: GatewayFlags, system: Clock): Promise<void> 
   return serve(() =>
     startGateway({
       dataDir: flags.data,
-      gatewayId: flags.id,
+      ...credentials(flags),
       sites: siteIds(flags.site ?? []),
       host: flags.host,
       mqttPort: flags.mqttPort,
@@ -94,7 +125,6 @@ export const serveGateway = (flags: GatewayFlags, system: Clock): Promise<void> 
           burstBytes: flags.maxDownloadBytesPerSecond,
         },
       },
-      serviceTokenFile: tokenFile(flags.tokenFile),
       clock: serviceClock(system, flags.clock),
       random: seededRandom(new DataView(secureRandom.bytes(4).buffer).getUint32(0)),
       secureRandom,

@@ -2,10 +2,11 @@ import { Command } from 'commander'
 import type { Clock } from '../../contract/clock.ts'
 import { DOWNLOAD_LIMITS } from '../../gateway/downloads/download-limits.ts'
 import { CA_WORDS, type CloudFlags as CloudAccess, withCloud } from '../cloud-option.ts'
-import { idOption } from '../id-option.ts'
+import { eachIdOption, idOption } from '../id-option.ts'
 import { integerOption } from '../number-option.ts'
 import { zooFile } from '../package-root.ts'
 import type { CloudFlags } from './cloud-service.ts'
+import type { GatewayClaimFlags } from './gateway-admin.ts'
 import type { GatewayFlags } from './gateway-service.ts'
 import { retainHelp, retainOption } from './retain-option.ts'
 
@@ -67,15 +68,19 @@ export function gatewayCommand(system: Clock): Command {
     .description('run a gateway between devices and the cloud')
     .requiredOption('--data <DIR>', 'folder of its store and artifact cache')
     .requiredOption('--cloud <URL>', 'address of the cloud')
-    .requiredOption(
-      '--token-file <FILE>',
-      'file with a service token of role "gateway" ("kinglet token make"); it is renewed there before it expires',
+    .option(
+      '--claim <FILE>',
+      'claim of "kinglet gateway claim": enrols it with a key of its own, kept in --data; not needed afterwards',
     )
-    .option('--id <ID>', 'name of this gateway', idOption, 'gateway-1')
+    .option(
+      '--token-file <FILE>',
+      'in place of a key: file with a service token of role "gateway" ("kinglet token make"); it is renewed there',
+    )
+    .option('--id <ID>', 'name of this gateway (default: that of its claim or token)', idOption)
     .option(
       '--site <ID>',
-      'a site whose devices come here; may be repeated (default: every site, which costs memory for the whole fleet)',
-      (site: string, sites: readonly string[] = []) => [...sites, idOption(site)],
+      'hold assignments of this site only; may be repeated (default: every site that it is enrolled for)',
+      eachIdOption,
     )
     .option('--host <ADDRESS>', 'address the broker listens on', '127.0.0.1')
     .option('--mqtt-port <N>', 'port of MQTT over TCP', port, 1883)
@@ -112,9 +117,36 @@ export function gatewayCommand(system: Clock): Command {
     .action(async (flags: GatewayFlags) => (await import('./gateway-service.ts')).serveGateway(flags, system))
   withCloud(gateway.command('list'))
     .description(
-      'gateways that have sent telemetry: when last, how much, for which sites; SILENT after two hours without any',
+      'gateways: their state and sites, when they last sent telemetry and how much; SILENT after two hours without any',
     )
     .option('--json', 'as JSON lines')
-    .action(async (flags: CloudAccess & { json?: boolean }) => (await import('./gateway-list.ts')).listGateways(flags))
+    .action(async (flags: CloudAccess & { json?: boolean }) => (await import('./gateway-admin.ts')).listGateways(flags))
+  withCloud(gateway.command('show'))
+    .description('one gateway as JSON: sites, key, state and why, rows taken and refused')
+    .argument('<NAME>', 'the gateway', idOption)
+    .action(async (name: string, flags: CloudAccess) => (await import('./gateway-admin.ts')).showGateway(name, flags))
+  withCloud(gateway.command('claim'))
+    .description('make a one-time claim with which one gateway enrols itself; a secret')
+    .argument('<NAME>', 'name of the gateway, another for each', idOption)
+    .requiredOption('--site <ID>', 'a site that it may speak for; may be repeated', eachIdOption)
+    .option('--ttl-hours <H>', 'how long the claim is good', integerOption(1, 744), 24)
+    .option('--replace', 'the gateway is enrolled already, and the claim puts a new key and these sites in its place')
+    .requiredOption('-o, --out <FILE>', 'where to write it')
+    .action(async (name: string, flags: CloudAccess & GatewayClaimFlags) =>
+      (await import('./gateway-admin.ts')).claimGateway(name, flags),
+    )
+  for (const [change, description] of [
+    ['revoke', 'end the key and the tokens of a gateway; what it has said stays evidence'],
+    ['quarantine', 'take all that a gateway says out of rollouts, drift and figures; its rows are kept'],
+    ['release', 'end a quarantine: the rows of the gateway count again'],
+  ] as const) {
+    withCloud(gateway.command(change))
+      .description(description)
+      .argument('<NAME>', 'the gateway', idOption)
+      .requiredOption('--reason <TEXT>', 'why; it stands in the audit')
+      .action(async (name: string, flags: CloudAccess & { reason: string }) =>
+        (await import('./gateway-admin.ts')).changeGateway(name, change, flags),
+      )
+  }
   return gateway
 }

@@ -1,5 +1,7 @@
 import { Command, Option } from 'commander'
 import { apiOf, type CloudFlags, withCloud } from '../cloud-option.ts'
+import { CommandFailure } from '../failure.ts'
+import { eachIdOption } from '../id-option.ts'
 import { integerOption } from '../number-option.ts'
 import { keepSecret } from '../secret-file.ts'
 import type { ListFlags } from './token-list.ts'
@@ -7,6 +9,7 @@ import type { ListFlags } from './token-list.ts'
 interface MakeFlags extends CloudFlags {
   readonly role: 'gateway' | 'viewer' | 'operator'
   readonly subject?: string
+  readonly site?: readonly string[]
   readonly ttlHours?: number
   readonly out: string
 }
@@ -27,16 +30,23 @@ export function tokenCommand(): Command {
     .addOption(
       new Option('--role <ROLE>', 'what it may do').choices(['gateway', 'viewer', 'operator']).makeOptionMandatory(),
     )
-    .option('--subject <ID>', 'whose it is (default: the role and -1)')
+    .option('--subject <ID>', 'whose it is (default: the role and -1; a gateway has a name of its own)')
+    .option('--site <ID>', 'a site that a gateway without a key may speak for; may be repeated', eachIdOption)
     .option(
       '--ttl-hours <H>',
       'how long it is valid, no longer than the token that asks (default: 720, or what is left of that)',
       integerOption(1, 87_600),
     )
     .requiredOption('-o, --out <FILE>', 'where to write it; a secret')
-    .action(async ({ role, subject, ttlHours, out, ...flags }: MakeFlags) => {
+    .action(async ({ role, subject, site: sites, ttlHours, out, ...flags }: MakeFlags) => {
+      if (role === 'gateway' && subject === undefined) {
+        throw new CommandFailure('each gateway has a name of its own: --subject is needed', {
+          hint: 'better, give it a key: "kinglet gateway claim"',
+          exitCode: 2,
+        })
+      }
       const name = subject ?? `${role}-1`
-      const wish = { subject: name, role, ...(ttlHours !== undefined && { ttlSeconds: ttlHours * 3_600 }) }
+      const wish = { subject: name, role, sites, ...(ttlHours !== undefined && { ttlSeconds: ttlHours * 3_600 }) }
       const minted = await keepSecret(
         out,
         () => apiOf(flags).post<{ token: string; expiresMs: number }>('/v1/tokens', wish),

@@ -29,6 +29,8 @@ export async function startServices(options: {
   readonly script: string
   readonly clockFile: string
   readonly port: number
+  /** of the fleet */
+  readonly sites: readonly string[]
   readonly real: Clock
   readonly evaluateEveryMs: number
   readonly uplinkEveryMs: number
@@ -79,6 +81,8 @@ export async function startServices(options: {
   const minted = await api.post<{ token: string }>('/v1/tokens', {
     subject: 'gateway-1',
     role: 'gateway',
+    // Known by its token: a challenge is good for minutes, and of this clock's minutes a second has a thousand.
+    sites: options.sites,
     ttlSeconds: 365 * 86_400,
   })
   const tokenFile = join(gatewayDir, 'service.token')

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import type { Clock } from '../../contract/clock.ts'
 import type { SecureRandom } from '../../contract/random.ts'
 import { ClockMaster } from '../../firmware-sim/clock-shared.ts'
+import { SITE_NAMES } from '../../firmware-sim/fleet-plan.ts'
 import { makeFolder } from '../../platform/make-folder.ts'
 import { CommandFailure, fileFailure } from '../failure.ts'
 import { zooFile } from '../package-root.ts'
@@ -89,6 +90,7 @@ export async function tellStory(options: StoryOptions): Promise<ToldStory> {
   try {
     const services = await startServices({
       dir,
+      sites: SITE_NAMES,
       script: options.script,
       clockFile,
       port: options.port,

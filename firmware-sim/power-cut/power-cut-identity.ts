@@ -50,7 +50,7 @@ class IdentityCloud {
     const clock = new VirtualClock(CUT_START_MS)
     const store = new Store(':memory:', CUT_START_MS)
     const random = drawn(1)
-    const tokens = await createTokenIssuer(new Uint8Array(32).fill(7), clock, random)
+    const tokens = await createTokenIssuer(new Uint8Array(32).fill(7), clock, random, store.tokens)
     const cloud = new IdentityCloud(store, new DeviceIdentities(store, tokens, clock, random))
     for (const { path, body } of asked) await cloud.answer(path, body)
     return cloud

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../../contract/clock.ts'
+import { DEVICE_ADDRESS_HEADER } from '../../contract/enrolment.ts'
 import { contractError, type ErrorCode } from '../../contract/errors.ts'
 import { canonicalId } from '../../contract/id.ts'
 import { LIMITS } from '../../contract/limits.ts'
@@ -27,7 +28,7 @@ const BODY_TIMEOUT_MS = 20_000
 
 /** The requests about identity that a device which reaches only its gateway makes here, at the port of MQTT over WebSocket, and that
  *  the gateway carries to the cloud as they are. It cannot use them: each is signed by a key it does not have over a challenge of the
- *  cloud, and no secret is in them. What it sees is the token, which it is to be shown anyway. */
+ *  cloud, and no secret is in them. It says whose they are by address, so that one that fails uses up nobody else's attempts. What it sees is the token, which it is to be shown anyway. */
 export class IdentityRelay {
   readonly #clock: Clock
   readonly #cloud: CloudClient
@@ -55,7 +56,8 @@ export class IdentityRelay {
   }
 
   async #carry({ env: { incoming } }: HttpContext, path: string): Promise<Response> {
-    const network = networkOf(incoming.socket.remoteAddress)
+    const { remoteAddress: address = 'unknown' } = incoming.socket
+    const network = networkOf(address)
     const body = await readBody(incoming)
     if (body === 'gone') {
       this.#counters.add('identity', 'gone')
@@ -68,7 +70,7 @@ export class IdentityRelay {
       return this.#refuse('unavailable', 'too many requests at once')
     return this.#turnstile.pass(network, async () => {
       if (incoming.socket.destroyed) return new Response(null, { status: 408 })
-      const answer = await this.#cloud.relay(path, body, LIMITS.identityBytes)
+      const answer = await this.#cloud.relay(path, body, LIMITS.identityBytes, { [DEVICE_ADDRESS_HEADER]: address })
       if (!answer.ok) return this.#refuse('unavailable', 'the cloud does not answer')
       const { status, type, body: content } = answer.value
       this.#counters.add('identity', status < 300 ? 'relayed' : 'refused')

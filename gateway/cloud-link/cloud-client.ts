@@ -70,15 +70,17 @@ export class CloudClient {
     return this.#json('POST', path, bytesMax, body)
   }
 
-  /** Carries a request of somebody else to the cloud and brings back what it says, whether it likes it or not. */
+  /** Carries a request of somebody else to the cloud and brings back what it says, whether it likes it or not.
+   *  @param more headers that tell of him */
   async relay(
     path: string,
     body: Uint8Array,
     bytesMax: number,
+    more: Readonly<Record<string, string>> = {},
   ): Promise<Result<{ readonly status: number; readonly type: string; readonly body: Buffer }, CloudError>> {
     try {
       const [{ status, headers }, content] = await patientFetch(
-        { ...this.#to('POST', path, body), repeatable: false, patience: ONCE },
+        { ...this.#to('POST', path, body, more), repeatable: false, patience: ONCE },
         async (got) => [got, await readBounded(got.body, bytesMax)] as const,
       )
       // What a device proves needs no token of the gateway's.
@@ -156,9 +158,13 @@ export class CloudClient {
     return failed
   }
 
-  #to(method: string, path: string, body: Uint8Array | undefined) {
-    const authorization = `Bearer ${this.#token()}`
-    const headers = { authorization, ...(body !== undefined && { 'content-type': 'application/json' }) }
+  #to(method: string, path: string, body: Uint8Array | undefined, more: Readonly<Record<string, string>> = {}) {
+    const token = this.#token()
+    const headers = {
+      ...(token !== '' && { authorization: `Bearer ${token}` }),
+      ...(body !== undefined && { 'content-type': 'application/json' }),
+      ...more,
+    }
     const { signal } = this.#closing
     return {
       url: this.#baseUrl + path,

@@ -1,15 +1,11 @@
 import { realpathSync } from 'node:fs'
 import { decodeJwt } from 'jose'
 import * as z from 'zod/mini'
-import type { Clock } from '../../contract/clock.ts'
 import { LIMITS } from '../../contract/limits.ts'
-import type { SeededRandom } from '../../contract/random.ts'
 import { writeFileDurably } from '../../platform/durable-file.ts'
-import type { Logger } from '../../platform/logger.ts'
 import { tightenSecret } from '../../platform/secret-rights.ts'
 import { WatchedFile } from '../../platform/watched-file.ts'
-import type { MessageCounters } from '../message-counters.ts'
-import type { CloudClient } from './cloud-client.ts'
+import type { CloudToken, TokenParts } from './keyed-token.ts'
 
 /** chosen: a token that somebody has put into the file is in use within half a minute */
 const LOOK_EVERY_MS = 30_000
@@ -22,29 +18,22 @@ const ASK_BLINDLY_MS = 6 * 3_600_000
 
 const renewalSchema = z.object({ token: z.string().check(z.maxLength(LIMITS.tokenLength)), expiresMs: z.number() })
 
-interface Parts {
-  readonly cloud: Pick<CloudClient, 'exchange'>
-  readonly clock: Clock
-  readonly random: SeededRandom
-  readonly logger: Logger
-  readonly counters: MessageCounters
-}
-
 interface Held {
   readonly token: string
   /** Unix ms; undefined: the token does not say, and is never renewed */
   readonly issuedMs: number | undefined
   readonly expiresMs: number | undefined
+  readonly subject: string | undefined
 }
 
 /** The token by which the cloud knows the gateway. It is renewed before it expires and written back to its file, and the file is read
  *  again whenever somebody has changed it. Without a file, what was renewed ends with the process. */
-export class ServiceToken {
+export class ServiceToken implements CloudToken {
   readonly #file: WatchedFile | undefined
   #held: Held
   /** what was renewed is not on disk yet */
   #unsaved = false
-  #parts: Parts | undefined
+  #parts: TokenParts | undefined
   #askedMs = Number.NEGATIVE_INFINITY
   #waitMs = 0
   #running: Promise<void> | undefined
@@ -64,6 +53,11 @@ export class ServiceToken {
     return this.#held.token
   }
 
+  /** whose it is; undefined: it does not say */
+  get subject(): string | undefined {
+    return this.#held.subject
+  }
+
   /** Unix ms; undefined when the token does not say */
   get expiresMs(): number | undefined {
     return this.#held.expiresMs
@@ -76,7 +70,7 @@ export class ServiceToken {
   }
 
   /** Looks after the token until `close`. */
-  start(parts: Parts): void {
+  start(parts: TokenParts): void {
     this.#parts = parts
     if (this.#file === undefined) {
       parts.logger.warn(
@@ -109,7 +103,7 @@ export class ServiceToken {
     this.#reread()
   }
 
-  #await(parts: Parts): void {
+  #await(parts: TokenParts): void {
     this.#cancel = parts.clock.after(LOOK_EVERY_MS, () => {
       void this.look()
       this.#await(parts)
@@ -157,7 +151,7 @@ export class ServiceToken {
     await this.#renew(parts)
   }
 
-  async #renew({ cloud, logger, counters }: Parts): Promise<void> {
+  async #renew({ cloud, logger, counters }: TokenParts): Promise<void> {
     const { token: former, expiresMs } = this.#held
     const answer = await cloud.exchange('/v1/tokens/renew', Buffer.from('{}'), 4_096)
     const given = answer.ok ? renewalSchema.safeParse(answer.value) : undefined
@@ -210,13 +204,14 @@ function readToken(file: WatchedFile): string {
 
 function heldOf(token: string): Held {
   try {
-    const { iat, exp } = decodeJwt(token)
+    const { iat, exp, sub: subject } = decodeJwt(token)
     return {
       token,
       issuedMs: iat === undefined ? undefined : iat * 1000,
       expiresMs: exp === undefined ? undefined : exp * 1000,
+      subject,
     }
   } catch {
-    return { token, issuedMs: undefined, expiresMs: undefined }
+    return { token, issuedMs: undefined, expiresMs: undefined, subject: undefined }
   }
 }

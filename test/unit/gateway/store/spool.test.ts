@@ -68,6 +68,7 @@ describe('a batch', () => {
         confirmed: 1,
         rejected: 0,
         unjudged: 0,
+        revision: 1,
       })),
     )
     expect(batch.aggregates.map(({ hourMs, revision, wakes }) => [hourMs / HOUR, revision, wakes])).toEqual([

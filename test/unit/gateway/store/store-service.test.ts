@@ -193,6 +193,7 @@ describe('time and incarnations', () => {
         confirmed: 0,
         rejected: 1,
         unjudged: 0,
+        revision: 1,
       },
     ])
     expect(aggregates.find(({ rejected }) => rejected > 0)?.hourMs).toBe(T0 + 2 * HOUR)
