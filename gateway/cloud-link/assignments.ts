@@ -20,7 +20,7 @@ import { Retry } from './retry.ts'
 export interface FeedOptions {
   /** names this gateway to the cloud */
   readonly gatewayId: string
-  /** whose devices it serves; none: all there are */
+  /** whose devices it serves; none: all sites that it is enrolled for */
   readonly sites: readonly string[]
   /** how long the cloud may hold a request open, 0 to 25 */
   readonly waitSeconds: number
@@ -62,7 +62,7 @@ export class Assignments {
   async start(): Promise<void> {
     const { store, logger } = this.#parts
     const { sites } = this.#options
-    if (sites.length === 0) logger.info({}, 'assignments of every site are held: --site names those of this gateway')
+    if (sites.length === 0) logger.info({}, 'assignments of every site that it is enrolled for are held')
     await store.ask('serveSites', sites)
     const { cursor, held } = await store.ask('assignments')
     this.#cursor = cursor

@@ -184,8 +184,8 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
   {
     name: 'late devices count as evidence',
     file: 'cloud/rollout/evidence.ts',
-    find: 'rows.filter(({ late }) => !late)',
-    change: 'rows',
+    find: '!late && !store.gateways.isHeldOut(device)',
+    change: '!store.gateways.isHeldOut(device)',
   },
   {
     name: 'the comparison starts after more than half',
@@ -440,6 +440,109 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     change: 'WHERE FALSE',
   },
   ...FLASH_FAULTS,
+    name: 'gateway: any batch is taken in its name',
+    file: 'cloud/api/routes-fleet.ts',
+    find: 'if (sent.gateway !== gateway.name) {',
+    change: 'if (sent.gateway === undefined) {',
+  },
+  {
+    name: 'gateway: rows of any site are taken',
+    file: 'cloud/telemetry/ingest.ts',
+    find: "if (!sites.has(row.site)) return refuse('foreign-site')",
+    change: '',
+  },
+  {
+    name: 'gateway: rows of a device of another site are taken',
+    file: 'cloud/telemetry/ingest.ts',
+    find: 'if (device.site !== row.site) {',
+    change: "if (device.site === '') {",
+  },
+  {
+    name: 'gateway: rows of a device that is not enrolled are taken for its own',
+    file: 'cloud/telemetry/ingest.ts',
+    find: "if (device === undefined || device.enrolledMs === null) return refuse('unknown-device')",
+    change: 'if (device === undefined || device.enrolledMs === null) return true',
+  },
+  {
+    name: 'gateway: nobody is told of rows that were refused',
+    file: 'cloud/api/routes-fleet.ts',
+    find: 'if (suspicious > 0) noteOverreach(services, gateway.name, refused, nowMs)',
+    change: '',
+  },
+  {
+    name: 'gateway: a receipt that has not come yet is believed',
+    file: 'cloud/store/boot-timeline.ts',
+    find: 'receivedMs < SERVICE_CLOCK_MS_MIN || receivedMs > nowMs + AHEAD_MS_MAX ? nowMs : receivedMs',
+    change: 'receivedMs < SERVICE_CLOCK_MS_MIN ? nowMs : receivedMs',
+  },
+  {
+    name: 'gateway: it reads the assignments of any site that it asks for',
+    file: 'cloud/api/routes-fleet.ts',
+    find: "if (foreign !== undefined) fail('foreign-site',",
+    change: "if (foreign === '') fail('foreign-site',",
+  },
+  {
+    name: 'gateway: it hears of the revocations of every site',
+    file: 'cloud/api/routes-identity.ts',
+    find: 'store.identities.revocationsAfter(after, LIMITS.ingestRows, ownSites(services, c))',
+    change: 'store.identities.revocationsAfter(after, LIMITS.ingestRows)',
+  },
+  {
+    name: 'gateway: tokens outlive its revocation',
+    file: 'cloud/trust/gateway-identities.ts',
+    find: "if (gateway.revokedMs !== null) return refuse('gateway-revoked', `gateway ${subject} was revoked`)",
+    change: '',
+  },
+  {
+    name: 'gateway: a token without its key is taken',
+    file: 'cloud/trust/gateway-identities.ts',
+    find: '(keyId ?? null) !== gateway.keyId || issuedMs < gateway.tokensSinceMs',
+    change: 'issuedMs < gateway.tokensSinceMs',
+  },
+  {
+    name: 'gateway: the larger count of a verdict row stands, as if none could be taken back',
+    file: 'cloud/store/telemetry-store.ts',
+    find: 'revision = excluded.revision WHERE excluded.revision > verdicts.revision',
+    change:
+      'revision = excluded.revision WHERE excluded.confirmed > verdicts.confirmed OR excluded.rejected > verdicts.rejected',
+  },
+  {
+    name: 'gateway: in quarantine its devices have outcomes still',
+    file: 'cloud/store/outcome-store.ts',
+    find: 'if (this.#isHeldOut(device)) return []',
+    change: '',
+  },
+  {
+    name: 'gateway: in quarantine its devices count in the arms of a rollout',
+    file: 'cloud/rollout/evidence.ts',
+    find: '!late && !store.gateways.isHeldOut(device)',
+    change: '!late',
+  },
+  {
+    name: 'gateway: the evidence of stages that ended before its quarantine stays',
+    file: 'cloud/store/rollout-store.ts',
+    find: 'JOIN gateways g ON g.quarantined_ms >= s.ended_ms',
+    change: 'JOIN gateways g ON g.quarantined_ms < 0',
+  },
+  {
+    name: 'failed proofs: what a stranger says of the address is believed',
+    file: 'cloud/api/proof-limits.ts',
+    find: "if (!principal?.ok || principal.value.role !== 'gateway') return this.#at(peer, name)",
+    change:
+      "if (!principal?.ok || principal.value.role !== 'gateway') return this.#at(c.req.header(DEVICE_ADDRESS_HEADER) ?? peer, name)",
+  },
+  {
+    name: 'failed proofs: one limit for all gateways',
+    file: 'cloud/api/proof-limits.ts',
+    find: '{ limit: this.#gateways, source: subject }',
+    change: "{ limit: this.#gateways, source: 'gateway' }",
+  },
+  {
+    name: 'gateway: others may read the key in its folder',
+    file: 'gateway/cloud-link/gateway-identity.ts',
+    find: '{ mode: 0o600 })',
+    change: '{ mode: 0o644 })',
+  },
 ]
 
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */

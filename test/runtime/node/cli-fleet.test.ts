@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Store } from '../../../cloud/store/store.ts'
 import { seededRandom } from '../../../contract/random.ts'
 import { releaseOf, SHA } from '../../fixtures/cloud-world.ts'
+import { gatewayToken } from '../../fixtures/gateway-token.ts'
 import { IdentityWorld } from '../../fixtures/identity-world.ts'
 import { batchOf, SyntheticDevice } from '../../fixtures/synthetic-fleet.ts'
 import { expectRefusal, kinglet } from './cli-process.ts'
@@ -47,7 +48,9 @@ beforeAll(async () => {
     ...(i === 6 && { model: prefix('kws-2'), error: 'golden-mismatch' }),
   }))
   const reports = [...live.reports, ...before.reports]
-  expect((await world.call('POST', '/v1/ingest', batchOf({ ...live, reports, events }))).status).toBe(200)
+  const token = await gatewayToken(world.cloud, 'gateway-1', ['north', 'south'])
+  const said = batchOf({ ...live, reports, events })
+  expect((await world.call('POST', '/v1/ingest', said, token)).status).toBe(200)
 })
 afterAll(() => world.stop())
 
@@ -104,7 +107,9 @@ describe('what an operator sees of the fleet', () => {
   }, 120_000)
 
   it('gateway list: when each was heard, for which sites, and which are silent', async () => {
-    expect(await said('gateway', 'list')).toMatch(/^gateway-1 {2}ok {2}last heard \S+ {2}\d+ rows {2}north, south\n$/)
+    expect(await said('gateway', 'list')).toMatch(
+      /^gateway-1 {2}ok {2}last heard \S+ {2}\d+ rows {2}north, south {2}no key\n$/,
+    )
     world.clock.aheadMs += 3 * HOUR
     expect(await said('gateway', 'list')).toMatch(/^gateway-1 {2}SILENT /)
     world.clock.aheadMs -= 3 * HOUR

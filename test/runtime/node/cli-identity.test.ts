@@ -39,23 +39,12 @@ beforeAll(async () => {
   mqttUrl = `mqtt://127.0.0.1:${mqttPort}`
   running.push(new Running(['cloud', 'run', '--data', path('cloud'), '--port', String(port)]))
   await healthy(`${cloudUrl}/healthz`)
-  const made = await kinglet(
-    'token',
-    'make',
-    '--role',
-    'gateway',
-    '--subject',
-    'gateway-1',
-    '--site',
-    'lab',
-    '-o',
-    path('gateway.token'),
-    ...operator(),
-  )
-  expect(made.code, made.stderr).toBe(0)
+  const out = ['-o', path('gateway.claim')]
+  const made = await kinglet('gateway', 'claim', 'gw-lab', '--site', 'lab', '--site', 'yard', ...out, ...operator())
+  expect(made.stdout, made.stderr).toMatch(/gateway\.claim: claim for gateway gw-lab at lab, yard, until /)
   running.push(
     new Running([
-      ...['gateway', 'run', '--data', path('gateway'), '--cloud', cloudUrl, '--token-file', path('gateway.token')],
+      ...['gateway', 'run', '--data', path('gateway'), '--cloud', cloudUrl, '--claim', path('gateway.claim')],
       ...['--mqtt-port', String(mqttPort), '--ws-port', String(wsPort), '--http-port', String(httpPort)],
       ...['--uplink-every-ms', '50'],
     ]),
@@ -78,6 +67,33 @@ afterAll(async () => {
   await Promise.all(running.map(({ ended }) => ended))
   rmSync(dir, { recursive: true, force: true })
 })
+
+it('a gateway: shown, in quarantine and out of it, revoked; without a claim it is told how to come by one', async () => {
+  const said = async (...args: string[]) => {
+    const { code, stdout, stderr } = await kinglet('gateway', ...args, ...operator())
+    expect(code, stderr).toBe(0)
+    return stdout
+  }
+  expect(JSON.parse(await said('show', 'gw-lab'))).toMatchObject({
+    state: 'active',
+    sites: ['lab', 'yard'],
+    refused: 0,
+  })
+  expect(await said('quarantine', 'gw-lab', '--reason', 'it lies')).toContain('gw-lab is in quarantine')
+  expect(await said('list')).toMatch(/^gw-lab {2}QUARANTINED .* lab, yard\n$/)
+  expect(await said('release', 'gw-lab', '--reason', 'it was a cable')).toContain('out of quarantine')
+  expect(await said('list')).toMatch(/^gw-lab {2}ok /)
+  expect(await said('claim', 'gw-roof', '--site', 'roof', '-o', path('roof.claim'))).toContain('gw-roof at roof')
+  const run = (...more: string[]) =>
+    kinglet('gateway', 'run', '--data', path('roof'), '--cloud', cloudUrl, '--http-port', '0', ...more)
+  expectRefusal(await run(), 2, /does not know this gateway\n {2}.*kinglet gateway claim/)
+  expectRefusal(await run('--claim', path('keys.json')), 1, /is no claim of a gateway/)
+  const unnamed = await kinglet('token', 'make', '--role', 'gateway', '-o', path('x.token'), ...operator())
+  expectRefusal(unnamed, 2, /--subject is needed/)
+  const again = await kinglet('gateway', 'claim', 'gw-lab', '--site', 'lab', '-o', path('y.claim'), ...operator())
+  expectRefusal(again, 1, /is enrolled; say that it is to be replaced/)
+  expectRefusal(await kinglet('gateway', 'revoke', 'gw-none', '--reason', 'x', ...operator()), 1, /no gateway/)
+}, 120_000)
 
 it('a device from its claim to its revocation, through the gateway', async () => {
   const claimed = await kinglet(

@@ -41,8 +41,9 @@ afterEach(async () => {
   gateway = undefined
 })
 
+const SITES = ['lab', 'hall', 'pier', 'roof', 'werk_1.nord']
 async function startedGateway(): Promise<Gateway> {
-  const token = await gatewayToken(world.cloud, 'gateway-1', ['lab', 'hall', 'pier', 'roof'])
+  const token = await gatewayToken(world.cloud, 'gateway-1', SITES)
   gateway = await startGateway({
     ...{ dataDir: tempDir(), cloudUrl: world.cloud.url, serviceToken: token, clock: world.clock, secureRandom },
     ...{ random: seededRandom(1), logger: quietLogger, uplinkIntervalMs: 20, revocationPollMs: 50 },
@@ -73,11 +74,13 @@ async function signed(device: string, is: (assignment: Assignment) => boolean = 
   throw new Error(`no such assignment of ${device}: ${JSON.stringify(found)}`)
 }
 /** An hour of reports, as a gateway sends them. */
-async function reports(name: string): Promise<{ reports: number }> {
+let speaks: string | undefined
+async function reports(name: string, site = 'lab'): Promise<{ reports: number }> {
   const now = world.clock.wallMs()
-  const device = new SyntheticDevice(name, MODEL, now - 3 * HOUR, seededRandom(1))
+  const device = new SyntheticDevice(name, MODEL, now - 3 * HOUR, seededRandom(1), site)
   const rows = device.live(now, { falseWakes: 1, verified: 1 })
-  return (await world.call('POST', '/v1/ingest', batchOf(rows))).json
+  speaks ??= await gatewayToken(world.cloud, 'gateway-1', SITES)
+  return (await world.call('POST', '/v1/ingest', batchOf(rows), speaks)).json
 }
 const remove = (device: string, query = '') =>
   world.call('DELETE', `/v1/devices/${encodeURIComponent(device)}?reason=scrapped${query}`)
@@ -146,7 +149,7 @@ describe('removing a device', () => {
     const back = await connectDevice(`mqtt://127.0.0.1:${gateway!.mqttPort}`, 'tern-1', again)
     clients.push(back)
     expect(back.connected).toBe(true)
-    expect((await reports('tern-1')).reports).toBeGreaterThan(1)
+    expect((await reports('tern-1', 'hall')).reports).toBeGreaterThan(1)
     expect(await shown('tern-1')).toMatchObject({ removedMs: null, site: 'hall' })
     expect(await shown(`tern-1~${id}`)).toMatchObject({ removedMs: answer.json.removedMs, site: 'lab' })
     expect(rowsOf(id)).toBe(before - 1)

@@ -142,6 +142,28 @@ describe('outcomes of a device', () => {
     expect(store.fleet.counters().verdicts).toEqual({ confirmed: 3, rejected: 5, unjudged: 4 })
   })
 
+  it('what a gateway takes back is taken back: the highest revision of each stands, and only of its own row', () => {
+    const row = { site: 's', device: 'd', boot: 1, model: OLD, slot: 0 }
+    const sums = () => store.fleet.counters().verdicts
+    ingest({ verdicts: [{ ...row, revision: 5, confirmed: 1, rejected: 4 }] })
+    ingest({ verdicts: [{ ...row, revision: 9, confirmed: 3, rejected: 2 }] }, 'gateway-2')
+    ingest({ verdicts: [{ ...row, revision: 6, confirmed: 4, rejected: 0 }] })
+    expect(sums()).toEqual({ confirmed: 7, rejected: 2, unjudged: 0 })
+    // An older batch that comes again changes nothing.
+    ingest({ verdicts: [{ ...row, revision: 5, confirmed: 1, rejected: 4 }] })
+    expect(sums()).toEqual({ confirmed: 7, rejected: 2, unjudged: 0 })
+    ingest({ verdicts: [{ ...row, revision: 10, confirmed: 0, rejected: 0 }] }, 'gateway-2')
+    expect(sums()).toEqual({ confirmed: 4, rejected: 0, unjudged: 0 })
+  })
+
+  it('a device that nobody has enrolled is made by no row', () => {
+    const device = new SyntheticDevice('nobody', OLD, T0, seededRandom(9))
+    const rows = live(device, 5)
+    const nothing = { reports: 0, verdicts: 0, events: 0, aggregates: 0, late: 0 }
+    expect(store.telemetry.ingest(batchOf(rows), attestedBy, T0)).toEqual(nothing)
+    expect(store.devices.byName('nobody')).toBeUndefined()
+  })
+
   it('verdicts by hour of receipt, from old gateways, go to the slot of that hour, whenever it becomes known', () => {
     const row = { site: 's', device: 'd', boot: 1, model: OLD, confirmed: 0, rejected: 3 }
     // Verdicts come first: nothing is known of the boot yet.
