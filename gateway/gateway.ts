@@ -22,6 +22,7 @@ import { CloudClient } from './cloud-link/cloud-client.ts'
 import { CloudContact } from './cloud-link/cloud-contact.ts'
 import { ServiceToken } from './cloud-link/service-token.ts'
 import { Uplink } from './cloud-link/uplink.ts'
+import { WakeChecks } from './cloud-link/wake-checks.ts'
 import { Allowances } from './downloads/allowance.ts'
 import { ArtifactCache } from './downloads/artifact-cache.ts'
 import { ArtifactServer } from './downloads/artifact-server.ts'
@@ -168,6 +169,7 @@ async function compose(ground: Ground): Promise<Gateway> {
   }
   const http = await listenForReaders(ground, admission, downloads, depths)
   const uplink = makeUplink(ground)
+  const checks = new WakeChecks({ ...ground, random: ground.random.fork('wake-checks') })
   const upkeep = new Upkeep(ground)
   const renewTls = (options: TlsOptions) => broker.renewTls(options)
 
@@ -179,6 +181,7 @@ async function compose(ground: Ground): Promise<Gateway> {
     void assignments.withdraw(device, beforeMs)
   })
   uplink.start()
+  checks.start()
   ground.token.start({ ...ground, random: ground.random.fork('service-token') })
   ground.tls?.start(renewTls, ground.clock, logger)
   verifier?.wake()
@@ -201,7 +204,14 @@ async function compose(ground: Ground): Promise<Gateway> {
       ground.tls?.close()
       admission.revocations.close()
       cloud.close()
-      await Promise.all([ground.token.close(), assignments.close(), uplink.close(), verifier?.close(), http.close()])
+      await Promise.all([
+        ground.token.close(),
+        assignments.close(),
+        uplink.close(),
+        checks.close(),
+        verifier?.close(),
+        http.close(),
+      ])
       // What is queued is still acknowledged; what comes after this is refused and sent again elsewhere.
       await ingest.close()
       link.close()

@@ -16,6 +16,7 @@ import { modelRoutes } from './routes-models.ts'
 import { rolloutRoutes } from './routes-rollouts.ts'
 import { systemRoutes } from './routes-system.ts'
 import { tokenRoutes } from './routes-tokens.ts'
+import { wakeCheckRoutes } from './routes-wake-checks.ts'
 
 /** The HTTP API. Every failure is problem+json with a code of the contract. */
 export function createApp(services: CloudServices): CloudApp {
@@ -49,6 +50,7 @@ export function createApp(services: CloudServices): CloudApp {
   metadataRoutes(app, services)
   rolloutRoutes(app, services)
   fleetRoutes(app, services)
+  wakeCheckRoutes(app, services)
   consoleRoutes(app)
   app.get('/openapi.json', (c) => c.json(apiDocument(app)))
   app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', {

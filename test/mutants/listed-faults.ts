@@ -309,6 +309,30 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     change: 'return 1',
   },
   {
+    name: 'verdicts that differ from a second judgement count nothing',
+    file: 'cloud/telemetry/wake-audit.ts',
+    find: 'if (exactLogE(differ, wakes, DIFFER_MAX) >= limit) {',
+    change: 'if (wakes < 0) {',
+  },
+  {
+    name: 'wakes that a gateway does not bring count nothing',
+    file: 'cloud/telemetry/wake-audit.ts',
+    find: 'if (exactLogE(wanting, devices, WANTING_MAX) >= limit) {',
+    change: 'if (devices < 0) {',
+  },
+  {
+    name: 'a wake is signed whatever it follows',
+    file: 'contract/attested-report.ts',
+    find: 'const message = byLink.get(wanted)',
+    change: 'const message = byLink.get(wanted) ?? messages[index % messages.length]',
+  },
+  {
+    name: 'one device fills the room of all for kept wakes',
+    file: 'gateway/store/kept-wakes.ts',
+    find: 'if (count > this.#most.device) {',
+    change: 'if (count < 0) {',
+  },
+  {
     name: 'no signed word of a device that runs what a rollout assigns already',
     file: 'device/core/agent/agent-update.ts',
     find: '    if (isNew) tellAlreadyInstalled(step, assignment)\n',
