@@ -5,6 +5,7 @@ import { serve } from '@hono/node-server'
 import type { Clock } from '../contract/clock.ts'
 import type { SecureRandom } from '../contract/random.ts'
 import type { PublicKey } from '../contract/signed.ts'
+import type { Engine } from '../model/engine/engine.ts'
 import { makeFolderDurably } from '../platform/durable-file.ts'
 import type { Logger } from '../platform/logger.ts'
 import { OwnerLock } from '../platform/owner-lock.ts'
@@ -21,12 +22,15 @@ import { ArtifactFolder } from './registry/artifact-folder.ts'
 import { Registry } from './registry/registry.ts'
 import { Assigner } from './rollout/assigner.ts'
 import { RolloutEngine } from './rollout/engine.ts'
+import { KINGLET } from './rollout/executor.ts'
+import { SecondJudge, type SecondVerifier } from './second-judge.ts'
 import { Slices } from './slices.ts'
 import { Retention } from './store/retention.ts'
 import { DEFAULT_RETENTION, type RetentionPolicy } from './store/retention-ages.ts'
 import { Store } from './store/store.ts'
 import { DEFAULT_DRIFT_POLICY, DriftMonitor, type DriftPolicy } from './telemetry/drift.ts'
 import { createMetrics, measureReaders } from './telemetry/metrics.ts'
+import { WakeAudit } from './telemetry/wake-audit.ts'
 import { Challenges } from './trust/challenges.ts'
 import { DeviceIdentities } from './trust/device-identities.ts'
 import { Expiries } from './trust/expiries.ts'
@@ -75,6 +79,8 @@ export interface CloudOptions {
   /** real time, by which slices of long work are measured; default `clock`, which may run faster in a simulation */
   readonly machine?: Clock
   readonly drift?: Partial<DriftPolicy>
+  /** judges a share of wakes a second time, to find gateways whose verdicts are others; default: none is */
+  readonly verifier?: { readonly model: SecondVerifier; readonly engine: Engine }
 }
 
 export interface RunningCloud {
@@ -152,7 +158,19 @@ async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLoc
     const engine = new RolloutEngine(store, clock, secureRandom)
     const machine = options.machine ?? clock
     const slices = new Slices(machine)
+    const { verifier } = options
+    const judge = verifier && (await SecondJudge.open(store, artifacts, verifier.model, verifier.engine))
+    const wakeAudit =
+      judge &&
+      new WakeAudit({
+        ...{ store, random: secureRandom, judge: (wake) => judge.judge(wake) },
+        quarantine(gateway, reason) {
+          gateways.quarantine(gateway, reason, KINGLET)
+          logger.warn({ gateway, reason }, 'gateway in quarantine')
+        },
+      })
     const loop = new EvaluationLoop({
+      wakeAudit,
       ...{ store, clock, machine, slices, logger, engine, hub, metrics, assignmentsChanged },
       assigner: new Assigner(store, directors, clock, options.assignmentTtlMs ?? 30 * DAY_MS),
       drift: new DriftMonitor(store, { ...DEFAULT_DRIFT_POLICY, ...options.drift }),
@@ -178,6 +196,7 @@ async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLoc
     const isSeedInUse = () => holdsSeed(tokenSeedPath, tokenSeed)
     const readiness = new CloudReadiness({ store, clock, expiries, dataDir, isSeedInUse, tls })
     const services: CloudServices = {
+      wakeAudit,
       ...{ store, clock, logger, artifacts, engine, tokens, metrics, hub, assignmentsChanged },
       ...{ repository, contacts },
       readiness: () => readiness.look(),
@@ -265,6 +284,7 @@ async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLoc
             // Real time: a client that does not read its answer must not keep the process; five seconds are chosen.
             setTimeout(() => 'closeAllConnections' in server && server.closeAllConnections(), 5_000).unref()
           })
+          await judge?.close()
           store.close()
           lock.release()
           logger.info({ url }, 'cloud is down')

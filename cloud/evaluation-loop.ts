@@ -12,6 +12,7 @@ import { hourIndex } from './store/telemetry-store.ts'
 import type { DriftMonitor } from './telemetry/drift.ts'
 import type { CloudMetrics } from './telemetry/metrics.ts'
 import { lookForSilence } from './telemetry/silence.ts'
+import type { WakeAudit } from './telemetry/wake-audit.ts'
 
 /** chosen: changed hours recomputed in one evaluation; an outage's backlog of days is caught up over several */
 const HOURS_PER_EVALUATION = 48
@@ -32,6 +33,8 @@ export interface EvaluationParts {
   readonly hub: EventHub
   readonly metrics: CloudMetrics
   readonly assignmentsChanged: Signal
+  /** undefined: the cloud has no verifier */
+  readonly wakeAudit: WakeAudit | undefined
   readonly everyMs: number
 }
 
@@ -97,6 +100,7 @@ export class EvaluationLoop {
     this.#attempt(() => this.#rollout())
     this.#attempt(() => this.#drift())
     this.#attempt(() => this.#hourly())
+    this.#attempt(() => this.#parts.wakeAudit?.look(this.#parts.clock.wallMs()))
     this.#sign()
     metrics.tickSeconds.observe((machine.monotonicMs() - startedMs) / 1000)
   }

@@ -86,6 +86,12 @@ export const LIMITS = {
   identityBytes: 4_096,
   /** spec: sums stay exact in a double; a counter above this is refused as hostile. */
   counter: Number.MAX_SAFE_INTEGER,
+  /** chosen: wakes of one check by the cloud, some 300 kB as hex; a device that wakes more often in two hours is not checked in them. */
+  wakeCheckWakes: 256,
+  /** spec: that many wakes of the largest size, and the JSON around them. */
+  wakeAnswerBytes: 256 * (2 * 1_280 + 3) + 64,
+  /** chosen: checks in one answer to a gateway. */
+  wakeChecks: 16,
   /** chosen: rows of one ingest batch of a gateway. */
   ingestRows: 2_000,
   ingestBytes: 8 * 1024 * 1024,

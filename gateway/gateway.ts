@@ -27,6 +27,7 @@ import { GatewayIdentity } from './cloud-link/gateway-identity.ts'
 import { type CloudToken, KeyedToken } from './cloud-link/keyed-token.ts'
 import { ServiceToken } from './cloud-link/service-token.ts'
 import { Uplink } from './cloud-link/uplink.ts'
+import { WakeChecks } from './cloud-link/wake-checks.ts'
 import { Allowances } from './downloads/allowance.ts'
 import { ArtifactCache } from './downloads/artifact-cache.ts'
 import { ArtifactServer } from './downloads/artifact-server.ts'
@@ -204,6 +205,7 @@ async function compose(ground: Ground): Promise<Gateway> {
   }
   const http = await listenForReaders(ground, admission, downloads, depths)
   const uplink = makeUplink(ground)
+  const checks = new WakeChecks({ ...ground, random: ground.random.fork('wake-checks') })
   const upkeep = new Upkeep(ground)
   const renewTls = (options: TlsOptions) => broker.renewTls(options)
 
@@ -221,6 +223,7 @@ async function compose(ground: Ground): Promise<Gateway> {
     void assignments.withdraw(device, beforeMs)
   })
   uplink.start()
+  checks.start()
   ground.tls?.start(renewTls, ground.clock, logger)
   verifier?.wake()
   const ports = { mqttPort: broker.mqttPort, wsPort: broker.wsPort, httpPort: http.port }
@@ -243,7 +246,14 @@ async function compose(ground: Ground): Promise<Gateway> {
       admission.revocations.close()
       admission.keys.close()
       cloud.close()
-      await Promise.all([ground.token.close(), assignments.close(), uplink.close(), verifier?.close(), http.close()])
+      await Promise.all([
+        ground.token.close(),
+        assignments.close(),
+        uplink.close(),
+        checks.close(),
+        verifier?.close(),
+        http.close(),
+      ])
       // What is queued is still acknowledged; what comes after this is refused and sent again elsewhere.
       await ingest.close()
       link.close()

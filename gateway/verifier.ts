@@ -3,23 +3,20 @@ import { bytesToHex, sha256 } from '../contract/bytes.ts'
 import type { Clock } from '../contract/clock.ts'
 import { present } from '../contract/present.ts'
 import type { Engine, EngineSession } from '../model/engine/engine.ts'
-import { dequantizeFeatures, type Quantization } from '../model/features/quantize.ts'
+import type { Quantization } from '../model/features/quantize.ts'
+import { judgeWake, type WakeFormat, type WakeVerifier, windowOf } from '../model/wake-judge.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { MessageCounters } from './message-counters.ts'
 import type { PendingWake } from './store/pending-wakes.ts'
 import type { StoreClient } from './store/store-client.ts'
-import type { WakeFormat, WakeFormatAnswer } from './wake-formats.ts'
+import type { WakeFormatAnswer } from './wake-formats.ts'
 
 /** The second-stage network and how to ask it. */
-export interface VerifierModel {
+export interface VerifierModel extends WakeVerifier {
   /** float32 ONNX graph, window in, posteriors out */
   readonly graph: Uint8Array
-  /** in the order of the network's posteriors */
-  readonly labels: readonly string[]
   /** of the features of wakes whose bundle does not say it */
   readonly featureQuantization: Quantization
-  /** a wake is confirmed when the posterior of its label is at least this; default 0.5 */
-  readonly threshold?: number
   /** labels of a device's bundle, in its own order, by the hex prefix of its hash: wakes are compared by the name of their label. "bundles":
    *  as the bundles that the cloud has say, which say too how their features are quantized. Default: every model has `labels` */
   readonly labelsOfModel?: 'bundles' | ((model: string) => readonly string[] | 'unknown')
@@ -59,7 +56,6 @@ export class Verifier {
   readonly #parts: Parts
   readonly #model: VerifierModel
   readonly #session: EngineSession
-  readonly #threshold: number
   readonly #remembered = new LRUCache<string, Float32Array>({ max: REMEMBERED_MAX })
   #queue: StoredWake[] = []
   /** wakes may have come since the store was asked */
@@ -76,7 +72,6 @@ export class Verifier {
     this.#parts = parts
     this.#model = model
     this.#session = session
-    this.#threshold = model.threshold ?? 0.5
   }
 
   /** @throws when the engine cannot load the graph: a gateway with a broken verifier must not start */
@@ -152,18 +147,13 @@ export class Verifier {
     return nowMs - sinceMs < LABELS_WAIT_MS ? 'later' : undefined
   }
 
-  /** @returns undefined when the wake cannot be judged: it has another feature size than the network, or a label whose name nobody or
-   *    only the device knows; 'later' when that is not to be said yet */
+  /** @returns undefined when the wake cannot be judged; 'later' when that is not to be said yet */
   async #judge(wake: PendingWake): Promise<boolean | 'later' | undefined> {
-    const { labels } = this.#model
     const format = await this.#formatOf(wake)
     if (format === undefined || format === 'later') return format
-    const name = format.labels[wake.label]
-    const label = name === undefined ? -1 : labels.indexOf(name)
-    if (label < 0 || wake.features.length !== this.#session.input.elements) return undefined
-    const posteriors = await this.#posteriors(wake.features, format.featureQuantization)
-    const posterior = posteriors?.[label]
-    return posterior === undefined ? undefined : posterior >= this.#threshold
+    return judgeWake(wake, format, this.#model, this.#session.input.elements, (features, quantization) =>
+      this.#posteriors(features, quantization),
+    )
   }
 
   async #posteriors(features: Uint8Array, quantization: Quantization): Promise<Float32Array | undefined> {
@@ -173,8 +163,7 @@ export class Verifier {
       this.#parts.counters.add('verifier', 'remembered')
       return known
     }
-    const quantized = new Int8Array(features.buffer, features.byteOffset, features.length)
-    const window = dequantizeFeatures(quantized, quantization, new Float32Array(features.length))
+    const window = windowOf(features, quantization)
     for (let attempt = 1; attempt <= ATTEMPTS_MAX && !this.#closed; attempt++) {
       const result = await this.#session.run(window)
       if (result.ok) {

@@ -1,25 +1,15 @@
 import { LRUCache } from 'lru-cache'
 import * as z from 'zod/mini'
-import { decodeBundle } from '../contract/bundle.ts'
 import type { Clock } from '../contract/clock.ts'
 import type { ContractError } from '../contract/errors.ts'
 import { sha256Field } from '../contract/fields.ts'
 import { LIMITS } from '../contract/limits.ts'
-import { parseManifest } from '../contract/manifest.ts'
-import { err, ok, type Result } from '../contract/result.ts'
-import type { Quantization } from '../model/features/quantize.ts'
+import { err, type Result } from '../contract/result.ts'
+import { type WakeFormat, wakeFormatOf } from '../model/wake-judge.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { CloudClient } from './cloud-link/cloud-client.ts'
 import type { ArtifactCache } from './downloads/artifact-cache.ts'
 import type { StoreClient } from './store/store-client.ts'
-
-/** How wakes of a model are read. */
-export interface WakeFormat {
-  /** in the order of the model's own posteriors, which a wake's label is an index into */
-  readonly labels: readonly string[]
-  /** of the features that a wake carries */
-  readonly featureQuantization: Quantization
-}
 
 /** `unknown`: there is none to be had. `later`: perhaps there is, the cloud does not answer. */
 export type WakeFormatAnswer = WakeFormat | 'unknown' | 'later'
@@ -121,12 +111,7 @@ export class WakeFormats {
   async #ofBundle(sha256: string): Promise<Result<WakeFormat, ContractError>> {
     const bundle = await this.#cache.get(sha256)
     if (!bundle.ok) return err(bundle.error)
-    const sections = decodeBundle(bundle.value)
-    if (!sections.ok) return err(sections.error)
-    const manifest = parseManifest(sections.value)
-    if (!manifest.ok) return err(manifest.error)
-    const { labels, featureQuantization } = manifest.value
-    return ok({ labels, featureQuantization })
+    return wakeFormatOf(bundle.value)
   }
 }
 

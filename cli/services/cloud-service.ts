@@ -6,6 +6,7 @@ import { secureRandom } from '../random-secure.ts'
 import { serviceClock } from '../service-clock.ts'
 import { type ListenFlags, tlsOf } from './listening.ts'
 import { serve } from './serve.ts'
+import { readVerifier } from './verifier-file.ts'
 
 export interface CloudFlags extends ListenFlags {
   readonly data: string
@@ -15,13 +16,20 @@ export interface CloudFlags extends ListenFlags {
   readonly driftBaselineHours: number
   readonly gatewaySilentHours: number
   readonly retain?: Partial<RetentionPolicy>
+  readonly verifier?: string
   readonly clock?: string
+}
+
+/** The engine is large, and a cloud that judges nothing does not need it. */
+async function openVerifier(path: string) {
+  const { EngineOrtNode } = await import('../../model/engine/engine-ort-node.ts')
+  return { model: readVerifier(path), engine: new EngineOrtNode() }
 }
 
 /** Runs the cloud until it is ended. */
 export const serveCloud = (flags: CloudFlags, system: Clock): Promise<void> => {
   const tls = tlsOf(flags)
-  return serve(() =>
+  return serve(async () =>
     startCloud({
       dataDir: flags.data,
       host: flags.host,
@@ -36,6 +44,7 @@ export const serveCloud = (flags: CloudFlags, system: Clock): Promise<void> => {
       machine: system,
       ...(flags.retain !== undefined && { retention: flags.retain }),
       drift: { baselineHours: flags.driftBaselineHours },
+      ...(flags.verifier !== undefined && { verifier: await openVerifier(flags.verifier) }),
     }),
   )
 }

@@ -1,23 +1,22 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import pino from 'pino'
-import * as z from 'zod'
 import type { Clock } from '../../contract/clock.ts'
 import { type GatewayClaimFile, gatewayClaimFileSchema } from '../../contract/enrolment.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { seededRandom } from '../../contract/random.ts'
 import { parseSiteId } from '../../contract/topics.ts'
 import { startGateway } from '../../gateway/gateway.ts'
-import type { VerifierModel } from '../../gateway/verifier.ts'
 import { EngineOrtNode } from '../../model/engine/engine-ort-node.ts'
 import { cloudAddress } from '../cloud-api.ts'
-import { CommandFailure, fileFailure } from '../failure.ts'
-import { firstIssue, readJsonFile } from '../json-file.ts'
+import { CommandFailure } from '../failure.ts'
+import { readJsonFile } from '../json-file.ts'
 import { secureRandom } from '../random-secure.ts'
 import { serviceClock } from '../service-clock.ts'
 import { readToken } from '../token-file.ts'
 import { type ListenFlags, tlsOf } from './listening.ts'
 import { serve } from './serve.ts'
+import { readVerifier } from './verifier-file.ts'
 
 export interface GatewayFlags extends ListenFlags {
   readonly data: string
@@ -34,24 +33,6 @@ export interface GatewayFlags extends ListenFlags {
   readonly uplinkEveryMs: number
   readonly verifier: string
   readonly clock?: string
-}
-
-const verifierFileSchema = z.object({
-  labels: z.array(z.string()),
-  input: z.object({ scale: z.number(), zeroPoint: z.int() }),
-})
-
-/** Reads a verifier: NAME.onnx and, beside it, NAME.json with labels and feature quantization. */
-function readVerifier(path: string): VerifierModel {
-  const describing = path.replace(/\.onnx$/, '.json')
-  const parsed = verifierFileSchema.safeParse(readJsonFile(describing))
-  if (!parsed.success) throw new CommandFailure(`${describing}: ${firstIssue(parsed.error)}`)
-  const { labels, input } = parsed.data
-  try {
-    return { graph: readFileSync(path), labels, featureQuantization: input, labelsOfModel: 'bundles' }
-  } catch (cause) {
-    throw fileFailure(path, cause)
-  }
 }
 
 function siteIds(sites: readonly string[]): readonly string[] {
@@ -130,7 +111,7 @@ export const serveGateway = (flags: GatewayFlags, system: Clock): Promise<void> 
       secureRandom,
       logger: pino(),
       engine: new EngineOrtNode(),
-      verifier: readVerifier(flags.verifier),
+      verifier: { ...readVerifier(flags.verifier), labelsOfModel: 'bundles' },
       uplinkIntervalMs: flags.uplinkEveryMs,
       assignmentIdleMs: flags.uplinkEveryMs,
       // Half a minute at the usual second; a simulation that runs faster asks as often for its time.

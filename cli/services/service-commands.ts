@@ -46,6 +46,10 @@ export function cloudCommand(system: Clock): Command {
       integerOption(1, 8_760),
       2,
     )
+    .option(
+      '--verifier <FILE>',
+      'the verifier network of the gateways, with its .json beside it: a share of their verdicts is judged again, and one that lies is found (default: none is)',
+    )
     .option('--retain <WHAT=DAYS>', 'days that rows of a kind are kept, see below; may be repeated', retainOption)
     .option('--clock <FILE>', 'clock file of a simulation (default: this machine’s clock)')
     .addHelpText('after', () => `\n${retainHelp()}`)

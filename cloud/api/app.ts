@@ -16,6 +16,7 @@ import { modelRoutes } from './routes-models.ts'
 import { rolloutRoutes } from './routes-rollouts.ts'
 import { systemRoutes } from './routes-system.ts'
 import { tokenRoutes } from './routes-tokens.ts'
+import { wakeCheckRoutes } from './routes-wake-checks.ts'
 
 /** chosen: a year, as preload lists ask for at least. @see RFC 6797 section 6.1 */
 const HSTS = 'max-age=31536000'
@@ -58,6 +59,7 @@ export function createApp(services: CloudServices): CloudApp {
   metadataRoutes(app, services)
   rolloutRoutes(app, services)
   fleetRoutes(app, services)
+  wakeCheckRoutes(app, services)
   consoleRoutes(app)
   app.get('/openapi.json', (c) => c.json(apiDocument(app)))
   app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', {

@@ -8,6 +8,7 @@ import type { RolloutEngine } from '../rollout/engine.ts'
 import type { Slices } from '../slices.ts'
 import type { Store } from '../store/store.ts'
 import type { CloudMetrics } from '../telemetry/metrics.ts'
+import type { WakeAudit } from '../telemetry/wake-audit.ts'
 import type { DeviceIdentities } from '../trust/device-identities.ts'
 import type { GatewayContacts } from '../trust/expiry-watch.ts'
 import type { GatewayIdentities } from '../trust/gateway-identities.ts'
@@ -39,6 +40,8 @@ export interface CloudServices {
   /** devices got something else to run, or another place: their assignments are signed before the loop's next turn */
   readonly signSoon: () => void
   readonly slices: Slices
+  /** undefined: the cloud has no verifier */
+  readonly wakeAudit: WakeAudit | undefined
   readonly publicReads: boolean
   /** whether the port speaks TLS: then browsers are told to come by nothing else */
   readonly isEncrypted: boolean

@@ -398,6 +398,15 @@ export const ingestResponse = z
     refused: z.record(z.string(), count),
   })
   .openapi('IngestOutcome')
+export const wakeChecks = z
+  .object({
+    v: z.literal(1),
+    checks: z.array(
+      z.object({ id: count, device: z.string(), incarnation: count, boot: count, first: count, last: count }),
+    ),
+  })
+  .openapi('WakeChecks')
+export const wakeAnswer = z.object({ v: z.literal(1), wakes: z.array(z.string()) }).openapi('WakeAnswer')
 export const feed = z
   .object({
     v: z.literal(1),

@@ -689,6 +689,28 @@ UPDATE rollout_devices SET first_seq = 0, since_seq = 0 WHERE stage IS NOT NULL;
 ALTER TABLE device_keys ADD COLUMN signs_reports INTEGER NOT NULL DEFAULT 0;
 -- of a signed report: the link of the newest wake (contract/attested-report.ts)
 ALTER TABLE reports ADD COLUMN wake_link BLOB;
+
+-- Slots of which the cloud asks a gateway for the wakes, with what the gateway had said of them by then. state: asked | judged | void.
+-- wakes: verdicts compared, of which differ are others than the gateway's; wanting: 1 when wakes that the device signed were not brought
+CREATE TABLE wake_checks (
+  id INTEGER PRIMARY KEY,
+  gateway TEXT NOT NULL,
+  device INTEGER NOT NULL,
+  boot INTEGER NOT NULL,
+  slot INTEGER NOT NULL,
+  first INTEGER NOT NULL,
+  last INTEGER NOT NULL,
+  confirmed INTEGER NOT NULL,
+  rejected INTEGER NOT NULL,
+  asked_ms INTEGER NOT NULL,
+  state TEXT NOT NULL DEFAULT 'asked',
+  wakes INTEGER NOT NULL DEFAULT 0,
+  differ INTEGER NOT NULL DEFAULT 0,
+  wanting INTEGER NOT NULL DEFAULT 0,
+  UNIQUE (device, boot, slot, gateway)
+) STRICT;
+CREATE INDEX wake_checks_gateway ON wake_checks (gateway, state, id);
+CREATE INDEX wake_checks_age ON wake_checks (asked_ms, id);
 `
 
 /** Service tokens one by one: who asked for each, whether it is revoked, and which key signs them. */

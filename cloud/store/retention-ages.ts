@@ -2,7 +2,11 @@
  *  What is not here does not grow with time: one row a device, a gateway or a key, or what operators do a few times a year. */
 export const RETENTION = {
   reports: { days: 90, least: 1, what: 'raw reports' },
-  hours: { days: 60, least: 35, what: 'hours and verdicts of each device; gates look back 30 days' },
+  hours: {
+    days: 60,
+    least: 35,
+    what: 'hours and verdicts of each device, and what came of those judged twice; gates look back 30 days',
+  },
   boots: { days: 400, least: 35, what: 'boots of a device beyond its newest 16' },
   events: { days: 400, least: 35, what: 'events; what a device last signed of what it runs stays' },
   aggregates: { days: 400, least: 1, what: 'sums that gateways send' },

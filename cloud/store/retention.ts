@@ -53,6 +53,7 @@ const PLANS: readonly Plan[] = [
     key: ['device', 'boot', 'slot', 'model', 'gateway'],
   },
   { of: 'hours', table: 'gateway_devices', age: 'last_ms', unitMs: 1, key: ['gateway', 'device'] },
+  { of: 'hours', table: 'wake_checks', age: 'asked_ms', unitMs: 1, key: ['id'] },
   { of: 'boots', table: 'boots', age: 'time_ms', unitMs: 1, key: ['device', 'boot'], kept: BOOT_KEPT },
   { of: 'boots', table: 'boot_starts', age: 'started_ms', unitMs: 1, key: ['device', 'boot'], kept: START_KEPT },
   { of: 'events', table: 'events', age: 'time_ms', unitMs: 1, key: ['device', 'boot', 'seq'], kept: EVENT_KEPT },

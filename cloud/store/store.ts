@@ -15,6 +15,7 @@ import { ReadingStore } from './reading-store.ts'
 import { RolloutStore } from './rollout-store.ts'
 import { TelemetryStore } from './telemetry-store.ts'
 import { TokenStore } from './token-store.ts'
+import { WakeCheckStore } from './wake-check-store.ts'
 
 /** The cloud's whole state: one SQLite file, one store a subject. */
 export class Store {
@@ -35,6 +36,7 @@ export class Store {
   readonly alerts: AlertStore
   readonly baselines: BaselineStore
   readonly metadata: MetadataStore
+  readonly wakeChecks: WakeCheckStore
 
   /** @param path database file; created when missing
    *  @throws DatabaseTooNewError */
@@ -56,6 +58,7 @@ export class Store {
     this.alerts = new AlertStore(this.db)
     this.baselines = new BaselineStore(this.db)
     this.metadata = new MetadataStore(this.db)
+    this.wakeChecks = new WakeCheckStore(this.db)
   }
 
   /** Runs `work` in one transaction: all of it happens, or, when it throws or the process dies, none. */

@@ -18,10 +18,12 @@ export interface SignedCount {
   readonly link: Uint8Array
   /** first 8 bytes of the running bundle's sha256, hex */
   readonly model: string
+  /** messages of the boot that it has dropped so far */
+  readonly drops: number
 }
 
 const COUNT = `json_extract(body, '$.uptimeMs') AS uptimeMs, json_extract(body, '$.counters[4]') AS wakes,
-  wake_link AS link, json_extract(body, '$.model') AS model`
+  wake_link AS link, json_extract(body, '$.model') AS model, json_extract(body, '$.counters[7]') AS drops`
 
 /** How many wakes there can have been in an hour of a boot, by what the device signed before and after it, and in all hours until its newest
  *  report: whoever judges wakes cannot have judged more. A bound on what gateways say of devices that sign their reports; of others there is none. */
@@ -32,6 +34,7 @@ export class WakeBounds {
   readonly #said
   readonly #rows
   readonly #drop
+  readonly #between
 
   constructor(db: SqliteDatabase) {
     // Uptime rises with the number of the report.
@@ -45,6 +48,10 @@ export class WakeBounds {
     )
     this.#before = at('<=', 'DESC')
     this.#after = at('>=', 'ASC')
+    this.#between = db.prepare<[number, number, number, number], SignedCount>(
+      `SELECT ${COUNT} FROM reports WHERE device = ? AND boot = ? AND wake_link IS NOT NULL
+         AND json_extract(body, '$.counters[4]') BETWEEN ? AND ? GROUP BY json_extract(body, '$.counters[4]') ORDER BY seq`,
+    )
     this.#said = db.prepare<
       [{ device: number; boot: number; low: number; high: number; slot: number; gateway: string }],
       { n: number }
@@ -71,6 +78,11 @@ export class WakeBounds {
     const to = this.#after.get({ device, boot, uptimeMs: (slot + 1) * HOUR_MS + STRETCH_MS })
     if (to === undefined) return undefined
     return { from: this.#before.get({ device, boot, uptimeMs: slot * HOUR_MS }), to }
+  }
+
+  /** What the device signed while it sent these wakes, once for each count. */
+  between(device: number, boot: number, first: number, last: number): readonly SignedCount[] {
+    return this.#between.all(device, boot, first, last)
   }
 
   /** Whether a gateway may say so many verdicts of a slot, with what other gateways say of it.

@@ -9,6 +9,7 @@ import type { Checkpoint } from './checkpoint.ts'
 import type { DeviceTable } from './device-table.ts'
 import type { GroupCommit } from './group-commit.ts'
 import type { HeldAssignments } from './held-assignments.ts'
+import type { KeptWakes } from './kept-wakes.ts'
 import type { IngestKind, RawMessage } from './message-batch.ts'
 import type { PendingWakes } from './pending-wakes.ts'
 import { decodeReport } from './report-decoder.ts'
@@ -32,6 +33,7 @@ interface Parts {
   readonly aggregates: AggregateTable
   readonly spool: Spool
   readonly pending: PendingWakes
+  readonly kept: KeptWakes
   readonly counters: MessageCounters
   readonly checkpoint: Checkpoint
   /** whether this gateway has a verifier; without one wakes are only counted */
@@ -156,7 +158,7 @@ export class MessageLedger {
     }
     const wake = decoded.value
     this.#submit('wake', done, () => {
-      const { devices, pending, aggregates, spool } = this.#parts
+      const { devices, pending, aggregates, spool, kept } = this.#parts
       const state = devices.get(origin.device)
       const key = devices.key(state, wake.boot, wake.incarnation)
       const boot = devices.boot(state, key)
@@ -167,6 +169,11 @@ export class MessageLedger {
       const uptimeMs = said ?? believedUptime(uptimeOf(boot, wake.wallMs, receivedMs))
       devices.touch(state, boot)
       this.#parts.checkpoint.require()
+      // Of devices that do not sign which wakes they sent nobody can ask.
+      if (wake.previous !== undefined) {
+        const { boot: number, index, incarnation = 0 } = wake
+        kept.add({ device: origin.device, incarnation, boot: number, index }, receivedMs, payload)
+      }
       if (!this.#parts.verifies) return 'unverified'
       // A wake carries no assignment: it counts where the boot's newest report does, or else where the device last stood.
       const tag = tagAt(state.tags, boot.assignmentSeq ?? state.acceptedSeq)

@@ -6,6 +6,7 @@ import { Checkpoint } from './checkpoint.ts'
 import { DeviceTable } from './device-table.ts'
 import { GroupCommit } from './group-commit.ts'
 import { type ChangedAssignment, type HeldAssignment, HeldAssignments, type NewAssignment } from './held-assignments.ts'
+import { KEPT_MS, KeptWakes } from './kept-wakes.ts'
 import { readBatch } from './message-batch.ts'
 import { MessageLedger } from './message-ledger.ts'
 import { type PendingWake, PendingWakes } from './pending-wakes.ts'
@@ -69,6 +70,7 @@ export class StoreService {
   readonly #aggregates: AggregateTable
   readonly #spool: Spool
   readonly #pending: PendingWakes
+  readonly #kept: KeptWakes
   readonly #assignments: HeldAssignments
   readonly #checkpoint: Checkpoint
   readonly #commit: GroupCommit
@@ -88,11 +90,13 @@ export class StoreService {
     const spool = new Spool(store, devices, counters, options.spool)
     const aggregates = new AggregateTable(spool)
     const pending = new PendingWakes(store, options.pendingWakesMax)
+    const kept = new KeptWakes(store)
     const recover = (): void => {
       devices.reset()
       aggregates.reset()
       spool.recount()
       pending.recount()
+      kept.recount()
       checkpoint.reset()
       assignments.reset()
       const replayed = ledger.replay(spool.reportsAfter(checkpoint.covered))
@@ -112,6 +116,7 @@ export class StoreService {
       aggregates,
       spool,
       pending,
+      kept,
       counters,
       checkpoint,
       verifies,
@@ -121,6 +126,7 @@ export class StoreService {
     this.#aggregates = aggregates
     this.#spool = spool
     this.#pending = pending
+    this.#kept = kept
     this.#assignments = assignments
     this.#checkpoint = checkpoint
     this.#commit = commit
@@ -173,6 +179,11 @@ export class StoreService {
   /** The oldest wakes after `id` that wait for a verdict. */
   pendingWakes(id: number, limit: number): readonly (PendingWake & { readonly id: number })[] {
     return this.#pending.after(id, limit)
+  }
+
+  /** See KeptWakes.range. */
+  keptWakes(...args: Parameters<KeptWakes['range']>): readonly Uint8Array[] {
+    return this.#kept.range(...args)
   }
 
   /** Books a verdict and takes the wake off.
@@ -246,6 +257,7 @@ export class StoreService {
     if (nowMs === 0) return
     this.#spool.forgetBefore(hourStartMs(nowMs) - RETENTION_MS)
     this.#aggregates.forgetBefore(hourStartMs(nowMs) - CACHED_HOURS_MS)
+    this.#kept.forgetBefore(nowMs - KEPT_MS)
   }
 
   /** Answers what is under way, then closes the file. */

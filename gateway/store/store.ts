@@ -48,6 +48,12 @@ const MIGRATIONS: readonly string[] = [
    ALTER TABLE wake_pending ADD COLUMN incarnation INTEGER NOT NULL DEFAULT 0;
    ALTER TABLE wake_pending ADD COLUMN slot INTEGER NOT NULL DEFAULT -1;
    ALTER TABLE wake_pending ADD COLUMN hour INTEGER;`,
+  // Wakes that the cloud may ask for, to judge them a second time.
+  `CREATE TABLE kept_wake (
+     id INTEGER PRIMARY KEY, device TEXT NOT NULL, incarnation INTEGER NOT NULL, boot INTEGER NOT NULL, idx INTEGER NOT NULL,
+     received INTEGER NOT NULL, payload BLOB NOT NULL, UNIQUE (device, incarnation, boot, idx));
+   CREATE INDEX kept_wake_device ON kept_wake (device, id);
+   CREATE INDEX kept_wake_age ON kept_wake (received);`,
 ]
 
 /** Opens (or creates) the gateway's store.

@@ -439,12 +439,6 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     find: 'WHERE NOT EXISTS (SELECT 1 FROM device_keys k WHERE k.device = d.id)',
     change: 'WHERE FALSE',
   },
-  ...FLASH_FAULTS,
-    name: 'gateway: any batch is taken in its name',
-    file: 'cloud/api/routes-fleet.ts',
-    find: 'if (sent.gateway !== gateway.name) {',
-    change: 'if (sent.gateway === undefined) {',
-  },
   {
     name: 'gateway: rows of any site are taken',
     file: 'cloud/telemetry/ingest.ts',
@@ -542,6 +536,30 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'gateway/cloud-link/gateway-identity.ts',
     find: '{ mode: 0o600 })',
     change: '{ mode: 0o644 })',
+  },
+  {
+    name: 'verdicts that differ from a second judgement count nothing',
+    file: 'cloud/telemetry/wake-audit.ts',
+    find: 'if (exactLogE(differ, wakes, DIFFER_MAX) >= limit) {',
+    change: 'if (wakes < 0) {',
+  },
+  {
+    name: 'wakes that a gateway does not bring count nothing',
+    file: 'cloud/telemetry/wake-audit.ts',
+    find: 'if (devices.length > 0 && leastLogE >= limit) {',
+    change: 'if (devices.length < 0) {',
+  },
+  {
+    name: 'a wake is signed whatever it follows',
+    file: 'contract/attested-report.ts',
+    find: 'const message = byLink.get(wanted)',
+    change: 'const message = byLink.get(wanted) ?? messages[index % messages.length]',
+  },
+  {
+    name: 'one device fills the room of all for kept wakes',
+    file: 'gateway/store/kept-wakes.ts',
+    find: 'if (count > this.#most.device) {',
+    change: 'if (count < 0) {',
   },
 ]
 

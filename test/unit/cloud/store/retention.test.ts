@@ -133,7 +133,9 @@ describe('retention', () => {
 
   it('follows the inflow: 6 000 devices and a day’s backlog are caught up in one pass, in slices that end when they are told to', () => {
     const store = new Store(':memory:', T0)
-    const add = store.db.prepare("INSERT INTO reports VALUES (?, 1, ?, ?, ?, '{}')")
+    const add = store.db.prepare(
+      "INSERT INTO reports (device, boot, seq, time_ms, received_ms, body) VALUES (?, 1, ?, ?, ?, '{}')",
+    )
     store.atomically(() => {
       for (let device = 1; device <= 6_000; device++)
         for (let seq = 0; seq < 10; seq++) add.run(device, seq, T0 + seq, T0)
