@@ -5,6 +5,7 @@ import type { ListedFault } from './listed-fault.ts'
 import type { Mutant } from './mutations.ts'
 
 export const LISTED_FAULTS: readonly ListedFault[] = [
+  ...FLASH_FAULTS,
   {
     name: 'the gateway acknowledges without a sync of its log',
     file: 'gateway/store/store.ts',
