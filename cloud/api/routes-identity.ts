@@ -1,4 +1,3 @@
-import { getConnInfo } from '@hono/node-server/conninfo'
 import { createRoute, z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { bearerToken } from '../../contract/bearer.ts'
@@ -7,10 +6,10 @@ import { LIMITS } from '../../contract/limits.ts'
 import { present } from '../../contract/present.ts'
 import type { Result } from '../../contract/result.ts'
 import { AttemptLimit } from '../trust/attempt-limit.ts'
-import { requireRole } from './auth.ts'
+import { requireRole, verifiedBearer } from './auth.ts'
 import { bodyLimitOf } from './body-limit.ts'
 import { admitDevice } from './device-admission.ts'
-import type { CloudApp, CloudEnv, CloudServices } from './environment.ts'
+import { addressOf, type CloudApp, type CloudEnv, type CloudServices } from './environment.ts'
 import { fail, integerQuery, unwrap } from './problem.ts'
 import * as schemas from './schemas.ts'
 import * as identity from './schemas-identity.ts'
@@ -23,16 +22,16 @@ const GATEWAY_LIMITS = { burst: 200, perSecond: 3 }
 
 /** Claims, enrolment, tokens and keys of devices, revocation. What devices call needs no bearer token: they prove a key. */
 export function identityRoutes(app: CloudApp, services: CloudServices): void {
-  const { store, clock, identities, tokens, hub } = services
+  const { store, clock, identities, hub } = services
   const addresses = new AttemptLimit(ADDRESS_LIMITS)
   const gateways = new AttemptLimit(GATEWAY_LIMITS)
 
   /** Who asks: a gateway by its token, anybody else by address. */
   const sourceOf = async (c: Context<CloudEnv>): Promise<{ limit: AttemptLimit; source: string }> => {
     const bearer = bearerToken(c.req.header('authorization'))
-    const principal = bearer === undefined ? undefined : await tokens.verifyService(bearer)
+    const principal = bearer === undefined ? undefined : await verifiedBearer(c, services, bearer)
     if (principal?.ok && principal.value.role === 'gateway') return { limit: gateways, source: principal.value.subject }
-    return { limit: addresses, source: getConnInfo(c).remote.address ?? 'unknown' }
+    return { limit: addresses, source: addressOf(c) }
   }
 
   /** Runs a proof within the limit of failed ones. */

@@ -326,6 +326,24 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     find: 'WHERE NOT EXISTS (SELECT 1 FROM device_keys k WHERE k.device = d.id)',
     change: 'WHERE FALSE',
   },
+  {
+    name: 'bad tokens of an address are checked without end',
+    file: 'cloud/api/auth.ts',
+    find: 'if (!verified.ok) badTokens.failed(address, clock.monotonicMs())',
+    change: '',
+  },
+  {
+    name: 'who has a good token is held up by what others at its address show',
+    file: 'cloud/api/auth.ts',
+    find: 'if (tokens.isKnown(token)) return tokens.verifyService(token)',
+    change: '',
+  },
+  {
+    name: 'a signature that was right is right after its key was replaced',
+    file: 'cloud/trust/tokens.ts',
+    find: '      signed.clear()\n',
+    change: '',
+  },
 ]
 
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */
