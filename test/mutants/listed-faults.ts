@@ -185,13 +185,13 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
   {
     name: 'the issuer of a service token is not checked',
     file: 'cloud/trust/tokens.ts',
-    find: '          issuer: ISSUER,\n',
+    find: '      issuer: ISSUER,\n',
     change: '',
   },
   {
     name: 'the audience of a service token is not checked',
     file: 'cloud/trust/tokens.ts',
-    find: '          audience: CLOUD_AUDIENCE,\n',
+    find: '      audience: CLOUD_AUDIENCE,\n',
     change: '',
   },
   {
