@@ -31,6 +31,7 @@ import { Store } from './store/store.ts'
 import { DEFAULT_DRIFT_POLICY, DriftMonitor, type DriftPolicy } from './telemetry/drift.ts'
 import { createMetrics, measureReaders } from './telemetry/metrics.ts'
 import { WakeAudit } from './telemetry/wake-audit.ts'
+import { AttemptLimit } from './trust/attempt-limit.ts'
 import { Challenges } from './trust/challenges.ts'
 import { DeviceIdentities } from './trust/device-identities.ts'
 import { Expiries } from './trust/expiries.ts'
@@ -48,6 +49,9 @@ const DAY_MS = 24 * HOUR_MS
 /** Chosen: a client that computes for some seconds between two requests must not write into a connection that has just been closed; more than
  *  the minute for which load balancers keep one. */
 const KEEP_ALIVE_MS = 65_000
+
+/** Chosen: a person or a gateway with an old token gets through to hear so; what guesses does not make the cloud check signatures. */
+const BAD_TOKENS = { burst: 50, perSecond: 5 }
 
 export interface CloudOptions {
   /** folder of the database, artifacts, keys and the operator token; created when missing, mode 0700 */
@@ -199,6 +203,7 @@ async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLoc
       wakeAudit,
       ...{ store, clock, logger, artifacts, engine, tokens, metrics, hub, assignmentsChanged },
       ...{ repository, contacts },
+      badTokens: new AttemptLimit(BAD_TOKENS),
       readiness: () => readiness.look(),
       registry: new Registry(store, artifacts, repository, clock),
       identities: new DeviceIdentities(store, tokens, clock, secureRandom, options.keyedTokenTtlMs, challenges),

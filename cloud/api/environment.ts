@@ -1,4 +1,6 @@
+import type { HttpBindings } from '@hono/node-server'
 import type { OpenAPIHono } from '@hono/zod-openapi'
+import type { Context } from 'hono'
 import type { Clock } from '../../contract/clock.ts'
 import type { Logger } from '../../platform/logger.ts'
 import type { Readiness } from '../../platform/readiness.ts'
@@ -9,6 +11,7 @@ import type { Slices } from '../slices.ts'
 import type { Store } from '../store/store.ts'
 import type { CloudMetrics } from '../telemetry/metrics.ts'
 import type { WakeAudit } from '../telemetry/wake-audit.ts'
+import type { AttemptLimit } from '../trust/attempt-limit.ts'
 import type { DeviceIdentities } from '../trust/device-identities.ts'
 import type { GatewayContacts } from '../trust/expiry-watch.ts'
 import type { GatewayIdentities } from '../trust/gateway-identities.ts'
@@ -27,6 +30,8 @@ export interface CloudServices {
   readonly repository: ImageRepository
   readonly engine: RolloutEngine
   readonly tokens: TokenIssuer
+  /** of service tokens, by address */
+  readonly badTokens: AttemptLimit
   readonly identities: DeviceIdentities
   readonly gateways: GatewayIdentities
   readonly metrics: CloudMetrics
@@ -49,8 +54,12 @@ export interface CloudServices {
 }
 
 export interface CloudEnv {
+  Bindings: Partial<HttpBindings>
   /** token: what the principal has shown; undefined: nothing was asked for */
   Variables: { principal: Principal; token: ServiceToken | undefined }
 }
 
 export type CloudApp = OpenAPIHono<CloudEnv>
+
+/** Where a request comes from, as far as a socket tells: behind a proxy it is the proxy. */
+export const addressOf = (c: Context<CloudEnv>): string => c.env?.incoming?.socket.remoteAddress ?? 'unknown'

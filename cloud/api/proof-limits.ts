@@ -1,12 +1,12 @@
 import { isIP } from 'node:net'
-import { getConnInfo } from '@hono/node-server/conninfo'
 import type { Context } from 'hono'
 import { bearerToken } from '../../contract/bearer.ts'
 import { DEVICE_ADDRESS_HEADER } from '../../contract/enrolment.ts'
 import type { ContractError } from '../../contract/errors.ts'
 import type { Result } from '../../contract/result.ts'
 import { AttemptLimit } from '../trust/attempt-limit.ts'
-import type { CloudEnv, CloudServices } from './environment.ts'
+import { verifiedBearer } from './auth.ts'
+import { addressOf, type CloudEnv, type CloudServices } from './environment.ts'
 import { fail, unwrap } from './problem.ts'
 
 /** chosen: a person who mistypes gets through; what guesses gets three tries in ten seconds */
@@ -25,12 +25,12 @@ interface Bound {
 /** Bounds failed proofs by who carries them, by the address that they come from, and by whom they are of at that address. What one gateway,
  *  one address or one name uses up is missing to nobody else: a name alone is no source, since anybody may say one. */
 export class ProofLimits {
-  readonly #services: Pick<CloudServices, 'clock' | 'tokens'>
+  readonly #services: CloudServices
   readonly #gateways = new AttemptLimit(GATEWAY_LIMITS)
   readonly #addresses = new AttemptLimit(ADDRESS_LIMITS)
   readonly #names = new AttemptLimit(NAME_LIMITS)
 
-  constructor(services: Pick<CloudServices, 'clock' | 'tokens'>) {
+  constructor(services: CloudServices) {
     this.#services = services
   }
 
@@ -54,9 +54,8 @@ export class ProofLimits {
 
   async #boundsOf(c: Context<CloudEnv>, name: string): Promise<readonly Bound[]> {
     const bearer = bearerToken(c.req.header('authorization'))
-    const principal = bearer === undefined ? undefined : await this.#services.tokens.verifyService(bearer)
-    const peer = getConnInfo(c).remote.address ?? 'unknown'
-    if (!principal?.ok || principal.value.role !== 'gateway') return this.#at(peer, name)
+    const principal = bearer === undefined ? undefined : await verifiedBearer(c, this.#services, bearer)
+    if (!principal?.ok || principal.value.role !== 'gateway') return this.#at(addressOf(c), name)
     // Only an enrolled gateway is believed about whom it carries a request for, and only under its own name.
     const told = c.req.header(DEVICE_ADDRESS_HEADER)
     const { subject } = principal.value

@@ -4,10 +4,12 @@ import {
   exportJWK,
   type JSONWebKeySet,
   type JWK,
+  type JWTPayload,
   errors as joseErrors,
   jwtVerify,
   SignJWT,
 } from 'jose'
+import { LRUCache } from 'lru-cache'
 import { bytesToHex } from '../../contract/bytes.ts'
 import type { Clock } from '../../contract/clock.ts'
 import { type ContractError, contractError } from '../../contract/errors.ts'
@@ -26,6 +28,9 @@ const CLOUD_AUDIENCE = 'kinglet-cloud'
 const ISSUER = 'kinglet-cloud'
 /** chosen: difference of two machines' clocks */
 const CLOCK_TOLERANCE_S = 30
+
+/** chosen: gateways and people of a large fleet; what is forgotten is checked again */
+const SIGNED_MAX = 2_000
 
 export interface Principal {
   readonly subject: string
@@ -59,6 +64,8 @@ export interface MintedToken {
 
 /** Mints and checks the tokens of devices and services (EdDSA JWT). Gateways check device tokens with `jwks`. */
 export interface TokenIssuer {
+  /** Whether the signature of a service token was checked not long ago and was right: that it costs no work to look at it again. */
+  isKnown(token: string): boolean
   /** one object for as long as the process runs, whatever key is in it */
   readonly jwks: JSONWebKeySet
   /** name of the key that signs, its thumbprint (RFC 7638) */
@@ -85,6 +92,8 @@ export async function createTokenIssuer(
   records: ServiceTokenRecords,
 ): Promise<TokenIssuer> {
   let key = await keyOf(seed)
+  /** Tokens whose signature was right: it is checked once, all else each time. */
+  const signed = new LRUCache<string, JWTPayload>({ max: SIGNED_MAX })
   const jwks = { keys: [key.jwk] }
 
   const mint = async (claims: Record<string, unknown>, subject: string, audience: string, ttlMs: number) => {
@@ -104,13 +113,35 @@ export async function createTokenIssuer(
     return { token, jti, issuedMs, expiresMs }
   }
 
+  const payloadOf = async (token: string): Promise<JWTPayload> => {
+    const before = signed.get(token)
+    if (before !== undefined) {
+      if ((before.exp ?? 0) * 1000 > clock.wallMs() - CLOCK_TOLERANCE_S * 1000) return before
+      signed.delete(token)
+    }
+    const { publicKey } = key
+    const { payload } = await jwtVerify(token, publicKey, {
+      algorithms: ['EdDSA'],
+      issuer: ISSUER,
+      audience: CLOUD_AUDIENCE,
+      currentDate: new Date(clock.wallMs()),
+      clockTolerance: CLOCK_TOLERANCE_S,
+      requiredClaims: ['exp', 'iat', 'sub', 'jti'],
+    })
+    // Not of a key that was replaced while it was checked.
+    if (publicKey === key.publicKey) signed.set(token, payload)
+    return payload
+  }
+
   return {
+    isKnown: (token) => signed.has(token),
     jwks,
     get kid() {
       return key.kid
     },
     async rekey(seed) {
       key = await keyOf(seed)
+      signed.clear()
       jwks.keys = [key.jwk]
     },
     mintDevice: ({ device, site, board }, ttlMs, keyId) =>
@@ -120,14 +151,7 @@ export async function createTokenIssuer(
       const invalid = (detail: string) => err(contractError('token-invalid', detail))
       if (token.length > LIMITS.tokenLength) return invalid('the token is too long')
       try {
-        const { payload } = await jwtVerify(token, key.publicKey, {
-          algorithms: ['EdDSA'],
-          issuer: ISSUER,
-          audience: CLOUD_AUDIENCE,
-          currentDate: new Date(clock.wallMs()),
-          clockTolerance: CLOCK_TOLERANCE_S,
-          requiredClaims: ['exp', 'iat', 'sub', 'jti'],
-        })
+        const payload = await payloadOf(token)
         const role = SERVICE_ROLES.find((candidate) => candidate === payload.role)
         const { sub: subject, jti, iat = 0, exp = 0 } = payload
         if (role === undefined || subject === undefined) return invalid('the token names no role')

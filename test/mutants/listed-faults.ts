@@ -227,13 +227,13 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
   {
     name: 'the issuer of a service token is not checked',
     file: 'cloud/trust/tokens.ts',
-    find: '          issuer: ISSUER,\n',
+    find: '      issuer: ISSUER,\n',
     change: '',
   },
   {
     name: 'the audience of a service token is not checked',
     file: 'cloud/trust/tokens.ts',
-    find: '          audience: CLOUD_AUDIENCE,\n',
+    find: '      audience: CLOUD_AUDIENCE,\n',
     change: '',
   },
   {
@@ -561,6 +561,24 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'gateway/store/kept-wakes.ts',
     find: 'if (count > this.#most.device) {',
     change: 'if (count < 0) {',
+  },
+  {
+    name: 'bad tokens of an address are checked without end',
+    file: 'cloud/api/auth.ts',
+    find: 'if (!verified.ok) badTokens.failed(address, clock.monotonicMs())',
+    change: '',
+  },
+  {
+    name: 'who has a good token is held up by what others at its address show',
+    file: 'cloud/api/auth.ts',
+    find: 'if (tokens.isKnown(token)) return tokens.verifyService(token)',
+    change: '',
+  },
+  {
+    name: 'a signature that was right is right after its key was replaced',
+    file: 'cloud/trust/tokens.ts',
+    find: '      signed.clear()\n',
+    change: '',
   },
 ]
 

@@ -303,7 +303,7 @@ describe('cloud over HTTP', () => {
     })
     cloud.evaluate()
     const { json: summary } = await call('GET', '/v1/fleet/summary?hours=24')
-    expect(summary.devices).toEqual({ known: 40, enrolled: 40, reporting: 40 })
+    expect(summary.devices).toEqual({ known: 40, enrolled: 40, unkeyed: 40, reporting: 40 })
     expect(summary.fleet.falseWakesPerHour).toBeGreaterThan(0.2)
     expect(summary.models[0].name).toBe('kws-1')
     expect((await call('GET', '/v1/fleet/series?hours=72')).json.points.length).toBeGreaterThan(28)

@@ -102,6 +102,7 @@ describe('a service token', () => {
     expect(store.tokens.revokeToken('nobody', T0)).toBeUndefined()
     expect(store.tokens.revokeToken('a', T0 + 1)).toBe(2)
     expect(good()).toEqual(['b', 'c', 'x'])
+    expect(['a', 'b', 'z'].map((jti) => store.tokens.standing(jti, 'anna', T0))).toEqual(['revoked', 'good', 'unknown'])
     expect(store.tokens.mintedStill('anna', T0 + 1)).toBe(1)
     expect(store.tokens.revokeMinted('anna', T0 + 2)).toBe(2)
     expect([good(), store.tokens.mintedStill('anna', T0 + 2)]).toEqual([['x'], 0])
