@@ -16,7 +16,9 @@ export function wakeCheckRoutes(app: CloudApp, services: CloudServices): void {
     middleware: requireRole(services, 'gateway'),
     responses: schemas.answers(schemas.wakeChecks, 'What is asked and not answered, oldest first'),
   })
-  app.openapi(list, (c) => c.json(services.wakeAudit?.asked(gatewayOf(services, c).name) ?? { v: 1, checks: [] }, 200))
+  app.openapi(list, (c) =>
+    c.json(services.wakeAudit?.asked(gatewayOf(services, c).name) ?? { v: 1 as const, checks: [] }, 200),
+  )
 
   const answer = createRoute({
     method: 'post',

@@ -317,8 +317,8 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
   {
     name: 'wakes that a gateway does not bring count nothing',
     file: 'cloud/telemetry/wake-audit.ts',
-    find: 'if (exactLogE(wanting, devices, WANTING_MAX) >= limit) {',
-    change: 'if (devices < 0) {',
+    find: 'if (devices.length > 0 && leastLogE >= limit) {',
+    change: 'if (devices.length < 0) {',
   },
   {
     name: 'a wake is signed whatever it follows',
