@@ -1,4 +1,3 @@
-import { present } from '../../contract/present.ts'
 import type { SqliteDatabase } from './database.ts'
 import { type SignedCount, WakeBounds } from './wake-bounds.ts'
 
@@ -22,9 +21,8 @@ export interface CheckedSums {
   /** verdicts judged twice, and those of them that differ */
   readonly wakes: number
   readonly differ: number
-  /** devices of which something was checked, and those of whose first check wakes were wanting */
-  readonly devices: number
-  readonly wanting: number
+  /** of each device: checks in which something could have been wanting, and in which it was */
+  readonly devices: readonly { readonly checks: number; readonly wanting: number }[]
 }
 
 /** A slot that may be checked. */
@@ -125,15 +123,17 @@ export class WakeCheckStore {
   }
 
   sums(gateway: string): CheckedSums {
-    const row = this.#db
-      .prepare<[string], CheckedSums>(
-        `SELECT total(wakes) AS wakes, total(differ) AS differ, count(DISTINCT device) AS devices,
-           total(wanting AND id = (SELECT min(f.id) FROM wake_checks f WHERE f.device = c.device AND f.gateway = c.gateway AND f.state = 'judged'))
-             AS wanting
-         FROM wake_checks c WHERE gateway = ? AND state = 'judged'`,
+    const rows = this.#db
+      .prepare<[string], { wakes: number; differ: number; checks: number; wanting: number }>(
+        `SELECT total(wakes) AS wakes, total(differ) AS differ, total(wakes > 0 OR wanting) AS checks, total(wanting) AS wanting
+         FROM wake_checks WHERE gateway = ? AND state = 'judged' GROUP BY device`,
       )
-      .get(gateway)
-    return present(row, 'the row of an aggregate')
+      .all(gateway)
+    const sum = (of: 'wakes' | 'differ'): number => rows.reduce((total, row) => total + row[of], 0)
+    return {
+      ...{ wakes: sum('wakes'), differ: sum('differ') },
+      devices: rows.map(({ checks, wanting }) => ({ checks, wanting })),
+    }
   }
 
   /** Its checks until now count no more: it begins anew. */

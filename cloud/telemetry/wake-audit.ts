@@ -13,8 +13,8 @@ import type { Store } from '../store/store.ts'
 import { hourIndex } from '../store/telemetry-store.ts'
 import type { CheckedSums, WakeCheck } from '../store/wake-check-store.ts'
 
-/** chosen: slots of a gateway that are asked for in an hour: some 40 wakes, 45 kB on the uplink */
-const CHECKS_AN_HOUR = 4
+/** chosen: slots of each of two hours that a gateway is asked for, once an hour: some 40 wakes, 45 kB on the uplink */
+const CHECKS_OF_AN_HOUR = 2
 /** chosen: by then an honest gateway has said its verdicts; and it still has the wakes (gateway/store/kept-wakes.ts keeps two days) */
 const YOUNGEST_HOURS = 3
 const OLDEST_HOURS = 26
@@ -23,22 +23,32 @@ const ANSWER_MS = 24 * HOUR_MS
 /** Chosen: how often two judgements of a wake by one verifier may differ without anybody lying: another build of the engine rounds otherwise at the
  *  threshold, and a verifier that has been replaced judges otherwise until the gateways have it too. */
 const DIFFER_MAX = 0.05
-/** Chosen: share of devices of which wakes that they signed are not to be had without anybody's fault: a cut of power between two messages. */
+/** Chosen: share of checks in which wakes that the device signed are not to be had without anybody's fault: a cut of power between two messages. */
 const WANTING_MAX = 0.1
 /** Each of the two tests of a gateway fails an honest one with at most this chance, over all looks that there ever are. */
 const ALPHA = 0.005
 
 /** What a gateway is suspected of, and what it rests on; undefined: nothing beyond chance. */
-export function suspicion({ wakes, differ, devices, wanting }: CheckedSums): string | undefined {
+export function suspicion({ wakes, differ, devices }: CheckedSums): string | undefined {
   const limit = Math.log(1 / ALPHA)
   if (exactLogE(differ, wakes, DIFFER_MAX) >= limit) {
     return `${differ} of ${wakes} verdicts differ from a second judgement of the same wakes`
   }
-  if (exactLogE(wanting, devices, WANTING_MAX) >= limit) {
-    return `wakes that ${wanting} of ${devices} devices have signed were not to be had, or not judged`
+  const all = { checks: sumOf(devices, 'checks'), wanting: sumOf(devices, 'wanting') }
+  // Without any one of the devices too, so that none can accuse its gateway alone.
+  const leastLogE = devices.reduce(
+    (least, { checks, wanting }) => Math.min(least, exactLogE(all.wanting - wanting, all.checks - checks, WANTING_MAX)),
+    Number.POSITIVE_INFINITY,
+  )
+  if (devices.length > 0 && leastLogE >= limit) {
+    const of = devices.filter(({ wanting }) => wanting > 0).length
+    return `in ${all.wanting} of ${all.checks} checks wakes that ${of} devices have signed were not to be had, or not judged`
   }
   return undefined
 }
+
+const sumOf = (devices: CheckedSums['devices'], of: 'checks' | 'wanting'): number =>
+  devices.reduce((total, device) => total + device[of], 0)
 
 /** What a second judgement says of what was claimed of a slot.
  *  @param claimed verdicts of the gateway
@@ -90,13 +100,16 @@ export class WakeAudit {
     })
   }
 
+  /** Of the youngest hour, so that one that begins to lie is found soon, and of any other, so that none is safe. */
   #draw(gateway: string, nowMs: number): void {
     const { wakeChecks } = this.#parts.store
-    const hour = hourIndex(nowMs) - YOUNGEST_HOURS - this.#below(OLDEST_HOURS - YOUNGEST_HOURS)
-    const slots = [...wakeChecks.candidates(gateway, hour)]
-    for (let asked = 0; asked < CHECKS_AN_HOUR && slots.length > 0; ) {
-      const [drawn] = slots.splice(this.#below(slots.length), 1)
-      if (wakeChecks.ask(gateway, present(drawn, 'a slot within the list'), LIMITS.wakeCheckWakes, nowMs)) asked++
+    const youngest = hourIndex(nowMs) - YOUNGEST_HOURS
+    for (const hour of [youngest, youngest - 1 - this.#below(OLDEST_HOURS - YOUNGEST_HOURS)]) {
+      const slots = [...wakeChecks.candidates(gateway, hour)]
+      for (let asked = 0; asked < CHECKS_OF_AN_HOUR && slots.length > 0; ) {
+        const [drawn] = slots.splice(this.#below(slots.length), 1)
+        if (wakeChecks.ask(gateway, present(drawn, 'a slot within the list'), LIMITS.wakeCheckWakes, nowMs)) asked++
+      }
     }
   }
 

@@ -118,8 +118,8 @@ describe('wakes that are judged twice', () => {
   }
 
   it('a gateway that turns verdicts round is found at the third wake', async () => {
-    expect(suspicion({ wakes: 2, differ: 2, devices: 1, wanting: 0 })).toBeUndefined()
-    expect(suspicion({ wakes: 3, differ: 3, devices: 1, wanting: 0 })).toContain('3 of 3 verdicts')
+    expect(suspicion({ wakes: 2, differ: 2, devices: [] })).toBeUndefined()
+    expect(suspicion({ wakes: 3, differ: 3, devices: [] })).toContain('3 of 3 verdicts')
     const lying = site(8, 1, { verdict: (isConfirmed) => !isConfirmed })
     expect(await lying.until(12)).toBeLessThanOrEqual(8)
     expect(lying.quarantined).toMatch(/^(\d+) of \d+ verdicts differ/)
@@ -137,6 +137,11 @@ describe('wakes that are judged twice', () => {
     const hiding = site(8, 4, { verdict: () => false, brings: (isConfirmed) => !isConfirmed })
     expect(await hiding.until(16)).toBeDefined()
     expect(hiding.quarantined).toMatch(/devices have signed were not to be had/)
+    // One device alone accuses nobody.
+    const one = { checks: 50, wanting: 50 }
+    const others = Array.from({ length: 7 }, () => ({ checks: 50, wanting: 1 }))
+    expect(suspicion({ wakes: 0, differ: 0, devices: [one, ...others] })).toBeUndefined()
+    expect(suspicion({ wakes: 0, differ: 0, devices: [one, one, one, ...others] })).toContain('10 devices')
     const silent = site(8, 5, { ...honest, says: (device) => device < 3 })
     expect(await silent.until(16)).toBeDefined()
     expect(silent.quarantined).toMatch(/not judged$/)
@@ -172,7 +177,7 @@ describe('wakes that are judged twice', () => {
       let differ = 0
       for (let wakes = 1; wakes <= 500; wakes++) {
         if (random.next() < 0.05) differ++
-        if (suspicion({ wakes, differ, devices: 0, wanting: 0 }) === undefined) continue
+        if (suspicion({ wakes, differ, devices: [] }) === undefined) continue
         found++
         break
       }
