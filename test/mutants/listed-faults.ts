@@ -165,6 +165,18 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     change: 'client === undefined',
   },
   {
+    name: 'new certificates are read and not used',
+    file: 'gateway/broker/broker.ts',
+    find: '      server.setSecureContext(tlsServerOptions(tls))\n',
+    change: '      tlsServerOptions(tls)\n',
+  },
+  {
+    name: 'keep-alive 0 is answered with a code that is reserved',
+    file: 'gateway/broker/broker.ts',
+    find: 'keepaliveLimit: 0,',
+    change: 'keepaliveLimit: limits.keepaliveSecondsMax - 1,',
+  },
+  {
     name: "a device's metadata is not synced",
     file: 'device/node/trust-folder.ts',
     find: 'await writeFileDurablyAsync(join(this.#dir, metadataFile(role)), bytes)',
