@@ -6,6 +6,7 @@ import type { Engine } from '../model/engine/engine.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { TlsPaths } from '../platform/tls-files.ts'
 import type { TlsOptions } from '../platform/tls-options.ts'
+import type { TokenRate } from '../platform/token-bucket.ts'
 import { BROKER_LIMITS, type BrokerLimits } from './broker/broker.ts'
 import type { TotalLimits } from './downloads/allowance.ts'
 import { ARTIFACT_CACHE_LIMITS, type ArtifactCacheLimits } from './downloads/artifact-cache.ts'
@@ -17,6 +18,8 @@ import type { VerifierModel } from './verifier.ts'
 /** Every bound of a gateway; each part's file says what happens there. */
 export interface GatewayLimits {
   readonly broker: BrokerLimits
+  /** reports, wakes and events of one device by the gateway's clock; what comes faster is taken more slowly */
+  readonly messages: TokenRate
   /** of each device, blocks over MQTT and artifacts over HTTP together */
   readonly blocks: BlockLimits
   /** of all devices together */
@@ -29,6 +32,8 @@ export interface GatewayLimits {
 
 export const GATEWAY_LIMITS: GatewayLimits = {
   broker: BROKER_LIMITS,
+  // chosen: at once ten times what a device keeps for later, then a thousand times what it sends in an hour
+  messages: { perSecond: 20, burst: 1_000 },
   blocks: BLOCK_LIMITS,
   downloads: DOWNLOAD_LIMITS,
   artifacts: ARTIFACT_CACHE_LIMITS,

@@ -370,7 +370,15 @@ async function listenForDevices(ground: Ground, admission: Admission, ingest: In
   const certified = new WeakMap<Duplex, Certified>()
   const strangers = new Strangers(limits.broker, () => counters.add('connection', 'given-up'))
   const link = new DeviceLink({
-    ...{ ...ground, ...admission, ingest, certified, strangers, takeovers: new Takeovers(ground) },
+    ...{
+      ...ground,
+      ...admission,
+      ingest,
+      certified,
+      strangers,
+      rate: limits.messages,
+      takeovers: new Takeovers(ground),
+    },
     get: (session, payload) => void downloads.blocks.handle(session, payload),
     metaGet: (session, payload) => void downloads.metadata.handle(session, payload),
   })

@@ -109,7 +109,7 @@ export class WakeFormats {
   }
 
   async #ofBundle(sha256: string): Promise<Result<WakeFormat, ContractError>> {
-    const bundle = await this.#cache.get(sha256)
+    const bundle = await this.#cache.get(sha256, 'verifier')
     if (!bundle.ok) return err(bundle.error)
     return wakeFormatOf(bundle.value)
   }

@@ -1,5 +1,7 @@
 import type { Client, PublishPacket } from 'aedes'
+import { LRUCache } from 'lru-cache'
 import type { Clock } from '../../contract/clock.ts'
+import { TokenBucket, type TokenRate } from '../../platform/token-bucket.ts'
 import type { MessageCounters } from '../message-counters.ts'
 import { admit, canonicalFilter, maySubscribe, publishKind, type Session, SUBSCRIPTIONS_MAX } from './admission.ts'
 import type { BrokerHandlers } from './broker.ts'
@@ -20,6 +22,8 @@ interface Parts {
   readonly takeovers: Pick<Takeovers, 'refuses' | 'takenOver'>
   /** by which address a connection shares with others */
   readonly strangers: Pick<Strangers, 'networkOf'>
+  /** reports, wakes and events of one device; more wait */
+  readonly rate: TokenRate
   /** what TLS says of the device at the other end of a connection */
   readonly certified: { get(connection: Client['conn']): Certified | undefined }
   /** a device asks for a block; answers on its own */
@@ -32,12 +36,17 @@ interface Link {
   readonly session: Session
   readonly client: Client
   readonly filters: Set<string>
+  /** reports, wakes and events that it may send now */
+  readonly messages: TokenBucket
   cancelExpiry: () => void
 }
 
 /** Chosen: enough for the four threads that check signatures; a fleet that comes back as one then waits for its turn, each with the CONNECT that it
  *  has sent, and does not take the time from those that are in already. */
 const ADMISSIONS_MAX = 32
+
+/** chosen: devices whose rate is remembered; the one that was away for longest is forgotten and begins anew */
+const REMEMBERED_MAX = 20_000
 
 const isGone = (client: Client): boolean => client.closed || client.conn.destroyed
 
@@ -56,6 +65,7 @@ export class DeviceLink {
   readonly #parts: Parts
   readonly #links = new WeakMap<Client, Link>()
   readonly #byDevice = new Map<string, Link>()
+  readonly #messages = new LRUCache<string, TokenBucket>({ max: REMEMBERED_MAX })
   readonly #turnstile = new Turnstile(ADMISSIONS_MAX)
   readonly #connects = new WeakMap<Client, { readonly clientId: string; readonly will: PublishPacket | undefined }>()
 
@@ -122,7 +132,7 @@ export class DeviceLink {
       const payload = typeof packet.payload === 'string' ? Buffer.from(packet.payload) : packet.payload
       if (kind === 'get') this.#parts.get(link.session, payload)
       else if (kind === 'meta-get') this.#parts.metaGet(link.session, payload)
-      else return this.#parts.ingest.accept(kind, link.session, payload, callback)
+      else return this.#paced(link, () => this.#parts.ingest.accept(kind, link.session, payload, callback))
       callback()
     },
     authorizeSubscribe: (client, subscription, callback) => {
@@ -170,6 +180,22 @@ export class DeviceLink {
     for (const link of this.#byDevice.values()) link.cancelExpiry()
   }
 
+  /** Has the message of a device that sends more than its share wait: nothing of it is lost, and nothing further is read from it meanwhile. */
+  #paced(link: Link, accept: () => void): void {
+    const { clock, counters, rate } = this.#parts
+    const now = clock.monotonicMs()
+    const left = link.messages.left(now)
+    link.messages.take(1)
+    if (left >= 1) {
+      accept()
+      return
+    }
+    counters.add('publish', 'slowed')
+    clock.after(((1 - left) / rate.perSecond) * 1000, () => {
+      if (!isGone(link.client)) accept()
+    })
+  }
+
   #connect(client: Client, session: Session): void {
     const former = this.#byDevice.get(session.device)
     if (former !== undefined) {
@@ -179,7 +205,9 @@ export class DeviceLink {
       if (former.client.id !== client.id) former.client.close()
     }
     this.#parts.counters.add('connection', 'accepted')
-    const link: Link = { session, client, filters: new Set(), cancelExpiry: () => {} }
+    // What it owes stays owed when it comes again.
+    const messages = this.#messagesOf(session.device)
+    const link: Link = { session, client, messages, filters: new Set(), cancelExpiry: () => {} }
     this.#links.set(client, link)
     this.#byDevice.set(session.device, link)
     client.conn.once('close', () => {
@@ -187,6 +215,15 @@ export class DeviceLink {
       if (this.#byDevice.get(session.device) === link) this.#byDevice.delete(session.device)
     })
     this.#awaitExpiry(link)
+  }
+
+  #messagesOf(device: string): TokenBucket {
+    let messages = this.#messages.get(device)
+    if (messages === undefined) {
+      messages = new TokenBucket(this.#parts.rate, this.#parts.clock.monotonicMs())
+      this.#messages.set(device, messages)
+    }
+    return messages
   }
 
   #awaitExpiry(link: Link): void {

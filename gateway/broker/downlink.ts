@@ -5,9 +5,6 @@ import type { PendingWake } from '../store/pending-wakes.ts'
 import type { Broker } from './broker.ts'
 import type { DeviceLink } from './device-link.ts'
 
-/** chosen: unsent bytes of a device's socket past which an answer is dropped; the device asks again */
-const UNSENT_BYTES_MAX = 65_536
-
 /** What goes down to devices. It is made before the broker, whose handlers need what answers devices, which needs it. A device may be
  *  heard while the broker's second port is still being opened: what is for it before `connect` is dropped, and counted as such. It asks
  *  again, and assignments are all published later. */
@@ -32,7 +29,8 @@ export class Downlink {
    *  @returns false when the device is gone or reads too slowly, and nothing was sent */
   send({ device }: { readonly device: string }, topic: string, payload: Uint8Array): boolean {
     const client = this.#connected?.link.client(device)
-    if (client === undefined || client.conn.writableLength > UNSENT_BYTES_MAX) return false
+    // Each delivery to a socket that is full holds one of the places that all devices share, until it is read from.
+    if (client === undefined || client.conn.writableNeedDrain) return false
     this.#publish(topic, payload, 0, false)
     return true
   }
@@ -40,7 +38,8 @@ export class Downlink {
   /** Tells a device what the verifier made of its wake, best effort. */
   verdict({ site, device, boot, index }: PendingWake, confirmed: boolean): void {
     const topic = topicOf(site as SiteId, device as DeviceId, 'verdict')
-    this.#publish(topic, verdictCodec.encode({ boot, index, confirmed }), 0, false)
+    if (this.#connected === undefined) this.#counters.add('downlink', 'failed')
+    this.send({ device }, topic, verdictCodec.encode({ boot, index, confirmed }))
   }
 
   #publish(topic: string, payload: Uint8Array, qos: 0 | 1, retain: boolean): void {

@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../../contract/clock.ts'
 import { TokenBucket } from '../../platform/token-bucket.ts'
+import { FairShares } from './fair-shares.ts'
 
 export interface AllowanceLimits {
   /** requests of one device under way at a time */
@@ -46,6 +47,7 @@ export class Allowances {
   readonly #limits: AllowanceLimits
   readonly #total: TotalLimits | undefined
   readonly #bytes: TokenBucket | undefined
+  readonly #shares: FairShares | undefined
   readonly #byDevice = new LRUCache<string, Allowance>({ max: ALLOWANCES_MAX })
   #running = 0
 
@@ -54,6 +56,7 @@ export class Allowances {
     this.#clock = clock
     this.#limits = limits
     this.#total = total
+    this.#shares = total && new FairShares(total.bytesPerSecond, clock.monotonicMs())
     this.#bytes =
       total && new TokenBucket({ perSecond: total.bytesPerSecond, burst: total.burstBytes }, clock.monotonicMs())
   }
@@ -79,7 +82,7 @@ export class Allowances {
     const allowance = this.#allowance(device, nowMs)
     if (allowance.running >= this.#limits.concurrent || allowance.requests.left(nowMs) < 1) return undefined
     if (this.#running >= (this.#total?.concurrent ?? Number.POSITIVE_INFINITY)) return undefined
-    if (this.#bytes !== undefined && this.#bytes.left(nowMs) < 1) return undefined
+    if (!this.#hasBytes(device, nowMs)) return undefined
     allowance.requests.take(1)
     allowance.running++
     this.#running++
@@ -93,8 +96,17 @@ export class Allowances {
         if (spent === undefined) return
         allowance.requests.take(spent.requests - 1)
         this.#bytes?.take(spent.bytes)
+        this.#shares?.took(device, spent.bytes)
       },
     }
+  }
+
+  /** Whether there is something left of what all have together and, once half of what is saved up is gone, of the device's part of it. */
+  #hasBytes(device: string, nowMs: number): boolean {
+    if (this.#bytes === undefined || this.#total === undefined || this.#shares === undefined) return true
+    const mayTake = this.#shares.mayTake(device, nowMs)
+    const left = this.#bytes.left(nowMs)
+    return left >= 1 && (mayTake || left > this.#total.burstBytes / 2)
   }
 
   #allowance(device: string, nowMs: number): Allowance {

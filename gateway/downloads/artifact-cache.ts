@@ -10,6 +10,7 @@ import { LIMITS } from '../../contract/limits.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 import { readBounded } from '../../platform/bounded-body.ts'
 import { makeFolderDurably, writeFileDurablyAsync } from '../../platform/durable-file.ts'
+import { Turnstile } from '../broker/turnstile.ts'
 import type { CloudClient } from '../cloud-link/cloud-client.ts'
 import type { MessageCounters } from '../message-counters.ts'
 
@@ -18,7 +19,7 @@ export interface ArtifactCacheLimits {
   readonly totalBytes: number
   /** whole artifacts in memory, so that a block costs no file access */
   readonly memoryBytes: number
-  /** artifacts fetched from the cloud at a time; further ones are `unavailable` and asked again by the device */
+  /** artifacts fetched from the cloud at a time; others wait, those who ask take turns */
   readonly fetches: number
 }
 
@@ -31,6 +32,8 @@ export const ARTIFACT_CACHE_LIMITS: ArtifactCacheLimits = {
 /** chosen: how long "the cloud does not have it" is believed, so that a bad hash costs one request and not one a block */
 const MISSING_MS = 30_000
 const MISSING_MAX = 1_000
+/** chosen: artifacts that one device waits for to be fetched, as many as it may have under way; more are `unavailable` and asked for again */
+const WAITING_MAX = 4
 
 /** Content-addressed folder of artifacts, filled from the cloud once however many devices ask. Nothing under a final name is
  *  ever unverified: a download is hashed before it is written. A file is hashed again when it is first read after a start, so that bit rot on the gateway's medium costs a download and not a fleet of failed installs.
@@ -40,7 +43,6 @@ export class ArtifactCache {
   readonly #cloud: CloudClient
   readonly #clock: Clock
   readonly #counters: MessageCounters
-  readonly #limits: ArtifactCacheLimits
   /** bytes of each file on disk */
   readonly #files: LRUCache<string, number>
   readonly #memory: LRUCache<string, Buffer>
@@ -49,7 +51,7 @@ export class ArtifactCache {
   readonly #loading = new Map<string, Promise<Result<Buffer, ContractError>>>()
   /** the one that was found missing longest ago is forgotten first; asking is no use */
   readonly #missing = new LRUCache<string, number>({ max: MISSING_MAX })
-  #fetching = 0
+  readonly #fetches: Turnstile
 
   constructor(
     folder: string,
@@ -64,7 +66,7 @@ export class ArtifactCache {
     this.#cloud = parts.cloud
     this.#clock = parts.clock
     this.#counters = parts.counters
-    this.#limits = limits
+    this.#fetches = new Turnstile(limits.fetches)
     // The newest is kept though it be larger than the bound, so that it is served: it counts as all of it.
     const sizeWithin = (bytes: number, most: number) => Math.max(1, Math.min(bytes, most))
     const { totalBytes, memoryBytes } = limits
@@ -90,8 +92,9 @@ export class ArtifactCache {
   }
 
   /** The whole artifact, from memory, disk or cloud.
+   *  @param party who asks; parties take turns at the cloud
    *  @returns `artifact-not-found` | `unavailable` | `hash-mismatch` | `too-large` */
-  get(sha256: string): Promise<Result<Buffer, ContractError>> {
+  get(sha256: string, party: string): Promise<Result<Buffer, ContractError>> {
     const held = this.#memory.get(sha256)
     if (held !== undefined) {
       // What is asked for in memory is in use on disk too.
@@ -100,13 +103,13 @@ export class ArtifactCache {
     }
     let loading = this.#loading.get(sha256)
     if (loading === undefined) {
-      loading = this.#load(sha256).finally(() => this.#loading.delete(sha256))
+      loading = this.#load(sha256, party).finally(() => this.#loading.delete(sha256))
       this.#loading.set(sha256, loading)
     }
     return loading
   }
 
-  async #load(sha256: string): Promise<Result<Buffer, ContractError>> {
+  async #load(sha256: string, party: string): Promise<Result<Buffer, ContractError>> {
     if (this.#files.has(sha256)) {
       const stored = await this.#readFile(sha256)
       if (stored !== undefined) return ok(this.#remember(sha256, stored))
@@ -115,15 +118,11 @@ export class ArtifactCache {
     if (missingSince !== undefined && this.#clock.monotonicMs() - missingSince < MISSING_MS) {
       return err(contractError('artifact-not-found', sha256))
     }
-    if (this.#fetching >= this.#limits.fetches) return err(contractError('unavailable', 'too many artifacts at once'))
-    this.#fetching++
-    try {
-      const fetched = await this.#fetch(sha256)
-      this.#counters.add('artifact', fetched.ok ? 'fetched' : fetched.error.code)
-      return fetched.ok ? ok(this.#remember(sha256, fetched.value)) : fetched
-    } finally {
-      this.#fetching--
-    }
+    if (this.#fetches.waitingOf(party) >= WAITING_MAX)
+      return err(contractError('unavailable', 'too many artifacts at once'))
+    const fetched = await this.#fetches.pass(party, () => this.#fetch(sha256))
+    this.#counters.add('artifact', fetched.ok ? 'fetched' : fetched.error.code)
+    return fetched.ok ? ok(this.#remember(sha256, fetched.value)) : fetched
   }
 
   async #fetch(sha256: string): Promise<Result<Buffer, ContractError>> {

@@ -57,7 +57,7 @@ export class ArtifactServer {
     let spent: Spent | undefined
     try {
       const { method } = c.req
-      const answer = await this.#read(sha256, {
+      const answer = await this.#read(sha256, session.value.device, {
         method,
         range: c.req.header('range'),
         ifRange: c.req.header('if-range'),
@@ -72,9 +72,9 @@ export class ArtifactServer {
     }
   }
 
-  async #read(sha256: string, request: RangeRequest): Promise<{ response: Response; spent?: Spent }> {
+  async #read(sha256: string, device: string, request: RangeRequest): Promise<{ response: Response; spent?: Spent }> {
     const { cache, counters } = this.#parts
-    const artifact = await cache.get(sha256)
+    const artifact = await cache.get(sha256, device)
     counters.add('artifact-get', artifact.ok ? 'served' : artifact.error.code)
     if (!artifact.ok) return { response: fetchProblem(artifact.error) }
     const content = artifact.value

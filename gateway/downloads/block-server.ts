@@ -43,7 +43,7 @@ export class BlockServer {
   }
 
   async #serve(origin: Origin, get: Get): Promise<Spent | undefined> {
-    const artifact = await this.#parts.cache.get(bytesToHex(get.sha256))
+    const artifact = await this.#parts.cache.get(bytesToHex(get.sha256), origin.device)
     if (!artifact.ok) {
       this.#refuse(origin, get, artifact.error.code)
       return undefined

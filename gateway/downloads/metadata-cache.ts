@@ -5,6 +5,7 @@ import { LIMITS } from '../../contract/limits.ts'
 import { parseMetadataFile } from '../../contract/metadata-file.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 import { readBounded } from '../../platform/bounded-body.ts'
+import { Turnstile } from '../broker/turnstile.ts'
 import type { CloudClient } from '../cloud-link/cloud-client.ts'
 import type { MessageCounters } from '../message-counters.ts'
 
@@ -18,7 +19,7 @@ export interface MetadataCacheLimits {
   readonly keptMs: number
   /** versioned files in memory; the least recently used go first */
   readonly totalBytes: number
-  /** files fetched at a time; further ones are `unavailable` and asked again by the device */
+  /** files fetched at a time; others wait, those who ask take turns */
   readonly fetches: number
 }
 
@@ -36,6 +37,8 @@ export const METADATA_CACHE_LIMITS: MetadataCacheLimits = {
 
 /** chosen: names that are believed to be missing; a device asks for the next root at every update cycle */
 const MISSING_MAX = 256
+/** chosen: files that one device or address waits for; more are `unavailable` and asked for again */
+const WAITING_MAX = 4
 
 /** chosen: a file that is larger is answered from here all the same; when it ends is not worth the reading */
 const READ_BYTES_MAX = 1024 * 1024
@@ -55,6 +58,7 @@ export class MetadataCache {
   readonly #clock: Clock
   readonly #counters: MessageCounters
   readonly #limits: MetadataCacheLimits
+  readonly #fetches: Turnstile
   readonly #files: LRUCache<string, { readonly content: Buffer; readonly fetchedMs: number }>
   readonly #loading = new Map<string, Promise<Result<Buffer, ContractError>>>()
   /** the one that was found missing longest ago is forgotten first; asking is no use */
@@ -80,6 +84,7 @@ export class MetadataCache {
     this.#clock = parts.clock
     this.#counters = parts.counters
     this.#limits = limits
+    this.#fetches = new Turnstile(limits.fetches)
     const maxSize = limits.totalBytes
     // The newest is kept though it be larger than the bound: it counts as all of it.
     this.#files = new LRUCache({
@@ -88,8 +93,9 @@ export class MetadataCache {
     })
   }
 
-  /** @returns the whole file, or `invalid-request` | `not-found` | `unavailable` | `too-large` */
-  get(name: string): Promise<Result<Buffer, ContractError>> {
+  /** @param party who asks; parties take turns at the cloud
+   *  @returns the whole file, or `invalid-request` | `not-found` | `unavailable` | `too-large` */
+  get(name: string, party: string): Promise<Result<Buffer, ContractError>> {
     const file = parseMetadataFile(name)
     if (!file.ok) return Promise.resolve(file)
     const held = file.value.version === undefined ? this.#freshTimestamp() : this.#held(name)
@@ -97,10 +103,12 @@ export class MetadataCache {
     if (this.#isMissing(name)) return Promise.resolve(err(contractError('not-found', name)))
     let loading = this.#loading.get(name)
     if (loading === undefined) {
-      if (this.#loading.size >= this.#limits.fetches) {
+      if (this.#fetches.waitingOf(party) >= WAITING_MAX) {
         return Promise.resolve(err(contractError('unavailable', 'too many metadata files at once')))
       }
-      loading = this.#load(name, file.value.version === undefined).finally(() => this.#loading.delete(name))
+      loading = this.#fetches
+        .pass(party, () => this.#load(name, file.value.version === undefined))
+        .finally(() => this.#loading.delete(name))
       this.#loading.set(name, loading)
     }
     return loading

@@ -3,6 +3,7 @@ import type { ErrorCode } from '../../contract/errors.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { type Meta, type MetaGet, metaCodec, metaGetCodec } from '../../contract/messages.ts'
 import { topicOf } from '../../contract/topics.ts'
+import { networkOf } from '../broker/network.ts'
 import type { MessageCounters } from '../message-counters.ts'
 import type { Origin } from '../origin.ts'
 import { fetchProblem, type HttpContext } from '../route.ts'
@@ -48,7 +49,7 @@ export class MetadataServer {
   /** `GET /metadata/{file}` on the gateway's HTTP listener. */
   async answer(c: HttpContext): Promise<Response> {
     const name = c.req.param('file') ?? ''
-    const file = await this.#parts.cache.get(name)
+    const file = await this.#parts.cache.get(name, networkOf(c.env.incoming.socket.remoteAddress))
     if (!file.ok) return fetchProblem(file.error)
     return new Response(file.value, {
       headers: {
@@ -61,7 +62,7 @@ export class MetadataServer {
   }
 
   async #serve(origin: Origin, get: MetaGet): Promise<void> {
-    const file = await this.#parts.cache.get(get.file)
+    const file = await this.#parts.cache.get(get.file, origin.device)
     if (!file.ok) {
       const instead = get.orTimestamp && get.offset === 0 && file.error.code === 'not-found'
       if (instead) return this.#serve(origin, { file: 'timestamp.json', offset: 0 })

@@ -55,6 +55,10 @@ const OTHER_MODEL = '0000000000000000'
 /** chosen: a fleet has a few models × boards × sites × arms; a device that invents models must not fill memory */
 const AGGREGATE_GROUPS_MAX = 2_000
 
+/** chosen: a device is in a few groups a day: its model before and after an update, its arm, its stage */
+const DEVICE_GROUPS_MAX = 16
+const DAY_MS = 24 * HOUR_MS
+
 const COUNTER = Object.fromEntries(COUNTER_NAMES.map((name, i) => [name, i])) as Readonly<Record<CounterName, number>>
 /** chosen: 2^43 ms are 278 years, 2^43 mJ 2.4 MWh; sums over a thousand such devices stay exact in a double */
 const PLAUSIBLE_MAX = 2 ** 43
@@ -101,17 +105,34 @@ export interface AggregateSource {
 export class AggregateTable {
   readonly #hours = new Map<number, Map<string, AggregateCell>>()
   readonly #dirty: AggregateCell[] = []
+  /** by day, then by device: the groups it was counted in */
+  readonly #groupsOf = new Map<number, Map<string, Set<string>>>()
   readonly #source: AggregateSource
 
   constructor(source: AggregateSource) {
     this.#source = source
   }
 
-  /** Where a measurement is really booked: a group past the bound goes to OTHER_MODEL with no board or arm. */
-  place(hourMs: number, group: string): Place {
+  /** Where a measurement of a device is really booked: a group past the bound of all, or past the share of the device in a day, goes to OTHER_MODEL
+   *  with no board or arm. */
+  place(hourMs: number, group: string, device: string): Place {
     const groups = this.#hours.get(hourMs)
-    if (groups === undefined || groups.size < AGGREGATE_GROUPS_MAX || groups.has(group)) return { hourMs, group }
+    const fits = groups === undefined || groups.size < AGGREGATE_GROUPS_MAX || groups.has(group)
+    if (fits && this.#mayCountIn(hourMs, group, device)) return { hourMs, group }
     return { hourMs, group: groupKey(OTHER_MODEL, parseGroup(group).site, '', undefined) }
+  }
+
+  #mayCountIn(hourMs: number, group: string, device: string): boolean {
+    if (hourMs === NO_HOUR) return true
+    const day = Math.floor(hourMs / DAY_MS)
+    const devices = this.#groupsOf.get(day) ?? new Map<string, Set<string>>()
+    this.#groupsOf.set(day, devices)
+    const own = devices.get(device) ?? new Set<string>()
+    devices.set(device, own)
+    if (own.has(group)) return true
+    if (own.size >= DEVICE_GROUPS_MAX) return false
+    own.add(group)
+    return true
   }
 
   book(place: Place, delta: Sums, offset = 0): void {
@@ -142,6 +163,7 @@ export class AggregateTable {
   /** Drops hours before `hourMs` from memory; they stay in the source. Between transactions only. */
   forgetBefore(hourMs: number): void {
     for (const hour of this.#hours.keys()) if (hour < hourMs) this.#hours.delete(hour)
+    for (const day of this.#groupsOf.keys()) if ((day + 1) * DAY_MS < hourMs) this.#groupsOf.delete(day)
   }
 
   /** Forgets everything in memory: after a failed commit the source is right and this is not. */

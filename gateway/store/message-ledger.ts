@@ -121,7 +121,7 @@ export class MessageLedger {
     const tag = tagAt(state.tags, report.assignmentSeq)
     const group = groupKey(modelHex(report.model), origin.site, origin.board, tag)
     const hourMs = hourOf(momentOf(boot, devices.next(state, key), report.uptimeMs))
-    const result = insertReport(boot.runs, report.seq, sums, aggregates.place(hourMs, group))
+    const result = insertReport(boot.runs, report.seq, sums, aggregates.place(hourMs, group, origin.device))
     if (result.outcome !== 'accepted') {
       Object.assign(boot, { startedMs, uptimeMs })
       return result.outcome
@@ -190,7 +190,7 @@ export class MessageLedger {
         ...{ slot, hourMs },
       }
       if (pending.add(pendingWake)) return 'accepted'
-      aggregates.bookVerdict(aggregates.place(hourMs, group), undefined)
+      aggregates.bookVerdict(aggregates.place(hourMs, group, device), undefined)
       spool.addVerdict(pendingWake, undefined)
       return 'unverified'
     })

@@ -1,7 +1,10 @@
 import type { Statement } from 'better-sqlite3'
-import { present } from '../../contract/present.ts'
 import { hourStartMs } from './aggregation.ts'
+import { DeviceRows } from './device-rows.ts'
 import type { Store } from './store.ts'
+
+/** chosen: a device hears less in a day, and the verifier is done with them in seconds; a hundredth of the queue */
+const DEVICE_WAKES_MAX = 500
 
 /** A wake that waits for the verifier. */
 export interface PendingWake {
@@ -36,16 +39,16 @@ type PendingRow = Omit<PendingWake, 'index' | 'receivedMs' | 'group' | 'hourMs'>
 /** Wakes on disk between their acknowledgement and their verdict. Added in the transaction that counts the wake, removed in
  *  the one that books the verdict: each is judged exactly once, whenever the process dies.
  *
- *  Bound: `max` wakes (0.6 kB each). Past it a wake is counted as wake/unverified and gets no verdict; the report's own wake
+ *  Bound: `max` wakes (0.6 kB each), of one device DEVICE_WAKES_MAX, so that one that sends without end delays others for as long as those take and
+ *  takes no place of theirs. Past it a wake is counted as wake/unverified and gets no verdict; the report's own wake
  *  counter still has it, so rates over verified wakes stay unbiased as long as the queue does not prefer one kind of wake.
  */
 export class PendingWakes {
   readonly #max: number
   readonly #insert: Statement<(string | number | Uint8Array)[]>
   readonly #after: Statement<[number, number], PendingRow>
-  readonly #delete: Statement<[number]>
-  readonly #countAll: Statement<[], { n: number }>
-  #count = 0
+  readonly #delete: Statement<[number], { device: string }>
+  readonly #rows: DeviceRows
 
   constructor(store: Store, max: number) {
     this.#max = max
@@ -54,29 +57,28 @@ export class PendingWakes {
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     )
     this.#after = store.prepare('SELECT * FROM wake_pending WHERE id > ? ORDER BY id LIMIT ?')
-    this.#delete = store.prepare('DELETE FROM wake_pending WHERE id = ?')
-    this.#countAll = store.prepare('SELECT count(*) AS n FROM wake_pending')
-    this.recount()
+    this.#delete = store.prepare('DELETE FROM wake_pending WHERE id = ? RETURNING device')
+    this.#rows = new DeviceRows(store, 'wake_pending')
   }
 
   get count(): number {
-    return this.#count
+    return this.#rows.total
   }
 
   recount(): void {
-    this.#count = present(this.#countAll.get(), 'the row of an aggregate').n
+    this.#rows.recount()
   }
 
-  /** @returns false when the queue is full and the wake was not added */
+  /** @returns false when the queue or the device's share of it is full and the wake was not added */
   add(wake: PendingWake): boolean {
-    if (this.#count >= this.#max) return false
+    if (this.#rows.total >= this.#max || this.#rows.of(wake.device) >= DEVICE_WAKES_MAX) return false
     const { site, device, boot, index, model, label, group, receivedMs, features } = wake
     const { incarnation, slot, hourMs } = wake
     this.#insert.run(
       ...[site, device, boot, index, model, label, group, receivedMs, features],
       ...[incarnation, slot, hourMs],
     )
-    this.#count++
+    this.#rows.changed(device, 1)
     return true
   }
 
@@ -89,8 +91,8 @@ export class PendingWakes {
 
   /** @returns false when it is gone already */
   remove(id: number): boolean {
-    const removed = this.#delete.run(id).changes > 0
-    if (removed) this.#count--
-    return removed
+    const removed = this.#delete.get(id)
+    if (removed !== undefined) this.#rows.changed(removed.device, -1)
+    return removed !== undefined
   }
 }

@@ -4,6 +4,7 @@ import type { IngestBatch, VerdictRow } from '../../contract/uplink.ts'
 import type { MessageCounters } from '../message-counters.ts'
 import type { Origin } from '../origin.ts'
 import { type AggregateCell, aggregateRow, cellValues, hourStartMs, verdictCounts } from './aggregation.ts'
+import { DeviceRows } from './device-rows.ts'
 import type { DeviceTable } from './device-table.ts'
 import type { PendingWake } from './pending-wakes.ts'
 import type { Place } from './report-timeline.ts'
@@ -40,17 +41,22 @@ export interface SpoolLimits {
   readonly verdictsMax: number
 }
 
+/** chosen: six weeks of hourly reports; a hundredth of the spool. What a device sends beyond that while the cloud is away takes the place of what
+ *  it sent before, and of nothing else */
+const DEVICE_ROWS_MAX = 1_000
+/** chosen: a device at its bound costs one search of the spool for so many messages */
+const DEVICE_STRIDE = 100
 /** chosen: pruned in strides, so that a full spool costs one scan of a stride for as many messages */
 const PRUNE_STRIDE = 512
 
 /** Rows waiting for the cloud, on disk. Reports and events are a queue; verdicts and aggregates are cumulative rows of which only
  *  the newest state is sent, so the cloud's absence does not make them more.
  *
- *  Bounds: past `reportsMax` reports the oldest that a newer report of the same boot supersedes go first (counters are
+ *  Bounds: of one device DEVICE_ROWS_MAX reports and as many events, then its own oldest go (spool/device-full). Of all: past `reportsMax` reports the oldest that a newer report of the same boot supersedes go first (counters are
  *  cumulative; what is lost is their place in time), counted as spool/superseded; the newest of each boot is always kept, even
  *  past the bound; only past twice the bound the oldest go whatever they are, counted as spool/report-dropped, since a device that
  *  invents boots must not fill the disk. Past `eventsMax` the oldest events go (spool/event-dropped), past `verdictsMax` the
- *  verdict rows of the oldest hours (spool/verdict-dropped; looked at once an hour).
+ *  oldest verdict rows of the devices with the most (spool/verdict-dropped; looked at once an hour).
  */
 export class Spool {
   readonly #store: Store
@@ -70,14 +76,16 @@ export class Spool {
   readonly #aggregates: Statement<[number], AggregateRecord>
   readonly #reportStride: Statement<[number, number], { id: number; device: string; boot: number; seq: number }>
   readonly #deleteReport: Statement<[number]>
-  readonly #deleteStride: Statement<[number, number, string]>
+  readonly #deleteStride: Statement<[number, number, string], Gone>
   readonly #deleteEvent: Statement<[number]>
-  readonly #oldestEvents: Statement<[number]>
-  readonly #oldestReports: Statement<[number]>
+  readonly #oldestEvents: Statement<[number], Gone>
+  readonly #oldestReports: Statement<[number], Gone>
+  readonly #oldestReportsOf: Statement<[string, number]>
+  readonly #oldestEventsOf: Statement<[string, number]>
   readonly #verdictSent: Statement<(string | number)[]>
   readonly #aggregateSent: Statement<[number, number, string]>
-  #reportCount: number
-  #eventCount: number
+  readonly #reportRows: DeviceRows
+  readonly #eventRows: DeviceRows
   #pruneAfter = 0
   // Never used twice while a batch that names them may be under way; cheaper than AUTOINCREMENT's table.
   #lastReport = 0
@@ -122,26 +130,30 @@ export class Spool {
     )
     this.#deleteReport = store.prepare('DELETE FROM spool_report WHERE id = ?')
     this.#deleteStride = store.prepare(
-      'DELETE FROM spool_report WHERE id > ? AND id <= ? AND id NOT IN (SELECT value FROM json_each(?))',
+      'DELETE FROM spool_report WHERE id > ? AND id <= ? AND id NOT IN (SELECT value FROM json_each(?)) RETURNING device',
     )
     this.#deleteEvent = store.prepare('DELETE FROM spool_event WHERE id = ?')
     this.#oldestEvents = store.prepare(
-      'DELETE FROM spool_event WHERE id IN (SELECT id FROM spool_event ORDER BY id LIMIT ?)',
+      'DELETE FROM spool_event WHERE id IN (SELECT id FROM spool_event ORDER BY id LIMIT ?) RETURNING device',
     )
     this.#oldestReports = store.prepare(
-      'DELETE FROM spool_report WHERE id IN (SELECT id FROM spool_report ORDER BY id LIMIT ?)',
+      'DELETE FROM spool_report WHERE id IN (SELECT id FROM spool_report ORDER BY id LIMIT ?) RETURNING device',
     )
+    const oldestOf = (table: string): Statement<[string, number]> =>
+      store.prepare(`DELETE FROM ${table} WHERE id IN (SELECT id FROM ${table} WHERE device = ? ORDER BY id LIMIT ?)`)
+    this.#oldestReportsOf = oldestOf('spool_report')
+    this.#oldestEventsOf = oldestOf('spool_event')
     this.#verdictSent = store.prepare(
       'UPDATE verdict SET sent = ? WHERE device = ? AND incarnation = ? AND boot = ? AND slot = ? AND hour = ? AND model = ?',
     )
     this.#aggregateSent = store.prepare('UPDATE aggregate SET sent = ? WHERE hour = ? AND grp = ?')
-    this.#reportCount = 0
-    this.#eventCount = 0
+    this.#reportRows = new DeviceRows(store, 'spool_report')
+    this.#eventRows = new DeviceRows(store, 'spool_event')
     this.recount()
   }
 
   get depth(): { readonly reports: number; readonly events: number } {
-    return { reports: this.#reportCount, events: this.#eventCount }
+    return { reports: this.#reportRows.total, events: this.#eventRows.total }
   }
 
   /** Id of the newest report that was ever added. */
@@ -166,12 +178,10 @@ export class Spool {
 
   /** Counts rows anew; after a rollback, whose insertions were counted. */
   recount(): void {
-    const count = (table: string): number =>
-      (this.#store.prepare(`SELECT count(*) AS n FROM ${table}`).get() as { n: number }).n
     const last = (table: string): number =>
       (this.#store.prepare(`SELECT coalesce(max(id), 0) AS n FROM ${table}`).get() as { n: number }).n
-    this.#reportCount = count('spool_report')
-    this.#eventCount = count('spool_event')
+    this.#reportRows.recount()
+    this.#eventRows.recount()
     this.#lastReport = Math.max(this.#lastReport, last('spool_report'))
     this.#lastEvent = Math.max(this.#lastEvent, last('spool_event'))
   }
@@ -181,23 +191,33 @@ export class Spool {
   addReport(origin: Origin, boot: number, seq: number, receivedMs: number, payload: Buffer): void {
     const { site, device, board } = origin
     this.#addReport.run(++this.#lastReport, site, device, boot, seq, board, receivedMs, payload)
-    this.#reportCount++
-    if (this.#reportCount <= this.#limits.reportsMax || this.#lastReport % PRUNE_STRIDE !== 0) return
+    this.#reportRows.changed(device, 1)
+    if (this.#reportRows.of(device) > DEVICE_ROWS_MAX) {
+      const own = this.#oldestReportsOf.run(device, DEVICE_STRIDE).changes
+      this.#lastDeleted = this.#lastReport
+      this.#reportRows.changed(device, -own)
+      this.#counters.add('spool', 'device-full', own)
+    }
+    const { reportsMax } = this.#limits
+    if (this.#reportRows.total <= reportsMax || this.#lastReport % PRUNE_STRIDE !== 0) return
     this.#prune()
-    if (this.#reportCount < 2 * this.#limits.reportsMax) return
-    const dropped = this.#oldestReports.run(PRUNE_STRIDE).changes
+    if (this.#reportRows.total < 2 * reportsMax) return
+    const dropped = gone(this.#reportRows, this.#oldestReports.all(PRUNE_STRIDE))
     // Ids have no gaps to speak of, so this is at least the newest that went.
     this.#lastDeleted = this.#lastReport
-    this.#reportCount -= dropped
     this.#counters.add('spool', 'report-dropped', dropped)
   }
 
   addEvent(site: string, device: string, receivedMs: number, payload: Buffer): void {
     this.#addEvent.run(++this.#lastEvent, site, device, receivedMs, payload)
-    this.#eventCount++
-    if (this.#eventCount < this.#limits.eventsMax + PRUNE_STRIDE) return
-    this.#eventCount -= this.#oldestEvents.run(PRUNE_STRIDE).changes
-    this.#counters.add('spool', 'event-dropped', PRUNE_STRIDE)
+    this.#eventRows.changed(device, 1)
+    if (this.#eventRows.of(device) > DEVICE_ROWS_MAX) {
+      const own = this.#oldestEventsOf.run(device, DEVICE_STRIDE).changes
+      this.#eventRows.changed(device, -own)
+      this.#counters.add('spool', 'device-full', own)
+    }
+    if (this.#eventRows.total < this.#limits.eventsMax + PRUNE_STRIDE) return
+    this.#counters.add('spool', 'event-dropped', gone(this.#eventRows, this.#oldestEvents.all(PRUNE_STRIDE)))
   }
 
   /** @param wake of which it is
@@ -253,8 +273,8 @@ export class Spool {
       ),
     }
     const delivered = this.#store.transaction(() => {
-      for (const { id } of reports) this.#reportCount -= this.#deleteReport.run(id).changes
-      for (const { id } of events) this.#eventCount -= this.#deleteEvent.run(id).changes
+      for (const { id, device } of reports) this.#reportRows.changed(device, -this.#deleteReport.run(id).changes)
+      for (const { id, device } of events) this.#eventRows.changed(device, -this.#deleteEvent.run(id).changes)
       for (const { revision, device, incarnation, boot, slot, hour, model } of verdicts) {
         this.#verdictSent.run(revision, device, incarnation, boot, slot, hour, model)
       }
@@ -269,10 +289,13 @@ export class Spool {
     const { n } = this.#store.prepare('SELECT count(*) AS n FROM verdict').get() as { n: number }
     const excess = n - this.#limits.verdictsMax
     if (excess > 0) {
+      // Those of the device that has the most go first: many rows are what one invents (boots, models), and takes from nobody else.
       this.#store
         .prepare(
           `DELETE FROM verdict WHERE (device, incarnation, boot, slot, hour, model) IN
-           (SELECT device, incarnation, boot, slot, hour, model FROM verdict ORDER BY booked LIMIT ?)`,
+           (SELECT device, incarnation, boot, slot, hour, model FROM
+             (SELECT *, row_number() OVER (PARTITION BY device ORDER BY booked DESC) AS rank FROM verdict)
+            ORDER BY rank DESC, booked LIMIT ?)`,
         )
         .run(excess)
       this.#counters.add('spool', 'verdict-dropped', excess)
@@ -290,13 +313,24 @@ export class Spool {
       if (runs === undefined || runs.at(-1)?.[1] === seq) kept.push(id)
     }
     const last = stride.at(-1)?.id ?? this.#pruneAfter
-    const superseded = this.#deleteStride.run(this.#pruneAfter, last, JSON.stringify(kept)).changes
-    this.#reportCount -= superseded
+    const stale = this.#deleteStride.all(this.#pruneAfter, last, JSON.stringify(kept))
+    const superseded = gone(this.#reportRows, stale)
     this.#counters.add('spool', 'superseded', superseded)
     this.#lastDeleted = Math.max(this.#lastDeleted, last)
     // Every row was looked at: what was the newest then may be superseded now, so start over.
     this.#pruneAfter = stride.length < 2 * PRUNE_STRIDE ? 0 : last
   }
+}
+
+/** A row that was deleted. */
+interface Gone {
+  readonly device: string
+}
+
+/** @returns how many went */
+function gone(rows: DeviceRows, those: readonly Gone[]): number {
+  for (const { device } of those) rows.changed(device, -1)
+  return those.length
 }
 
 const verdictRow = ({ hour, slot, incarnation, ...row }: VerdictRecord): VerdictRow => ({

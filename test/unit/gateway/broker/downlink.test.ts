@@ -8,7 +8,7 @@ type Packet = { topic: string; payload: Buffer; qos: number; retain: boolean }
 function world() {
   const counters = new MessageCounters()
   const sent: Packet[] = []
-  const state = { fails: false, unsent: 0 }
+  const state = { fails: false, full: false }
   const broker = {
     aedes: {
       publish(packet: Packet, done: (error?: Error) => void) {
@@ -18,7 +18,7 @@ function world() {
     },
   }
   const link = {
-    client: (device: string) => (device === 'd1' ? { conn: { writableLength: state.unsent } } : undefined),
+    client: (device: string) => (device === 'd1' ? { conn: { writableNeedDrain: state.full } } : undefined),
   }
   const downlink = new Downlink(counters)
   const connect = () => downlink.connect(broker as never, link as never)
@@ -40,8 +40,10 @@ describe('the downlink', () => {
     ])
     expect(verdictCodec.decode(sent[2]!.payload)).toMatchObject({ value: { boot: 3, index: 9, confirmed: true } })
     expect(downlink.send({ device: 'gone' }, 't/block', Uint8Array.of(2))).toBe(false)
-    state.unsent = 65_537
+    // Its socket is full: each more would hold a place that all devices share.
+    state.full = true
     expect(downlink.send({ device: 'd1' }, 't/block', Uint8Array.of(2))).toBe(false)
+    downlink.verdict(wake, true)
     expect(sent).toHaveLength(3)
   })
 

@@ -126,3 +126,44 @@ describe('a request', () => {
     expect(begin()).toBeDefined()
   })
 })
+
+describe('of what all have together, when it is not enough,', () => {
+  const total: TotalLimits = { concurrent: 1_000, bytesPerSecond: 1_000, burstBytes: 1_000 }
+  const ample = { concurrent: 1_000, perSecond: 1e6, burst: 1e6 }
+
+  it('a device that asks without end gets its part, and one that asks for its part gets that', () => {
+    const { clock, spends } = world(total, ample)
+    let [flood, honest, asked] = [0, 0, 0]
+    for (clock.nowMs = 0; clock.nowMs < 60_000; clock.nowMs += 10) {
+      flood += spends(5, 'flood')
+      if (clock.nowMs % 250 !== 0) continue
+      asked++
+      honest += spends(1, 'd1')
+    }
+    // Four a second of a hundred bytes are less than half.
+    expect(asked).toBe(240)
+    expect(honest).toBeGreaterThan(225)
+    expect(flood * 100).toBeGreaterThan(60_000 * 0.45)
+  })
+
+  it('what a large request took beyond its part is owed', () => {
+    const { clock, spends } = world(total, ample)
+    spends(1, 'd1')
+    expect(spends(1, 'flood', { requests: 1, bytes: 5_000 })).toBe(1)
+    const turns: string[] = []
+    for (clock.nowMs = 0; clock.nowMs < 8_000; clock.nowMs += 100) {
+      for (const device of ['flood', 'd1']) if (spends(1, device) > 0) turns.push(device)
+    }
+    // The other has its part of each second first; what nobody has a claim to is anybody's.
+    expect(turns.slice(0, 5)).toEqual(new Array(5).fill('d1'))
+    const of = (device: string) => turns.filter((turn) => turn === device).length
+    expect(of('d1')).toBeGreaterThanOrEqual(of('flood'))
+  })
+
+  it('a device that is alone has all of it', () => {
+    const { clock, spends } = world(total, ample)
+    let alone = 0
+    for (clock.nowMs = 0; clock.nowMs < 20_000; clock.nowMs += 10) alone += spends(1)
+    expect(alone * 100).toBeGreaterThan(19_000)
+  })
+})

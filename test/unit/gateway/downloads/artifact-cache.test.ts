@@ -51,9 +51,9 @@ describe('the artifact cache', () => {
   it('lets the file go that was used least recently, in memory or on disk', async () => {
     for (const { hash, content } of [a, b, c]) all.set(hash, content)
     const cache = cacheOf(80, 1_000)
-    for (const { hash } of [a, b]) expect(await cache.get(hash)).toMatchObject({ ok: true })
-    await cache.get(a.hash)
-    await cache.get(c.hash)
+    for (const { hash } of [a, b]) expect(await cache.get(hash, 'd1')).toMatchObject({ ok: true })
+    await cache.get(a.hash, 'd1')
+    await cache.get(c.hash, 'd1')
     expect(readdirSync(dir).sort()).toEqual([a.hash, c.hash].sort())
     expect(cache.bytes).toBe(80)
   })
@@ -62,12 +62,12 @@ describe('the artifact cache', () => {
     const large = artifact('l', 500)
     for (const { hash, content } of [a, large]) all.set(hash, content)
     const cache = cacheOf(80, 80)
-    await cache.get(a.hash)
-    expect(await cache.get(large.hash)).toEqual(ok(large.content))
+    await cache.get(a.hash, 'd1')
+    expect(await cache.get(large.hash, 'd1')).toEqual(ok(large.content))
     expect(readdirSync(dir)).toEqual([large.hash])
     expect(cache.bytes).toBe(500)
     rmSync(join(dir, large.hash))
-    expect(await cache.get(large.hash)).toEqual(ok(large.content))
+    expect(await cache.get(large.hash, 'd1')).toEqual(ok(large.content))
     expect(asked).toEqual([a.hash, large.hash])
   })
 
@@ -81,14 +81,14 @@ describe('the artifact cache', () => {
     writeFileSync(join(dir, `${a.hash}.new`), 'the rest of a crash')
     const cache = cacheOf(80)
     expect(readdirSync(dir).sort()).toEqual([b.hash, c.hash].sort())
-    expect(await cache.get(a.hash)).toEqual(ok(a.content))
+    expect(await cache.get(a.hash, 'd1')).toEqual(ok(a.content))
     expect(readdirSync(dir).sort()).toEqual([a.hash, c.hash].sort())
     expect(asked).toEqual([a.hash])
   })
 
   it('has nothing on disk of what is not what its name says', async () => {
     all.set(a.hash, b.content)
-    expect(await cacheOf(1_000).get(a.hash)).toMatchObject({ error: { code: 'hash-mismatch' } })
+    expect(await cacheOf(1_000).get(a.hash, 'd1')).toMatchObject({ error: { code: 'hash-mismatch' } })
     expect(readdirSync(dir)).toEqual([])
   })
 
@@ -96,7 +96,7 @@ describe('the artifact cache', () => {
     const cache = cacheOf(1_000)
     for (const afterMs of [0, 29_999, 30_000]) {
       nowMs = afterMs
-      expect(await cache.get(a.hash)).toMatchObject({ error: { code: 'artifact-not-found' } })
+      expect(await cache.get(a.hash, 'd1')).toMatchObject({ error: { code: 'artifact-not-found' } })
     }
     expect(asked).toHaveLength(2)
   })
@@ -104,32 +104,36 @@ describe('the artifact cache', () => {
   it('fetches once however many ask at the same time, and from memory after that', async () => {
     all.set(a.hash, a.content)
     const cache = cacheOf(1_000, 1_000)
-    const answers = await Promise.all([1, 2, 3].map(() => cache.get(a.hash)))
+    const answers = await Promise.all([1, 2, 3].map(() => cache.get(a.hash, 'd1')))
     expect(answers).toEqual(new Array(3).fill(ok(a.content)))
     rmSync(join(dir, a.hash))
-    expect(await cache.get(a.hash)).toEqual(ok(a.content))
+    expect(await cache.get(a.hash, 'd1')).toEqual(ok(a.content))
     expect(asked).toEqual([a.hash])
   })
 
-  it('fetches as many at a time as it may; the next one is to be asked for again', async () => {
-    const letters = ['a', 'b', 'c', 'd', 'e'].map((letter) => artifact(letter, 40))
+  it('fetches as many at a time as it may; of one device four wait, the next one is to be asked for again; devices take turns', async () => {
+    const letters = 'abcdefghij'.split('').map((letter) => artifact(letter, 40))
     for (const { hash, content } of letters) all.set(hash, content)
     const cache = cacheOf(1_000)
-    const answers = await Promise.all(letters.map(({ hash }) => cache.get(hash)))
+    const flood = letters.slice(0, 9).map(({ hash }) => cache.get(hash, 'flood'))
+    const other = cache.get(letters[9]!.hash, 'd1')
+    const answers = await Promise.all([...flood, other])
     expect(answers.map((answer) => (answer.ok ? 'fetched' : answer.error.code))).toEqual([
-      ...new Array<string>(4).fill('fetched'),
-      'unavailable',
+      ...new Array<string>(8).fill('fetched'),
+      ...['unavailable', 'fetched'],
     ])
-    expect(await cache.get(letters[4]!.hash)).toEqual(ok(letters[4]!.content))
+    // The second turn was the other device's.
+    expect(asked.indexOf(letters[9]!.hash)).toBeLessThan(6)
+    expect(await cache.get(letters[8]!.hash, 'd1')).toEqual(ok(letters[8]!.content))
   })
 
   it('fetches anew what has rotted on disk since it was written', async () => {
     all.set(a.hash, a.content)
     cacheOf(1_000)
     writeFileSync(join(dir, a.hash), b.content)
-    expect(await cacheOf(1_000).get(a.hash)).toEqual(ok(a.content))
+    expect(await cacheOf(1_000).get(a.hash, 'd1')).toEqual(ok(a.content))
     expect(asked).toEqual([a.hash])
-    expect(await cacheOf(1_000).get(a.hash)).toEqual(ok(a.content))
+    expect(await cacheOf(1_000).get(a.hash, 'd1')).toEqual(ok(a.content))
     expect(asked).toHaveLength(1)
   })
 
@@ -137,8 +141,8 @@ describe('the artifact cache', () => {
     const [largest, tooLarge] = [artifact('x', 4 * 1024 * 1024), artifact('y', 4 * 1024 * 1024 + 1)]
     for (const { hash, content } of [largest, tooLarge]) all.set(hash, content)
     const cache = cacheOf(1_000)
-    expect((await cache.get(largest.hash)).ok).toBe(true)
-    expect(await cache.get(tooLarge.hash)).toMatchObject({ error: { code: 'too-large' } })
+    expect((await cache.get(largest.hash, 'd1')).ok).toBe(true)
+    expect(await cache.get(tooLarge.hash, 'd1')).toMatchObject({ error: { code: 'too-large' } })
     expect(readdirSync(dir)).toEqual([largest.hash])
   })
 })

@@ -55,23 +55,23 @@ describe('metadata cache', () => {
   it('fetches a versioned file once an hour, however many ask, and answers from memory while the cloud is away', async () => {
     const { cloud, cache, clock } = world()
     cloud.files.set('1.root.json', bytes(100))
-    await Promise.all(Array.from({ length: 50 }, () => cache.get('1.root.json')))
+    await Promise.all(Array.from({ length: 50 }, () => cache.get('1.root.json', 'd1')))
     pass(3_599_999, clock)
-    expect(await cache.get('1.root.json')).toEqual(ok(Buffer.from(bytes(100))))
+    expect(await cache.get('1.root.json', 'd1')).toEqual(ok(Buffer.from(bytes(100))))
     expect(cloud.asked).toEqual(['1.root.json'])
     // What was spoiled on its way the first time does not stay.
     cloud.files.set('1.root.json', bytes(100, 8))
     pass(1, clock)
-    expect(await cache.get('1.root.json')).toEqual(ok(Buffer.from(bytes(100, 8))))
+    expect(await cache.get('1.root.json', 'd1')).toEqual(ok(Buffer.from(bytes(100, 8))))
     cloud.away = true
     pass(86_400_000 * 365, clock)
-    expect(await cache.get('1.root.json')).toEqual(ok(Buffer.from(bytes(100, 8))))
+    expect(await cache.get('1.root.json', 'd1')).toEqual(ok(Buffer.from(bytes(100, 8))))
   })
 
   it('believes a timestamp for ten seconds, and while the cloud is away for an hour', async () => {
     const { cloud, cache, clock } = world()
     const get = async () => {
-      const file = await cache.get('timestamp.json')
+      const file = await cache.get('timestamp.json', 'd1')
       return file.ok ? file.value[0] : file.error.code
     }
     cloud.files.set('timestamp.json', bytes(400, 1))
@@ -90,17 +90,18 @@ describe('metadata cache', () => {
 
   it('believes that a file is missing for ten seconds: every device asks for the next root', async () => {
     const { cloud, cache, clock } = world()
-    for (let i = 0; i < 100; i++) expect(await cache.get('2.root.json')).toMatchObject({ error: { code: 'not-found' } })
+    for (let i = 0; i < 100; i++)
+      expect(await cache.get('2.root.json', 'd1')).toMatchObject({ error: { code: 'not-found' } })
     expect(cloud.asked).toHaveLength(1)
     cloud.files.set('2.root.json', bytes(10))
     pass(10_000, clock)
-    expect((await cache.get('2.root.json')).ok).toBe(true)
+    expect((await cache.get('2.root.json', 'd1')).ok).toBe(true)
   })
 
   it('asks the cloud for no other names', async () => {
     const { cloud, cache } = world()
     for (const name of ['../keys', 'x'.repeat(10_000), '1.timestamp.json', 'root.json', '']) {
-      expect(await cache.get(name)).toMatchObject({ error: { code: 'invalid-request' } })
+      expect(await cache.get(name, 'd1')).toMatchObject({ error: { code: 'invalid-request' } })
     }
     expect(cloud.asked).toEqual([])
   })
@@ -108,22 +109,27 @@ describe('metadata cache', () => {
   it('is bounded: by what a file may have, by what it keeps, by what is under way', async () => {
     const { cloud, cache } = world({ ...METADATA_CACHE_LIMITS, totalBytes: 1_000, fetches: 2 })
     cloud.files.set('9.targets.json', bytes(LIMITS.metadataFileBytes + 1))
-    expect(await cache.get('9.targets.json')).toMatchObject({ error: { code: 'too-large' } })
+    expect(await cache.get('9.targets.json', 'd1')).toMatchObject({ error: { code: 'too-large' } })
     for (let i = 1; i <= 5; i++) {
       cloud.files.set(`${i}.root.json`, bytes(400))
-      await cache.get(`${i}.root.json`)
+      await cache.get(`${i}.root.json`, 'd1')
     }
     cloud.asked.length = 0
-    for (const name of ['5.root.json', '4.root.json', '1.root.json']) await cache.get(name)
+    for (const name of ['5.root.json', '4.root.json', '1.root.json']) await cache.get(name, 'd1')
     expect(cloud.asked).toEqual(['1.root.json'])
     let open = (): void => undefined
     cloud.gate = new Promise((resolve) => {
       open = resolve
     })
-    const slow = [cache.get('11.root.json'), cache.get('12.root.json')]
-    expect(await cache.get('13.root.json')).toMatchObject({ error: { code: 'unavailable' } })
+    cloud.asked.length = 0
+    const slow = [11, 12, 13, 14, 15, 16].map((version) => cache.get(`${version}.root.json`, 'd1'))
+    // Two are under way and four wait; who asks once has the second turn.
+    expect(await cache.get('17.root.json', 'd1')).toMatchObject({ error: { code: 'unavailable' } })
+    const other = cache.get('18.root.json', 'd2')
     open()
-    await Promise.all(slow)
+    await Promise.all([...slow, other])
+    expect(cloud.asked.indexOf('18.root.json')).toBe(3)
+    expect(cloud.asked).toHaveLength(7)
   })
 })
 

@@ -128,11 +128,11 @@ describe('the table', () => {
     const table = new AggregateTable(empty)
     const keyOf = (i: number) => groupKey((i + 1).toString(16).padStart(16, '0'), 'lab', 'b1', tag(1))
     for (let i = 0; i < 2_000; i++) {
-      const at = table.place(HOUR, keyOf(i))
+      const at = table.place(HOUR, keyOf(i), `d${i >> 3}`)
       expect(at.group).toBe(keyOf(i))
       table.book(at, [1, 0, 0, 0, 0, 0])
     }
-    expect(parseGroup(table.place(HOUR, keyOf(2_000)).group)).toEqual({
+    expect(parseGroup(table.place(HOUR, keyOf(2_000), 'd3').group)).toEqual({
       model: '0000000000000000',
       board: '',
       site: 'lab',
@@ -141,8 +141,28 @@ describe('the table', () => {
       arm: 'none',
     })
     // What is known goes on, and so does another hour.
-    expect(table.place(HOUR, keyOf(1_999)).group).toBe(keyOf(1_999))
-    expect(table.place(2 * HOUR, keyOf(2_000)).group).toBe(keyOf(2_000))
+    expect(table.place(HOUR, keyOf(1_999), 'd2').group).toBe(keyOf(1_999))
+    expect(table.place(2 * HOUR, keyOf(2_000), 'd2').group).toBe(keyOf(2_000))
+  })
+})
+
+describe('a device that invents models', () => {
+  it('has 16 groups a day, and takes none from others', () => {
+    const table = new AggregateTable({ loadCell: () => undefined })
+    const keyOf = (i: number) => groupKey((i + 1).toString(16).padStart(16, '0'), 'lab', 'b1', tag(1))
+    const isKept = (hour: number, i: number, device: string) => table.place(hour, keyOf(i), device).group === keyOf(i)
+    const kept = (hour: number, device: string) =>
+      Array.from({ length: 3_000 }, (_, i) => {
+        if (isKept(hour, i, device)) table.book({ hourMs: hour, group: keyOf(i) }, [1, 0, 0, 0, 0, 0])
+        return isKept(hour, i, device)
+      }).filter(Boolean).length
+    expect([kept(HOUR, 'flood'), kept(2 * HOUR, 'flood')]).toEqual([16, 16])
+    expect([isKept(HOUR, 5_000, 'd1'), isKept(HOUR, 5_001, 'd1')]).toEqual([true, true])
+    expect(isKept(25 * HOUR, 2_000, 'flood')).toBe(true)
+    // A measurement of no hour is booked nowhere, and counts as no group.
+    expect(isKept(NO_HOUR, 2_001, 'flood')).toBe(true)
+    table.forgetBefore(25 * HOUR)
+    expect(isKept(HOUR, 2_002, 'flood')).toBe(true)
   })
 })
 

@@ -190,9 +190,10 @@ describe('the bound of reports', () => {
   it('keeps what nothing supersedes up to twice the bound, and then lets the oldest go', () => {
     // Boots of which nothing is known: each report may be the newest.
     const { counters, spool, many } = world({ reportsMax: 512 })
-    many(0, 1_023, 'd1')
+    many(0, 512, 'd1')
+    many(512, 1_023, 'd2')
     expect([spool.depth.reports, counters.get('spool', 'report-dropped')]).toEqual([1_023, 0])
-    many(1_023, 1_024, 'd1')
+    many(1_023, 1_024, 'd2')
     expect([spool.depth.reports, counters.get('spool', 'report-dropped')]).toEqual([512, 512])
     const [oldest] = [...spool.reportsAfter(0)]
     expect(oldest?.seq).toBe(512)
@@ -252,5 +253,45 @@ describe('cells', () => {
     expect(spool.loadCell({ hourMs: HOUR, group: GROUP })).toEqual({ values: new Array(9).fill(6.5), revision: 2 })
     expect(spool.storedCells(HOUR).map(({ hourMs }) => hourMs / HOUR)).toEqual([1, 2])
     expect(spool.storedCells(HOUR + 1)).toEqual([{ hourMs: 2 * HOUR, group: GROUP, values: new Array(9).fill(7) }])
+  })
+})
+
+describe('of one device', () => {
+  it('a thousand reports and events wait; what it sends beyond takes the place of its own oldest', () => {
+    const { spool, counters, many, store, open } = world({ reportsMax: 5_000, eventsMax: 5_000 })
+    many(0, 1, 'd1')
+    spool.addEvent('lab', 'd1', 6 * HOUR, eventPayload(0))
+    many(0, 3_000, 'flood')
+    store.transaction(() => {
+      for (let seq = 0; seq < 3_000; seq++) spool.addEvent('lab', 'flood', 6 * HOUR, eventPayload(seq))
+    })()
+    many(0, 1, 'd2')
+    const of = (table: string, device: string) =>
+      (store.prepare(`SELECT count(*) AS n FROM ${table} WHERE device = ?`).get(device) as { n: number }).n
+    for (const table of ['spool_report', 'spool_event']) {
+      expect([table, of(table, 'd1'), of(table, 'flood') <= 1_000, of(table, 'flood') > 899]).toEqual([
+        table,
+        1,
+        true,
+        true,
+      ])
+    }
+    const newest = store.prepare('SELECT max(seq) AS seq FROM spool_report WHERE device = ?').get('flood')
+    expect(newest).toEqual({ seq: 2_999 })
+    expect(spool.depth).toEqual(open().depth)
+    expect(counters.get('spool', 'device-full')).toBe(6_000 - of('spool_report', 'flood') - of('spool_event', 'flood'))
+  })
+
+  it('the verdicts go first when there are too many', () => {
+    const { spool, store, verdict } = world({ verdictsMax: 100 })
+    for (let hour = 0; hour < 10; hour++) for (const device of ['d1', 'd2']) verdict(device, hour, true)
+    for (let hour = 100; hour < 400; hour++) verdict('flood', hour, true)
+    spool.forgetBefore(0)
+    const rows = store.prepare('SELECT device, count(*) AS n FROM verdict GROUP BY device ORDER BY device').all()
+    expect(rows).toEqual([
+      { device: 'd1', n: 10 },
+      { device: 'd2', n: 10 },
+      { device: 'flood', n: 80 },
+    ])
   })
 })
