@@ -136,6 +136,7 @@ export async function sweep(
   const memory = options.memory ?? new CutMemory(layout)
   /** What the flash says at once, whoever looks at it: before any firmware has mended it. */
   const judgeContent = (before: Moment, after: Pick<Moment, 'contents'>): void => {
+    if (options.undecided !== undefined) return
     const contents = reader.contents(scratch)
     const torn = tornPair(contents, before.contents, after.contents)
     if (torn !== undefined)

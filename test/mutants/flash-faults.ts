@@ -59,12 +59,6 @@ const FAULTS: readonly FlashFault[] = [
     change: 'const area = former?.area ?? 0',
   },
   {
-    name: 'a frame is believed without its checksum',
-    file: 'device/core/flash/flash-frame.ts',
-    find: '  if (!bytesEqual(checksum(whole, length, hash), whole.subarray(0, CHECKSUM_BYTES))) return undefined\n',
-    change: '  if (length === 0xffff_ffff) return undefined\n',
-  },
-  {
     name: 'the slot is not declared empty before it is written',
     file: 'device/core/agent/agent-download.ts',
     find: "    step.writeRecord({ phase: 'confirmed', images: withImage(record, slot, EMPTY_IMAGE) })\n",
