@@ -72,13 +72,6 @@ const FAULTS: readonly FlashFault[] = [
     change: "  dropProgress(step)\n  step.writeRecord({ images, phase: 'pending' })\n",
   },
   {
-    name: 'progress is said before the block is in the slot',
-    file: 'device/core/update/download-writer.ts',
-    find: "    if (artifact.kind === 'image') {\n      const written",
-    change:
-      "    if (artifact.kind === 'image') {\n      const early = { artifact: artifact.sha256, release: release.sha256, slot, base: bytesToHex(base.sha256), offset: end }\n      writeProgress(this.#flash, this.#layout, early, checkpoint)\n      const written",
-  },
-  {
     name: 'a trial is begun that the record does not know of',
     file: 'device/core/boot.ts',
     find: "    if (outcome === 'trial') {\n      // Before anything",
