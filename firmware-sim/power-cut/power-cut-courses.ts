@@ -69,7 +69,7 @@ export const pollOf = (name: string, repository: MemoryRepository): CutCourse =>
 })
 
 /** What a repository was, and what it has become, for a device that trusted the former. */
-export interface TrustChange {
+interface TrustChange {
   readonly before: MemoryRepository
   readonly after: MemoryRepository
 }

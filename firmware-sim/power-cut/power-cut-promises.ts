@@ -104,7 +104,7 @@ function lessTrusted(before: TrustRecord, now: TrustRecord): string | undefined 
   return isSameWitness && now.floor.floorMs < before.floor.floorMs ? 'the floor under the clock falls' : undefined
 }
 
-export interface PromiseParts {
+interface PromiseParts {
   readonly flash: FlashNor
   readonly layout: FlashLayout
   readonly reader: PairReader
