@@ -205,18 +205,29 @@ export class FlashNor implements Flash {
       }
       at += take
     }
-    if (touched > whole && this.undecided !== undefined) this.#leaveUndecided(offset, data, whole)
+    if (touched > whole && this.undecided !== undefined) this.#leaveUndecided(offset, data, whole, this.undecided)
   }
 
-  /** The word in which a program was cut: each bit that it was to change may have changed or not, for every reader anew. */
-  #leaveUndecided(offset: number, data: Uint8Array, at: number): void {
+  /** The word in which a program was cut: early, so that each bit which it was to change may have changed or not, for every reader anew; or
+   *  so late that this is true of a single bit. */
+  #leaveUndecided(offset: number, data: Uint8Array, at: number, random: SeededRandom): void {
     const from = at - (at % this.programBytes)
+    const word = data.subarray(from, from + this.programBytes)
     const sector = present(this.#sectors.get(Math.floor((offset + from) / this.sectorBytes)), 'a sector just written')
+    const within = (offset + from) % this.sectorBytes
     const bits = UNDECIDED.get(sector) ?? new Uint8Array(this.sectorBytes)
-    for (let i = from; i < from + this.programBytes; i++) {
-      bits[(offset + i) % this.sectorBytes]! |= ~data[i]!
-    }
     UNDECIDED.set(sector, bits)
+    const changing = [...word.keys()].filter((i) => word[i] !== 0xff)
+    const isLate = random.next() < 0.5
+    for (const i of changing) {
+      if (isLate) sector[within + i]! &= word[i]!
+      else bits[within + i]! |= ~word[i]!
+    }
+    const last = changing[Math.floor(random.next() * changing.length)]
+    if (!isLate || last === undefined) return
+    // Its lowest bit that changes.
+    const zeros = ~word[last]! & 0xff
+    bits[within + last]! |= zeros & -zeros
   }
 
   #mustBeErased(offset: number, data: Uint8Array): void {

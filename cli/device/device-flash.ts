@@ -1,6 +1,6 @@
 import { existsSync, rmSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { provision } from '../../device/core/flash/provision.ts'
+import { isProvisioned, provision } from '../../device/core/flash/provision.ts'
 import { FlashFile } from '../../device/node/flash-file.ts'
 import { type Board, modelRamBytes } from '../../model/boards.ts'
 import { OwnedError, OwnerLock } from '../../platform/owner-lock.ts'
@@ -9,17 +9,24 @@ import { openBundleFile, readBundleFile } from '../open-bundle-file.ts'
 import { secureRandom } from '../random-secure.ts'
 import { keepToOwner } from '../secret-file.ts'
 
-/** Opens a device's flash file; a new one is made as a factory would, with the bundle as its image. */
+/** Opens a device's flash file; a new one is made as a factory would, with the bundle as its image, and so is one that was left half made. */
 export async function openFlash(path: string, board: Board, bundlePath: string): Promise<FlashFile> {
   const isNew = !existsSync(path)
   // Before the file is made: a flash without an image could never boot.
   if (isNew) await (await openBundleFile(bundlePath, modelRamBytes(board))).dispose()
   const { flash, created } = openOwned(path, board.flashBytes)
-  if (!created) return flash
+  if (!created && isProvisioned(flash)) return flash
+  try {
+    // The process that made the file has ended before there was an image in it.
+    if (!isNew) await (await openBundleFile(bundlePath, modelRamBytes(board))).dispose()
+  } catch (cause) {
+    flash.close()
+    throw cause
+  }
   const done = provision(flash, readBundleFile(bundlePath), 0, secureRandom)
   if (done.ok) return flash
   flash.close()
-  rmSync(path, { force: true })
+  if (created) rmSync(path, { force: true })
   throw new CommandFailure(`${path}: ${done.error.code}: ${done.error.detail}`)
 }
 

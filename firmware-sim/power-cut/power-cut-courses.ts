@@ -11,9 +11,10 @@ import { CutWorld, type CutWorldOptions } from './power-cut-world.ts'
 
 /** Short stories: what a device does at a boot, what it trusts, what it keeps for the gateway, how it leaves the factory. */
 
-/** chosen: a device asks once a day whether anything is new; and what it needs to be told of it */
+/** chosen: a device asks once a day whether anything is new; two hours to hear of it */
 const POLL_HOURS = 26
-const OUTAGE_HOURS = 5
+/** chosen: more reports than go on the air at once */
+const OUTAGE_HOURS = 9
 /** chosen: an hour for what waits, and half an hour for the reports that come meanwhile */
 const AFTER_HOURS = 2
 
@@ -68,7 +69,7 @@ export const pollOf = (name: string, repository: MemoryRepository): CutCourse =>
 })
 
 /** What a repository was, and what it has become, for a device that trusted the former. */
-export interface TrustChange {
+interface TrustChange {
   readonly before: MemoryRepository
   readonly after: MemoryRepository
 }

@@ -94,7 +94,7 @@ class IdentityCloud {
   }
 }
 
-export type IdentityStory = 'enrol' | 'rotate'
+type IdentityStory = 'enrol' | 'rotate'
 
 /** A device off, and what the cloud has been asked until then. */
 interface IdentityState {
@@ -107,7 +107,7 @@ interface IdentityMoment extends IdentityState {
   readonly contents: Contents
 }
 
-export interface IdentitySweepOptions {
+interface IdentitySweepOptions {
   readonly chip: CutChip
   readonly tally: Tally
   readonly random: SeededRandom

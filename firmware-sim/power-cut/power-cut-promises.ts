@@ -104,7 +104,7 @@ function lessTrusted(before: TrustRecord, now: TrustRecord): string | undefined 
   return isSameWitness && now.floor.floorMs < before.floor.floorMs ? 'the floor under the clock falls' : undefined
 }
 
-export interface PromiseParts {
+interface PromiseParts {
   readonly flash: FlashNor
   readonly layout: FlashLayout
   readonly reader: PairReader
@@ -112,6 +112,8 @@ export interface PromiseParts {
   readonly hasTaken: (digest: string) => boolean
   readonly hasHeardOf: (code: EventCode) => boolean
   readonly breach: (kind: 'lost message' | 'broken promise', what: string) => void
+  /** bits may read as one thing now and another then: what flash says between two operations is no fact, and is not judged */
+  readonly isUndecided: boolean
 }
 
 /** What flash must go on saying between any two operations of a life, since the power may go there:
@@ -129,7 +131,7 @@ export class FlashPromises {
     const { flash, layout, reader } = parts
     this.#parts = parts
     this.#contents = reader.contents(flash)
-    this.#kept = new Set(reader.messages(flash))
+    this.#kept = new Set(parts.isUndecided ? [] : reader.messages(flash))
     this.#trust = readTrust(flash, layout)
     this.#untold = readRecord(flash, layout)?.untold ?? 'none'
   }
@@ -157,6 +159,7 @@ export class FlashPromises {
 
   /** To be asked before each operation and at the end of a life. */
   check(): void {
+    if (this.#parts.isUndecided) return
     const { flash, layout, reader, breach } = this.#parts
     const now = reader.contents(flash)
     const before = this.#contents

@@ -136,6 +136,7 @@ export async function sweep(
   const memory = options.memory ?? new CutMemory(layout)
   /** What the flash says at once, whoever looks at it: before any firmware has mended it. */
   const judgeContent = (before: Moment, after: Pick<Moment, 'contents'>): void => {
+    if (options.undecided !== undefined) return
     const contents = reader.contents(scratch)
     const torn = tornPair(contents, before.contents, after.contents)
     if (torn !== undefined)
@@ -147,12 +148,15 @@ export async function sweep(
   const ends: CutEnd[] = []
   for (const [index, moment] of moments.entries()) {
     for (const fault of faults(moment, random)) {
-      if (share < 1 && random.next() >= share) continue
+      const isDrawn = share >= 1 || random.next() < share
+      // What flash says after each operation costs nothing to look at; no sample leaves it out.
+      if (!isDrawn && fault.kind !== 'after') continue
       tally.cuts += weight
       scratch.restore(moment.image)
       scratch.apply(moment.operation, fault)
       where = () => placed(story, moments, index, fault)
       judgeContent(moment, moments[index + 1] ?? told)
+      if (!isDrawn) continue
       const past = pastOf(moments, index, fault)
       const held = Object.values(past).join(' ')
       // Undecided bits are one thing now and another then: no two of such flashes are alike.

@@ -77,6 +77,8 @@ export class CutWorld {
   onOperation: FlashNor['onOperation']
   readonly promises: FlashPromises
   readonly #options: CutWorldOptions
+  /** an operation has failed: what the flash says may be of before */
+  #hasFailed = false
   /** number of the newest boot that the flash knows of */
   #bootId: number
   /** when the messages that wait were first seen, wall ms by digest */
@@ -102,12 +104,16 @@ export class CutWorld {
       hasTaken: (digest) => this.gateway.taken.has(digest),
       hasHeardOf: (code) => this.gateway.eventCodes.includes(code),
       breach: options.breach,
+      isUndecided: options.undecided !== undefined,
     })
-    this.#bootId = this.record?.boots ?? 0
+    // Of a record that reads differently each time nobody can say which boot was the last one to run.
+    this.#bootId = options.undecided === undefined ? (this.record?.boots ?? 0) : 0
     this.flash.onOperation = (operation, index) => {
       this.promises.check()
       this.#judgePlace(operation.offset)
-      return this.onOperation?.(operation, index)
+      const fault = this.onOperation?.(operation, index)
+      if (fault?.kind === 'failed') this.#hasFailed = true
+      return fault
     }
   }
 
@@ -261,7 +267,7 @@ export class CutWorld {
     if (this.record?.boots === record.boots) {
       if (record.boots <= this.#bootId) breach('broken promise', `boot ${record.boots} comes twice`)
       this.#bootId = record.boots
-    }
+    } else if (!this.#hasFailed) breach('broken promise', `boot ${record.boots} runs, and no record knows of it`)
     // A record of which both copies have rotted takes it along.
     if (record.incarnation !== past.incarnation && record.untold !== 'image-found') {
       breach('broken promise', `incarnation ${past.incarnation} has become ${record.incarnation}`)

@@ -2,11 +2,24 @@ import { parseArgs } from 'node:util'
 import { present } from '../../contract/present.ts'
 import { seededRandom } from '../../contract/random.ts'
 import { EngineOrtNode } from '../../model/engine/engine-ort-node.ts'
-import { FlashNor } from '../flash-nor.ts'
 import { RememberedEngine } from './engine-remembered.ts'
+import { CUT_CHIPS } from './power-cut-chips.ts'
+import {
+  bootAndTell,
+  factoryFlashes,
+  fastForwardRecovery,
+  newRoot,
+  newTimestamp,
+  outage,
+  pollOf,
+  recordLost,
+  rotted,
+  settled,
+} from './power-cut-courses.ts'
+import { sweepIdentity } from './power-cut-identity.ts'
 import { cutRepository, type TrialImage, trialImage, withPatch } from './power-cut-images.ts'
 import { CutMemory } from './power-cut-memory.ts'
-import { type CutStart, type CutStory, factoryStart, finish } from './power-cut-story.ts'
+import { type CutCourse, type CutStart, type CutStory, factoryStart } from './power-cut-story.ts'
 import {
   cutInARow,
   cutRadio,
@@ -16,12 +29,15 @@ import {
   newTally,
   type SweepOptions,
   sweep,
+  sweepTwice,
+  undecidedOf,
 } from './power-cut-sweep.ts'
-import { CutWorld } from './power-cut-world.ts'
+import { type Breach, CutWorld } from './power-cut-world.ts'
 
 const USAGE = `usage: npm run powercut -- [--seeds N] [--seed S]
 
-Cuts the power of one device at every flash operation of installs, confirmations, reverts and rollbacks, and boots what is left.
+Cuts the power of one device at every flash operation of installs, confirmations, reverts, rollbacks, fall-backs, enrolments, of what it
+trusts, keeps and is flashed with, on three kinds of flash, and boots what is left.
   --seeds N   runs of five cuts in a row, drawn (default 60)
   --seed S    seed of all that is drawn (default 1)
 `
@@ -69,31 +85,6 @@ const optionsOf = (name: string): SweepOptions => ({
   sampleOneIn: 20_000,
 })
 
-/** A device after a story that nothing disturbed. */
-async function after(start: CutStart, story: CutStory): Promise<CutStart> {
-  const world = new CutWorld(
-    {
-      ...optionsOf('start'),
-      breach: (kind, what) => {
-        throw new Error(`${kind}: ${what}`)
-      },
-    },
-    start.image,
-    start.past,
-  )
-  const wrong = await finish(world, story)
-  if (wrong !== undefined) throw new Error(`${story.name}: ${wrong}`)
-  return { image: world.flash.image(), past: world.past }
-}
-
-function rotted(start: CutStart): CutStart {
-  const world = new CutWorld({ ...optionsOf('rot'), breach: () => undefined }, start.image, start.past)
-  const record = present(world.record, 'the boot record')
-  const idle = record.active === 0 ? 1 : 0
-  world.flash.rot(world.layout.slots[idle], record.images[idle].bytes, 3, random.fork('rot'))
-  return { image: world.flash.image(), past: start.past }
-}
-
 const factory = factoryStart({ ...optionsOf('factory'), breach: () => undefined }, first)
 /** As the others, but that the release of the second image names a patch from the first. */
 const patchedOptions = (name: string): SweepOptions => ({
@@ -103,25 +94,37 @@ const patchedOptions = (name: string): SweepOptions => ({
 })
 const install: CutStory = { name: 'install', target: second, seq: 1, healthy: true, other: third }
 const patchInstall: CutStory = { ...install, name: 'patch install', target: patched, byPatch: true }
-const installed = await after(factory, install)
+const installed = await settled(optionsOf('start'), factory, install)
 const revert: CutStory = { name: 'revert', target: third, seq: 2, healthy: false, other: first }
 const stories: readonly (readonly [CutStart, CutStory])[] = [
   [factory, install],
   [installed, revert],
   [installed, { name: 'rollback to the stored image', target: first, seq: 2, healthy: true, other: third }],
-  [rotted(installed), { name: 'install over a rotted slot', target: first, seq: 2, healthy: true, other: third }],
+  [
+    rotted(optionsOf('rot'), installed, 'idle', random.fork('rot')),
+    { name: 'install over a rotted slot', target: first, seq: 2, healthy: true, other: third },
+  ],
 ]
 
 say(
-  `seed ${seed}; ${first.name}, ${second.name}, ${third.name}: ${first.bundle.length}, ${second.bundle.length}, ${third.bundle.length} bytes; flash of ${new FlashNor({ sizeBytes: 1_048_576 }).sizeBytes} bytes`,
+  `seed ${seed}; ${first.name}, ${second.name}, ${third.name}: ${first.bundle.length}, ${second.bundle.length}, ${third.bundle.length} bytes; flash of ${CUT_CHIPS[0].name} unless another is named`,
 )
+const NAMES: Readonly<Record<Breach, string>> = {
+  ...{ brick: 'bricks', 'unverified boot': 'unverified boots', 'counter decrease': 'counter decreases' },
+  ...{ 'lost message': 'lost messages', 'broken promise': 'broken promises' },
+}
 /** Runs a part and says what it was. */
 async function part(name: string, run: () => Promise<string>): Promise<void> {
   const [cuts, lived, sampled] = [tally.cuts, tally.lived, tally.sampled]
+  const before = new Map(Object.entries(tally.breaches))
   const what = await run()
   const line = `${name}: ${what}${tally.cuts - cuts} cut points, ${tally.lived - lived} lived to the end, ${tally.sampled - sampled} more as a sample of those with an equal future`
   say(line)
   progress(line)
+  const found = Object.entries(tally.breaches).map(
+    ([breach, count]) => `${count - (before.get(breach) ?? 0)} ${NAMES[breach as Breach]}`,
+  )
+  say(`  ${found.join(', ')}`)
 }
 
 for (const [start, story] of stories) {
@@ -135,6 +138,69 @@ await part(patchInstall.name, async () => {
   const bytes = `${present(patched.patches[0], 'the patch').length} of ${patched.bundle.length} bytes`
   return `${bytes}, ${operations} flash operations, every one cut as above; `
 })
+/** chosen: of the long stories on the other chips so many of all points; their orders of writes are the same */
+const OTHER_CHIPS_SHARE = 0.05
+/** chosen: of the bytes of a bundle that the factory programs in one go; each is a state of its own */
+const FACTORY_SHARE = 0.002
+const images = [first, second, third]
+for (const chip of CUT_CHIPS) {
+  const on = (name: string): SweepOptions => ({ ...optionsOf(`${name} on ${chip.name}`), chip })
+  const made = factoryStart({ ...on('factory'), breach: () => undefined }, first)
+  const updated = await settled(on('start'), made, install)
+  const damaged = rotted(on('damaged'), updated, 'active', random.fork('rot'))
+  const told = ({ operations, twice }: { operations: number; twice: number }) =>
+    `${operations} flash operations, every one cut as above, and each of ${twice} different flashes again in every way; `
+  const trust: [string, CutStart, SweepOptions, CutCourse][] = [
+    ['first trust', made, on('first trust'), pollOf('first trust', repository)],
+  ]
+  for (const [name, { before, after }] of [
+    ['new timestamp', newTimestamp(images)],
+    ['new root', newRoot(images)],
+    ['fast-forward recovery', fastForwardRecovery(images)],
+  ] as const) {
+    const start = await settled({ ...on('trusting'), repository: before }, made, pollOf('trusting', before))
+    trust.push([name, start, { ...on(name), repository: after }, pollOf(name, after)])
+  }
+  const short: typeof trust = [
+    ['fall-back', damaged, on('fall-back'), bootAndTell('fall-back')],
+    ['image-found', recordLost(on('lost'), updated, first), on('image-found'), bootAndTell('image-found')],
+    ...trust,
+    ['spool', made, on('spool'), outage],
+  ]
+  for (const [name, start, options, course] of short) {
+    await part(`${name}, ${chip.name}`, async () => told(await sweepTwice(options, start, course)))
+  }
+  await part(`identity, ${chip.name}`, async () => {
+    const options = { chip, tally, random: random.fork(`identity ${chip.name}`), cuts: 2, share: 1 }
+    const operations = [await sweepIdentity('enrol', options), await sweepIdentity('rotate', options)]
+    return `${operations.join(' and ')} flash operations of an enrolment and of a new key, cut as above and again; `
+  })
+  await part(`factory, ${chip.name}`, async () => {
+    const share = { ...on('blank'), share: FACTORY_SHARE }
+    const blank = { image: new Map(), past: { ...made.past, confirmed: '' } }
+    await sweep(share, blank, factoryFlashes('blank flash', first, true, 0))
+    const { securityCounter } = updated.past
+    const used = factoryFlashes('used flash', first, false, securityCounter)
+    await sweep({ ...on('used'), share: 10 * FACTORY_SHARE }, updated, used)
+    return `a sample of ${FACTORY_SHARE} of all points of blank flash, ten times that of used flash; `
+  })
+  await part(`undecided bits, ${chip.name}`, async () => {
+    const undecided = (name: string): SweepOptions => ({ ...on(name), undecided: random.fork(`bits ${name}`) })
+    await sweep(undecided('fall-back'), damaged, bootAndTell('fall-back, undecided'), undecidedOf)
+    await sweep(undecided('spool'), made, { ...outage, name: 'spool, undecided' }, undecidedOf)
+    await sweep(undecided('install'), made, { ...install, name: 'install, undecided' }, undecidedOf)
+    return 'the word or sector of the cut reads differently each time; one cut in fall-back, spool and install; '
+  })
+  if (chip !== CUT_CHIPS[0]) {
+    await part(`long stories, ${chip.name}`, async () => {
+      const share = (name: string): SweepOptions => ({ ...on(name), share: OTHER_CHIPS_SHARE })
+      await sweep(share('install'), made, install)
+      await sweep(share('revert'), updated, revert)
+      await sweep(share('fall-back and install'), damaged, { ...install, seq: 2 })
+      return `install, revert, and install after a fall-back: a sample of ${OTHER_CHIPS_SHARE} of all points; `
+    })
+  }
+}
 await part('link broken at every block', async () => {
   const ofBundle = await cutRadio(optionsOf('radio'), factory, install)
   const ofPatch = await cutRadio(patchedOptions('radio of a patch'), factory, patchInstall)
@@ -199,8 +265,6 @@ say(
 await engine.close()
 const { breaches } = tally
 for (const line of tally.stories) say(line)
-if (breaches['broken promise'] > 0) say(`${breaches['broken promise']} broken promises`)
 process.exitCode = Object.values(breaches).some((count) => count > 0) ? 1 : 0
-say(
-  `${tally.cuts} cut points, ${breaches.brick} bricks, ${breaches['unverified boot']} unverified boots, ${breaches['counter decrease']} counter decreases`,
-)
+const all = Object.entries(breaches).map(([breach, count]) => `${count} ${NAMES[breach as Breach]}`)
+say(`${tally.cuts} cut points, ${all.join(', ')}`)

@@ -59,12 +59,6 @@ const FAULTS: readonly FlashFault[] = [
     change: 'const area = former?.area ?? 0',
   },
   {
-    name: 'a frame is believed without its checksum',
-    file: 'device/core/flash/flash-frame.ts',
-    find: '  if (!bytesEqual(checksum(whole, length, hash), whole.subarray(0, CHECKSUM_BYTES))) return undefined\n',
-    change: '  if (length === 0xffff_ffff) return undefined\n',
-  },
-  {
     name: 'the slot is not declared empty before it is written',
     file: 'device/core/agent/agent-download.ts',
     find: "    step.writeRecord({ phase: 'confirmed', images: withImage(record, slot, EMPTY_IMAGE) })\n",
@@ -76,13 +70,6 @@ const FAULTS: readonly FlashFault[] = [
     file: 'device/core/agent/agent-install.ts',
     find: "  step.writeRecord({ images, phase: 'pending' })\n  dropProgress(step)\n",
     change: "  dropProgress(step)\n  step.writeRecord({ images, phase: 'pending' })\n",
-  },
-  {
-    name: 'progress is said before the block is in the slot',
-    file: 'device/core/update/download-writer.ts',
-    find: "    if (artifact.kind === 'image') {\n      const written",
-    change:
-      "    if (artifact.kind === 'image') {\n      const early = { artifact: artifact.sha256, release: release.sha256, slot, base: bytesToHex(base.sha256), offset: end }\n      writeProgress(this.#flash, this.#layout, early, checkpoint)\n      const written",
   },
   {
     name: 'a trial is begun that the record does not know of',

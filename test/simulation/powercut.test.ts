@@ -30,6 +30,7 @@ import {
   sweep,
   sweepTwice,
   type Tally,
+  undecidedOf,
 } from '../../firmware-sim/power-cut/power-cut-sweep.ts'
 import { EngineOrtNode } from '../../model/engine/engine-ort-node.ts'
 
@@ -79,7 +80,7 @@ describe('the power goes', () => {
   ] as const)(
     '$name: at a share of all points of every operation, and the device is none the worse',
     async (story, start) => {
-      const options = optionsOf(story.name, { share: 0.015 })
+      const options = optionsOf(story.name, { share: 0.012 })
       const { operations } = await sweep(options, start(), story)
       expect(operations).toBeGreaterThan(2 * Math.ceil(second.bundle.length / 4_096))
       expect(options.tally.cuts).toBeGreaterThan(200)
@@ -188,6 +189,15 @@ describe('the power goes, and goes again while the device recovers', () => {
     const { securityCounter } = installed.past
     await sweep({ ...options, share: 0.002 }, installed, factoryFlashes('used flash', first, false, securityCounter))
     clean(options.tally, 50)
+  })
+
+  it('and leaves bits that read differently each time', async () => {
+    const options = optionsOf('undecided', { undecided: seededRandom(seed).fork('bits') })
+    const rotten = rotted(optionsOf('damaged'), installed, 'active', seededRandom(seed))
+    await sweep(options, rotten, bootAndTell('fall-back'), undecidedOf)
+    await sweep({ ...options, share: 0.5 }, factory, outage, undecidedOf)
+    await sweep({ ...options, share: 0.05 }, factory, install, undecidedOf)
+    clean(options.tally, 60)
   })
 
   it('while the first writes after a fall-back fail: the slot that runs is left alone', async () => {

@@ -6,6 +6,7 @@ import { err, ok, type Result } from '../../../contract/result.ts'
 import type { Flash } from '../../ports/flash.ts'
 import { type BootRecord, EMPTY_IMAGE, incarnationOf, readRecord, writeRecord } from './boot-record.ts'
 import { type FlashLayout, layoutOf, type SlotIndex } from './flash-layout.ts'
+import { scanSlot } from './slot-scan.ts'
 
 /** Programs part of a slot, erasing each sector as it is entered. The tail of the last word is padded with 0xff.
  *  @param offset within the slot, a multiple of the program unit
@@ -30,6 +31,14 @@ export function programSlot(
     if (!erased.ok) return erased
   }
   return flash.program(start, padded)
+}
+
+/** Whether a factory has got to the end of its work here, or anybody has left an image that boots: a record, or a whole bundle in a slot. */
+export function isProvisioned(flash: Flash): boolean {
+  const layout = layoutOf(flash)
+  if (!layout.ok) return false
+  if (readRecord(flash, layout.value) !== undefined) return true
+  return ([0, 1] as const).some((slot) => scanSlot(flash, layout.value, slot) !== undefined)
 }
 
 /** Flashes a device as a factory does: the bundle in slot 0, confirmed, and an empty slot 1. Identity, trust and the count of boots of a

@@ -2,11 +2,11 @@ import { createHash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { EMPTY_IMAGE, readRecord, writeRecord } from '../../../../../device/core/flash/boot-record.ts'
 import { readIdentity, writeIdentity } from '../../../../../device/core/flash/identity.ts'
-import { programSlot, provision } from '../../../../../device/core/flash/provision.ts'
+import { isProvisioned, programSlot, provision } from '../../../../../device/core/flash/provision.ts'
 import { factoryTrust, readTrust, writeTrust } from '../../../../../device/core/flash/trust-record.ts'
 import type { FlashOperation } from '../../../../../firmware-sim/flash-nor.ts'
 import { recordSample } from '../../../../fixtures/agent.ts'
-import { laidOut } from '../../../../fixtures/flash.ts'
+import { laidOut, paperBundle } from '../../../../fixtures/flash.ts'
 
 const bytesOf = (length: number, value = 0x5a) => new Uint8Array(length).fill(value)
 const watched = (chip: ReturnType<typeof laidOut>) => {
@@ -150,5 +150,20 @@ describe('a device from the factory', () => {
     const { flash, layout } = laidOut({ failAfter: { operations, code: 'flash-write-failed' } })
     expect(provision(flash, bundle, 0)).toMatchObject({ ok: false, error: { code: 'flash-write-failed' } })
     expect(readRecord(flash, layout)).toBeUndefined()
+  })
+})
+
+describe('a factory that was interrupted', () => {
+  it('is told by what the flash holds: a record, or a whole bundle', () => {
+    const bundle = paperBundle()
+    const { flash, layout } = laidOut()
+    expect(isProvisioned(flash)).toBe(false)
+    expect(programSlot(flash, layout, 0, 0, bundle.subarray(0, 100)).ok).toBe(true)
+    expect(isProvisioned(flash)).toBe(false)
+    expect(provision(flash, bundle, 0).ok).toBe(true)
+    expect(isProvisioned(flash)).toBe(true)
+    // Without its record it is an image that is found.
+    for (const area of layout.boot.areas) flash.erase(area)
+    expect(isProvisioned(flash)).toBe(true)
   })
 })
