@@ -5,7 +5,7 @@ import { type Report, reportCodec, type Wake, wakeCodec } from './messages.ts'
 import { ok, type Result } from './result.ts'
 
 /** chosen: nobody who would put another wake in the place of one finds one with the same 128 bits */
-export const WAKE_LINK_BYTES = 16
+const WAKE_LINK_BYTES = 16
 
 /** What the first wake of a boot follows, and what a report before any says. */
 export const NO_WAKES = new Uint8Array(WAKE_LINK_BYTES)

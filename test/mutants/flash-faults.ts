@@ -87,8 +87,8 @@ const FAULTS: readonly FlashFault[] = [
   {
     name: 'what is to be told is struck out before anybody has heard of it',
     file: 'device/core/agent/agent-install.ts',
-    find: "  step.change('reporting', { untoldId: step.event(untold, details) })\n",
-    change: '  step.event(untold, details)\n  toldUntold(step)\n',
+    find: "  step.change('reporting', { untoldId: step.event(untold, { ...details, assignmentSeq, about }) })\n",
+    change: '  step.event(untold, { ...details, assignmentSeq, about })\n  toldUntold(step)\n',
   },
   {
     name: 'the record of a lost record takes the newer image for the confirmed one',

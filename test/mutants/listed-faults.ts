@@ -262,15 +262,15 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
   },
   {
     name: "the verifier's threshold is another",
-    file: 'gateway/verifier.ts',
-    find: 'this.#threshold = model.threshold ?? 0.5',
-    change: 'this.#threshold = 0.5',
+    file: 'model/wake-judge.ts',
+    find: 'posterior >= threshold',
+    change: 'posterior >= THRESHOLD',
   },
   {
     name: 'a wake right at the threshold is rejected',
-    file: 'gateway/verifier.ts',
-    find: 'posterior >= this.#threshold',
-    change: 'posterior > this.#threshold',
+    file: 'model/wake-judge.ts',
+    find: 'posterior >= threshold',
+    change: 'posterior > threshold',
   },
   {
     name: 'a device token of the very millisecond of a revocation lives on',
@@ -522,7 +522,7 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
   {
     name: 'failed proofs: what a stranger says of the address is believed',
     file: 'cloud/api/proof-limits.ts',
-    find: "if (!principal?.ok || principal.value.role !== 'gateway') return this.#at(peer, name)",
+    find: "if (!principal?.ok || principal.value.role !== 'gateway') return this.#at(addressOf(c), name)",
     change:
       "if (!principal?.ok || principal.value.role !== 'gateway') return this.#at(c.req.header(DEVICE_ADDRESS_HEADER) ?? peer, name)",
   },

@@ -238,6 +238,7 @@ describe('a gateway reads only what is its own', () => {
       '/v1/metadata/{file}',
       '/v1/models',
       '/v1/revocations',
+      '/v1/wake-checks',
     ])
   })
 

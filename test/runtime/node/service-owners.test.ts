@@ -115,7 +115,7 @@ describe('a folder and a flash have one owner', () => {
 describe('a service token', () => {
   it('is revoked by a command; the next one is good', async () => {
     await token('gateway.token')
-    writeFileSync(path('operator.token'), world.cloud.operatorToken)
+    writeFileSync(path('operator.token'), world.cloud.operatorToken, { mode: 0o600 })
     const old = readFileSync(path('gateway.token'), 'utf8')
     const operator = ['--cloud', world.cloud.url, '--token-file', path('operator.token')]
     const revoked = await kinglet('token', 'revoke', 'gateway-1', '--reason', 'stolen', ...operator).ended

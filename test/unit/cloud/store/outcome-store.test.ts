@@ -159,7 +159,7 @@ describe('outcomes of a device', () => {
   it('a device that nobody has enrolled is made by no row', () => {
     const device = new SyntheticDevice('nobody', OLD, T0, seededRandom(9))
     const rows = live(device, 5)
-    const nothing = { reports: 0, verdicts: 0, events: 0, aggregates: 0, late: 0 }
+    const nothing = { reports: 0, verdicts: 0, events: 0, aggregates: 0, late: 0, contradicted: 0, beyond: 0 }
     expect(store.telemetry.ingest(batchOf(rows), attestedBy, T0)).toEqual(nothing)
     expect(store.devices.byName('nobody')).toBeUndefined()
   })
