@@ -12,6 +12,7 @@ import { cloudAddress } from '../cloud-api.ts'
 import { CommandFailure } from '../failure.ts'
 import { readJsonFile } from '../json-file.ts'
 import { secureRandom } from '../random-secure.ts'
+import { keepToOwner } from '../secret-file.ts'
 import { serviceClock } from '../service-clock.ts'
 import { readToken } from '../token-file.ts'
 import { type ListenFlags, tlsOf } from './listening.ts'
@@ -58,7 +59,10 @@ function tokenFile(path: string | undefined): string | undefined {
 function gatewayClaim(path: string | undefined): GatewayClaimFile | undefined {
   if (path === undefined) return undefined
   const parsed = gatewayClaimFileSchema.safeParse(readJsonFile(path))
-  if (parsed.success) return parsed.data
+  if (parsed.success) {
+    keepToOwner(path)
+    return parsed.data
+  }
   throw new CommandFailure(`${path} is no claim of a gateway`, {
     hint: 'an operator makes one with "kinglet gateway claim"',
   })

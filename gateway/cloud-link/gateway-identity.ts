@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import nacl from 'tweetnacl'
 import * as z from 'zod/mini'
@@ -18,6 +18,7 @@ import type { SecureRandom } from '../../contract/random.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 import { keyIdOf } from '../../contract/signed.ts'
 import { writeFileDurably } from '../../platform/durable-file.ts'
+import { tightenSecret } from '../../platform/secret-rights.ts'
 import type { CloudClient } from './cloud-client.ts'
 
 const FILE = 'identity.json'
@@ -75,6 +76,16 @@ export class GatewayIdentity {
 
   get gateway(): string {
     return this.#identity.gateway
+  }
+
+  /** Whoever copied the folder may have let others read the key. @returns what is to be told of it */
+  keepToOwner(): string | undefined {
+    return existsSync(this.#path) ? tightenSecret(this.#path) : undefined
+  }
+
+  /** where it lies */
+  get path(): string {
+    return this.#path
   }
 
   /** Asks for a service token with a proof of the key; enrols first where that has not been done.
@@ -139,8 +150,6 @@ export class GatewayIdentity {
 const pathOf = (gateway: string): string => `/v1/gateways/${encodeURIComponent(gateway)}`
 
 function readIdentity(path: string): Identity {
-  // Whoever copied the folder may have let others read it.
-  chmodSync(path, 0o600)
   const text = readFileSync(path, 'utf8')
   try {
     if (text.length > FILE_BYTES_MAX) throw new Error(`it has ${text.length} characters`)

@@ -80,7 +80,10 @@ export class KeyedToken implements CloudToken {
 
   look(): Promise<void> {
     const parts = this.#parts
-    if (parts === undefined || parts.clock.monotonicMs() < this.#dueMs) return Promise.resolve()
+    if (parts === undefined) return Promise.resolve()
+    const warning = this.#identity.keepToOwner()
+    if (warning !== undefined) parts.logger.warn({ path: this.#identity.path }, warning)
+    if (parts.clock.monotonicMs() < this.#dueMs) return Promise.resolve()
     this.#running ??= this.#renew(parts).finally(() => {
       this.#running = undefined
     })

@@ -222,7 +222,7 @@ function secrets(folder = dir): string[] {
     const file = join(folder, entry.name)
     if (entry.isDirectory()) return secrets(file)
     if (!entry.isFile()) return []
-    if (/\.(flash|seed|key|claim|token)$/.test(entry.name)) return [file]
+    if (/\.(flash|seed|key|claim|token)$|^identity\.json$/.test(entry.name)) return [file]
     return /eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}/.test(readFileSync(file, 'latin1')) ? [file] : []
   })
 }
@@ -234,7 +234,15 @@ it('every file with a key or a token is for its owner alone', () => {
   expect(names).toEqual(
     expect.arrayContaining([
       ...['any.claim', 'any.flash', 'cloud/keys/director.seed', 'cloud/keys/online.seed', 'cloud/keys/tokens.seed'],
-      ...['cloud/operator.token', 'gateway.token', 'keys/root.key', 'keys/targets.key', 'wren-1.claim', 'wren-1.flash'],
+      ...[
+        'cloud/operator.token',
+        'gateway.claim',
+        'gateway/identity.json',
+        'keys/root.key',
+        'keys/targets.key',
+        'wren-1.claim',
+        'wren-1.flash',
+      ],
     ]),
   )
   expect(found.map((file) => `${modeOf(file)} ${file}`).filter((line) => !line.startsWith('600 '))).toEqual([])
@@ -271,11 +279,11 @@ it('one that is open to others is taken from them, and that is said', async () =
   cloud!.child.kill('SIGHUP')
   for (const name of cloudFiles) await cloud!.line(`the cloud tells of ${name}`, (line) => line.path === path(name))
   says(cloud!.lines.join('\n'), cloudFiles)
-  const token = wide('gateway.token')
+  const key = wide('gateway/identity.json')
   gateway!.child.kill('SIGHUP')
   await gateway!.line(
-    'the gateway tells of its token',
-    (line) => line.path === path('gateway.token') && line.level === 40,
+    'the gateway tells of its key',
+    (line) => line.path === path('gateway/identity.json') && line.level === 40,
   )
-  says(gateway!.lines.join('\n'), token)
+  says(gateway!.lines.join('\n'), key)
 }, 60_000)

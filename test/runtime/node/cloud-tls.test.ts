@@ -86,7 +86,21 @@ describe('a cloud with a certificate', () => {
     expectRefusal(await kinglet('token', 'list', ...operator(), '--ca', path('first.key')), 1, /holds no certificate/)
 
     await kinglet(
-      ...['token', 'make', ...operator(), '--ca', path('first.crt'), '--role', 'gateway', '-o', path('gateway.token')],
+      ...[
+        'token',
+        'make',
+        ...operator(),
+        '--ca',
+        path('first.crt'),
+        '--role',
+        'gateway',
+        '--subject',
+        'gateway-1',
+        '--site',
+        'lab',
+        '-o',
+        path('gateway.token'),
+      ],
     )
     const http = await freePort()
     gateway = new Running([

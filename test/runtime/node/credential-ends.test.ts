@@ -54,7 +54,19 @@ beforeAll(async () => {
   cloudUrl = `http://127.0.0.1:${await freePort()}`
   cloud = new Running(['cloud', 'run', '--data', path('cloud'), '--port', new URL(cloudUrl).port])
   await answers(`${cloudUrl}/healthz`)
-  await kinglet('token', 'make', ...operator(), '--role', 'gateway', '-o', path('gateway.token'))
+  await kinglet(
+    'token',
+    'make',
+    ...operator(),
+    '--role',
+    'gateway',
+    '--subject',
+    'gateway-1',
+    '--site',
+    'lab',
+    '-o',
+    path('gateway.token'),
+  )
   mqttPort = await freePort()
   httpUrl = `http://127.0.0.1:${await freePort()}`
   gateway = new Running([
@@ -157,7 +169,17 @@ describe('the stolen seed of all tokens', () => {
     expect((await ready(httpUrl)).status).toBe(503)
 
     await until('there is a token to mint with', async () => (await status(read('cloud/operator.token'))) === 200)
-    await kinglet('token', 'make', ...operator(), '--role', 'gateway', '-o', path('next.token'))
+    await kinglet(
+      'token',
+      'make',
+      ...operator(),
+      '--role',
+      'gateway',
+      '--subject',
+      'gateway-1',
+      '-o',
+      path('next.token'),
+    )
     writeFileSync(path('gateway.token'), `${read('next.token')}\n`)
     await until('the gateway is ready', async () => (await ready(httpUrl)).status === 200, 60_000)
     const fresh = await forged('5a'.repeat(32), 'kinglet-gateway', 'd-1', place, await kidOf())

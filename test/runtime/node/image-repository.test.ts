@@ -221,7 +221,7 @@ describe('the life of the keys', { timeout: 300_000 }, () => {
 
   it('every wrong use says its cause and the way out, in one line each', async () => {
     const wrong = path('wrong-passphrase')
-    writeFileSync(wrong, 'incorrect horse\n')
+    writeFileSync(wrong, 'incorrect horse\n', { mode: 0o600 })
     const kept = readdirSync(path('keys')).sort()
     expectRefusal(
       await kinglet(
