@@ -70,7 +70,7 @@ beforeAll(async () => {
   const minted = await api<{ token: string }>('POST', '/v1/tokens', {
     ...{ subject: 'gateway-1', role: 'gateway', sites: ['lab'] },
   })
-  writeFileSync(path('gateway.token'), minted.token)
+  writeFileSync(path('gateway.token'), minted.token, { mode: 0o600 })
   const [mqttPort, wsPort] = [await freePort(), await freePort()]
   httpPort = await freePort()
   mqttUrl = `mqtt://127.0.0.1:${mqttPort}`
@@ -98,7 +98,7 @@ describe('services as processes', () => {
   })
 
   it('refuse to start with files that are not theirs', async () => {
-    writeFileSync(path('no.token'), 'open sesame')
+    writeFileSync(path('no.token'), 'open sesame', { mode: 0o600 })
     writeFileSync(path('no.clock'), 'tick')
     const port = await freePort()
     expectRefusal(
@@ -139,7 +139,7 @@ describe('services as processes', () => {
 describe('operator commands', () => {
   it('refuse a wrong token, a wrong address and what is no cloud, in one line', async () => {
     const token = (file: string) => ['--token-file', path(file)]
-    writeFileSync(path('forged.token'), 'eyJh.eyJi.c2ln')
+    writeFileSync(path('forged.token'), 'eyJh.eyJi.c2ln', { mode: 0o600 })
     expectRefusal(
       await kinglet('rollout', 'list', '--cloud', cloudUrl, ...token('forged.token')),
       1,
@@ -171,7 +171,7 @@ describe('operator commands', () => {
   it('register releases that the offline keys signed, in one command that may be repeated, and know what is not there', async () => {
     const add = (name: string, cloud = operator()) => kinglet('release', 'add', zooBundle(name), ...offline, ...cloud)
     expectRefusal(await add('kws-1'), 1, /no repository in that folder/)
-    writeFileSync(path('passphrase'), 'correct horse battery\n')
+    writeFileSync(path('passphrase'), 'correct horse battery\n', { mode: 0o600 })
     const init = ['--online-key', path('cloud/keys/online.pub.json'), '--root-keys', '1', '--root-threshold', '1']
     const made = await kinglet('keys', 'init', ...init, ...offline)
     expect(made.code, made.stderr).toBe(0)
@@ -242,7 +242,7 @@ describe('a device process', () => {
     const enrolled = await api<{ devices: { token: string }[] }>('POST', '/v1/devices', [
       { device: 'bird-1', site: 'lab', board: 'NUCLEO-U575ZI', model: 'kws-1' },
     ])
-    writeFileSync(path('bird-1.token'), enrolled.devices[0]!.token)
+    writeFileSync(path('bird-1.token'), enrolled.devices[0]!.token, { mode: 0o600 })
     mkdirSync(path('words/go'), { recursive: true })
     wordClips('go', 3).forEach((bytes, i) => {
       writeFileSync(path('words/go', `${i}.wav`), bytes)
