@@ -32,7 +32,6 @@ export function tokenRoutes(app: CloudApp, services: CloudServices): void {
     } = unwrap(await tokens.verifyService(bearerToken(c.req.header('authorization')) ?? ''))
     // It makes its tokens by its key, and nobody else is to make them of what was copied.
     if (keyId !== undefined) fail('conflict', `${subject} has a key, and asks for its tokens with it`)
-    if (role !== 'gateway') fail('not-authorized', `a token for ${role} is not renewed but minted anew`)
     const now = clock.wallMs()
     const lifeMs = expiresMs - issuedMs
     const fromMs = issuedMs + lifeMs * RENEWABLE_SHARE

@@ -1,5 +1,6 @@
 import type { MqttClient } from 'mqtt'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { LIMITS } from '../../../contract/limits.ts'
 import {
   EVENT_CODES,
   eventCodec,
@@ -272,7 +273,7 @@ describe('messages', () => {
     wrongVersion[2] = 2
     await client.publishAsync(topic('d1', 'report'), wrongVersion, { qos: 1 })
     await client.publishAsync(topic('d1', 'report'), good.subarray(0, 40), { qos: 1 })
-    await client.publishAsync(topic('d1', 'report'), Buffer.alloc(600), { qos: 1 })
+    await client.publishAsync(topic('d1', 'report'), Buffer.alloc(LIMITS.reportBytes + 1), { qos: 1 })
     await client.publishAsync(topic('d1', 'wake'), Buffer.from('{}'), { qos: 1 })
     await client.publishAsync(topic('d1', 'event'), Buffer.alloc(0), { qos: 1 })
     await client.publishAsync(topic('d1', 'get'), Buffer.of(0xff), { qos: 1 })

@@ -46,8 +46,12 @@ beforeAll(async () => {
     { device: 'd-1', site: 'lab', board: 'nrf5340' },
   ])
   deviceToken = enrolled.devices[0]!.token
-  const { token } = await call<{ token: string }>('POST', '/v1/tokens', { subject: 'gateway-1', role: 'gateway' })
-  writeFileSync(path('gateway.token'), token)
+  const { token } = await call<{ token: string }>('POST', '/v1/tokens', {
+    subject: 'gateway-1',
+    role: 'gateway',
+    sites: ['lab'],
+  })
+  writeFileSync(path('gateway.token'), token, { mode: 0o600 })
   const ports = [await freePort(), await freePort(), await freePort()].map(String)
   httpUrl = `http://127.0.0.1:${ports[2]}`
   wsUrl = `http://127.0.0.1:${ports[1]}`
