@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { type ClientRequest, type IncomingMessage, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,6 +7,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { freePort } from '../../../cli/story/free-port.ts'
 import { createApp } from '../../../cloud/api/app.ts'
 import type { CloudServices } from '../../../cloud/api/environment.ts'
+import { Store } from '../../../cloud/store/store.ts'
+import { releaseOf } from '../../fixtures/cloud-world.ts'
 import { Running } from './cli-process.ts'
 import { until } from './gateway-harness.ts'
 
@@ -30,6 +32,13 @@ const operatorToken = () => readFileSync(path('cloud/operator.token'), 'utf8').t
 const answers = (url: string) => until(url, async () => (await fetch(url).catch(() => undefined))?.ok === true, 40_000)
 
 beforeAll(async () => {
+  // A gateway fetches what devices of its sites may need, as what is in production is.
+  mkdirSync(path('cloud'))
+  const store = new Store(path('cloud/cloud.db'), 0)
+  store.models.putArtifact(hashOf(small), small.length, 0)
+  const release = store.models.add(releaseOf('kws-1', 1, hashOf(small), { boards: ['nrf5340'] }), null, 0)
+  store.models.setState(release, 'production', 'test', 'test', 0)
+  store.close()
   cloudUrl = `http://127.0.0.1:${await freePort()}`
   cloud = new Running(['cloud', 'run', '--data', path('cloud'), '--port', new URL(cloudUrl).port])
   await answers(`${cloudUrl}/healthz`)
