@@ -74,6 +74,36 @@ describe('database', () => {
     store.close()
   })
 
+  it('gateways of before are known with the sites of their rows, and say nothing until they are enrolled; their tokens and verdicts stay', () => {
+    const path = fresh()
+    const before = MIGRATIONS.findIndex(({ name }) => name === 'gateways by enrolment')
+    const old = openDatabase(path, T0, MIGRATIONS.slice(0, before))
+    old.prepare('INSERT INTO gateways VALUES (\'gw-1\', 1, 2, 3, \'["lab","roof"]\')').run()
+    old.prepare("INSERT INTO devices (name, site, board) VALUES ('d-1', 'lab', 'board-a')").run()
+    old.prepare("INSERT INTO verdicts VALUES (1, 1, 5, 'm', 'gw-1', 480000, 4, 3, 2)").run()
+    old.prepare("INSERT INTO verdicts VALUES (1, 1, 6, 'm', '@old', NULL, 1, 0, 0)").run()
+    old.prepare("INSERT INTO tokens VALUES ('a1', 'gateway', 'gw-1', 10, 99)").run()
+    old.prepare("INSERT INTO revocations VALUES ('d-1', 7, 8), ('gone', 9, 8)").run()
+    old.close()
+    const store = new Store(path, T0)
+    const { gateways, tokens, identities } = store
+    expect(gateways.byName('gw-1')).toMatchObject({ state: 'unenrolled', sites: ['lab', 'roof'], enrolledMs: null })
+    expect(gateways.byName('@old')).toBeUndefined()
+    const verdicts = store.db.prepare('SELECT gateway, revision FROM verdicts ORDER BY slot').all()
+    expect(verdicts).toEqual([
+      { gateway: 'gw-1', revision: 9 },
+      { gateway: '@old', revision: 1 },
+    ])
+    // What it has brought is held out with it, should it turn out to lie.
+    const brought = store.db.prepare('SELECT gateway, device, last_ms AS lastMs FROM gateway_devices').all()
+    expect(brought).toEqual([{ gateway: 'gw-1', device: 1, lastMs: 480_000 * 3_600_000 }])
+    expect(tokens.standing('a1', 'gw-1', 10)).toBe('good')
+    // Of a device that is gone nobody knows the site: every gateway hears of it.
+    const heard = (site: string) => identities.revocationsAfter(0, 10, [site]).map(({ device }) => device)
+    expect([heard('lab'), heard('roof')]).toEqual([['d-1', 'gone'], ['gone']])
+    store.close()
+  })
+
   it('what a dead process left undone in a transaction never happened', () => {
     const world = new CloudWorld(fresh(), 1, {})
     world.addRelease('kws-1', 1, 'production')
