@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import type { Clock } from '../../contract/clock.ts'
 import { makeFolder } from '../../platform/make-folder.ts'
 import { CloudApi } from '../cloud-api.ts'
+import { zooFile } from '../package-root.ts'
 import { writeSecretFile } from '../secret-file.ts'
 import { assertFreePort, freePort } from './free-port.ts'
 import { Service, type ServiceFailure } from './supervisor.ts'
@@ -69,6 +70,7 @@ export async function startServices(options: {
         // Its clock runs so fast that a busy machine keeps a gateway silent for hours of it.
         ...['--evaluate-every-ms', String(options.evaluateEveryMs), '--gateway-silent-hours', '48'],
         ...['--drift-baseline-hours', String(options.driftBaselineHours)],
+        ...['--verifier', zooFile('models', 'verifier.onnx')],
       ],
     },
     script,
