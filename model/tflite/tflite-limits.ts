@@ -14,6 +14,8 @@ export const TFLITE_LIMITS = {
   operators: 65_536,
   /** chosen: one a tensor, and some for metadata. */
   buffers: 131_072,
+  /** chosen: converters write two or three. */
+  metadata: 1_024,
   /** spec: the schema knows about 210 operators; versions and custom ones multiply them. */
   operatorCodes: 4_096,
   /** chosen: inputs or outputs of one operator; a wide concatenation is the longest. */

@@ -14,12 +14,13 @@ import {
 } from './tflite-types.ts'
 
 /** Field numbers of schema.fbs, version 3c; only what is read. */
-const MODEL = { version: 0, operatorCodes: 1, subgraphs: 2, buffers: 4 } as const
-const OPERATOR_CODE = { deprecatedBuiltinCode: 0, builtinCode: 3 } as const
-const SUBGRAPH = { tensors: 0, operators: 3, name: 4 } as const
-const TENSOR = { shape: 0, type: 1, buffer: 2, name: 3, quantization: 4, sparsity: 6 } as const
+const MODEL = { version: 0, operatorCodes: 1, subgraphs: 2, buffers: 4, metadata: 6 } as const
+const OPERATOR_CODE = { deprecatedBuiltinCode: 0, customCode: 1, builtinCode: 3 } as const
+const SUBGRAPH = { tensors: 0, inputs: 1, outputs: 2, operators: 3, name: 4 } as const
+const TENSOR = { shape: 0, type: 1, buffer: 2, name: 3, quantization: 4, isVariable: 5, sparsity: 6 } as const
 const QUANTIZATION = { min: 0, max: 1, scale: 2, zeroPoint: 3, detailsType: 4, dimension: 6 } as const
-const OPERATOR = { opcodeIndex: 0, inputs: 1, outputs: 2 } as const
+const OPERATOR = { opcodeIndex: 0, inputs: 1, outputs: 2, optionsType: 3, options: 4, intermediates: 8 } as const
+const METADATA = { name: 0, buffer: 1 } as const
 const BUFFER = { data: 0, offset: 1, size: 2 } as const
 
 const SCHEMA_VERSION = 3
@@ -55,7 +56,7 @@ function readModel(model: FlatTable, fileBytes: number): TfliteModel {
   const { operatorCodes, buffers: buffersMax, subgraphs: subgraphsMax, tableBytes } = TFLITE_LIMITS
   const version = model.uint32(MODEL.version)
   if (version !== SCHEMA_VERSION) throw new TfliteFault('tflite-unknown-version', `schema version ${version}`)
-  const codes = model.tables(MODEL.operatorCodes, 'OperatorCode', operatorCodes, tableBytes, builtinCode)
+  const codes = model.tables(MODEL.operatorCodes, 'OperatorCode', operatorCodes, tableBytes, operatorCode)
   const buffers = model.tables(MODEL.buffers, 'Buffer', buffersMax, tableBytes, (table) => readBuffer(table, fileBytes))
   // Totals over all subgraphs, so that their number cannot multiply a bound.
   const left = { tensors: TFLITE_LIMITS.tensors, operators: TFLITE_LIMITS.operators }
@@ -68,14 +69,38 @@ function readModel(model: FlatTable, fileBytes: number): TfliteModel {
     )
     left.tensors -= tensors.length
     left.operators -= operators.length
-    return { name: table.string(SUBGRAPH.name, TFLITE_LIMITS.nameBytes), tensors, operators }
+    return {
+      name: table.string(SUBGRAPH.name, TFLITE_LIMITS.nameBytes),
+      tensors,
+      operators,
+      inputs: ends(table, SUBGRAPH.inputs, tensors.length),
+      outputs: ends(table, SUBGRAPH.outputs, tensors.length),
+    }
   })
-  return { subgraphs, buffers }
+  const metadata = model.tables(MODEL.metadata, 'Metadata', TFLITE_LIMITS.metadata, tableBytes, (table) => {
+    const buffer = table.uint32(METADATA.buffer)
+    if (buffer >= buffers.length)
+      throw new TfliteFault('tflite-malformed', `Metadata of buffer ${buffer} of ${buffers.length}`)
+    return { name: table.string(METADATA.name, TFLITE_LIMITS.nameBytes), buffer }
+  })
+  return { subgraphs, buffers, metadata }
+}
+
+/** Tensors at an end of a subgraph; none may be left out. */
+function ends(table: FlatTable, field: number, tensors: number): number[] {
+  const indices = table.int32s(field, TFLITE_LIMITS.operatorPorts)
+  for (const tensor of indices) {
+    if (tensor < 0 || tensor >= tensors)
+      throw new TfliteFault('tflite-malformed', `SubGraph with end ${tensor} of ${tensors} tensors`)
+  }
+  return indices
 }
 
 /** Old writers know only the byte, new ones write both, with 127 in the byte where the code does not fit: the larger one counts. */
-const builtinCode = (table: FlatTable): number =>
-  Math.max(table.int8(OPERATOR_CODE.deprecatedBuiltinCode), table.int32(OPERATOR_CODE.builtinCode))
+const operatorCode = (table: FlatTable): Pick<TfliteOperator, 'builtinCode' | 'customCode'> => ({
+  builtinCode: Math.max(table.int8(OPERATOR_CODE.deprecatedBuiltinCode), table.int32(OPERATOR_CODE.builtinCode)),
+  customCode: table.string(OPERATOR_CODE.customCode, TFLITE_LIMITS.nameBytes),
+})
 
 function readBuffer(table: FlatTable, fileBytes: number): ByteRange | null {
   const inside = table.range(BUFFER.data, 1)
@@ -106,6 +131,7 @@ function readTensor(table: FlatTable, buffers: number): TfliteTensor {
     elementType: tfliteElementType(table.int8(TENSOR.type)),
     buffer,
     quantization: quantization === null ? null : readQuantization(quantization),
+    variable: table.uint8(TENSOR.isVariable) !== 0,
     sparse: table.has(TENSOR.sparsity),
   }
 }
@@ -128,7 +154,11 @@ function readQuantization(table: FlatTable): TfliteQuantization | null {
   }
 }
 
-function readOperator(table: FlatTable, codes: readonly number[], tensors: number): TfliteOperator {
+function readOperator(
+  table: FlatTable,
+  codes: readonly Pick<TfliteOperator, 'builtinCode' | 'customCode'>[],
+  tensors: number,
+): TfliteOperator {
   const index = table.uint32(OPERATOR.opcodeIndex)
   const code = codes[index]
   if (code === undefined) throw new TfliteFault('tflite-malformed', `Operator of code ${index} of ${codes.length}`)
@@ -141,5 +171,12 @@ function readOperator(table: FlatTable, codes: readonly number[], tensors: numbe
     }
     return indices
   }
-  return { builtinCode: code, inputs: ports(OPERATOR.inputs), outputs: ports(OPERATOR.outputs) }
+  return {
+    ...code,
+    inputs: ports(OPERATOR.inputs),
+    outputs: ports(OPERATOR.outputs),
+    intermediates: ports(OPERATOR.intermediates),
+    optionsType: table.uint8(OPERATOR.optionsType),
+    options: table.table(OPERATOR.options, 'BuiltinOptions', TFLITE_LIMITS.tableBytes),
+  }
 }

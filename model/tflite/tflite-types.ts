@@ -1,7 +1,8 @@
 import type { ByteRange, FixedElementType } from '../element-type.ts'
 import type { ModelFileError } from '../model-fault.ts'
+import type { FlatTable } from './flatbuffer-wire.ts'
 
-/** What the TFLite reader hands out: plain records, no behaviour. Names follow schema.fbs, version 3c. */
+/** What the TFLite reader hands out: records, whose only behaviour is the table of an operator's options. Names follow schema.fbs, version 3c. */
 
 export type TfliteErrorCode =
   /** Not a well-formed FlatBuffer of the schema: offsets out of the file, indices that lead nowhere. */
@@ -33,6 +34,8 @@ export interface TfliteTensor {
   readonly buffer: number
   /** null where the file gives no scale, or another kind of quantization. */
   readonly quantization: TfliteQuantization | null
+  /** Keeps its contents from one run to the next. */
+  readonly variable: boolean
   /** Its buffer holds the nonzero elements only. */
   readonly sparse: boolean
 }
@@ -40,21 +43,33 @@ export interface TfliteTensor {
 export interface TfliteOperator {
   /** BuiltinOperator; 32 is a custom operator. */
   readonly builtinCode: number
+  /** Name of a custom operator, else ''. */
+  readonly customCode: string
   /** Indices into the subgraph's tensors; -1 is an optional one left out. */
   readonly inputs: readonly number[]
   readonly outputs: readonly number[]
+  /** Tensors that hold only types and scales of what an LSTM computes on the way. */
+  readonly intermediates: readonly number[]
+  /** Which options these are: BuiltinOptions of the schema, 0 for none. */
+  readonly optionsType: number
+  /** Read field by field by whoever knows the operator; a fault in it is thrown then, so read it within `catchTfliteFault`. */
+  readonly options: FlatTable | null
 }
 
 export interface TfliteSubgraph {
   readonly name: string
   readonly tensors: readonly TfliteTensor[]
   readonly operators: readonly TfliteOperator[]
+  /** Indices into `tensors`. */
+  readonly inputs: readonly number[]
+  readonly outputs: readonly number[]
 }
 
 export interface TfliteModel {
   readonly subgraphs: readonly TfliteSubgraph[]
   /** Where the data of each buffer is in the file; null for an empty one. Ranges may coincide. */
   readonly buffers: readonly (ByteRange | null)[]
+  readonly metadata: readonly { readonly name: string; readonly buffer: number }[]
 }
 
 /** TensorType of schema.fbs. */

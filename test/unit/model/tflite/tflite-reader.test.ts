@@ -36,6 +36,8 @@ const modelOf = ({ codes = [], subgraphs = [], buffers = [table()] }: Parts): Ui
   flatbuffer(table(uint32(3), tables(codes), tables(subgraphs), null, tables(buffers)), 'TFL3')
 const subgraph = (tensors: readonly FlatNode[], operators: readonly FlatNode[] = []): FlatNode =>
   table(tables(tensors), null, null, tables(operators))
+const subgraphWithEnds = (inputs: readonly number[], outputs: readonly number[]): FlatNode =>
+  table(tables([tensor(0)]), int32s(inputs), int32s(outputs), tables([]))
 const tensor = (buffer: number, name = 't'): FlatNode => table(int32s([1]), int8(9), uint32(buffer), text(name))
 
 /** Writes one 32-bit word into a copy. */
@@ -66,9 +68,9 @@ describe('TFLite reader', () => {
       dimension: 0,
     })
     expect(tensors[2]?.quantization).toBeNull()
-    expect(operators).toEqual([
-      { builtinCode: 3, inputs: [0, 1, 2], outputs: [3] },
-      { builtinCode: 9, inputs: [3, 4, -1], outputs: [5] },
+    expect(operators).toMatchObject([
+      { builtinCode: 3, customCode: '', inputs: [0, 1, 2], outputs: [3] },
+      { builtinCode: 9, customCode: '', inputs: [3, 4, -1], outputs: [5] },
     ])
     expect(buffers[0]).toBeNull()
     expect(buffers.slice(1).map((range) => file.slice(range!.offset, range!.offset + range!.length))).toEqual([
@@ -76,6 +78,29 @@ describe('TFLite reader', () => {
       new Uint8Array(Int32Array.of(7, 8, 9).buffer),
       Uint8Array.from({ length: 96 }, (_, i) => i),
     ])
+  })
+
+  it('reads the ends of a subgraph and which tensors are variables, and refuses an end that is no tensor', () => {
+    const variable = table(int32s([1]), int8(9), uint32(0), text('v'), null, int8(1))
+    const ends = table(tables([tensor(0), variable]), int32s([0]), int32s([1, 0]), tables([]))
+    const { inputs, outputs, tensors } = read(modelOf({ subgraphs: [ends] })).subgraphs[0]!
+    expect([inputs, outputs]).toEqual([[0], [1, 0]])
+    expect(tensors.map((it) => it.variable)).toEqual([false, true])
+    for (const bad of [-1, 1]) {
+      expect(refusal(modelOf({ subgraphs: [subgraphWithEnds([bad], [])] }))).toBe('tflite-malformed')
+      expect(refusal(modelOf({ subgraphs: [subgraphWithEnds([], [bad])] }))).toBe('tflite-malformed')
+    }
+  })
+
+  it('reads the options of an operator and the name of a custom one', () => {
+    const options = table(int8(1), int32s([7]))
+    const operator = table(null, int32s([0]), int32s([0]), int8(1), options)
+    const custom = table(int8(32), text('Mine'))
+    const file = modelOf({ codes: [custom], subgraphs: [subgraph([tensor(0)], [operator])] })
+    const found = read(file).subgraphs[0]!.operators[0]!
+    expect([found.builtinCode, found.customCode, found.optionsType]).toEqual([32, 'Mine', 1])
+    expect(found.options?.int8(0)).toBe(1)
+    expect(found.options?.int32s(1, 4)).toEqual([7])
   })
 
   it('locates the lists of the quantization', () => {
@@ -126,7 +151,7 @@ describe('TFLite reader', () => {
   })
 
   it('reads an empty model, absent lists, and a name that is no UTF-8', () => {
-    expect(read(flatbuffer(table(uint32(3)), 'TFL3'))).toEqual({ subgraphs: [], buffers: [] })
+    expect(read(flatbuffer(table(uint32(3)), 'TFL3'))).toEqual({ subgraphs: [], buffers: [], metadata: [] })
     const name = bytes(Uint8Array.of(0x61, 0xff, 0x62))
     const unnamed = table(int32s([]), null, null, name)
     expect(read(modelOf({ subgraphs: [subgraph([unnamed])] })).subgraphs[0]?.tensors[0]?.name).toBe('a\ufffdb')
