@@ -86,6 +86,15 @@ export function* faultsOf({ operation }: Pick<Moment, 'operation'>, random: Seed
   yield { kind: 'after' }
 }
 
+/** Longer programs are parts of a bundle; every record, event and frame of the spool is shorter. */
+const RECORD_BYTES_MAX = 1_024
+
+/** Every way, but of the erases and the writes of records alone: in the factory they are a few among the thousands of bytes of a bundle. */
+export function* recordFaultsOf(moment: Pick<Moment, 'operation'>, random: SeededRandom): Generator<FlashFault> {
+  const { operation } = moment
+  if (operation.kind === 'erase' || operation.data.length <= RECORD_BYTES_MAX) yield* faultsOf(moment, random)
+}
+
 export const described = (fault: FlashFault): string =>
   fault.kind === 'torn' ? `torn at byte ${fault.bytes} (mask ${fault.mask})` : fault.kind
 

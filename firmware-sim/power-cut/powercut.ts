@@ -27,6 +27,7 @@ import {
   edgesOf,
   failRecords,
   newTally,
+  recordFaultsOf,
   type SweepOptions,
   sweep,
   sweepTwice,
@@ -34,18 +35,20 @@ import {
 } from './power-cut-sweep.ts'
 import { type Breach, CutWorld } from './power-cut-world.ts'
 
-const USAGE = `usage: npm run powercut -- [--seeds N] [--seed S]
+const USAGE = `usage: npm run powercut -- [--seeds N] [--seed S] [--only TEXT]
 
 Cuts the power of one device at every flash operation of installs, confirmations, reverts, rollbacks, fall-backs, enrolments, of what it
 trusts, keeps and is flashed with, on three kinds of flash, and boots what is left.
   --seeds N   runs of five cuts in a row, drawn (default 60)
   --seed S    seed of all that is drawn (default 1)
+  --only TEXT the parts whose name has it, as "factory" or "8 KiB/8 B"
 `
 
 const { values } = parseArgs({
   options: {
     seeds: { type: 'string', default: '60' },
     seed: { type: 'string', default: '1' },
+    only: { type: 'string', default: '' },
     help: { type: 'boolean', default: false },
   },
 })
@@ -57,6 +60,7 @@ if (values.help || !Number.isSafeInteger(seeds) || seeds < 0 || !Number.isSafeIn
 }
 
 const began = performance.now()
+let parts = 0
 const say = (line: string) => process.stdout.write(`${line}\n`)
 const progress = (line: string) =>
   process.stderr.write(`${((performance.now() - began) / 1000).toFixed(0).padStart(4)} s  ${line}\n`)
@@ -115,6 +119,8 @@ const NAMES: Readonly<Record<Breach, string>> = {
 }
 /** Runs a part and says what it was. */
 async function part(name: string, run: () => Promise<string>): Promise<void> {
+  if (!name.includes(values.only)) return
+  parts++
   const [cuts, lived, sampled] = [tally.cuts, tally.lived, tally.sampled]
   const before = new Map(Object.entries(tally.breaches))
   const what = await run()
@@ -178,11 +184,14 @@ for (const chip of CUT_CHIPS) {
   await part(`factory, ${chip.name}`, async () => {
     const share = { ...on('blank'), share: FACTORY_SHARE }
     const blank = { image: new Map(), past: { ...made.past, confirmed: '' } }
-    await sweep(share, blank, factoryFlashes('blank flash', first, true, 0))
+    const flashed = factoryFlashes('blank flash', first, true, 0)
+    await sweep(share, blank, flashed)
     const { securityCounter } = updated.past
     const used = factoryFlashes('used flash', first, false, securityCounter)
     await sweep({ ...on('used'), share: 10 * FACTORY_SHARE }, updated, used)
-    return `a sample of ${FACTORY_SHARE} of all points of blank flash, ten times that of used flash; `
+    await sweep(on('records of blank flash'), blank, flashed, recordFaultsOf)
+    await sweep(on('records of used flash'), updated, used, recordFaultsOf)
+    return `a sample of ${FACTORY_SHARE} of all points of blank flash, ten times that of used flash, and every point of the erases and records of both; `
   })
   await part(`undecided bits, ${chip.name}`, async () => {
     const undecided = (name: string): SweepOptions => ({ ...on(name), undecided: random.fork(`bits ${name}`) })
@@ -263,6 +272,10 @@ say(
   'a watchdog reset after an operation leaves what a cut after it leaves; test/unit/device has one that ends a trial that hangs',
 )
 await engine.close()
+if (parts === 0) {
+  process.stderr.write(`powercut: no part has "${values.only}" in its name; without --only all of them run\n`)
+  process.exit(2)
+}
 const { breaches } = tally
 for (const line of tally.stories) say(line)
 process.exitCode = Object.values(breaches).some((count) => count > 0) ? 1 : 0

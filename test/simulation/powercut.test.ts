@@ -26,6 +26,7 @@ import {
   edgesOf,
   failRecords,
   newTally,
+  recordFaultsOf,
   type SweepOptions,
   sweep,
   sweepTwice,
@@ -188,6 +189,15 @@ describe('the power goes, and goes again while the device recovers', () => {
     await sweep(options, blank, factoryFlashes('blank flash', first, true, 0))
     const { securityCounter } = installed.past
     await sweep({ ...options, share: 0.002 }, installed, factoryFlashes('used flash', first, false, securityCounter))
+    clean(options.tally, 50)
+  })
+
+  it('in the factory, while it writes its records, on a chip of many short writes', async () => {
+    const chip = CUT_CHIPS[1]
+    const made = factoryStart({ ...optionsOf('made'), chip, breach: () => undefined }, first)
+    const options = optionsOf('records', { chip, share: 0.3 })
+    const blank: CutStart = { image: new Map(), past: { ...made.past, confirmed: '' } }
+    await sweep(options, blank, factoryFlashes('blank flash', first, true, 0), recordFaultsOf)
     clean(options.tally, 50)
   })
 

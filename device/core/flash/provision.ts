@@ -41,8 +41,10 @@ export function isProvisioned(flash: Flash): boolean {
   return ([0, 1] as const).some((slot) => scanSlot(flash, layout.value, slot) !== undefined)
 }
 
-/** Flashes a device as a factory does: the bundle in slot 0, confirmed, and an empty slot 1. Identity, trust and the count of boots of a
- *  flash that was used before stay.
+/** Flashes a device as a factory does: the bundle in slot 0, confirmed, and an empty slot 1. Of a flash that was used before, or whose
+ *  first flashing was cut short after it had booted, identity, trust, the count of boots, the security counter where it is the higher, and
+ *  an event that nobody has heard yet stay. Assignments begin anew, so that the device follows the one that its gateway holds.
+ *  @param securityCounter the lowest that the device is to accept
  *  @param random for the incarnation of a new flash; without it the device says none, and one that takes its place under the same id is
  *    taken for its past
  *  @returns the layout, or `flash-over-budget` | `flash-write-failed` | `flash-full`
@@ -66,11 +68,17 @@ export function provision(
     phase: 'confirmed',
     images: [{ sha256: sha256(bundle), bytes: bundle.length }, EMPTY_IMAGE],
     assignmentSeq: 0,
-    securityCounter,
+    securityCounter: Math.max(former?.securityCounter ?? 0, securityCounter),
     failedSha256: new Uint8Array(32),
     failures: 0,
-    untold: 'none',
+    ...untoldIn(former),
   }
   const recorded = writeRecord(flash, layout.value, record)
   return recorded.ok ? ok(layout.value) : recorded
 }
+
+/** What a record has still to tell. Without the name of the image it is about it would be told of the new one: then it is given up. */
+const untoldIn = (former: BootRecord | undefined): Pick<BootRecord, 'untold' | 'untoldSeq' | 'untoldModel'> =>
+  former?.untoldModel === undefined
+    ? { untold: 'none' }
+    : { untold: former.untold, untoldSeq: former.untoldSeq, untoldModel: former.untoldModel }

@@ -112,6 +112,26 @@ describe('a device from the factory', () => {
     expect(readTrust(flash, layout)?.files.root).toEqual(bytesOf(9, 2))
   })
 
+  it('does not take back the security counter of a device that has gone further, and raises one that has not', () => {
+    const { flash, layout } = laidOut()
+    provision(flash, bundle, 7)
+    provision(flash, bundle, 3)
+    expect(readRecord(flash, layout)?.securityCounter).toBe(7)
+    provision(flash, bundle, 9)
+    expect(readRecord(flash, layout)?.securityCounter).toBe(9)
+  })
+
+  it('still tells what nobody has heard, if it says about which image', () => {
+    const { flash, layout } = laidOut()
+    const told = { untold: 'image-found', untoldSeq: 4, untoldModel: bytesOf(8, 3) } as const
+    writeRecord(flash, layout, { ...recordSample, ...told })
+    provision(flash, bundle, 0)
+    expect(readRecord(flash, layout)).toMatchObject(told)
+    writeRecord(flash, layout, { ...recordSample, untold: 'reverted' })
+    provision(flash, bundle, 0)
+    expect(readRecord(flash, layout)?.untold).toBe('none')
+  })
+
   it('begins an incarnation of its own, which a flash that is provisioned again keeps', () => {
     const drawing = (...bytes: number[]) => ({ bytes: (length: number) => Uint8Array.from(bytes).slice(0, length) })
     const { flash, layout } = laidOut()
