@@ -11,6 +11,12 @@ import type { Flash } from '../../ports/flash.ts'
 export const FRAME_HEADER_BYTES = 16
 const CHECKSUM_BYTES = 8
 
+/** A write that was cut may leave bits that read otherwise each time. A frame that is whole in one reading and not in the next would be
+ *  believed at one boot and forgotten at another, or be taken for the newest while the copy that could be relied on is erased. So it must
+ *  read the same so many times, and is no frame otherwise: nobody had been told that it was written. Chosen: a single bit that reads either
+ *  way equally often is taken for decided once in 2^7. */
+const READINGS = 8
+
 export interface Frame {
   readonly seq: number
   readonly payload: Uint8Array
@@ -33,7 +39,7 @@ export function encodeFrame({ seq, payload }: Frame, programBytes: number): Uint
 
 /** Reads the frame at an offset; at most `roomBytes` of flash are looked at, and only the header of what is no frame.
  *  @param hash sha256, for whoever has a faster one
- *  @returns undefined when its checksum does not hold: erased, torn or rotten */
+ *  @returns undefined when its checksum does not hold, or not each time: erased, torn or rotten */
 export function readFrame(
   flash: Flash,
   offset: number,
@@ -41,14 +47,21 @@ export function readFrame(
   hash: (bytes: Uint8Array) => Uint8Array = sha256,
 ): Frame | undefined {
   if (roomBytes < FRAME_HEADER_BYTES) return undefined
-  const header = flash.read(offset, FRAME_HEADER_BYTES)
-  const view = new DataView(header.buffer, header.byteOffset, header.byteLength)
-  const length = view.getUint32(CHECKSUM_BYTES + 4, true)
+  const length = viewOf(flash.read(offset, FRAME_HEADER_BYTES)).getUint32(CHECKSUM_BYTES + 4, true)
   if (length > roomBytes - FRAME_HEADER_BYTES) return undefined
+  // From here on only what this one reading shows: a number from another one would be a number that no checksum has held to.
   const whole = flash.read(offset, FRAME_HEADER_BYTES + length)
+  const view = viewOf(whole)
+  if (view.getUint32(CHECKSUM_BYTES + 4, true) !== length) return undefined
   if (!bytesEqual(checksum(whole, length, hash), whole.subarray(0, CHECKSUM_BYTES))) return undefined
+  for (let i = 1; i < READINGS; i++) {
+    if (!bytesEqual(flash.read(offset, whole.length), whole)) return undefined
+  }
   return { seq: view.getUint32(CHECKSUM_BYTES, true), payload: whole.subarray(FRAME_HEADER_BYTES) }
 }
+
+const viewOf = ({ buffer, byteOffset, byteLength }: Uint8Array): DataView =>
+  new DataView(buffer, byteOffset, byteLength)
 
 const checksum = (frame: Uint8Array, length: number, hash: (bytes: Uint8Array) => Uint8Array = sha256): Uint8Array =>
   hash(frame.subarray(CHECKSUM_BYTES, FRAME_HEADER_BYTES + length)).subarray(0, CHECKSUM_BYTES)

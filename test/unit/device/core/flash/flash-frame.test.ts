@@ -47,6 +47,36 @@ describe('a frame', () => {
     expect(readFrame(flash, 4_096 - 15, 15)).toBeUndefined()
   })
 
+  it('has the number and the length that its checksum holds to, where bits read differently each time', () => {
+    for (const byte of Array.from({ length: 8 }, (_, i) => 8 + i)) {
+      const flash = new FlashNor({ sizeBytes: 4_096 })
+      flash.program(0, encodeFrame({ seq: 3, payload: payloadOf(20) }, 16))
+      const read = flash.read.bind(flash)
+      let reads = 0
+      flash.read = (offset, length) => {
+        const out = read(offset, length)
+        if (reads++ === 0 && offset <= byte && byte < offset + length) out[byte - offset]! ^= 4
+        return out
+      }
+      const frame = readFrame(flash, 0, 4_096)
+      if (byte < 12) expect(frame).toEqual({ seq: 3, payload: payloadOf(20) })
+      else expect(frame).toBeUndefined()
+    }
+  })
+
+  it.each([1, 2, 7])('is none where a bit reads otherwise, be it only at reading %d after the first', (later) => {
+    const flash = new FlashNor({ sizeBytes: 4_096 })
+    flash.program(0, encodeFrame({ seq: 3, payload: payloadOf(20) }, 16))
+    const read = flash.read.bind(flash)
+    let wholes = 0
+    flash.read = (offset, length) => {
+      const out = read(offset, length)
+      if (length > FRAME_HEADER_BYTES && wholes++ === later) out[length - 1]! ^= 1
+      return out
+    }
+    expect(readFrame(flash, 0, 4_096)).toBeUndefined()
+  })
+
   it('of erased flash costs a look at the header and no more', () => {
     const lengths: number[] = []
     const flash = new FlashNor({ sizeBytes: 65_536 })
