@@ -195,10 +195,12 @@ for (const chip of CUT_CHIPS) {
   })
   await part(`undecided bits, ${chip.name}`, async () => {
     const undecided = (name: string): SweepOptions => ({ ...on(name), undecided: random.fork(`bits ${name}`) })
-    await sweep(undecided('fall-back'), damaged, bootAndTell('fall-back, undecided'), undecidedOf)
+    await sweepTwice(undecided('fall-back'), damaged, bootAndTell('fall-back, undecided'), undecidedOf)
+    const trusting = pollOf('first trust, undecided', repository)
+    await sweepTwice(undecided('first trust'), made, trusting, undecidedOf)
     await sweep(undecided('spool'), made, { ...outage, name: 'spool, undecided' }, undecidedOf)
     await sweep(undecided('install'), made, { ...install, name: 'install, undecided' }, undecidedOf)
-    return 'the word or sector of the cut reads differently each time; one cut in fall-back, spool and install; '
+    return 'the word or sector of the cut reads differently each time; one cut in spool and install, two in fall-back and first trust; '
   })
   if (chip !== CUT_CHIPS[0]) {
     await part(`long stories, ${chip.name}`, async () => {

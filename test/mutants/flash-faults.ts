@@ -148,12 +148,6 @@ const FAULTS: readonly FlashFault[] = [
       'codec.encode({ root, timestamp, snapshot, ...floor, floorMs: readTrust(flash, layout) === undefined ? floor.floorMs : 0 })',
   },
   {
-    name: 'a frame is believed after a single reading',
-    file: 'device/core/flash/flash-frame.ts',
-    find: 'const READINGS = 8',
-    change: 'const READINGS = 1',
-  },
-  {
     name: 'a device that is flashed again accepts what it had left behind',
     file: 'device/core/flash/provision.ts',
     find: 'Math.max(former?.securityCounter ?? 0, securityCounter)',

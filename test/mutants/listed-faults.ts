@@ -640,6 +640,12 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     find: 'keepaliveLimit: 0,',
     change: 'keepaliveLimit: limits.keepaliveSecondsMax - 1,',
   },
+  {
+    name: 'a frame is believed after a single reading',
+    file: 'device/core/flash/flash-frame.ts',
+    find: 'const READINGS = 16',
+    change: 'const READINGS = 1',
+  },
 ]
 
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */

@@ -204,7 +204,8 @@ describe('the power goes, and goes again while the device recovers', () => {
   it('and leaves bits that read differently each time', async () => {
     const options = optionsOf('undecided', { undecided: seededRandom(seed).fork('bits') })
     const rotten = rotted(optionsOf('damaged'), installed, 'active', seededRandom(seed))
-    await sweep(options, rotten, bootAndTell('fall-back'), undecidedOf)
+    await sweepTwice(options, rotten, bootAndTell('fall-back'), undecidedOf)
+    await sweepTwice({ ...options, share: 0.2 }, factory, pollOf('first trust', options.repository), undecidedOf)
     await sweep({ ...options, share: 0.5 }, factory, outage, undecidedOf)
     await sweep({ ...options, share: 0.05 }, factory, install, undecidedOf)
     clean(options.tally, 60)

@@ -14,8 +14,8 @@ const CHECKSUM_BYTES = 8
 /** A write that was cut may leave bits that read otherwise each time. A frame that is whole in one reading and not in the next would be
  *  believed at one boot and forgotten at another, or be taken for the newest while the copy that could be relied on is erased. So it must
  *  read the same so many times, and is no frame otherwise: nobody had been told that it was written. Chosen: a single bit that reads either
- *  way equally often is taken for decided once in 2^7. */
-const READINGS = 8
+ *  way equally often is taken for decided once in 2^15. */
+const READINGS = 16
 
 export interface Frame {
   readonly seq: number
