@@ -201,7 +201,7 @@ async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLoc
     const readiness = new CloudReadiness({ store, clock, expiries, dataDir, isSeedInUse, tls })
     const services: CloudServices = {
       wakeAudit,
-      ...{ store, clock, logger, artifacts, engine, tokens, metrics, hub, assignmentsChanged },
+      ...{ store, clock, machine, logger, artifacts, engine, tokens, metrics, hub, assignmentsChanged },
       ...{ repository, contacts },
       badTokens: new AttemptLimit(BAD_TOKENS),
       readiness: () => readiness.look(),

@@ -7,6 +7,7 @@ import { consoleRoutes } from '../console/routes.ts'
 import type { CloudApp, CloudEnv, CloudServices } from './environment.ts'
 import { ProblemError } from './problem.ts'
 import { ProofLimits } from './proof-limits.ts'
+import { refusalPace } from './refusal-pace.ts'
 import { deviceRoutes } from './routes-devices.ts'
 import { fleetRoutes } from './routes-fleet.ts'
 import { gatewayRoutes } from './routes-gateways.ts'
@@ -34,6 +35,7 @@ export function createApp(services: CloudServices): CloudApp {
     },
   })
 
+  app.use(refusalPace(services.machine))
   app.use(async (c, next) => {
     await next()
     c.header('x-content-type-options', 'nosniff')

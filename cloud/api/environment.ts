@@ -24,6 +24,8 @@ import type { Signal } from './signal.ts'
 export interface CloudServices {
   readonly store: Store
   readonly clock: Clock
+  /** real time, where `clock` may be a simulation's */
+  readonly machine: Clock
   readonly logger: Logger
   readonly artifacts: ArtifactFolder
   readonly registry: Registry

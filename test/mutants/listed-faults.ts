@@ -641,6 +641,12 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     change: 'keepaliveLimit: limits.keepaliveSecondsMax - 1,',
   },
   {
+    name: 'refusals are answered at once however many there are',
+    file: 'cloud/api/refusal-pace.ts',
+    find: 'else if (waiting < WAITING_MAX) {',
+    change: 'else if (waiting < 0) {',
+  },
+  {
     name: 'a frame is believed after a single reading',
     file: 'device/core/flash/flash-frame.ts',
     find: 'const READINGS = 16',

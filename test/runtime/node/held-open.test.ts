@@ -132,7 +132,10 @@ async function readersOf(url: string): Promise<string[]> {
 
 /** The router's own list: a route that somebody adds is walked too. Routes are declared, none is called. */
 const cloudPaths = () => {
-  const app = createApp({ repository: {}, metrics: { requests: { inc: () => undefined } } } as unknown as CloudServices)
+  const app = createApp({
+    ...{ repository: {}, machine: { monotonicMs: () => 0 } },
+    metrics: { requests: { inc: () => undefined } },
+  } as unknown as CloudServices)
   const value: Record<string, string> = { sha256, file: '1.root.json', id: 'd-1', name: 'kws', version: '1' }
   const gets = app.routes.filter(({ method }) => method === 'GET').map(({ path }) => path)
   return [...new Set(gets)].map((pattern) => {

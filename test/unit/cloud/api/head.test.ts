@@ -6,6 +6,7 @@ let subscribed = 0
 let waited = 0
 const app = createApp({
   publicReads: true,
+  machine: { monotonicMs: () => 0 },
   repository: {},
   clock: { wallMs: () => 0, monotonicMs: () => 0 },
   metrics: { requests: { inc: () => undefined } },

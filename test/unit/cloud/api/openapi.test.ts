@@ -4,6 +4,7 @@ import type { CloudServices } from '../../../../cloud/api/environment.ts'
 
 /** Routes are declared, none is called: nothing here needs a service. */
 const app = createApp({
+  machine: { monotonicMs: () => 0 },
   repository: {},
   metrics: { requests: { inc: () => undefined } },
   logger: { error: () => undefined },
