@@ -12,7 +12,7 @@ const onlyLocal = (name, from, allowed, comment) => ({
 const houses = {
   contract: { rooms: { patch: [], tuf: [] }, composers: ['index', 'metadata-file', 'repository-target'] },
   model: {
-    rooms: { audio: [], onnx: [], tflite: [], plan: ['onnx'], engine: ['onnx'], features: ['engine'] },
+    rooms: { audio: [], onnx: [], tflite: [], plan: ['onnx', 'tflite'], engine: ['onnx'], features: ['engine'] },
     composers: ['index', 'opened-bundle', 'pack', 'tensor-map'],
   },
   'device/core': {

@@ -7,9 +7,9 @@ import { ONNX_MAP_LIMITS } from './onnx/onnx-limits.ts'
 import { readOnnx } from './onnx/onnx-reader.ts'
 import { mapOnnx } from './onnx/onnx-tensor-map.ts'
 import type { OnnxErrorCode } from './onnx/onnx-types.ts'
+import type { TfliteErrorCode } from './tflite/tflite-fault.ts'
 import { hasTfliteIdentifier, readTflite } from './tflite/tflite-reader.ts'
 import { mapTflite } from './tflite/tflite-tensor-map.ts'
-import type { TfliteErrorCode } from './tflite/tflite-types.ts'
 
 export interface TensorMap {
   readonly format: 'onnx' | 'tflite' | 'bundle'

@@ -1,5 +1,7 @@
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import type { Clock } from '../../contract/clock.ts'
+import { integerOption } from '../number-option.ts'
+import { FRONT_ENDS, type FrontEnd } from './front-ends.ts'
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
 
@@ -12,7 +14,7 @@ interface PackOptions {
 
 /** `kinglet model …` */
 export function modelCommand(clock: Clock): Command {
-  const model = new Command('model').description('pack, inspect and score model bundles')
+  const model = new Command('model').description('pack, inspect and score model bundles, and hear as they do')
 
   model
     .command('pack')
@@ -82,6 +84,19 @@ export function modelCommand(clock: Clock): Command {
       console.log(
         `latency ${result.latencyMs.p50.toFixed(2)} ms p50, ${result.latencyMs.p99.toFixed(2)} ms p99 (features and network)`,
       )
+    })
+
+  model
+    .command('features')
+    .description('print the features of a recording, a line of numbers a frame')
+    .argument('<FILE>', 'WAV file; another rate is resampled to 16 kHz, and said so')
+    .addOption(new Option('--front-end <NAME>', 'what computes them').choices(FRONT_ENDS).default('micro'))
+    .option('--step-ms <N>', 'from one frame to the next (default: 10; mfcc: always 20)', integerOption(1, 1_000))
+    .action(async (file: string, options: { readonly frontEnd: FrontEnd; readonly stepMs?: number }) => {
+      const { featuresOf } = await import('./model-features.ts')
+      const { lines, notes } = featuresOf(file, options.frontEnd, options.stepMs)
+      for (const note of notes) console.error(`${file}: ${note}`)
+      for (const line of lines) console.log(line)
     })
   return model
 }

@@ -42,6 +42,8 @@ export interface ModelPlan extends ArenaPlan {
   readonly scratchBytes: number
   /** Estimate: tensor and node records, kernel data and per-channel requantization, kept for the session. */
   readonly persistentBytes: number
+  /** What is kept from one run to the next: variable tensors and resource variables; not part of the arena. */
+  readonly stateBytes: number
   /** Kernel calls of one run, after folding. */
   readonly steps: LoweredGraph['steps']
 }
@@ -60,12 +62,21 @@ export function planModel(bytes: Uint8Array): Result<ModelPlan, OnnxError> {
 }
 
 function planLowered(lowered: LoweredGraph): ModelPlan {
-  const { steps, constants, buffers, views } = lowered
-  const total = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0)
+  return { ...memoryBeside(lowered), ...planArena(lowered.buffers), stateBytes: 0, steps: lowered.steps }
+}
+
+const total = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0)
+
+/** What a graph of whatever format takes beside the arena, and its work. */
+export function memoryBeside({
+  steps,
+  constants,
+  buffers,
+  views,
+}: LoweredGraph): Pick<ModelPlan, 'constantBytes' | 'macs' | 'scratchBytes' | 'persistentBytes'> {
   const tensors = buffers.length + constants.length + views
   const channels = total(steps.map((step) => step.requantizedChannels))
   return {
-    ...planArena(buffers),
     constantBytes: total(constants.map((constant) => constant.bytes)),
     macs: total(steps.map((step) => step.macs)),
     scratchBytes: steps.reduce((most, step) => Math.max(most, step.patchElements * RUNTIME_COSTS.patchElementBytes), 0),
@@ -74,7 +85,6 @@ function planLowered(lowered: LoweredGraph): ModelPlan {
       (steps.length + views) * RUNTIME_COSTS.nodeRecordBytes +
       steps.length * RUNTIME_COSTS.kernelDataBytes +
       channels * RUNTIME_COSTS.requantizedChannelBytes,
-    steps,
   }
 }
 

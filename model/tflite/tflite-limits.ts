@@ -24,6 +24,10 @@ export const TFLITE_LIMITS = {
   dims: 32,
   /** chosen: the converter joins the names of fused layers with semicolons; several hundred characters are common. */
   nameBytes: 16_384,
+  /** chosen: activations and scratch of one plan, whose time grows with their square (a second here); measured 13 to 71. */
+  plannedBuffers: 16_384,
+  /** spec: a size is an int32 in TensorFlow Lite Micro; far above modelBytes, and sums of it are exact. */
+  elements: 2 ** 31,
   /** chosen: bytes of names, lists and tables that one reading may visit; tensor data is not visited. A model of 64 MiB has about one. */
   readBytes: 32 * MIB,
   /** chosen: and at most so many times the file; what shares nothing needs 2.5 at the very most (nothing but empty buffers). */

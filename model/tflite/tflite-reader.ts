@@ -1,10 +1,9 @@
 import { err, type Result } from '../../contract/result.ts'
 import type { ByteRange } from '../element-type.ts'
 import { FlatbufferFile, type FlatTable } from './flatbuffer-wire.ts'
-import { catchTfliteFault, TfliteFault } from './tflite-fault.ts'
+import { catchTfliteFault, type TfliteError, TfliteFault } from './tflite-fault.ts'
 import { TFLITE_LIMITS } from './tflite-limits.ts'
 import {
-  type TfliteError,
   type TfliteModel,
   type TfliteOperator,
   type TfliteQuantization,

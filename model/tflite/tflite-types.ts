@@ -1,18 +1,7 @@
 import type { ByteRange, FixedElementType } from '../element-type.ts'
-import type { ModelFileError } from '../model-fault.ts'
 import type { FlatTable } from './flatbuffer-wire.ts'
 
 /** What the TFLite reader hands out: records, whose only behaviour is the table of an operator's options. Names follow schema.fbs, version 3c. */
-
-export type TfliteErrorCode =
-  /** Not a well-formed FlatBuffer of the schema: offsets out of the file, indices that lead nowhere. */
-  | 'tflite-malformed'
-  /** Larger than a bound of TFLITE_LIMITS. */
-  | 'tflite-too-large'
-  /** Another schema version than 3. */
-  | 'tflite-unknown-version'
-
-export type TfliteError = ModelFileError<TfliteErrorCode>
 
 export interface TfliteQuantization {
   /** real = scale × (stored − zero point); one for the tensor, or one for each index along `dimension`. */
