@@ -1,4 +1,4 @@
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import type { Clock } from '../../contract/clock.ts'
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
@@ -51,6 +51,30 @@ export function modelCommand(clock: Clock): Command {
       const bundle = await openBundleFile(file, Number.POSITIVE_INFINITY)
       console.log(JSON.stringify(bundle.manifest, null, 2))
       await bundle.dispose()
+    })
+
+  model
+    .command('run')
+    .description(
+      'run a bare graph on vectors and compare every byte of its outputs; exit code 0 only when none differs',
+    )
+    .argument('<FILE>', 'graph, TFLite or ONNX')
+    .addOption(
+      new Option('--engine <ENGINE>', 'which runs it (default: tiny for TFLite, ort for ONNX)').choices([
+        'tiny',
+        'ort',
+      ]),
+    )
+    .requiredOption(
+      '--vectors <JSONL>',
+      'a header line with the ends, then a line of hex inputs and outputs for each run',
+    )
+    .action(async (file: string, { engine, vectors }: { engine?: 'tiny' | 'ort'; vectors: string }) => {
+      const { runVectors } = await import('./model-run.ts')
+      const { runs, tensors, bytesDiffering, first } = await runVectors(file, vectors, engine)
+      if (first !== null) console.error(first)
+      console.log(`${runs} runs, ${tensors} tensors, ${bytesDiffering} bytes differ`)
+      if (bytesDiffering > 0) process.exitCode = 1
     })
 
   model
