@@ -9,7 +9,7 @@ const modules = [
   { folder: 'features/wasm/', entry: 'front-end', target: 'features/front-end-bytes.ts', name: 'FRONT_END_BASE64' },
   { folder: 'engine-tiny/wasm/', entry: 'index', target: 'engine-tiny/tiny-bytes.ts', name: 'TINY_BASE64' },
 ]
-const here = fileURLToPath(new URL('.', import.meta.url))
+const here = fileURLToPath(new URL('model/', import.meta.url))
 
 /** Bytes of the module, the same on every machine: the compiler and its optimiser are themselves JavaScript and WebAssembly. */
 async function compile({ folder, entry }) {
