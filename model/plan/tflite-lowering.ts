@@ -44,6 +44,8 @@ export type ScratchOf = (operator: TfliteOperator, index: number) => readonly nu
 export interface LoweredTflite {
   /** Graph inputs first, then by producer, then scratch. */
   readonly buffers: readonly ActivationBuffer[]
+  /** How many of them are graph inputs. */
+  readonly inputs: number
   /** The tensor that defines each buffer, in the same order; for scratch beyond the last tensor. */
   readonly definedBy: readonly number[]
   readonly constants: readonly DeviceConstant[]
@@ -128,6 +130,7 @@ class TfliteLowering {
     }))
     return {
       buffers: this.#buffers,
+      inputs: new Set(inputs).size,
       definedBy: this.#definedBy,
       constants: [...this.#constants.values()],
       states: this.#states,
