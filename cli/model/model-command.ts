@@ -2,6 +2,7 @@ import { Command, Option } from 'commander'
 import type { Clock } from '../../contract/clock.ts'
 import { integerOption } from '../number-option.ts'
 import { FRONT_ENDS, type FrontEnd } from './front-ends.ts'
+import { inspectCommand, planCommand } from './graph-commands.ts'
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
 
@@ -14,7 +15,7 @@ interface PackOptions {
 
 /** `kinglet model …` */
 export function modelCommand(clock: Clock): Command {
-  const model = new Command('model').description('pack, inspect and score model bundles, and hear as they do')
+  const model = new Command('model').description('inspect and plan models, pack and score bundles, and hear as they do')
 
   model
     .command('pack')
@@ -44,16 +45,7 @@ export function modelCommand(clock: Clock): Command {
       }
     })
 
-  model
-    .command('inspect')
-    .description('check a bundle as a device would and print its manifest')
-    .argument('<BUNDLE>', 'bundle file')
-    .action(async (file: string) => {
-      const { openBundleFile } = await import('../open-bundle-file.ts')
-      const bundle = await openBundleFile(file, Number.POSITIVE_INFINITY)
-      console.log(JSON.stringify(bundle.manifest, null, 2))
-      await bundle.dispose()
-    })
+  model.addCommand(inspectCommand()).addCommand(planCommand())
 
   model
     .command('run')

@@ -651,6 +651,22 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'device/core/flash/flash-frame.ts',
     find: 'const READINGS = 16',
     change: 'const READINGS = 1',
+    name: 'an activation is given away while a kernel still reads it',
+    file: 'model/plan/tflite-lowering.ts',
+    find: "if (place?.kind === 'arena') this.#buffers[place.buffer]!.lastUse = step",
+    change: "if (place?.kind === 'arena') this.#buffers[place.buffer]!.lastUse = step - 1",
+  },
+  {
+    name: 'a TFLite graph may make a tensor twice',
+    file: 'model/plan/tflite-lowering.ts',
+    find: "this.#places[tensor]!.kind !== 'unused' || this.#stored",
+    change: 'this.#stored',
+  },
+  {
+    name: 'a TFLite plan is larger than that of TensorFlow Lite Micro',
+    file: 'model/plan/tflite-planner.ts',
+    find: 'return arenaBytes < byProducer.arenaBytes ?',
+    change: 'return arenaBytes < 0 ?',
   },
 ]
 
