@@ -651,6 +651,8 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'device/core/flash/flash-frame.ts',
     find: 'const READINGS = 16',
     change: 'const READINGS = 1',
+  },
+  {
     name: 'an activation is given away while a kernel still reads it',
     file: 'model/plan/tflite-lowering.ts',
     find: "if (place?.kind === 'arena') this.#buffers[place.buffer]!.lastUse = step",
