@@ -20,7 +20,7 @@ import { parseWav } from '../model/audio/wav.ts'
 import { BOARDS } from '../model/boards.ts'
 import { EngineOrtNode } from '../model/engine/engine-ort-node.ts'
 import { readGraphIo } from '../model/engine/tensor-io.ts'
-import { createMfccStream } from '../model/features/mfcc-stream.ts'
+import { createFeatureStream, featureShape } from '../model/features/feature-definition.ts'
 import { quantizeFeatures } from '../model/features/quantize.ts'
 
 const GOAL = 1.25
@@ -78,7 +78,7 @@ async function main(): Promise<void> {
   const step = manifest.ladder.find(({ level }) => level === 'full')!
   const session = sessions.get(step.graph!)!
   const ears = new Ears(host)
-  const hop = step.hopFrames * definition.strideSamples
+  const hop = step.hopFrames * featureShape(definition).strideSamples
   const audio = speech()
   const chunks = Array.from({ length: Math.floor(audio.length / hop) }, (_, i) =>
     audio.subarray(i * hop, (i + 1) * hop),
@@ -100,8 +100,8 @@ async function main(): Promise<void> {
     return new Tensor(elementType, new arrays[elementType](elements), dims)
   }
   const [feeds, fetches] = [{ [input.name]: tensor(input) }, { [output.name]: tensor(output) }]
-  const stream = createMfccStream(definition, step.hopFrames)
-  const features = new Float32Array(definition.frames * definition.coefficients)
+  const stream = createFeatureStream(definition, step.hopFrames)
+  const features = new Float32Array(featureShape(definition).elements)
   const quantized = new Int8Array(features.length)
 
   const typical = {

@@ -59,6 +59,13 @@ export const wakePolicySchema = z.strictObject({
 })
 export type WakePolicy = z.infer<typeof wakePolicySchema>
 
+/** Feature definition, for example `MfccDefinition` of model/features; the contract only carries and hashes it. */
+const featuresSchema = z.record(
+  z.string().check(z.maxLength(LIMITS.nameLength)),
+  z.union([z.string(), z.number(), z.boolean()]),
+)
+export type FeatureRecord = z.infer<typeof featuresSchema>
+
 export const bundleManifestSchema = z.strictObject({
   v: z.literal(1),
   name: nameField,
@@ -66,9 +73,8 @@ export const bundleManifestSchema = z.strictObject({
   /** sha256 of the bundle this model was trained from, or null */
   parent: z.nullable(sha256Field),
   securityCounter: uintField,
-  labels: z.array(z.string().check(z.maxLength(LIMITS.labelLength))).check(z.minLength(2), z.maxLength(LIMITS.labels)),
-  /** feature definition, for example `MfccDefinition` of model/features; the contract only carries and hashes it */
-  features: z.record(z.string().check(z.maxLength(LIMITS.nameLength)), z.union([z.string(), z.number()])),
+  labels: z.array(z.string().check(z.maxLength(LIMITS.labelLength))).check(z.minLength(1), z.maxLength(LIMITS.labels)),
+  features: featuresSchema,
   /** quantization of the feature map that a wake carries and that int8 graphs read */
   featureQuantization: quantizationSchema,
   graphs: z.array(graphSchema).check(z.minLength(1), z.maxLength(LIMITS.graphs)),

@@ -9,6 +9,7 @@ import { type Heard, type HeardWake, type InferenceRun, zeroBins } from '../devi
 import { createListener } from '../device/core/listen/listener.ts'
 import { addTrouble, NO_TROUBLE } from '../device/core/listen/microphone.ts'
 import type { EngineInput, EngineSession } from '../model/engine/engine.ts'
+import { featureShape } from '../model/features/feature-definition.ts'
 import type { OpenedBundle } from '../model/opened-bundle.ts'
 import { LEAD_SAMPLES, renderTake, sceneNamed, TAKE_MS, type Take } from './scene.ts'
 import { BANK_RATE_HZ, type SoundBank } from './sound-bank.ts'
@@ -71,6 +72,8 @@ export class Hearing {
 
   /** A session that infers each distinct window once: the gated level then costs nothing where the full level has been. */
   #remembering(graph: string, session: EngineSession): EngineSession {
+    // A graph that remembers answers the same window otherwise the next time.
+    if (session.reset !== undefined) return session
     const known = this.#posteriors.get(graph) ?? new Map<string, Float32Array>()
     this.#posteriors.set(graph, known)
     return {
@@ -109,10 +112,11 @@ export class Hearing {
       present(sessions.get(step.graph ?? ''), 'the session of the level'),
     )
     const listener = createListener({ manifest, definition, step, session })
-    const hopSamples = step.hopFrames * definition.strideSamples
-    const sparse = hopSamples > definition.clipSamples
+    const { strideSamples, windowSamples } = featureShape(definition)
+    const hopSamples = step.hopFrames * strideSamples
+    const sparse = hopSamples > windowSamples
     // The lead-in fills the first window but one hop: the take then holds exactly its own hops.
-    const lead = sparse ? 0 : definition.clipSamples - hopSamples
+    const lead = sparse ? 0 : windowSamples - hopSamples
     const samples = sound.subarray(LEAD_SAMPLES - lead)
     const heard = await listener.listen(samples)
     if (!heard.ok) throw new Error(`${heard.error.code}: ${heard.error.detail}`)

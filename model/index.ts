@@ -7,6 +7,7 @@ export { BOARDS, type Board, boardNamed, inferenceMillijoule, inferenceMs, model
 export type { ByteRange, ElementType } from './element-type.ts'
 export type { Engine, EngineError, EngineErrorCode, EngineInput, EngineIo, EngineSession } from './engine/engine.ts'
 export type { IoElementType, Quantization, TensorIo } from './engine/tensor-io.ts'
+export type { FeatureStream } from './features/feature-stream.ts'
 export { createMfcc } from './features/mfcc.ts'
 export {
   checkMfccDefinition,
@@ -14,7 +15,7 @@ export {
   mfccDefinitionHighPass,
   mfccDefinitionV1,
 } from './features/mfcc-definition.ts'
-export { createMfccStream, type MfccStream } from './features/mfcc-stream.ts'
+export { createMfccStream } from './features/mfcc-stream.ts'
 export { dequantizeFeatures, quantizeFeatures } from './features/quantize.ts'
 export type { MappedQuantization, MappedTensor, TensorRole } from './mapped-tensor.ts'
 export { checkGolden, type GraphNeeds, graphNeeds, type OpenedBundle, openBundle } from './opened-bundle.ts'

@@ -4,14 +4,14 @@ import { type BundleManifest, decodeGolden, graphSection, parseManifest, SECTION
 import { present } from '../contract/present.ts'
 import { err, ok, type Result } from '../contract/result.ts'
 import { type Engine, type EngineSession, engineFailure } from './engine/engine.ts'
-import { checkMfccDefinition, type MfccDefinition } from './features/mfcc-definition.ts'
+import { checkFeatureDefinition, type FeatureDefinition, featureShape } from './features/feature-definition.ts'
 import { dequantizeFeatures } from './features/quantize.ts'
 import { planModel } from './plan/arena-planner.ts'
 
 /** A bundle whose container, manifest, feature definition and resource claims hold, and whose graphs are loaded. */
 export interface OpenedBundle {
   readonly manifest: BundleManifest
-  readonly definition: MfccDefinition
+  readonly definition: FeatureDefinition
   readonly sections: ReadonlyMap<string, Uint8Array>
   /** engine session by graph id; every graph of the manifest has one */
   readonly sessions: ReadonlyMap<string, EngineSession>
@@ -51,7 +51,7 @@ export async function openBundle(
   const parsed = parseManifest(sections.value)
   if (!parsed.ok) return parsed
   const manifest = parsed.value
-  const definition = checkMfccDefinition(manifest.features)
+  const definition = checkFeatureDefinition(manifest.features)
   if (!definition.ok) return err(contractError('unsupported-features', definition.error.detail))
 
   for (const claim of manifest.graphs) {
@@ -87,12 +87,12 @@ export async function openBundle(
 function shapeMismatch(
   id: string,
   session: EngineSession,
-  definition: MfccDefinition,
+  definition: FeatureDefinition,
   manifest: BundleManifest,
 ): string | undefined {
-  const features = definition.frames * definition.coefficients
-  if (session.input.elements !== features) {
-    return `graph "${id}" takes ${session.input.elements} elements, the front end gives ${features}`
+  const { elements } = featureShape(definition)
+  if (session.input.elements !== elements) {
+    return `graph "${id}" takes ${session.input.elements} elements, the front end gives ${elements}`
   }
   if (session.output.elements !== manifest.labels.length) {
     return `graph "${id}" gives ${session.output.elements} values for ${manifest.labels.length} labels`
@@ -112,6 +112,8 @@ export async function checkGolden({
   const session = present(sessions.get(golden.graph), 'the session of the golden vectors')
   const real = new Float32Array(golden.inputLength)
   let worst = 0
+  // Vectors of a graph that remembers are a row, from its beginning.
+  session.reset?.()
   for (const [index, vector] of decodeGolden(
     present(sections.get(SECTIONS.golden), 'the golden vectors'),
     golden,

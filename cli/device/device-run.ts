@@ -17,6 +17,7 @@ import { FlashNor } from '../../firmware-sim/flash-nor.ts'
 import { SILENT_TRANSPORT } from '../../firmware-sim/transport-silent.ts'
 import { type Board, boardNamed, inferenceMs, modelRamBytes } from '../../model/boards.ts'
 import { EngineOrtNode } from '../../model/engine/engine-ort-node.ts'
+import { featureShape } from '../../model/features/feature-definition.ts'
 import type { OpenedBundle } from '../../model/opened-bundle.ts'
 import { CommandFailure } from '../failure.ts'
 import { openBundleFile, readBundleFile } from '../open-bundle-file.ts'
@@ -125,7 +126,7 @@ async function startLocal(run: AudioRun): Promise<LocalDevice> {
 /** @returns the labels of its wakes */
 async function hearPiece(piece: AudioPiece, device: LocalDevice, run: AudioRun, clock: Clock): Promise<string[]> {
   const { host, bundle, step, audioTime } = device
-  const { sampleRateHz, strideSamples } = bundle.definition
+  const { sampleRateHz, strideSamples } = featureShape(bundle.definition)
   const before = Math.round((PAD_BEFORE_MS * sampleRateHz) / 1000)
   const samples = new Float32Array(before + piece.samples.length + Math.round((PAD_AFTER_MS * sampleRateHz) / 1000))
   samples.set(piece.samples, before)

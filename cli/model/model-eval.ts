@@ -38,6 +38,11 @@ export async function evaluateBundle(
     }
     const byLabel = labelledClips(dir, manifest.labels)
     const total = [...byLabel.values()].reduce((sum, files) => sum + files.length, 0)
+    if (definition.kind !== 'mfcc') {
+      throw new CommandFailure(`${bundlePath}: its network hears frame by frame and gives no verdict on one clip`, {
+        hint: '"kinglet model curve" streams recordings through such a bundle',
+      })
+    }
     const mfcc = createMfcc(definition)
     const features = new Float32Array(definition.frames * definition.coefficients)
     const clip = new Float32Array(definition.clipSamples)

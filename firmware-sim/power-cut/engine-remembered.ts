@@ -15,7 +15,8 @@ export class RememberedEngine implements Engine {
 
   async load(graph: Uint8Array, io?: EngineIo): ReturnType<Engine['load']> {
     const loaded = await this.#shared.load(graph, io)
-    if (!loaded.ok) return loaded
+    // A graph that remembers answers the same window otherwise the next time.
+    if (!loaded.ok || loaded.value.reset !== undefined) return loaded
     const { input, output, run, dispose } = loaded.value
     // The tensors' descriptions are the shared session's own objects: one a loaded graph.
     const answers = this.#answers.get(input) ?? new Map<string, ReturnType<EngineSession['run']>>()

@@ -37,6 +37,8 @@ export interface EngineSession {
    *  @returns real values, dequantized where the graph's output is int8; or `engine-bad-input` | `engine-run-failed` |
    *  `engine-disposed` */
   run(window: EngineInput): Promise<Result<Float32Array, EngineError>>
+  /** Forgets what earlier runs have left in the graph, as after a gap in what it hears. Absent: no run depends on another. */
+  readonly reset?: () => void
   /** Frees the graph. Calling it twice is allowed. */
   dispose(): Promise<void>
 }

@@ -63,9 +63,6 @@ export const mfccDefinitionV1: MfccDefinition = {
 /** The same behind a high-pass. Chosen: 20 Hz is where the lowest mel band begins, so that of what the features see nothing is lost. */
 export const mfccDefinitionHighPass: MfccDefinition = { ...mfccDefinitionV1, highPassHz: 20 }
 
-/** What an agent runs without a look into the bundle: a release names its definition by hash. */
-export const IMPLEMENTED_DEFINITIONS: readonly MfccDefinition[] = [mfccDefinitionV1, mfccDefinitionHighPass]
-
 /** Chosen: above it the high-pass would take voices away, and a corner near the sample rate is no filter. */
 const HIGH_PASS_HZ_MAX = 200
 

@@ -1,41 +1,13 @@
+import type { FeatureStream } from './feature-stream.ts'
 import { createHighPass } from './high-pass.ts'
 import { highest, mfccKernel } from './mfcc.ts'
 import type { MfccDefinition } from './mfcc-definition.ts'
 
-/** Feature windows of an endless stream, one every `hopFrames` frames. Each frame is analysed once, when a
- *  window with it is taken; per window only the normalisation is redone. The caller pulls, because engines are asynchronous:
- *
- *      for (let at = 0; at < chunk.length; ) {
- *        at += stream.push(chunk, at)
- *        if (stream.windowReady()) stream.takeWindow(features)
- *      } */
-export type MfccStream = {
-  readonly hopSamples: number
-  /** Takes samples until they are used up or a window is due, whichever comes first.
-   *  @param samples mono at the rate of the definition, in [-1, 1)
-   *  @param from first sample to take, default 0
-   *  @returns how many were taken; 0 while a window is due and not yet taken or skipped */
-  readonly push: (samples: Float32Array, from?: number) => number
-  /** Whether a window is due. */
-  readonly windowReady: () => boolean
-  /** Writes the due window, `frames * coefficients` floats frame by frame, into `out`.
-   *  @throws Error when no window is due: a caller's bug */
-  readonly takeWindow: (out: Float32Array) => void
-  /** Drops the due window unnormalised, for a gate that found nothing to listen to. */
-  readonly skipWindow: () => void
-  /** Samples since the start or the last reset; the due window covers the last `clipSamples` of them. */
-  readonly samplesTaken: () => number
-  /** Root mean square of the whole due (or last) window: level for the noise floor's histogram. */
-  readonly windowRms: () => number
-  /** Root mean square of the newest hop alone: what a voice activity gate looks at. */
-  readonly hopRms: () => number
-  /** Forgets all audio, as after a gap in the input. */
-  readonly reset: () => void
-}
-
-/** @param hopFrames frames between windows, 1 or more (10 of MLPerf Tiny's are 200 ms)
+/** Feature windows of an endless stream. Each frame is analysed once, when a window with it is taken; per window only the normalisation is
+ *  redone.
+ *  @param hopFrames frames between windows, 1 or more (10 of MLPerf Tiny's are 200 ms)
  *  @throws RangeError when the definition is not implemented or the hop is no positive whole number */
-export const createMfccStream = (definition: MfccDefinition, hopFrames: number): MfccStream => {
+export const createMfccStream = (definition: MfccDefinition, hopFrames: number): FeatureStream => {
   if (!Number.isInteger(hopFrames) || hopFrames < 1) throw new RangeError(`hop of ${hopFrames} frames`)
   const kernel = mfccKernel(definition)
   const { clipSamples, windowSamples, strideSamples, frames, coefficients } = definition
@@ -84,7 +56,7 @@ export const createMfccStream = (definition: MfccDefinition, hopFrames: number):
     at.measured = at.taken
   }
 
-  const push: MfccStream['push'] = (samples, from = 0) => {
+  const push: FeatureStream['push'] = (samples, from = 0) => {
     const count = Math.max(0, Math.min(samples.length - from, at.due - at.taken))
     for (let done = 0; done < count; ) {
       const start = (at.taken + done) % clipSamples
@@ -104,7 +76,7 @@ export const createMfccStream = (definition: MfccDefinition, hopFrames: number):
   }
 
   // Analysis waits until a window is wanted: behind a closed gate, or between sparse windows, a sample costs its copy.
-  const takeWindow: MfccStream['takeWindow'] = (out) => {
+  const takeWindow: FeatureStream['takeWindow'] = (out) => {
     takeDue()
     const firstFrame = (at.taken - clipSamples) / strideSamples
     const kept = Math.max(0, at.framesEnd - firstFrame)

@@ -34,6 +34,9 @@ export type MicroFrontendDefinition = {
   readonly logScaleShift: number
 }
 
+/** A front end with the windows that a network reads: so many frames in a row. */
+export type MicroFeatureDefinition = MicroFrontendDefinition & { readonly frames: number }
+
 /** The settings of microWakeWord's networks, those of step 10 ms; the newer ones step by 20 ms.
  *  @see esphome `micro_wake_word`, its preprocessor settings */
 export const microFrontendDefinition: MicroFrontendDefinition = {

@@ -3,7 +3,7 @@ import { featuresSha256 } from '../../../contract/manifest.ts'
 import type { LadderLevel } from '../../../contract/messages.ts'
 import { PORTABLE_SCHEMES, type SignatureSchemes } from '../../../contract/tuf/signature-scheme.ts'
 import type { Board } from '../../../model/boards.ts'
-import { IMPLEMENTED_DEFINITIONS, mfccDefinitionV1 } from '../../../model/features/mfcc-definition.ts'
+import { IMPLEMENTED_DEFINITIONS } from '../../../model/features/feature-definition.ts'
 import type { Radio } from '../power/energy.ts'
 import type { PowerBudget } from '../power/governor.ts'
 import type { UpdateWindow } from '../update/update-schedule.ts'
@@ -29,7 +29,6 @@ export function agentConfig(given: {
   readonly reportIntervalMs?: number
   readonly sign?: Sign | undefined
 }): Omit<AgentConfig, 'slotBytes' | 'sectorBytes'> {
-  const { sampleRateHz, strideSamples, clipSamples } = mfccDefinitionV1
   return {
     device: given.device,
     site: given.site,
@@ -45,6 +44,5 @@ export function agentConfig(given: {
     governed: given.governed ?? true,
     updateWindow: given.updateWindow ?? null,
     ...(given.sign && { sign: given.sign }),
-    timing: { frameMs: (1000 * strideSamples) / sampleRateHz, windowMs: (1000 * clipSamples) / sampleRateHz },
   }
 }

@@ -1,6 +1,7 @@
 import { wakeLink } from '../../../contract/attested-report.ts'
 import { LADDER_LEVELS, wakeCodec } from '../../../contract/messages.ts'
 import { inferenceMs } from '../../../model/boards.ts'
+import { featureTiming } from '../../../model/features/feature-definition.ts'
 import { addBins, type Heard, type HeardWake } from '../listen/heard.ts'
 import { FAULT_MS, NO_TROUBLE, observeMicrophone } from '../listen/microphone.ts'
 import { admitWake } from '../listen/wake-limit.ts'
@@ -20,7 +21,7 @@ export function heard(step: Step, stretch: Heard): void {
   const startMs = Math.max(measures.active.floorMs, step.now.monotonicMs - stretch.elapsedMs)
   const wakes = admitted(step, stretch.wakes, startMs)
   const hold = holdOf(measures, wakes, startMs, manifest.policy.wakeHoldMs)
-  const hopMs = (ladderStep?.hopFrames ?? 1) * config.timing.frameMs
+  const hopMs = (ladderStep?.hopFrames ?? 1) * featureTiming(manifest.features).frameMs
   const active = settleStretch(hold.active, stretch, startMs, hopMs, inferenceMs(config.board, macs))
   const holdMj = (hold.addedMs * awakeMilliwatt(config.board)) / 1000
   const { counters, energy, levelMs, posteriorBins, noiseBins } = measures

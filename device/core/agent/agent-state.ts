@@ -60,8 +60,6 @@ export interface AgentConfig {
   readonly governed: boolean
   /** the device's key; undefined: it has none and its events are not signed */
   readonly sign?: Sign | undefined
-  /** ms between frames and length of a window of the feature front end */
-  readonly timing: { readonly frameMs: number; readonly windowMs: number }
 }
 
 export interface AgentState {

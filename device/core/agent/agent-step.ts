@@ -13,6 +13,7 @@ import {
   LADDER_LEVELS,
 } from '../../../contract/messages.ts'
 import { present } from '../../../contract/present.ts'
+import { featureTiming } from '../../../model/features/feature-definition.ts'
 import { enqueue, type OutboxKind, takeForSending } from '../outbox.ts'
 import { addSpan, unsettledMs } from '../power/active-time.ts'
 import { addEnergy, type EnergyAccounts, totalEnergy } from '../power/energy.ts'
@@ -228,7 +229,7 @@ export class Step {
       governor,
       manifest,
       config.board,
-      config.timing,
+      featureTiming(manifest.features),
       config.power,
       this.remainingMj,
       this.now.wallMs,

@@ -2,8 +2,11 @@ import type { Clock } from '../../../contract/clock.ts'
 import type { BundleManifest, LadderStep } from '../../../contract/manifest.ts'
 import { ok, type Result } from '../../../contract/result.ts'
 import type { EngineError, EngineSession } from '../../../model/engine/engine.ts'
-import type { MfccDefinition } from '../../../model/features/mfcc-definition.ts'
-import { createMfccStream } from '../../../model/features/mfcc-stream.ts'
+import {
+  createFeatureStream,
+  type FeatureDefinition,
+  featureShape,
+} from '../../../model/features/feature-definition.ts'
 import { quantizeFeatures } from '../../../model/features/quantize.ts'
 import { createDetector } from './detector.ts'
 import { type Heard, type HeardWake, noiseBin, posteriorBin, zeroBins } from './heard.ts'
@@ -15,8 +18,8 @@ const DEFAULT_GATE = { marginDb: 6, hangoverMs: 1_000 }
 
 export interface ListenerOptions {
   readonly manifest: BundleManifest
-  /** the manifest's definition, checked by `checkMfccDefinition` */
-  readonly definition: MfccDefinition
+  /** the manifest's definition, checked by `checkFeatureDefinition` */
+  readonly definition: FeatureDefinition
   readonly step: LadderStep
   /** engine session of `step.graph` */
   readonly session: EngineSession
@@ -37,30 +40,31 @@ export interface Listener {
 
 /** The agent's one detection path: on a device, in the simulator, and where the zoo scores streams. */
 export function createListener({ manifest, definition, step, session, clock }: ListenerOptions): Listener {
-  const length = definition.frames * definition.coefficients
+  const { elements: length, sampleRateHz, windowSamples, strideSamples } = featureShape(definition)
   const features = new Float32Array(length)
   const quantized = new Int8Array(length)
   const gate = createVoiceGate(
     step.gate?.marginDb ?? DEFAULT_GATE.marginDb,
     step.gate?.hangoverMs ?? DEFAULT_GATE.hangoverMs,
   )
-  const windowMs = (1000 * definition.clipSamples) / definition.sampleRateHz
-  const hopMs = (1000 * step.hopFrames * definition.strideSamples) / definition.sampleRateHz
+  const windowMs = (1000 * windowSamples) / sampleRateHz
+  const hopMs = (1000 * step.hopFrames * strideSamples) / sampleRateHz
   // A hop longer than the window means the device sleeps between windows: only the window is listened to.
   const sparse = hopMs > windowMs
   // Sparse windows are seconds apart: a mean over several would be about different sounds.
   const policy = sparse ? { ...manifest.policy, smoothingWindows: 1 } : manifest.policy
   const detector = createDetector(policy, manifest.labels)
-  const stream = createMfccStream(definition, step.hopFrames)
+  const stream = createFeatureStream(definition, step.hopFrames)
   const meter = createMicrophoneMeter()
-  const { clipSamples, sampleRateHz } = definition
+  /** A graph that remembers has heard something else before, or not all of it. */
+  let isStale = true
   /** how far inference is behind the audio, ms */
   let behindMs = 0
   // By position and not by window, so that a stretch that ends within a window counts its part of it.
   const listenedMs = (samples: number): number => {
     const { hopSamples } = stream
     const listened = sparse
-      ? Math.floor(samples / hopSamples) * clipSamples + Math.min(samples % hopSamples, clipSamples)
+      ? Math.floor(samples / hopSamples) * windowSamples + Math.min(samples % hopSamples, windowSamples)
       : samples
     return (listened * 1000) / sampleRateHz
   }
@@ -93,6 +97,7 @@ export function createListener({ manifest, definition, step, session, clock }: L
         noiseBins[bin] = noiseBins[bin]! + 1
         if (step.gate !== null && !open) {
           stream.skipWindow()
+          isStale = true
           detector.reset()
           continue
         }
@@ -100,9 +105,12 @@ export function createListener({ manifest, definition, step, session, clock }: L
           behindMs -= hopMs
           overruns++
           stream.skipWindow()
+          isStale = true
           continue
         }
         stream.takeWindow(features)
+        if (isStale) session.reset?.()
+        isStale = false
         inferences++
         const atMs = ((stream.samplesTaken() - startSamples) * 1000) / sampleRateHz
         const run = runs.at(-1)
@@ -117,7 +125,7 @@ export function createListener({ manifest, definition, step, session, clock }: L
           behindMs = Math.max(0, behindMs + tookMs - hopMs)
         }
         if (!posteriors.ok) return posteriors
-        const label = detector.update(posteriors.value, (stream.samplesTaken() * 1000) / definition.sampleRateHz)
+        const label = detector.update(posteriors.value, (stream.samplesTaken() * 1000) / sampleRateHz)
         const posteriorPermille = Math.round(detector.bestPosterior() * 1000)
         const best = posteriorBin(posteriorPermille)
         posteriorBins[best] = posteriorBins[best]! + 1
@@ -127,7 +135,7 @@ export function createListener({ manifest, definition, step, session, clock }: L
         wakes.push(wake)
         onWake?.(wake)
       }
-      const elapsedMs = (samples.length * 1000) / definition.sampleRateHz
+      const elapsedMs = (samples.length * 1000) / sampleRateHz
       return ok({
         listeningMs: listenedMs(startSamples + samples.length) - listenedMs(startSamples),
         elapsedMs,

@@ -5,7 +5,8 @@ import type { Heard } from '../../../device/core/listen/heard.ts'
 import { createListener, type Listener } from '../../../device/core/listen/listener.ts'
 import { joinHeard } from '../../../firmware-sim/hearing.ts'
 import { EngineOrtNode } from '../../../model/engine/engine-ort-node.ts'
-import { type MfccDefinition, mfccDefinitionHighPass } from '../../../model/features/mfcc-definition.ts'
+import { type FeatureDefinition, featureShape } from '../../../model/features/feature-definition.ts'
+import { mfccDefinitionHighPass } from '../../../model/features/mfcc-definition.ts'
 import { type OpenedBundle, openBundle } from '../../../model/opened-bundle.ts'
 import { noise, sceneOf, utterances } from '../../fixtures/audio.ts'
 import { packKws } from '../../fixtures/bundles.ts'
@@ -51,7 +52,8 @@ describe('audio that does not wait', () => {
   it('drops windows that come due while an inference takes too long, and counts them', async () => {
     const step = bundle.manifest.ladder.find(({ level }) => level === 'full')!
     const session = bundle.sessions.get(step.graph!)!
-    const hopMs = (1000 * step.hopFrames * bundle.definition.strideSamples) / bundle.definition.sampleRateHz
+    const hopMs =
+      (1000 * step.hopFrames * featureShape(bundle.definition).strideSamples) / bundle.definition.sampleRateHz
     const hearWith = async (tookMs: number) => {
       let nowMs = 0
       const clock = { wallMs: () => nowMs, monotonicMs: () => nowMs, after: () => () => undefined }
@@ -191,7 +193,7 @@ describe('a microphone with an offset', () => {
       .map((clip) => [label, clip] as const),
   )
   /** Words of the bank a second into a quiet room, each by itself, and how many the gated level finds. */
-  const found = async (definition: MfccDefinition, offset: number): Promise<number> => {
+  const found = async (definition: FeatureDefinition, offset: number): Promise<number> => {
     const step = bundle.manifest.ladder.find(({ level }) => level === 'gated')!
     let count = 0
     for (const [label, clip] of words) {

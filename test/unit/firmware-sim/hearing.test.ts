@@ -6,6 +6,7 @@ import { createListener } from '../../../device/core/listen/listener.ts'
 import { Hearing, joinHeard } from '../../../firmware-sim/hearing.ts'
 import { LEAD_SAMPLES, renderTake, SCENES, TAKE_MS, type Take, takePool } from '../../../firmware-sim/scene.ts'
 import { EngineOrtNode } from '../../../model/engine/engine-ort-node.ts'
+import { featureShape } from '../../../model/features/feature-definition.ts'
 import { type OpenedBundle, openBundle } from '../../../model/opened-bundle.ts'
 import { type KwsOptions, packKws } from '../../fixtures/bundles.ts'
 import { manifestSample } from '../../fixtures/manifest.ts'
@@ -41,8 +42,8 @@ describe('hearing', () => {
     const take = calm.keyword[0]!
     const [heard] = await hearAll(hearing(), kws, 'full', [take])
     const step = kws.manifest.ladder.find(({ level }) => level === 'full')!
-    const hopSamples = step.hopFrames * kws.definition.strideSamples
-    const lead = kws.definition.clipSamples - hopSamples
+    const hopSamples = step.hopFrames * featureShape(kws.definition).strideSamples
+    const lead = featureShape(kws.definition).windowSamples - hopSamples
     const listener = createListener({ ...kws, step, session: kws.sessions.get('full')! })
     const sound = renderTake(take, scene.calm, bank, seededRandom(1))
     const bare = await listener.listen(sound.subarray(LEAD_SAMPLES - lead))

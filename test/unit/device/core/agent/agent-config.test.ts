@@ -4,6 +4,7 @@ import { PORTABLE_SCHEMES } from '../../../../../contract/tuf/signature-scheme.t
 import { agentConfig } from '../../../../../device/core/agent/agent-config.ts'
 import { radioNamed } from '../../../../../device/core/power/energy.ts'
 import { boardNamed } from '../../../../../model/boards.ts'
+import { microFeatures } from '../../../../../model/features/feature-definition.ts'
 import { manifestSample } from '../../../../fixtures/manifest.ts'
 
 const given = {
@@ -24,14 +25,13 @@ it('what is not given is an hour of reports, mains, any hour of updates and no r
     featuresSha256: [
       featuresSha256(manifestSample.features),
       featuresSha256({ ...manifestSample.features, highPassHz: 20 }),
+      ...[10, 20].flatMap((stepMs) => [1, 2, 3, 4].map((frames) => featuresSha256(microFeatures(stepMs, frames)))),
     ],
     reportIntervalMs: 3_600_000,
     reportPhaseMs: 3_600_000,
     power: null,
     governed: true,
     updateWindow: null,
-    // 320 and 16 000 samples at 16 kHz
-    timing: { frameMs: 20, windowMs: 1_000 },
   })
   // A device without a key has no `sign` at all.
   expect('sign' in agentConfig({ ...given, sign: undefined })).toBe(false)
