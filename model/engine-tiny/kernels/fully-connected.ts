@@ -24,6 +24,7 @@ export function prepareFullyConnected(node: NodeContext): Prepared {
   node.expectElements(output, batches * outputs)
   const from = node.quantization(input)
   const to = node.quantization(output)
+  node.expectZeroPoint(input)
   const scales = weightScales(node, weights, 0)
   const factors = Array.from({ length: outputs }, (_, channel) =>
     scales.length === 1

@@ -55,3 +55,62 @@ export function store4(at: usize, x: v128, least: v128, most: v128): void {
   const words = i16x8.narrow_i32x4_s(clamped, clamped)
   store<i32>(at, i32x4.extract_lane(i8x16.narrow_i16x8_s(words, words), 0))
 }
+
+/** `highMul` of any two integers. */
+export function saturatingHighMul(a: i32, b: i32): i32 {
+  return a === i32.MIN_VALUE && b === i32.MIN_VALUE ? i32.MAX_VALUE : highMul(a, b)
+}
+
+/** x times 2^e, kept within 32 bits. */
+export function saturatingShiftLeft(x: i32, e: i32): i32 {
+  const most = (1 << (31 - e)) - 1
+  return x > most ? i32.MAX_VALUE : x < -most ? i32.MIN_VALUE : x << e
+}
+
+/** One step of the exponential: times e^(-2^k) where that bit of the remainder is set. */
+function timesWhere(value: i32, remainder: i32, bit: i32, factor: i32): i32 {
+  return (remainder & bit) !== 0 ? saturatingHighMul(value, factor) : value
+}
+
+/** e^a for a <= 0, by a polynomial on [-1/4, 0) and a factor for each bit above.
+ *  @param a with `integerBits` before the point, 4 or 5
+ *  @returns with none before the point, where one is the largest integer */
+export function exponential(a: i32, integerBits: i32): i32 {
+  if (a === 0) return i32.MAX_VALUE
+  const fractionBits = 31 - integerBits
+  const quarter = 1 << (fractionBits - 2)
+  const rest = (a & (quarter - 1)) - quarter
+  const remainder = rest - a
+  // Around -1/8: x + x^2 / 2 + x^3 / 6 + x^4 / 24.
+  const x = (rest << integerBits) + (1 << 28)
+  const x2 = saturatingHighMul(x, x)
+  const x3 = saturatingHighMul(x2, x)
+  const x4 = saturatingHighMul(x2, x2)
+  const cubic = saturatingHighMul(divideByPowerOfTwo(x4, 2) + x3, 715827883)
+  const polynomial = x + divideByPowerOfTwo(cubic + x2, 1)
+  let value = 1895147668 + saturatingHighMul(1895147668, polynomial)
+  value = timesWhere(value, remainder, quarter, 1672461947)
+  value = timesWhere(value, remainder, quarter << 1, 1302514674)
+  value = timesWhere(value, remainder, quarter << 2, 790015084)
+  value = timesWhere(value, remainder, quarter << 3, 290630308)
+  value = timesWhere(value, remainder, quarter << 4, 39332535)
+  value = timesWhere(value, remainder, quarter << 5, 720401)
+  return integerBits > 4 ? timesWhere(value, remainder, quarter << 6, 242) : value
+}
+
+/** (a + 1) / 2 with no bits before the point, half away from zero. */
+function halfOfOnePlus(a: i32): i32 {
+  const sum = <i64>a + <i64>i32.MAX_VALUE
+  return <i32>((sum + (sum >= 0 ? 1 : -1)) / 2)
+}
+
+/** 1 / (1 + a) for a in [0, 1], no bits before the point: three steps of Newton's with two bits before it. */
+export function reciprocalOfOnePlus(a: i32): i32 {
+  const half = halfOfOnePlus(a)
+  let x = 1515870810 + saturatingHighMul(half, -1010580540)
+  for (let i = 0; i < 3; i++) {
+    const rest = (1 << 29) - saturatingHighMul(half, x)
+    x += saturatingShiftLeft(saturatingHighMul(x, rest), 2)
+  }
+  return saturatingShiftLeft(x, 1)
+}
