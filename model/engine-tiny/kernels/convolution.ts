@@ -1,7 +1,7 @@
 import type { NodeContext, Prepared } from '../node-context.ts'
 import { aligned } from '../tiny-limits.ts'
 import type { TinyTensor } from '../tiny-tensor.ts'
-import { biasAddress, channelTables, weightScales } from './channels.ts'
+import { biasAddress, channelTables, sumBound, weightScales } from './channels.ts'
 import { type Axis, imageShape, windowAxis } from './window.ts'
 
 /** Conv2DOptions of the schema. */
@@ -38,7 +38,12 @@ export function prepareDepthwiseConv2d(node: NodeContext): Prepared {
   }
   node.expectShape(output, [batches, y.output, x.output, outputs])
   const sizes = { y, x, outputs, depth: outputs / channels, channelDimension: 3 }
-  return { calls: [{ kernel: 'depthwiseConv2d', words: convolutionWords(node, DEPTHWISE.activation, sizes) }] }
+  const words = convolutionWords(node, DEPTHWISE.activation, sizes)
+  // Weights in pairs of int16, starts of int32, a row of zero points, and an address for each place of the filter.
+  const places = 2 * Math.ceil((y.filter * x.filter) / 2)
+  const scratchBytes =
+    aligned(2 * places * channels) + aligned(4 * channels) + aligned(channels) + aligned(4 * places + 4)
+  return { calls: [{ kernel: 'depthwiseConv2d', words }], scratchBytes }
 }
 
 function operands(
@@ -93,9 +98,12 @@ function convolutionWords(
     (_, channel) => (from.scale * (scales[scales.length === 1 ? 0 : channel] ?? 0)) / to.scale,
   )
   const bias = biasAddress(node, 2, outputs)
-  const { multipliers, shifts, powers } = channelTables(node, factors)
+  // A filter of the depthwise kind reads one channel.
+  const count = rows * columns * (channelDimension === 0 ? depth : 1)
+  const tables = channelTables(node, factors, sumBound(node, count, node.optionalInput(2)))
+  const { multipliers, shifts, powers, shift } = tables
   return [
-    ...[input.address, weights.address, bias, output.address, multipliers, shifts, powers],
+    ...[input.address, weights.address, bias, output.address, multipliers, shifts, powers, shift],
     ...[batches, height, width, channels, rows, columns, depth, y.output, x.output, outputs],
     ...[y.stride, x.stride, y.dilation, x.dilation, y.padding, x.padding],
     ...[-from.zeroPoint, to.zeroPoint, ...node.activation(activation, output)],

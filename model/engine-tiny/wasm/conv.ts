@@ -1,4 +1,4 @@
-import { clamp, requantize, requantize4, store4, sums4 } from './fixed-point'
+import { clamp, requantize, requantize8, sums4 } from './fixed-point'
 
 /** Copies one row of a patch as int16, offset added.
  *  @param bytes of consecutive elements */
@@ -13,15 +13,15 @@ function widen(to: usize, from: usize, bytes: i32, offset: i32): void {
 
 /** The patch of input under one output as int16, zero where it hangs over the edge. */
 function gather(words: usize, patch: usize, image: usize, y: i32, x: i32): void {
-  const height = load<i32>(words, 32)
-  const width = load<i32>(words, 36)
-  const channels = load<i32>(words, 40)
-  const rows = load<i32>(words, 44)
-  const columns = load<i32>(words, 48)
-  const depth = load<i32>(words, 52)
-  const dilationY = load<i32>(words, 76)
-  const dilationX = load<i32>(words, 80)
-  const offset = load<i32>(words, 92)
+  const height = load<i32>(words, 36)
+  const width = load<i32>(words, 40)
+  const channels = load<i32>(words, 44)
+  const rows = load<i32>(words, 48)
+  const columns = load<i32>(words, 52)
+  const depth = load<i32>(words, 56)
+  const dilationY = load<i32>(words, 80)
+  const dilationX = load<i32>(words, 84)
+  const offset = load<i32>(words, 96)
   const rowBytes = (<usize>(columns * depth)) << 1
   const together = dilationX === 1 && depth === channels
   let to = patch
@@ -73,12 +73,14 @@ function multiply(
   const multipliers = <usize>load<u32>(words, 16)
   const shifts = <usize>load<u32>(words, 20)
   const powers = <usize>load<u32>(words, 24)
-  const outputOffset = load<i32>(words, 96)
-  const least = load<i32>(words, 100)
-  const most = load<i32>(words, 104)
-  const offset4 = i32x4.splat(outputOffset)
-  const least4 = i32x4.splat(least)
-  const most4 = i32x4.splat(most)
+  const outputOffset = load<i32>(words, 100)
+  const least = load<i32>(words, 104)
+  const most = load<i32>(words, 108)
+  const shift = load<i32>(words, 28)
+  const offset8 = i16x8.splat(<i16>outputOffset)
+  const least16 = i8x16.splat(<i8>least)
+  const most16 = i8x16.splat(<i8>most)
+  const sixteens = depth & ~15
   const eights = depth & ~7
   const fours = powers === 0 ? begin : begin + ((end - begin) & ~3)
   let channel = begin
@@ -96,21 +98,53 @@ function multiply(
     let b2 = a0
     let b3 = a0
     let at: usize = 0
-    for (; at < eights; at += 8) {
+    // Two steps at a time: addresses are counted once for both.
+    for (; at < sixteens; at += 16) {
+      let a = v128.load(first + (at << 1))
+      let b = v128.load(second + (at << 1))
+      let w = v128.load_ext<i8>(row + at)
+      a0 = i32x4.add(a0, i32x4.dot_i16x8_s(a, w))
+      b0 = i32x4.add(b0, i32x4.dot_i16x8_s(b, w))
+      w = v128.load_ext<i8>(row1 + at)
+      a1 = i32x4.add(a1, i32x4.dot_i16x8_s(a, w))
+      b1 = i32x4.add(b1, i32x4.dot_i16x8_s(b, w))
+      w = v128.load_ext<i8>(row2 + at)
+      a2 = i32x4.add(a2, i32x4.dot_i16x8_s(a, w))
+      b2 = i32x4.add(b2, i32x4.dot_i16x8_s(b, w))
+      w = v128.load_ext<i8>(row3 + at)
+      a3 = i32x4.add(a3, i32x4.dot_i16x8_s(a, w))
+      b3 = i32x4.add(b3, i32x4.dot_i16x8_s(b, w))
+      a = v128.load(first + (at << 1), 16)
+      b = v128.load(second + (at << 1), 16)
+      w = v128.load_ext<i8>(row + at, 8)
+      a0 = i32x4.add(a0, i32x4.dot_i16x8_s(a, w))
+      b0 = i32x4.add(b0, i32x4.dot_i16x8_s(b, w))
+      w = v128.load_ext<i8>(row1 + at, 8)
+      a1 = i32x4.add(a1, i32x4.dot_i16x8_s(a, w))
+      b1 = i32x4.add(b1, i32x4.dot_i16x8_s(b, w))
+      w = v128.load_ext<i8>(row2 + at, 8)
+      a2 = i32x4.add(a2, i32x4.dot_i16x8_s(a, w))
+      b2 = i32x4.add(b2, i32x4.dot_i16x8_s(b, w))
+      w = v128.load_ext<i8>(row3 + at, 8)
+      a3 = i32x4.add(a3, i32x4.dot_i16x8_s(a, w))
+      b3 = i32x4.add(b3, i32x4.dot_i16x8_s(b, w))
+    }
+    if (at < eights) {
       const a = v128.load(first + (at << 1))
       const b = v128.load(second + (at << 1))
-      const w0 = v128.load_ext<i8>(row + at)
-      a0 = i32x4.add(a0, i32x4.dot_i16x8_s(a, w0))
-      b0 = i32x4.add(b0, i32x4.dot_i16x8_s(b, w0))
-      const w1 = v128.load_ext<i8>(row1 + at)
-      a1 = i32x4.add(a1, i32x4.dot_i16x8_s(a, w1))
-      b1 = i32x4.add(b1, i32x4.dot_i16x8_s(b, w1))
-      const w2 = v128.load_ext<i8>(row2 + at)
-      a2 = i32x4.add(a2, i32x4.dot_i16x8_s(a, w2))
-      b2 = i32x4.add(b2, i32x4.dot_i16x8_s(b, w2))
-      const w3 = v128.load_ext<i8>(row3 + at)
-      a3 = i32x4.add(a3, i32x4.dot_i16x8_s(a, w3))
-      b3 = i32x4.add(b3, i32x4.dot_i16x8_s(b, w3))
+      let w = v128.load_ext<i8>(row + at)
+      a0 = i32x4.add(a0, i32x4.dot_i16x8_s(a, w))
+      b0 = i32x4.add(b0, i32x4.dot_i16x8_s(b, w))
+      w = v128.load_ext<i8>(row1 + at)
+      a1 = i32x4.add(a1, i32x4.dot_i16x8_s(a, w))
+      b1 = i32x4.add(b1, i32x4.dot_i16x8_s(b, w))
+      w = v128.load_ext<i8>(row2 + at)
+      a2 = i32x4.add(a2, i32x4.dot_i16x8_s(a, w))
+      b2 = i32x4.add(b2, i32x4.dot_i16x8_s(b, w))
+      w = v128.load_ext<i8>(row3 + at)
+      a3 = i32x4.add(a3, i32x4.dot_i16x8_s(a, w))
+      b3 = i32x4.add(b3, i32x4.dot_i16x8_s(b, w))
+      at += 8
     }
     let a = sums4(a0, a1, a2, a3)
     let b = sums4(b0, b1, b2, b3)
@@ -127,8 +161,10 @@ function multiply(
       a = i32x4.add(a, start)
       b = i32x4.add(b, start)
     }
-    store4(outFirst + channel, i32x4.add(requantize4(a, factors, scales), offset4), least4, most4)
-    store4(outSecond + channel, i32x4.add(requantize4(b, factors, scales), offset4), least4, most4)
+    const bytes = requantize8(a, b, factors, factors, scales, scales, shift, offset8)
+    const bounded = i8x16.min_s(i8x16.max_s(bytes, least16), most16)
+    v128.store32_lane(outFirst + channel, bounded, 0)
+    v128.store32_lane(outSecond + channel, bounded, 1)
   }
   for (; channel < end; channel++, row += depth) {
     const from = (<usize>channel) << 2
@@ -140,32 +176,32 @@ function multiply(
       b += weight * load<i16>(second + (at << 1))
     }
     const factor = load<i32>(multipliers + from)
-    const shift = load<i32>(shifts + from)
-    store<i8>(outFirst + channel, clamp(requantize(a, factor, shift) + outputOffset, least, most))
-    store<i8>(outSecond + channel, clamp(requantize(b, factor, shift) + outputOffset, least, most))
+    const own = load<i32>(shifts + from)
+    store<i8>(outFirst + channel, clamp(requantize(a, factor, own) + outputOffset, least, most))
+    store<i8>(outSecond + channel, clamp(requantize(b, factor, own) + outputOffset, least, most))
   }
 }
 
 /** int8 convolution, NHWC, weights [outputs, rows, columns, depth].
- *  Words: input, weights, bias (0 for none), output, multipliers, shifts, powers (0 where a factor is 1/2 or more), batches, height, width, channels,
+ *  Words: input, weights, bias (0 for none), output, multipliers, shifts, powers (0 for the slow way), their shift, batches, height, width, channels,
  *  rows, columns, depth, output height, width, channels, stride y, x, dilation y, x, padding y, x, input offset, output offset,
  *  least, most. Scratch: two patches of rows * columns * depth int16, each rounded up to 16 bytes. */
 export function conv2d(words: usize): void {
   const input = <usize>load<u32>(words)
   let out = <usize>load<u32>(words, 12)
-  const batches = load<i32>(words, 28)
-  const height = load<i32>(words, 32)
-  const width = load<i32>(words, 36)
-  const channels = load<i32>(words, 40)
-  const depth = load<i32>(words, 52)
-  const patch = load<i32>(words, 44) * load<i32>(words, 48) * depth
-  const outputHeight = load<i32>(words, 56)
-  const outputWidth = load<i32>(words, 60)
-  const outputs = load<i32>(words, 64)
-  const strideY = load<i32>(words, 68)
-  const strideX = load<i32>(words, 72)
-  const paddingY = load<i32>(words, 84)
-  const paddingX = load<i32>(words, 88)
+  const batches = load<i32>(words, 32)
+  const height = load<i32>(words, 36)
+  const width = load<i32>(words, 40)
+  const channels = load<i32>(words, 44)
+  const depth = load<i32>(words, 56)
+  const patch = load<i32>(words, 48) * load<i32>(words, 52) * depth
+  const outputHeight = load<i32>(words, 60)
+  const outputWidth = load<i32>(words, 64)
+  const outputs = load<i32>(words, 68)
+  const strideY = load<i32>(words, 72)
+  const strideX = load<i32>(words, 76)
+  const paddingY = load<i32>(words, 88)
+  const paddingX = load<i32>(words, 92)
   const groups = channels / depth
   const groupOutputs = outputs / groups
   const first = <usize>load<u32>(16)

@@ -34,12 +34,30 @@ function highMul4(a: v128, b: v128): v128 {
   return v128.shuffle<i32>(low, high, 0, 2, 4, 6)
 }
 
-/** `requantize` lane by lane, for factors below 1/2. Dividing by 2^e half away from zero is `highMul` by 2^(31 - e) of what has been moved
- *  one towards minus infinity where it is negative, so that lanes may have different shifts.
- *  @param powers 2^(31 + shift), for shifts of -1 to -31 */
-export function requantize4(x: v128, multipliers: v128, powers: v128): v128 {
-  const high = highMul4(x, multipliers)
-  return highMul4(i32x4.add(high, i32x4.shr_s(high, 31)), powers)
+/** Eight sums, requantized and saturated to int8, in the low half of a vector; for factors below 1/2 and sums of limited size.
+ *
+ *  Dividing by 2^e half away from zero is moving what is negative by one towards minus infinity, adding half and shifting; a lane's own e is
+ *  made the layer's by a multiplication with 2^(layer's - e) before, which cannot overflow: `../kernels/channels.ts` has checked it.
+ *  @param low, high the sums of four channels each; their multipliers and powers likewise
+ *  @param shift the layer's */
+export function requantize8(
+  low: v128,
+  high: v128,
+  lowMultipliers: v128,
+  highMultipliers: v128,
+  lowPowers: v128,
+  highPowers: v128,
+  shift: i32,
+  outputOffset8: v128,
+): v128 {
+  const half = i32x4.splat(1 << (shift - 1))
+  const a = highMul4(low, lowMultipliers)
+  const b = highMul4(high, highMultipliers)
+  const c = i32x4.add(i32x4.mul(i32x4.add(a, i32x4.shr_s(a, 31)), lowPowers), half)
+  const d = i32x4.add(i32x4.mul(i32x4.add(b, i32x4.shr_s(b, 31)), highPowers), half)
+  const words = i16x8.narrow_i32x4_s(i32x4.shr_s(c, shift), i32x4.shr_s(d, shift))
+  const moved = i16x8.add_sat_s(words, outputOffset8)
+  return i8x16.narrow_i16x8_s(moved, moved)
 }
 
 /** Sum of the lanes of each of four vectors, in one vector. */
@@ -47,13 +65,6 @@ export function sums4(a: v128, b: v128, c: v128, d: v128): v128 {
   const ab = i32x4.add(v128.shuffle<i32>(a, b, 0, 4, 1, 5), v128.shuffle<i32>(a, b, 2, 6, 3, 7))
   const cd = i32x4.add(v128.shuffle<i32>(c, d, 0, 4, 1, 5), v128.shuffle<i32>(c, d, 2, 6, 3, 7))
   return i32x4.add(v128.shuffle<i32>(ab, cd, 0, 1, 4, 5), v128.shuffle<i32>(ab, cd, 2, 3, 6, 7))
-}
-
-/** Saturates four integers to bytes and stores them. */
-export function store4(at: usize, x: v128, least: v128, most: v128): void {
-  const clamped = i32x4.min_s(i32x4.max_s(x, least), most)
-  const words = i16x8.narrow_i32x4_s(clamped, clamped)
-  store<i32>(at, i32x4.extract_lane(i8x16.narrow_i16x8_s(words, words), 0))
 }
 
 /** `highMul` of any two integers. */
