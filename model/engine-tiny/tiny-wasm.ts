@@ -2,7 +2,22 @@ import { SimdModule } from '../web-assembly.ts'
 import { TINY_BASE64 } from './tiny-bytes.ts'
 
 /** The kernels of `wasm/index.ts`, by their exports. */
-export type KernelName = 'copyBytes' | 'copyStrided' | 'fillBytes' | 'fullyConnected'
+export type KernelName =
+  | 'binary'
+  | 'clampElements'
+  | 'conv2d'
+  | 'copyBytes'
+  | 'copyStrided'
+  | 'depthwiseConv2d'
+  | 'dequantizeElements'
+  | 'fillBytes'
+  | 'fullyConnected'
+  | 'logistic'
+  | 'pool2d'
+  | 'quantizeElements'
+  | 'requantizeElements'
+  | 'softmax'
+  | 'sumElements'
 
 export interface TinyWasm {
   readonly memory: ArrayBuffer
