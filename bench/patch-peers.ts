@@ -1,11 +1,14 @@
 import { spawn } from 'node:child_process'
 import { closeSync, mkdtempSync, openSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 export interface Peer {
   readonly name: PeerName
   readonly debianPackage: string
+  /** npm package that has to be installed for it */
+  readonly npmPackage?: string
   /** whether it reads the old file */
   readonly isPatch: boolean
   /** Run where `old` and `new` lie; leaves its result in `out`, or writes it to its standard output. */
@@ -13,11 +16,31 @@ export interface Peer {
   readonly writesToStdout?: boolean
 }
 
-export type PeerName = 'bsdiff' | 'xdelta3' | 'zstd-patch' | 'xz' | 'zstd'
+export type PeerName = 'bsdiff' | 'bsdiff-node' | 'xdelta3' | 'zstd-patch' | 'xz' | 'zstd'
+
+/** Where a package's main file lies; '' when it is not installed. */
+function installed(name: string): string {
+  try {
+    return createRequire(import.meta.url).resolve(name)
+  } catch {
+    return ''
+  }
+}
 
 /** Each at its strongest, as its manual page says. */
 export const PEERS: readonly Peer[] = [
   { name: 'bsdiff', debianPackage: 'bsdiff', isPatch: true, command: ['bsdiff', 'old', 'new', 'out'] },
+  {
+    name: 'bsdiff-node',
+    debianPackage: 'nodejs',
+    npmPackage: 'bsdiff-node',
+    isPatch: true,
+    command: [
+      process.execPath,
+      '-e',
+      `require(${JSON.stringify(installed('bsdiff-node'))}).diffSync('old', 'new', 'out')`,
+    ],
+  },
   // -A: without the names of the files, which would count against it.
   {
     name: 'xdelta3',
@@ -51,6 +74,7 @@ export async function peerBytes(oldFile: Uint8Array, newFile: Uint8Array): Promi
     writeFileSync(join(cwd, 'old'), oldFile)
     writeFileSync(join(cwd, 'new'), newFile)
     for (const peer of PEERS) {
+      if (peer.npmPackage !== undefined && installed(peer.npmPackage) === '') continue
       rmSync(join(cwd, 'out'), { force: true })
       if (await run(peer, cwd)) bytes[peer.name] = statSync(join(cwd, 'out')).size
     }

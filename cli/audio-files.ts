@@ -19,20 +19,14 @@ export function readAudio(
   } catch (cause) {
     return { refusal: fileReason(cause) }
   }
-  const notes: string[] = []
-  let wav = parseWav(bytes)
-  if (!wav.ok && wav.error.code === 'wav-truncated') {
-    const partial = parseWav(bytes, { acceptTruncated: true })
-    if (!partial.ok || partial.value.samples.length === 0) return { refusal: `${wav.error.code}: ${wav.error.detail}` }
-    notes.push(`truncated (${wav.error.detail}); playing what is there`)
-    wav = partial
-  }
+  const wav = parseWav(bytes, { acceptTruncated: true })
   if (!wav.ok) return { refusal: `${wav.error.code}: ${wav.error.detail}` }
-  const { channels, samples, sampleRateHz: rate } = wav.value
-  if (channels > 1) notes.push(`${channels} channels averaged to one`)
+  const { samples, sampleRateHz: rate, notes } = wav.value
   if (rate === sampleRateHz) return { samples, notes }
-  notes.push(`resampled from ${rate} Hz to ${sampleRateHz} Hz`)
-  return { samples: resample(samples, rate, sampleRateHz), notes }
+  return {
+    samples: resample(samples, rate, sampleRateHz),
+    notes: [...notes, `resampled from ${rate} Hz to ${sampleRateHz} Hz`],
+  }
 }
 
 /** WAV files of a file or folder path, one level of sub-folders deep, sorted by name. */

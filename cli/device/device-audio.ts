@@ -37,7 +37,9 @@ export function* audioPieces(
     const read = readAudio(file, sampleRateHz)
     if ('refusal' in read) {
       if (single)
-        throw new CommandFailure(`${file}: ${read.refusal}`, { hint: 'expected a RIFF WAVE file, PCM or float' })
+        throw new CommandFailure(`${file}: ${read.refusal}`, {
+          hint: 'expected a WAV file: PCM, float, µ-law or A-law',
+        })
       onSkipped(file, read.refusal)
       continue
     }

@@ -28,10 +28,11 @@ export async function* microphone(stop: AbortSignal): AsyncGenerator<Float32Arra
 export function* playback(audio: string): Generator<Float32Array, never> {
   for (let round = 0; ; round++) {
     let chunks = 0
-    // Said once: the same files are skipped in each round.
+    // Said once: the same files are skipped, and are peculiar, in each round.
     const skipped =
       round > 0 ? () => undefined : (file: string, reason: string) => console.error(`skipped ${file}: ${reason}`)
-    for (const { samples } of audioPieces(audio, RATE_HZ, [], skipped)) {
+    for (const { name, samples, notes } of audioPieces(audio, RATE_HZ, [], skipped)) {
+      if (round === 0) for (const note of notes) console.error(`${name}: ${note}`)
       for (let at = 0; at < samples.length; at += CHUNK_SAMPLES, chunks++)
         yield samples.subarray(at, at + CHUNK_SAMPLES)
     }

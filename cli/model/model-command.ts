@@ -27,10 +27,11 @@ export function modelCommand(clock: Clock): Command {
     .option('--json', 'print the release as JSON')
     .action(async (spec: string, options: PackOptions) => {
       const { packFile } = await import('./model-pack.ts')
-      const { packed } = await packFile(spec, options.output, {
+      const { packed, notes } = await packFile(spec, options.output, {
         replaces: options.force === true,
         highPass: options.highPass === true,
       })
+      for (const note of notes) console.error(note)
       if (options.json) {
         console.log(JSON.stringify(packed.release))
         return

@@ -2,6 +2,7 @@ import type { Clock } from '../../contract/clock.ts'
 import { present } from '../../contract/present.ts'
 import { createMfcc } from '../../model/features/mfcc.ts'
 import { labelledClips, readAudio } from '../audio-files.ts'
+import { AudioNotes } from '../audio-notes.ts'
 import { CommandFailure } from '../failure.ts'
 import { openBundleFile } from '../open-bundle-file.ts'
 
@@ -47,6 +48,7 @@ export async function evaluateBundle(
     const features = new Float32Array(definition.frames * definition.coefficients)
     const clip = new Float32Array(definition.clipSamples)
     const latencies: number[] = []
+    const audioNotes = new AudioNotes()
     let padded = 0
     let cut = 0
     const skipped: { file: string; reason: string }[] = []
@@ -60,6 +62,7 @@ export async function evaluateBundle(
           skipped.push({ file, reason: audio.refusal })
           continue
         }
+        audioNotes.add(file, audio.notes)
         const { length } = audio.samples
         if (length < clip.length) padded++
         if (length > clip.length) cut++
@@ -81,7 +84,7 @@ export async function evaluateBundle(
     const correct = Object.values(perLabel).reduce((sum, score) => sum + score.correct, 0)
     latencies.sort((a, b) => a - b)
     const quantile = (q: number) => present(latencies[Math.min(clips - 1, Math.floor(q * clips))], 'a latency')
-    const notes: string[] = []
+    const notes: string[] = [...audioNotes.lines()]
     const note = (count: number, words: string) => {
       if (count > 0) notes.push(`${count} of ${clips} clips are ${words}`)
     }

@@ -11,6 +11,7 @@ import { checkMfccDefinition, mfccDefinitionHighPass, mfccDefinitionV1 } from '.
 import { quantizeFeatures } from '../../model/features/quantize.ts'
 import { type Packed, packBundle } from '../../model/pack.ts'
 import { readAudio, wavFiles } from '../audio-files.ts'
+import { AudioNotes } from '../audio-notes.ts'
 import { CommandFailure, fileFailure } from '../failure.ts'
 import { firstIssue, readJsonFile } from '../json-file.ts'
 import { readBundleFile } from '../open-bundle-file.ts'
@@ -57,6 +58,8 @@ const packFileSchema = z.strictObject({
 export interface PackReport {
   readonly bundle: string
   readonly packed: Packed
+  /** what people should know of the recordings that golden vectors were made of */
+  readonly notes: readonly string[]
 }
 
 /** Packs a bundle from a pack file. The same inputs give the same bytes.
@@ -87,10 +90,12 @@ export async function packFile(
     throw new CommandFailure(`${specPath}: no WAV files for golden vectors in ${spec.golden.audio}`)
   // Spread over the folder, so that every label's sub-folder is likely to be seen.
   const count = Math.min(spec.golden.count, clips.length)
+  const audioNotes = new AudioNotes()
   const goldenInputs = Array.from({ length: count }, (_, i) => {
     const path = present(clips[Math.floor((i * clips.length) / count)], 'a clip')
     const audio = readAudio(path, sampleRateHz)
     if ('refusal' in audio) throw new CommandFailure(`${path}: ${audio.refusal}`)
+    audioNotes.add(path, audio.notes)
     const clip = new Float32Array(clipSamples)
     clip.set(audio.samples.subarray(0, clipSamples))
     const features = mfcc(clip, new Float32Array(frames * coefficients))
@@ -114,7 +119,7 @@ export async function packFile(
   )
   if (!packed.ok) throw new CommandFailure(`${specPath}: ${packed.error.code}: ${packed.error.detail}`)
   OutputFile.write(outPath, packed.value.bundle, replaces)
-  return { bundle: outPath, packed: packed.value }
+  return { bundle: outPath, packed: packed.value, notes: audioNotes.lines() }
 }
 
 function readSpec(path: string): z.infer<typeof packFileSchema> {

@@ -7,6 +7,7 @@ import {
 } from '../../contract/patch/patch-header.ts'
 import { ImageFile } from './image-file.ts'
 import { applyPatchFile, describeImage, readHeader } from './patch-apply.ts'
+import { makeBsdiffFile } from './patch-bsdiff.ts'
 import { makePatchFile } from './patch-make.ts'
 
 export interface OutputFlags {
@@ -47,6 +48,17 @@ export function make(oldPath: string | null, newPath: string, { output, force, j
   const kind = header.base === null ? 'a compact full image' : `${percent(bytes, fullBytes)} of a compact full image`
   const shares = `${percent(bytes, resultBytes)} of the new file, ${kind}`
   console.log(`${output}: ${bytes} bytes, ${shares}; ${METHODS[header.method]}`)
+}
+
+/** `kinglet patch make --format bsdiff` */
+export async function makeBsdiff(
+  oldPath: string,
+  newPath: string,
+  { output, force, json }: OutputFlags,
+): Promise<void> {
+  const { patchBytes, resultBytes } = await makeBsdiffFile(oldPath, newPath, output, force === true)
+  if (json) console.log(JSON.stringify({ format: 'bsdiff', patchBytes, resultBytes }))
+  else console.log(`${output}: ${patchBytes} bytes, ${percent(patchBytes, resultBytes)} of the new file; BSDIFF40`)
 }
 
 /** `kinglet patch apply` */

@@ -1,4 +1,4 @@
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import { CommandFailure } from '../failure.ts'
 import type { OutputFlags } from './patch-actions.ts'
 
@@ -13,17 +13,24 @@ export function patchCommand(): Command {
     .argument('<FILE...>', 'OLD, which devices have, and NEW; with --full only NEW')
     .requiredOption('-o, --output <PATCH>', 'patch file to write')
     .option('--full', 'make a compact full image, which needs no old file')
+    .addOption(
+      new Option('--format <NAME>', 'bsdiff: for clients that are not ours and have a bspatch')
+        .choices(['kinglet', 'bsdiff'])
+        .default('kinglet'),
+    )
     .option('--force', 'replace the patch file if there is one')
     .option('--json', 'print the result as JSON')
-    .action(async (files: string[], flags: OutputFlags & { readonly full?: boolean }) => {
+    .action(async (files: string[], flags: OutputFlags & { readonly full?: boolean; readonly format: string }) => {
       const [oldPath, newPath] = flags.full ? [null, files[0]] : files
       if (oldPath === undefined || newPath === undefined || files.length > (flags.full ? 1 : 2)) {
         throw new CommandFailure(`patch make takes OLD and NEW, or --full and NEW: files given: ${files.length}`, {
           exitCode: 2,
         })
       }
-      const { make } = await import('./patch-actions.ts')
-      make(oldPath, newPath, flags)
+      const { make, makeBsdiff } = await import('./patch-actions.ts')
+      if (flags.format !== 'bsdiff') make(oldPath, newPath, flags)
+      else if (oldPath !== null) await makeBsdiff(oldPath, newPath, flags)
+      else throw new CommandFailure('--full goes with our own format: bsdiff patches need an old file', { exitCode: 2 })
     })
 
   patch

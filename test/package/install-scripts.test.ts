@@ -7,9 +7,15 @@ const json = (name: string) => JSON.parse(readFileSync(join(import.meta.dirname,
 /** The script of onnxruntime-node downloads CUDA libraries that nothing here uses, from a host that is not the registry. npm 11 does not run
  *  it because package.json denies it; npm 10 knows no such list and runs what the lock file says has a script. An update of
  *  onnxruntime-node brings the line `hasInstallScript` back: take it out again. */
-it('installing runs the script of better-sqlite3 and no other, with npm 10 and npm 11', () => {
-  expect(json('package.json').allowScripts).toEqual({ 'better-sqlite3': true, 'onnxruntime-node': false })
+it('installing runs the scripts of better-sqlite3 and bsdiff-node and no other, with npm 10 and npm 11', () => {
+  expect(json('package.json').allowScripts).toEqual({
+    'better-sqlite3': true,
+    'bsdiff-node': true,
+    'onnxruntime-node': false,
+  })
   const { packages } = json('package-lock.json') as { packages: Record<string, { hasInstallScript?: boolean }> }
   const scripted = Object.keys(packages).filter((path) => packages[path]!.hasInstallScript)
-  expect(scripted).toEqual(['node_modules/better-sqlite3'])
+  expect(scripted).toEqual(['node_modules/better-sqlite3', 'node_modules/bsdiff-node'])
+  // It is compiled on installation, always: who has no compiler has everything but `patch make --format bsdiff`.
+  expect(json('package.json').optionalDependencies).toHaveProperty('bsdiff-node')
 })

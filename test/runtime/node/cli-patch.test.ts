@@ -290,3 +290,38 @@ describe('wrong use', () => {
     expect(ended.stderr).toMatch(/patches are for images of up to 64 MiB/)
   })
 })
+
+describe('patch make --format bsdiff', () => {
+  const bsdiff = path('kws-2.bsdiff')
+
+  it('makes what bspatch applies', async () => {
+    const run = await kinglet('patch', 'make', '--format', 'bsdiff', OLD, NEW, '-o', bsdiff)
+    expect(run.code, run.stderr).toBe(0)
+    expect(run.stdout).toMatch(/kws-2\.bsdiff: \d+ bytes, [\d.]+ % of the new file; BSDIFF40\n$/)
+    const patch = readFileSync(bsdiff)
+    expect(patch.subarray(0, 8).toString()).toBe('BSDIFF40')
+    expect(patch.readBigInt64LE(24)).toBe(BigInt(statSync(NEW).size))
+    const { default: other } = await import('bsdiff-node')
+    await other.patch(OLD, path('by-bspatch.onnx'), bsdiff)
+    expect(readFileSync(path('by-bspatch.onnx')).equals(readFileSync(NEW))).toBe(true)
+  })
+
+  it('is refused by apply and info, with the program that takes it', async () => {
+    await leavesNothing(async () => {
+      const words = /BSDIFF40 patch, which is for other clients/
+      expectRefusal(await kinglet('patch', 'apply', OLD, bsdiff, '-o', path('x.onnx')), 1, words)
+      expectRefusal(await kinglet('patch', 'info', bsdiff), 1, words)
+    })
+  })
+
+  it('refuses what cannot be', async () => {
+    await leavesNothing(async () => {
+      const make = (...args: string[]) => kinglet('patch', 'make', '--format', ...args, '-o', path('y.bsdiff'))
+      expectRefusal(await make('bsdiff', '--full', NEW), 2, /bsdiff patches need an old file/)
+      expectRefusal(await make('bsdiff', path('nowhere'), NEW), 1, /nowhere: there is no such file/)
+      expectRefusal(await make('xdelta', OLD, NEW), 2, /Allowed choices are kinglet, bsdiff/)
+      const again = await kinglet('patch', 'make', '--format', 'bsdiff', OLD, NEW, '-o', bsdiff)
+      expectRefusal(again, 1, /there is such a file already/)
+    })
+  })
+})

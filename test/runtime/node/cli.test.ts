@@ -296,7 +296,7 @@ describe('device run', () => {
       kinglet('device', 'run', '--audio', path('stereo.wav'), '--json'),
     ])
     expect(truncated.code, truncated.stderr).toBe(0)
-    expect(truncated.stderr).toMatch(/truncated .*playing what is there/)
+    expect(truncated.stderr).toMatch(/truncated .*read is what is there/)
     expect(JSON.parse(truncated.stdout.trim().split('\n').at(-1)!)).toMatchObject({ files: 1, audioMs: 625 })
     expect(stereo44.code, stereo44.stderr).toBe(0)
     expect(stereo44.stderr).toMatch(/2 channels averaged to one/)

@@ -2,11 +2,23 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { encodeWav, parseWav, WAV_LIMITS } from '../../../../model/audio/wav.ts'
 
-type Spec = { tag?: number; channels?: number; rate?: number; bits?: number; extensible?: boolean; block?: number }
+type Spec = {
+  tag?: number
+  channels?: number
+  rate?: number
+  bits?: number
+  extensible?: boolean
+  block?: number
+  magic?: string
+}
 
 /** Writes a WAV byte by byte, independent of the encoder under test. */
-const wavOf = (spec: Spec, data: number[], extra: { before?: number[]; declared?: number } = {}): Uint8Array => {
-  const { tag = 1, channels = 1, rate = 16_000, bits = 16, extensible = false } = spec
+const wavOf = (
+  spec: Spec,
+  data: number[],
+  extra: { before?: number[]; declared?: number; after?: number[] } = {},
+): Uint8Array => {
+  const { tag = 1, channels = 1, rate = 16_000, bits = 16, extensible = false, magic = 'RIFF' } = spec
   const block = spec.block ?? (channels * bits) / 8
   const le = (value: number, bytes: number) =>
     Array.from({ length: bytes }, (_, i) => Math.floor(value / 256 ** i) & 255)
@@ -25,8 +37,9 @@ const wavOf = (spec: Spec, data: number[], extra: { before?: number[]; declared?
     ...text('data'),
     ...le(extra.declared ?? data.length, 4),
     ...data,
+    ...(extra.after ?? []),
   ]
-  return Uint8Array.from([...text('RIFF'), ...le(body.length, 4), ...body])
+  return Uint8Array.from([...text(magic), ...le(body.length, 4), ...body])
 }
 
 const samplesOf = (bytes: Uint8Array): number[] => {
@@ -34,6 +47,13 @@ const samplesOf = (bytes: Uint8Array): number[] => {
   if (!wav.ok) throw new Error(wav.error.detail)
   return [...wav.value.samples]
 }
+const notesOf = (bytes: Uint8Array): readonly string[] => {
+  const wav = parseWav(bytes)
+  if (!wav.ok) throw new Error(wav.error.detail)
+  return wav.value.notes
+}
+const chars = (text: string): number[] => [...text].map((c) => c.charCodeAt(0))
+const le64 = (value: number): number[] => Array.from({ length: 8 }, (_, i) => Math.floor(value / 256 ** i) & 255)
 const codeOf = (bytes: Uint8Array): string => {
   const wav = parseWav(bytes)
   return wav.ok ? 'ok' : wav.error.code
@@ -80,13 +100,14 @@ describe('parseWav', () => {
   })
 
   it.each([
-    ['wav-not-riff', new Uint8Array(0)],
+    ['wav-empty', new Uint8Array(0)],
     ['wav-not-riff', new TextEncoder().encode('This is a letter, not a sound.')],
     ['wav-malformed', wavOf({}, []).subarray(0, 36)],
     ['wav-malformed', wavOf({ channels: 0, block: 2 }, [0, 0])],
     ['wav-malformed', wavOf({ rate: 0 }, [0, 0])],
     ['wav-malformed', wavOf({ block: 3 }, [0, 0])],
-    ['wav-unsupported', wavOf({ tag: 7, bits: 8 }, [0, 0])],
+    ['wav-unsupported', wavOf({ tag: 2, bits: 4, block: 256 }, [0, 0])],
+    ['wav-unsupported', wavOf({ tag: 7, bits: 16 }, [0, 0])],
     ['wav-unsupported', wavOf({ bits: 12, block: 2 }, [0, 0])],
     ['wav-unsupported', wavOf({ channels: 33 }, [0, 0])],
     ['wav-empty', wavOf({}, [])],
@@ -97,21 +118,188 @@ describe('parseWav', () => {
   })
 
   it('answers any bytes and any damage with a value, never an exception', () => {
-    const good = wavOf({ extensible: true, channels: 2 }, [1, 2, 3, 4, 5, 6, 7, 8])
+    const odd = [76, 73, 83, 84, 3, 0, 0, 0, 1, 2, 3]
+    const ds64 = [
+      ...chars('ds64'),
+      40,
+      0,
+      0,
+      0,
+      ...le64(1_000),
+      ...le64(8),
+      ...le64(2),
+      1,
+      0,
+      0,
+      0,
+      ...chars('LIST'),
+      ...le64(3),
+    ]
+    const after = [...odd, ...chars('data'), 2, 0, 0, 0, 5, 6]
+    const kinds = [
+      wavOf({ extensible: true, channels: 2 }, [1, 2, 3, 4, 5, 6, 7, 8]),
+      wavOf({ magic: 'RF64' }, [1, 2, 3, 4, 5, 6, 7, 8], { before: [...ds64, ...odd], declared: 0xffff_ffff, after }),
+      wavOf({ tag: 3, bits: 64 }, [1, 2, 3, 4, 5, 6, 7, 8], { declared: 0, after }),
+      wavOf({ tag: 7, bits: 8, channels: 3 }, [1, 2, 3, 4, 5, 6]),
+    ]
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
         parseWav(bytes)
       }),
     )
     fc.assert(
-      fc.property(fc.nat(good.length - 1), fc.nat(255), fc.nat(good.length), (at, value, length) => {
+      fc.property(fc.constantFrom(...kinds), fc.nat(200), fc.nat(255), fc.nat(200), (good, at, value, length) => {
         const bytes = good.slice(0, length)
         if (at < bytes.length) bytes[at] = value
         const wav = parseWav(bytes, { acceptTruncated: true })
-        if (wav.ok) expect(wav.value.samples.length).toBeLessThanOrEqual(8)
+        if (wav.ok) {
+          expect(wav.value.samples.length).toBeLessThanOrEqual(bytes.length)
+          expect(wav.value.samples.every((sample) => Number.isFinite(sample))).toBe(true)
+        }
       }),
-      { numRuns: 2_000 },
+      { numRuns: 6_000 },
     )
+  })
+})
+
+/** By the standard's tables: code, value of 14 bits (µ-law) or 13 bits (A-law) from zero to the ends of segments. */
+describe('companded samples', () => {
+  const of = (tag: number, codes: number[]) =>
+    samplesOf(wavOf({ tag, bits: 8, rate: 8_000 }, codes)).map((x) => x * 32_768)
+
+  it('are read as G.711 says of µ-law', () => {
+    expect(of(7, [0xff, 0xfe, 0xf0, 0xef, 0x80, 0x8f])).toEqual([0, 8, 120, 132, 32_124, 16_764])
+    expect(of(7, [0x7f, 0x00, 0x0f])).toEqual([0, -32_124, -16_764])
+  })
+
+  it('are read as G.711 says of A-law', () => {
+    expect(of(6, [0xd5, 0xd4, 0xda, 0xc5, 0xaa, 0xa5])).toEqual([8, 24, 248, 264, 32_256, 16_896])
+    expect(of(6, [0x55, 0x2a])).toEqual([-8, -32_256])
+  })
+})
+
+describe('files that people have', () => {
+  it('float64', () => {
+    const doubles = new Uint8Array(Float64Array.of(0.25, -1.5, 1e300).buffer)
+    const bytes = wavOf({ tag: 3, bits: 64 }, [...doubles])
+    expect(samplesOf(bytes).slice(0, 2)).toEqual([0.25, -1.5])
+    expect(Number.isFinite(samplesOf(bytes)[2])).toBe(true)
+    expect(notesOf(bytes)).toEqual(['samples reach 3.40e+38, where 1 is full scale: read as they are'])
+  })
+
+  it.each(['RF64', 'BW64'])('%s, whose sizes lie in a chunk of their own', (magic) => {
+    const ds64 = [...chars('ds64'), 28, 0, 0, 0, ...le64(1_000), ...le64(4), ...le64(2), 0, 0, 0, 0]
+    const inner = wavOf({ magic }, [0, 64, 0, 32], {
+      declared: 0xffff_ffff,
+      after: [...chars('LIST'), 4, 0, 0, 0, 1, 2, 3, 4],
+    })
+    const bytes = Uint8Array.from([...inner.subarray(0, 12), ...ds64, ...inner.subarray(12)])
+    expect(samplesOf(bytes)).toEqual([0.5, 0.25])
+    expect(notesOf(bytes)).toEqual([])
+  })
+
+  it('RF64 that promises more than there is', () => {
+    const ds64 = [...chars('ds64'), 28, 0, 0, 0, ...le64(1_000), ...le64(2 ** 40), ...le64(2), 255, 255, 255, 255]
+    const inner = wavOf({ magic: 'RF64' }, [0, 64], { declared: 0xffff_ffff })
+    const bytes = Uint8Array.from([...inner.subarray(0, 12), ...ds64, ...inner.subarray(12)])
+    expect(samplesOf(bytes)).toEqual([0.5])
+  })
+
+  it('an odd chunk without its pad byte', () => {
+    const unpadded = [...chars('LIST'), 3, 0, 0, 0, 1, 2, 3]
+    expect(samplesOf(wavOf({}, [0, 64], { before: unpadded }))).toEqual([0.5])
+    expect(samplesOf(wavOf({}, [0, 64], { before: [...unpadded, ...chars('fact'), 1, 0, 0, 0, 9] }))).toEqual([0.5])
+  })
+
+  it.each([0, 0xffff_ffff, 0x7fff_f000, 0x8000_0000])(
+    'a data chunk that declares %i bytes, as while it is written',
+    (declared) => {
+      const bytes = wavOf({}, [0, 64, 0, 32, 7], { declared })
+      expect(samplesOf(bytes)).toEqual([0.5, 0.25])
+      expect(notesOf(bytes)).toEqual([expect.stringContaining('read to the end of the file')])
+    },
+  )
+
+  it('a data chunk that is empty and means it', () => {
+    const after = [...chars('LIST'), 4, 0, 0, 0, ...chars('INFO')]
+    expect(codeOf(wavOf({}, [], { declared: 0, after }))).toBe('wav-empty')
+  })
+
+  it('a second data chunk is not read, and not passed over in silence', () => {
+    const after = [...chars('fact'), 4, 0, 0, 0, 1, 2, 3, 4, ...chars('data'), 4, 0, 0, 0, 0, 1, 0, 1]
+    const bytes = wavOf({}, [0, 64], { after })
+    expect(samplesOf(bytes)).toEqual([0.5])
+    expect(notesOf(bytes)).toEqual(['1 further data chunk with 4 bytes left out'])
+  })
+
+  it('pieces with silence between them are named', () => {
+    const list = [...chars('LIST'), 16, 0, 0, 0, ...chars('wavl'), ...chars('data'), 2, 0, 0, 0, 0, 64]
+    const wav = parseWav(wavOf({}, [], { before: list }))
+    expect(wav.ok ? '' : wav.error.detail).toContain('LIST wavl')
+  })
+
+  it('channels that cancel each other: the louder is read, and that is said', () => {
+    const frames = Array.from({ length: 50 }, (_, i) => Math.round(8_000 * Math.sin(i)))
+    const bytes16 = (x: number): number[] => [x & 255, (x >> 8) & 255]
+    const bytes = wavOf(
+      { channels: 2 },
+      frames.flatMap((x) => [...bytes16(-x), ...bytes16(Math.round(x * 1.1))]),
+    )
+    expect(samplesOf(bytes)).toEqual(frames.map((x) => Math.round(x * 1.1) / 32_768))
+    expect(notesOf(bytes)).toEqual([
+      '2 channels cancel each other (one is the other turned round): channel 2 alone is read',
+    ])
+    // Different on both sides, or on one alone, is no reason.
+    const apart = wavOf(
+      { channels: 2 },
+      frames.flatMap((x, i) => [...bytes16(x), ...bytes16(frames[(7 * i) % 50]!)]),
+    )
+    expect(notesOf(apart)).toEqual(['2 channels averaged to one'])
+    expect(
+      notesOf(
+        wavOf(
+          { channels: 2 },
+          frames.flatMap((x) => [...bytes16(x), 0, 0]),
+        ),
+      ),
+    ).toEqual(['2 channels averaged to one'])
+    expect(notesOf(wavOf({ channels: 2 }, [0, 0, 0, 0]))).toEqual(['2 channels averaged to one'])
+  })
+
+  it('samples that are no numbers are counted, and a file of nothing else is refused', () => {
+    const floats = (...values: number[]) =>
+      wavOf({ tag: 3, bits: 32 }, [...new Uint8Array(Float32Array.from(values).buffer)])
+    expect(notesOf(floats(0.5, Number.NaN, Number.POSITIVE_INFINITY))).toEqual([
+      '2 samples are no finite numbers and count as silence',
+    ])
+    expect(codeOf(floats(Number.NaN, Number.NaN))).toBe('wav-malformed')
+  })
+
+  it.each<[string, number[]]>([
+    ['a FLAC file', chars('fLaC\0\0\0\x22')],
+    ['an MP3 file', chars('ID3\x04\0\0')],
+    ['an MP3 file', [0xff, 0xfb, 0x90, 0x64, 0, 0]],
+    ['an MP2 file', [0xff, 0xfd, 0x90, 0x64, 0, 0]],
+    ['an AAC file', [0xff, 0xf1, 0x50, 0x80, 0, 0]],
+    ['an Ogg file', chars('OggS\0\x02')],
+    ['an MP4 file', [0, 0, 0, 0x20, ...chars('ftypM4A ')]],
+    ['an AIFF file', [...chars('FORM'), 0, 0, 0, 46, ...chars('AIFFCOMM')]],
+    ['an AIFF file', [...chars('FORM'), 0, 0, 0, 46, ...chars('AIFCFVER')]],
+    ['a CAF file', chars('caff\0\x01')],
+    ['a Matroska or WebM file', [0x1a, 0x45, 0xdf, 0xa3]],
+    ['a Wave64 file', [...chars('riff'), 0x2e, 0x91, 0xcf, 0x11]],
+    ['a RIFX file', [...chars('RIFX'), 0, 0, 0, 4, ...chars('WAVE')]],
+    ['an AVI film', [...chars('RIFF'), 0, 0, 0, 4, ...chars('AVI LIST')]],
+  ])('%s is named, with what to do', (name, bytes) => {
+    const wav = parseWav(Uint8Array.from(bytes))
+    expect(wav.ok ? '' : wav.error.code).toBe('wav-other-format')
+    expect(wav.ok ? '' : wav.error.detail).toContain(`this is ${name}`)
+    expect(wav.ok ? '' : wav.error.detail).toContain('ffmpeg -i IN')
+  })
+
+  it('compressed sound inside RIFF is named', () => {
+    const wav = parseWav(wavOf({ tag: 0x11, bits: 4, block: 256 }, [0, 0]))
+    expect(wav.ok ? '' : wav.error.detail).toBe('IMA ADPCM inside; convert it: ffmpeg -i IN -c:a pcm_s16le OUT.wav')
   })
 })
 
