@@ -13,7 +13,7 @@ const houses = {
   contract: { rooms: { patch: [], tuf: [] }, composers: ['index', 'metadata-file', 'repository-target'] },
   model: {
     rooms: { audio: [], onnx: [], tflite: [], plan: ['onnx', 'tflite'], engine: ['onnx'], features: ['engine'], 'engine-tiny': ['engine', 'plan', 'tflite'] },
-    composers: ['graph-file', 'index', 'opened-bundle', 'pack', 'tensor-map'],
+    composers: ['engine-by-format', 'graph-file', 'index', 'opened-bundle', 'pack', 'tensor-map'],
   },
   'device/core': {
     rooms: {

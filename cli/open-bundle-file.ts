@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import { LIMITS } from '../contract/limits.ts'
-import { EngineOrtNode } from '../model/engine/engine-ort-node.ts'
 import { type OpenedBundle, openBundle } from '../model/opened-bundle.ts'
+import { bundleEngine } from './engines.ts'
 import { CommandFailure, fileFailure } from './failure.ts'
 
 /** Reads a bundle file, its size bounded first. */
@@ -20,7 +20,7 @@ export function readBundleFile(path: string): Uint8Array {
 /** Opens a bundle file as a device would, with all its checks.
  *  @param ramBytes what the board can give a model; Infinity for none in particular */
 export async function openBundleFile(path: string, ramBytes: number): Promise<OpenedBundle> {
-  const opened = await openBundle(readBundleFile(path), new EngineOrtNode(), ramBytes)
+  const opened = await openBundle(readBundleFile(path), bundleEngine(), ramBytes)
   if (opened.ok) return opened.value
   const hint =
     opened.error.code === 'bundle-bad-magic'

@@ -6,7 +6,7 @@ import { err, ok, type Result } from '../contract/result.ts'
 import { type Engine, type EngineSession, engineFailure } from './engine/engine.ts'
 import { checkFeatureDefinition, type FeatureDefinition, featureShape } from './features/feature-definition.ts'
 import { dequantizeFeatures } from './features/quantize.ts'
-import { planModel } from './plan/arena-planner.ts'
+import { planGraph, readGraph } from './graph-file.ts'
 
 /** A bundle whose container, manifest, feature definition and resource claims hold, and whose graphs are loaded. */
 export interface OpenedBundle {
@@ -21,7 +21,7 @@ export interface OpenedBundle {
 /** What a graph needs of a board, from the planner. */
 export interface GraphNeeds {
   readonly arenaBytes: number
-  /** arena, persistent records and kernel scratch */
+  /** arena, what the graph remembers, persistent records and kernel scratch */
   readonly ramBytes: number
   readonly constantBytes: number
   readonly macs: number
@@ -30,10 +30,11 @@ export interface GraphNeeds {
 /** Plans one graph of a bundle.
  *  @returns `unsupported-engine` when the planner cannot vouch for a number */
 export function graphNeeds(graph: Uint8Array): Result<GraphNeeds, ContractError> {
-  const plan = planModel(graph)
+  const read = readGraph(graph)
+  const plan = read.ok ? planGraph(read.value) : read
   if (!plan.ok) return err(contractError('unsupported-engine', `${plan.error.code}: ${plan.error.detail}`))
-  const { arenaBytes, persistentBytes, scratchBytes, constantBytes, macs } = plan.value
-  return ok({ arenaBytes, ramBytes: arenaBytes + persistentBytes + scratchBytes, constantBytes, macs })
+  const { arenaBytes, stateBytes, persistentBytes, scratchBytes, constantBytes, macs } = plan.value
+  return ok({ arenaBytes, ramBytes: arenaBytes + stateBytes + persistentBytes + scratchBytes, constantBytes, macs })
 }
 
 /** Opens a bundle for running: container, manifest, features, memory, then the engine; each before the next.

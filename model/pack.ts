@@ -16,9 +16,10 @@ import type { Release } from '../contract/release.ts'
 import { err, ok, type Result } from '../contract/result.ts'
 import { boardNamed, inferenceMillijoule, inferenceMs, modelRamBytes } from './boards.ts'
 import { type Engine, engineFailure } from './engine/engine.ts'
-import { highestOutput } from './engine/tensor-io.ts'
+import { highestOfEnd, highestOutput } from './engine/tensor-io.ts'
 import { dequantizeFeatures } from './features/quantize.ts'
 import { checkGolden, type GraphNeeds, graphNeeds, type OpenedBundle, openBundle } from './opened-bundle.ts'
+import { hasTfliteIdentifier } from './tflite/tflite-reader.ts'
 
 /** What a packer is given: the manifest without the figures it measures itself. */
 export interface PackInput {
@@ -27,7 +28,7 @@ export interface PackInput {
     /** largest accepted difference of any golden output */
     readonly goldenTolerance: number
   }
-  /** ONNX bytes by graph id */
+  /** bytes by graph id, TFLite or ONNX */
   readonly graphs: ReadonlyMap<string, Uint8Array>
   /** quantized feature maps whose outputs become golden vectors */
   readonly goldenInputs: readonly Int8Array[]
@@ -111,6 +112,7 @@ async function judge(
 ): Promise<Result<unknown, ContractError>> {
   const { manifest, sessions } = bundle
   for (const [id, session] of sessions) {
+    session.reset?.()
     for (const [index, window] of goldenInputs.entries()) {
       const result = await session.run(
         dequantizeFeatures(window, manifest.featureQuantization, new Float32Array(window.length)),
@@ -129,7 +131,9 @@ async function judge(
   for (const { level, graph } of manifest.ladder) {
     const file = bundle.sections.get(graphSection(graph ?? ''))
     const stated = manifest.graphs.find(({ id }) => id === graph)?.output ?? null
-    const highest = file === undefined ? 1 : highestOutput(file, stated)
+    const session = sessions.get(graph ?? '')
+    if (file === undefined || session === undefined) continue
+    const highest = hasTfliteIdentifier(file) ? highestOfEnd(session.output) : highestOutput(file, stated)
     if (1000 * highest >= thresholdPermille) continue
     const detail = `level ${level}: no posterior of graph "${graph}" is above ${highest.toFixed(4)}, the threshold is ${thresholdPermille / 1000}`
     return err(contractError('bundle-bad-manifest', detail))
@@ -162,6 +166,7 @@ async function runGolden(
   if (!session.ok) return err(engineFailure(session.error))
   try {
     const vectors: GoldenVector[] = []
+    session.value.reset?.()
     for (const quantized of input.goldenInputs) {
       const real = dequantizeFeatures(quantized, input.manifest.featureQuantization, new Float32Array(quantized.length))
       const output = await session.value.run(real)

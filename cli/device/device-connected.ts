@@ -17,7 +17,7 @@ import { MAINS } from '../../device/ports/battery.ts'
 import type { Flash } from '../../device/ports/flash.ts'
 import type { Transport } from '../../device/ports/transport.ts'
 import { type Board, boardNamed } from '../../model/boards.ts'
-import { EngineOrtNode } from '../../model/engine/engine-ort-node.ts'
+import { bundleEngine } from '../engines.ts'
 import { CommandFailure } from '../failure.ts'
 import { chance } from '../random-secure.ts'
 import { readToken } from '../token-file.ts'
@@ -181,7 +181,7 @@ async function startHost(
       updateWindow: run.updateWindow ?? null,
     }),
     flash,
-    engine: new EngineOrtNode(),
+    engine: bundleEngine(),
     transport,
     battery: MAINS,
     clock,

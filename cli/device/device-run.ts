@@ -16,9 +16,9 @@ import { VirtualClock } from '../../firmware-sim/clock-virtual.ts'
 import { FlashNor } from '../../firmware-sim/flash-nor.ts'
 import { SILENT_TRANSPORT } from '../../firmware-sim/transport-silent.ts'
 import { type Board, boardNamed, inferenceMs, modelRamBytes } from '../../model/boards.ts'
-import { EngineOrtNode } from '../../model/engine/engine-ort-node.ts'
 import { featureShape } from '../../model/features/feature-definition.ts'
 import type { OpenedBundle } from '../../model/opened-bundle.ts'
+import { bundleEngine } from '../engines.ts'
 import { CommandFailure } from '../failure.ts'
 import { openBundleFile, readBundleFile } from '../open-bundle-file.ts'
 import { type AudioPiece, audioPieces } from './device-audio.ts'
@@ -107,7 +107,7 @@ async function startLocal(run: AudioRun): Promise<LocalDevice> {
       level: run.level,
     }),
     flash,
-    engine: new EngineOrtNode(),
+    engine: bundleEngine(),
     transport: SILENT_TRANSPORT,
     battery: MAINS,
     clock: audioTime,

@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander'
 import type { Clock } from '../../contract/clock.ts'
+import type { Packed } from '../../model/pack.ts'
 import { integerOption } from '../number-option.ts'
 import { FRONT_ENDS, type FrontEnd } from './front-ends.ts'
 import { inspectCommand, planCommand } from './graph-commands.ts'
@@ -11,6 +12,28 @@ interface PackOptions {
   readonly highPass?: boolean
   readonly force?: boolean
   readonly json?: boolean
+}
+
+interface ImportOptions {
+  readonly output: string
+  readonly name?: string
+  readonly releaseVersion: number
+  readonly board?: string
+  readonly force?: boolean
+  readonly json?: boolean
+}
+
+function tellPacked(path: string, { release, bundle, manifest }: Packed, json: boolean): void {
+  if (json) {
+    console.log(JSON.stringify(release))
+    return
+  }
+  console.log(`${path}: ${release.name} ${release.version}, ${bundle.length} bytes`)
+  console.log(`  sha256 ${release.sha256}`)
+  for (const { id, arenaBytes, ramBytes, constantBytes, macs } of manifest.graphs) {
+    console.log(`  graph ${id}: arena ${arenaBytes}, RAM ${ramBytes}, constants ${constantBytes} bytes, ${macs} MACs`)
+  }
+  console.log(`  boards ${manifest.boards.join(', ') || 'none'}`)
 }
 
 /** `kinglet model …` */
@@ -32,18 +55,33 @@ export function modelCommand(clock: Clock): Command {
         highPass: options.highPass === true,
       })
       for (const note of notes) console.error(note)
-      if (options.json) {
-        console.log(JSON.stringify(packed.release))
-        return
-      }
-      console.log(`${options.output}: ${packed.release.name} ${packed.release.version}, ${packed.bundle.length} bytes`)
-      console.log(`  sha256 ${packed.release.sha256}`)
-      for (const graph of packed.manifest.graphs) {
-        const { id, arenaBytes, ramBytes, constantBytes, macs } = graph
-        console.log(
-          `  graph ${id}: arena ${arenaBytes}, RAM ${ramBytes}, constants ${constantBytes} bytes, ${macs} MACs`,
-        )
-      }
+      tellPacked(options.output, packed, options.json === true)
+    })
+
+  model
+    .command('import')
+    .description('pack a microWakeWord network from its JSON manifest (version 1 or 2) alone')
+    .argument('<MANIFEST>', 'JSON file; the network it names lies beside it')
+    .requiredOption('-o, --output <FILE>', 'bundle file to write')
+    .option('--name <NAME>', 'release name (default: the wake word in lower case with dashes)')
+    .option(
+      '--release-version <N>',
+      'number of the release, rising within a family',
+      integerOption('--release-version', 1),
+      1,
+    )
+    .option('--board <NAMES>', 'boards to pack it for, with commas between (default: all that can run it)')
+    .option('--force', 'replace the bundle file if there is one')
+    .option('--json', 'print the release as JSON')
+    .action(async (manifest: string, options: ImportOptions) => {
+      const { importMicroWakeWord } = await import('./model-import.ts')
+      const packed = await importMicroWakeWord(manifest, options.output, {
+        name: options.name,
+        releaseVersion: options.releaseVersion,
+        boards: options.board?.split(','),
+        replaces: options.force === true,
+      })
+      tellPacked(options.output, packed, options.json === true)
     })
 
   model.addCommand(inspectCommand()).addCommand(planCommand())

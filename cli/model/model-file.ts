@@ -1,11 +1,11 @@
-import { readFileSync, statSync } from 'node:fs'
 import { basename } from 'node:path'
 import { decodeBundle, hasBundleMagic } from '../../contract/bundle.ts'
 import { type BundleManifest, graphSection, parseManifest } from '../../contract/manifest.ts'
 import { present } from '../../contract/present.ts'
 import { type GraphFile, readGraph } from '../../model/graph-file.ts'
 import { TFLITE_LIMITS } from '../../model/tflite/tflite-limits.ts'
-import { CommandFailure, fileFailure } from '../failure.ts'
+import { readBounded } from '../bounded-file.ts'
+import { CommandFailure } from '../failure.ts'
 import { readBundleFile } from '../open-bundle-file.ts'
 
 /** A file that holds graphs: a bundle, or one graph as TFLite or ONNX. */
@@ -21,7 +21,7 @@ export interface ModelFile {
 /** Reads a model file by what it is, its size bounded first.
  *  @throws CommandFailure with the cause, and what it looks like when it is no model */
 export function readModelFile(path: string): ModelFile {
-  const bytes = readBounded(path)
+  const bytes = readBounded(path, TFLITE_LIMITS.modelBytes)
   if (hasBundleMagic(bytes)) return readBundle(path)
   const graph = readGraph(bytes)
   if (!graph.ok) {
@@ -30,21 +30,6 @@ export function readModelFile(path: string): ModelFile {
   }
   const id = basename(path).replace(/\.[^.]*$/, '')
   return { format: graph.value.format, fileBytes: bytes.length, manifest: null, graphs: [{ id, graph: graph.value }] }
-}
-
-function readBounded(path: string): Uint8Array {
-  try {
-    const stats = statSync(path)
-    if (stats.size > TFLITE_LIMITS.modelBytes) {
-      throw new CommandFailure(`${path}: too-large: ${stats.size} bytes, at most ${TFLITE_LIMITS.modelBytes} are read`)
-    }
-    if (!stats.isFile() && !stats.isDirectory()) {
-      throw new CommandFailure(`${path}: it is a pipe or a device, a file is expected`)
-    }
-    return readFileSync(path)
-  } catch (cause) {
-    throw cause instanceof CommandFailure ? cause : fileFailure(path, cause)
-  }
 }
 
 function readBundle(path: string): ModelFile {

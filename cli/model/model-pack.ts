@@ -5,13 +5,13 @@ import { sha256Hex } from '../../contract/bytes.ts'
 import { wakePolicySchema } from '../../contract/manifest.ts'
 import { LADDER_LEVELS } from '../../contract/messages.ts'
 import { present } from '../../contract/present.ts'
-import { EngineOrtNode } from '../../model/engine/engine-ort-node.ts'
 import { createMfcc } from '../../model/features/mfcc.ts'
 import { checkMfccDefinition, mfccDefinitionHighPass, mfccDefinitionV1 } from '../../model/features/mfcc-definition.ts'
 import { quantizeFeatures } from '../../model/features/quantize.ts'
 import { type Packed, packBundle } from '../../model/pack.ts'
 import { readAudio, wavFiles } from '../audio-files.ts'
 import { AudioNotes } from '../audio-notes.ts'
+import { bundleEngine } from '../engines.ts'
 import { CommandFailure, fileFailure } from '../failure.ts'
 import { firstIssue, readJsonFile } from '../json-file.ts'
 import { readBundleFile } from '../open-bundle-file.ts'
@@ -115,7 +115,7 @@ export async function packFile(
       goldenInputs,
       card: new TextDecoder().decode(read(card)),
     },
-    new EngineOrtNode(),
+    bundleEngine(),
   )
   if (!packed.ok) throw new CommandFailure(`${specPath}: ${packed.error.code}: ${packed.error.detail}`)
   OutputFile.write(outPath, packed.value.bundle, replaces)

@@ -1,10 +1,10 @@
-import { readFileSync, statSync } from 'node:fs'
 import type * as onnx from 'onnxruntime-node'
 import { bytesOfElements } from '../../model/element-type.ts'
 import { loadTiny } from '../../model/engine-tiny/graph.ts'
 import { TFLITE_LIMITS } from '../../model/tflite/tflite-limits.ts'
 import { hasTfliteIdentifier } from '../../model/tflite/tflite-reader.ts'
-import { CommandFailure, fileFailure } from '../failure.ts'
+import { readBounded } from '../bounded-file.ts'
+import { CommandFailure } from '../failure.ts'
 
 export type RunEngine = 'tiny' | 'ort'
 
@@ -203,15 +203,5 @@ class VectorLine {
 
   #fail(what: string, hint?: string): never {
     throw new CommandFailure(`${this.#where}: ${what}`, hint === undefined ? {} : { hint })
-  }
-}
-
-function readBounded(path: string, most: number): Buffer {
-  try {
-    const { size } = statSync(path)
-    if (size > most) throw new CommandFailure(`${path}: ${size} bytes, at most ${most}`)
-    return readFileSync(path)
-  } catch (cause) {
-    throw cause instanceof CommandFailure ? cause : fileFailure(path, cause)
   }
 }

@@ -22,8 +22,8 @@ export interface CloudFlags extends ListenFlags {
 
 /** The engine is large, and a cloud that judges nothing does not need it. */
 async function openVerifier(path: string) {
-  const { EngineOrtNode } = await import('../../model/engine/engine-ort-node.ts')
-  return { model: readVerifier(path), engine: new EngineOrtNode() }
+  const { bundleEngine } = await import('../engines.ts')
+  return { model: readVerifier(path), engine: bundleEngine() }
 }
 
 /** Runs the cloud until it is ended. */

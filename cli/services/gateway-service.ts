@@ -7,8 +7,8 @@ import { LIMITS } from '../../contract/limits.ts'
 import { seededRandom } from '../../contract/random.ts'
 import { parseSiteId } from '../../contract/topics.ts'
 import { startGateway } from '../../gateway/gateway.ts'
-import { EngineOrtNode } from '../../model/engine/engine-ort-node.ts'
 import { cloudAddress } from '../cloud-api.ts'
+import { bundleEngine } from '../engines.ts'
 import { CommandFailure } from '../failure.ts'
 import { readJsonFile } from '../json-file.ts'
 import { secureRandom } from '../random-secure.ts'
@@ -114,7 +114,7 @@ export const serveGateway = (flags: GatewayFlags, system: Clock): Promise<void> 
       random: seededRandom(new DataView(secureRandom.bytes(4).buffer).getUint32(0)),
       secureRandom,
       logger: pino(),
-      engine: new EngineOrtNode(),
+      engine: bundleEngine(),
       verifier: { ...readVerifier(flags.verifier), labelsOfModel: 'bundles' },
       uplinkIntervalMs: flags.uplinkEveryMs,
       assignmentIdleMs: flags.uplinkEveryMs,

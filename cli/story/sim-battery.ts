@@ -1,6 +1,6 @@
 import type { Clock } from '../../contract/clock.ts'
 import { runBatteryTrial } from '../../firmware-sim/battery-trial.ts'
-import { EngineOrtNode } from '../../model/engine/engine-ort-node.ts'
+import { bundleEngine } from '../engines.ts'
 import { openBundleFile, readBundleFile } from '../open-bundle-file.ts'
 import { zooFile } from '../package-root.ts'
 import { openSoundBank } from '../sound-bank-folder.ts'
@@ -27,7 +27,7 @@ export async function simulateBatteries(flags: BatteryFlags, real: Clock): Promi
         capacityShare: flags.capacity,
         bank,
         bundle,
-        engine: new EngineOrtNode(),
+        engine: bundleEngine(),
         real,
         onDay: (_, day, alive) => {
           if (process.stderr.isTTY)

@@ -16,8 +16,8 @@ import { Hearing } from '../../firmware-sim/hearing.ts'
 import { Ledger } from '../../firmware-sim/ledger.ts'
 import { rememberedSchemes } from '../../firmware-sim/power-cut/remembered-signatures.ts'
 import { scenePools } from '../../firmware-sim/scene.ts'
-import { EngineOrtNode } from '../../model/engine/engine-ort-node.ts'
 import type { CloudApi } from '../cloud-api.ts'
+import { bundleEngine } from '../engines.ts'
 import { chance } from '../random-secure.ts'
 import { openSoundBank } from '../sound-bank-folder.ts'
 
@@ -97,7 +97,7 @@ export async function startStoryFleet(options: {
   const time = new VirtualClock(startMs)
   const ledger = new Ledger()
   const hearing = new Hearing(bank, random.fork('sounds'))
-  const engine = new SharedEngine(new EngineOrtNode())
+  const engine = new SharedEngine(bundleEngine())
   const drift = { fromMs: Number.POSITIVE_INFINITY, overMs: 1 }
   const fleet = await Fleet.start({
     specs,

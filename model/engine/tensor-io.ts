@@ -91,6 +91,10 @@ export function highestOutput(bytes: Uint8Array, stated: Quantization | null): n
   return quantization === null ? 1 : endOf(quantization, constants.get(maker?.inputs[2] ?? '')?.elementType ?? 'uint8')
 }
 
+/** As `highestOutput`, of an end that an engine tells of. */
+export const highestOfEnd = ({ elementType, quantization }: TensorIo): number =>
+  quantization === null ? 1 : endOf(quantization, elementType)
+
 const endOf = ({ scale, zeroPoint }: Quantization, type: ElementType | null): number =>
   type === 'int8' || type === 'uint8' ? scale * ((type === 'int8' ? 127 : 255) - zeroPoint) : 1
 
