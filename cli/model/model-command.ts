@@ -1,4 +1,4 @@
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import type { Clock } from '../../contract/clock.ts'
 import { inspectCommand, planCommand } from './graph-commands.ts'
 
@@ -44,6 +44,30 @@ export function modelCommand(clock: Clock): Command {
     })
 
   model.addCommand(inspectCommand()).addCommand(planCommand())
+
+  model
+    .command('run')
+    .description(
+      'run a bare graph on vectors and compare every byte of its outputs; exit code 0 only when none differs',
+    )
+    .argument('<FILE>', 'graph, TFLite or ONNX')
+    .addOption(
+      new Option('--engine <ENGINE>', 'which runs it (default: tiny for TFLite, ort for ONNX)').choices([
+        'tiny',
+        'ort',
+      ]),
+    )
+    .requiredOption(
+      '--vectors <JSONL>',
+      'a header line with the ends, then a line of hex inputs and outputs for each run',
+    )
+    .action(async (file: string, { engine, vectors }: { engine?: 'tiny' | 'ort'; vectors: string }) => {
+      const { runVectors } = await import('./model-run.ts')
+      const { runs, tensors, bytesDiffering, first } = await runVectors(file, vectors, engine)
+      if (first !== null) console.error(first)
+      console.log(`${runs} runs, ${tensors} tensors, ${bytesDiffering} bytes differ`)
+      if (bytesDiffering > 0) process.exitCode = 1
+    })
 
   model
     .command('eval')
