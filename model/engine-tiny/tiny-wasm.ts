@@ -2,7 +2,20 @@ import { SimdModule } from '../web-assembly.ts'
 import { TINY_BASE64 } from './tiny-bytes.ts'
 
 /** The kernels of `wasm/index.ts`, by their exports. */
-export type KernelName = 'copyBytes' | 'copyStrided' | 'fillBytes' | 'fullyConnected'
+export type KernelName =
+  | 'copyBytes'
+  | 'copyStrided'
+  | 'fillBytes'
+  | 'fullyConnected'
+  | 'argMax'
+  | 'copyBlocks'
+  | 'l2Normalization'
+  | 'lookUpBytes'
+  | 'prelu'
+  | 'reduceMax'
+  | 'reduceSum'
+  | 'svdf'
+  | 'transposeConv'
 
 export interface TinyWasm {
   readonly memory: ArrayBuffer

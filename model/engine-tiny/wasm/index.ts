@@ -2,5 +2,10 @@
 // 32 bits, which ../kernels wrote after checking every size, so that no kernel reads outside its inputs or writes outside its outputs
 // and its scratch. Addresses among the words are absolute.
 
+export { copyBlocks, lookUpBytes } from './blocks'
 export { copyBytes, copyStrided, fillBytes } from './copy'
 export { fullyConnected } from './fully-connected'
+export { prelu } from './prelu'
+export { argMax, l2Normalization, reduceMax, reduceSum } from './reduce'
+export { svdf } from './svdf'
+export { transposeConv } from './transpose-conv'
