@@ -195,7 +195,7 @@ class TinyLoader {
         )
         return {
           where,
-          prepared: known.prepare(context),
+          prepared: known(context),
           writes: [...outputs, ...kept.map((tensor) => this.#tensor(tensor))].map(placed),
         }
       }
@@ -218,15 +218,22 @@ class TinyLoader {
     return this.#stateAt + (this.#stateOffsets[place.state] ?? 0)
   }
 
-  /** The variables before the first run: zero points, then what the subgraphs of CALL_ONCE assign, in order. */
+  /** The variables before the first run: zero points, then what the subgraphs of CALL_ONCE assign, in order.
+   *  @see micro_resource_variable.cc and micro_interpreter_graph.cc of TFLite Micro */
   #initialState(operators: readonly TfliteOperator[]): Uint8Array {
     const state = new Uint8Array(this.#arenaAt - this.#stateAt)
+    const fill = (at: number, { bytes, elementType, zeroPoints }: TinyTensor): void => {
+      if (elementType === 'int8') state.fill((zeroPoints[0] ?? 0) & 0xff, at, at + bytes)
+    }
     for (const [index, tensor] of this.#subgraph.tensors.entries()) {
-      const place = this.#plan.places[index]
-      if (!tensor.variable || place?.kind !== 'state') continue
-      const { address, bytes, elementType, zeroPoints } = this.#tensor(index)
-      const from = address - this.#stateAt
-      if (elementType === 'int8') state.fill((zeroPoints[0] ?? 0) & 0xff, from, from + bytes)
+      if (!tensor.variable || this.#plan.places[index]?.kind !== 'state') continue
+      const variable = this.#tensor(index)
+      fill(variable.address - this.#stateAt, variable)
+    }
+    for (const { builtinCode, inputs } of [...operators].reverse()) {
+      // The first assignment counts, so it comes last here.
+      if (builtinCode !== ASSIGN_VARIABLE) continue
+      fill(this.#variable(inputs[0] ?? -1, 'ASSIGN_VARIABLE') - this.#stateAt, this.#tensor(inputs[1] ?? -1))
     }
     for (const [index, { builtinCode, options }] of operators.entries()) {
       if (builtinCode !== CALL_ONCE) continue

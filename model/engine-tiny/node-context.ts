@@ -107,10 +107,21 @@ export class NodeContext {
 
   /** A factor by which a kernel multiplies. */
   multiplier(factor: number): QuantizedMultiplier {
-    const quantized = quantizedMultiplier(factor)
-    if (!Number.isFinite(factor) || factor < 0 || quantized.shift > 30)
-      this.malformed(`scales make a factor of ${factor}`)
+    const quantized = this.largeMultiplier(factor)
+    if (quantized.shift > 30) this.malformed(`scales make a factor of ${factor}`)
     return quantized
+  }
+
+  /** The same, below 2^31. */
+  largeMultiplier(factor: number): QuantizedMultiplier {
+    if (!(factor >= 0 && factor < 2 ** 31)) this.malformed(`scales make a factor of ${factor}`)
+    return quantizedMultiplier(factor)
+  }
+
+  /** @throws TinyFault unless the zero point is one of int8, so that an element less it fits 16 bits */
+  expectZeroPoint(tensor: TinyTensor): void {
+    const { zeroPoint } = this.quantization(tensor)
+    if (zeroPoint < -128 || zeroPoint > 127) this.malformed(`"${tensor.name}" has the zero point ${zeroPoint}`)
   }
 
   /** Least and largest integer of an output under its fused activation.
@@ -168,4 +179,11 @@ export class NodeContext {
       `${this.where}: ${detail}; convert without it, or run it on onnxruntime as ONNX`,
     )
   }
+}
+
+/** A float32 among the words of a kernel. */
+export const float32Word = (value: number): number => {
+  const view = new DataView(new ArrayBuffer(4))
+  view.setFloat32(0, value)
+  return view.getInt32(0)
 }

@@ -1,6 +1,7 @@
 import { byteTable, divideByPowerOfTwo, requantize, tanhOf } from '../fixed-point.ts'
-import { quantizedMultiplier, roundHalfAway, splitDouble } from '../multiplier.ts'
+import { quantizedMultiplier } from '../multiplier.ts'
 import type { NodeContext, Prepared } from '../node-context.ts'
+import { activationInput, inputRadius } from './elementwise.ts'
 
 /** Functions of one int8: computed for each of the 256 when the graph is loaded, by the arithmetic of the reference kernels, and looked up. */
 
@@ -26,16 +27,13 @@ function prepare(node: NodeContext, functionOf: (ends: Ends) => (value: number) 
 export const prepareTanh = (node: NodeContext): Prepared =>
   prepare(node, ({ from }) => {
     const [integerBits, outputBits] = [4, 7]
-    const { fraction, exponent } = splitDouble(from.scale * 2 ** (31 - integerBits))
-    const multiplier = roundHalfAway(fraction * 2 ** 31)
-    const radius = Math.floor(((2 ** integerBits - 1) * 2 ** (31 - integerBits)) / 2 ** exponent)
-    // As an int32 2^31 is the least; no float32 scale rounds up to it. Beyond a shift of 31 every integer but 0 is outside the radius.
-    if (multiplier > 0x7fffffff || exponent > 31 || exponent < -31) node.malformed(`a scale of ${from.scale}`)
+    const { multiplier, shift } = activationInput(node, from.scale, integerBits)
+    const radius = inputRadius(integerBits, shift)
     return (value) => {
       const x = value - from.zeroPoint
       if (x <= -radius) return -128
       if (x >= radius) return 127
-      return divideByPowerOfTwo(tanhOf(requantize(x, multiplier, exponent)), 31 - outputBits)
+      return divideByPowerOfTwo(tanhOf(requantize(x, multiplier, shift)), 31 - outputBits)
     }
   })
 

@@ -5,21 +5,38 @@ import type { TinyTensor } from '../tiny-tensor.ts'
 export interface ChannelTables {
   readonly multipliers: number
   readonly shifts: number
-  /** 2^(31 + shift); 0 where some factor is 1/2 or more, and the kernel goes the slow way. */
+  /** 2^(shift below + shift of the channel); 0 where the kernel has to go the slow way. */
   readonly powers: number
+  /** The largest shift to the right of any channel. */
+  readonly shift: number
 }
 
-/** Keeps a table of multipliers, one of shifts, and one of powers where all factors have one.
- *  @param factors one for each output channel */
-export function channelTables(node: NodeContext, factors: readonly number[]): ChannelTables {
+/** Keeps a table of multipliers, one of shifts, and one of powers: where all factors are below 1/2 and no sum can overflow on the way, four
+ *  channels are requantized at once.
+ *  @param factors one for each output channel
+ *  @param sumMax what no sum of a channel, bias included, can pass */
+export function channelTables(node: NodeContext, factors: readonly number[], sumMax: number): ChannelTables {
   const quantized = factors.map((factor) => node.multiplier(factor))
   // A factor too small to matter has multiplier 0, whatever its shift.
   const shifts = quantized.map(({ multiplier, shift }) => (multiplier === 0 ? -1 : shift))
+  const [least, most] = [Math.min(...shifts), Math.max(...shifts)]
+  // One for the rounding of the high half, one for what moves negative sums, and half of the last place.
+  const fits = most < 0 && (sumMax + 2) * 2 ** (most - least) + 2 ** (-least - 1) < 2 ** 31
   return {
     multipliers: node.table(Int32Array.from(quantized, ({ multiplier }) => multiplier)),
     shifts: node.table(Int32Array.from(shifts)),
-    powers: shifts.every((shift) => shift < 0) ? node.table(Int32Array.from(shifts, (shift) => 2 ** (31 + shift))) : 0,
+    powers: fits ? node.table(Int32Array.from(shifts, (shift) => 2 ** (shift - least))) : 0,
+    shift: -least,
   }
+}
+
+/** What no sum of products of int8, offset added, with int8 can pass: of `count` products and a bias. */
+export function sumBound(node: NodeContext, count: number, bias: TinyTensor | null): number {
+  if (bias === null) return count * 255 * 128
+  // A bias that is computed may be anything.
+  if (bias.constant === null) return 2 ** 31
+  const most = node.integers(bias, bias.elements).reduce((so, value) => Math.max(so, Math.abs(value)), 0)
+  return count * 255 * 128 + most
 }
 
 /** Scales of weights by output channel, checked against their dimension.

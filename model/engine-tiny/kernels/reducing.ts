@@ -1,68 +1,22 @@
 import type { FixedElementType } from '../../element-type.ts'
 import type { NodeContext, Prepared } from '../node-context.ts'
-import { TINY_LIMITS } from '../tiny-limits.ts'
-import type { TinyTensor } from '../tiny-tensor.ts'
-import { axisOf, productOf, rowMajorStrides } from './blocks.ts'
+import { productOf } from './blocks.ts'
+import { reduction } from './mean.ts'
+import { axisOf } from './moving.ts'
 
-/** ReducerOptions of the schema. */
-const REDUCER = { keepDims: 0 } as const
-/** Six dimensions, kept and reduced in turns, are three of each at most. */
-const GROUPS = 3
-
-/** Input and axes, which are constant and may repeat. @returns words of the six axes, and how many elements make one */
-function reduction(node: NodeContext): {
-  readonly axes: readonly number[]
-  readonly each: number
-  readonly input: TinyTensor
-} {
+/** @see reduce.h and reduce_common.cc of TFLite Micro, which wants one quantization at both ends */
+export function prepareReduceMax(node: NodeContext): Prepared {
   node.expectPorts(2, 2, 1)
   const [input, output] = [node.input(0), node.output(0)]
   node.expectType(input, 'int8')
   node.expectType(output, 'int8')
-  const { shape } = input
-  const reduced = new Set(
-    node.integers(node.input(1), TINY_LIMITS.dims).map((axis) => axisOf(node, axis, shape.length)),
-  )
-  const keepDims = (node.options?.int8(REDUCER.keepDims) ?? 0) !== 0
-  const kept = shape.flatMap((dim, axis) => (reduced.has(axis) ? (keepDims ? [1] : []) : [dim]))
-  node.expectShape(output, kept)
-  const strides = rowMajorStrides(shape, 1)
-  const axes = { kept: [] as number[][], reduced: [] as number[][] }
-  let last: boolean | null = null
-  for (const [axis, dim] of shape.entries()) {
-    if (dim === 1) continue
-    const group = axes[reduced.has(axis) ? 'reduced' : 'kept']
-    const before = last === reduced.has(axis) ? group.pop() : undefined
-    // Neighbours of one kind are one axis.
-    group.push([dim * (before?.[0] ?? 1), strides[axis] ?? 1])
-    last = reduced.has(axis)
-  }
-  const words = [axes.kept, axes.reduced].flatMap((group) => {
-    while (group.length < GROUPS) group.unshift([1, 0])
-    return group.flat()
-  })
-  return { axes: words, each: productOf(shape.filter((_, axis) => reduced.has(axis))), input }
-}
-
-/** @see reduce.h and reduce_common.cc of TFLite Micro, which wants one quantization at both ends */
-export function prepareReduceMax(node: NodeContext): Prepared {
-  const { axes, input } = reduction(node)
-  const output = node.output(0)
+  const { kept, keptStrides, reduced, reducedStrides } = reduction(node, input, output)
   const [from, to] = [node.quantization(input), node.quantization(output)]
   if (from.scale !== to.scale || from.zeroPoint !== to.zeroPoint) {
     node.unsupportedType('input and output have different scales or zero points')
   }
-  return { calls: [{ kernel: 'reduceMax', words: [input.address, output.address, ...axes] }] }
-}
-
-/** @see QuantizedMeanOrSum of reference/reduce.h */
-export function prepareSum(node: NodeContext): Prepared {
-  const { axes, each, input } = reduction(node)
-  const output = node.output(0)
-  const [from, to] = [node.quantization(input), node.quantization(output)]
-  const { multiplier, shift } = node.multiplier(from.scale / to.scale)
-  const own = [from.zeroPoint * each, to.zeroPoint, multiplier, shift]
-  return { calls: [{ kernel: 'reduceSum', words: [input.address, output.address, ...axes, ...own] }] }
+  const words = [input.address, output.address, ...kept, ...keptStrides, ...reduced, ...reducedStrides]
+  return { calls: [{ kernel: 'maxElements', words }] }
 }
 
 const ARG_TYPES: readonly FixedElementType[] = ['int8', 'uint8', 'float32']

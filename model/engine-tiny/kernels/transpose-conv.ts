@@ -1,5 +1,6 @@
 import type { NodeContext, Prepared } from '../node-context.ts'
 import { biasAddress, channelTables, weightScales } from './channels.ts'
+import { imageShape } from './window.ts'
 
 /** TransposeConvOptions of the schema. */
 const OPTIONS = { padding: 0, strideWidth: 1, strideHeight: 2, activation: 3 } as const
@@ -11,10 +12,9 @@ export function prepareTransposeConv(node: NodeContext): Prepared {
   node.expectPorts(3, 4, 1)
   const [weights, input, output] = [node.input(1), node.input(2), node.output(0)]
   for (const tensor of [weights, input, output]) node.expectType(tensor, 'int8')
-  const [batches = 0, height = 0, width = 0, channels = 0] = input.shape
-  const [outputs = 0, rows = 0, columns = 0] = weights.shape
-  const [, outputHeight = 0, outputWidth = 0] = output.shape
-  node.expectShape(input, [batches, height, width, channels])
+  const [batches, height, width, channels] = imageShape(node, input)
+  const [outputs, rows, columns] = imageShape(node, weights)
+  const [, outputHeight, outputWidth] = imageShape(node, output)
   node.expectShape(weights, [outputs, rows, columns, channels])
   node.expectShape(output, [batches, outputHeight, outputWidth, outputs])
   const [down, across] = [node.options?.int32(OPTIONS.strideHeight) ?? 0, node.options?.int32(OPTIONS.strideWidth) ?? 0]
@@ -31,7 +31,8 @@ export function prepareTransposeConv(node: NodeContext): Prepared {
     (_, channel) => (from.scale * (scales.length === 1 ? (scales[0] ?? 0) : (scales[channel] ?? 0))) / to.scale,
   )
   const bias = biasAddress(node, 3, outputs)
-  const { multipliers, shifts } = channelTables(node, factors)
+  // The kernel goes channel by channel, whatever the sums.
+  const { multipliers, shifts } = channelTables(node, factors, Number.POSITIVE_INFINITY)
   const words = [
     ...[input.address, weights.address, bias, output.address, batches, height, width, channels, rows, columns],
     ...[outputHeight, outputWidth, outputs, down, across],
