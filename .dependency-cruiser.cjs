@@ -12,7 +12,15 @@ const onlyLocal = (name, from, allowed, comment) => ({
 const houses = {
   contract: { rooms: { patch: [], tuf: [] }, composers: ['index', 'metadata-file', 'repository-target'] },
   model: {
-    rooms: { audio: [], onnx: [], tflite: [], plan: ['onnx', 'tflite'], engine: ['onnx'], features: ['engine'], 'engine-tiny': ['engine', 'plan', 'tflite'] },
+    rooms: {
+      audio: [],
+      onnx: [],
+      tflite: [],
+      plan: ['onnx', 'tflite'],
+      engine: ['onnx'],
+      'engine-tiny': ['engine', 'plan', 'tflite'],
+      features: ['engine'],
+    },
     composers: ['engine-by-format', 'graph-file', 'index', 'opened-bundle', 'pack', 'tensor-map'],
   },
   'device/core': {

@@ -67,7 +67,7 @@ export function modelCommand(clock: Clock): Command {
     .option(
       '--release-version <N>',
       'number of the release, rising within a family',
-      integerOption('--release-version', 1),
+      integerOption(1, 1_000_000_000),
       1,
     )
     .option('--board <NAMES>', 'boards to pack it for, with commas between (default: all that can run it)')
