@@ -38,5 +38,5 @@ export function prepareFullyConnected(node: NodeContext): Prepared {
   const sizes = [batches, depth, outputs]
   const { multipliers, shifts, powers, shift } = tables
   const words = [...places, ...sizes, -from.zeroPoint, to.zeroPoint, least, most, multipliers, shifts, powers, shift]
-  return { calls: [{ kernel: 'fullyConnected', words }] }
+  return { calls: [{ kernel: 'fullyConnected', words }], scratchBytes: 16 }
 }

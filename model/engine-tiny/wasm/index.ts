@@ -3,7 +3,7 @@
 // and its scratch. Addresses among the words are absolute.
 
 export { binary } from './binary'
-export { conv2d } from './conv'
+export { conv2d, sumRows, sumWidened } from './conv'
 export { copyBytes, copyStrided, fillBytes } from './copy'
 export { depthwiseConv2d } from './depthwise'
 export { clampElements, dequantizeElements, logistic, quantizeElements, requantizeElements } from './elementwise'
