@@ -96,6 +96,7 @@ function convolutionWords(
   const [input, weights, output] = [node.input(0), node.input(1), node.output(0)]
   const [batches, height, width, channels] = imageShape(node, input)
   const [, rows, columns] = imageShape(node, weights)
+  node.expectWork(output.elements * rows * columns * (channelDimension === 0 ? depth : 1))
   const [from, to] = [node.quantization(input), node.quantization(output)]
   node.expectZeroPoint(input)
   const scales = weightScales(node, weights, channelDimension)

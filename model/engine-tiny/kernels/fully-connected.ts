@@ -22,6 +22,7 @@ export function prepareFullyConnected(node: NodeContext): Prepared {
     node.malformed(`"${input.name}" has ${input.elements} elements, which is no multiple of ${depth}`)
   }
   node.expectElements(output, batches * outputs)
+  node.expectWork(batches * outputs * depth)
   const from = node.quantization(input)
   const to = node.quantization(output)
   node.expectZeroPoint(input)
