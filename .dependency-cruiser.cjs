@@ -12,8 +12,16 @@ const onlyLocal = (name, from, allowed, comment) => ({
 const houses = {
   contract: { rooms: { patch: [], tuf: [] }, composers: ['index', 'metadata-file', 'repository-target'] },
   model: {
-    rooms: { audio: [], onnx: [], tflite: [], plan: ['onnx', 'tflite'], engine: ['onnx'], features: ['engine'], 'engine-tiny': ['engine', 'plan', 'tflite'] },
-    composers: ['index', 'opened-bundle', 'pack', 'tensor-map'],
+    rooms: {
+      audio: [],
+      onnx: [],
+      tflite: [],
+      plan: ['onnx', 'tflite'],
+      engine: ['onnx'],
+      'engine-tiny': ['engine', 'plan', 'tflite'],
+      features: ['engine'],
+    },
+    composers: ['graph-file', 'index', 'opened-bundle', 'pack', 'tensor-map'],
   },
   'device/core': {
     rooms: {

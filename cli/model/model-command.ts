@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander'
 import type { Clock } from '../../contract/clock.ts'
+import { inspectCommand, planCommand } from './graph-commands.ts'
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
 
@@ -12,7 +13,7 @@ interface PackOptions {
 
 /** `kinglet model …` */
 export function modelCommand(clock: Clock): Command {
-  const model = new Command('model').description('pack, inspect and score model bundles')
+  const model = new Command('model').description('inspect and plan models; pack and score bundles')
 
   model
     .command('pack')
@@ -42,16 +43,7 @@ export function modelCommand(clock: Clock): Command {
       }
     })
 
-  model
-    .command('inspect')
-    .description('check a bundle as a device would and print its manifest')
-    .argument('<BUNDLE>', 'bundle file')
-    .action(async (file: string) => {
-      const { openBundleFile } = await import('../open-bundle-file.ts')
-      const bundle = await openBundleFile(file, Number.POSITIVE_INFINITY)
-      console.log(JSON.stringify(bundle.manifest, null, 2))
-      await bundle.dispose()
-    })
+  model.addCommand(inspectCommand()).addCommand(planCommand())
 
   model
     .command('run')

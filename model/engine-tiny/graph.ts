@@ -321,7 +321,18 @@ class TinyLoader {
     }
     const constant = place.kind === 'constant' ? place.range : null
     return {
-      ...{ name, shape, elementType, elements, bytes, scales, zeroPoints, dimension, constant },
+      ...{
+        name,
+        shape,
+        elementType,
+        elements,
+        bytes,
+        scales,
+        zeroPoints,
+        dimension,
+        constant,
+        variable: tensor.variable,
+      },
       address: this.#address(place, what),
     }
   }

@@ -1,4 +1,5 @@
 import { prepareAdd, prepareMaximum, prepareMinimum, prepareMul, prepareSub } from './kernels/binary.ts'
+import { prepareHardSwish, prepareLeakyRelu, prepareTanh } from './kernels/byte-functions.ts'
 import { prepareConv2d, prepareDepthwiseConv2d } from './kernels/convolution.ts'
 import {
   prepareDequantize,
@@ -8,7 +9,7 @@ import {
   prepareRelu6,
 } from './kernels/elementwise.ts'
 import { prepareFullyConnected } from './kernels/fully-connected.ts'
-import { prepareMean } from './kernels/mean.ts'
+import { prepareMean, prepareSum } from './kernels/mean.ts'
 import {
   prepareConcatenation,
   preparePad,
@@ -18,7 +19,19 @@ import {
   prepareStridedSlice,
 } from './kernels/moving.ts'
 import { prepareAveragePool2d, prepareMaxPool2d } from './kernels/pooling.ts'
+import { preparePrelu } from './kernels/prelu.ts'
+import {
+  prepareGather,
+  preparePack,
+  prepareResizeNearestNeighbor,
+  prepareSlice,
+  prepareTranspose,
+  prepareUnpack,
+} from './kernels/rearranging.ts'
+import { prepareArgMax, prepareL2Normalization, prepareReduceMax } from './kernels/reducing.ts'
 import { prepareSoftmax } from './kernels/softmax.ts'
+import { prepareSvdf } from './kernels/svdf.ts'
+import { prepareTransposeConv } from './kernels/transpose-conv.ts'
 import type { NodeContext, Prepared } from './node-context.ts'
 
 /** By BuiltinOperator code of schema.fbs, version 3c; operators on resources are in `graph.ts`, for they are resolved at load. */
@@ -51,4 +64,20 @@ export const TINY_OPERATORS: ReadonlyMap<number, (node: NodeContext) => Prepared
   [57, prepareMinimum],
   [102, prepareSplitV],
   [114, prepareQuantize],
+  [11, prepareL2Normalization],
+  [27, prepareSvdf],
+  [28, prepareTanh],
+  [36, prepareGather],
+  [39, prepareTranspose],
+  [54, preparePrelu],
+  [56, prepareArgMax],
+  [65, prepareSlice],
+  [67, prepareTransposeConv],
+  [74, prepareSum],
+  [82, prepareReduceMax],
+  [83, preparePack],
+  [88, prepareUnpack],
+  [97, prepareResizeNearestNeighbor],
+  [98, prepareLeakyRelu],
+  [117, prepareHardSwish],
 ])

@@ -27,8 +27,9 @@ export function stridesOf(shape: readonly number[]): number[] {
   return strides
 }
 
-/** A call that copies a box; the first and the last element of either side are in its tensor, or the node is refused. */
-export function copyBox(node: NodeContext, box: Box): KernelCall {
+/** Calls that copy a box, one where no more than four dimensions stay apart; the first and the last element of either side are in its tensor,
+ *  or the node is refused. */
+export function copyBox(node: NodeContext, box: Box): KernelCall[] {
   const { source, destination, sizes } = box
   const bytes = bytesOfElements(source.elementType, 1)
   if (
@@ -40,7 +41,7 @@ export function copyBox(node: NodeContext, box: Box): KernelCall {
   }
   expectInside(node, source, box.sourceAt, box.sourceStrides, sizes)
   expectInside(node, destination, box.destinationAt, box.destinationStrides, sizes)
-  const walk: { size: number; from: number; to: number }[] = []
+  const walk: Step[] = []
   for (let axis = sizes.length - 1; axis >= 0; axis--) {
     const [size, from, to] = [sizes[axis] ?? 1, box.sourceStrides[axis] ?? 0, box.destinationStrides[axis] ?? 0]
     const inner = walk[0]
@@ -48,17 +49,34 @@ export function copyBox(node: NodeContext, box: Box): KernelCall {
     if (inner !== undefined && from === inner.size * inner.from && to === inner.size * inner.to) inner.size *= size
     else walk.unshift({ size, from, to })
   }
-  if (walk.length > DIMS)
-    node.unsupported(`it moves data along ${walk.length} dimensions that do not join, at most ${DIMS}`)
+  const outer = walk.splice(0, Math.max(0, walk.length - DIMS))
   if (walk.length === 0) walk.push({ size: 1, from: 1, to: 1 })
   while (walk.length < DIMS) walk.unshift({ size: 1, from: 0, to: 0 })
-  const words = [
-    ...[source.address + bytes * box.sourceAt, destination.address + bytes * box.destinationAt, bytes],
-    ...walk.map((step) => step.size),
-    ...walk.map((step) => bytes * step.from),
-    ...walk.map((step) => bytes * step.to),
-  ]
-  return { kernel: 'copyStrided', words }
+  const [first, to] = [source.address + bytes * box.sourceAt, destination.address + bytes * box.destinationAt]
+  return starts(outer).map((at) => ({
+    kernel: 'copyStrided',
+    words: [
+      ...[first + bytes * at.from, to + bytes * at.to, bytes],
+      ...walk.map((step) => step.size),
+      ...walk.map((step) => bytes * step.from),
+      ...walk.map((step) => bytes * step.to),
+    ],
+  }))
+}
+
+interface Step {
+  size: number
+  from: number
+  to: number
+}
+
+/** Where each box of the inner dimensions begins, in elements. */
+function starts([axis, ...inner]: readonly Step[]): { readonly from: number; readonly to: number }[] {
+  if (axis === undefined) return [{ from: 0, to: 0 }]
+  const within = starts(inner)
+  return Array.from({ length: axis.size }, (_, index) => index).flatMap((index) =>
+    within.map(({ from, to }) => ({ from: from + index * axis.from, to: to + index * axis.to })),
+  )
 }
 
 function expectInside(

@@ -1,3 +1,4 @@
+import type { QuantizedMultiplier } from '../multiplier.ts'
 import type { NodeContext, Prepared } from '../node-context.ts'
 import { TINY_LIMITS } from '../tiny-limits.ts'
 import type { TinyTensor } from '../tiny-tensor.ts'
@@ -53,19 +54,29 @@ export function reduction(node: NodeContext, input: TinyTensor, output: TinyTens
 
 /** @see QuantizedMeanOrSum of TensorFlow Lite's reference/reduce.h: the number of elements goes into the factor, whose bits are kept as far as
  *  a shift may go */
-export function prepareMean(node: NodeContext): Prepared {
+export const prepareMean = (node: NodeContext): Prepared =>
+  sums(node, ({ multiplier, shift }, count) => {
+    const bits = Math.min(Math.floor(Math.log2(count)), 32, 31 + shift)
+    return { multiplier: Number((BigInt(multiplier) << BigInt(bits)) / BigInt(count)), shift: shift - bits }
+  })
+
+/** @see QuantizedMeanOrSum of TensorFlow Lite's reference/reduce.h */
+export const prepareSum = (node: NodeContext): Prepared => sums(node, (factor) => factor)
+
+function sums(
+  node: NodeContext,
+  factorOf: (factor: QuantizedMultiplier, count: number) => QuantizedMultiplier,
+): Prepared {
   node.expectPorts(2, 2, 1)
   const [input, output] = [node.input(0), node.output(0)]
   node.expectType(input, 'int8')
   node.expectType(output, 'int8')
   const { kept, keptStrides, reduced, reducedStrides, count } = reduction(node, input, output)
   const [from, to] = [node.quantization(input), node.quantization(output)]
-  const factor = node.multiplier(from.scale / to.scale)
-  const bits = Math.min(Math.floor(Math.log2(count)), 32, 31 + factor.shift)
-  const multiplier = Number((BigInt(factor.multiplier) << BigInt(bits)) / BigInt(count))
+  const { multiplier, shift } = factorOf(node.multiplier(from.scale / to.scale), count)
   const words = [
     ...[input.address, output.address, ...kept, ...keptStrides, ...reduced, ...reducedStrides],
-    ...[from.zeroPoint * count, multiplier, factor.shift - bits, to.zeroPoint],
+    ...[from.zeroPoint * count, multiplier, shift, to.zeroPoint],
   ]
   return { calls: [{ kernel: 'sumElements', words }] }
 }

@@ -48,8 +48,9 @@ function split(node: NodeContext, input: TinyTensor, axis: TinyTensor): Prepared
   return { calls: alongAxis(node, input, outputs, axisOf(node, at, input.shape.length), 'part') }
 }
 
-function axisOf(node: NodeContext, axis: number, rank: number): number {
-  if (axis < -rank || axis >= rank) node.malformed(`axis ${axis} of ${rank} dimensions`)
+/** An axis as the file gives it: negative ones count from the end. */
+export function axisOf(node: NodeContext, axis: number, rank: number): number {
+  if (!(axis >= -rank && axis < rank)) node.malformed(`axis ${axis} of ${rank} dimensions`)
   return axis < 0 ? axis + rank : axis
 }
 
@@ -63,7 +64,7 @@ function alongAxis(
 ): KernelCall[] {
   const strides = stridesOf(whole.shape)
   let from = 0
-  const calls = parts.map((part) => {
+  const calls = parts.flatMap((part) => {
     const size = part.shape[axis] ?? 0
     node.expectShape(
       part,
@@ -112,7 +113,7 @@ export function preparePad(node: NodeContext): Prepared {
   return {
     calls: [
       { kernel: 'fillBytes', words: [output.address, padByte(node, output, value), output.bytes] },
-      copyBox(node, {
+      ...copyBox(node, {
         ...{ source: input, sourceAt: 0, sourceStrides: stridesOf(shape), sizes: shape },
         ...{ destination: output, destinationAt: at, destinationStrides: strides },
       }),
@@ -173,10 +174,10 @@ export function prepareStridedSlice(node: NodeContext): Prepared {
     slices.flatMap(({ size }, axis) => (shrunk(axis) ? [] : [size])),
   )
   const sizes = slices.map(({ size }, axis) => (shrunk(axis) ? 1 : size))
-  const call = copyBox(node, {
+  const calls = copyBox(node, {
     ...{ source: input, sourceAt: slices.reduce((sum, { begin }, axis) => sum + begin * (strides[axis] ?? 0), 0) },
     sourceStrides: slices.map(({ step }, axis) => step * (strides[axis] ?? 0)),
     ...{ destination: output, destinationAt: 0, destinationStrides: stridesOf(sizes), sizes },
   })
-  return { calls: [call] }
+  return { calls }
 }
