@@ -1,98 +1,130 @@
 import { err, ok, type Result } from '../../contract/result.ts'
 import type { Engine, EngineError, EngineErrorCode, EngineInput, EngineIo, EngineSession } from '../engine/engine.ts'
-import type { IoElementType, TensorIo } from '../engine/tensor-io.ts'
+import type { IoElementType, Quantization, TensorIo } from '../engine/tensor-io.ts'
 import { readResult, writeWindow } from '../engine/window-codec.ts'
-import { loadTiny, type TinyGraph } from './graph.ts'
+import { loadTiny, type TinyGraph, type TinyOptions } from './graph.ts'
 import type { TinyTensor } from './tiny-tensor.ts'
 
-/** The project's own engine, for TFLite graphs with one input and one output: the same bytes on every machine. */
+/** A session whose graph may keep variables from window to window; they are saved and cleared on purpose. */
+export interface TinySession extends EngineSession {
+  /** What the graph has in memory. */
+  readonly memory: TinyGraph['memory']
+  /** @returns a copy of the variables, empty for a graph without any */
+  saveState(): Uint8Array
+  /** @throws Error for a state of another length */
+  restoreState(state: Uint8Array): void
+  /** Variables as they were after loading. */
+  resetState(): void
+}
+
+/** The engine of our own: TFLite graphs with the arithmetic of TensorFlow Lite Micro's reference kernels, byte for byte the same wherever
+ *  WebAssembly runs. Graphs have one input and one output here; `loadTiny` takes any number. */
 export class EngineTiny implements Engine {
   readonly name = 'tiny 1'
+  readonly #options: TinyOptions
 
-  load(graph: Uint8Array, io: EngineIo = {}): Promise<Result<EngineSession, EngineError>> {
-    return Promise.resolve(this.#load(graph, io))
+  /** @param options what each graph may take */
+  constructor(options: TinyOptions = {}) {
+    this.#options = options
   }
 
-  #load(bytes: Uint8Array, io: EngineIo): Result<EngineSession, EngineError> {
-    const loaded = loadTiny(bytes)
+  async load(graph: Uint8Array, io: EngineIo = {}): Promise<Result<TinySession, EngineError>> {
+    const loaded = loadTiny(graph, this.#options)
     if (!loaded.ok) return failed('engine-load-failed', `${loaded.error.code}: ${loaded.error.detail}`)
     const { inputs, outputs } = loaded.value
     const [input] = inputs
     const [output] = outputs
     if (input === undefined || output === undefined || inputs.length !== 1 || outputs.length !== 1) {
-      const detail = `graph has ${inputs.length} inputs and ${outputs.length} outputs, expected one each`
-      return failed('engine-load-failed', detail)
+      return failed(
+        'engine-load-failed',
+        `graph has ${inputs.length} inputs and ${outputs.length} outputs, expected one each`,
+      )
     }
-    const ends = [endOf(input, io.input), endOf(output, io.output)]
-    const [from, to] = ends
-    if (from === undefined || to === undefined) {
-      const types = `${input.elementType} to ${output.elementType}`
-      return failed('engine-load-failed', `ends of ${types}: float32, int8 and uint8 are served`)
+    if (output.constant !== null) return failed('engine-load-failed', `the output "${output.name}" is a constant`)
+    const [from, to] = [end(input, io.input), end(output, io.output)]
+    if (from === null || to === null) {
+      const odd = from === null ? input : output
+      return failed('engine-load-failed', `"${odd.name}" is ${odd.elementType}, ends are float32, int8 or uint8`)
     }
     if (to.elementType !== 'float32' && to.quantization === null) {
       return failed('engine-load-failed', `quantization of ${to.elementType} output "${to.name}" is not known`)
     }
-    return ok(new TinySession(loaded.value, from, to))
+    return ok(new Session(loaded.value, from, to))
   }
 }
 
-const SERVED: readonly string[] = ['float32', 'int8', 'uint8'] satisfies readonly IoElementType[]
+const ARRAYS = { float32: Float32Array, int8: Int8Array, uint8: Uint8Array } as const
+const isIoElementType = (type: string): type is IoElementType => Object.hasOwn(ARRAYS, type)
 
-/** @returns undefined for a type that no window has */
-function endOf(tensor: TinyTensor, stated: EngineIo['input']): TensorIo | undefined {
-  const { name, shape: dims, elementType, elements, scales, zeroPoints } = tensor
-  if (!SERVED.includes(elementType)) return undefined
+/** @returns null for a type that no end has */
+function end(tensor: TinyTensor, stated: Quantization | undefined): TensorIo | null {
+  const { name, elementType, shape, elements, scales, zeroPoints } = tensor
+  if (!isIoElementType(elementType)) return null
   const [scale] = scales
-  const told = elementType === 'float32' || scale === undefined ? null : { scale, zeroPoint: zeroPoints[0] ?? 0 }
-  return { name, elementType: elementType as IoElementType, dims, elements, quantization: stated ?? told }
+  const told = scale === undefined || scales.length > 1 ? null : { scale, zeroPoint: zeroPoints[0] ?? 0 }
+  const quantization = elementType === 'float32' ? null : (stated ?? told)
+  return { ...{ name, elementType, dims: shape, elements }, quantization }
 }
 
-/** The tensor itself, in the graph's memory. */
-const viewOf = ({ buffer, byteOffset }: Uint8Array, { elementType, elements }: TensorIo): EngineInput => {
-  const memory = buffer as ArrayBuffer
-  if (elementType === 'float32') return new Float32Array(memory, byteOffset, elements)
-  return elementType === 'int8'
-    ? new Int8Array(memory, byteOffset, elements)
-    : new Uint8Array(memory, byteOffset, elements)
-}
-
-class TinySession implements EngineSession {
+class Session implements TinySession {
   readonly input: TensorIo
   readonly output: TensorIo
-  /** Only of a graph that remembers. */
+  readonly memory: TinyGraph['memory']
+  /** Only of a graph that has variables: of others no run depends on another. */
   readonly reset?: () => void
-  #graph: TinyGraph | undefined
+  #graph: TinyGraph | null
   readonly #window: EngineInput
   readonly #result: EngineInput
 
   constructor(graph: TinyGraph, input: TensorIo, output: TensorIo) {
     this.input = input
     this.output = output
+    this.memory = graph.memory
     this.#graph = graph
-    this.#window = viewOf(graph.inputBytes(0), input)
-    this.#result = viewOf(graph.outputBytes(0), output)
+    this.#window = view(graph.inputBytes(0), input)
+    this.#result = view(graph.outputBytes(0), output)
     if (graph.memory.stateBytes > 0) this.reset = () => graph.resetState()
   }
 
-  /** Runs within the call, so overlapping calls finish in order. */
-  run(window: EngineInput): Promise<Result<Float32Array, EngineError>> {
-    if (this.#graph === undefined) return Promise.resolve(failed('engine-disposed', 'session is disposed'))
+  /** All of a run happens before the call returns, so overlapping calls cannot meet. */
+  async run(window: EngineInput): Promise<Result<Float32Array, EngineError>> {
+    if (this.#graph === null) return failed('engine-disposed', 'session is disposed')
     const written = writeWindow(window, this.input, this.#window)
-    if (!written.ok) return Promise.resolve(written)
+    if (!written.ok) return written
     try {
       this.#graph.run()
     } catch (cause) {
-      const detail = cause instanceof Error ? cause.message : String(cause)
-      return Promise.resolve(failed('engine-run-failed', detail, cause))
+      return failed('engine-run-failed', cause instanceof Error ? cause.message : String(cause), cause)
     }
-    return Promise.resolve(ok(readResult(this.#result, this.output)))
+    return ok(readResult(this.#result, this.output))
   }
 
-  dispose(): Promise<void> {
-    this.#graph = undefined
-    return Promise.resolve()
+  saveState(): Uint8Array {
+    return this.#loaded().saveState()
+  }
+
+  restoreState(state: Uint8Array): void {
+    this.#loaded().restoreState(state)
+  }
+
+  resetState(): void {
+    this.#loaded().resetState()
+  }
+
+  #loaded(): TinyGraph {
+    if (this.#graph === null) throw new Error('session is disposed')
+    return this.#graph
+  }
+
+  async dispose(): Promise<void> {
+    this.#graph = null
   }
 }
 
-const failed = (code: EngineErrorCode, detail: string, cause?: unknown): Result<never, EngineError> =>
-  err({ code, detail, ...(cause !== undefined && { cause }) })
+/** Addresses are multiples of 16, so an array of any type may lie there. */
+const view = (bytes: Uint8Array, { elementType, elements }: TensorIo): EngineInput =>
+  new ARRAYS[elementType](bytes.buffer as ArrayBuffer, bytes.byteOffset, elements)
+
+function failed(code: EngineErrorCode, detail: string, cause?: unknown): { ok: false; error: EngineError } {
+  return err(cause === undefined ? { code, detail } : { code, detail, cause })
+}
