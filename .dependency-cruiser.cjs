@@ -12,8 +12,16 @@ const onlyLocal = (name, from, allowed, comment) => ({
 const houses = {
   contract: { rooms: { patch: [], tuf: [] }, composers: ['index', 'metadata-file', 'repository-target'] },
   model: {
-    rooms: { audio: [], onnx: [], tflite: [], plan: ['onnx', 'tflite'], engine: ['onnx'], features: ['engine'] },
-    composers: ['index', 'opened-bundle', 'pack', 'tensor-map'],
+    rooms: {
+      audio: [],
+      onnx: [],
+      tflite: [],
+      plan: ['onnx', 'tflite'],
+      engine: ['onnx'],
+      'engine-tiny': ['engine', 'plan', 'tflite'],
+      features: ['engine'],
+    },
+    composers: ['graph-file', 'index', 'opened-bundle', 'pack', 'tensor-map'],
   },
   'device/core': {
     rooms: {
@@ -81,8 +89,8 @@ const roomRules = Object.entries(houses).flatMap(([house, { rooms, composers }])
     to: { path: `^${house}/[^/]+/`, pathNot: [`^${house}/(${Object.keys(rooms).join('|')})/`] },
   },
 ])
-// model/features/wasm is compiled into model and not imported.
-const pure = '^(contract/|release/|device/(core|ports)/|model/(?!engine/engine-ort-|features/wasm/))'
+// model/features/wasm and model/engine-tiny/wasm are compiled into model and not imported.
+const pure = '^(contract/|release/|device/(core|ports)/|model/(?!engine/engine-ort-|features/wasm/|engine-tiny/wasm/))'
 // Packages that run wherever the pure parts do. One more comes with a decision record.
 const PORTABLE = '@noble/hashes|@tufjs/canonical-json|canonicalize|tweetnacl|cborg|zod'
 /** @type {import('dependency-cruiser').IConfiguration} */
@@ -188,7 +196,7 @@ module.exports = {
       severity: 'error',
       from: {
         path: '^(contract|model|platform|device|gateway|cloud|firmware-sim|cli)/',
-        pathNot: '^model/features/wasm/',
+        pathNot: '^model/(features|engine-tiny)/wasm/',
       },
       to: { dependencyTypes: ['npm-dev'], pathNot: 'node_modules/@types/' },
     },

@@ -79,8 +79,8 @@ const syntax = (files, ...rules) => ({
 })
 
 export default defineConfig(
-  // features/wasm is AssemblyScript, which has a compiler of its own.
-  { ignores: ['dist', 'zoo/work', 'model/features/wasm', '**/*.d.ts'] },
+  // wasm is AssemblyScript, which has a compiler of its own.
+  { ignores: ['dist', 'zoo/work', 'model/*/wasm', '**/*.d.ts'] },
   { linterOptions: { reportUnusedDisableDirectives: 'error' } },
   {
     files: ['**/*.ts'],

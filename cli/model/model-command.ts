@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander'
 import type { Clock } from '../../contract/clock.ts'
-import { integerOption } from '../number-option.ts'
-import { FRONT_ENDS, type FrontEnd } from './front-ends.ts'
+import { inspectCommand, planCommand } from './graph-commands.ts'
+import { curveCommand, featuresCommand } from './sound-commands.ts'
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
 
@@ -14,7 +14,7 @@ interface PackOptions {
 
 /** `kinglet model …` */
 export function modelCommand(clock: Clock): Command {
-  const model = new Command('model').description('pack, inspect and score model bundles, and hear as they do')
+  const model = new Command('model').description('inspect and plan models; pack and score bundles, hear as they do')
 
   model
     .command('pack')
@@ -45,15 +45,30 @@ export function modelCommand(clock: Clock): Command {
       }
     })
 
+  model.addCommand(inspectCommand()).addCommand(planCommand())
+
   model
-    .command('inspect')
-    .description('check a bundle as a device would and print its manifest')
-    .argument('<BUNDLE>', 'bundle file')
-    .action(async (file: string) => {
-      const { openBundleFile } = await import('../open-bundle-file.ts')
-      const bundle = await openBundleFile(file, Number.POSITIVE_INFINITY)
-      console.log(JSON.stringify(bundle.manifest, null, 2))
-      await bundle.dispose()
+    .command('run')
+    .description(
+      'run a bare graph on vectors and compare every byte of its outputs; exit code 0 only when none differs',
+    )
+    .argument('<FILE>', 'graph, TFLite or ONNX')
+    .addOption(
+      new Option('--engine <ENGINE>', 'which runs it (default: tiny for TFLite, ort for ONNX)').choices([
+        'tiny',
+        'ort',
+      ]),
+    )
+    .requiredOption(
+      '--vectors <JSONL>',
+      'a header line with the ends, then a line of hex inputs and outputs for each run',
+    )
+    .action(async (file: string, { engine, vectors }: { engine?: 'tiny' | 'ort'; vectors: string }) => {
+      const { runVectors } = await import('./model-run.ts')
+      const { runs, tensors, bytesDiffering, first } = await runVectors(file, vectors, engine)
+      if (first !== null) console.error(first)
+      console.log(`${runs} runs, ${tensors} tensors, ${bytesDiffering} bytes differ`)
+      if (bytesDiffering > 0) process.exitCode = 1
     })
 
   model
@@ -86,18 +101,7 @@ export function modelCommand(clock: Clock): Command {
         `latency ${result.latencyMs.p50.toFixed(2)} ms p50, ${result.latencyMs.p99.toFixed(2)} ms p99 (features and network)`,
       )
     })
-
-  model
-    .command('features')
-    .description('print the features of a recording, a line of numbers a frame')
-    .argument('<FILE>', 'WAV file; another rate is resampled to 16 kHz, and said so')
-    .addOption(new Option('--front-end <NAME>', 'what computes them').choices(FRONT_ENDS).default('micro'))
-    .option('--step-ms <N>', 'from one frame to the next (default: 10; mfcc: always 20)', integerOption(1, 1_000))
-    .action(async (file: string, options: { readonly frontEnd: FrontEnd; readonly stepMs?: number }) => {
-      const { featuresOf } = await import('./model-features.ts')
-      const { lines, notes } = featuresOf(file, options.frontEnd, options.stepMs)
-      for (const note of notes) console.error(`${file}: ${note}`)
-      for (const line of lines) console.log(line)
-    })
+  model.addCommand(curveCommand())
+  model.addCommand(featuresCommand())
   return model
 }

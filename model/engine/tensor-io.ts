@@ -64,6 +64,11 @@ function graphIo(model: OnnxModel): Result<GraphIo, OnnxError> {
   return outputs.ok ? ok({ inputs: inputs.value, outputs: outputs.value }) : outputs
 }
 
+/** Per-tensor quantization of an end: that of the DequantizeLinear that reads an input, of the QuantizeLinear that makes an output.
+ *  @returns null where no such node tells it */
+export const quantizationOfEnd = (model: OnnxModel, name: string, side: 'input' | 'output'): Quantization | null =>
+  (side === 'input' ? readBy : madeBy)(model, name, constantsOf(model))
+
 /** The highest real value that the first output of a graph can have: of 8-bit outputs, and of floats that a DequantizeLinear makes of 8 bits,
  *  the end of their scale; of other floats, which are posteriors, 1.
  *  @param bytes an ONNX file that an engine has loaded

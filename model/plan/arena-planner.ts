@@ -1,7 +1,7 @@
 import { ok, type Result } from '../../contract/result.ts'
 import { inferShapes } from '../onnx/onnx-graph.ts'
 import { readOnnx } from '../onnx/onnx-reader.ts'
-import type { OnnxError } from '../onnx/onnx-types.ts'
+import type { OnnxError, OnnxModel } from '../onnx/onnx-types.ts'
 import { type ActivationBuffer, type LoweredGraph, lowerGraph } from './graph-lowering.ts'
 
 /** Figures of TensorFlow Lite Micro on a 32-bit target, from which the parts beside the arena are estimated. */
@@ -42,6 +42,8 @@ export interface ModelPlan extends ArenaPlan {
   readonly scratchBytes: number
   /** Estimate: tensor and node records, kernel data and per-channel requantization, kept for the session. */
   readonly persistentBytes: number
+  /** How many of the placements, the first ones, are graph inputs. */
+  readonly inputs: number
   /** What is kept from one run to the next: variable tensors and resource variables; not part of the arena. */
   readonly stateBytes: number
   /** Kernel calls of one run, after folding. */
@@ -55,14 +57,23 @@ export interface ModelPlan extends ArenaPlan {
  */
 export function planModel(bytes: Uint8Array): Result<ModelPlan, OnnxError> {
   const model = readOnnx(bytes)
-  if (!model.ok) return model
-  const shaped = inferShapes(model.value)
-  if (!shaped.ok) return shaped
-  return ok(planLowered(lowerGraph(model.value, shaped.value)))
+  return model.ok ? planOnnx(model.value) : model
+}
+
+/** As `planModel`, for a model already read. */
+export function planOnnx(model: OnnxModel): Result<ModelPlan, OnnxError> {
+  const shaped = inferShapes(model)
+  return shaped.ok ? ok(planLowered(lowerGraph(model, shaped.value))) : shaped
 }
 
 function planLowered(lowered: LoweredGraph): ModelPlan {
-  return { ...memoryBeside(lowered), ...planArena(lowered.buffers), stateBytes: 0, steps: lowered.steps }
+  return {
+    ...memoryBeside(lowered),
+    ...planArena(lowered.buffers),
+    inputs: lowered.inputs,
+    stateBytes: 0,
+    steps: lowered.steps,
+  }
 }
 
 const total = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0)

@@ -35,6 +35,8 @@ export interface DeviceStep {
 export interface LoweredGraph {
   /** Graph inputs first, then by producer. */
   readonly buffers: readonly ActivationBuffer[]
+  /** How many of them are graph inputs. */
+  readonly inputs: number
   readonly constants: readonly DeviceConstant[]
   readonly steps: readonly DeviceStep[]
   /** Reshapes and the like, which keep a node record though they move nothing. */
@@ -141,6 +143,7 @@ class Lowering {
     }
     return {
       buffers: this.#buffers,
+      inputs: this.#graph.inputs.length,
       constants: [...this.#constants.values()],
       steps: this.#steps,
       views: this.#views,

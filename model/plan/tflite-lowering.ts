@@ -44,6 +44,8 @@ export type ScratchOf = (operator: TfliteOperator, index: number) => readonly nu
 export interface LoweredTflite {
   /** Graph inputs first, then by producer, then scratch. */
   readonly buffers: readonly ActivationBuffer[]
+  /** How many of them are graph inputs. */
+  readonly inputs: number
   /** The tensor that defines each buffer, in the same order; for scratch beyond the last tensor. */
   readonly definedBy: readonly number[]
   readonly constants: readonly DeviceConstant[]
@@ -128,6 +130,7 @@ class TfliteLowering {
     }))
     return {
       buffers: this.#buffers,
+      inputs: new Set(inputs).size,
       definedBy: this.#definedBy,
       constants: [...this.#constants.values()],
       states: this.#states,
@@ -178,7 +181,7 @@ class TfliteLowering {
   #read(tensor: number, reader: string): TensorPlace {
     const known = this.#places[tensor]!
     if (known.kind !== 'unused') return known
-    const stored = this.#stored(tensor)
+    const stored = this.#stored(tensor) ?? this.#empty(tensor)
     if (stored === null) this.#fail('tflite-bad-graph', tensor, `is read by ${reader} before anything makes it`)
     this.#places[tensor] = stored
     return stored
@@ -207,6 +210,12 @@ class TfliteLowering {
       this.#constants.set(key, { name: described.name, elementType: elementType ?? 'uint8', bytes: range.length })
     }
     return { kind: 'constant', range }
+  }
+
+  /** A constant without elements, such as the shape that makes a scalar, has no data in the file. */
+  #empty(tensor: number): TensorPlace | null {
+    const { shape } = this.#subgraph.tensors[tensor]!
+    return shape.includes(0) ? { kind: 'constant', range: { offset: 0, length: 0 } } : null
   }
 
   #make(tensor: number, step: number, maker: string): void {

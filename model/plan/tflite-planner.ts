@@ -17,12 +17,12 @@ export interface TflitePlan extends ModelPlan, Pick<LoweredTflite, 'places' | 's
 export const planTflite = (model: TfliteModel, scratchOf: ScratchOf = () => []): Result<TflitePlan, TfliteError> =>
   catchTfliteFault(() => {
     const lowered = lowerTflite(model, scratchOf)
-    const { places, scratch, states, steps } = lowered
+    const { inputs, places, scratch, states, steps } = lowered
     return {
       ...memoryBeside(lowered),
       ...smallerPlan(lowered),
       stateBytes: states.reduce((sum, state) => sum + state.bytes, 0),
-      ...{ places, scratch, states, steps },
+      ...{ inputs, places, scratch, states, steps },
     }
   })
 

@@ -100,6 +100,11 @@ export class FlatTable {
     return this.int32(field) >>> 0
   }
 
+  float32(field: number): number {
+    const at = this.#at(field, 4)
+    return at === null ? 0 : this.#file.view.getFloat32(at, true)
+  }
+
   /** Rounded to the nearest double beyond 2^53. */
   uint64(field: number): number {
     const at = this.#at(field, 8)

@@ -24,7 +24,7 @@ export const TFLITE_LIMITS = {
   dims: 32,
   /** chosen: the converter joins the names of fused layers with semicolons; several hundred characters are common. */
   nameBytes: 16_384,
-  /** chosen: activations and scratch of one plan, whose time grows with their square (a second here); measured 13 to 71. */
+  /** chosen: activations and scratch of one plan, whose time grows with their square (a second here, as for ONNX). */
   plannedBuffers: 16_384,
   /** spec: a size is an int32 in TensorFlow Lite Micro; far above modelBytes, and sums of it are exact. */
   elements: 2 ** 31,

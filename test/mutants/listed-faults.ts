@@ -640,6 +640,24 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     find: 'keepaliveLimit: 0,',
     change: 'keepaliveLimit: limits.keepaliveSecondsMax - 1,',
   },
+  {
+    name: 'an activation is given away while a kernel still reads it',
+    file: 'model/plan/tflite-lowering.ts',
+    find: "if (place?.kind === 'arena') this.#buffers[place.buffer]!.lastUse = step",
+    change: "if (place?.kind === 'arena') this.#buffers[place.buffer]!.lastUse = step - 1",
+  },
+  {
+    name: 'a TFLite graph may make a tensor twice',
+    file: 'model/plan/tflite-lowering.ts',
+    find: "this.#places[tensor]!.kind !== 'unused' || this.#stored",
+    change: 'this.#stored',
+  },
+  {
+    name: 'a TFLite plan is larger than that of TensorFlow Lite Micro',
+    file: 'model/plan/tflite-planner.ts',
+    find: 'return arenaBytes < byProducer.arenaBytes ?',
+    change: 'return arenaBytes < 0 ?',
+  },
 ]
 
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */

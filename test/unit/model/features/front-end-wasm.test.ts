@@ -79,7 +79,7 @@ describe('front end in WebAssembly', () => {
   })
 
   it('is what its source compiles to', async () => {
-    const build = new URL('../../../../model/features/wasm/build.mjs', import.meta.url)
+    const build = new URL('../../../../build-wasm.mjs', import.meta.url)
     await expect(promisify(execFile)(process.execPath, [build.pathname, '--check'])).resolves.toBeDefined()
   })
 })

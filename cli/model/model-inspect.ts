@@ -1,0 +1,123 @@
+import { EngineOrtNode } from '../../model/engine/engine-ort-node.ts'
+import {
+  describeGraph,
+  type GraphDescription,
+  type GraphEnd,
+  type GraphFile,
+  planGraph,
+} from '../../model/graph-file.ts'
+import type { ModelPlan } from '../../model/plan/arena-planner.ts'
+import { openBundleFile } from '../open-bundle-file.ts'
+import { type ModelFile, readModelFile } from './model-file.ts'
+import { tableLines } from './table-lines.ts'
+
+/** Why an engine does not run a graph; null when it does. */
+export type EngineRefusal = string | null
+
+export interface InspectedGraph extends GraphDescription {
+  readonly id: string
+  readonly engines: { readonly tiny: EngineRefusal; readonly onnxruntime: EngineRefusal }
+  readonly memory:
+    | Pick<ModelPlan, 'arenaBytes' | 'lowerBoundBytes' | 'constantBytes' | 'stateBytes' | 'macs'>
+    | { readonly refused: string }
+}
+
+export interface Inspection extends Pick<ModelFile, 'format' | 'fileBytes' | 'manifest'> {
+  readonly file: string
+  readonly graphs: readonly InspectedGraph[]
+}
+
+/** Says what is in a model file. A bundle is checked as a device would before.
+ *  @param tinyRefusal why the `tiny` engine would not load a graph
+ *  @throws CommandFailure when it is no model, or a bundle that no device would open */
+export async function inspectFile(
+  file: string,
+  tinyRefusal: (graph: GraphFile) => Promise<EngineRefusal>,
+): Promise<Inspection> {
+  const { format, fileBytes, manifest, graphs } = readModelFile(file)
+  if (format === 'bundle') await (await openBundleFile(file, Number.POSITIVE_INFINITY)).dispose()
+  const inspected: InspectedGraph[] = []
+  for (const { id, graph } of graphs) {
+    inspected.push({
+      id,
+      ...describeGraph(graph),
+      engines: { tiny: await tinyRefusal(graph), onnxruntime: await onnxruntimeRefusal(graph) },
+      memory: memoryOf(graph),
+    })
+  }
+  return { file, format, fileBytes, manifest, graphs: inspected }
+}
+
+/** By loading it, since nothing less would know. */
+async function onnxruntimeRefusal({ format, bytes }: GraphFile): Promise<EngineRefusal> {
+  if (format === 'tflite') return 'it reads ONNX, not TFLite'
+  const session = await new EngineOrtNode().load(bytes)
+  if (!session.ok) return session.error.detail
+  await session.value.dispose()
+  return null
+}
+
+function memoryOf(graph: GraphFile): InspectedGraph['memory'] {
+  const planned = planGraph(graph)
+  if (!planned.ok) return { refused: `${planned.error.code}: ${planned.error.detail}` }
+  const { arenaBytes, lowerBoundBytes, constantBytes, stateBytes, macs } = planned.value
+  return { arenaBytes, lowerBoundBytes, constantBytes, stateBytes, macs }
+}
+
+/** The inspection for people, line by line. */
+export function inspectionLines({ file, format, fileBytes, manifest, graphs }: Inspection): string[] {
+  const lines = [`${file}: ${format === 'bundle' ? `bundle of ${graphs.length} graphs` : format}, ${fileBytes} bytes`]
+  if (manifest !== null) {
+    const { name, version, parent, labels, ladder, boards } = manifest
+    lines.push(
+      ...tableLines(
+        [
+          ['  model', `${name} ${version}${parent === null ? '' : `, trained from bundle ${parent}`}`],
+          ['  labels', labels.join(', ')],
+          ['  ladder', ladder.map(({ level, graph }) => `${level}${graph === null ? '' : ` (${graph})`}`).join(', ')],
+          ['  boards', boards.join(', ') || 'none'],
+        ],
+        'll',
+      ),
+    )
+  }
+  for (const graph of graphs) lines.push('', ...graphLines(graph, format === 'bundle'))
+  return lines
+}
+
+function graphLines(
+  { id, inputs, outputs, operators, metadata, engines, memory }: InspectedGraph,
+  named: boolean,
+): string[] {
+  const ends = [
+    ...inputs.map((end) => ['  input', ...endCells(end)]),
+    ...outputs.map((end) => ['  output', ...endCells(end)]),
+  ]
+  const counts = Object.entries(operators)
+  const total = counts.reduce((sum, [, count]) => sum + count, 0)
+  const memoryLine =
+    'refused' in memory
+      ? `not planned: ${memory.refused}`
+      : `constants ${memory.constantBytes} bytes, arena ${memory.arenaBytes} (lower bound ${memory.lowerBoundBytes}), state ${memory.stateBytes}, ${memory.macs} multiply-accumulates`
+  const engine = (refusal: EngineRefusal) => (refusal === null ? 'runs it' : `does not: ${refusal}`)
+  return [
+    ...(named ? [`graph ${id}`] : []),
+    ...tableLines(ends, 'lllll'),
+    ...tableLines(
+      [
+        ['  operators', `${total}: ${counts.map(([name, count]) => `${count} ${name}`).join(', ')}`],
+        ['  memory', memoryLine],
+        ...Object.entries(metadata).map(([name, value]) => [`  ${name}`, value]),
+        ['  engine tiny', engine(engines.tiny)],
+        ['  onnxruntime', engine(engines.onnxruntime)],
+      ],
+      'll',
+    ),
+  ]
+}
+
+function endCells({ name, elementType, dims, quantization }: GraphEnd): string[] {
+  const shape = dims === null ? '[open]' : `[${dims.map((dim) => dim ?? '?').join(', ')}]`
+  const scale = quantization && `scale ${quantization.scale} zero ${quantization.zeroPoint}`
+  return [JSON.stringify(name), elementType ?? 'no number', shape, scale ?? 'not quantized, or the file does not tell']
+}

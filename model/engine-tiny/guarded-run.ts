@@ -1,0 +1,50 @@
+import type { ByteRange } from '../element-type.ts'
+
+export interface GuardedNode {
+  readonly where: string
+  readonly writes: readonly ByteRange[]
+}
+
+/** What no activation is likely to be, in dead memory and between buffers. */
+const GUARD = 0xa5
+
+/** Runs a graph for tests, node by node: before a run all of the arena but the inputs is filled with a pattern, so that whoever reads what
+ *  nobody made computes something else; after each node every byte of the memory that is not its to write must be what it was. */
+export class GuardedRun {
+  readonly #memory: Uint8Array
+  readonly #arena: ByteRange
+  readonly #inputs: readonly ByteRange[]
+  readonly #nodes: readonly GuardedNode[]
+
+  /** @param memory the whole of it; ranges are in it */
+  constructor(
+    memory: Uint8Array,
+    graph: {
+      readonly arena: ByteRange
+      readonly inputs: readonly ByteRange[]
+      readonly nodes: readonly GuardedNode[]
+    },
+  ) {
+    this.#memory = memory
+    this.#arena = graph.arena
+    this.#inputs = graph.inputs
+    this.#nodes = graph.nodes
+  }
+
+  /** @throws Error that names the node and the byte it had no right to write */
+  run(runNode: (node: number) => void): void {
+    const memory = this.#memory
+    const kept = this.#inputs.map((range) => slice(memory, range).slice())
+    slice(memory, this.#arena).fill(GUARD)
+    for (const [at, range] of this.#inputs.entries()) slice(memory, range).set(kept[at] ?? [])
+    for (const [at, { where, writes }] of this.#nodes.entries()) {
+      const before = memory.slice()
+      runNode(at)
+      for (const range of writes) slice(before, range).set(slice(memory, range))
+      const changed = memory.findIndex((byte, address) => byte !== before[address])
+      if (changed >= 0) throw new Error(`${where} wrote byte ${changed}, which is not in its outputs`)
+    }
+  }
+}
+
+const slice = (bytes: Uint8Array, { offset, length }: ByteRange): Uint8Array => bytes.subarray(offset, offset + length)

@@ -1,0 +1,40 @@
+import type { NodeContext, Prepared } from '../node-context.ts'
+import { biasAddress, channelTables, weightScales } from './channels.ts'
+
+/** FullyConnectedOptions of the schema. */
+const OPTIONS = { activation: 0, weightsFormat: 1 } as const
+
+/** Input of any shape with a multiple of `depth` elements, weights [outputs, depth], bias [outputs].
+ *  @see fully_connected_common.cc of TFLite Micro: one factor for the tensor is a product of float32, one for each channel of float64 */
+export function prepareFullyConnected(node: NodeContext): Prepared {
+  node.expectPorts(2, 3, 1)
+  const [input, weights, output] = [node.input(0), node.input(1), node.output(0)]
+  node.expectType(input, 'int8')
+  node.expectType(weights, 'int8')
+  node.expectType(output, 'int8')
+  if ((node.options?.int8(OPTIONS.weightsFormat) ?? 0) !== 0) node.unsupported('shuffled weights')
+  const [outputs, depth] = weights.shape
+  if (outputs === undefined || depth === undefined || weights.shape.length !== 2) {
+    node.malformed(`"${weights.name}" has ${weights.shape.length} dimensions, expected 2`)
+  }
+  const batches = input.elements / depth
+  if (!Number.isInteger(batches)) {
+    node.malformed(`"${input.name}" has ${input.elements} elements, which is no multiple of ${depth}`)
+  }
+  node.expectElements(output, batches * outputs)
+  const from = node.quantization(input)
+  const to = node.quantization(output)
+  const scales = weightScales(node, weights, 0)
+  const factors = Array.from({ length: outputs }, (_, channel) =>
+    scales.length === 1
+      ? Math.fround(from.scale * (scales[0] ?? 0)) / to.scale
+      : (from.scale * (scales[channel] ?? 0)) / to.scale,
+  )
+  const bias = biasAddress(node, 2, outputs)
+  const [least, most] = node.activation(OPTIONS.activation, output)
+  const { multipliers, shifts, powers } = channelTables(node, factors)
+  const places = [input.address, weights.address, bias, output.address]
+  const sizes = [batches, depth, outputs]
+  const words = [...places, ...sizes, -from.zeroPoint, to.zeroPoint, least, most, multipliers, shifts, powers]
+  return { calls: [{ kernel: 'fullyConnected', words }] }
+}

@@ -1,0 +1,66 @@
+import type { TinyTensor } from './tiny-tensor.ts'
+
+/** A real factor as the kernels multiply by it: multiplier · 2^(shift − 31), multiplier of 31 bits. */
+export interface QuantizedMultiplier {
+  readonly multiplier: number
+  readonly shift: number
+}
+
+/** @param factor finite and not negative
+ *  @returns multiplier in [2^30, 2^31), or 0 for a factor below 2^-32
+ *  @see QuantizeMultiplier of TensorFlow Lite's quantization_util.cc, double rounding */
+export function quantizedMultiplier(factor: number): QuantizedMultiplier {
+  if (factor === 0) return { multiplier: 0, shift: 0 }
+  let { fraction, exponent } = splitDouble(factor)
+  let multiplier = Math.floor(fraction * 2 ** 31 + 0.5)
+  if (multiplier === 2 ** 31) {
+    multiplier /= 2
+    exponent += 1
+  }
+  return exponent < -31 ? { multiplier: 0, shift: 0 } : { multiplier, shift: exponent }
+}
+
+/** C's frexp: a positive finite number as fraction · 2^exponent with fraction in [1/2, 1). */
+export function splitDouble(value: number): { readonly fraction: number; readonly exponent: number } {
+  let exponent = Math.max(-1_021, Math.floor(Math.log2(value)) + 1)
+  let fraction = value / 2 ** exponent
+  // The logarithm is rounded, and subnormal numbers are smaller than any exponent says.
+  while (fraction >= 1) {
+    fraction /= 2
+    exponent += 1
+  }
+  while (fraction < 0.5) {
+    fraction *= 2
+    exponent -= 1
+  }
+  return { fraction, exponent }
+}
+
+/** C's round: half away from zero. */
+export const roundHalfAway = (value: number): number => Math.sign(value) * Math.floor(Math.abs(value) + 0.5)
+
+const RANGES = { int8: [-128, 127], uint8: [0, 255], int16: [-32_768, 32_767] } as const
+
+/** Integers that a fused activation leaves of an output's type.
+ *  @param activation ActivationFunctionType of the schema: 0 none, 1 ReLU, 2 ReLU −1 to 1, 3 ReLU6
+ *  @returns null for another activation, or another type than int8, uint8 and int16
+ *  @see CalculateActivationRangeQuantized of TensorFlow Lite's kernel_util.cc */
+export function activationRange(activation: number, output: TinyTensor): readonly [number, number] | null {
+  const { elementType, scales, zeroPoints } = output
+  if (elementType !== 'int8' && elementType !== 'uint8' && elementType !== 'int16') return null
+  const [least, most] = RANGES[elementType]
+  const stored = (real: number): number =>
+    (zeroPoints[0] ?? 0) + roundHalfAway(Math.fround(real / Math.fround(scales[0] ?? 1)))
+  switch (activation) {
+    case 0:
+      return [least, most]
+    case 1:
+      return [Math.max(least, stored(0)), most]
+    case 2:
+      return [Math.max(least, stored(-1)), Math.min(most, stored(1))]
+    case 3:
+      return [Math.max(least, stored(0)), Math.min(most, stored(6))]
+    default:
+      return null
+  }
+}

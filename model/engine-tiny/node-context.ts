@@ -1,0 +1,171 @@
+import type { FixedElementType } from '../element-type.ts'
+import type { FlatTable } from '../tflite/flatbuffer-wire.ts'
+import { activationRange, type QuantizedMultiplier, quantizedMultiplier } from './multiplier.ts'
+import { TinyFault } from './tiny-fault.ts'
+import type { TinyTensor } from './tiny-tensor.ts'
+import type { KernelName } from './tiny-wasm.ts'
+
+/** One call of a kernel: its words are written into the memory when the graph is loaded, and never again. */
+export interface KernelCall {
+  readonly kernel: KernelName
+  /** Integers of 32 bits, signed or not. */
+  readonly words: readonly number[]
+}
+
+export interface Prepared {
+  /** In order; a node that only moves data may take several. */
+  readonly calls: readonly KernelCall[]
+  /** What the kernels may write besides their outputs, while they run; at the address in SCRATCH_WORD. */
+  readonly scratchBytes?: number
+}
+
+/** What a kernel's preparation gets: the node's tensors and options, and the place for its tables. It checks all that the kernel relies on:
+ *  whatever it lets through, the kernel runs. */
+export class NodeContext {
+  /** "node 3, CONV_2D": goes in front of every message. */
+  readonly where: string
+  readonly options: FlatTable | null
+  readonly #file: Uint8Array
+  readonly #inputs: readonly (TinyTensor | null)[]
+  readonly #outputs: readonly TinyTensor[]
+  readonly #place: (bytes: Uint8Array) => number
+
+  /** @param place keeps bytes in the memory's records, 16-byte aligned, and tells their address */
+  constructor(
+    where: string,
+    node: {
+      readonly options: FlatTable | null
+      readonly inputs: readonly (TinyTensor | null)[]
+      readonly outputs: readonly TinyTensor[]
+    },
+    file: Uint8Array,
+    place: (bytes: Uint8Array) => number,
+  ) {
+    this.where = where
+    this.options = node.options
+    this.#inputs = node.inputs
+    this.#outputs = node.outputs
+    this.#file = file
+    this.#place = place
+  }
+
+  get inputs(): number {
+    return this.#inputs.length
+  }
+
+  get outputs(): number {
+    return this.#outputs.length
+  }
+
+  input(at: number): TinyTensor {
+    return this.#inputs[at] ?? this.malformed(`input ${at} is missing`)
+  }
+
+  /** null for one left out. */
+  optionalInput(at: number): TinyTensor | null {
+    return this.#inputs[at] ?? null
+  }
+
+  output(at: number): TinyTensor {
+    return this.#outputs[at] ?? this.malformed(`output ${at} is missing`)
+  }
+
+  /** @throws TinyFault unless the node has so many inputs and outputs; optional inputs may be left out at the end */
+  expectPorts(inputsLeast: number, inputsMost: number, outputs: number): void {
+    if (this.inputs < inputsLeast || this.inputs > inputsMost || this.outputs !== outputs) {
+      const range = inputsLeast === inputsMost ? `${inputsLeast}` : `${inputsLeast} to ${inputsMost}`
+      this.malformed(`${this.inputs} inputs and ${this.outputs} outputs, expected ${range} and ${outputs}`)
+    }
+  }
+
+  expectType(tensor: TinyTensor, ...types: readonly FixedElementType[]): void {
+    if (!types.includes(tensor.elementType)) {
+      this.unsupportedType(`"${tensor.name}" is ${tensor.elementType}, this engine has it for ${types.join(', ')}`)
+    }
+  }
+
+  expectShape(tensor: TinyTensor, shape: readonly number[]): void {
+    if (tensor.shape.length !== shape.length || tensor.shape.some((dim, axis) => dim !== shape[axis])) {
+      this.malformed(`"${tensor.name}" is [${tensor.shape.join(', ')}], its operands make [${shape.join(', ')}]`)
+    }
+  }
+
+  expectElements(tensor: TinyTensor, elements: number): void {
+    if (tensor.elements !== elements) {
+      this.malformed(`"${tensor.name}" has ${tensor.elements} elements, its operands make ${elements}`)
+    }
+  }
+
+  /** Scale and zero point of a tensor that has one of each. */
+  quantization(tensor: TinyTensor): { readonly scale: number; readonly zeroPoint: number } {
+    const [scale] = tensor.scales
+    if (scale === undefined || tensor.scales.length !== 1) {
+      this.unsupportedType(`"${tensor.name}" needs one scale, it has ${tensor.scales.length}`)
+    }
+    return { scale, zeroPoint: tensor.zeroPoints[0] ?? 0 }
+  }
+
+  /** A factor by which a kernel multiplies. */
+  multiplier(factor: number): QuantizedMultiplier {
+    const quantized = quantizedMultiplier(factor)
+    if (!Number.isFinite(factor) || factor < 0 || quantized.shift > 30)
+      this.malformed(`scales make a factor of ${factor}`)
+    return quantized
+  }
+
+  /** Least and largest integer of an output under its fused activation.
+   *  @param field of the options, that holds the activation */
+  activation(field: number, output: TinyTensor): readonly [number, number] {
+    const activation = this.options?.int8(field) ?? 0
+    return (
+      activationRange(activation, output) ?? this.unsupported(`fused activation ${activation} on ${output.elementType}`)
+    )
+  }
+
+  /** Values of a constant of int32 or int64, at most `most` of them. */
+  integers(tensor: TinyTensor, most: number): number[] {
+    if (tensor.constant === null) this.unsupported(`"${tensor.name}" is computed, it has to be a constant`)
+    if (tensor.elements > most) this.malformed(`"${tensor.name}" has ${tensor.elements} elements, at most ${most}`)
+    this.expectType(tensor, 'int32', 'int64')
+    const view = this.#view(tensor)
+    return Array.from({ length: tensor.elements }, (_, at) =>
+      tensor.elementType === 'int32' ? view.getInt32(4 * at, true) : Number(view.getBigInt64(8 * at, true)),
+    )
+  }
+
+  /** Bytes of a constant. */
+  constant(tensor: TinyTensor): Uint8Array {
+    const { constant } = tensor
+    if (constant === null) this.unsupported(`"${tensor.name}" is computed, it has to be a constant`)
+    return this.#file.subarray(constant.offset, constant.offset + constant.length)
+  }
+
+  #view(tensor: TinyTensor): DataView {
+    const bytes = this.constant(tensor)
+    return new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+  }
+
+  /** Keeps a table for the kernel, little-endian as the memory is.
+   *  @returns its address, a multiple of 16 */
+  table(values: Int32Array | Int16Array | Int8Array | Uint8Array | Float32Array): number {
+    return this.#place(new Uint8Array(values.buffer, values.byteOffset, values.byteLength))
+  }
+
+  malformed(detail: string): never {
+    throw new TinyFault('tiny-malformed', `${this.where}: ${detail}`)
+  }
+
+  unsupportedType(detail: string): never {
+    throw new TinyFault(
+      'tiny-unsupported-type',
+      `${this.where}: ${detail}; quantize the graph to int8, or run it on onnxruntime as ONNX`,
+    )
+  }
+
+  unsupported(detail: string): never {
+    throw new TinyFault(
+      'tiny-unsupported-operator',
+      `${this.where}: ${detail}; convert without it, or run it on onnxruntime as ONNX`,
+    )
+  }
+}
