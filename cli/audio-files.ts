@@ -54,20 +54,22 @@ const wavsOf = (folder: string): string[] =>
     .map((name) => join(folder, name))
     .filter((path) => !isFolder(path))
 
+/** `DIR/<name>/*.wav`: files by the name of their folder, only folders that have any. */
+export function foldersWithAudio(dir: string): ReadonlyMap<string, readonly string[]> {
+  try {
+    const named = foldersOf(dir).map((name) => [name, wavFiles(join(dir, name))] as const)
+    return new Map(named.filter(([, files]) => files.length > 0))
+  } catch (cause) {
+    throw cause instanceof CommandFailure ? cause : fileFailure(dir, cause)
+  }
+}
+
 /** `DIR/<label>/*.wav`, the layout of labelled clips.
  *  @returns files by label, only labels that have any */
 export function labelledClips(dir: string, labels: readonly string[]): ReadonlyMap<string, readonly string[]> {
-  let folders: string[]
-  try {
-    folders = foldersOf(dir)
-  } catch (cause) {
-    throw fileFailure(dir, cause)
-  }
   const found = new Map<string, readonly string[]>()
   const foreign: string[] = []
-  for (const folder of folders) {
-    const files = wavFiles(join(dir, folder))
-    if (files.length === 0) continue
+  for (const [folder, files] of foldersWithAudio(dir)) {
     if (labels.includes(folder)) found.set(folder, files)
     else foreign.push(folder)
   }

@@ -2,10 +2,10 @@ import { existsSync, rmSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { isProvisioned, provision } from '../../device/core/flash/provision.ts'
 import { FlashFile } from '../../device/node/flash-file.ts'
-import { type Board, modelRamBytes } from '../../model/boards.ts'
+import type { Board } from '../../model/boards.ts'
 import { OwnedError, OwnerLock } from '../../platform/owner-lock.ts'
 import { CommandFailure, fileFailure } from '../failure.ts'
-import { openBundleFile, readBundleFile } from '../open-bundle-file.ts'
+import { openBundleForBoard, readBundleFile } from '../open-bundle-file.ts'
 import { secureRandom } from '../random-secure.ts'
 import { keepToOwner } from '../secret-file.ts'
 
@@ -13,12 +13,12 @@ import { keepToOwner } from '../secret-file.ts'
 export async function openFlash(path: string, board: Board, bundlePath: string): Promise<FlashFile> {
   const isNew = !existsSync(path)
   // Before the file is made: a flash without an image could never boot.
-  if (isNew) await (await openBundleFile(bundlePath, modelRamBytes(board))).dispose()
+  if (isNew) await (await openBundleForBoard(bundlePath, board)).dispose()
   const { flash, created } = openOwned(path, board.flashBytes)
   if (!created && isProvisioned(flash)) return flash
   try {
     // The process that made the file has ended before there was an image in it.
-    if (!isNew) await (await openBundleFile(bundlePath, modelRamBytes(board))).dispose()
+    if (!isNew) await (await openBundleForBoard(bundlePath, board)).dispose()
   } catch (cause) {
     flash.close()
     throw cause

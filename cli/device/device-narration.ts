@@ -33,7 +33,7 @@ export class Narration {
       const energyMj = Number(totalEnergy(state.measures.energy).toFixed(3))
       this.#say(
         { type: 'wake', label, posterior, latencyMs, level, energyMj },
-        `${label}  ${posterior.toFixed(3)}  latency ${latencyMs} ms  ${level}  ${energyMj} mJ`,
+        `${label}  ${posterior.toFixed(3)}  latency ${latencyMs} ms  ${level}  about ${energyMj} mJ`,
       )
     }
   }

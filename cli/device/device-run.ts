@@ -15,12 +15,12 @@ import { MAINS } from '../../device/ports/battery.ts'
 import { VirtualClock } from '../../firmware-sim/clock-virtual.ts'
 import { FlashNor } from '../../firmware-sim/flash-nor.ts'
 import { SILENT_TRANSPORT } from '../../firmware-sim/transport-silent.ts'
-import { type Board, boardNamed, inferenceMs, modelRamBytes } from '../../model/boards.ts'
+import { type Board, boardNamed, inferenceMs } from '../../model/boards.ts'
 import { featureShape } from '../../model/features/feature-definition.ts'
 import type { OpenedBundle } from '../../model/opened-bundle.ts'
 import { bundleEngine } from '../engines.ts'
 import { CommandFailure } from '../failure.ts'
-import { openBundleFile, readBundleFile } from '../open-bundle-file.ts'
+import { openBundleForBoard, readBundleFile } from '../open-bundle-file.ts'
 import { type AudioPiece, audioPieces } from './device-audio.ts'
 
 export interface AudioRun {
@@ -92,7 +92,7 @@ export async function runOnAudio(run: AudioRun, clock: Clock): Promise<void> {
 async function startLocal(run: AudioRun): Promise<LocalDevice> {
   const board = present(boardNamed(run.board), 'a board among the choices')
   // Opened once by itself, so that a bad bundle is refused with its file's name.
-  await (await openBundleFile(run.bundle, modelRamBytes(board))).dispose()
+  await (await openBundleForBoard(run.bundle, board)).dispose()
   const image = readBundleFile(run.bundle)
   const flash = new FlashNor({ sizeBytes: board.flashBytes })
   const provisioned = provision(flash, image, 0)
@@ -189,7 +189,7 @@ function tellWake(
 }
 
 const summaryOf = (
-  { bundle, imageSha256 }: LocalDevice,
+  { bundle, board, imageSha256 }: LocalDevice,
   { level }: AudioRun,
   totals: Totals,
   { counters, energy }: Measures,
@@ -204,12 +204,20 @@ const summaryOf = (
   inferences: counters.inferences,
   activeFraction: activeShare(counters.activeMs, counters.listeningMs) ?? 0,
   energyMj: Object.fromEntries(Object.entries(energy).map(([name, mj]) => [name, Number(mj.toFixed(3))])),
+  estimates: estimatesOf(board),
 })
+
+/** Figures that were computed and not measured here, and of what. */
+const estimatesOf = ({ name, source }: Board) => {
+  const words = `computed from figures of the ${name}: ${source}`
+  return { boardLatencyMs: words, activeFraction: words, energyMj: words }
+}
 
 function sentenceOf({ board }: LocalDevice, totals: Totals, { counters, energy }: Measures): string {
   const found = totals.expected === 0 ? '' : `, keyword found in ${totals.found} of ${totals.expected}`
   return (
     `${totals.files} pieces, ${(totals.audioMs / 1000).toFixed(1)} s of audio: ${totals.wakes} wakes${found}; ` +
-    `${counters.inferences} inferences in ${counters.windows} windows, ${totalEnergy(energy).toFixed(1)} mJ on ${board.name}`
+    `${counters.inferences} inferences in ${counters.windows} windows, ${totalEnergy(energy).toFixed(1)} mJ on ${board.name} ` +
+    `(an estimate; ${board.source})`
   )
 }

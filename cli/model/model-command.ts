@@ -2,8 +2,8 @@ import { Command, Option } from 'commander'
 import type { Clock } from '../../contract/clock.ts'
 import type { Packed } from '../../model/pack.ts'
 import { integerOption } from '../number-option.ts'
-import { FRONT_ENDS, type FrontEnd } from './front-ends.ts'
 import { inspectCommand, planCommand } from './graph-commands.ts'
+import { curveCommand, featuresCommand } from './sound-commands.ts'
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
 
@@ -38,7 +38,9 @@ function tellPacked(path: string, { release, bundle, manifest }: Packed, json: b
 
 /** `kinglet model …` */
 export function modelCommand(clock: Clock): Command {
-  const model = new Command('model').description('inspect and plan models, pack and score bundles, and hear as they do')
+  const model = new Command('model').description(
+    'inspect and plan models; pack, import and score bundles, hear as they do',
+  )
 
   model
     .command('pack')
@@ -140,18 +142,7 @@ export function modelCommand(clock: Clock): Command {
         `latency ${result.latencyMs.p50.toFixed(2)} ms p50, ${result.latencyMs.p99.toFixed(2)} ms p99 (features and network)`,
       )
     })
-
-  model
-    .command('features')
-    .description('print the features of a recording, a line of numbers a frame')
-    .argument('<FILE>', 'WAV file; another rate is resampled to 16 kHz, and said so')
-    .addOption(new Option('--front-end <NAME>', 'what computes them').choices(FRONT_ENDS).default('micro'))
-    .option('--step-ms <N>', 'from one frame to the next (default: 10; mfcc: always 20)', integerOption(1, 1_000))
-    .action(async (file: string, options: { readonly frontEnd: FrontEnd; readonly stepMs?: number }) => {
-      const { featuresOf } = await import('./model-features.ts')
-      const { lines, notes } = featuresOf(file, options.frontEnd, options.stepMs)
-      for (const note of notes) console.error(`${file}: ${note}`)
-      for (const line of lines) console.log(line)
-    })
+  model.addCommand(curveCommand())
+  model.addCommand(featuresCommand())
   return model
 }

@@ -43,7 +43,7 @@ export async function simulateBatteries(flags: BatteryFlags, real: Clock): Promi
     return
   }
   console.log(
-    `${flags.devices} devices, batteries of ${Math.round(flags.capacity * 100)} % of the full level, horizon ${flags.days} days`,
+    `${flags.devices} devices, batteries of ${Math.round(flags.capacity * 100)} % of the full level, horizon ${flags.days} days; energy is estimated from published figures of the board`,
   )
   for (const [name, result] of [
     ['with governor', results.governed],

@@ -72,7 +72,10 @@ export function resultLines(result: StoryResult): string[] {
     ['devices ever on the bad model', `${result.devicesEverOnBadModel} of ${result.devices}`],
     ['bytes on the air', `${bytes(result.bytesOnAir.total)} in all, ${bytes(result.bytesOnAir.perDevice)} a device`],
     ['bytes of downloads', downloadWords(result.downloads)],
-    ['energy', `${number(result.energyJoulePerDeviceDay, 0)} J a device and day`],
+    [
+      'energy',
+      `${number(result.energyJoulePerDeviceDay, 0)} J a device and day, estimated from published figures of the boards`,
+    ],
     [
       'counters against ground truth',
       result.groundTruthMatches ? 'equal, every one' : `DIFFER: ${JSON.stringify(result.groundTruth)}`,
