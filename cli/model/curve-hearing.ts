@@ -47,7 +47,7 @@ export async function hearWindows(
       for (let window = first; window < first + count; window++) {
         const posteriors = said[next++]
         if (posteriors === undefined) throw new Error('a run of inferences without their posteriors')
-        windows.push({ atMs: msOf(clipSamples + window * hopSamples), posteriors, afterGap: window !== last + 1 })
+        windows.push({ atMs: msOf(windowSamples + window * hopSamples), posteriors, afterGap: window !== last + 1 })
         last = window
       }
     }
