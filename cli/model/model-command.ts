@@ -44,8 +44,8 @@ export function modelCommand(clock: Clock): Command {
 
   model
     .command('pack')
-    .description('pack ONNX graphs, features, policy, ladder and golden vectors into a bundle')
-    .argument('<SPEC>', 'pack file (JSON), see docs/bundle.md')
+    .description('pack graphs, features, policy, ladder and golden vectors into a bundle')
+    .argument('<SPEC>', 'pack file (YAML or JSON), see docs/bundle.md')
     .requiredOption('-o, --output <FILE>', 'bundle file to write')
     .option('--high-pass', 'hear through a high-pass of 20 Hz, for microphones with an offset; older devices refuse it')
     .option('--force', 'replace the bundle file if there is one')
@@ -58,6 +58,22 @@ export function modelCommand(clock: Clock): Command {
       })
       for (const note of notes) console.error(note)
       tellPacked(options.output, packed, options.json === true)
+    })
+
+  model
+    .command('init')
+    .description(
+      'write a commented pack file for a network: its ends and quantization, a guessed front end, boards that hold it',
+    )
+    .argument('<FILE>', 'network, TFLite or ONNX')
+    .requiredOption('-o, --output <SPEC>', 'pack file (YAML) to write')
+    .option('--force', 'replace the pack file if there is one')
+    .action(async (file: string, options: { output: string; force?: boolean }) => {
+      const { initPackFile } = await import('./model-init.ts')
+      const open = initPackFile(file, options.output, options.force === true)
+      console.log(
+        `${options.output}: to be filled in: ${open.join(', ')}; then: kinglet model pack ${options.output} -o FILE`,
+      )
     })
 
   model

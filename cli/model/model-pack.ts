@@ -1,59 +1,26 @@
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import * as z from 'zod'
 import { sha256Hex } from '../../contract/bytes.ts'
-import { wakePolicySchema } from '../../contract/manifest.ts'
-import { LADDER_LEVELS } from '../../contract/messages.ts'
 import { present } from '../../contract/present.ts'
+import {
+  checkFeatureDefinition,
+  createFeatureStream,
+  type FeatureDefinition,
+  featureShape,
+} from '../../model/features/feature-definition.ts'
 import { createMfcc } from '../../model/features/mfcc.ts'
-import { checkMfccDefinition, mfccDefinitionHighPass, mfccDefinitionV1 } from '../../model/features/mfcc-definition.ts'
+import { mfccDefinitionHighPass, mfccDefinitionV1 } from '../../model/features/mfcc-definition.ts'
 import { quantizeFeatures } from '../../model/features/quantize.ts'
+import { openBundle } from '../../model/opened-bundle.ts'
 import { type Packed, packBundle } from '../../model/pack.ts'
 import { readAudio, wavFiles } from '../audio-files.ts'
 import { AudioNotes } from '../audio-notes.ts'
 import { bundleEngine } from '../engines.ts'
 import { CommandFailure, fileFailure } from '../failure.ts'
-import { firstIssue, readJsonFile } from '../json-file.ts'
 import { readBundleFile } from '../open-bundle-file.ts'
 import { OutputFile } from '../output-file.ts'
-
-const quantization = z.strictObject({ scale: z.number().positive(), zeroPoint: z.int() })
-
-/** A pack file: what a person decides about a bundle. Paths are relative to the file. `docs/bundle.md` explains each field. */
-const packFileSchema = z.strictObject({
-  name: z.string(),
-  version: z.int().positive(),
-  /** bundle file of the model this one was trained from */
-  parent: z.string().nullable(),
-  securityCounter: z.int().nonnegative(),
-  labels: z.array(z.string()),
-  /** omitted: MLPerf Tiny's keyword-spotting MFCC */
-  features: z.record(z.string(), z.union([z.string(), z.number()])).optional(),
-  featureQuantization: quantization,
-  graphs: z.array(
-    z.strictObject({
-      id: z.string(),
-      file: z.string(),
-      input: quantization.nullable().default(null),
-      output: quantization.nullable().default(null),
-    }),
-  ),
-  ladder: z.array(
-    z.strictObject({
-      level: z.enum(LADDER_LEVELS),
-      graph: z.string().nullable(),
-      hopFrames: z.int().positive(),
-      gate: z.strictObject({ marginDb: z.number(), hangoverMs: z.int().nonnegative() }).nullable(),
-    }),
-  ),
-  policy: z.custom<z.infer<typeof wakePolicySchema>>(
-    (value) => wakePolicySchema.safeParse(value).success,
-    'not a wake policy',
-  ),
-  boards: z.array(z.string()),
-  golden: z.strictObject({ audio: z.string(), count: z.int().positive().max(64), tolerance: z.number().positive() }),
-  card: z.string(),
-})
+import { checkLabels, type LabelCheck } from './label-check.ts'
+import { type PackSpec, type ReadSpec, readPackSpec } from './pack-spec.ts'
 
 export interface PackReport {
   readonly bundle: string
@@ -71,11 +38,11 @@ export async function packFile(
   { replaces, highPass }: { readonly replaces: boolean; readonly highPass: boolean },
 ): Promise<PackReport> {
   const here = dirname(specPath)
-  const spec = readSpec(specPath)
+  const { spec, failure } = readPackSpec(specPath)
   OutputFile.check(outPath, replaces)
   const { highPassHz } = mfccDefinitionHighPass
-  const definition = checkMfccDefinition({ ...(spec.features ?? mfccDefinitionV1), ...(highPass && { highPassHz }) })
-  if (!definition.ok) throw new CommandFailure(`${specPath}: ${definition.error.code}: ${definition.error.detail}`)
+  const definition = checkFeatureDefinition({ ...(spec.features ?? mfccDefinitionV1), ...(highPass && { highPassHz }) })
+  if (!definition.ok) throw failure(['features'], `${definition.error.code}: ${definition.error.detail}`)
   const read = (file: string): Uint8Array => {
     try {
       return readFileSync(resolve(here, file))
@@ -83,24 +50,21 @@ export async function packFile(
       throw fileFailure(resolve(here, file), cause)
     }
   }
-  const mfcc = createMfcc(definition.value)
-  const { clipSamples, frames, coefficients, sampleRateHz } = definition.value
   const clips = wavFiles(resolve(here, spec.golden.audio))
-  if (clips.length === 0)
-    throw new CommandFailure(`${specPath}: no WAV files for golden vectors in ${spec.golden.audio}`)
-  // Spread over the folder, so that every label's sub-folder is likely to be seen.
-  const count = Math.min(spec.golden.count, clips.length)
+  if (clips.length === 0) throw failure(['golden', 'audio'], `no WAV files for golden vectors in ${spec.golden.audio}`)
   const audioNotes = new AudioNotes()
-  const goldenInputs = Array.from({ length: count }, (_, i) => {
-    const path = present(clips[Math.floor((i * clips.length) / count)], 'a clip')
-    const audio = readAudio(path, sampleRateHz)
-    if ('refusal' in audio) throw new CommandFailure(`${path}: ${audio.refusal}`)
-    audioNotes.add(path, audio.notes)
-    const clip = new Float32Array(clipSamples)
-    clip.set(audio.samples.subarray(0, clipSamples))
-    const features = mfcc(clip, new Float32Array(frames * coefficients))
-    return quantizeFeatures(features, spec.featureQuantization, new Int8Array(features.length))
-  })
+  const windows = goldenWindows(definition.value, spec, clips, audioNotes)
+  const goldenInputs = windows.map((features) =>
+    quantizeFeatures(features, spec.featureQuantization, new Int8Array(features.length)),
+  )
+  const saturated = saturatedShare(goldenInputs)
+  if (saturated > SATURATED_MOST) {
+    const percent = `${(100 * saturated).toFixed(0)} %`
+    throw failure(
+      ['featureQuantization'],
+      `${percent} of the golden windows' values are at an end of the 8 bits: the scale does not fit the features`,
+    )
+  }
   const { golden, card, graphs, parent, features: _features, ...rest } = spec
   const packed = await packBundle(
     {
@@ -113,17 +77,123 @@ export async function packFile(
       },
       graphs: new Map(graphs.map(({ id, file }) => [id, read(file)])),
       goldenInputs,
-      card: new TextDecoder().decode(read(card)),
+      card: card === undefined ? madeCard(spec) : cardText(resolve(here, card), read(card)),
     },
     bundleEngine(),
   )
   if (!packed.ok) throw new CommandFailure(`${specPath}: ${packed.error.code}: ${packed.error.detail}`)
+  const labels = await heardLabels(packed.value.bundle, resolve(here, spec.golden.audio))
+  if (labels !== undefined) refuseOrder(labels, spec, failure)
   OutputFile.write(outPath, packed.value.bundle, replaces)
-  return { bundle: outPath, packed: packed.value, notes: audioNotes.lines() }
+  const heard =
+    labels && `${labels.correct} of ${labels.clips} labelled clips beside the golden ones are heard as what they are`
+  return { bundle: outPath, packed: packed.value, notes: [...audioNotes.lines(), ...(heard ? [heard] : [])] }
 }
 
-function readSpec(path: string): z.infer<typeof packFileSchema> {
-  const parsed = packFileSchema.safeParse(readJsonFile(path))
-  if (parsed.success) return parsed.data
-  throw new CommandFailure(`${path}: ${firstIssue(parsed.error)}`, { hint: 'docs/bundle.md explains every field' })
+/** Chosen: loud words saturate a few values in a hundred; a scale that is a factor off saturates most, or leaves one value. */
+const SATURATED_MOST = 0.5
+
+/** @returns share of the values that lie at the ends of int8 */
+function saturatedShare(windows: readonly Int8Array[]): number {
+  let [ends, values] = [0, 0]
+  for (const window of windows) {
+    values += window.length
+    for (const value of window) if (value === -128 || value === 127) ends++
+  }
+  return values === 0 ? 0 : ends / values
+}
+
+/** Windows for golden vectors: of whole clips one each, spread over the folder, so that every label's sub-folder is likely to be seen; of
+ *  frames so many in a row, since a network that reads frames remembers.
+ *  @param clips at least one */
+function goldenWindows(
+  definition: FeatureDefinition,
+  { golden, ladder }: PackSpec,
+  clips: readonly string[],
+  notes: AudioNotes,
+): readonly Float32Array[] {
+  const { sampleRateHz, windowSamples, elements } = featureShape(definition)
+  const samplesOf = (path: string): Float32Array => {
+    const audio = readAudio(path, sampleRateHz)
+    if ('refusal' in audio) throw new CommandFailure(`${path}: ${audio.refusal}`)
+    notes.add(path, audio.notes)
+    return audio.samples
+  }
+  if (definition.kind === 'mfcc') {
+    const mfcc = createMfcc(definition)
+    const count = Math.min(golden.count, clips.length)
+    return Array.from({ length: count }, (_, i) => {
+      const clip = new Float32Array(windowSamples)
+      clip.set(samplesOf(present(clips[Math.floor((i * clips.length) / count)], 'a clip')).subarray(0, windowSamples))
+      return mfcc(clip, new Float32Array(elements))
+    })
+  }
+  const stream = createFeatureStream(definition, present(ladder[0], 'a level').hopFrames)
+  const windows: Float32Array[] = []
+  for (const path of clips) {
+    const samples = samplesOf(path)
+    for (let at = 0; at < samples.length && windows.length < golden.count; ) {
+      at += stream.push(samples, at)
+      if (!stream.windowReady()) continue
+      const window = new Float32Array(elements)
+      stream.takeWindow(window)
+      windows.push(window)
+    }
+  }
+  return windows
+}
+
+async function heardLabels(bundle: Uint8Array, dir: string): Promise<LabelCheck | undefined> {
+  const opened = await openBundle(bundle, bundleEngine(), Number.POSITIVE_INFINITY)
+  if (!opened.ok) throw new CommandFailure(`${opened.error.code}: ${opened.error.detail}`)
+  try {
+    return await checkLabels(opened.value, dir)
+  } finally {
+    await opened.value.dispose()
+  }
+}
+
+/** Chosen: what hears less than this many times as much as chance does hears other labels than it was told. */
+const OVER_CHANCE = 1.5
+const CLIPS_TO_JUDGE = 20
+
+function refuseOrder(
+  { clips, correct, swapped }: LabelCheck,
+  { labels }: PackSpec,
+  failure: ReadSpec['failure'],
+): void {
+  const [pair] = swapped
+  if (pair !== undefined) {
+    const [a, b] = pair
+    throw failure(
+      ['labels', labels.indexOf(a)],
+      `"${a}" and "${b}" are swapped: most clips of each are heard as the other; labels are in the order of the network's outputs`,
+    )
+  }
+  if (clips < CLIPS_TO_JUDGE || correct / clips >= OVER_CHANCE / labels.length) return
+  throw failure(
+    ['labels'],
+    `${correct} of ${clips} labelled clips are heard as what they are, no better than chance: labels are in the order of the network's outputs, and features those it was trained on`,
+  )
+}
+
+/** A card of what the file says, where nobody wrote one. */
+const madeCard = ({ name, version, labels, policy, graphs }: PackSpec): string =>
+  JSON.stringify({ name, version, labels, policy, graphs: graphs.map(({ id }) => id) })
+
+function cardText(path: string, bytes: Uint8Array): string {
+  const text = new TextDecoder().decode(bytes)
+  let card: unknown
+  try {
+    card = JSON.parse(text)
+  } catch (cause) {
+    throw new CommandFailure(
+      `${path}: the model card is not JSON: ${cause instanceof Error ? cause.message : String(cause)}`,
+      {
+        hint: 'leave "card" out to have one made',
+      },
+    )
+  }
+  if (typeof card === 'object' && card !== null && !Array.isArray(card)) return text
+  throw new CommandFailure(`${path}: the model card is no JSON object`, { hint: 'leave "card" out to have one made' })
 }

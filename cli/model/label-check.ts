@@ -1,0 +1,60 @@
+import { present } from '../../contract/present.ts'
+import { createMfcc } from '../../model/features/mfcc.ts'
+import type { OpenedBundle } from '../../model/opened-bundle.ts'
+import { foldersWithAudio, readAudio } from '../audio-files.ts'
+import { CommandFailure } from '../failure.ts'
+
+/** chosen: of each label; enough to tell an order that is wrong from a network that is poor */
+const CLIPS_A_LABEL = 12
+/** chosen: with fewer, chance does what a wrong order does */
+const CLIPS_MIN = 6
+
+export interface LabelCheck {
+  readonly clips: number
+  readonly correct: number
+  /** pairs of labels of which each is heard as the other, most of the time */
+  readonly swapped: readonly (readonly [string, string])[]
+}
+
+/** Hears labelled clips with the first graph of a bundle of windows, to find out whether the labels are in the order of its outputs.
+ *  @param dir folders named as labels; others are passed over
+ *  @returns undefined where there are none */
+export async function checkLabels(
+  { manifest, definition, sessions }: OpenedBundle,
+  dir: string,
+): Promise<LabelCheck | undefined> {
+  if (definition.kind !== 'mfcc') return undefined
+  const session = present(sessions.get(present(manifest.graphs[0], 'a graph').id), 'its session')
+  const mfcc = createMfcc(definition)
+  const features = new Float32Array(definition.frames * definition.coefficients)
+  const heard = new Map<string, number[]>()
+  for (const [label, files] of foldersWithAudio(dir)) {
+    if (!manifest.labels.includes(label)) continue
+    const counts = manifest.labels.map(() => 0)
+    const count = Math.min(CLIPS_A_LABEL, files.length)
+    for (let i = 0; i < count; i++) {
+      const audio = readAudio(present(files[Math.floor((i * files.length) / count)], 'a clip'), definition.sampleRateHz)
+      if ('refusal' in audio) continue
+      const clip = new Float32Array(definition.clipSamples)
+      const { length } = audio.samples
+      clip.set(audio.samples.subarray(0, clip.length), Math.max(0, Math.floor((clip.length - length) / 2)))
+      const result = await session.run(mfcc(clip, features))
+      if (!result.ok) throw new CommandFailure(`${result.error.code}: ${result.error.detail}`)
+      const best = result.value.indexOf(Math.max(...result.value))
+      counts[best] = (counts[best] ?? 0) + 1
+    }
+    if (counts.some((clips) => clips > 0)) heard.set(label, counts)
+  }
+  if (heard.size === 0) return undefined
+  let [clips, correct] = [0, 0]
+  const mostly = new Map<string, string>()
+  for (const [label, counts] of heard) {
+    const total = counts.reduce((sum, count) => sum + count, 0)
+    clips += total
+    correct += counts[manifest.labels.indexOf(label)] ?? 0
+    const best = counts.indexOf(Math.max(...counts))
+    if (total >= CLIPS_MIN && 2 * (counts[best] ?? 0) > total) mostly.set(label, manifest.labels[best] ?? '')
+  }
+  const swapped = [...mostly].filter(([a, b]) => a < b && mostly.get(b) === a)
+  return { clips, correct, swapped }
+}
