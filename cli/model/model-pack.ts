@@ -90,8 +90,8 @@ export async function packFile(
   return { bundle: outPath, packed: packed.value, notes: [...audioNotes.lines(), ...(heard ? [heard] : [])] }
 }
 
-/** Chosen: loud words saturate a few values in a hundred; a scale that is a factor off saturates most, or leaves one value. */
-const SATURATED_MOST = 0.5
+/** Chosen: loud words saturate a few values in a hundred. A scale that is far off saturates all that are not 0, and in clips with silence half are. */
+const SATURATED_MOST = 0.25
 
 /** @returns share of the values that lie at the ends of int8 */
 function saturatedShare(windows: readonly Int8Array[]): number {
