@@ -2,6 +2,7 @@ import { readFileSync, statSync } from 'node:fs'
 import type * as onnx from 'onnxruntime-node'
 import { bytesOfElements } from '../../model/element-type.ts'
 import { loadTinyFile } from '../../model/engine-tiny/load.ts'
+import { readOnnx } from '../../model/onnx/onnx-reader.ts'
 import { TFLITE_LIMITS } from '../../model/tflite/tflite-limits.ts'
 import { hasTfliteIdentifier } from '../../model/tflite/tflite-reader.ts'
 import { CommandFailure, fileFailure } from '../failure.ts'
@@ -105,6 +106,13 @@ const ARRAYS = {
 type ArrayType = keyof typeof ARRAYS
 
 async function openOrt(path: string, bytes: Uint8Array): Promise<RunnableGraph> {
+  // The bounded reader first: ONNX Runtime is C++ that parses whatever it is given.
+  const read = readOnnx(bytes)
+  if (!read.ok) {
+    throw new CommandFailure(`${path}: ${read.error.code}: ${read.error.detail}`, {
+      hint: 'a graph is a TFLite file or an ONNX file',
+    })
+  }
   const { InferenceSession, Tensor } = await import('onnxruntime-node')
   const session = await InferenceSession.create(bytes, { logSeverityLevel: 4 }).catch((cause: unknown) => {
     throw new CommandFailure(`${path}: onnxruntime does not load it: ${String(cause)}`, { cause })

@@ -35,8 +35,10 @@ export interface TinyMemory {
 export interface TinyOptions {
   /** What the caller gives activations; loading fails where the plan needs more. */
   readonly arenaBytesMax?: number
-  /** For tests: guards between all buffers, and after each node a check that nothing but its outputs has changed; slow. */
-  readonly guarded?: boolean
+  /** What one node may multiply and add, or compare; TINY_LIMITS.work by default. */
+  readonly workMax?: number
+  /** For tests: this byte between all buffers and in dead memory, and after each node a check that nothing but its outputs has changed; slow. */
+  readonly guard?: number
 }
 
 /** A graph that is loaded: from here on nothing is allocated, and no run can fail. */
@@ -87,7 +89,8 @@ class TinyLoader {
   readonly #model: TfliteModel
   readonly #subgraph: TfliteSubgraph
   readonly #plan: TflitePlan
-  readonly #guarded: boolean
+  readonly #guard: number | null
+  readonly #workMax: number
   readonly #arena: { readonly bytes: number; readonly offsets: readonly number[] }
   readonly #stateOffsets: readonly number[]
   readonly #stateAt: number
@@ -104,8 +107,9 @@ class TinyLoader {
     this.#model = model
     this.#subgraph = subgraph
     this.#plan = plan
-    this.#guarded = options.guarded === true
-    this.#arena = this.#guarded ? guardedArena(plan) : plannedArena(plan)
+    this.#guard = options.guard ?? null
+    this.#workMax = options.workMax ?? TINY_LIMITS.work
+    this.#arena = this.#guard !== null ? guardedArena(plan) : plannedArena(plan)
     if (plan.arenaBytes > TINY_LIMITS.arenaBytes) tooLarge('the arena', plan.arenaBytes, TINY_LIMITS.arenaBytes)
     const given = options.arenaBytesMax ?? plan.arenaBytes
     if (plan.arenaBytes > given) tooLarge('the arena', plan.arenaBytes, given)
@@ -142,16 +146,18 @@ class TinyLoader {
       recordBytes: scratchAt - this.#recordsAt,
       scratchBytes,
     }
-    const guards = this.#guarded
-      ? new GuardedRun(all, {
-          arena: { offset: this.#arenaAt, length: this.#arena.bytes },
-          inputs: inputs.map((tensor) => placed(this.#tensor(tensor))),
-          nodes: nodes.map(({ where, writes, prepared }) => ({
-            where,
-            writes: [...writes, { offset: scratchAt, length: prepared.scratchBytes ?? 0 }],
-          })),
-        })
-      : null
+    const guards =
+      this.#guard !== null
+        ? new GuardedRun(all, {
+            guard: this.#guard,
+            arena: { offset: this.#arenaAt, length: this.#arena.bytes },
+            inputs: inputs.map((tensor) => placed(this.#tensor(tensor))),
+            nodes: nodes.map(({ where, writes, prepared }) => ({
+              where,
+              writes: [...writes, { offset: scratchAt, length: prepared.scratchBytes ?? 0 }],
+            })),
+          })
+        : null
     return new LoadedGraph({
       wasm,
       memory,
@@ -186,8 +192,10 @@ class TinyLoader {
         }
         const inputs = operator.inputs.map((tensor) => (tensor < 0 ? null : this.#tensor(tensor)))
         const outputs = writes.map((tensor) => this.#tensor(tensor))
-        const context = new NodeContext(where, { options: operator.options, inputs, outputs }, this.#file, (bytes) =>
-          this.#record(bytes),
+        const context = new NodeContext(
+          where,
+          { options: operator.options, inputs, outputs },
+          { file: this.#file, workMax: this.#workMax, place: (bytes) => this.#record(bytes) },
         )
         // A variable among the inputs is what the kernel keeps from run to run.
         const kept = operator.inputs.filter(

@@ -28,9 +28,11 @@ export class NodeContext {
   readonly #file: Uint8Array
   readonly #inputs: readonly (TinyTensor | null)[]
   readonly #outputs: readonly TinyTensor[]
+  readonly #workMax: number
   readonly #place: (bytes: Uint8Array) => number
 
-  /** @param place keeps bytes in the memory's records, 16-byte aligned, and tells their address */
+  /** @param place keeps bytes in the memory's records, 16-byte aligned, and tells their address
+   *  @param workMax what the node may multiply and add, or compare */
   constructor(
     where: string,
     node: {
@@ -38,15 +40,19 @@ export class NodeContext {
       readonly inputs: readonly (TinyTensor | null)[]
       readonly outputs: readonly TinyTensor[]
     },
-    file: Uint8Array,
-    place: (bytes: Uint8Array) => number,
+    graph: {
+      readonly file: Uint8Array
+      readonly workMax: number
+      readonly place: (bytes: Uint8Array) => number
+    },
   ) {
     this.where = where
     this.options = node.options
     this.#inputs = node.inputs
     this.#outputs = node.outputs
-    this.#file = file
-    this.#place = place
+    this.#file = graph.file
+    this.#workMax = graph.workMax
+    this.#place = graph.place
   }
 
   get inputs(): number {
@@ -93,6 +99,13 @@ export class NodeContext {
   expectElements(tensor: TinyTensor, elements: number): void {
     if (tensor.elements !== elements) {
       this.malformed(`"${tensor.name}" has ${tensor.elements} elements, its operands make ${elements}`)
+    }
+  }
+
+  /** Bounds what a kernel does whose work is more than its elements: a file of a few bytes may ask for days. */
+  expectWork(operations: number): void {
+    if (operations > this.#workMax) {
+      throw new TinyFault('tiny-too-large', `${this.where}: ${operations} operations, at most ${this.#workMax}`)
     }
   }
 

@@ -9,6 +9,10 @@ const CONV = { padding: 0, strideX: 1, strideY: 2, activation: 3, dilationX: 4, 
 /** DepthwiseConv2DOptions of the schema. */
 const DEPTHWISE = { padding: 0, strideX: 1, strideY: 2, activation: 4, dilationX: 5, dilationY: 6 } as const
 
+/** Of the scratch of `wasm/conv.ts`: the least distance of two patches, and the most that widened weights take. */
+const PATCHES_APART = 4_096
+const ROWS_BYTES = 16_384
+
 /** Input [batches, height, width, channels], weights [outputs, rows, columns, depth], where channels are a multiple of depth; bias [outputs].
  *  @see conv_common.cc of TFLite Micro and integer_ops/conv.h of TensorFlow Lite */
 export function prepareConv2d(node: NodeContext): Prepared {
@@ -20,9 +24,11 @@ export function prepareConv2d(node: NodeContext): Prepared {
   }
   node.expectShape(output, [batches, y.output, x.output, outputs])
   const words = convolutionWords(node, CONV.activation, { y, x, outputs, depth, channelDimension: 0 })
+  const patch = rows * columns * depth
+  const widenedBytes = 8 * Math.ceil(patch / 8) * 2 * outputs
   return {
     calls: [{ kernel: 'conv2d', words }],
-    scratchBytes: 2 * aligned(2 * rows * columns * depth),
+    scratchBytes: 32 + 2 * Math.max(PATCHES_APART, aligned(2 * patch)) + Math.min(ROWS_BYTES, widenedBytes),
   }
 }
 
@@ -39,10 +45,10 @@ export function prepareDepthwiseConv2d(node: NodeContext): Prepared {
   node.expectShape(output, [batches, y.output, x.output, outputs])
   const sizes = { y, x, outputs, depth: outputs / channels, channelDimension: 3 }
   const words = convolutionWords(node, DEPTHWISE.activation, sizes)
-  // Weights in pairs of int16, starts of int32, a row of zero points, and an address for each place of the filter.
+  // Two vectors of sums, weights in pairs of int16, starts of int32, a row of zero points, and an address for each place of the filter.
   const places = 2 * Math.ceil((y.filter * x.filter) / 2)
   const scratchBytes =
-    aligned(2 * places * channels) + aligned(4 * channels) + aligned(channels) + aligned(4 * places + 4)
+    32 + aligned(2 * places * channels) + aligned(4 * channels) + aligned(channels) + aligned(4 * places + 4)
   return { calls: [{ kernel: 'depthwiseConv2d', words }], scratchBytes }
 }
 
@@ -90,6 +96,7 @@ function convolutionWords(
   const [input, weights, output] = [node.input(0), node.input(1), node.output(0)]
   const [batches, height, width, channels] = imageShape(node, input)
   const [, rows, columns] = imageShape(node, weights)
+  node.expectWork(output.elements * rows * columns * (channelDimension === 0 ? depth : 1))
   const [from, to] = [node.quantization(input), node.quantization(output)]
   node.expectZeroPoint(input)
   const scales = weightScales(node, weights, channelDimension)

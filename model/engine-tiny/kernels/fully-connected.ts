@@ -22,6 +22,7 @@ export function prepareFullyConnected(node: NodeContext): Prepared {
     node.malformed(`"${input.name}" has ${input.elements} elements, which is no multiple of ${depth}`)
   }
   node.expectElements(output, batches * outputs)
+  node.expectWork(batches * outputs * depth)
   const from = node.quantization(input)
   const to = node.quantization(output)
   node.expectZeroPoint(input)
@@ -38,5 +39,5 @@ export function prepareFullyConnected(node: NodeContext): Prepared {
   const sizes = [batches, depth, outputs]
   const { multipliers, shifts, powers, shift } = tables
   const words = [...places, ...sizes, -from.zeroPoint, to.zeroPoint, least, most, multipliers, shifts, powers, shift]
-  return { calls: [{ kernel: 'fullyConnected', words }] }
+  return { calls: [{ kernel: 'fullyConnected', words }], scratchBytes: 16 }
 }

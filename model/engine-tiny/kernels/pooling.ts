@@ -27,6 +27,7 @@ function preparePool(node: NodeContext, largest: 0 | 1): Prepared {
   const y = axis(height, OPTIONS.rows, outputHeight, OPTIONS.strideY)
   const x = axis(width, OPTIONS.columns, outputWidth, OPTIONS.strideX)
   node.expectShape(output, [batches, y.output, x.output, channels])
+  node.expectWork(output.elements * Math.min(y.filter, height) * Math.min(x.filter, width))
   const [least, most] = node.activation(OPTIONS.activation, output)
   const words = [
     ...[input.address, output.address, batches, height, width, channels, y.filter, x.filter, y.output, x.output],

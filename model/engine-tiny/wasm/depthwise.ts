@@ -1,4 +1,4 @@
-import { clamp, requantize, requantize8 } from './fixed-point'
+import { clamp, requantize, requantize8, requantizeEach } from './fixed-point'
 
 /** Two int16, or one int32, for each channel. */
 function pairBytes(channels: i32): usize {
@@ -42,7 +42,7 @@ function interleave(words: usize, to: usize, starts: usize, eights: i32, places:
 }
 
 /** int8 depthwise convolution, NHWC, weights [1, rows, columns, channels * multiplier].
- *  Words: as `conv2d`, with the depth multiplier where that has its depth. Scratch for a multiplier of 1: weights in pairs, starts, a row of zero
+ *  Words: as `conv2d`, with the depth multiplier where that has its depth. Scratch for a multiplier of 1: two vectors of sums, weights in pairs, starts, a row of zero
  *  points and an address for each place of the filter; `../kernels/convolution.ts` counts them. */
 export function depthwiseConv2d(words: usize): void {
   const input = <usize>load<u32>(words)
@@ -77,10 +77,11 @@ export function depthwiseConv2d(words: usize): void {
   const offset8 = i16x8.splat(<i16>outputOffset)
   const least16 = i8x16.splat(<i8>least)
   const most16 = i8x16.splat(<i8>most)
-  const eights = powers === 0 || multiplier !== 1 ? 0 : outputs & ~7
+  const eights = multiplier !== 1 ? 0 : outputs & ~7
   const places = rows * columns
   const pairs = (places + 1) >> 1
-  const interleaved = <usize>load<u32>(16)
+  const sums = <usize>load<u32>(16)
+  const interleaved = sums + 32
   const starts = interleaved + <usize>pairs * pairBytes(eights)
   const zeros = starts + pairBytes(eights)
   const addresses = zeros + ((<usize>eights + 15) & ~15)
@@ -129,6 +130,12 @@ export function depthwiseConv2d(words: usize): void {
               high,
               i32x4.dot_i16x8_s(v128.shuffle<i16>(a, b, 4, 12, 5, 13, 6, 14, 7, 15), v128.load(factors, 16)),
             )
+          }
+          if (powers === 0) {
+            v128.store(sums, low)
+            v128.store(sums, high, 16)
+            requantizeEach(sums, 8, out + channel, multipliers + from, shifts + from, outputOffset, least, most)
+            continue
           }
           const bytes = requantize8(
             low,

@@ -34,12 +34,13 @@ function highMul4(a: v128, b: v128): v128 {
   return v128.shuffle<i32>(low, high, 0, 2, 4, 6)
 }
 
-/** Eight sums, requantized and saturated to int8, in the low half of a vector; for factors below 1/2 and sums of limited size.
+/** Eight sums, requantized and saturated to int8, in the low half of a vector; for factors below 1/2.
  *
- *  Dividing by 2^e half away from zero is moving what is negative by one towards minus infinity, adding half and shifting; a lane's own e is
- *  made the layer's by a multiplication with 2^(layer's - e) before, which cannot overflow: `../kernels/channels.ts` has checked it.
+ *  Dividing by 2^e half away from zero is moving what is negative by one towards minus infinity, adding half and shifting. A lane's own e is made
+ *  one for all by a multiplication with a power of two before, where that cannot overflow; else the high half of a product with 2^(31 - e)
+ *  is the same thing. `../kernels/channels.ts` decides.
  *  @param low, high the sums of four channels each; their multipliers and powers likewise
- *  @param shift the layer's */
+ *  @param shift for all; 0 for the second way */
 export function requantize8(
   low: v128,
   high: v128,
@@ -50,14 +51,38 @@ export function requantize8(
   shift: i32,
   outputOffset8: v128,
 ): v128 {
-  const half = i32x4.splat(1 << (shift - 1))
-  const a = highMul4(low, lowMultipliers)
-  const b = highMul4(high, highMultipliers)
-  const c = i32x4.add(i32x4.mul(i32x4.add(a, i32x4.shr_s(a, 31)), lowPowers), half)
-  const d = i32x4.add(i32x4.mul(i32x4.add(b, i32x4.shr_s(b, 31)), highPowers), half)
-  const words = i16x8.narrow_i32x4_s(i32x4.shr_s(c, shift), i32x4.shr_s(d, shift))
-  const moved = i16x8.add_sat_s(words, outputOffset8)
+  let a = highMul4(low, lowMultipliers)
+  let b = highMul4(high, highMultipliers)
+  a = i32x4.add(a, i32x4.shr_s(a, 31))
+  b = i32x4.add(b, i32x4.shr_s(b, 31))
+  if (shift !== 0) {
+    const half = i32x4.splat(1 << (shift - 1))
+    a = i32x4.shr_s(i32x4.add(i32x4.mul(a, lowPowers), half), shift)
+    b = i32x4.shr_s(i32x4.add(i32x4.mul(b, highPowers), half), shift)
+  } else {
+    a = highMul4(a, lowPowers)
+    b = highMul4(b, highPowers)
+  }
+  const moved = i16x8.add_sat_s(i16x8.narrow_i32x4_s(a, b), outputOffset8)
   return i8x16.narrow_i16x8_s(moved, moved)
+}
+
+/** Requantizes some sums of int32, one by one, into bytes. */
+export function requantizeEach(
+  sums: usize,
+  count: i32,
+  to: usize,
+  multipliers: usize,
+  shifts: usize,
+  outputOffset: i32,
+  least: i32,
+  most: i32,
+): void {
+  for (let at: usize = 0; at < <usize>count; at++) {
+    const own = at << 2
+    const scaled = requantize(load<i32>(sums + own), load<i32>(multipliers + own), load<i32>(shifts + own))
+    store<i8>(to + at, clamp(scaled + outputOffset, least, most))
+  }
 }
 
 /** Sum of the lanes of each of four vectors, in one vector. */

@@ -1,8 +1,8 @@
-import { clamp, requantize, requantize8, sums4 } from './fixed-point'
+import { clamp, requantize, requantize8, requantizeEach, sums4 } from './fixed-point'
 
 /** int8 rows times int8 rows of weights.
  *  Words: input, weights, bias (0 for none), output, batches, depth, outputs, input offset, output offset, least, most,
- *  multipliers, shifts, powers (0 for the slow way), their shift. */
+ *  multipliers, shifts, powers (0 for one by one), their shift. Scratch: a vector of sums. */
 export function fullyConnected(words: usize): void {
   let input = <usize>load<u32>(words)
   const weights = <usize>load<u32>(words, 4)
@@ -21,7 +21,8 @@ export function fullyConnected(words: usize): void {
   const shift = load<i32>(words, 56)
 
   const eights = depth & ~7
-  const fours = powers === 0 ? 0 : outputs & ~3
+  const fours = outputs & ~3
+  const scratch = <usize>load<u32>(16)
   const offset8 = i16x8.splat(<i16>inputOffset)
   const outputOffset8 = i16x8.splat(<i16>outputOffset)
   const least16 = i8x16.splat(<i8>least)
@@ -57,6 +58,12 @@ export function fullyConnected(words: usize): void {
       }
       const from = (<usize>out) << 2
       if (bias !== 0) sums = i32x4.add(sums, v128.load(bias + from))
+      if (powers === 0) {
+        v128.store(scratch, sums)
+        requantizeEach(scratch, 4, output + out, multipliers + from, shifts + from, outputOffset, least, most)
+        row += 4 * depth
+        continue
+      }
       const factors = v128.load(multipliers + from)
       const scales = v128.load(powers + from)
       const bytes = requantize8(sums, sums, factors, factors, scales, scales, shift, outputOffset8)

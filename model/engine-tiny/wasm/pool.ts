@@ -31,7 +31,35 @@ export function pool2d(words: usize): void {
         const left = max(0, x)
         const right = min(x + columns, width)
         const count = (bottom - top) * (right - left)
-        for (let channel = 0; channel < channels; channel++) {
+        let channel = 0
+        for (; channel + 8 <= channels; channel += 8) {
+          let low = i32x4.splat(0)
+          let high = low
+          let most8 = i16x8.splat(-128)
+          for (let row = top; row < bottom; row++) {
+            let at = image + <usize>((row * width + left) * channels + channel)
+            for (let column = left; column < right; column++, at += <usize>channels) {
+              const elements = v128.load_ext<i8>(at)
+              most8 = i16x8.max_s(most8, elements)
+              low = i32x4.add(low, i32x4.extend_low_i16x8_s(elements))
+              high = i32x4.add(high, i32x4.extend_high_i16x8_s(elements))
+            }
+          }
+          for (let lane: usize = 0; lane < 8; lane++) {
+            let value: i32
+            if (largest) {
+              value = i16x8.extract_lane_s(most8, 0)
+              most8 = v128.shuffle<i16>(most8, most8, 1, 2, 3, 4, 5, 6, 7, 0)
+            } else {
+              const sum = i32x4.extract_lane(low, 0)
+              value = (sum > 0 ? sum + count / 2 : sum - count / 2) / count
+              low = v128.shuffle<i32>(low, high, 1, 2, 3, 4)
+              high = v128.shuffle<i32>(high, high, 1, 2, 3, 0)
+            }
+            store<i8>(out + channel + lane, clamp(value, least, most))
+          }
+        }
+        for (; channel < channels; channel++) {
           let value = largest ? -128 : 0
           for (let row = top; row < bottom; row++) {
             let at = image + <usize>((row * width + left) * channels + channel)

@@ -14,7 +14,7 @@ import { keywordNetwork } from '../../fixtures/onnx-networks.ts'
 import { zooBundle } from './cli-process.ts'
 
 function tiny(file: Uint8Array): TinyGraph {
-  const loaded = loadTinyFile(file, { guarded: true })
+  const loaded = loadTinyFile(file, { guard: 0xa5 })
   if (!loaded.ok) throw new Error(`${loaded.error.code}: ${loaded.error.detail}`)
   return loaded.value
 }
