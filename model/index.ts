@@ -7,6 +7,8 @@ export { BOARDS, type Board, boardNamed, inferenceMillijoule, inferenceMs, model
 export type { ByteRange, ElementType } from './element-type.ts'
 export type { Engine, EngineError, EngineErrorCode, EngineInput, EngineIo, EngineSession } from './engine/engine.ts'
 export type { IoElementType, Quantization, TensorIo } from './engine/tensor-io.ts'
+export { createLogMel, type LogMel } from './features/log-mel.ts'
+export { checkLogMelDefinition, type LogMelDefinition, logMelDefinition } from './features/log-mel-definition.ts'
 export { createMfcc } from './features/mfcc.ts'
 export {
   checkMfccDefinition,
@@ -15,7 +17,19 @@ export {
   mfccDefinitionV1,
 } from './features/mfcc-definition.ts'
 export { createMfccStream, type MfccStream } from './features/mfcc-stream.ts'
+export { createMicroFrontend, type MicroFrontend, quantizeMicroFrame } from './features/micro-frontend.ts'
+export {
+  checkMicroFrontendDefinition,
+  type MicroFrontendDefinition,
+  microFrontendDefinition,
+} from './features/micro-frontend-definition.ts'
 export { dequantizeFeatures, quantizeFeatures } from './features/quantize.ts'
+export {
+  checkVectorWindowDefinition,
+  createVectorWindows,
+  type VectorWindowDefinition,
+  type VectorWindows,
+} from './features/vector-windows.ts'
 export type { MappedQuantization, MappedTensor, TensorRole } from './mapped-tensor.ts'
 export { checkGolden, type GraphNeeds, graphNeeds, type OpenedBundle, openBundle } from './opened-bundle.ts'
 export { type Packed, type PackInput, packBundle, releaseOf } from './pack.ts'

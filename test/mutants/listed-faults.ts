@@ -658,6 +658,90 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     find: 'return arenaBytes < byProducer.arenaBytes ?',
     change: 'return arenaBytes < 0 ?',
   },
+  {
+    name: 'the micro frontend rounds its window from double precision',
+    file: 'model/features/micro-frontend-tables.ts',
+    find: 'fround(Math.cos(fround(angle * (i + 0.5))))',
+    change: 'Math.cos(((2 * Math.PI) / windowSamples) * (i + 0.5))',
+  },
+  {
+    name: 'the mel scale of the micro frontend is rounded from double precision',
+    file: 'model/features/micro-frontend-tables.ts',
+    find: 'log1pFloat32(fround(hz / 700))',
+    change: 'Math.log1p(hz / 700)',
+  },
+  {
+    name: 'odd channels of the micro frontend are smoothed like even ones',
+    file: 'model/features/micro-frontend.ts',
+    find: 'smoothing[(channel & 1) as 0 | 1]',
+    change: 'smoothing[0]',
+  },
+  {
+    name: 'the micro frontend keeps its estimate of noise over a reset',
+    file: 'model/features/micro-frontend.ts',
+    find: '      estimates.fill(0)\n',
+    change: '',
+  },
+  {
+    name: 'the fixed-point transform lets its sums grow beyond 16 bits',
+    file: 'model/features/fixed-fft.ts',
+    find: 'const round15 = (product: number): number => ((product + 16_384) << 1) >> 16',
+    change: 'const round15 = (product: number): number => product >> 15',
+  },
+  {
+    name: 'vector windows that do not overlap follow each other at once',
+    file: 'model/features/vector-windows.ts',
+    find: '      at.skip = Math.max(0, hop - length)\n',
+    change: '',
+  },
+  {
+    name: 'stereo that cancels itself is heard as silence',
+    file: 'model/audio/wav-samples.ts',
+    find: 'meanPower >= CANCELLED_SHARE * power',
+    change: 'meanPower >= 0',
+  },
+  {
+    name: 'a chunk without its pad byte hides the next one',
+    file: 'model/audio/wav.ts',
+    find: 'return isPadded ? end + 1 : end',
+    change: 'return end + 1',
+  },
+  {
+    name: 'a recording whose length is not written yet is empty',
+    file: 'model/audio/wav.ts',
+    find: 'declared === 0 && rest > 0 && !areChunks(view, start)',
+    change: 'declared < 0',
+  },
+  {
+    name: 'a second data chunk is passed over in silence',
+    file: 'model/audio/wav.ts',
+    find: '      further += 1\n',
+    change: '',
+  },
+  {
+    name: 'the curve remembers over a closed gate',
+    file: 'cli/model/operating-curve.ts',
+    find: '    if (afterGap) detector.reset()\n',
+    change: '',
+  },
+  {
+    name: 'the curve proposes what wakes more often than wanted',
+    file: 'cli/model/operating-curve.ts',
+    find: 'falsePerHour <= maxFalsePerHour',
+    change: 'falsePerHour >= maxFalsePerHour',
+  },
+  {
+    name: "the curve's intervals are those of 90 %",
+    file: 'cli/model/intervals.ts',
+    find: 'const TAIL = 0.025',
+    change: 'const TAIL = 0.05',
+  },
+  {
+    name: 'a flash is made of a bundle that is not for its board',
+    file: 'cli/open-bundle-file.ts',
+    find: 'boards.length === 0 || boards.includes(board.name)',
+    change: 'boards.length >= 0',
+  },
 ]
 
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */
