@@ -742,6 +742,18 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     find: 'boards.length === 0 || boards.includes(board.name)',
     change: 'boards.length >= 0',
   },
+  {
+    name: 'a negative length in a bsdiff patch is believed',
+    file: 'cli/patch/bsdiff-apply.ts',
+    find: 'length < 0 || ',
+    change: '',
+  },
+  {
+    name: 'a bzip2 stream may make as much as it likes',
+    file: 'cli/patch/bunzip2.ts',
+    find: 'this.#length >= this.#maxBytes',
+    change: 'this.#length > 2 ** 32',
+  },
 ]
 
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */
