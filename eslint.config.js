@@ -13,6 +13,7 @@ const INDEXED = [
   // Codecs: adaptive bits, tables of prices and suffixes at places that arithmetic gives.
   'contract/patch/*.ts',
   'release/patch/*.ts',
+  'cli/patch/bunzip2.ts',
   // Axes of shapes, chosen by rank, which the operator's arity and the loop over dims bound.
   'model/onnx/onnx-shapes-*.ts',
   'model/onnx/onnx-scope.ts',

@@ -17,7 +17,7 @@ const row = (name: string, point: CurvePoint): string => {
 export function curveLines(report: CurveReport): readonly string[] {
   const { bundle, version, level, words, labels, negativeHours, own, proposal, maxFalsePerHour } = report
   const lines = [
-    `${bundle} ${version} at ${level}: ${words} recordings of ${labels.length} words, ${negativeHours.toFixed(2)} h without a word; 95 % intervals`,
+    `${bundle} ${version} at ${level}: ${words} recordings of ${labels.length} word${labels.length === 1 ? '' : 's'}, ${negativeHours.toFixed(2)} h without a word; 95 % intervals`,
     row('as packed', own),
   ]
   if (proposal === null) {

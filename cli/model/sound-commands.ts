@@ -1,5 +1,4 @@
 import { Command, Option } from 'commander'
-import { LADDER_LEVELS } from '../../contract/messages.ts'
 import { integerOption, numberOption } from '../number-option.ts'
 import { FRONT_ENDS, type FrontEnd } from './front-ends.ts'
 
@@ -35,7 +34,7 @@ export const curveCommand = (): Command =>
       '<DIR>',
       'DIR/<label>/*.wav with one word each; DIR/_negative, and labels that never wake, hold sound without a word',
     )
-    .addOption(new Option('--level <LEVEL>', "ladder level (default: the bundle's first)").choices(LADDER_LEVELS))
+    .option('--level <LEVEL>', "ladder level (default: the bundle's first)")
     .option('--max-false-per-hour <N>', 'rate that the proposed setting may have', numberOption(0.001, 10_000), 1)
     .option('--csv <FILE>', 'write a row for each setting')
     .option('--svg <FILE>', 'draw misses against false wakes')

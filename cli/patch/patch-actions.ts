@@ -7,7 +7,7 @@ import {
 } from '../../contract/patch/patch-header.ts'
 import { ImageFile } from './image-file.ts'
 import { applyPatchFile, describeImage, readHeader } from './patch-apply.ts'
-import { makeBsdiffFile } from './patch-bsdiff.ts'
+import { applyBsdiffFile, makeBsdiffFile, readBsdiffFile } from './patch-bsdiff.ts'
 import { makePatchFile } from './patch-make.ts'
 
 export interface OutputFlags {
@@ -63,6 +63,23 @@ export async function makeBsdiff(
 
 /** `kinglet patch apply` */
 export async function apply(oldPath: string | null, patchPath: string, flags: OutputFlags): Promise<void> {
+  const bsdiff = readBsdiffFile(patchPath)
+  if (bsdiff !== undefined) {
+    const { resultBytes, sha256 } = applyBsdiffFile(
+      oldPath,
+      patchPath,
+      bsdiff.patch,
+      flags.output,
+      flags.force === true,
+    )
+    if (flags.json)
+      console.log(JSON.stringify({ format: 'bsdiff', patchBytes: bsdiff.patch.length, resultBytes, sha256 }))
+    else
+      console.log(
+        `${flags.output}: ${resultBytes} bytes, sha256 ${sha256}; a BSDIFF40 patch names no image to compare with`,
+      )
+    return
+  }
   const { header, patchBytes, sha256 } = await applyPatchFile(oldPath, patchPath, flags.output, flags.force === true)
   if (flags.json) console.log(JSON.stringify({ ...headerJson(header), patchBytes, sha256 }))
   else console.log(`${flags.output}: ${header.result.bytes} bytes, sha256 ${sha256}`)
@@ -70,6 +87,14 @@ export async function apply(oldPath: string | null, patchPath: string, flags: Ou
 
 /** `kinglet patch info` */
 export function info(path: string, flags: { readonly json?: boolean }): void {
+  const bsdiff = readBsdiffFile(path)
+  if (bsdiff !== undefined) {
+    const { patch, resultBytes } = bsdiff
+    if (flags.json) console.log(JSON.stringify({ format: 'bsdiff', patchBytes: patch.length, resultBytes }))
+    else
+      console.log(`${path}: BSDIFF40 patch, ${patch.length} bytes; makes ${resultBytes} bytes, and names neither image`)
+    return
+  }
   const file = ImageFile.openPatch(path)
   const { header, version } = readHeader(file)
   file.close()

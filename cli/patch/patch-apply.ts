@@ -72,18 +72,10 @@ export async function applyPatchFile(
   }
 }
 
-/** How the patches of bsdiff begin. They name neither image, and the native code of bsdiff-node believes the lengths in them. */
-const BSDIFF_MAGIC = 'BSDIFF40'
-
 /** Reads the header of a patch file, and nothing else. */
 export function readHeader(patch: ImageFile): { readonly header: PatchHeader; readonly version: number } {
   const first = new Uint8Array(Math.min(patch.bytes, PATCH_HEADER_BYTES_MAX))
   patch.read(0, first)
-  if (new TextDecoder('latin1').decode(first.subarray(0, BSDIFF_MAGIC.length)) === BSDIFF_MAGIC) {
-    throw new CommandFailure(`${patch.path}: it is a ${BSDIFF_MAGIC} patch, which is for other clients`, {
-      hint: `apply it with bspatch: bspatch OLD NEW ${patch.path}`,
-    })
-  }
   const read = readPatchHeader(first)
   if (read.ok) return { header: read.value.header, version: present(first[2], 'the version of a header') }
   if (read.error.code !== 'patch-malformed') throw patchFailure(patch.path, read.error)

@@ -1,9 +1,11 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { bytesEqual } from '../../contract/bytes.ts'
+import { bytesEqual, sha256Hex } from '../../contract/bytes.ts'
+import { LIMITS } from '../../contract/limits.ts'
 import { CommandFailure } from '../failure.ts'
 import { OutputFile } from '../output-file.ts'
+import { applyBsdiff, BSDIFF_MAGIC, BsdiffError, bsdiffResultBytes } from './bsdiff-apply.ts'
 import { ImageFile } from './image-file.ts'
 
 /** Makes the classic BSDIFF40 patch of two files, for clients that are not ours and carry a `bspatch`. It is applied once here, and
@@ -31,6 +33,55 @@ export async function makeBsdiffFile(
     return { patchBytes: patch.length, resultBytes: result.length }
   } finally {
     rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** Reads a patch file when it is a BSDIFF40 patch.
+ *  @returns undefined for any other file, which is not read */
+export function readBsdiffFile(path: string): { readonly patch: Uint8Array; readonly resultBytes: number } | undefined {
+  const file = ImageFile.openPatch(path)
+  try {
+    const magic = new Uint8Array(Math.min(file.bytes, BSDIFF_MAGIC.length))
+    file.read(0, magic)
+    if (new TextDecoder('latin1').decode(magic) !== BSDIFF_MAGIC) return undefined
+    const patch = file.readAll()
+    return { patch, resultBytes: orFailure(path, () => bsdiffResultBytes(patch)) }
+  } finally {
+    file.close()
+  }
+}
+
+/** Applies a BSDIFF40 patch from file to file.
+ *  @throws CommandFailure, and leaves no file */
+export function applyBsdiffFile(
+  oldPath: string | null,
+  patchPath: string,
+  patch: Uint8Array,
+  outPath: string,
+  replaces: boolean,
+): { readonly resultBytes: number; readonly sha256: string } {
+  if (oldPath === null) {
+    throw new CommandFailure(`${patchPath} is a ${BSDIFF_MAGIC} patch: the old file is needed`, {
+      hint: `kinglet patch apply OLD ${patchPath} -o NEW`,
+      exitCode: 2,
+    })
+  }
+  const old = readWhole(oldPath)
+  OutputFile.check(outPath, replaces)
+  const result = orFailure(patchPath, () => applyBsdiff(old, patch, LIMITS.patchImageBytes))
+  OutputFile.write(outPath, result, replaces)
+  return { resultBytes: result.length, sha256: sha256Hex(result) }
+}
+
+function orFailure<T>(path: string, run: () => T): T {
+  try {
+    return run()
+  } catch (cause) {
+    if (!(cause instanceof BsdiffError)) throw cause
+    throw new CommandFailure(`${path}: patch-malformed: ${cause.message}`, {
+      hint: `the ${BSDIFF_MAGIC} patch is damaged, or was made for another old file: make or copy it again`,
+      cause,
+    })
   }
 }
 

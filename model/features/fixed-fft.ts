@@ -1,5 +1,5 @@
 /** The transform of a real signal of 16-bit integers into 16-bit integers, each stage scaled down so that nothing overflows: what Kiss FFT
- *  computes with FIXED_POINT 16, rounding for rounding, for sizes that are powers of two. */
+ *  computes in its fixed point of 16 bits, rounding for rounding, for sizes that are powers of two. */
 export type FixedFft = {
   /** `size` samples, to be written before the transform. */
   readonly input: Int16Array

@@ -35,6 +35,7 @@ import { parseWav } from '../../model/audio/wav.ts'
 import { contractSamples } from '../fixtures/contract-samples.ts'
 import { assignmentBytes, BOARD, DEVICE, ISSUED_MS, SITE } from '../fixtures/documents.ts'
 import { directorKey, strangerKey } from '../fixtures/keys.ts'
+import { wavKinds } from '../fixtures/wav-bytes.ts'
 import type { FuzzTarget } from './fuzz-run.ts'
 import { codeOf, MIB, must } from './fuzz-soundness.ts'
 import { modelTargets } from './fuzz-targets-model.ts'
@@ -178,7 +179,7 @@ function manifest(bundleFile: Uint8Array): FuzzTarget {
 function wav(clip: Uint8Array): FuzzTarget {
   return {
     name: 'wav',
-    corpus: [clip],
+    corpus: [clip, ...wavKinds()],
     weight: 4,
     // A clip of 8-bit samples becomes four times as many bytes of floats, and those again when it is resampled.
     allocationBytes: 64 * MIB,

@@ -71,7 +71,7 @@ describe('kinglet model curve', () => {
     cpSync(path('sound', '_negative', 'room.wav'), path('words', 'hello', 'a.wav'))
     expectRefusal(await curve(path('words')), 1, /folders hello are no labels of this model/)
     expectRefusal(await curve(path('nowhere')), 1, /there is no such file or folder/)
-    expectRefusal(await curve(path('sound'), '--level', 'best'), 2, /Allowed choices/)
+    expectRefusal(await curve(path('sound'), '--level', 'best'), 2, /has no ladder level "best"/)
     expectRefusal(await curve(path('sound'), '--max-false-per-hour', '0'), 2, /from 0\.001 to 10000/)
     expectRefusal(await curve(path('sound'), '--csv', path('c.csv')), 1, /there is such a file already/)
   })

@@ -306,11 +306,30 @@ describe('patch make --format bsdiff', () => {
     expect(readFileSync(path('by-bspatch.onnx')).equals(readFileSync(NEW))).toBe(true)
   })
 
-  it('is refused by apply and info, with the program that takes it', async () => {
+  it('is applied by our own code, and says that it names no image', async () => {
+    const out = path('by-kinglet.onnx')
+    const applied = await kinglet('patch', 'apply', OLD, bsdiff, '-o', out)
+    expect(applied.code, applied.stderr).toBe(0)
+    expect(applied.stdout).toContain(`sha256 ${sha256Hex(readFileSync(NEW))}; a BSDIFF40 patch names no image`)
+    expect(readFileSync(out).equals(readFileSync(NEW))).toBe(true)
+    const { stdout } = await kinglet('patch', 'info', bsdiff, '--json')
+    expect(JSON.parse(stdout)).toEqual({
+      format: 'bsdiff',
+      patchBytes: statSync(bsdiff).size,
+      resultBytes: statSync(NEW).size,
+    })
+  })
+
+  it('leaves nothing of a patch that is damaged or for another file', async () => {
+    const damaged = readFileSync(bsdiff)
+    damaged[60]! ^= 1
+    writeFileSync(path('damaged.bsdiff'), damaged)
+    writeFileSync(path('short.bsdiff'), damaged.subarray(0, 20))
     await leavesNothing(async () => {
-      const words = /BSDIFF40 patch, which is for other clients/
-      expectRefusal(await kinglet('patch', 'apply', OLD, bsdiff, '-o', path('x.onnx')), 1, words)
-      expectRefusal(await kinglet('patch', 'info', bsdiff), 1, words)
+      const apply = (...args: string[]) => kinglet('patch', 'apply', ...args, '-o', path('x.onnx'))
+      expectRefusal(await apply(OLD, path('damaged.bsdiff')), 1, /damaged\.bsdiff: patch-malformed: /)
+      expectRefusal(await apply(OLD, path('short.bsdiff')), 1, /patch-malformed: it ends within its header/)
+      expectRefusal(await apply(bsdiff), 2, /the old file is needed/)
     })
   })
 

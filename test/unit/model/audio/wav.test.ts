@@ -1,46 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { encodeWav, parseWav, WAV_LIMITS } from '../../../../model/audio/wav.ts'
-
-type Spec = {
-  tag?: number
-  channels?: number
-  rate?: number
-  bits?: number
-  extensible?: boolean
-  block?: number
-  magic?: string
-}
-
-/** Writes a WAV byte by byte, independent of the encoder under test. */
-const wavOf = (
-  spec: Spec,
-  data: number[],
-  extra: { before?: number[]; declared?: number; after?: number[] } = {},
-): Uint8Array => {
-  const { tag = 1, channels = 1, rate = 16_000, bits = 16, extensible = false, magic = 'RIFF' } = spec
-  const block = spec.block ?? (channels * bits) / 8
-  const le = (value: number, bytes: number) =>
-    Array.from({ length: bytes }, (_, i) => Math.floor(value / 256 ** i) & 255)
-  const text = (value: string) => [...value].map((c) => c.charCodeAt(0))
-  const head = [...le(extensible ? 0xfffe : tag, 2), ...le(channels, 2), ...le(rate, 4), ...le(rate * block, 4)]
-  const format = [...head, ...le(block, 2), ...le(bits, 2)]
-  if (extensible) {
-    const guidTail = [0, 0, 0, 0, 16, 0, 128, 0, 0, 170, 0, 56, 155, 113]
-    format.push(...le(22, 2), ...le(bits, 2), ...le(0, 4), ...le(tag, 2), ...guidTail)
-  }
-  const body = [
-    ...text('WAVEfmt '),
-    ...le(format.length, 4),
-    ...format,
-    ...(extra.before ?? []),
-    ...text('data'),
-    ...le(extra.declared ?? data.length, 4),
-    ...data,
-    ...(extra.after ?? []),
-  ]
-  return Uint8Array.from([...text(magic), ...le(body.length, 4), ...body])
-}
+import { chars, le64, wavKinds, wavOf } from '../../../fixtures/wav-bytes.ts'
 
 const samplesOf = (bytes: Uint8Array): number[] => {
   const wav = parseWav(bytes)
@@ -52,8 +13,6 @@ const notesOf = (bytes: Uint8Array): readonly string[] => {
   if (!wav.ok) throw new Error(wav.error.detail)
   return wav.value.notes
 }
-const chars = (text: string): number[] => [...text].map((c) => c.charCodeAt(0))
-const le64 = (value: number): number[] => Array.from({ length: 8 }, (_, i) => Math.floor(value / 256 ** i) & 255)
 const codeOf = (bytes: Uint8Array): string => {
   const wav = parseWav(bytes)
   return wav.ok ? 'ok' : wav.error.code
@@ -118,37 +77,13 @@ describe('parseWav', () => {
   })
 
   it('answers any bytes and any damage with a value, never an exception', () => {
-    const odd = [76, 73, 83, 84, 3, 0, 0, 0, 1, 2, 3]
-    const ds64 = [
-      ...chars('ds64'),
-      40,
-      0,
-      0,
-      0,
-      ...le64(1_000),
-      ...le64(8),
-      ...le64(2),
-      1,
-      0,
-      0,
-      0,
-      ...chars('LIST'),
-      ...le64(3),
-    ]
-    const after = [...odd, ...chars('data'), 2, 0, 0, 0, 5, 6]
-    const kinds = [
-      wavOf({ extensible: true, channels: 2 }, [1, 2, 3, 4, 5, 6, 7, 8]),
-      wavOf({ magic: 'RF64' }, [1, 2, 3, 4, 5, 6, 7, 8], { before: [...ds64, ...odd], declared: 0xffff_ffff, after }),
-      wavOf({ tag: 3, bits: 64 }, [1, 2, 3, 4, 5, 6, 7, 8], { declared: 0, after }),
-      wavOf({ tag: 7, bits: 8, channels: 3 }, [1, 2, 3, 4, 5, 6]),
-    ]
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
         parseWav(bytes)
       }),
     )
     fc.assert(
-      fc.property(fc.constantFrom(...kinds), fc.nat(200), fc.nat(255), fc.nat(200), (good, at, value, length) => {
+      fc.property(fc.constantFrom(...wavKinds()), fc.nat(200), fc.nat(255), fc.nat(200), (good, at, value, length) => {
         const bytes = good.slice(0, length)
         if (at < bytes.length) bytes[at] = value
         const wav = parseWav(bytes, { acceptTruncated: true })
