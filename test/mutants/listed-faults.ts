@@ -706,6 +706,7 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     find: '      state.set(this.#file.subarray(offset, offset + length), this.#stateOffsets[at])\n',
     change: '',
   },
+  {
     name: 'the micro frontend rounds its window from double precision',
     file: 'model/features/micro-frontend-tables.ts',
     find: 'fround(Math.cos(fround(angle * (i + 0.5))))',
