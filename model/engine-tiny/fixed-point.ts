@@ -7,7 +7,7 @@ const INT32_MIN = -0x80000000
 const BYTE_VALUES = 256
 
 /** The high half of 2 a b, rounded half up; only the least integer squared saturates. */
-export function highMul(a: number, b: number): number {
+function highMul(a: number, b: number): number {
   if (a === INT32_MIN && b === INT32_MIN) return INT32_MAX
   return Number((BigInt(a) * BigInt(b) + (1n << 30n)) >> 31n)
 }
@@ -46,7 +46,7 @@ const EXP_OF_POWERS = [1_672_461_947, 1_302_514_674, 790_015_084, 290_630_308, 3
 
 /** e^a without integer bits.
  *  @param a at most 0, of so many integer bits: 5 at most */
-export function expOfNegative(a: number, integerBits: number): number {
+function expOfNegative(a: number, integerBits: number): number {
   if (a === 0) return INT32_MAX
   const fractionBits = 31 - integerBits
   const quarter = 2 ** (fractionBits - 2)
