@@ -1,5 +1,5 @@
 import { EngineOrtNode } from '../../model/engine/engine-ort-node.ts'
-import { loadTiny } from '../../model/engine-tiny/graph.ts'
+import { loadTinyFile } from '../../model/engine-tiny/load.ts'
 import {
   describeGraph,
   type GraphDescription,
@@ -46,9 +46,8 @@ export async function inspectFile(file: string): Promise<Inspection> {
 }
 
 /** By loading it, since nothing less would know. */
-function tinyRefusal({ format, bytes }: GraphFile): EngineRefusal {
-  if (format === 'onnx') return 'it reads TFLite, not ONNX'
-  const loaded = loadTiny(bytes)
+function tinyRefusal({ bytes }: GraphFile): EngineRefusal {
+  const loaded = loadTinyFile(bytes)
   return loaded.ok ? null : `${loaded.error.code}: ${loaded.error.detail}`
 }
 

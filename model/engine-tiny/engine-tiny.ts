@@ -2,7 +2,8 @@ import { err, ok, type Result } from '../../contract/result.ts'
 import type { Engine, EngineError, EngineErrorCode, EngineInput, EngineIo, EngineSession } from '../engine/engine.ts'
 import type { IoElementType, Quantization, TensorIo } from '../engine/tensor-io.ts'
 import { readResult, writeWindow } from '../engine/window-codec.ts'
-import { loadTiny, type TinyGraph, type TinyOptions } from './graph.ts'
+import type { TinyGraph, TinyOptions } from './graph.ts'
+import { loadTinyFile } from './load.ts'
 import type { TinyTensor } from './tiny-tensor.ts'
 
 /** A session whose graph may keep variables from window to window; they are saved and cleared on purpose. */
@@ -17,8 +18,8 @@ export interface TinySession extends EngineSession {
   resetState(): void
 }
 
-/** The engine of our own: TFLite graphs with the arithmetic of TensorFlow Lite Micro's reference kernels, byte for byte the same wherever
- *  WebAssembly runs. Graphs have one input and one output here; `loadTiny` takes any number. */
+/** The engine of our own: TFLite graphs, and quantized ONNX graphs as `lowerOnnx` makes them, with the arithmetic of TensorFlow Lite Micro's reference kernels, byte for byte the same wherever
+ *  WebAssembly runs. Graphs have one input and one output here; `loadTinyFile` takes any number. */
 export class EngineTiny implements Engine {
   readonly name = 'tiny 1'
   readonly #options: TinyOptions
@@ -29,7 +30,7 @@ export class EngineTiny implements Engine {
   }
 
   async load(graph: Uint8Array, io: EngineIo = {}): Promise<Result<TinySession, EngineError>> {
-    const loaded = loadTiny(graph, this.#options)
+    const loaded = loadTinyFile(graph, this.#options)
     if (!loaded.ok) return failed('engine-load-failed', `${loaded.error.code}: ${loaded.error.detail}`)
     const { inputs, outputs } = loaded.value
     const [input] = inputs

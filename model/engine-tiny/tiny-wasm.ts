@@ -23,6 +23,7 @@ export type KernelName =
   | 'quantizeElements'
   | 'requantizeElements'
   | 'softmax'
+  | 'softmaxFloat'
   | 'sumElements'
   | 'svdf'
   | 'transposeConv'

@@ -1,4 +1,4 @@
-import type { NodeContext, Prepared } from '../node-context.ts'
+import { float32Word, type NodeContext, type Prepared } from '../node-context.ts'
 import { inputRadius } from './elementwise.ts'
 
 /** SoftmaxOptions of the schema. */
@@ -7,12 +7,13 @@ const OPTIONS = { beta: 0 } as const
 const DIFFERENCE_BITS = 5
 const BITS = { int8: 8, int16: 16 } as const
 
-/** int8 to int8 (scale 1/256, zero point -128) or int16 (1/65536, -32768) along the last dimension.
+/** float32 to float32, or int8 to int8 (scale 1/256, zero point -128) or int16 (1/65536, -32768) along the last dimension.
  *  @see softmax_common.cc of TFLite Micro and reference/softmax.h of TensorFlow Lite */
 export function prepareSoftmax(node: NodeContext): Prepared {
   node.expectPorts(1, 1, 1)
   const [input, output] = [node.input(0), node.output(0)]
-  node.expectType(input, 'int8')
+  if (input.elementType === 'float32') return softmaxOfFloats(node)
+  node.expectType(input, 'int8', 'float32')
   node.expectType(output, 'int8', 'int16')
   node.expectShape(output, input.shape)
   const depth = input.shape.at(-1) ?? node.malformed(`"${input.name}" has no dimensions`)
@@ -31,4 +32,15 @@ export function prepareSoftmax(node: NodeContext): Prepared {
   const sizes = [input.address, output.address, input.elements / depth, depth]
   const words = [...sizes, multiplier, shift, -inputRadius(DIFFERENCE_BITS, shift), bits]
   return { calls: [{ kernel: 'softmax', words }] }
+}
+
+function softmaxOfFloats(node: NodeContext): Prepared {
+  const [input, output] = [node.input(0), node.output(0)]
+  node.expectType(output, 'float32')
+  node.expectShape(output, input.shape)
+  const depth = input.shape.at(-1) ?? node.malformed(`"${input.name}" has no dimensions`)
+  const beta = float32Word(node.options?.float32(OPTIONS.beta) ?? 0)
+  return {
+    calls: [{ kernel: 'softmaxFloat', words: [input.address, output.address, input.elements / depth, depth, beta] }],
+  }
 }

@@ -1,4 +1,4 @@
-import { clamp, requantize } from './fixed-point'
+import { clamp, divideByPowerOfTwo, highMul, requantize, saturatingShiftLeft } from './fixed-point'
 
 /** The largest int8 over some dimensions.
  *  Words: input, output, three sizes kept and their strides, three sizes gone over and their strides. */
@@ -106,26 +106,13 @@ function inverseSquareRoot(input: i32): i32 {
   while (normal >= 1 << 29) normal /= 4
   normal <<= 2 * ((clz(normal) - 1) / 2 - 1)
   // As three integer bits, and half of that.
-  const half = half32(normal >> 1)
+  const half = divideByPowerOfTwo(normal >> 1, 1)
   let x = 1 << 28
   for (let step = 0; step < 5; step++) {
-    const cube = saturatedLeft(high(high(x, x), x), 6)
-    x = saturatedLeft(high((1 << 28) + (1 << 27), x) - high(half, cube), 3)
+    const cube = saturatingShiftLeft(highMul(highMul(x, x), x), 6)
+    x = saturatingShiftLeft(highMul((1 << 28) + (1 << 27), x) - highMul(half, cube), 3)
   }
-  const root = high(x, 1518500250)
+  const root = highMul(x, 1518500250)
   const shift = 11 - pairsToLeft(input)
   return shift < 0 ? root << -shift : root
-}
-
-function half32(x: i32): i32 {
-  const threshold = <i32>(x < 0)
-  return (x >> 1) + <i32>((x & 1) > threshold)
-}
-
-function high(a: i32, b: i32): i32 {
-  return <i32>((<i64>a * <i64>b + 0x40000000) >> 31)
-}
-
-function saturatedLeft(x: i32, exponent: i32): i32 {
-  return <i32>min(max((<i64>x) << (<i64>exponent), -0x80000000), 0x7fffffff)
 }
