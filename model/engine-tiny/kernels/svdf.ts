@@ -29,6 +29,7 @@ export function prepareSvdf(node: NodeContext): Prepared {
   node.expectShape(byTime, [filters, memory])
   node.expectShape(state, [batches, filters * memory])
   node.expectShape(output, [batches, filters / rank])
+  node.expectWork(batches * filters * (inputs + memory))
   const scale = (tensor: typeof input): number => node.quantization(tensor).scale
   const feature = node.multiplier(Math.fround(Math.fround(scale(input) * scale(byFeature)) / scale(state)))
   const time = node.multiplier(Math.fround(Math.fround(scale(state) * scale(byTime)) / scale(output)))

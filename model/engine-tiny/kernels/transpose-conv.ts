@@ -19,7 +19,8 @@ export function prepareTransposeConv(node: NodeContext): Prepared {
   node.expectShape(output, [batches, outputHeight, outputWidth, outputs])
   const [down, across] = [node.options?.int32(OPTIONS.strideHeight) ?? 0, node.options?.int32(OPTIONS.strideWidth) ?? 0]
   if (down < 1 || across < 1) node.malformed(`strides of ${down} and ${across}`)
-  node.expectWork(input.elements * rows * columns * outputs)
+  // Each output looks at all places of the filter, and multiplies where an input reaches it.
+  node.expectWork(input.elements * rows * columns * outputs + output.elements * rows * columns)
   if ((node.options?.int8(OPTIONS.activation) ?? 0) !== 0) node.unsupported('a fused activation')
   const same = (node.options?.int8(OPTIONS.padding) ?? SAME) === SAME
   // The padding is that of the convolution that would lead back from the output to the input.
