@@ -801,6 +801,40 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'cli/patch/bunzip2.ts',
     find: 'this.#length >= this.#maxBytes',
     change: 'this.#length > 2 ** 32',
+    name: 'GATHER reads a row that is not there',
+    file: 'model/engine-tiny/kernels/rearranging.ts',
+    find: 'if (value < 0 || value >= axisSize)',
+    change: 'if (value < 0)',
+  },
+  {
+    name: 'an output of a transposed convolution is gathered from one row too far',
+    file: 'model/engine-tiny/kernels/transpose-conv.ts',
+    find: 'same ? Math.floor(',
+    change: 'same ? Math.ceil(',
+  },
+  {
+    name: 'SVDF forgets what it kept',
+    file: 'model/engine-tiny/kernels/svdf.ts',
+    find: 'if (!state.variable) node.malformed(`"${state.name}" is no variable`)',
+    change: '',
+  },
+  {
+    name: 'the exponential of tanh leaves out a power',
+    file: 'model/engine-tiny/fixed-point.ts',
+    find: 'exponent < integerBits && (rest',
+    change: 'exponent < integerBits - 4 && (rest',
+  },
+  {
+    name: 'a bias of an ONNX graph keeps the scale it was stored in',
+    file: 'model/engine-tiny/onnx-lowering.ts',
+    find: 'const same = Math.abs(scale / sumScale - 1) < 1e-5',
+    change: 'const same = Math.abs(scale / sumScale - 1) < 1e9',
+  },
+  {
+    name: 'an image is flattened with its channels last',
+    file: 'model/engine-tiny/onnx-lowering.ts',
+    find: 'return this.#reshape(this.#plain(this.#stored(node, 0), node), node.output)',
+    change: 'return this.#reshape(this.#stored(node, 0), node.output)',
   },
 ]
 

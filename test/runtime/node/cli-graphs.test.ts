@@ -155,7 +155,10 @@ describe('model inspect', () => {
     expect(graphs[0]?.inputs).toEqual([
       { name: 'features', elementType: 'int8', dims: [1, 1, 49, 10], quantization: { scale: 0.5, zeroPoint: 78 } },
     ])
-    expect(graphs[0]?.engines.onnxruntime).toBeNull()
+    expect(graphs.map(({ engines }) => engines)).toEqual([
+      { tiny: null, onnxruntime: null },
+      { tiny: null, onnxruntime: null },
+    ])
   })
 
   it('tells what is open in a graph that nothing can plan, and lets no name steer the terminal', async () => {
@@ -166,6 +169,7 @@ describe('model inspect', () => {
     ])
     expect(graph?.memory).toMatchObject({ refused: expect.stringMatching(/^onnx-dynamic-shape/) as string })
     expect(graph?.engines.onnxruntime).not.toBeNull()
+    expect(graph?.engines.tiny).toMatch(/^onnx-dynamic-shape/)
     const { stdout } = await kinglet('model', 'inspect', path('open.onnx'))
     expect(stdout).toMatch(/\[\?, \?\]/)
     expect(stdout).not.toContain('\u001b')
