@@ -18,7 +18,7 @@ const houses = {
       tflite: [],
       plan: ['onnx', 'tflite'],
       engine: ['onnx'],
-      'engine-tiny': ['engine', 'plan', 'tflite'],
+      'engine-tiny': ['engine', 'onnx', 'plan', 'tflite'],
       features: ['engine'],
     },
     composers: ['graph-file', 'index', 'opened-bundle', 'pack', 'tensor-map'],

@@ -11,7 +11,7 @@ export const inspectCommand = (): Command =>
     .option('--json', 'print it as JSON; of a bundle with its manifest')
     .action(async (file: string, { json }: { json?: boolean }) => {
       const { inspectFile, inspectionLines } = await import('./model-inspect.ts')
-      const inspection = await inspectFile(file, async () => 'it is not built in')
+      const inspection = await inspectFile(file)
       console.log(json ? JSON.stringify(inspection, null, 2) : inspectionLines(inspection).join('\n'))
     })
 

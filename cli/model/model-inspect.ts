@@ -1,4 +1,5 @@
 import { EngineOrtNode } from '../../model/engine/engine-ort-node.ts'
+import { loadTinyFile } from '../../model/engine-tiny/load.ts'
 import {
   describeGraph,
   type GraphDescription,
@@ -28,12 +29,8 @@ export interface Inspection extends Pick<ModelFile, 'format' | 'fileBytes' | 'ma
 }
 
 /** Says what is in a model file. A bundle is checked as a device would before.
- *  @param tinyRefusal why the `tiny` engine would not load a graph
  *  @throws CommandFailure when it is no model, or a bundle that no device would open */
-export async function inspectFile(
-  file: string,
-  tinyRefusal: (graph: GraphFile) => Promise<EngineRefusal>,
-): Promise<Inspection> {
+export async function inspectFile(file: string): Promise<Inspection> {
   const { format, fileBytes, manifest, graphs } = readModelFile(file)
   if (format === 'bundle') await (await openBundleFile(file, Number.POSITIVE_INFINITY)).dispose()
   const inspected: InspectedGraph[] = []
@@ -41,7 +38,7 @@ export async function inspectFile(
     inspected.push({
       id,
       ...describeGraph(graph),
-      engines: { tiny: await tinyRefusal(graph), onnxruntime: await onnxruntimeRefusal(graph) },
+      engines: { tiny: tinyRefusal(graph), onnxruntime: await onnxruntimeRefusal(graph) },
       memory: memoryOf(graph),
     })
   }
@@ -49,6 +46,11 @@ export async function inspectFile(
 }
 
 /** By loading it, since nothing less would know. */
+function tinyRefusal({ bytes }: GraphFile): EngineRefusal {
+  const loaded = loadTinyFile(bytes)
+  return loaded.ok ? null : `${loaded.error.code}: ${loaded.error.detail}`
+}
+
 async function onnxruntimeRefusal({ format, bytes }: GraphFile): Promise<EngineRefusal> {
   if (format === 'tflite') return 'it reads ONNX, not TFLite'
   const session = await new EngineOrtNode().load(bytes)

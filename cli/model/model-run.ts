@@ -1,7 +1,8 @@
 import { readFileSync, statSync } from 'node:fs'
 import type * as onnx from 'onnxruntime-node'
 import { bytesOfElements } from '../../model/element-type.ts'
-import { loadTiny } from '../../model/engine-tiny/graph.ts'
+import { loadTinyFile } from '../../model/engine-tiny/load.ts'
+import { readOnnx } from '../../model/onnx/onnx-reader.ts'
 import { TFLITE_LIMITS } from '../../model/tflite/tflite-limits.ts'
 import { hasTfliteIdentifier } from '../../model/tflite/tflite-reader.ts'
 import { CommandFailure, fileFailure } from '../failure.ts'
@@ -77,11 +78,6 @@ async function openGraph(path: string, engine: RunEngine | undefined): Promise<R
   const bytes = readBounded(path, TFLITE_LIMITS.modelBytes)
   const tflite = hasTfliteIdentifier(bytes)
   const chosen = engine ?? (tflite ? 'tiny' : 'ort')
-  if (chosen === 'tiny' && !tflite) {
-    throw new CommandFailure(`${path}: no TFLite file, which is what the engine "tiny" reads`, {
-      hint: 'for an ONNX file: --engine ort',
-    })
-  }
   if (chosen === 'ort' && tflite) {
     throw new CommandFailure(`${path}: a TFLite file, which onnxruntime does not read`, { hint: '--engine tiny does' })
   }
@@ -89,7 +85,7 @@ async function openGraph(path: string, engine: RunEngine | undefined): Promise<R
 }
 
 function openTiny(path: string, bytes: Uint8Array): RunnableGraph {
-  const loaded = loadTiny(bytes)
+  const loaded = loadTinyFile(bytes)
   if (!loaded.ok) throw new CommandFailure(`${path}: ${loaded.error.code}: ${loaded.error.detail}`)
   const graph = loaded.value
   return {
@@ -110,6 +106,13 @@ const ARRAYS = {
 type ArrayType = keyof typeof ARRAYS
 
 async function openOrt(path: string, bytes: Uint8Array): Promise<RunnableGraph> {
+  // The bounded reader first: ONNX Runtime is C++ that parses whatever it is given.
+  const read = readOnnx(bytes)
+  if (!read.ok) {
+    throw new CommandFailure(`${path}: ${read.error.code}: ${read.error.detail}`, {
+      hint: 'a graph is a TFLite file or an ONNX file',
+    })
+  }
   const { InferenceSession, Tensor } = await import('onnxruntime-node')
   const session = await InferenceSession.create(bytes, { logSeverityLevel: 4 }).catch((cause: unknown) => {
     throw new CommandFailure(`${path}: onnxruntime does not load it: ${String(cause)}`, { cause })

@@ -35,8 +35,10 @@ export interface TinyMemory {
 export interface TinyOptions {
   /** What the caller gives activations; loading fails where the plan needs more. */
   readonly arenaBytesMax?: number
-  /** For tests: guards between all buffers, and after each node a check that nothing but its outputs has changed; slow. */
-  readonly guarded?: boolean
+  /** What one node may multiply and add, or compare; TINY_LIMITS.work by default. */
+  readonly workMax?: number
+  /** For tests: this byte between all buffers and in dead memory, and after each node a check that nothing but its outputs has changed; slow. */
+  readonly guard?: number
 }
 
 /** A graph that is loaded: from here on nothing is allocated, and no run can fail. */
@@ -87,7 +89,8 @@ class TinyLoader {
   readonly #model: TfliteModel
   readonly #subgraph: TfliteSubgraph
   readonly #plan: TflitePlan
-  readonly #guarded: boolean
+  readonly #guard: number | null
+  readonly #workMax: number
   readonly #arena: { readonly bytes: number; readonly offsets: readonly number[] }
   readonly #stateOffsets: readonly number[]
   readonly #stateAt: number
@@ -104,8 +107,9 @@ class TinyLoader {
     this.#model = model
     this.#subgraph = subgraph
     this.#plan = plan
-    this.#guarded = options.guarded === true
-    this.#arena = this.#guarded ? guardedArena(plan) : plannedArena(plan)
+    this.#guard = options.guard ?? null
+    this.#workMax = options.workMax ?? TINY_LIMITS.work
+    this.#arena = this.#guard !== null ? guardedArena(plan) : plannedArena(plan)
     if (plan.arenaBytes > TINY_LIMITS.arenaBytes) tooLarge('the arena', plan.arenaBytes, TINY_LIMITS.arenaBytes)
     const given = options.arenaBytesMax ?? plan.arenaBytes
     if (plan.arenaBytes > given) tooLarge('the arena', plan.arenaBytes, given)
@@ -142,16 +146,18 @@ class TinyLoader {
       recordBytes: scratchAt - this.#recordsAt,
       scratchBytes,
     }
-    const guards = this.#guarded
-      ? new GuardedRun(all, {
-          arena: { offset: this.#arenaAt, length: this.#arena.bytes },
-          inputs: inputs.map((tensor) => placed(this.#tensor(tensor))),
-          nodes: nodes.map(({ where, writes, prepared }) => ({
-            where,
-            writes: [...writes, { offset: scratchAt, length: prepared.scratchBytes ?? 0 }],
-          })),
-        })
-      : null
+    const guards =
+      this.#guard !== null
+        ? new GuardedRun(all, {
+            guard: this.#guard,
+            arena: { offset: this.#arenaAt, length: this.#arena.bytes },
+            inputs: inputs.map((tensor) => placed(this.#tensor(tensor))),
+            nodes: nodes.map(({ where, writes, prepared }) => ({
+              where,
+              writes: [...writes, { offset: scratchAt, length: prepared.scratchBytes ?? 0 }],
+            })),
+          })
+        : null
     return new LoadedGraph({
       wasm,
       memory,
@@ -186,8 +192,10 @@ class TinyLoader {
         }
         const inputs = operator.inputs.map((tensor) => (tensor < 0 ? null : this.#tensor(tensor)))
         const outputs = writes.map((tensor) => this.#tensor(tensor))
-        const context = new NodeContext(where, { options: operator.options, inputs, outputs }, this.#file, (bytes) =>
-          this.#record(bytes),
+        const context = new NodeContext(
+          where,
+          { options: operator.options, inputs, outputs },
+          { file: this.#file, workMax: this.#workMax, place: (bytes) => this.#record(bytes) },
         )
         // A variable among the inputs is what the kernel keeps from run to run.
         const kept = operator.inputs.filter(
@@ -195,7 +203,7 @@ class TinyLoader {
         )
         return {
           where,
-          prepared: known.prepare(context),
+          prepared: known(context),
           writes: [...outputs, ...kept.map((tensor) => this.#tensor(tensor))].map(placed),
         }
       }
@@ -218,15 +226,22 @@ class TinyLoader {
     return this.#stateAt + (this.#stateOffsets[place.state] ?? 0)
   }
 
-  /** The variables before the first run: zero points, then what the subgraphs of CALL_ONCE assign, in order. */
+  /** The variables before the first run: zero points, then what the subgraphs of CALL_ONCE assign, in order.
+   *  @see micro_resource_variable.cc and micro_interpreter_graph.cc of TFLite Micro */
   #initialState(operators: readonly TfliteOperator[]): Uint8Array {
     const state = new Uint8Array(this.#arenaAt - this.#stateAt)
+    const fill = (at: number, { bytes, elementType, zeroPoints }: TinyTensor): void => {
+      if (elementType === 'int8') state.fill((zeroPoints[0] ?? 0) & 0xff, at, at + bytes)
+    }
     for (const [index, tensor] of this.#subgraph.tensors.entries()) {
-      const place = this.#plan.places[index]
-      if (!tensor.variable || place?.kind !== 'state') continue
-      const { address, bytes, elementType, zeroPoints } = this.#tensor(index)
-      const from = address - this.#stateAt
-      if (elementType === 'int8') state.fill((zeroPoints[0] ?? 0) & 0xff, from, from + bytes)
+      if (!tensor.variable || this.#plan.places[index]?.kind !== 'state') continue
+      const variable = this.#tensor(index)
+      fill(variable.address - this.#stateAt, variable)
+    }
+    for (const { builtinCode, inputs } of [...operators].reverse()) {
+      // The first assignment counts, so it comes last here.
+      if (builtinCode !== ASSIGN_VARIABLE) continue
+      fill(this.#variable(inputs[0] ?? -1, 'ASSIGN_VARIABLE') - this.#stateAt, this.#tensor(inputs[1] ?? -1))
     }
     for (const [index, { builtinCode, options }] of operators.entries()) {
       if (builtinCode !== CALL_ONCE) continue
@@ -306,7 +321,18 @@ class TinyLoader {
     }
     const constant = place.kind === 'constant' ? place.range : null
     return {
-      ...{ name, shape, elementType, elements, bytes, scales, zeroPoints, dimension, constant },
+      ...{
+        name,
+        shape,
+        elementType,
+        elements,
+        bytes,
+        scales,
+        zeroPoints,
+        dimension,
+        constant,
+        variable: tensor.variable,
+      },
       address: this.#address(place, what),
     }
   }

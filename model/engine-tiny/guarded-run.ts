@@ -5,13 +5,11 @@ export interface GuardedNode {
   readonly writes: readonly ByteRange[]
 }
 
-/** What no activation is likely to be, in dead memory and between buffers. */
-const GUARD = 0xa5
-
 /** Runs a graph for tests, node by node: before a run all of the arena but the inputs is filled with a pattern, so that whoever reads what
  *  nobody made computes something else; after each node every byte of the memory that is not its to write must be what it was. */
 export class GuardedRun {
   readonly #memory: Uint8Array
+  readonly #guard: number
   readonly #arena: ByteRange
   readonly #inputs: readonly ByteRange[]
   readonly #nodes: readonly GuardedNode[]
@@ -20,12 +18,14 @@ export class GuardedRun {
   constructor(
     memory: Uint8Array,
     graph: {
+      readonly guard: number
       readonly arena: ByteRange
       readonly inputs: readonly ByteRange[]
       readonly nodes: readonly GuardedNode[]
     },
   ) {
     this.#memory = memory
+    this.#guard = graph.guard
     this.#arena = graph.arena
     this.#inputs = graph.inputs
     this.#nodes = graph.nodes
@@ -35,7 +35,7 @@ export class GuardedRun {
   run(runNode: (node: number) => void): void {
     const memory = this.#memory
     const kept = this.#inputs.map((range) => slice(memory, range).slice())
-    slice(memory, this.#arena).fill(GUARD)
+    slice(memory, this.#arena).fill(this.#guard)
     for (const [at, range] of this.#inputs.entries()) slice(memory, range).set(kept[at] ?? [])
     for (const [at, { where, writes }] of this.#nodes.entries()) {
       const before = memory.slice()

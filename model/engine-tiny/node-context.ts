@@ -28,9 +28,11 @@ export class NodeContext {
   readonly #file: Uint8Array
   readonly #inputs: readonly (TinyTensor | null)[]
   readonly #outputs: readonly TinyTensor[]
+  readonly #workMax: number
   readonly #place: (bytes: Uint8Array) => number
 
-  /** @param place keeps bytes in the memory's records, 16-byte aligned, and tells their address */
+  /** @param place keeps bytes in the memory's records, 16-byte aligned, and tells their address
+   *  @param workMax what the node may multiply and add, or compare */
   constructor(
     where: string,
     node: {
@@ -38,15 +40,19 @@ export class NodeContext {
       readonly inputs: readonly (TinyTensor | null)[]
       readonly outputs: readonly TinyTensor[]
     },
-    file: Uint8Array,
-    place: (bytes: Uint8Array) => number,
+    graph: {
+      readonly file: Uint8Array
+      readonly workMax: number
+      readonly place: (bytes: Uint8Array) => number
+    },
   ) {
     this.where = where
     this.options = node.options
     this.#inputs = node.inputs
     this.#outputs = node.outputs
-    this.#file = file
-    this.#place = place
+    this.#file = graph.file
+    this.#workMax = graph.workMax
+    this.#place = graph.place
   }
 
   get inputs(): number {
@@ -96,6 +102,13 @@ export class NodeContext {
     }
   }
 
+  /** Bounds what a kernel does whose work is more than its elements: a file of a few bytes may ask for days. */
+  expectWork(operations: number): void {
+    if (operations > this.#workMax) {
+      throw new TinyFault('tiny-too-large', `${this.where}: ${operations} operations, at most ${this.#workMax}`)
+    }
+  }
+
   /** Scale and zero point of a tensor that has one of each. */
   quantization(tensor: TinyTensor): { readonly scale: number; readonly zeroPoint: number } {
     const [scale] = tensor.scales
@@ -107,10 +120,21 @@ export class NodeContext {
 
   /** A factor by which a kernel multiplies. */
   multiplier(factor: number): QuantizedMultiplier {
-    const quantized = quantizedMultiplier(factor)
-    if (!Number.isFinite(factor) || factor < 0 || quantized.shift > 30)
-      this.malformed(`scales make a factor of ${factor}`)
+    const quantized = this.largeMultiplier(factor)
+    if (quantized.shift > 30) this.malformed(`scales make a factor of ${factor}`)
     return quantized
+  }
+
+  /** The same, below 2^31. */
+  largeMultiplier(factor: number): QuantizedMultiplier {
+    if (!(factor >= 0 && factor < 2 ** 31)) this.malformed(`scales make a factor of ${factor}`)
+    return quantizedMultiplier(factor)
+  }
+
+  /** @throws TinyFault unless the zero point is one of int8, so that an element less it fits 16 bits */
+  expectZeroPoint(tensor: TinyTensor): void {
+    const { zeroPoint } = this.quantization(tensor)
+    if (zeroPoint < -128 || zeroPoint > 127) this.malformed(`"${tensor.name}" has the zero point ${zeroPoint}`)
   }
 
   /** Least and largest integer of an output under its fused activation.
@@ -168,4 +192,11 @@ export class NodeContext {
       `${this.where}: ${detail}; convert without it, or run it on onnxruntime as ONNX`,
     )
   }
+}
+
+/** A float32 among the words of a kernel. */
+export const float32Word = (value: number): number => {
+  const view = new DataView(new ArrayBuffer(4))
+  view.setFloat32(0, value)
+  return view.getInt32(0)
 }

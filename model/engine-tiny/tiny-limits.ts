@@ -10,6 +10,10 @@ export const TINY_LIMITS = {
   stateBytes: 4 * MIB,
   /** chosen: parameters, multipliers, tables: 12 bytes a channel of a convolution. */
   recordBytes: 16 * MIB,
+  /** chosen: operations of one node; MobileNetV1 of 224 × 224 has 569 million multiply-accumulates in all its nodes. */
+  work: 2 ** 32,
+  /** chosen: indices of a GATHER, places of a RESIZE; a table of 256 KiB. */
+  tableEntries: 65_536,
   /** spec: TensorFlow Lite's kernels go to six dimensions, and pad, slice and transpose no further than five. */
   dims: 6,
 } as const

@@ -11,6 +11,8 @@ export interface TinyTensor {
   readonly scales: readonly number[]
   readonly zeroPoints: readonly number[]
   readonly dimension: number
+  /** Kept from run to run; a kernel may write it though it is an input. */
+  readonly variable: boolean
   /** Where its data is in the file; null for what is computed. */
   readonly constant: ByteRange | null
   /** Where it is in the memory, from the engine's plan: in the file, the state or the arena. */

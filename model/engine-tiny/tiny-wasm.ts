@@ -2,7 +2,31 @@ import { SimdModule } from '../web-assembly.ts'
 import { TINY_BASE64 } from './tiny-bytes.ts'
 
 /** The kernels of `wasm/index.ts`, by their exports. */
-export type KernelName = 'copyBytes' | 'copyStrided' | 'fillBytes' | 'fullyConnected'
+export type KernelName =
+  | 'argMax'
+  | 'binary'
+  | 'clampElements'
+  | 'conv2d'
+  | 'copyBlocks'
+  | 'copyBytes'
+  | 'copyStrided'
+  | 'depthwiseConv2d'
+  | 'dequantizeElements'
+  | 'fillBytes'
+  | 'fullyConnected'
+  | 'l2Normalization'
+  | 'logistic'
+  | 'lookUpBytes'
+  | 'maxElements'
+  | 'pool2d'
+  | 'prelu'
+  | 'quantizeElements'
+  | 'requantizeElements'
+  | 'softmax'
+  | 'softmaxFloat'
+  | 'sumElements'
+  | 'svdf'
+  | 'transposeConv'
 
 export interface TinyWasm {
   readonly memory: ArrayBuffer

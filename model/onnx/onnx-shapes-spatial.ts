@@ -5,7 +5,7 @@ import { elementCount, type GraphValue, type Inferred, type OpView, type ShapeRu
  *  @see https://onnx.ai/onnx/operators/ Conv 11, ConvTranspose 11, MaxPool 12, AveragePool 19
  */
 
-interface Window {
+export interface Window {
   readonly kernel: readonly number[]
   readonly strides: readonly number[]
   readonly dilations: readonly number[]
@@ -21,7 +21,7 @@ function listOf(op: OpView, name: string, length: number, fallback: number, leas
   return values
 }
 
-function windowOf(op: OpView, kernel: readonly number[]): Window {
+export function windowOf(op: OpView, kernel: readonly number[]): Window {
   const rank = kernel.length
   const autoPad = op.string('auto_pad', 'NOTSET') || 'NOTSET'
   if (!['NOTSET', 'SAME_UPPER', 'SAME_LOWER', 'VALID'].includes(autoPad)) op.unsupported(`auto_pad ${autoPad}`)

@@ -754,6 +754,41 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     find: 'this.#length >= this.#maxBytes',
     change: 'this.#length > 2 ** 32',
   },
+    name: 'a graph gets an arena larger than the one it was given',
+    file: 'model/engine-tiny/graph.ts',
+    find: 'if (plan.arenaBytes > given)',
+    change: 'if (plan.arenaBytes > 2 * given)',
+  },
+  {
+    name: 'a kernel that moves data reaches outside its tensor',
+    file: 'model/engine-tiny/kernels/box.ts',
+    find: 'most >= tensor.elements',
+    change: 'most > 2 * tensor.elements',
+  },
+  {
+    name: 'a window makes another output than the file states',
+    file: 'model/engine-tiny/kernels/window.ts',
+    find: 'if (made !== output)',
+    change: 'if (made < output)',
+  },
+  {
+    name: 'a kernel that writes outside its outputs is not found in tests',
+    file: 'model/engine-tiny/guarded-run.ts',
+    find: 'if (changed >= 0)',
+    change: 'if (changed > memory.length)',
+  },
+  {
+    name: 'sums are shifted together where that overflows',
+    file: 'model/engine-tiny/kernels/channels.ts',
+    find: '< 2 ** 31\n  const power',
+    change: '< 2 ** 62\n  const power',
+  },
+  {
+    name: 'variables do not start as their subgraph says',
+    file: 'model/engine-tiny/graph.ts',
+    find: '      state.set(this.#file.subarray(offset, offset + length), this.#stateOffsets[at])\n',
+    change: '',
+  },
 ]
 
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */

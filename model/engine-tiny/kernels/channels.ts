@@ -5,21 +5,43 @@ import type { TinyTensor } from '../tiny-tensor.ts'
 export interface ChannelTables {
   readonly multipliers: number
   readonly shifts: number
-  /** 2^(31 + shift); 0 where some factor is 1/2 or more, and the kernel goes the slow way. */
+  /** By which four channels at once are shifted; 0 where some factor is 1/2 or more, and they go one by one. */
   readonly powers: number
+  /** A shift to the right that all channels have in common once each is multiplied with its power of two; 0 where that could overflow, and the powers are
+   *  for a high half of a product instead. */
+  readonly shift: number
 }
 
-/** Keeps a table of multipliers, one of shifts, and one of powers where all factors have one.
- *  @param factors one for each output channel */
-export function channelTables(node: NodeContext, factors: readonly number[]): ChannelTables {
-  const quantized = factors.map((factor) => node.multiplier(factor))
-  // A factor too small to matter has multiplier 0, whatever its shift.
-  const shifts = quantized.map(({ multiplier, shift }) => (multiplier === 0 ? -1 : shift))
+/** Keeps a table of multipliers, one of shifts, and one of powers where all factors are below 1/2.
+ *  @param factors one for each output channel
+ *  @param sumMax what no sum of a channel, bias included, can pass */
+export function channelTables(node: NodeContext, factors: readonly number[], sumMax: number): ChannelTables {
+  const quantized = factors
+    .map((factor) => node.multiplier(factor))
+    // What cannot reach half of the last place, dead channels of trained networks, becomes 0 whatever the sum, and needs no shift.
+    .map((factor) =>
+      factor.multiplier === 0 || 2 * sumMax < 2 ** -factor.shift ? { multiplier: 0, shift: -1 } : factor,
+    )
+  const shifts = quantized.map(({ shift }) => shift)
+  const [least, most] = [Math.min(...shifts), Math.max(...shifts)]
+  // One for the rounding of the high half, one for what moves negative sums, and half of the last place.
+  const fits = (sumMax + 2) * 2 ** (most - least) + 2 ** (-least - 1) < 2 ** 31
+  const power = fits ? (shift: number) => 2 ** (shift - least) : (shift: number) => 2 ** (31 + shift)
   return {
     multipliers: node.table(Int32Array.from(quantized, ({ multiplier }) => multiplier)),
     shifts: node.table(Int32Array.from(shifts)),
-    powers: shifts.every((shift) => shift < 0) ? node.table(Int32Array.from(shifts, (shift) => 2 ** (31 + shift))) : 0,
+    powers: most < 0 ? node.table(Int32Array.from(shifts, power)) : 0,
+    shift: fits ? -least : 0,
   }
+}
+
+/** What no sum of products of int8, offset added, with int8 can pass: of `count` products and a bias. */
+export function sumBound(node: NodeContext, count: number, bias: TinyTensor | null): number {
+  if (bias === null) return count * 255 * 128
+  // A bias that is computed may be anything.
+  if (bias.constant === null) return 2 ** 31
+  const most = node.integers(bias, bias.elements).reduce((so, value) => Math.max(so, Math.abs(value)), 0)
+  return count * 255 * 128 + most
 }
 
 /** Scales of weights by output channel, checked against their dimension.

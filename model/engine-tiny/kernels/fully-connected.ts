@@ -1,5 +1,5 @@
 import type { NodeContext, Prepared } from '../node-context.ts'
-import { biasAddress, channelTables, weightScales } from './channels.ts'
+import { biasAddress, channelTables, sumBound, weightScales } from './channels.ts'
 
 /** FullyConnectedOptions of the schema. */
 const OPTIONS = { activation: 0, weightsFormat: 1 } as const
@@ -22,8 +22,10 @@ export function prepareFullyConnected(node: NodeContext): Prepared {
     node.malformed(`"${input.name}" has ${input.elements} elements, which is no multiple of ${depth}`)
   }
   node.expectElements(output, batches * outputs)
+  node.expectWork(batches * outputs * depth)
   const from = node.quantization(input)
   const to = node.quantization(output)
+  node.expectZeroPoint(input)
   const scales = weightScales(node, weights, 0)
   const factors = Array.from({ length: outputs }, (_, channel) =>
     scales.length === 1
@@ -32,9 +34,10 @@ export function prepareFullyConnected(node: NodeContext): Prepared {
   )
   const bias = biasAddress(node, 2, outputs)
   const [least, most] = node.activation(OPTIONS.activation, output)
-  const { multipliers, shifts, powers } = channelTables(node, factors)
+  const tables = channelTables(node, factors, sumBound(node, depth, node.optionalInput(2)))
   const places = [input.address, weights.address, bias, output.address]
   const sizes = [batches, depth, outputs]
-  const words = [...places, ...sizes, -from.zeroPoint, to.zeroPoint, least, most, multipliers, shifts, powers]
-  return { calls: [{ kernel: 'fullyConnected', words }] }
+  const { multipliers, shifts, powers, shift } = tables
+  const words = [...places, ...sizes, -from.zeroPoint, to.zeroPoint, least, most, multipliers, shifts, powers, shift]
+  return { calls: [{ kernel: 'fullyConnected', words }], scratchBytes: 16 }
 }

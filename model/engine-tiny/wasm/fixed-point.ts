@@ -34,12 +34,55 @@ function highMul4(a: v128, b: v128): v128 {
   return v128.shuffle<i32>(low, high, 0, 2, 4, 6)
 }
 
-/** `requantize` lane by lane, for factors below 1/2. Dividing by 2^e half away from zero is `highMul` by 2^(31 - e) of what has been moved
- *  one towards minus infinity where it is negative, so that lanes may have different shifts.
- *  @param powers 2^(31 + shift), for shifts of -1 to -31 */
-export function requantize4(x: v128, multipliers: v128, powers: v128): v128 {
-  const high = highMul4(x, multipliers)
-  return highMul4(i32x4.add(high, i32x4.shr_s(high, 31)), powers)
+/** Eight sums, requantized and saturated to int8, in the low half of a vector; for factors below 1/2.
+ *
+ *  Dividing by 2^e half away from zero is moving what is negative by one towards minus infinity, adding half and shifting. A lane's own e is made
+ *  one for all by a multiplication with a power of two before, where that cannot overflow; else the high half of a product with 2^(31 - e)
+ *  is the same thing. `../kernels/channels.ts` decides.
+ *  @param low, high the sums of four channels each; their multipliers and powers likewise
+ *  @param shift for all; 0 for the second way */
+export function requantize8(
+  low: v128,
+  high: v128,
+  lowMultipliers: v128,
+  highMultipliers: v128,
+  lowPowers: v128,
+  highPowers: v128,
+  shift: i32,
+  outputOffset8: v128,
+): v128 {
+  let a = highMul4(low, lowMultipliers)
+  let b = highMul4(high, highMultipliers)
+  a = i32x4.add(a, i32x4.shr_s(a, 31))
+  b = i32x4.add(b, i32x4.shr_s(b, 31))
+  if (shift !== 0) {
+    const half = i32x4.splat(1 << (shift - 1))
+    a = i32x4.shr_s(i32x4.add(i32x4.mul(a, lowPowers), half), shift)
+    b = i32x4.shr_s(i32x4.add(i32x4.mul(b, highPowers), half), shift)
+  } else {
+    a = highMul4(a, lowPowers)
+    b = highMul4(b, highPowers)
+  }
+  const moved = i16x8.add_sat_s(i16x8.narrow_i32x4_s(a, b), outputOffset8)
+  return i8x16.narrow_i16x8_s(moved, moved)
+}
+
+/** Requantizes some sums of int32, one by one, into bytes. */
+export function requantizeEach(
+  sums: usize,
+  count: i32,
+  to: usize,
+  multipliers: usize,
+  shifts: usize,
+  outputOffset: i32,
+  least: i32,
+  most: i32,
+): void {
+  for (let at: usize = 0; at < <usize>count; at++) {
+    const own = at << 2
+    const scaled = requantize(load<i32>(sums + own), load<i32>(multipliers + own), load<i32>(shifts + own))
+    store<i8>(to + at, clamp(scaled + outputOffset, least, most))
+  }
 }
 
 /** Sum of the lanes of each of four vectors, in one vector. */
@@ -49,9 +92,61 @@ export function sums4(a: v128, b: v128, c: v128, d: v128): v128 {
   return i32x4.add(v128.shuffle<i32>(ab, cd, 0, 1, 4, 5), v128.shuffle<i32>(ab, cd, 2, 3, 6, 7))
 }
 
-/** Saturates four integers to bytes and stores them. */
-export function store4(at: usize, x: v128, least: v128, most: v128): void {
-  const clamped = i32x4.min_s(i32x4.max_s(x, least), most)
-  const words = i16x8.narrow_i32x4_s(clamped, clamped)
-  store<i32>(at, i32x4.extract_lane(i8x16.narrow_i16x8_s(words, words), 0))
+/** `highMul` of any two integers. */
+export function saturatingHighMul(a: i32, b: i32): i32 {
+  return a === i32.MIN_VALUE && b === i32.MIN_VALUE ? i32.MAX_VALUE : highMul(a, b)
+}
+
+/** x times 2^e, kept within 32 bits. */
+function saturatingShiftLeft(x: i32, e: i32): i32 {
+  const most = (1 << (31 - e)) - 1
+  return x > most ? i32.MAX_VALUE : x < -most ? i32.MIN_VALUE : x << e
+}
+
+/** One step of the exponential: times e^(-2^k) where that bit of the remainder is set. */
+function timesWhere(value: i32, remainder: i32, bit: i32, factor: i32): i32 {
+  return (remainder & bit) !== 0 ? saturatingHighMul(value, factor) : value
+}
+
+/** e^a for a <= 0, by a polynomial on [-1/4, 0) and a factor for each bit above.
+ *  @param a with `integerBits` before the point, 4 or 5
+ *  @returns with none before the point, where one is the largest integer */
+export function exponential(a: i32, integerBits: i32): i32 {
+  if (a === 0) return i32.MAX_VALUE
+  const fractionBits = 31 - integerBits
+  const quarter = 1 << (fractionBits - 2)
+  const rest = (a & (quarter - 1)) - quarter
+  const remainder = rest - a
+  // Around -1/8: x + x^2 / 2 + x^3 / 6 + x^4 / 24.
+  const x = (rest << integerBits) + (1 << 28)
+  const x2 = saturatingHighMul(x, x)
+  const x3 = saturatingHighMul(x2, x)
+  const x4 = saturatingHighMul(x2, x2)
+  const cubic = saturatingHighMul(divideByPowerOfTwo(x4, 2) + x3, 715827883)
+  const polynomial = x + divideByPowerOfTwo(cubic + x2, 1)
+  let value = 1895147668 + saturatingHighMul(1895147668, polynomial)
+  value = timesWhere(value, remainder, quarter, 1672461947)
+  value = timesWhere(value, remainder, quarter << 1, 1302514674)
+  value = timesWhere(value, remainder, quarter << 2, 790015084)
+  value = timesWhere(value, remainder, quarter << 3, 290630308)
+  value = timesWhere(value, remainder, quarter << 4, 39332535)
+  value = timesWhere(value, remainder, quarter << 5, 720401)
+  return integerBits > 4 ? timesWhere(value, remainder, quarter << 6, 242) : value
+}
+
+/** (a + 1) / 2 with no bits before the point, half away from zero. */
+function halfOfOnePlus(a: i32): i32 {
+  const sum = <i64>a + <i64>i32.MAX_VALUE
+  return <i32>((sum + (sum >= 0 ? 1 : -1)) / 2)
+}
+
+/** 1 / (1 + a) for a in [0, 1], no bits before the point: three steps of Newton's with two bits before it. */
+export function reciprocalOfOnePlus(a: i32): i32 {
+  const half = halfOfOnePlus(a)
+  let x = 1515870810 + saturatingHighMul(half, -1010580540)
+  for (let i = 0; i < 3; i++) {
+    const rest = (1 << 29) - saturatingHighMul(half, x)
+    x += saturatingShiftLeft(saturatingHighMul(x, rest), 2)
+  }
+  return saturatingShiftLeft(x, 1)
 }

@@ -1,8 +1,8 @@
-import { clamp, requantize, requantize4, store4, sums4 } from './fixed-point'
+import { clamp, requantize, requantize8, requantizeEach, sums4 } from './fixed-point'
 
 /** int8 rows times int8 rows of weights.
  *  Words: input, weights, bias (0 for none), output, batches, depth, outputs, input offset, output offset, least, most,
- *  multipliers, shifts, powers (0 where a factor is 1/2 or more). */
+ *  multipliers, shifts, powers (0 for one by one), their shift. Scratch: a vector of sums. */
 export function fullyConnected(words: usize): void {
   let input = <usize>load<u32>(words)
   const weights = <usize>load<u32>(words, 4)
@@ -18,13 +18,15 @@ export function fullyConnected(words: usize): void {
   const multipliers = <usize>load<u32>(words, 44)
   const shifts = <usize>load<u32>(words, 48)
   const powers = <usize>load<u32>(words, 52)
+  const shift = load<i32>(words, 56)
 
   const eights = depth & ~7
-  const fours = powers === 0 ? 0 : outputs & ~3
+  const fours = outputs & ~3
+  const scratch = <usize>load<u32>(16)
   const offset8 = i16x8.splat(<i16>inputOffset)
-  const offset4 = i32x4.splat(outputOffset)
-  const least4 = i32x4.splat(least)
-  const most4 = i32x4.splat(most)
+  const outputOffset8 = i16x8.splat(<i16>outputOffset)
+  const least16 = i8x16.splat(<i8>least)
+  const most16 = i8x16.splat(<i8>most)
   for (let batch = 0; batch < batches; batch++) {
     let row = weights
     let out = 0
@@ -56,8 +58,16 @@ export function fullyConnected(words: usize): void {
       }
       const from = (<usize>out) << 2
       if (bias !== 0) sums = i32x4.add(sums, v128.load(bias + from))
-      const scaled = requantize4(sums, v128.load(multipliers + from), v128.load(powers + from))
-      store4(output + out, i32x4.add(scaled, offset4), least4, most4)
+      if (powers === 0) {
+        v128.store(scratch, sums)
+        requantizeEach(scratch, 4, output + out, multipliers + from, shifts + from, outputOffset, least, most)
+        row += 4 * depth
+        continue
+      }
+      const factors = v128.load(multipliers + from)
+      const scales = v128.load(powers + from)
+      const bytes = requantize8(sums, sums, factors, factors, scales, scales, shift, outputOffset8)
+      v128.store32_lane(output + out, i8x16.min_s(i8x16.max_s(bytes, least16), most16), 0)
       row += 4 * depth
     }
     for (; out < outputs; out++) {

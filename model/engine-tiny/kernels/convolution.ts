@@ -1,0 +1,118 @@
+import type { NodeContext, Prepared } from '../node-context.ts'
+import { aligned } from '../tiny-limits.ts'
+import type { TinyTensor } from '../tiny-tensor.ts'
+import { biasAddress, channelTables, sumBound, weightScales } from './channels.ts'
+import { type Axis, imageShape, windowAxis } from './window.ts'
+
+/** Conv2DOptions of the schema. */
+const CONV = { padding: 0, strideX: 1, strideY: 2, activation: 3, dilationX: 4, dilationY: 5 } as const
+/** DepthwiseConv2DOptions of the schema. */
+const DEPTHWISE = { padding: 0, strideX: 1, strideY: 2, activation: 4, dilationX: 5, dilationY: 6 } as const
+
+/** Of the scratch of `wasm/conv.ts`: the least distance of two patches, and the most that widened weights take. */
+const PATCHES_APART = 4_096
+const ROWS_BYTES = 16_384
+
+/** Input [batches, height, width, channels], weights [outputs, rows, columns, depth], where channels are a multiple of depth; bias [outputs].
+ *  @see conv_common.cc of TFLite Micro and integer_ops/conv.h of TensorFlow Lite */
+export function prepareConv2d(node: NodeContext): Prepared {
+  const { input, weights, output, y, x } = operands(node, CONV)
+  const [outputs, rows, columns, depth] = imageShape(node, weights)
+  const [batches, , , channels] = imageShape(node, input)
+  if (channels % depth !== 0 || outputs % (channels / depth) !== 0) {
+    node.malformed(`${channels} channels by filters of depth ${depth} with ${outputs} outputs`)
+  }
+  node.expectShape(output, [batches, y.output, x.output, outputs])
+  const words = convolutionWords(node, CONV.activation, { y, x, outputs, depth, channelDimension: 0 })
+  const patch = rows * columns * depth
+  const widenedBytes = 8 * Math.ceil(patch / 8) * 2 * outputs
+  return {
+    calls: [{ kernel: 'conv2d', words }],
+    scratchBytes: 32 + 2 * Math.max(PATCHES_APART, aligned(2 * patch)) + Math.min(ROWS_BYTES, widenedBytes),
+  }
+}
+
+/** Weights [1, rows, columns, channels · multiplier].
+ *  @see depthwise_conv_common.cc of TFLite Micro and integer_ops/depthwise_conv.h of TensorFlow Lite; the options' multiplier is not
+ *  read there either, the shapes tell it */
+export function prepareDepthwiseConv2d(node: NodeContext): Prepared {
+  const { input, weights, output, y, x } = operands(node, DEPTHWISE)
+  const [one, , , outputs] = imageShape(node, weights)
+  const [batches, , , channels] = imageShape(node, input)
+  if (one !== 1 || outputs % channels !== 0) {
+    node.malformed(`${channels} channels by weights of the shape [${weights.shape.join(', ')}]`)
+  }
+  node.expectShape(output, [batches, y.output, x.output, outputs])
+  const sizes = { y, x, outputs, depth: outputs / channels, channelDimension: 3 }
+  const words = convolutionWords(node, DEPTHWISE.activation, sizes)
+  // Two vectors of sums, weights in pairs of int16, starts of int32, a row of zero points, and an address for each place of the filter.
+  const places = 2 * Math.ceil((y.filter * x.filter) / 2)
+  const scratchBytes =
+    32 + aligned(2 * places * channels) + aligned(4 * channels) + aligned(channels) + aligned(4 * places + 4)
+  return { calls: [{ kernel: 'depthwiseConv2d', words }], scratchBytes }
+}
+
+function operands(
+  node: NodeContext,
+  fields: typeof CONV | typeof DEPTHWISE,
+): {
+  readonly input: TinyTensor
+  readonly weights: TinyTensor
+  readonly output: TinyTensor
+  readonly y: Axis
+  readonly x: Axis
+} {
+  node.expectPorts(2, 3, 1)
+  const [input, weights, output] = [node.input(0), node.input(1), node.output(0)]
+  for (const tensor of [input, weights, output]) node.expectType(tensor, 'int8')
+  const [, height, width] = imageShape(node, input)
+  const [, rows, columns] = imageShape(node, weights)
+  const [, outputHeight, outputWidth] = imageShape(node, output)
+  const { options } = node
+  const padding = options?.int8(fields.padding) ?? 0
+  // The schema's default of a dilation is 1.
+  const dilation = (field: number): number => (options?.has(field) ? options.int32(field) : 1)
+  const axis = (at: { input: number; filter: number; output: number }, stride: number, dilated: number) =>
+    windowAxis(node, { ...at, stride: options?.int32(stride) ?? 0, dilation: dilation(dilated) }, padding)
+  return {
+    ...{ input, weights, output },
+    y: axis({ input: height, filter: rows, output: outputHeight }, fields.strideY, fields.dilationY),
+    x: axis({ input: width, filter: columns, output: outputWidth }, fields.strideX, fields.dilationX),
+  }
+}
+
+function convolutionWords(
+  node: NodeContext,
+  activation: number,
+  sizes: {
+    readonly y: Axis
+    readonly x: Axis
+    readonly outputs: number
+    readonly depth: number
+    readonly channelDimension: number
+  },
+): readonly number[] {
+  const { y, x, outputs, depth, channelDimension } = sizes
+  const [input, weights, output] = [node.input(0), node.input(1), node.output(0)]
+  const [batches, height, width, channels] = imageShape(node, input)
+  const [, rows, columns] = imageShape(node, weights)
+  node.expectWork(output.elements * rows * columns * (channelDimension === 0 ? depth : 1))
+  const [from, to] = [node.quantization(input), node.quantization(output)]
+  node.expectZeroPoint(input)
+  const scales = weightScales(node, weights, channelDimension)
+  const factors = Array.from(
+    { length: outputs },
+    (_, channel) => (from.scale * (scales[scales.length === 1 ? 0 : channel] ?? 0)) / to.scale,
+  )
+  const bias = biasAddress(node, 2, outputs)
+  // A filter of the depthwise kind reads one channel.
+  const count = rows * columns * (channelDimension === 0 ? depth : 1)
+  const tables = channelTables(node, factors, sumBound(node, count, node.optionalInput(2)))
+  const { multipliers, shifts, powers, shift } = tables
+  return [
+    ...[input.address, weights.address, bias, output.address, multipliers, shifts, powers, shift],
+    ...[batches, height, width, channels, rows, columns, depth, y.output, x.output, outputs],
+    ...[y.stride, x.stride, y.dilation, x.dilation, y.padding, x.padding],
+    ...[-from.zeroPoint, to.zeroPoint, ...node.activation(activation, output)],
+  ]
+}

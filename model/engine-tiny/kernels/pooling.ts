@@ -1,0 +1,37 @@
+import type { NodeContext, Prepared } from '../node-context.ts'
+import { imageShape, windowAxis } from './window.ts'
+
+/** Pool2DOptions of the schema. */
+const OPTIONS = { padding: 0, strideX: 1, strideY: 2, columns: 3, rows: 4, activation: 5 } as const
+
+export const prepareAveragePool2d = (node: NodeContext): Prepared => preparePool(node, 0)
+export const prepareMaxPool2d = (node: NodeContext): Prepared => preparePool(node, 1)
+
+/** [batches, height, width, channels] to [batches, output height, output width, channels]; scales are not converted.
+ *  @see pooling_common.cc of TFLite Micro and integer_ops/pooling.h of TensorFlow Lite */
+function preparePool(node: NodeContext, largest: 0 | 1): Prepared {
+  node.expectPorts(1, 1, 1)
+  const [input, output] = [node.input(0), node.output(0)]
+  node.expectType(input, 'int8')
+  node.expectType(output, 'int8')
+  const { options } = node
+  const [batches, height, width, channels] = imageShape(node, input)
+  const [, outputHeight, outputWidth] = imageShape(node, output)
+  const padding = options?.int8(OPTIONS.padding) ?? 0
+  const axis = (input: number, filter: number, output: number, stride: number) =>
+    windowAxis(
+      node,
+      { input, filter: options?.int32(filter) ?? 0, output, stride: options?.int32(stride) ?? 0, dilation: 1 },
+      padding,
+    )
+  const y = axis(height, OPTIONS.rows, outputHeight, OPTIONS.strideY)
+  const x = axis(width, OPTIONS.columns, outputWidth, OPTIONS.strideX)
+  node.expectShape(output, [batches, y.output, x.output, channels])
+  node.expectWork(output.elements * Math.min(y.filter, height) * Math.min(x.filter, width))
+  const [least, most] = node.activation(OPTIONS.activation, output)
+  const words = [
+    ...[input.address, output.address, batches, height, width, channels, y.filter, x.filter, y.output, x.output],
+    ...[y.stride, x.stride, y.padding, x.padding, least, most, largest],
+  ]
+  return { calls: [{ kernel: 'pool2d', words }] }
+}

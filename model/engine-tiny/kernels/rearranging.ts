@@ -1,0 +1,173 @@
+import type { KernelCall, NodeContext, Prepared } from '../node-context.ts'
+import { TINY_LIMITS } from '../tiny-limits.ts'
+import type { TinyTensor } from '../tiny-tensor.ts'
+import { copyBlocks, productOf } from './blocks.ts'
+import { copyBox, stridesOf } from './box.ts'
+import { axisOf } from './moving.ts'
+
+/** Operators that only move elements. What decides where to has to be constant, as TFLite Micro wants it of all but GATHER. */
+
+/** Input, begin, size; a size of -1 goes to the end. @see reference/slice.h */
+export function prepareSlice(node: NodeContext): Prepared {
+  node.expectPorts(3, 3, 1)
+  const [input, output] = [node.input(0), node.output(0)]
+  const begin = node.integers(node.input(1), TINY_LIMITS.dims)
+  const size = node.integers(node.input(2), TINY_LIMITS.dims)
+  if (begin.length !== input.shape.length || size.length !== input.shape.length) {
+    node.malformed(`begin [${begin}] and size [${size}] of [${input.shape}]`)
+  }
+  const sizes = input.shape.map((dim, axis) => (size[axis] === -1 ? dim - (begin[axis] ?? 0) : (size[axis] ?? 0)))
+  for (const [axis, dim] of input.shape.entries()) {
+    const [from, count] = [begin[axis] ?? 0, sizes[axis] ?? 0]
+    if (from < 0 || count < 1 || from + count > dim)
+      node.malformed(`begin [${begin}] and size [${size}] of [${input.shape}]`)
+  }
+  node.expectShape(output, sizes)
+  const strides = stridesOf(input.shape)
+  return {
+    calls: copyBox(node, {
+      ...{ source: input, sourceAt: begin.reduce((sum, from, axis) => sum + from * (strides[axis] ?? 0), 0) },
+      ...{ sourceStrides: strides, sizes },
+      ...{ destination: output, destinationAt: 0, destinationStrides: stridesOf(sizes) },
+    }),
+  }
+}
+
+/** Input, permutation: dimension i of the output is dimension permutation[i] of the input. @see reference/transpose.h */
+export function prepareTranspose(node: NodeContext): Prepared {
+  node.expectPorts(2, 2, 1)
+  const [input, output] = [node.input(0), node.output(0)]
+  const permutation = node.integers(node.input(1), TINY_LIMITS.dims)
+  const dims = input.shape.length
+  if (permutation.length !== dims || new Set(permutation).size !== dims) node.malformed(`permutation [${permutation}]`)
+  const axes = permutation.map((axis) => axisOf(node, axis, dims))
+  const sizes = axes.map((axis) => input.shape[axis] ?? 0)
+  node.expectShape(output, sizes)
+  const strides = stridesOf(input.shape)
+  return {
+    calls: copyBox(node, {
+      ...{ source: input, sourceAt: 0, sourceStrides: axes.map((axis) => strides[axis] ?? 0), sizes },
+      ...{ destination: output, destinationAt: 0, destinationStrides: stridesOf(sizes) },
+    }),
+  }
+}
+
+/** PackOptions and UnpackOptions of the schema. */
+const PACK = { count: 0, axis: 1 } as const
+
+/** Inputs of one shape, side by side along a new axis. @see pack.cc of TFLite Micro */
+export function preparePack(node: NodeContext): Prepared {
+  node.expectPorts(node.inputs, node.inputs, 1)
+  const parts = Array.from({ length: node.inputs }, (_, index) => node.input(index))
+  return { calls: alongNewAxis(node, node.output(0), parts, 'join') }
+}
+
+/** One output for each index of an axis. @see unpack.cc of TFLite Micro */
+export function prepareUnpack(node: NodeContext): Prepared {
+  node.expectPorts(1, 1, node.outputs)
+  const parts = Array.from({ length: node.outputs }, (_, index) => node.output(index))
+  return { calls: alongNewAxis(node, node.input(0), parts, 'part') }
+}
+
+/** A tensor with an axis that its parts do not have. */
+function alongNewAxis(
+  node: NodeContext,
+  whole: TinyTensor,
+  parts: readonly TinyTensor[],
+  direction: 'join' | 'part',
+): KernelCall[] {
+  const axis = axisOf(node, node.options?.int32(PACK.axis) ?? 0, whole.shape.length)
+  if (whole.shape[axis] !== parts.length) node.malformed(`${parts.length} parts of [${whole.shape}] along axis ${axis}`)
+  const sizes = whole.shape.toSpliced(axis, 1)
+  const strides = stridesOf(whole.shape)
+  return parts.flatMap((part, index) => {
+    node.expectShape(part, sizes)
+    const inside = { tensor: whole, at: index * (strides[axis] ?? 0), strides: strides.toSpliced(axis, 1) }
+    const own = { tensor: part, at: 0, strides: stridesOf(sizes) }
+    const [from, to] = direction === 'join' ? [own, inside] : [inside, own]
+    return copyBox(node, {
+      ...{ source: from.tensor, sourceAt: from.at, sourceStrides: from.strides, sizes },
+      ...{ destination: to.tensor, destinationAt: to.at, destinationStrides: to.strides },
+    })
+  })
+}
+
+/** GatherOptions of the schema. */
+const GATHER = { axis: 0, batchDims: 1 } as const
+
+/** Input, indices along an axis, after so many dimensions that both have. @see gather.cc of TFLite Micro */
+export function prepareGather(node: NodeContext): Prepared {
+  node.expectPorts(2, 2, 1)
+  const [input, indices, output] = [node.input(0), node.input(1), node.output(0)]
+  const axis = axisOf(node, node.options?.int32(GATHER.axis) ?? 0, input.shape.length)
+  const given = node.options?.int32(GATHER.batchDims) ?? 0
+  const batchDims = given < 0 ? given + indices.shape.length : given
+  if (batchDims < 0 || batchDims > axis || batchDims > indices.shape.length) node.malformed(`${given} batch dimensions`)
+  for (let at = 0; at < batchDims; at++) {
+    if (input.shape[at] !== indices.shape[at])
+      node.malformed(`[${input.shape}] and [${indices.shape}] differ in a batch`)
+  }
+  node.expectShape(output, [
+    ...input.shape.slice(0, axis),
+    ...indices.shape.slice(batchDims),
+    ...input.shape.slice(axis + 1),
+  ])
+  const values = node.integers(indices, TINY_LIMITS.tableEntries)
+  const axisSize = input.shape[axis] ?? 0
+  const [batches, outer, inner] = [
+    productOf(input.shape.slice(0, batchDims)),
+    productOf(input.shape.slice(batchDims, axis)),
+    productOf(input.shape.slice(axis + 1)),
+  ]
+  const each = values.length / batches
+  if (batches * outer * each > TINY_LIMITS.tableEntries) node.unsupported(`${batches * outer * each} blocks`)
+  const offsets: number[] = []
+  for (let block = 0; block < batches * outer * each; block++) {
+    const row = Math.floor(block / each)
+    const value = values[Math.floor(row / outer) * each + (block % each)] ?? -1
+    if (value < 0 || value >= axisSize) node.malformed(`index ${value} of ${axisSize}`)
+    offsets.push((row * axisSize + value) * inner)
+  }
+  return { calls: [copyBlocks(node, input, output, offsets, inner)] }
+}
+
+/** ResizeNearestNeighborOptions of the schema. */
+const RESIZE = { alignCorners: 0, halfPixelCenters: 1 } as const
+
+/** Input [batch, height, width, channels], size [height, width]. @see reference/resize_nearest_neighbor.h; places are float32 */
+export function prepareResizeNearestNeighbor(node: NodeContext): Prepared {
+  node.expectPorts(2, 2, 1)
+  const [input, output] = [node.input(0), node.output(0)]
+  const [batches, height, width, channels] = input.shape
+  if (
+    batches === undefined ||
+    height === undefined ||
+    width === undefined ||
+    channels === undefined ||
+    input.shape.length !== 4
+  ) {
+    node.malformed(`"${input.name}" has ${input.shape.length} dimensions, expected 4`)
+  }
+  const [rows = 0, columns = 0] = node.integers(node.input(1), 2)
+  node.expectShape(output, [batches, rows, columns, channels])
+  if (batches * rows * columns > TINY_LIMITS.tableEntries) node.unsupported(`${batches * rows * columns} places`)
+  const alignCorners = (node.options?.int8(RESIZE.alignCorners) ?? 0) !== 0
+  const halfPixels = (node.options?.int8(RESIZE.halfPixelCenters) ?? 0) !== 0
+  const nearest = (at: number, from: number, to: number): number => {
+    const scale =
+      alignCorners && to > 1 ? Math.fround((from - 1) / Math.fround(to - 1)) : Math.fround(from / Math.fround(to))
+    const place = Math.fround(Math.fround(at + (halfPixels ? 0.5 : 0)) * scale)
+    // Places are not negative, so half away from zero is half up.
+    return Math.max(0, Math.min(from - 1, Math.floor(alignCorners ? place + 0.5 : place)))
+  }
+  const offsets: number[] = []
+  for (let batch = 0; batch < batches; batch++) {
+    for (let y = 0; y < rows; y++) {
+      for (let x = 0; x < columns; x++) {
+        const row = batch * height + nearest(y, height, rows)
+        offsets.push((row * width + nearest(x, width, columns)) * channels)
+      }
+    }
+  }
+  return { calls: [copyBlocks(node, input, output, offsets, channels)] }
+}
