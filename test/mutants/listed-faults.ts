@@ -754,6 +754,7 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     find: 'this.#length >= this.#maxBytes',
     change: 'this.#length > 2 ** 32',
   },
+  {
     name: 'a graph gets an arena larger than the one it was given',
     file: 'model/engine-tiny/graph.ts',
     find: 'if (plan.arenaBytes > given)',
