@@ -6,7 +6,10 @@ import { join } from 'node:path'
 
 export interface Peer {
   readonly name: PeerName
-  readonly debianPackage: string
+  /** command that brings it */
+  readonly install: string
+  /** another of the same, where this is missing */
+  readonly standIn?: PeerName
   /** npm package that has to be installed for it */
   readonly npmPackage?: string
   /** whether it reads the old file */
@@ -29,10 +32,17 @@ function installed(name: string): string {
 
 /** Each at its strongest, as its manual page says. */
 export const PEERS: readonly Peer[] = [
-  { name: 'bsdiff', debianPackage: 'bsdiff', isPatch: true, command: ['bsdiff', 'old', 'new', 'out'] },
+  {
+    name: 'bsdiff',
+    install: 'apt install bsdiff',
+    standIn: 'bsdiff-node',
+    isPatch: true,
+    command: ['bsdiff', 'old', 'new', 'out'],
+  },
   {
     name: 'bsdiff-node',
-    debianPackage: 'nodejs',
+    install: 'npm install bsdiff-node',
+    standIn: 'bsdiff',
     npmPackage: 'bsdiff-node',
     isPatch: true,
     command: [
@@ -44,20 +54,26 @@ export const PEERS: readonly Peer[] = [
   // -A: without the names of the files, which would count against it.
   {
     name: 'xdelta3',
-    debianPackage: 'xdelta3',
+    install: 'apt install xdelta3',
     isPatch: true,
     command: ['xdelta3', '-9', '-e', '-f', '-A', '-s', 'old', 'new', 'out'],
   },
   {
     name: 'zstd-patch',
-    debianPackage: 'zstd',
+    install: 'apt install zstd',
     isPatch: true,
     command: ['zstd', '-q', '-f', '--ultra', '-22', '--long=27', '--patch-from=old', 'new', '-o', 'out'],
   },
-  { name: 'xz', debianPackage: 'xz-utils', isPatch: false, command: ['xz', '-9e', '-c', 'new'], writesToStdout: true },
+  {
+    name: 'xz',
+    install: 'apt install xz-utils',
+    isPatch: false,
+    command: ['xz', '-9e', '-c', 'new'],
+    writesToStdout: true,
+  },
   {
     name: 'zstd',
-    debianPackage: 'zstd',
+    install: 'apt install zstd',
     isPatch: false,
     command: ['zstd', '-q', '-f', '--ultra', '-22', 'new', '-o', 'out'],
   },

@@ -41,7 +41,7 @@ const STATE_BYTES = 16 * 1024
 const all = () => true
 const isFull = ({ isPatch }: Peer) => !isPatch
 const has = ({ peers }: MeasuredPatch, among: (peer: Peer) => boolean): boolean =>
-  PEERS.filter(among).every(({ name }) => peers[name] !== undefined)
+  PEERS.filter(among).every(({ name, standIn = name }) => (peers[name] ?? peers[standIn]) !== undefined)
 const ratio = (bytes: number, peer: number | undefined): number | null => (peer === undefined ? null : bytes / peer)
 const fixed = (value: number | null, digits = 3): string => (value === null ? '–' : value.toFixed(digits))
 const throughput = (patch: MeasuredPatch, ms: number): number => patch.resultBytes / 1000 / ms
@@ -56,7 +56,7 @@ export interface Ratios {
 export function ratiosOf({ patchBytes, peers }: MeasuredPatch): Ratios {
   const smallest = best(peers, all)
   return {
-    toBsdiff: ratio(patchBytes, peers.bsdiff),
+    toBsdiff: ratio(patchBytes, peers.bsdiff ?? peers['bsdiff-node']),
     toBest: ratio(patchBytes, smallest?.bytes),
     bestName: smallest?.name ?? '–',
     toFull: ratio(patchBytes, best(peers, isFull)?.bytes),

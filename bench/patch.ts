@@ -3,7 +3,7 @@
  *      npm run build && node dist/bench/patch.js [--pairs DIR]... [--only TEXT] [--json]
  *
  *  The pairs: the zoo's own, ../shared/data/model-pairs where it is there, and every folder given with --pairs (subfolders with an old.* and a
- *  new.*). Peers are programs of Debian: apt install bsdiff xdelta3 zstd xz-utils; one that is missing is left out and named. Each patch is
+ *  new.*). Peers are programs of Debian (apt install bsdiff xdelta3 zstd xz-utils) and the package bsdiff-node; one that is missing is left out and named. Each patch is
  *  applied in a process of its own that does nothing else, once for time and once for memory, and what it makes is compared by hash.
  *  Exit code 1 when a round trip fails. Times are this machine's; our bytes are the
  *  same everywhere, those of the peers with the same versions.
@@ -148,7 +148,7 @@ async function main(): Promise<void> {
     rmSync(work, { recursive: true, force: true })
   }
   const missing = PEERS.filter(({ name }) => measured[0]!.forth.peers[name] === undefined)
-  for (const { name, debianPackage } of missing) say(`${name} is missing and left out: apt install ${debianPackage}`)
+  for (const { name, install } of missing) say(`${name} is missing and left out: ${install}`)
   const goals = goalsOf(measured)
   const failed = [
     ...edges.filter(({ isRoundTrip }) => !isRoundTrip).map(({ name }) => name),
