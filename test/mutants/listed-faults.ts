@@ -801,6 +801,8 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'cli/patch/bunzip2.ts',
     find: 'this.#length >= this.#maxBytes',
     change: 'this.#length > 2 ** 32',
+  },
+  {
     name: 'GATHER reads a row that is not there',
     file: 'model/engine-tiny/kernels/rearranging.ts',
     find: 'if (value < 0 || value >= axisSize)',
