@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
-import { loadTiny } from '../model/engine-tiny/graph.ts'
+import { loadTinyFile } from '../model/engine-tiny/load.ts'
 import { TINY_BASE64 } from '../model/engine-tiny/tiny-bytes.ts'
 
 const { values } = parseArgs({
@@ -18,11 +18,18 @@ const [rounds, runs] = [Number(values.rounds), Number(values.runs)]
 const root = fileURLToPath(new URL(import.meta.url.includes('/dist/') ? '../..' : '..', import.meta.url))
 const data = process.env['KINGLET_DATA'] ?? join(root, '../shared/data')
 
-/** The same network in both formats: same layers, sizes and quantization; weights may differ, and time does not depend on them. */
+/** The same network for both: one file, or one in each format of the same layers, sizes and quantization, whose weights differ, on which time does not
+ *  depend. */
 const NETWORKS = [
   {
-    name: 'keyword spotting (DS-CNN, 2.7 M MACs)',
-    tflite: join(data, 'models/mlperf-tiny-kws-int8.tflite'),
+    name: 'kws-1 (DS-CNN, 2.7 M MACs), the same ONNX file',
+    tiny: join(root, 'zoo/models/kws-1.onnx'),
+    onnx: join(root, 'zoo/models/kws-1.onnx'),
+    goal: 2.5,
+  },
+  {
+    name: 'MLPerf Tiny keyword spotting as TFLite against kws-1',
+    tiny: join(data, 'models/mlperf-tiny-kws-int8.tflite'),
     onnx: join(root, 'zoo/models/kws-1.onnx'),
     goal: 2.5,
   },
@@ -40,14 +47,14 @@ const timed = (body: () => void): number => {
   return performance.now() - from
 }
 
-async function compare({ name, tflite, onnx, goal }: (typeof NETWORKS)[number]): Promise<void> {
-  if (!existsSync(tflite)) {
-    console.log(`${name}: not measured, there is no ${tflite}`)
+async function compare({ name, tiny: path, onnx, goal }: (typeof NETWORKS)[number]): Promise<void> {
+  if (!existsSync(path)) {
+    console.log(`${name}: not measured, there is no ${path}`)
     return
   }
-  const file = readFileSync(tflite)
+  const file = readFileSync(path)
   const graph = readFileSync(onnx)
-  const tiny = loadTiny(file)
+  const tiny = loadTinyFile(file)
   if (!tiny.ok) throw new Error(`${tiny.error.code}: ${tiny.error.detail}`)
   const session = await InferenceSession.create(graph, {
     ...{ executionProviders: ['cpu'], intraOpNumThreads: 1, interOpNumThreads: 1, logSeverityLevel: 4 },
@@ -87,7 +94,7 @@ async function compare({ name, tflite, onnx, goal }: (typeof NETWORKS)[number]):
   }
   const loads = { tiny: [] as number[], ort: [] as number[] }
   for (let i = 0; i < 15; i++) {
-    loads.tiny.push(timed(() => void loadTiny(file)))
+    loads.tiny.push(timed(() => void loadTinyFile(file)))
     const from = performance.now()
     const other = await InferenceSession.create(graph, { logSeverityLevel: 4 })
     loads.ort.push(performance.now() - from)
@@ -104,10 +111,7 @@ async function compare({ name, tflite, onnx, goal }: (typeof NETWORKS)[number]):
   )
 }
 
-const first = NETWORKS.find(({ tflite }) => existsSync(tflite))
-if (first !== undefined) {
-  const bytes = readFileSync(first.tflite)
-  console.log(`first load of the process, WebAssembly compiled: ${timed(() => void loadTiny(bytes)).toFixed(1)} ms`)
-}
+const bytes = readFileSync(NETWORKS[0]!.tiny)
+console.log(`first load of the process, WebAssembly compiled: ${timed(() => void loadTinyFile(bytes)).toFixed(1)} ms`)
 console.log(`WebAssembly: ${Buffer.from(TINY_BASE64, 'base64').length} bytes`)
 for (const network of NETWORKS) await compare(network)

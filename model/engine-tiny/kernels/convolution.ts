@@ -9,7 +9,8 @@ const CONV = { padding: 0, strideX: 1, strideY: 2, activation: 3, dilationX: 4, 
 /** DepthwiseConv2DOptions of the schema. */
 const DEPTHWISE = { padding: 0, strideX: 1, strideY: 2, activation: 4, dilationX: 5, dilationY: 6 } as const
 
-/** Of the scratch of `wasm/conv.ts`: the least distance of two patches, and the most that widened weights take. */
+/** Of the scratch of `wasm/conv.ts`: what sums take, the least distance of two patches, and the most that widened weights take. */
+const SUMS_BYTES = 2_048
 const PATCHES_APART = 4_096
 const ROWS_BYTES = 16_384
 
@@ -28,7 +29,7 @@ export function prepareConv2d(node: NodeContext): Prepared {
   const widenedBytes = 8 * Math.ceil(patch / 8) * 2 * outputs
   return {
     calls: [{ kernel: 'conv2d', words }],
-    scratchBytes: 32 + 2 * Math.max(PATCHES_APART, aligned(2 * patch)) + Math.min(ROWS_BYTES, widenedBytes),
+    scratchBytes: SUMS_BYTES + 2 * Math.max(PATCHES_APART, aligned(2 * patch)) + Math.min(ROWS_BYTES, widenedBytes),
   }
 }
 

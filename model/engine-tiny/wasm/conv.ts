@@ -8,6 +8,11 @@ function widen(to: usize, from: usize, bytes: i32, offset: i32): void {
   for (; at + 8 <= bytes; at += 8) {
     v128.store(to + ((<usize>at) << 1), i16x8.add(v128.load_ext<i8>(from + at), offset8))
   }
+  if (at + 4 <= bytes) {
+    const four = i16x8.extend_low_i8x16_s(v128.load32_zero(from + at))
+    v128.store64_lane(to + ((<usize>at) << 1), i16x8.add(four, offset8), 0)
+    at += 4
+  }
   for (; at < bytes; at++) store<i16>(to + ((<usize>at) << 1), <i16>(<i32>load<i8>(from + at) + offset))
 }
 
@@ -60,43 +65,43 @@ function gather(words: usize, patch: usize, image: usize, y: i32, x: i32): void 
 /** Where the second of two patches is from the first, where both fit; a constant, so that one address serves both. */
 const SECOND: usize = 4_096
 
-/** Sums of products of two patches with four rows of weights, all widened to int16. Exported so that it stays a function of its own: within its
- *  caller the sums would not stay in registers.
+/** Sums of products of two patches with rows of weights, four at a time, all widened to int16. Exported so that it stays a function of its own:
+ *  within its caller the sums would not stay in registers.
  *  @param patch the first; the second is at SECOND from it
- *  @param rows eight elements of each row in turn
- *  @param sums two vectors: of the first patch and of the second, a row a lane */
-export function sumWidened(patch: usize, rows: usize, depth: usize, sums: usize): void {
-  let a0 = i32x4.splat(0)
-  let a1 = a0
-  let a2 = a0
-  let a3 = a0
-  let b0 = a0
-  let b1 = a0
-  let b2 = a0
-  let b3 = a0
-  let at = patch
-  let row = rows
+ *  @param rows eight elements of each of four rows in turn, then the next four
+ *  @param sums two vectors for four rows: of the first patch and of the second, a row a lane */
+export function sumWidened(patch: usize, rows: usize, depth: usize, count: i32, sums: usize): void {
   const end = patch + (depth << 1)
-  while (at < end) {
-    const a = v128.load(at)
-    const b = v128.load(at, SECOND)
-    let w = v128.load(row)
-    a0 = i32x4.add(a0, i32x4.dot_i16x8_s(a, w))
-    b0 = i32x4.add(b0, i32x4.dot_i16x8_s(b, w))
-    w = v128.load(row, 16)
-    a1 = i32x4.add(a1, i32x4.dot_i16x8_s(a, w))
-    b1 = i32x4.add(b1, i32x4.dot_i16x8_s(b, w))
-    w = v128.load(row, 32)
-    a2 = i32x4.add(a2, i32x4.dot_i16x8_s(a, w))
-    b2 = i32x4.add(b2, i32x4.dot_i16x8_s(b, w))
-    w = v128.load(row, 48)
-    a3 = i32x4.add(a3, i32x4.dot_i16x8_s(a, w))
-    b3 = i32x4.add(b3, i32x4.dot_i16x8_s(b, w))
-    at += 16
-    row += 64
+  let row = rows
+  let out = sums
+  for (let channel = 0; channel < count; channel += 4, out += 32) {
+    let a0 = i32x4.splat(0)
+    let a1 = a0
+    let a2 = a0
+    let a3 = a0
+    let b0 = a0
+    let b1 = a0
+    let b2 = a0
+    let b3 = a0
+    for (let at = patch; at < end; at += 16, row += 64) {
+      const a = v128.load(at)
+      const b = v128.load(at, SECOND)
+      let w = v128.load(row)
+      a0 = i32x4.add(a0, i32x4.dot_i16x8_s(a, w))
+      b0 = i32x4.add(b0, i32x4.dot_i16x8_s(b, w))
+      w = v128.load(row, 16)
+      a1 = i32x4.add(a1, i32x4.dot_i16x8_s(a, w))
+      b1 = i32x4.add(b1, i32x4.dot_i16x8_s(b, w))
+      w = v128.load(row, 32)
+      a2 = i32x4.add(a2, i32x4.dot_i16x8_s(a, w))
+      b2 = i32x4.add(b2, i32x4.dot_i16x8_s(b, w))
+      w = v128.load(row, 48)
+      a3 = i32x4.add(a3, i32x4.dot_i16x8_s(a, w))
+      b3 = i32x4.add(b3, i32x4.dot_i16x8_s(b, w))
+    }
+    v128.store(out, sums4(a0, a1, a2, a3))
+    v128.store(out, sums4(b0, b1, b2, b3), 16)
   }
-  v128.store(sums, sums4(a0, a1, a2, a3))
-  v128.store(sums, sums4(b0, b1, b2, b3), 16)
 }
 
 /** Widens rows of weights, four at a time and eight elements of each in turn, zeros at the end of a row up to a multiple of eight. */
@@ -119,8 +124,9 @@ function widenRows(weights: usize, rows: i32, depth: usize, to: usize): void {
   }
 }
 
-/** Four channels of two outputs from their sums: bias, factors, offset, bounds. */
-function finish(words: usize, sums: usize, channel: i32, outFirst: usize, outSecond: usize): void {
+/** Channels of two outputs from their sums: bias, factors, offset, bounds. The second is written first: where there is none, it has the place of
+ *  the first, which then covers it. */
+export function finish(words: usize, sums: usize, begin: i32, count: i32, outFirst: usize, outSecond: usize): void {
   const bias = <usize>load<u32>(words, 8)
   const multipliers = <usize>load<u32>(words, 16)
   const powers = <usize>load<u32>(words, 24)
@@ -128,28 +134,35 @@ function finish(words: usize, sums: usize, channel: i32, outFirst: usize, outSec
   const outputOffset = load<i32>(words, 100)
   const least = load<i32>(words, 104)
   const most = load<i32>(words, 108)
-  const from = (<usize>channel) << 2
-  let a = v128.load(sums)
-  let b = v128.load(sums, 16)
-  if (bias !== 0) {
-    const start = v128.load(bias + from)
-    a = i32x4.add(a, start)
-    b = i32x4.add(b, start)
+  const offset8 = i16x8.splat(<i16>outputOffset)
+  const least16 = i8x16.splat(<i8>least)
+  const most16 = i8x16.splat(<i8>most)
+  const end = begin + count
+  let at = sums
+  for (let channel = begin; channel < end; channel += 4, at += 32) {
+    const from = (<usize>channel) << 2
+    let a = v128.load(at)
+    let b = v128.load(at, 16)
+    if (bias !== 0) {
+      const start = v128.load(bias + from)
+      a = i32x4.add(a, start)
+      b = i32x4.add(b, start)
+    }
+    if (powers === 0) {
+      const shifts = <usize>load<u32>(words, 20)
+      v128.store(at, a)
+      v128.store(at, b, 16)
+      requantizeEach(at + 16, 4, outSecond + channel, multipliers + from, shifts + from, outputOffset, least, most)
+      requantizeEach(at, 4, outFirst + channel, multipliers + from, shifts + from, outputOffset, least, most)
+      continue
+    }
+    const factors = v128.load(multipliers + from)
+    const scales = v128.load(powers + from)
+    const bytes = requantize8(a, b, factors, factors, scales, scales, shift, offset8)
+    const bounded = i8x16.min_s(i8x16.max_s(bytes, least16), most16)
+    v128.store32_lane(outSecond + channel, bounded, 1)
+    v128.store32_lane(outFirst + channel, bounded, 0)
   }
-  if (powers === 0) {
-    const shifts = <usize>load<u32>(words, 20)
-    v128.store(sums, a)
-    v128.store(sums, b, 16)
-    requantizeEach(sums, 4, outFirst + channel, multipliers + from, shifts + from, outputOffset, least, most)
-    requantizeEach(sums + 16, 4, outSecond + channel, multipliers + from, shifts + from, outputOffset, least, most)
-    return
-  }
-  const factors = v128.load(multipliers + from)
-  const scales = v128.load(powers + from)
-  const bytes = requantize8(a, b, factors, factors, scales, scales, shift, i16x8.splat(<i16>outputOffset))
-  const bounded = i8x16.min_s(i8x16.max_s(bytes, i8x16.splat(<i8>least)), i8x16.splat(<i8>most))
-  v128.store32_lane(outFirst + channel, bounded, 0)
-  v128.store32_lane(outSecond + channel, bounded, 1)
 }
 
 /** Outputs of two patches on some channels one by one, from the weights where they are. */
@@ -181,8 +194,8 @@ function multiplyEach(
     }
     const factor = load<i32>(multipliers + from)
     const own = load<i32>(shifts + from)
-    store<i8>(outFirst + channel, clamp(requantize(a, factor, own) + outputOffset, least, most))
     store<i8>(outSecond + channel, clamp(requantize(b, factor, own) + outputOffset, least, most))
+    store<i8>(outFirst + channel, clamp(requantize(a, factor, own) + outputOffset, least, most))
   }
 }
 
@@ -193,11 +206,13 @@ function secondOf(depth: usize): usize {
 
 /** Widened rows of this many bytes are in the scratch at a time; those of one step at least. */
 const ROWS_BYTES = 16_384
+/** Channels whose sums are in the scratch at a time. */
+const CHANNELS = 256
 
 /** int8 convolution, NHWC, weights [outputs, rows, columns, depth].
  *  Words: input, weights, bias (0 for none), output, multipliers, shifts, powers (0 for one by one), their shift, batches, height, width, channels,
  *  rows, columns, depth, output height, width, channels, stride y, x, dilation y, x, padding y, x, input offset, output offset,
- *  least, most. Scratch: two vectors of sums, two patches, widened rows; `../kernels/convolution.ts` counts them. */
+ *  least, most. Scratch: sums, two patches, widened rows; `../kernels/convolution.ts` counts them. */
 export function conv2d(words: usize): void {
   const input = <usize>load<u32>(words)
   const weights = <usize>load<u32>(words, 4)
@@ -218,7 +233,7 @@ export function conv2d(words: usize): void {
   const groups = channels / depth
   const groupOutputs = outputs / groups
   const sums = <usize>load<u32>(16)
-  const first = sums + 32
+  const first = sums + CHANNELS * 8
   const second = first + secondOf(patch)
   const rows = second + secondOf(patch)
   const padded = (patch + 7) & ~7
@@ -245,20 +260,12 @@ export function conv2d(words: usize): void {
             const nextY = next / outputWidth
             gather(words, second, image, nextY * strideY - paddingY, (next - nextY * outputWidth) * strideX - paddingX)
           }
-          // Without a second output its sums, of an old patch, go where the first's go after them.
           const outSecond = both ? out + <usize>outputs : out
-          let channel = begin
-          let row = rows
-          for (; channel < fours; channel += 4, row += padded << 3) {
-            if (widened) sumWidened(first, row, padded, sums)
-            else sumRows(first, second, weights + <usize>(from + channel) * patch, patch, sums)
-            if (!both) v128.store(sums, v128.load(sums), 16)
-            finish(words, sums, from + channel, out, outSecond)
-          }
-          if (channel < end) {
-            if (!both) memory.copy(second, first, patch << 1)
-            multiplyEach(words, first, patch, from + channel, from + end, out, outSecond)
-          }
+          const count = fours - begin
+          if (widened) sumWidened(first, rows, padded, count, sums)
+          else sumRows(first, second, weights + <usize>(from + begin) * patch, patch, count, sums)
+          finish(words, sums, from + begin, count, out, outSecond)
+          if (fours < end) multiplyEach(words, first, patch, from + fours, from + end, out, outSecond)
           out += <usize>(both ? 2 * outputs : outputs)
         }
       }
@@ -267,52 +274,56 @@ export function conv2d(words: usize): void {
 }
 
 /** As `sumWidened`, from the weights where they are, of any number of elements. */
-export function sumRows(first: usize, second: usize, weights: usize, depth: usize, sums: usize): void {
-  let a0 = i32x4.splat(0)
-  let a1 = a0
-  let a2 = a0
-  let a3 = a0
-  let b0 = a0
-  let b1 = a0
-  let b2 = a0
-  let b3 = a0
-  let a = first
-  let b = second
-  let w0 = weights
-  let w1 = weights + depth
-  let w2 = w1 + depth
-  let w3 = w2 + depth
-  const eights = weights + (depth & ~7)
-  while (w0 < eights) {
-    const x = v128.load(a)
-    const y = v128.load(b)
-    let w = v128.load_ext<i8>(w0)
-    a0 = i32x4.add(a0, i32x4.dot_i16x8_s(x, w))
-    b0 = i32x4.add(b0, i32x4.dot_i16x8_s(y, w))
-    w = v128.load_ext<i8>(w1)
-    a1 = i32x4.add(a1, i32x4.dot_i16x8_s(x, w))
-    b1 = i32x4.add(b1, i32x4.dot_i16x8_s(y, w))
-    w = v128.load_ext<i8>(w2)
-    a2 = i32x4.add(a2, i32x4.dot_i16x8_s(x, w))
-    b2 = i32x4.add(b2, i32x4.dot_i16x8_s(y, w))
-    w = v128.load_ext<i8>(w3)
-    a3 = i32x4.add(a3, i32x4.dot_i16x8_s(x, w))
-    b3 = i32x4.add(b3, i32x4.dot_i16x8_s(y, w))
-    a += 16
-    b += 16
-    w0 += 8
-    w1 += 8
-    w2 += 8
-    w3 += 8
+export function sumRows(first: usize, second: usize, weights: usize, depth: usize, count: i32, sums: usize): void {
+  let out = sums
+  let row = weights
+  for (let channel = 0; channel < count; channel += 4, out += 32, row += 4 * depth) {
+    let a0 = i32x4.splat(0)
+    let a1 = a0
+    let a2 = a0
+    let a3 = a0
+    let b0 = a0
+    let b1 = a0
+    let b2 = a0
+    let b3 = a0
+    let a = first
+    let b = second
+    let w0 = row
+    let w1 = row + depth
+    let w2 = w1 + depth
+    let w3 = w2 + depth
+    const eights = row + (depth & ~7)
+    while (w0 < eights) {
+      const x = v128.load(a)
+      const y = v128.load(b)
+      let w = v128.load_ext<i8>(w0)
+      a0 = i32x4.add(a0, i32x4.dot_i16x8_s(x, w))
+      b0 = i32x4.add(b0, i32x4.dot_i16x8_s(y, w))
+      w = v128.load_ext<i8>(w1)
+      a1 = i32x4.add(a1, i32x4.dot_i16x8_s(x, w))
+      b1 = i32x4.add(b1, i32x4.dot_i16x8_s(y, w))
+      w = v128.load_ext<i8>(w2)
+      a2 = i32x4.add(a2, i32x4.dot_i16x8_s(x, w))
+      b2 = i32x4.add(b2, i32x4.dot_i16x8_s(y, w))
+      w = v128.load_ext<i8>(w3)
+      a3 = i32x4.add(a3, i32x4.dot_i16x8_s(x, w))
+      b3 = i32x4.add(b3, i32x4.dot_i16x8_s(y, w))
+      a += 16
+      b += 16
+      w0 += 8
+      w1 += 8
+      w2 += 8
+      w3 += 8
+    }
+    let x = sums4(a0, a1, a2, a3)
+    let y = sums4(b0, b1, b2, b3)
+    const end = row + depth
+    for (; w0 < end; w0++, w1++, w2++, w3++, a += 2, b += 2) {
+      const w = i32x4(load<i8>(w0), load<i8>(w1), load<i8>(w2), load<i8>(w3))
+      x = i32x4.add(x, i32x4.mul(w, i32x4.splat(load<i16>(a))))
+      y = i32x4.add(y, i32x4.mul(w, i32x4.splat(load<i16>(b))))
+    }
+    v128.store(out, x)
+    v128.store(out, y, 16)
   }
-  let x = sums4(a0, a1, a2, a3)
-  let y = sums4(b0, b1, b2, b3)
-  const end = weights + depth
-  for (; w0 < end; w0++, w1++, w2++, w3++, a += 2, b += 2) {
-    const w = i32x4(load<i8>(w0), load<i8>(w1), load<i8>(w2), load<i8>(w3))
-    x = i32x4.add(x, i32x4.mul(w, i32x4.splat(load<i16>(a))))
-    y = i32x4.add(y, i32x4.mul(w, i32x4.splat(load<i16>(b))))
-  }
-  v128.store(sums, x)
-  v128.store(sums, y, 16)
 }

@@ -41,6 +41,57 @@ function interleave(words: usize, to: usize, starts: usize, eights: i32, places:
   }
 }
 
+/** The first `eights` channels of one output. Exported so that it stays a function of its own: within its caller the sums would not stay in
+ *  registers.
+ *  @param addresses of the input under each place of the filter; where that is outside, of zero points, of which nothing is left with the offset in
+ *    the starts */
+export function convolvePlace(words: usize, addresses: usize, pairs: i32, eights: i32, out: usize): void {
+  const multipliers = <usize>load<u32>(words, 16)
+  const powers = <usize>load<u32>(words, 24)
+  const shift = load<i32>(words, 28)
+  const outputOffset = load<i32>(words, 100)
+  const least = load<i32>(words, 104)
+  const most = load<i32>(words, 108)
+  const offset8 = i16x8.splat(<i16>outputOffset)
+  const least16 = i8x16.splat(<i8>least)
+  const most16 = i8x16.splat(<i8>most)
+  const sums = <usize>load<u32>(16)
+  const interleaved = sums + 32
+  const starts = interleaved + <usize>pairs * pairBytes(eights)
+  const end = addresses + ((<usize>pairs) << 3)
+  for (let channel = 0; channel < eights; channel += 8) {
+    const from = (<usize>channel) << 2
+    let low = v128.load(starts + from)
+    let high = v128.load(starts + from, 16)
+    let factors = interleaved + from
+    for (let place = addresses; place < end; place += 8, factors += pairBytes(eights)) {
+      const a = v128.load_ext<i8>(<usize>load<u32>(place) + channel)
+      const b = v128.load_ext<i8>(<usize>load<u32>(place, 4) + channel)
+      low = i32x4.add(low, i32x4.dot_i16x8_s(v128.shuffle<i16>(a, b, 0, 8, 1, 9, 2, 10, 3, 11), v128.load(factors)))
+      const rest = v128.shuffle<i16>(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+      high = i32x4.add(high, i32x4.dot_i16x8_s(rest, v128.load(factors, 16)))
+    }
+    if (powers === 0) {
+      const shifts = <usize>load<u32>(words, 20)
+      v128.store(sums, low)
+      v128.store(sums, high, 16)
+      requantizeEach(sums, 8, out + channel, multipliers + from, shifts + from, outputOffset, least, most)
+      continue
+    }
+    const bytes = requantize8(
+      low,
+      high,
+      v128.load(multipliers + from),
+      v128.load(multipliers + from, 16),
+      v128.load(powers + from),
+      v128.load(powers + from, 16),
+      shift,
+      offset8,
+    )
+    v128.store64_lane(out + channel, i8x16.min_s(i8x16.max_s(bytes, least16), most16), 0)
+  }
+}
+
 /** int8 depthwise convolution, NHWC, weights [1, rows, columns, channels * multiplier].
  *  Words: as `conv2d`, with the depth multiplier where that has its depth. Scratch for a multiplier of 1: two vectors of sums, weights in pairs, starts, a row of zero
  *  points and an address for each place of the filter; `../kernels/convolution.ts` counts them. */
@@ -51,8 +102,6 @@ export function depthwiseConv2d(words: usize): void {
   let out = <usize>load<u32>(words, 12)
   const multipliers = <usize>load<u32>(words, 16)
   const shifts = <usize>load<u32>(words, 20)
-  const powers = <usize>load<u32>(words, 24)
-  const shift = load<i32>(words, 28)
   const batches = load<i32>(words, 32)
   const height = load<i32>(words, 36)
   const width = load<i32>(words, 40)
@@ -74,9 +123,6 @@ export function depthwiseConv2d(words: usize): void {
   const least = load<i32>(words, 104)
   const most = load<i32>(words, 108)
 
-  const offset8 = i16x8.splat(<i16>outputOffset)
-  const least16 = i8x16.splat(<i8>least)
-  const most16 = i8x16.splat(<i8>most)
   const eights = multiplier !== 1 ? 0 : outputs & ~7
   const places = rows * columns
   const pairs = (places + 1) >> 1
@@ -109,47 +155,8 @@ export function depthwiseConv2d(words: usize): void {
             }
           }
         }
-        let channel = 0
-        for (; channel < eights; channel += 8) {
-          const from = (<usize>channel) << 2
-          let low = v128.load(starts + from)
-          let high = v128.load(starts + from, 16)
-          let factors = interleaved + from
-          let place = addresses
-          for (let pair = 0; pair < pairs; pair++, place += 8, factors += pairBytes(eights)) {
-            // Places outside read zero points, so that with the offset in the start nothing is left of them.
-            const first = <usize>load<u32>(place)
-            const second = <usize>load<u32>(place, 4)
-            const a = v128.load_ext<i8>(first + channel)
-            const b = v128.load_ext<i8>(second + channel)
-            low = i32x4.add(
-              low,
-              i32x4.dot_i16x8_s(v128.shuffle<i16>(a, b, 0, 8, 1, 9, 2, 10, 3, 11), v128.load(factors)),
-            )
-            high = i32x4.add(
-              high,
-              i32x4.dot_i16x8_s(v128.shuffle<i16>(a, b, 4, 12, 5, 13, 6, 14, 7, 15), v128.load(factors, 16)),
-            )
-          }
-          if (powers === 0) {
-            v128.store(sums, low)
-            v128.store(sums, high, 16)
-            requantizeEach(sums, 8, out + channel, multipliers + from, shifts + from, outputOffset, least, most)
-            continue
-          }
-          const bytes = requantize8(
-            low,
-            high,
-            v128.load(multipliers + from),
-            v128.load(multipliers + from, 16),
-            v128.load(powers + from),
-            v128.load(powers + from, 16),
-            shift,
-            offset8,
-          )
-          v128.store64_lane(out + channel, i8x16.min_s(i8x16.max_s(bytes, least16), most16), 0)
-        }
-        for (; channel < outputs; channel++) {
+        if (eights > 0) convolvePlace(words, addresses, pairs, eights, out)
+        for (let channel = eights; channel < outputs; channel++) {
           const from = (<usize>channel) << 2
           const source = channel / multiplier
           let sum = bias === 0 ? 0 : load<i32>(bias + from)

@@ -98,7 +98,7 @@ export function saturatingHighMul(a: i32, b: i32): i32 {
 }
 
 /** x times 2^e, kept within 32 bits. */
-function saturatingShiftLeft(x: i32, e: i32): i32 {
+export function saturatingShiftLeft(x: i32, e: i32): i32 {
   const most = (1 << (31 - e)) - 1
   return x > most ? i32.MAX_VALUE : x < -most ? i32.MIN_VALUE : x << e
 }

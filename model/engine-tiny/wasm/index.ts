@@ -4,9 +4,9 @@
 
 export { binary } from './binary'
 export { copyBlocks, lookUpBytes } from './blocks'
-export { conv2d, sumRows, sumWidened } from './conv'
+export { conv2d, finish, sumRows, sumWidened } from './conv'
 export { copyBytes, copyStrided, fillBytes } from './copy'
-export { depthwiseConv2d } from './depthwise'
+export { convolvePlace, depthwiseConv2d } from './depthwise'
 export { clampElements, dequantizeElements, logistic, quantizeElements, requantizeElements } from './elementwise'
 export { argMax, l2Normalization, maxElements } from './extremes'
 export { softmaxFloat } from './float-functions'

@@ -61,7 +61,7 @@ describe('kinglet model run', () => {
     expectRefusal(
       await kinglet('model', 'run', path('twice.onnx'), '--vectors', file, '--engine', 'tiny'),
       1,
-      /no TFLite file/,
+      /twice\.onnx: tiny-unsupported-/,
     )
     expectRefusal(
       await kinglet('model', 'run', path('dense.tflite'), '--vectors', file, '--engine', 'ort'),
