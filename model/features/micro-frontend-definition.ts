@@ -110,8 +110,9 @@ export const checkMicroFrontendDefinition = (value: unknown): Result<MicroFronte
   const refuse = (detail: string) => err({ code: 'features-unsupported', detail } satisfies MicroFrontendError)
   if (typeof value !== 'object' || value === null) return refuse('not an object')
   const record = value as Readonly<Record<string, unknown>>
-  if (record['kind'] !== 'micro-frontend') return refuse(`kind is ${String(record['kind'])}, micro-frontend expected`)
-  if (record['version'] !== 1) return refuse(`version is ${String(record['version'])}, 1 expected`)
+  const { kind, version } = record
+  if (kind !== 'micro-frontend') return refuse(`kind is ${String(kind)}, micro-frontend expected`)
+  if (version !== 1) return refuse(`version is ${String(version)}, 1 expected`)
   for (const [name, [least, greatest]] of [...Object.entries(COUNTS), ...Object.entries(FRACTIONS)]) {
     const number = record[name]
     if (typeof number !== 'number' || !(number >= least && number <= greatest)) {

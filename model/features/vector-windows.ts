@@ -44,8 +44,9 @@ export const checkVectorWindowDefinition = (value: unknown): Result<VectorWindow
   const refuse = (detail: string) => err({ code: 'features-unsupported', detail } satisfies VectorWindowError)
   if (typeof value !== 'object' || value === null) return refuse('not an object')
   const record = value as Readonly<Record<string, unknown>>
-  if (record['kind'] !== 'vector-windows') return refuse(`kind is ${String(record['kind'])}, vector-windows expected`)
-  if (record['version'] !== 1) return refuse(`version is ${String(record['version'])}, 1 expected`)
+  const { kind, version } = record
+  if (kind !== 'vector-windows') return refuse(`kind is ${String(kind)}, vector-windows expected`)
+  if (version !== 1) return refuse(`version is ${String(version)}, 1 expected`)
   for (const [name, most] of Object.entries(COUNTS)) {
     const count = record[name]
     // Sensors have rates like 6.25 Hz; the others count.
