@@ -126,8 +126,7 @@ describe('rules that tools enforce', () => {
   it('every source of the pure parts is compiled by the project of its folder', () => {
     const outside = [...files].filter(
       (file) =>
-        /^(contract|model|release|device\/(core|ports))\/.*\.ts$/.test(file) &&
-        !/^model\/[a-z-]+\/wasm\//.test(file),
+        /^(contract|model|release|device\/(core|ports))\/.*\.ts$/.test(file) && !/^model\/[a-z-]+\/wasm\//.test(file),
     )
     const compiled = new Set(
       ['contract', 'model', 'release', 'device'].flatMap((folder) => {
