@@ -16,7 +16,7 @@ const { values } = parseArgs({
 const [rounds, runs] = [Number(values.rounds), Number(values.runs)]
 // From dist/bench and from bench alike.
 const root = fileURLToPath(new URL(import.meta.url.includes('/dist/') ? '../..' : '..', import.meta.url))
-const data = process.env['KINGLET_DATA'] ?? join(root, '../shared/data')
+const data = process.env.KINGLET_DATA ?? join(root, '../shared/data')
 
 /** The same network for both: one file, or one in each format of the same layers, sizes and quantization, whose weights differ, on which time does not
  *  depend. */
