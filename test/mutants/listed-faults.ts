@@ -809,12 +809,6 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     change: 'if (value < 0)',
   },
   {
-    name: 'a graph gets an arena larger than the one it was given',
-    file: 'model/engine-tiny/graph.ts',
-    find: 'if (plan.arenaBytes > given)',
-    change: 'if (plan.arenaBytes > 2 * given)',
-  },
-  {
     name: 'an output of a transposed convolution is gathered from one row too far',
     file: 'model/engine-tiny/kernels/transpose-conv.ts',
     find: 'same ? Math.floor(',
