@@ -13,6 +13,7 @@ export { type EnergyAccounts, RADIOS, type Radio, radioNamed, totalEnergy } from
 export type { PowerBudget } from './core/power/governor.ts'
 export type { UpdateWindow } from './core/update/update-schedule.ts'
 export { WatchdogTimer } from './core/watchdog-timer.ts'
+export { type Agent, type AgentOptions, type AgentWake, createAgent } from './create-agent.ts'
 export { type Battery, MAINS } from './ports/battery.ts'
 export type { Flash } from './ports/flash.ts'
 export type { Transport, TransportEvent } from './ports/transport.ts'

@@ -13,6 +13,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { encodeWav, parseWav } from '../../model/audio/wav.ts'
 import { loadedModules, packageOf } from '../fixtures/loaded-modules.ts'
 
 /** The package as `npm pack` makes it from what is in `dist/`; `npm test` builds first. No network: the dependencies are ours. */
@@ -165,6 +166,25 @@ describe('a fresh project with the package', () => {
     const bundle = 'node_modules/kinglet/zoo/bundles/kws-2.kinglet'
     const { stdout } = await run(process.execPath, ['out/main.js', bundle], { cwd: project })
     expect(JSON.parse(stdout)).toEqual({ model: 'kws-2', level: 'gated', hasManifest: true })
+  }, 240_000)
+
+  it('runs the program of docs/agent.md as it stands there', async () => {
+    const [, program] = /```ts\n([\s\S]*?)```/.exec(readFileSync(join(ROOT, 'docs/agent.md'), 'utf8'))!
+    expect(program!.trimEnd().split('\n').length).toBeLessThanOrEqual(36)
+    writeFileSync(join(project, 'agent.ts'), program!)
+    writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ ...TSCONFIG, files: ['agent.ts'] }))
+    const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
+    const checked = await run(process.execPath, [tsc, '-p', '.'], { cwd: project }).catch((error) => error)
+    expect(checked.stdout).toBe('')
+    // A second of silence before and after the word.
+    const words = new Float32Array(48_000)
+    const word = parseWav(readFileSync(join(ROOT, 'zoo/bank/keyword/yes/yes-6.wav')))
+    if (!word.ok) throw new Error(word.error.detail)
+    words.set(word.value.samples, 16_000)
+    writeFileSync(join(project, 'yes.wav'), encodeWav(words, 16_000))
+    const bundle = 'node_modules/kinglet/zoo/bundles/kws-2.kinglet'
+    const { stdout } = await run(process.execPath, ['out/agent.js', bundle, 'yes.wav'], { cwd: project })
+    expect(stdout).toMatch(/^yes 0\.\d+\n$/)
   }, 240_000)
 
   it('loads no engine and nothing of Node with the three entries: they are for other platforms too', async () => {
