@@ -143,6 +143,9 @@ export function readPackSpec(path: string): ReadSpec {
   } catch (cause) {
     throw new CommandFailure(`${path}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause, ...HINT })
   }
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) {
+    throw new CommandFailure(`${path}: no pack file: it holds no fields`, HINT)
+  }
   const parsed = packFileSchema.safeParse(json)
   if (parsed.success) return { spec: parsed.data, failure }
   const [issue, ...more] = parsed.error.issues

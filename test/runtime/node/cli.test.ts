@@ -161,7 +161,7 @@ describe('files that are not what they should be', () => {
     ['a file as folder of clips', () => ['model', 'eval', KWS, path('text.wav')], /it is a file, a folder is expected/],
     ['the folder of one label', () => ['model', 'eval', KWS, path('clips/go')], /no labelled WAV files/],
     ['an unknown graph', () => ['model', 'eval', KWS, path('clips'), '--graph', 'huge'], /no graph "huge"/],
-    ['a pack file that is not JSON', () => ['model', 'pack', path('text.wav'), '-o', path('x')], /not JSON/],
+    ['a pack file that holds no fields', () => ['model', 'pack', path('text.wav'), '-o', path('x')], /no pack file/],
   ])('%s: exit code 1, the cause in one line', async (_, args, cause) => {
     expectRefusal(await kinglet(...args()), 1, cause)
   })
@@ -394,7 +394,14 @@ describe('model pack', () => {
     ['a version that is no number', { version: 'one' }, /version: /],
     ['a field inside a graph', { graphs: [{ id: 'full', fiel: 'x' }] }, /graphs\.0/],
     ['a policy that is none', { policy: { thresholdPermille: 1_001 } }, /policy/],
-    ['a graph that is not there', { graphs: [{ id: 'full', file: 'none.onnx' }] }, /none\.onnx: there is no such file/],
+    [
+      'a graph whose file is not there',
+      {
+        graphs: [{ id: 'full', file: 'none.onnx' }],
+        ladder: [{ level: 'full', graph: 'full', hopFrames: 10, gate: null }],
+      },
+      /none\.onnx: there is no such file/,
+    ],
     [
       'a ladder with an unknown graph',
       { ladder: [{ level: 'full', graph: 'huge', hopFrames: 10, gate: null }] },
