@@ -838,6 +838,24 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     find: 'return this.#reshape(this.#plain(this.#stored(node, 0), node), node.output)',
     change: 'return this.#reshape(this.#stored(node, 0), node.output)',
   },
+  {
+    name: 'a graph that remembers goes on over a gap in what it hears',
+    file: 'device/core/listen/listener.ts',
+    find: '          stream.skipWindow()\n          isStale = true\n          detector.reset()\n',
+    change: '          stream.skipWindow()\n          detector.reset()\n',
+  },
+  {
+    name: 'devices of a simulated fleet share what a graph remembers',
+    file: 'firmware-sim/engine-shared.ts',
+    find: 'if (loaded.value.reset !== undefined) return',
+    change: 'if (loaded.value.reset === null) return',
+  },
+  {
+    name: 'labels that are swapped are packed',
+    file: 'cli/model/model-pack.ts',
+    find: '  if (pair !== undefined) {\n',
+    change: '  if (pair === null) {\n',
+  },
 ]
 
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */

@@ -19,6 +19,21 @@ describe('a shared engine', () => {
     expect(inner.loads).toBe(2)
   })
 
+  it('loads a graph that remembers for each device: what one has heard is not the other’s', async () => {
+    const inner = new EngineFake()
+    const load = inner.load.bind(inner)
+    inner.load = async (graph) => {
+      const loaded = await load(graph)
+      return loaded.ok ? { ok: true, value: { ...loaded.value, reset: () => undefined } } : loaded
+    }
+    const engine = new SharedEngine(inner)
+    const sessions = await Promise.all(Array.from({ length: 5 }, () => session(engine, one)))
+    sessions.push(await session(engine, one))
+    expect(new Set(sessions).size).toBe(6)
+    expect(sessions.every(({ reset }) => reset !== undefined)).toBe(true)
+    expect(inner.loads).toBe(6)
+  })
+
   it('loads a graph again for another quantization of its ends', async () => {
     const inner = new EngineFake()
     const engine = new SharedEngine(inner)

@@ -79,6 +79,39 @@ describe('windows', () => {
   })
 })
 
+describe('a graph that remembers what it has heard', () => {
+  /** With what it answered since each reset. */
+  const remembering = (): SessionFake & { readonly resets: number[] } => {
+    const session = silence()
+    const resets: number[] = []
+    return Object.assign(session, { resets, reset: () => void resets.push(session.runs) })
+  }
+
+  it('begins anew with a listener, and goes on over the seam of two stretches', async () => {
+    const session = remembering()
+    const listener = listenerOf('full', session)
+    await listen(listener, sound(1_300, QUIET))
+    await listen(listener, sound(700, QUIET))
+    expect([session.runs, session.resets]).toEqual([6, [0]])
+    await listen(listenerOf('full', session), sound(1_000, QUIET))
+    expect(session.resets).toEqual([0, 6])
+  })
+
+  it('begins anew after windows that were not inferred: behind a closed gate, or because it took too long', async () => {
+    const gated = remembering()
+    const listener = listenerOf('gated', gated)
+    await listen(listener, joined(sound(3_000, QUIET), sound(1_000, 0.1), sound(4_000, QUIET), sound(1_000, 0.1)))
+    expect(gated.resets).toHaveLength(2)
+    expect(gated.resets[0]).toBe(0)
+    expect(gated.resets[1]).toBeGreaterThan(0)
+    const slow = remembering()
+    // Each takes as long as three hops, so two of three windows are dropped.
+    const heard = await listen(listenerOf('full', slow, 600), sound(3_000, QUIET))
+    expect(heard.overruns).toBeGreaterThan(3)
+    expect(slow.resets).toHaveLength(slow.runs)
+  })
+})
+
 describe('a wake', () => {
   it('is told once it is sure, with the features of its window, and not again while the word goes on', async () => {
     const told: HeardWake[] = []
