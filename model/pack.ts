@@ -14,7 +14,7 @@ import {
 import { present } from '../contract/present.ts'
 import type { Release } from '../contract/release.ts'
 import { err, ok, type Result } from '../contract/result.ts'
-import { boardNamed, inferenceMillijoule, inferenceMs, modelRamBytes } from './boards.ts'
+import { BOARDS, boardNamed, inferenceMillijoule, inferenceMs, modelRamBytes } from './boards.ts'
 import { type Engine, engineFailure } from './engine/engine.ts'
 import { highestOfEnd, highestOutput } from './engine/tensor-io.ts'
 import { dequantizeFeatures } from './features/quantize.ts'
@@ -178,6 +178,11 @@ async function runGolden(
     await session.value.dispose()
   }
 }
+
+/** @param manifest with the figures that packing measures; its own boards do not matter
+ *  @returns names of the boards that can run it */
+export const fittingBoards = (manifest: BundleManifest): readonly string[] =>
+  BOARDS.map(({ name }) => name).filter((name) => checkBoards({ ...manifest, boards: [name] }).ok)
 
 /** A claim that a board runs the bundle holds only if its memory suffices and every level's network ends within its hop. */
 function checkBoards(manifest: BundleManifest): Result<void, ContractError> {

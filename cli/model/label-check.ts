@@ -1,8 +1,8 @@
 import { present } from '../../contract/present.ts'
-import { createMfcc } from '../../model/features/mfcc.ts'
 import type { OpenedBundle } from '../../model/opened-bundle.ts'
 import { foldersWithAudio, readAudio } from '../audio-files.ts'
 import { CommandFailure } from '../failure.ts'
+import { argmax, clipHearing } from './clip-hearing.ts'
 
 /** chosen: of each label; enough to tell an order that is wrong from a network that is poor */
 const CLIPS_A_LABEL = 12
@@ -25,8 +25,7 @@ export async function checkLabels(
 ): Promise<LabelCheck | undefined> {
   if (definition.kind !== 'mfcc') return undefined
   const session = present(sessions.get(present(manifest.graphs[0], 'a graph').id), 'its session')
-  const mfcc = createMfcc(definition)
-  const features = new Float32Array(definition.frames * definition.coefficients)
+  const hear = clipHearing(definition, session)
   const heard = new Map<string, number[]>()
   for (const [label, files] of foldersWithAudio(dir)) {
     if (!manifest.labels.includes(label)) continue
@@ -35,12 +34,9 @@ export async function checkLabels(
     for (let i = 0; i < count; i++) {
       const audio = readAudio(present(files[Math.floor((i * files.length) / count)], 'a clip'), definition.sampleRateHz)
       if ('refusal' in audio) continue
-      const clip = new Float32Array(definition.clipSamples)
-      const { length } = audio.samples
-      clip.set(audio.samples.subarray(0, clip.length), Math.max(0, Math.floor((clip.length - length) / 2)))
-      const result = await session.run(mfcc(clip, features))
+      const result = await hear(audio.samples)
       if (!result.ok) throw new CommandFailure(`${result.error.code}: ${result.error.detail}`)
-      const best = result.value.indexOf(Math.max(...result.value))
+      const best = argmax(result.value)
       counts[best] = (counts[best] ?? 0) + 1
     }
     if (counts.some((clips) => clips > 0)) heard.set(label, counts)
@@ -52,7 +48,7 @@ export async function checkLabels(
     const total = counts.reduce((sum, count) => sum + count, 0)
     clips += total
     correct += counts[manifest.labels.indexOf(label)] ?? 0
-    const best = counts.indexOf(Math.max(...counts))
+    const best = argmax(counts)
     if (total >= CLIPS_MIN && 2 * (counts[best] ?? 0) > total) mostly.set(label, manifest.labels[best] ?? '')
   }
   const swapped = [...mostly].filter(([a, b]) => a < b && mostly.get(b) === a)

@@ -1,10 +1,10 @@
 import type { Clock } from '../../contract/clock.ts'
 import { present } from '../../contract/present.ts'
-import { createMfcc } from '../../model/features/mfcc.ts'
 import { labelledClips, readAudio } from '../audio-files.ts'
 import { AudioNotes } from '../audio-notes.ts'
 import { CommandFailure } from '../failure.ts'
 import { openBundleFile } from '../open-bundle-file.ts'
+import { argmax, clipHearing } from './clip-hearing.ts'
 
 export interface EvalResult {
   readonly accuracy: number
@@ -44,9 +44,8 @@ export async function evaluateBundle(
         hint: '"kinglet model curve" streams recordings through such a bundle',
       })
     }
-    const mfcc = createMfcc(definition)
-    const features = new Float32Array(definition.frames * definition.coefficients)
-    const clip = new Float32Array(definition.clipSamples)
+    const hear = clipHearing(definition, session)
+    const { clipSamples } = definition
     const latencies: number[] = []
     const audioNotes = new AudioNotes()
     let padded = 0
@@ -64,12 +63,10 @@ export async function evaluateBundle(
         }
         audioNotes.add(file, audio.notes)
         const { length } = audio.samples
-        if (length < clip.length) padded++
-        if (length > clip.length) cut++
-        clip.fill(0)
-        clip.set(audio.samples.subarray(0, clip.length), Math.max(0, Math.floor((clip.length - length) / 2)))
+        if (length < clipSamples) padded++
+        if (length > clipSamples) cut++
         const from = clock.monotonicMs()
-        const result = await session.run(mfcc(clip, features))
+        const result = await hear(audio.samples)
         latencies.push(clock.monotonicMs() - from)
         if (!result.ok) throw new CommandFailure(`${file}: ${result.error.code}: ${result.error.detail}`)
         score.clips++
@@ -95,8 +92,4 @@ export async function evaluateBundle(
   } finally {
     await bundle.dispose()
   }
-}
-
-function argmax(values: Float32Array): number {
-  return values.reduce((best, value, i) => (value > (values[best] ?? value) ? i : best), 0)
 }

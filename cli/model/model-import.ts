@@ -3,12 +3,11 @@ import * as z from 'zod'
 import { sha256Hex } from '../../contract/bytes.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { seededRandom } from '../../contract/random.ts'
-import { BOARDS } from '../../model/boards.ts'
 import { microFeatures } from '../../model/features/feature-definition.ts'
 import { microFrontendDefinition } from '../../model/features/micro-frontend-definition.ts'
 import { MICRO_QUANTIZATION } from '../../model/features/micro-stream.ts'
 import { describeGraph, readGraph } from '../../model/graph-file.ts'
-import { type Packed, type PackInput, packBundle } from '../../model/pack.ts'
+import { fittingBoards, type Packed, type PackInput, packBundle } from '../../model/pack.ts'
 import { TFLITE_LIMITS } from '../../model/tflite/tflite-limits.ts'
 import { readBounded } from '../bounded-file.ts'
 import { bundleEngine } from '../engines.ts'
@@ -50,9 +49,9 @@ const FIRST_VERSION_STEP_MS = 20
 const CUTOFF_SCALE = 255 / 256
 /** spec: after a wake nothing is reported for two seconds, in the reference client. */
 const REFRACTORY_MS = 2_000
-/** chosen: as the reference models' bundles */
-const WAKE_HOLD_MS = 8_000
-/** chosen: the arithmetic is exact, so drawn windows try it as well as recorded ones; eight in a row fill the buffers of these networks. */
+/** chosen: as the zoo's bundles */
+const WAKE_HOLD_MS = 5_000
+/** chosen: the arithmetic is exact, so drawn windows try it as well as recorded ones; eight in a row try what the graph keeps from one to the next, too. */
 const GOLDEN_VECTORS = 8
 const GRAPH = 'wake'
 
@@ -79,23 +78,16 @@ export async function importMicroWakeWord(
   const frames = framesOf(modelPath, graph)
   const stepMs = manifest.version === 1 ? FIRST_VERSION_STEP_MS : manifest.micro.feature_step_size
   const input = packInput(manifest, graph, { stepMs, frames }, options, manifestPath)
-  // The packer refuses a board that cannot run it; unless boards are named, those it can are found by trying.
   const engine = bundleEngine()
-  const named = options.boards
-  const boards = named ?? (await fitting(input, engine))
-  const packed = await packBundle({ ...input, manifest: { ...input.manifest, boards: [...boards] } }, engine)
-  if (!packed.ok) throw new CommandFailure(`${manifestPath}: ${packed.error.code}: ${packed.error.detail}`)
-  OutputFile.write(outPath, packed.value.bundle, options.replaces)
-  return packed.value
-}
-
-async function fitting(input: PackInput, engine: ReturnType<typeof bundleEngine>): Promise<string[]> {
-  const names: string[] = []
-  for (const { name } of BOARDS) {
-    const packed = await packBundle({ ...input, manifest: { ...input.manifest, boards: [name] } }, engine)
-    if (packed.ok) names.push(name)
+  const packFor = async (boards: readonly string[]): Promise<Packed> => {
+    const packed = await packBundle({ ...input, manifest: { ...input.manifest, boards: [...boards] } }, engine)
+    if (!packed.ok) throw new CommandFailure(`${manifestPath}: ${packed.error.code}: ${packed.error.detail}`)
+    return packed.value
   }
-  return names
+  // Which boards can run it follows from figures that only packing gives.
+  const packed = await packFor(options.boards ?? fittingBoards((await packFor([])).manifest))
+  OutputFile.write(outPath, packed.bundle, options.replaces)
+  return packed
 }
 
 function packInput(

@@ -3,7 +3,7 @@ import type { Clock } from '../../contract/clock.ts'
 import { TokenBucket } from '../../platform/token-bucket.ts'
 import type { CloudEnv } from './environment.ts'
 
-/** chosen: a fleet whose token has ended, or a script with a wrong path, hears so at once; ten times the refusals of a quiet day's busiest second */
+/** chosen: a fleet whose token has ended, or a script with a wrong path, hears so at once; above the rate, refusals are no accident */
 const REFUSALS = { burst: 500, perSecond: 100 }
 /** chosen, ms: what is refused at every request asks twice a second over one connection, and not thousands of times */
 const WAIT_MS = 500
