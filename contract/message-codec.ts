@@ -55,6 +55,21 @@ export const uints = (length: number): FieldType<readonly number[]> => {
   }
 }
 
+/** A list of 1 to `length` of them, each at most `max`. */
+export const uintsUpTo = (length: number, max: number): FieldType<readonly number[]> => {
+  const element = uint(max)
+  return {
+    describe: `1 to ${length} unsigned integers up to ${max}`,
+    read: (value) =>
+      Array.isArray(value) &&
+      value.length >= 1 &&
+      value.length <= length &&
+      value.every((v) => element.read(v) !== undefined)
+        ? (value as number[])
+        : undefined,
+  }
+}
+
 export const optional = <T>(type: FieldType<T>): FieldType<T | undefined> => ({
   describe: `optional ${type.describe}`,
   optional: true,

@@ -1,6 +1,6 @@
 import { sha256 } from './bytes.ts'
 import { LIMITS } from './limits.ts'
-import { bool, bytes, defineMessage, int, optional, text, uint, uints } from './message-codec.ts'
+import { bool, bytes, defineMessage, int, optional, text, uint, uints, uintsUpTo } from './message-codec.ts'
 
 export const SCHEMA_VERSION = 1
 
@@ -84,6 +84,8 @@ export const reportCodec = defineMessage('report', SCHEMA_VERSION, LIMITS.report
   wakeLink: [17, optional(bytes(16))],
   /** Ed25519, by the device's key, over the device's id and this message without its signature (device-proof.ts) */
   signature: [18, optional(bytes(64))],
+  /** what the bundle's pipelines count, in its order (signals.ts), cumulative per boot; absent: of a bundle that declares none */
+  signals: [19, optional(uintsUpTo(LIMITS.signalNumbers, LIMITS.signalNumber))],
 })
 
 /** A keyword wake with the quantized feature map, for the gateway's verifier (QoS 1, so that the count is exact). */
@@ -106,6 +108,8 @@ export const wakeCodec = defineMessage('wake', SCHEMA_VERSION, LIMITS.wakeBytes,
   uptimeMs: [11, optional(uint())],
   /** link of the wake before it in the boot (attested-report.ts); of a device with a key */
   previous: [12, optional(bytes(16))],
+  /** index of the pipeline that woke; absent: the first */
+  pipeline: [13, optional(uint(LIMITS.pipelines - 1))],
 })
 
 export const EVENT_CODES = [
