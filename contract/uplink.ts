@@ -12,6 +12,9 @@ export const CLOUD_TIME_HEADER = 'kinglet-time'
 /** first 8 bytes of the active bundle's sha256, hex */
 const modelPrefix = hexField(8)
 const numbers = (length: number) => z.array(uintField).check(z.length(length))
+/** of all pipelines of a bundle, in its order */
+const signalNumbers = (max: number) =>
+  z.array(uintField.check(z.maximum(max))).check(z.minLength(1), z.maxLength(LIMITS.signalNumbers))
 /** 1 to 2^32 - 1: which run of boot numbers it is; absent: 0, of a device that does not say */
 const incarnation = z.optional(z.int().check(z.minimum(1), z.maximum(0xffff_ffff)))
 const origin = {
@@ -42,6 +45,8 @@ export const reportRowSchema = z.strictObject({
   inferenceMs: z.optional(uintField),
   /** of the newest wake of the boot, of devices that sign their reports */
   wakeLink: z.optional(hexField(16)),
+  /** what the bundle's pipelines count, cumulative per boot (signals.ts); absent: of a bundle that declares none */
+  signals: z.optional(signalNumbers(LIMITS.signalNumber)),
   /** the report as the device sent it, hex, when the device has signed it: the row must say what was signed */
   signed: z.optional(z.string().check(z.regex(/^([0-9a-f]{2})+$/), z.maxLength(2 * LIMITS.reportBytes))),
 })
@@ -51,7 +56,7 @@ export type ReportRow = z.infer<typeof reportRowSchema>
 export const UPTIME_MS_MAX = 20 * 366 * 86_400_000
 
 /** What one gateway's verifier said of the wakes of one slot of one boot: cumulative, identity (gateway, device, incarnation, boot, slot,
- *  model), replaced by a row with a higher revision, whether its counts are higher or lower, and added to what other gateways say of the slot. Slot s of a boot is its uptime from s hours to s + 1 hours, so that wakes and the listening they came from are counted over the
+ *  model, pipeline), replaced by a row with a higher revision, whether its counts are higher or lower, and added to what other gateways say of the slot. Slot s of a boot is its uptime from s hours to s + 1 hours, so that wakes and the listening they came from are counted over the
  *  same time whatever any clock says. */
 export const verdictRowSchema = z
   .strictObject({
@@ -61,6 +66,8 @@ export const verdictRowSchema = z
     boot: uintField,
     model: modelPrefix,
     slot: z.optional(z.int().check(z.minimum(0), z.maximum(UPTIME_MS_MAX / 3_600_000))),
+    /** index of the pipeline whose wakes they are; absent: the first, or of a gateway that does not tell them apart */
+    pipeline: z.optional(z.int().check(z.minimum(1), z.maximum(LIMITS.pipelines - 1))),
     /** of gateways that know no slots: start of the hour of receipt, Unix ms */
     hourMs: z.optional(uintField),
     confirmed: uintField,
@@ -116,6 +123,8 @@ export const aggregateRowSchema = z.strictObject({
   unjudged: z.optional(uintField),
   energyMj: uintField,
   radioBytes: uintField,
+  /** sums of the model's signals; absent: it declares none */
+  signals: z.optional(signalNumbers(LIMITS.counter)),
 })
 export type AggregateRow = z.infer<typeof aggregateRowSchema>
 

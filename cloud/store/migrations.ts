@@ -725,6 +725,30 @@ CREATE TABLE token_key (
 ) STRICT;
 `
 
+/** What the pipelines of a bundle count. */
+const SIGNALS = `
+CREATE TABLE pipeline_verdicts (
+  device INTEGER NOT NULL,
+  boot INTEGER NOT NULL,
+  slot INTEGER NOT NULL,
+  model TEXT NOT NULL,
+  pipeline INTEGER NOT NULL,       -- index in its bundle
+  gateway TEXT NOT NULL,
+  hour INTEGER,
+  confirmed INTEGER NOT NULL,
+  rejected INTEGER NOT NULL,
+  unjudged INTEGER NOT NULL,
+  revision INTEGER NOT NULL,
+  PRIMARY KEY (device, boot, slot, model, pipeline, gateway)
+) STRICT, WITHOUT ROWID;
+INSERT INTO pipeline_verdicts SELECT device, boot, slot, model, 0, gateway, hour, confirmed, rejected, unjudged, revision FROM verdicts;
+DROP TABLE verdicts;
+ALTER TABLE pipeline_verdicts RENAME TO verdicts;
+CREATE INDEX verdicts_hour ON verdicts (hour);
+
+ALTER TABLE aggregates ADD COLUMN signals TEXT; -- JSON list, contract/signals.ts; NULL: the model declares none
+`
+
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, name: 'fleet, registry, assignments, audit', sql: FLEET },
   { version: 2, name: 'telemetry', sql: TELEMETRY },
@@ -739,4 +763,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 11, name: 'gateways by enrolment', sql: GATEWAY_IDENTITY },
   { version: 12, name: 'what a signed word is about', sql: WORDS },
   { version: 13, name: 'records of service tokens', sql: TOKEN_RECORDS },
+  { version: 14, name: 'signals', sql: SIGNALS },
 ]

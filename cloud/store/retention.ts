@@ -50,7 +50,7 @@ const PLANS: readonly Plan[] = [
   },
   {
     ...{ of: 'hours', table: 'verdicts', age: 'hour', unitMs: HOUR_MS },
-    key: ['device', 'boot', 'slot', 'model', 'gateway'],
+    key: ['device', 'boot', 'slot', 'model', 'pipeline', 'gateway'],
   },
   { of: 'hours', table: 'gateway_devices', age: 'last_ms', unitMs: 1, key: ['gateway', 'device'] },
   { of: 'hours', table: 'wake_checks', age: 'asked_ms', unitMs: 1, key: ['id'] },

@@ -54,8 +54,8 @@ const SQL = {
       radio_bytes = excluded.radio_bytes, overruns = excluded.overruns, inferences = excluded.inferences,
       inference_ms = excluded.inference_ms, noise_bins = excluded.noise_bins ${GATED('device_hours')}
       OR (excluded.seq = device_hours.seq AND excluded.received_ms < device_hours.received_ms)`,
-  verdict: `INSERT INTO verdicts (device, boot, slot, model, gateway, hour, confirmed, rejected, unjudged, revision)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  verdict: `INSERT INTO verdicts (device, boot, slot, model, pipeline, gateway, hour, confirmed, rejected, unjudged, revision)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET confirmed = excluded.confirmed, rejected = excluded.rejected, unjudged = excluded.unjudged,
       revision = excluded.revision WHERE excluded.revision > verdicts.revision`,
   dropVerdict: 'DELETE FROM verdicts WHERE device = ? AND boot = ? AND gateway = ?',
@@ -64,11 +64,11 @@ const SQL = {
     ON CONFLICT DO UPDATE SET time_ms = excluded.time_ms, uptime_ms = excluded.uptime_ms, received_ms = excluded.received_ms, code = excluded.code,
       model = excluded.model, error = excluded.error, detail = excluded.detail, assignment_seq = excluded.assignment_seq,
       attested = 1 WHERE excluded.attested = 1 AND events.attested IS NOT 1`,
-  aggregate: `INSERT INTO aggregates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  aggregate: `INSERT INTO aggregates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET revision = excluded.revision, listening_ms = excluded.listening_ms,
       active_ms = excluded.active_ms, wakes = excluded.wakes, gate_openings = excluded.gate_openings,
       confirmed = excluded.confirmed, rejected = excluded.rejected, energy_mj = excluded.energy_mj,
-      radio_bytes = excluded.radio_bytes, unjudged = excluded.unjudged WHERE excluded.revision > aggregates.revision`,
+      radio_bytes = excluded.radio_bytes, unjudged = excluded.unjudged, signals = excluded.signals WHERE excluded.revision > aggregates.revision`,
 } as const
 
 /** Whether an event or a report is the device's own word, given all keys that the device ever had. 1: it is. 0: it has a key, and this is not
@@ -242,15 +242,15 @@ export class TelemetryStore {
     if (device === undefined) return 0
     const boot = this.#timeline.boot(device, row.incarnation ?? 0, row.boot)
     if (boot === undefined) return 0
-    const { slot, model, confirmed, rejected, unjudged = 0 } = row
+    const { slot, model, pipeline = 0, confirmed, rejected, unjudged = 0 } = row
     const verdicts = confirmed + rejected + unjudged
-    if (!this.#bounds.allows({ device, boot, slot, gateway, model, verdicts })) return 'beyond'
+    if (!this.#bounds.allows({ device, boot, slot, gateway, model, pipeline, verdicts })) return 'beyond'
     const started = this.#timeline.startedMs(device, boot)
     const base = started === undefined ? undefined : baseHour(started)
     if (row.slot === undefined) return this.#hourlyVerdict(device, boot, gateway, row, base, ingesting.nowMs)
     const hour = base === undefined ? null : base + row.slot
     const { changes } = this.#run.verdict.run(
-      ...[device, boot, row.slot, row.model, gateway, hour, row.confirmed, row.rejected, row.unjudged ?? 0],
+      ...[device, boot, row.slot, model, pipeline, gateway, hour, confirmed, rejected, unjudged],
       revisionOf(row),
     )
     if (changes > 0 && hour !== null) this.#timeline.dirtyHour(hour)
@@ -284,6 +284,7 @@ export class TelemetryStore {
       boot,
       slot,
       row.model,
+      row.pipeline ?? 0,
       `${gateway}${nameless}`,
       hour,
       ...sums,
@@ -318,7 +319,7 @@ export class TelemetryStore {
     return this.#run.aggregate.run(
       ...[gateway, row.hourMs, row.model, row.board, row.site, row.rollout, row.stage, row.arm, row.revision],
       ...[row.listeningMs, row.activeMs, row.wakes, row.gateOpenings, row.confirmed, row.rejected],
-      ...[row.energyMj, row.radioBytes, row.unjudged ?? 0],
+      ...[row.energyMj, row.radioBytes, row.unjudged ?? 0, row.signals ? JSON.stringify(row.signals) : null],
     ).changes
   }
 

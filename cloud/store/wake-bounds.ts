@@ -53,11 +53,11 @@ export class WakeBounds {
          AND json_extract(body, '$.counters[4]') BETWEEN ? AND ? GROUP BY json_extract(body, '$.counters[4]') ORDER BY seq`,
     )
     this.#said = db.prepare<
-      [{ device: number; boot: number; low: number; high: number; slot: number; gateway: string }],
+      [{ device: number; boot: number; low: number; high: number; slot: number; gateway: string; pipeline: number }],
       { n: number }
     >(
       `SELECT total(confirmed + rejected + unjudged) AS n FROM verdicts
-       WHERE device = @device AND boot = @boot AND slot BETWEEN @low AND @high AND NOT (slot = @slot AND gateway = @gateway)`,
+       WHERE device = @device AND boot = @boot AND slot BETWEEN @low AND @high AND NOT (slot = @slot AND gateway = @gateway AND pipeline = @pipeline)`,
     )
     this.#rows = db.prepare<[number, number, number, number], { slot: number; n: number; other: number }>(
       `SELECT v.slot, sum(v.confirmed + v.rejected + v.unjudged) AS n, max(v.model <> b.model OR instr(v.gateway, '@') > 0) AS other
@@ -86,21 +86,22 @@ export class WakeBounds {
   }
 
   /** Whether a gateway may say so many verdicts of a slot, with what other gateways say of it.
-   *  @param slot undefined: of an hour of receipt, which those that hand on signed reports do not say */
+   *  @param given.slot undefined: of an hour of receipt, which those that hand on signed reports do not say */
   allows(given: {
     readonly device: number
     readonly boot: number
     readonly slot: number | undefined
     readonly gateway: string
     readonly model: string
+    readonly pipeline: number
     readonly verdicts: number
   }): boolean {
-    const { device, boot, slot, gateway } = given
+    const { device, boot, slot, gateway, pipeline } = given
     const newest = this.#newest.get(device, boot)
     if (newest === undefined) return true
     if (slot === undefined || given.model !== newest.model) return false
     const fits = (low: number, high: number, wakes: number): boolean =>
-      (this.#said.get({ device, boot, low, high, slot, gateway })?.n ?? 0) + given.verdicts <= wakes
+      (this.#said.get({ device, boot, low, high, slot, gateway, pipeline })?.n ?? 0) + given.verdicts <= wakes
     const closed = lastClosed(newest)
     if (slot > closed) return true
     const around = this.around(device, boot, slot)
@@ -125,7 +126,7 @@ export class WakeBounds {
     const dropped = wrong.flatMap(drop)
     const newest = this.#newest.get(device, boot)
     const closed = newest === undefined ? -1 : lastClosed(newest)
-    const all = this.#said.get({ device, boot, low: 0, high: closed, slot: -1, gateway: '' })?.n ?? 0
+    const all = this.#said.get({ device, boot, low: 0, high: closed, slot: -1, gateway: '', pipeline: 0 })?.n ?? 0
     if (newest === undefined || all <= newest.wakes) return dropped
     // Which of the new ones were made up nobody can say.
     return [...dropped, ...rows.filter((row) => row.slot <= closed && !wrong.includes(row)).flatMap(drop)]

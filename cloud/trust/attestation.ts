@@ -56,6 +56,8 @@ function signedReport(row: ReportRow, bytes: Uint8Array): Signed {
     bytesToHex(report.model) === row.model &&
     (report.wakeLink && bytesToHex(report.wakeLink)) === row.wakeLink &&
     SCALARS.every((name) => report[name] === row[name]) &&
+    report.signals?.length === row.signals?.length &&
+    (report.signals ?? []).every((value, i) => value === row.signals?.[i]) &&
     LISTS.every((name) => report[name].every((value, i) => value === row[name][i]))
   return same ? read.value : undefined
 }

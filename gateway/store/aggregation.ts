@@ -4,7 +4,7 @@ import { LIMITS } from '../../contract/limits.ts'
 import { COUNTER_NAMES, type CounterName, type Report } from '../../contract/messages.ts'
 import { present } from '../../contract/present.ts'
 import type { AggregateRow } from '../../contract/uplink.ts'
-import type { Place, Sums } from './report-timeline.ts'
+import { type Place, SUM_NAMES, type Sums } from './report-timeline.ts'
 
 export const HOUR_MS = 3_600_000
 /** Unix ms at which the hour of a moment began. */
@@ -63,9 +63,9 @@ const COUNTER = Object.fromEntries(COUNTER_NAMES.map((name, i) => [name, i])) as
 /** chosen: 2^43 ms are 278 years, 2^43 mJ 2.4 MWh; sums over a thousand such devices stay exact in a double */
 const PLAUSIBLE_MAX = 2 ** 43
 
-/** The counters of a report that are aggregated, in the order of SUM_NAMES.
+/** What is aggregated of a report.
  *  @returns undefined when one of them is implausibly large (a hostile device must not saturate its group) */
-export function sumsOf({ counters, energyMj }: Report): Sums | undefined {
+export function sumsOf({ counters, energyMj, signals = [] }: Report): Sums | undefined {
   let energy = 0
   for (const part of energyMj) energy += part
   const sums = [
@@ -75,6 +75,7 @@ export function sumsOf({ counters, energyMj }: Report): Sums | undefined {
     counters[COUNTER.gateOpenings]!,
     energy,
     counters[COUNTER.radioRxBytes]! + counters[COUNTER.radioTxBytes]!,
+    ...signals,
   ]
   for (const sum of sums) if (sum > PLAUSIBLE_MAX) return undefined
   return sums
@@ -82,12 +83,12 @@ export function sumsOf({ counters, energyMj }: Report): Sums | undefined {
 
 export const modelHex = (model: Uint8Array): string => bytesToHex(model)
 
-/** SUM_NAMES, then confirmed, rejected and unjudged. */
+/** SUM_NAMES, then confirmed, rejected and unjudged; the signals of the model follow. */
 export const CELL_LENGTH = 9
-const VERDICTS_AT = 6
+const VERDICTS_AT = SUM_NAMES.length
 /** The sums of a stored cell; one of before unjudged wakes were counted has none. */
 export const cellValues = (stored: readonly number[]): number[] =>
-  Array.from({ length: CELL_LENGTH }, (_, i) => stored[i] ?? 0)
+  Array.from({ length: Math.max(CELL_LENGTH, stored.length) }, (_, i) => stored[i] ?? 0)
 export interface AggregateCell extends Place {
   readonly values: number[]
   /** rises with every commit that changed it; the cloud keeps the highest */
@@ -135,19 +136,25 @@ export class AggregateTable {
     return true
   }
 
-  book(place: Place, delta: Sums, offset = 0): void {
-    if (place.hourMs === NO_HOUR) return
-    const cell = this.#cell(place)
-    for (let i = 0; i < delta.length; i++) cell.values[offset + i]! += delta[i]!
-    if (!cell.dirty) {
-      cell.dirty = true
-      this.#dirty.push(cell)
-    }
+  book(place: Place, delta: Sums): void {
+    // Signals of several models in one cell would be sums of different things.
+    const summed = parseGroup(place.group).model === OTHER_MODEL ? delta.slice(0, VERDICTS_AT) : delta
+    this.#add(place, summed, (i) => (i < VERDICTS_AT ? i : i - VERDICTS_AT + CELL_LENGTH))
   }
 
   /** @param confirmed undefined: the verifier could not judge */
   bookVerdict(place: Place, confirmed: boolean | undefined): void {
-    this.book(place, verdictCounts(confirmed), VERDICTS_AT)
+    this.#add(place, verdictCounts(confirmed), (i) => VERDICTS_AT + i)
+  }
+
+  #add(place: Place, delta: readonly number[], columnOf: (index: number) => number): void {
+    if (place.hourMs === NO_HOUR) return
+    const cell = this.#cell(place)
+    for (const [i, by] of delta.entries()) cell.values[columnOf(i)] = (cell.values[columnOf(i)] ?? 0) + by
+    if (!cell.dirty) {
+      cell.dirty = true
+      this.#dirty.push(cell)
+    }
   }
 
   /** Cells changed since the last call, each with its revision raised. */
@@ -201,6 +208,7 @@ export function aggregateRow(
   cell: Place & { readonly values: readonly number[]; readonly revision: number },
 ): AggregateRow {
   const value = (column: number): number => clamp(present(cell.values[column], 'a column of a cell'))
+  const signals = cell.values.slice(CELL_LENGTH).map(clamp)
   return {
     hourMs: cell.hourMs,
     revision: cell.revision,
@@ -214,6 +222,7 @@ export function aggregateRow(
     unjudged: value(8),
     energyMj: value(4),
     radioBytes: value(5),
+    ...(signals.length === 0 ? {} : { signals }),
   }
 }
 

@@ -237,10 +237,9 @@ export class DeviceTable {
   sums(device: string): Sums {
     const { closedSums, boots } = this.get(device)
     const total = [...closedSums]
-    for (const { runs } of boots.values())
-      latestSums(runs).forEach((sum, i) => {
-        total[i]! += sum
-      })
+    for (const { runs } of boots.values()) {
+      for (const [i, sum] of latestSums(runs).slice(0, SUM_NAMES.length).entries()) total[i]! += sum
+    }
     return total
   }
 

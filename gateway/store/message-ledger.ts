@@ -180,14 +180,14 @@ export class MessageLedger {
       const model = modelHex(wake.model)
       const group = groupKey(model, origin.site, origin.board, tag)
       const { device, site } = origin
-      const { index, label, features, incarnation = 0 } = wake
+      const { index, pipeline = 0, label, features, incarnation = 0 } = wake
       const momentMs = uptimeMs === undefined ? undefined : momentOf(boot, devices.next(state, key), uptimeMs)
       // Of a boot of which nothing is known yet the cloud finds the slot, by the hour of receipt.
       const slot = uptimeMs === undefined ? -1 : Math.floor(uptimeMs / HOUR_MS)
       const hourMs = hourOf(momentMs ?? (receivedMs || undefined))
       const pendingWake = {
         ...{ site, device, incarnation, boot: wake.boot, index, model, label, group, features, receivedMs },
-        ...{ slot, hourMs },
+        ...{ slot, hourMs, pipeline },
       }
       if (pending.add(pendingWake)) return 'accepted'
       aggregates.bookVerdict(aggregates.place(hourMs, group, device), undefined)

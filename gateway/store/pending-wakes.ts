@@ -20,6 +20,9 @@ export interface PendingWake {
   readonly hourMs: number
   /** hex prefix of the bundle's sha256 */
   readonly model: string
+  /** index of the pipeline of its bundle that woke */
+  readonly pipeline: number
+  /** index into the labels of the pipeline */
   readonly label: number
   /** what it counts for, settled when it came: the device may be in another arm when it is judged; see aggregation.ts `groupKey` */
   readonly group: string
@@ -53,8 +56,8 @@ export class PendingWakes {
   constructor(store: Store, max: number) {
     this.#max = max
     this.#insert = store.prepare(
-      `INSERT INTO wake_pending (site, device, boot, idx, model, label, grp, received, features, incarnation, slot, hour)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO wake_pending (site, device, boot, idx, model, label, grp, received, features, incarnation, slot, hour, pipeline)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     )
     this.#after = store.prepare('SELECT * FROM wake_pending WHERE id > ? ORDER BY id LIMIT ?')
     this.#delete = store.prepare('DELETE FROM wake_pending WHERE id = ? RETURNING device')
@@ -73,10 +76,10 @@ export class PendingWakes {
   add(wake: PendingWake): boolean {
     if (this.#rows.total >= this.#max || this.#rows.of(wake.device) >= DEVICE_WAKES_MAX) return false
     const { site, device, boot, index, model, label, group, receivedMs, features } = wake
-    const { incarnation, slot, hourMs } = wake
+    const { incarnation, slot, hourMs, pipeline } = wake
     this.#insert.run(
       ...[site, device, boot, index, model, label, group, receivedMs, features],
-      ...[incarnation, slot, hourMs],
+      ...[incarnation, slot, hourMs, pipeline],
     )
     this.#rows.changed(device, 1)
     return true

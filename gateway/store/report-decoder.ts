@@ -31,7 +31,7 @@ class CanonicalReader {
   }
 
   report(): Report | undefined {
-    // A map of 15 to 19 entries with keys 0 to 14, then those of 15 to 18 that are said, in order (RFC 8949 section 4.2.1); keys below 24 are their own byte.
+    // A map of 15 to 20 entries with keys 0 to 14, then those of 15 to 19 that are said, in order (RFC 8949 section 4.2.1); keys below 24 are their own byte.
     const entries = (this.#data[this.#at++] ?? 0) - 0xa0
     this.#expect(0)
     this.#expect(SCHEMA_VERSION)
@@ -54,10 +54,11 @@ class CanonicalReader {
       inferenceMs: this.#optional(16, LIMITS.counter),
       wakeLink: this.#optionalBytes(17, 16),
       signature: this.#optionalBytes(18, 64),
+      signals: this.#optionalList(19, LIMITS.signalNumbers, LIMITS.signalNumber),
     }
-    const { incarnation, inferenceMs, wakeLink, signature } = report
+    const { incarnation, inferenceMs, wakeLink, signature, signals } = report
     let said = 15
-    for (const value of [incarnation, inferenceMs, wakeLink, signature]) if (value !== undefined) said++
+    for (const value of [incarnation, inferenceMs, wakeLink, signature, signals]) if (value !== undefined) said++
     if (entries !== said || incarnation === 0) this.#failed = true
     return this.#failed || this.#at !== this.#data.length ? undefined : report
   }
@@ -82,6 +83,25 @@ class CanonicalReader {
     this.#expect(0x80 | length)
     const values = new Array<number>(length)
     for (let i = 0; i < length; i++) values[i] = this.#uint()
+    return values
+  }
+
+  /** Of 1 to `length` numbers, each at most `max`. */
+  #optionalList(key: number, length: number, max: number): number[] | undefined {
+    if (this.#data[this.#at] !== key) return undefined
+    this.#at++
+    const head = this.#data[this.#at++] ?? 0
+    const count = head === 0x98 ? (this.#data[this.#at++] ?? 0) : head - 0x80
+    // Below 24 the count is in the head.
+    if (count < 1 || count > length || (head === 0x98) !== count >= 24) {
+      this.#failed = true
+      return undefined
+    }
+    const values = new Array<number>(count)
+    for (let i = 0; i < count; i++) {
+      values[i] = this.#uint()
+      if (values[i]! > max) this.#failed = true
+    }
     return values
   }
 

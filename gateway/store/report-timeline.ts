@@ -3,7 +3,7 @@ import { rangeIndex, seqBefore, seqNext } from './seq-ranges.ts'
 /** What is summed of reports, in this order; all cumulative per boot. */
 export const SUM_NAMES = ['listeningMs', 'activeMs', 'wakes', 'gateOpenings', 'energyMj', 'radioBytes'] as const
 export type SumName = (typeof SUM_NAMES)[number]
-/** SUM_NAMES.length numbers */
+/** SUM_NAMES, then the report's signals, as many as its bundle declares */
 export type Sums = readonly number[]
 
 /** The cell of the aggregate table that a difference is booked in. */
@@ -37,9 +37,11 @@ export type TimelineOutcome =
 const ZERO: Sums = SUM_NAMES.map(() => 0)
 const DUPLICATE = { outcome: 'duplicate' } as const
 const CONFLICT = { outcome: 'conflict' } as const
-const subtract = (a: Sums, b: Sums): Sums => a.map((value, i) => value - b[i]!)
+const subtract = (a: Sums, b: Sums): Sums => a.map((value, i) => value - (b[i] ?? 0))
+/** Also in how many numbers there are: a boot runs one bundle, and only what is before its first report has none of its signals. */
 const notBelow = (a: Sums, b: Sums): boolean => {
-  for (let i = 0; i < a.length; i++) if (a[i]! < b[i]!) return false
+  if (b !== ZERO && a.length !== b.length) return false
+  for (let i = 0; i < b.length; i++) if (a[i]! < b[i]!) return false
   return true
 }
 

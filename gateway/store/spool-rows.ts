@@ -30,11 +30,12 @@ export function reportRow({ site, device, received, payload }: ReportRecord): Re
   if (!decoded.ok) throw new Error(`spooled report: ${decoded.error.detail}`)
   const { model, counters, levelMs, energyMj, posteriorBins, noiseBins, incarnation, inferenceMs, ...signed } =
     decoded.value
-  const { wakeLink, signature, ...rest } = signed
+  const { wakeLink, signature, signals, ...rest } = signed
   return {
     ...rest,
     ...(incarnation ? { incarnation } : {}),
     ...(inferenceMs === undefined ? {} : { inferenceMs }),
+    ...(signals === undefined ? {} : { signals: [...signals] }),
     ...(wakeLink === undefined ? {} : { wakeLink: bytesToHex(wakeLink) }),
     ...(signature === undefined ? {} : { signed: payload.toString('hex') }),
     site,

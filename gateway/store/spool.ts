@@ -13,6 +13,7 @@ import type { Store } from './store.ts'
 
 type VerdictRecord = Omit<VerdictRow, 'hourMs' | 'slot'> & {
   readonly incarnation: number
+  readonly pipeline: number
   /** -1: counted by hour of receipt, as before there were slots */
   readonly slot: number
   readonly hour: number
@@ -104,8 +105,8 @@ export class Spool {
       'INSERT INTO spool_event (id, site, device, received, payload) VALUES (?, ?, ?, ?, ?)',
     )
     this.#bumpVerdict = store.prepare(
-      `INSERT INTO verdict (device, incarnation, boot, slot, hour, model, site, booked, confirmed, rejected, unjudged, revision)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)
+      `INSERT INTO verdict (device, incarnation, boot, slot, hour, model, pipeline, site, booked, confirmed, rejected, unjudged, revision)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)
        ON CONFLICT DO UPDATE SET confirmed = confirmed + excluded.confirmed, rejected = rejected + excluded.rejected,
        unjudged = unjudged + excluded.unjudged, booked = max(booked, excluded.booked), revision = revision + 1`,
     )
@@ -119,7 +120,7 @@ export class Spool {
     this.#after = store.prepare('SELECT * FROM spool_report WHERE id > ? ORDER BY id')
     this.#events = store.prepare('SELECT * FROM spool_event ORDER BY id LIMIT ?')
     this.#verdicts = store.prepare(
-      `SELECT site, device, incarnation, boot, model, slot, hour, confirmed, rejected, unjudged, revision FROM verdict
+      `SELECT site, device, incarnation, boot, model, pipeline, slot, hour, confirmed, rejected, unjudged, revision FROM verdict
        WHERE sent < revision ORDER BY booked LIMIT ?`,
     )
     this.#aggregates = store.prepare(
@@ -144,7 +145,7 @@ export class Spool {
     this.#oldestReportsOf = oldestOf('spool_report')
     this.#oldestEventsOf = oldestOf('spool_event')
     this.#verdictSent = store.prepare(
-      'UPDATE verdict SET sent = ? WHERE device = ? AND incarnation = ? AND boot = ? AND slot = ? AND hour = ? AND model = ?',
+      'UPDATE verdict SET sent = ? WHERE device = ? AND incarnation = ? AND boot = ? AND slot = ? AND hour = ? AND model = ? AND pipeline = ?',
     )
     this.#aggregateSent = store.prepare('UPDATE aggregate SET sent = ? WHERE hour = ? AND grp = ?')
     this.#reportRows = new DeviceRows(store, 'spool_report')
@@ -223,13 +224,13 @@ export class Spool {
   /** @param wake of which it is
    *  @param confirmed undefined: the verifier could not judge */
   addVerdict(
-    wake: Pick<PendingWake, 'device' | 'incarnation' | 'boot' | 'slot' | 'site' | 'model' | 'receivedMs'>,
+    wake: Pick<PendingWake, 'device' | 'incarnation' | 'boot' | 'slot' | 'site' | 'model' | 'pipeline' | 'receivedMs'>,
     confirmed: boolean | undefined,
   ): void {
-    const { device, incarnation, boot, slot, site, model } = wake
+    const { device, incarnation, boot, slot, site, model, pipeline } = wake
     const booked = hourStartMs(wake.receivedMs)
     this.#bumpVerdict.run(
-      ...[device, incarnation, boot, slot, slot < 0 ? booked : 0, model, site, booked],
+      ...[device, incarnation, boot, slot, slot < 0 ? booked : 0, model, pipeline, site, booked],
       ...verdictCounts(confirmed),
     )
   }
@@ -275,8 +276,8 @@ export class Spool {
     const delivered = this.#store.transaction(() => {
       for (const { id, device } of reports) this.#reportRows.changed(device, -this.#deleteReport.run(id).changes)
       for (const { id, device } of events) this.#eventRows.changed(device, -this.#deleteEvent.run(id).changes)
-      for (const { revision, device, incarnation, boot, slot, hour, model } of verdicts) {
-        this.#verdictSent.run(revision, device, incarnation, boot, slot, hour, model)
+      for (const { revision, device, incarnation, boot, slot, hour, model, pipeline } of verdicts) {
+        this.#verdictSent.run(revision, device, incarnation, boot, slot, hour, model, pipeline)
       }
       for (const { revision, hour, grp } of aggregates) this.#aggregateSent.run(revision, hour, grp)
     })
@@ -292,8 +293,8 @@ export class Spool {
       // Those of the device that has the most go first: many rows are what one invents (boots, models), and takes from nobody else.
       this.#store
         .prepare(
-          `DELETE FROM verdict WHERE (device, incarnation, boot, slot, hour, model) IN
-           (SELECT device, incarnation, boot, slot, hour, model FROM
+          `DELETE FROM verdict WHERE (device, incarnation, boot, slot, hour, model, pipeline) IN
+           (SELECT device, incarnation, boot, slot, hour, model, pipeline FROM
              (SELECT *, row_number() OVER (PARTITION BY device ORDER BY booked DESC) AS rank FROM verdict)
             ORDER BY rank DESC, booked LIMIT ?)`,
         )
@@ -333,8 +334,9 @@ function gone(rows: DeviceRows, those: readonly Gone[]): number {
   return those.length
 }
 
-const verdictRow = ({ hour, slot, incarnation, ...row }: VerdictRecord): VerdictRow => ({
+const verdictRow = ({ hour, slot, incarnation, pipeline, ...row }: VerdictRecord): VerdictRow => ({
   ...row,
+  ...(pipeline === 0 ? {} : { pipeline }),
   ...(incarnation === 0 ? {} : { incarnation }),
   ...(slot < 0 ? { hourMs: hour } : { slot }),
 })

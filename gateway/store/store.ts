@@ -54,6 +54,18 @@ const MIGRATIONS: readonly string[] = [
      received INTEGER NOT NULL, payload BLOB NOT NULL, UNIQUE (device, incarnation, boot, idx));
    CREATE INDEX kept_wake_device ON kept_wake (device, id);
    CREATE INDEX kept_wake_age ON kept_wake (received);`,
+  // Which pipeline of its bundle woke.
+  `CREATE TABLE pipeline_verdict (
+     device TEXT, incarnation INTEGER, boot INTEGER, slot INTEGER, hour INTEGER, model TEXT, pipeline INTEGER, site TEXT NOT NULL,
+     confirmed INTEGER NOT NULL, rejected INTEGER NOT NULL, unjudged INTEGER NOT NULL, revision INTEGER NOT NULL,
+     sent INTEGER NOT NULL DEFAULT 0, booked INTEGER NOT NULL,
+     PRIMARY KEY (device, incarnation, boot, slot, hour, model, pipeline)) WITHOUT ROWID;
+   INSERT INTO pipeline_verdict SELECT device, incarnation, boot, slot, hour, model, 0, site, confirmed, rejected, unjudged, revision,
+     sent, booked FROM verdict;
+   DROP TABLE verdict;
+   ALTER TABLE pipeline_verdict RENAME TO verdict;
+   CREATE INDEX verdict_unsent ON verdict (booked) WHERE sent < revision;
+   ALTER TABLE wake_pending ADD COLUMN pipeline INTEGER NOT NULL DEFAULT 0;`,
 ]
 
 /** Opens (or creates) the gateway's store.

@@ -5,6 +5,7 @@ import {
   AggregateTable,
   type AssignmentTag,
   aggregateRow,
+  cellValues,
   groupKey,
   modelHex,
   NO_HOUR,
@@ -94,6 +95,20 @@ describe('the table', () => {
     // Nobody knows when: nowhere.
     table.book({ hourMs: NO_HOUR, group }, [9, 9, 9, 9, 9, 9])
     expect(table.takeDirty()).toMatchObject([{ hourMs: HOUR, values: [11, 2, 3, 4, 5, 5, 2, 2, 1], revision: 2 }])
+  })
+
+  it('adds up the signals of a model, whatever they are, behind the verdicts; not those of models past the bound', () => {
+    const table = new AggregateTable(empty)
+    table.bookVerdict(place, true)
+    table.book(place, [1, 2, 3, 4, 5, 6, 70, 80])
+    table.book(place, [1, 0, 0, 0, 0, 0, 7, 0])
+    const [cell] = table.takeDirty()
+    expect(cell?.values).toEqual([2, 2, 3, 4, 5, 6, 1, 0, 0, 77, 80])
+    expect(aggregateRow(cell!)).toMatchObject({ listeningMs: 2, confirmed: 1, signals: [77, 80] })
+    expect(cellValues(cell!.values)).toEqual(cell!.values)
+    const others = { hourMs: HOUR, group: groupKey('0000000000000000', 'lab', '', undefined) }
+    table.book(others, [1, 2, 3, 4, 5, 6, 70, 80])
+    expect(table.takeDirty()[0]?.values).toEqual([1, 2, 3, 4, 5, 6, 0, 0, 0])
   })
 
   it('goes on from what is stored, after a start, a rollback and an hour that it let go', () => {

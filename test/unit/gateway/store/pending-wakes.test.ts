@@ -9,6 +9,7 @@ const wake = (index: number): PendingWake => ({
   boot: 7,
   index,
   model: '00010203fcfdfeff',
+  pipeline: 2,
   label: 3,
   group: 'm|b|lab||0|none',
   features: Uint8Array.of(0, 127, 128, 255),

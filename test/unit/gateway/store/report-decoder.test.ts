@@ -1,5 +1,5 @@
-import { encode as cbor } from 'cborg'
-import { describe, expect, it } from 'vitest'
+import { encode as cbor, decode as cborDecode } from 'cborg'
+import { describe, expect, it, vi } from 'vitest'
 import { LIMITS } from '../../../../contract/limits.ts'
 import { type Report, reportCodec } from '../../../../contract/messages.ts'
 import { decodeReport } from '../../../../gateway/store/report-decoder.ts'
@@ -37,6 +37,32 @@ describe('a report', () => {
       expect(decodeReport(reportCodec.encode(report))).toEqual({ ok: true, value: report })
     },
   )
+
+  it.each([
+    [[0]],
+    [Array.from({ length: 23 }, (_, i) => i)],
+    [Array.from({ length: 24 }, (_, i) => 1_000 * i)],
+    [new Array<number>(LIMITS.signalNumbers).fill(LIMITS.signalNumber)],
+  ])('with the signals of its bundle is read without the codec, as the codec reads it: %j', (signals) => {
+    const report: Report = { ...reportSample, incarnation: 7, signature: new Uint8Array(64).fill(1), signals }
+    const data = reportCodec.encode(report)
+    expect(data.length).toBeLessThanOrEqual(LIMITS.reportBytes)
+    const read = vi.spyOn(reportCodec, 'decode')
+    expect(decodeReport(data)).toEqual({ ok: true, value: report })
+    expect(read).not.toHaveBeenCalled()
+    read.mockRestore()
+    expect(reportCodec.decode(data)).toEqual({ ok: true, value: report })
+  })
+
+  it.each([
+    ['none', []],
+    ['one too many', new Array<number>(LIMITS.signalNumbers + 1).fill(1)],
+    ['one past 32 bits', [0x1_0000_0000]],
+    ['one below zero', [-1]],
+  ])('with signals of which there is %s is refused', (_what, signals) => {
+    const all = cborDecode(encoded, { useMaps: true }) as Map<number, unknown>
+    expect(codeOf(cbor(new Map([...all, [19, signals]])))).toBe('malformed')
+  })
 
   it('has a model of its own, not a view of what came', () => {
     const data = Uint8Array.from(encoded)

@@ -23,6 +23,35 @@ const timeline = (...reports: readonly (readonly [seq: number, value: number, ho
   return runs
 }
 
+describe('a report with signals', () => {
+  const signalled = (value: number, ...signals: number[]) => [...at(value), ...signals]
+
+  it('is worth what they add, from nothing before the first and back from a successor', () => {
+    const runs: ReportRun[] = []
+    const outcomes = [
+      insertReport(runs, 0, signalled(1, 5, 0), place(1)),
+      insertReport(runs, 3, signalled(4, 9, 2), place(3)),
+      insertReport(runs, 2, signalled(3, 8, 0), place(2)),
+    ]
+    expect(
+      outcomes.map(
+        (outcome) => outcome.outcome === 'accepted' && outcome.bookings.map(({ delta }) => delta.map((by) => by + 0)),
+      ),
+    ).toEqual([[signalled(1, 5, 0)], [signalled(3, 4, 2)], [signalled(-2, -3, 0), signalled(2, 3, 0)]])
+  })
+
+  it.each([
+    ['fewer', [5]],
+    ['more', [5, 0, 0]],
+    ['none', []],
+    ['lower ones', [4, 0]],
+  ])('of which a later one of the boot has %s is that of another device', (_what, signals) => {
+    const runs: ReportRun[] = []
+    insertReport(runs, 0, signalled(1, 5, 0), place(1))
+    expect(insertReport(runs, 1, signalled(2, ...signals), place(1)).outcome).toBe('conflict')
+  })
+})
+
 describe('a report', () => {
   it('is worth what it adds to the one before it', () => {
     const runs: ReportRun[] = []

@@ -23,9 +23,14 @@ function world(limits: Partial<SpoolLimits> = {}) {
   const spool = open()
   const report = (device: string, seq: number, boot = 7) =>
     spool.addReport(originOf(device), boot, seq, 5 * HOUR + seq, PAYLOAD)
-  const verdict = (device: string, hour: number, confirmed: boolean) =>
+  const verdict = (device: string, hour: number, confirmed: boolean, pipeline = 0) =>
     spool.addVerdict(
-      { site: 'lab', device, incarnation: 0, boot: 7, model: MODEL, slot: hour, receivedMs: hour * HOUR + 5 },
+      {
+        ...{ site: 'lab', device, incarnation: 0, boot: 7, model: MODEL },
+        pipeline,
+        slot: hour,
+        receivedMs: hour * HOUR + 5,
+      },
       confirmed,
     )
   const cell = (hour: number, value: number, revision: number) =>
