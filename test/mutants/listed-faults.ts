@@ -79,6 +79,7 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'gateway/cloud-link/service-token.ts',
     find: '`${this.#held.token}\\n`, { mode: 0o600 })',
     change: '`${this.#held.token}\\n`)',
+    noticedBy: ['test/unit/platform/power-cut.test.ts'],
   },
   {
     name: 'who says nothing keeps his place',
@@ -103,6 +104,7 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'gateway/broker/request-deadlines.ts',
     find: 'requestTimeout: 20_000',
     change: 'requestTimeout: 0',
+    noticedBy: ['test/runtime/node/attacks-strangers.test.ts'],
   },
   {
     name: 'at the turnstile one party goes on until nobody of it waits',
@@ -415,6 +417,7 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'gateway/broker/device-link.ts',
     find: 'if (this.#parts.keys.has(session.kid)) continue',
     change: 'if (session.kid !== undefined) continue',
+    noticedBy: ['test/runtime/node/gateway-cloud.test.ts'],
   },
   {
     name: 'an answer that needs no token makes a refused gateway ready',

@@ -348,3 +348,24 @@ describe('artifacts', () => {
     expect(readdirSync(join(dataDir, 'artifacts')).sort()).toEqual([hashes[0]!, hashes[2]!].sort())
   })
 })
+
+describe('keys of device tokens', () => {
+  it('that the cloud has replaced end the connections they let in, and no others', async () => {
+    const second = await tokenIssuer('k2')
+    cloud.jwks = { keys: [...issuer.jwks.keys, ...second.jwks.keys] }
+    await start({ jwks: undefined, revocationPollMs: 50 })
+    const stays = await connectDevice(`mqtt://127.0.0.1:${gateway.mqttPort}`, 'd2', await second.token('d2'))
+    clients.push(stays)
+    const ended = await device('d1')
+    let isIn = true
+    ended.on('close', () => {
+      isIn = false
+    })
+    cloud.jwks = second.jwks
+    await until('the connection ends', () => !isIn)
+    expect([stays.connected, count('connection', 'key-replaced')]).toEqual([true, 1])
+    await expect(
+      connectDevice(`mqtt://127.0.0.1:${gateway.mqttPort}`, 'd3', await issuer.token('d3')),
+    ).rejects.toThrow()
+  })
+})

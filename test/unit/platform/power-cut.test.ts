@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
@@ -31,7 +31,7 @@ beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'kinglet-power-cut-'))
   live = join(root, 'live')
   mkdirSync(live)
-  writeFileSync(join(live, 'token'), jwt({ iat: 1, exp: 1_001 }))
+  writeFileSync(join(live, 'token'), jwt({ iat: 1, exp: 1_001 }), { mode: 0o644 })
   medium = losingMedium(live)
 })
 afterEach(() => {
@@ -120,6 +120,8 @@ describe('a power cut right after it was said to be done leaves', () => {
     await token.look()
     expect(token.current).toBe(renewed)
     expect(left('token')).toBe(`${renewed}\n`)
+    // The one before was open to all.
+    expect(statSync(join(live, 'token')).mode & 0o777).toBe(0o600)
   })
 
   it('a renewed service token that could not be written at first, once that works again', async () => {
