@@ -1,8 +1,10 @@
 import { bytesToHex } from '../contract/bytes.ts'
 import type { Wake } from '../contract/messages.ts'
-import type { Engine, EngineSession } from '../model/engine/engine.ts'
+import type { Engine } from '../model/engine/engine.ts'
 import { judgeWake, type WakeFormat, type WakeVerifier, wakeFormatOf, windowOf } from '../model/wake-judge.ts'
+import { type OpenedVerifier, openVerifier } from '../model/wake-verifier.ts'
 import type { ArtifactFolder } from './registry/artifact-folder.ts'
+import type { ReleaseRecord } from './store/model-store.ts'
 import type { Store } from './store/store.ts'
 
 /** The cloud's own verifier. */
@@ -15,21 +17,17 @@ export interface SecondVerifier extends WakeVerifier {
 export class SecondJudge {
   readonly #store: Store
   readonly #artifacts: Pick<ArtifactFolder, 'read'>
-  readonly #model: SecondVerifier
-  readonly #session: EngineSession
+  /** what judges wakes of releases that name no verifier */
+  readonly #given: OpenedVerifier
+  readonly #engine: Engine
   /** at most one a release; null: it cannot be read */
-  readonly #formats = new Map<string, WakeFormat | null>()
+  readonly #means = new Map<string, Promise<Means | null>>()
 
-  private constructor(
-    store: Store,
-    artifacts: Pick<ArtifactFolder, 'read'>,
-    model: SecondVerifier,
-    session: EngineSession,
-  ) {
+  private constructor(store: Store, artifacts: Pick<ArtifactFolder, 'read'>, given: OpenedVerifier, engine: Engine) {
     this.#store = store
     this.#artifacts = artifacts
-    this.#model = model
-    this.#session = session
+    this.#given = given
+    this.#engine = engine
   }
 
   /** @throws when the engine cannot load the graph: a cloud with a broken verifier must not start */
@@ -41,33 +39,52 @@ export class SecondJudge {
   ): Promise<SecondJudge> {
     const session = await engine.load(model.graph)
     if (!session.ok) throw new Error(`verifier: ${session.error.code}: ${session.error.detail}`)
-    return new SecondJudge(store, artifacts, model, session.value)
+    const { labels, threshold } = model
+    const given = { labels, threshold, session: session.value, close: () => session.value.dispose() }
+    return new SecondJudge(store, artifacts, given, engine)
   }
 
   /** @returns undefined when the wake cannot be judged */
   async judge(wake: Wake): Promise<boolean | undefined> {
-    const format = this.#formatOf(bytesToHex(wake.model))
-    if (format === null) return undefined
-    return judgeWake(wake, format, this.#model, this.#session.input.elements, async (features, quantization) => {
-      const result = await this.#session.run(windowOf(features, quantization))
+    const means = await this.#meansOf(bytesToHex(wake.model))
+    if (means === null) return undefined
+    const { session } = means.verifier
+    return judgeWake(wake, means.format, means.verifier, session.input.elements, async (features, quantization) => {
+      const result = await session.run(windowOf(features, quantization))
       return result.ok ? result.value : undefined
     })
   }
 
   async close(): Promise<void> {
-    await this.#session.dispose()
+    const opened = new Set([this.#given])
+    for (const means of await Promise.all(this.#means.values())) if (means !== null) opened.add(means.verifier)
+    for (const verifier of opened) await verifier.close()
   }
 
-  #formatOf(model: string): WakeFormat | null {
-    const known = this.#formats.get(model)
+  #meansOf(model: string): Promise<Means | null> {
+    const known = this.#means.get(model)
     if (known !== undefined) return known
     const release = this.#store.models.list().find(({ prefix }) => prefix === model)
     // A device may make up models: of those nothing is remembered.
-    if (release === undefined) return null
-    const bundle = this.#artifacts.read(release.sha256)
-    const read = bundle === undefined ? undefined : wakeFormatOf(bundle)
-    const format = read?.ok === true ? read.value : null
-    this.#formats.set(model, format)
-    return format
+    if (release === undefined) return Promise.resolve(null)
+    const means = this.#open(release)
+    this.#means.set(model, means)
+    return means
   }
+
+  async #open({ sha256, verifier }: ReleaseRecord): Promise<Means | null> {
+    const bundle = this.#artifacts.read(sha256)
+    const format = bundle && wakeFormatOf(bundle)
+    if (format?.ok !== true) return null
+    if (verifier === null) return { format: format.value, verifier: this.#given }
+    const own = this.#artifacts.read(verifier)
+    const opened = own && (await openVerifier(own, this.#engine))
+    return opened?.ok === true ? { format: format.value, verifier: opened.value } : null
+  }
+}
+
+/** What wakes of a release are judged with. */
+interface Means {
+  readonly format: WakeFormat
+  readonly verifier: OpenedVerifier
 }

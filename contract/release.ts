@@ -54,6 +54,15 @@ export const releaseSchema = z
   )
 export type Release = z.infer<typeof releaseSchema>
 
+/** What judges the wakes of a release: a bundle of its own, with labels and front end. Signed with the release and beside it, as `VERIFIER_FIELD`
+ *  of `custom`, since devices have no use for it. */
+export const releaseVerifierSchema = z.strictObject({
+  sha256: sha256Field,
+  bytes: z.int().check(z.minimum(1), z.maximum(LIMITS.bundleBytes)),
+})
+export type ReleaseVerifier = z.infer<typeof releaseVerifierSchema>
+export const VERIFIER_FIELD = 'kinglet-verifier'
+
 /** Which comparison a device takes part in; echoed by nobody, kept by gateway and cloud for attribution. */
 const rolloutTagSchema = z.strictObject({
   id: nameField,

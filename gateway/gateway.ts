@@ -272,7 +272,10 @@ async function openVerifier(ground: Ground, downlink: Downlink, cache: ArtifactC
   if (engine === undefined || model === undefined) return undefined
   const publishVerdict = (wake: PendingWake, confirmed: boolean) => downlink.verdict(wake, confirmed)
   const verifier = await Verifier.open(
-    { ...ground, publishVerdict, formatOf: formatsOf(ground, model, cache) },
+    {
+      ...{ ...ground, publishVerdict, formatOf: formatsOf(ground, model, cache) },
+      artifact: (sha256: string) => cache.get(sha256, 'verifier'),
+    },
     model,
     engine,
   )

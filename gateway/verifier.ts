@@ -1,15 +1,18 @@
 import { LRUCache } from 'lru-cache'
 import { bytesToHex, sha256 } from '../contract/bytes.ts'
 import type { Clock } from '../contract/clock.ts'
+import type { ContractError } from '../contract/errors.ts'
 import { present } from '../contract/present.ts'
-import type { Engine, EngineSession } from '../model/engine/engine.ts'
+import type { Result } from '../contract/result.ts'
+import type { Engine } from '../model/engine/engine.ts'
 import type { Quantization } from '../model/features/quantize.ts'
-import { judgeWake, type WakeFormat, type WakeVerifier, windowOf } from '../model/wake-judge.ts'
+import { judgeWake, type WakeVerifier, windowOf } from '../model/wake-judge.ts'
+import { type OpenedVerifier, openVerifier } from '../model/wake-verifier.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { MessageCounters } from './message-counters.ts'
 import type { PendingWake } from './store/pending-wakes.ts'
 import type { StoreClient } from './store/store-client.ts'
-import type { WakeFormatAnswer } from './wake-formats.ts'
+import type { ReleaseFormat, WakeFormatAnswer } from './wake-formats.ts'
 
 /** The second-stage network and how to ask it. */
 export interface VerifierModel extends WakeVerifier {
@@ -31,7 +34,12 @@ interface Parts {
   publishVerdict(wake: PendingWake, confirmed: boolean): void
   /** how the wakes of a model are read */
   formatOf(model: string): Promise<WakeFormatAnswer>
+  /** the bundle of a release's own verifier, by hash */
+  artifact(sha256: string): Promise<Result<Uint8Array, ContractError>>
 }
+
+/** chosen: releases of a site whose wakes are judged at a time; another is opened anew */
+const OPENED_MAX = 8
 
 /** chosen: wakes in memory at a time; the rest waits on disk */
 const PREFETCH = 64
@@ -49,13 +57,27 @@ const WAITING_MAX = 1_000
 /** chosen: how often wakes that wait for labels are looked at again */
 const LABELS_RETRY_MS = 10_000
 
+/** What a wake is judged with. */
+interface Means {
+  readonly format: ReleaseFormat
+  readonly verifier: OpenedVerifier
+}
+
 type StoredWake = PendingWake & { readonly id: number }
 
 /** Judges pending wakes one after the other and books each verdict in the transaction that removes the wake. */
 export class Verifier {
   readonly #parts: Parts
-  readonly #model: VerifierModel
-  readonly #session: EngineSession
+  /** what judges wakes of releases that name no verifier */
+  readonly #given: OpenedVerifier
+  readonly #engine: Engine
+  /** of releases, by hash; `unknown`: it cannot be opened */
+  readonly #own = new LRUCache<string, OpenedVerifier | 'unknown'>({
+    max: OPENED_MAX,
+    dispose: (verifier) => {
+      if (verifier !== 'unknown') void verifier.close()
+    },
+  })
   readonly #remembered = new LRUCache<string, Float32Array>({ max: REMEMBERED_MAX })
   #queue: StoredWake[] = []
   /** wakes may have come since the store was asked */
@@ -68,17 +90,19 @@ export class Verifier {
   /** the oldest wake that waits for labels; it is looked at again by and by */
   #skippedId: number | undefined
 
-  private constructor(parts: Parts, model: VerifierModel, session: EngineSession) {
+  private constructor(parts: Parts, given: OpenedVerifier, engine: Engine) {
     this.#parts = parts
-    this.#model = model
-    this.#session = session
+    this.#given = given
+    this.#engine = engine
   }
 
   /** @throws when the engine cannot load the graph: a gateway with a broken verifier must not start */
   static async open(parts: Parts, model: VerifierModel, engine: Engine): Promise<Verifier> {
     const session = await engine.load(model.graph)
     if (!session.ok) throw new Error(`verifier: ${session.error.code}: ${session.error.detail}`)
-    return new Verifier(parts, model, session.value)
+    const { labels, threshold } = model
+    const given = { labels, threshold, session: session.value, close: () => session.value.dispose() }
+    return new Verifier(parts, given, engine)
   }
 
   /** Looks for pending wakes; called after each commit that added some, and once at the start. */
@@ -95,7 +119,8 @@ export class Verifier {
   async close(): Promise<void> {
     this.#closed = true
     await this.#running
-    await this.#session.dispose()
+    this.#own.clear()
+    await this.#given.close()
   }
 
   async #drain(): Promise<void> {
@@ -134,12 +159,17 @@ export class Verifier {
     })
   }
 
-  /** @returns undefined when there is none to be had */
-  async #formatOf({ model }: PendingWake): Promise<WakeFormat | 'later' | undefined> {
+  /** What is needed to judge wakes of a model. @returns undefined when it is not to be had */
+  async #means({ model }: PendingWake): Promise<Means | 'later' | undefined> {
     const format = await this.#parts.formatOf(model)
-    if (format !== 'later') {
+    const verifier = typeof format === 'string' ? format : await this.#verifierOf(format.verifier)
+    if (typeof format !== 'string' && typeof verifier !== 'string') {
       this.#waiting.delete(model)
-      return format === 'unknown' ? undefined : format
+      return { format, verifier }
+    }
+    if (verifier !== 'later') {
+      this.#waiting.delete(model)
+      return undefined
     }
     const nowMs = this.#parts.clock.monotonicMs()
     const sinceMs = this.#waiting.get(model) ?? nowMs
@@ -147,17 +177,45 @@ export class Verifier {
     return nowMs - sinceMs < LABELS_WAIT_MS ? 'later' : undefined
   }
 
+  /** @param sha256 undefined: no verifier of its own */
+  async #verifierOf(sha256: string | undefined): Promise<OpenedVerifier | 'unknown' | 'later'> {
+    if (sha256 === undefined) return this.#given
+    const known = this.#own.get(sha256)
+    if (known !== undefined) return known
+    const { artifact, logger } = this.#parts
+    const bundle = await artifact(sha256)
+    if (!bundle.ok) {
+      logger.warn({ error: bundle.error, verifier: sha256 }, 'the verifier of a release is not to be had yet')
+      return 'later'
+    }
+    const opened = await openVerifier(bundle.value, this.#engine)
+    if (!opened.ok) {
+      logger.error(
+        { error: opened.error, verifier: sha256 },
+        'the verifier of a release cannot be opened: its wakes are not judged',
+      )
+    }
+    const verifier = opened.ok ? opened.value : 'unknown'
+    this.#own.set(sha256, verifier)
+    return verifier
+  }
+
   /** @returns undefined when the wake cannot be judged; 'later' when that is not to be said yet */
   async #judge(wake: PendingWake): Promise<boolean | 'later' | undefined> {
-    const format = await this.#formatOf(wake)
-    if (format === undefined || format === 'later') return format
-    return judgeWake(wake, format, this.#model, this.#session.input.elements, (features, quantization) =>
-      this.#posteriors(features, quantization),
+    const means = await this.#means(wake)
+    if (means === undefined || means === 'later') return means
+    const { format, verifier } = means
+    return judgeWake(wake, format, verifier, verifier.session.input.elements, (features, quantization) =>
+      this.#posteriors(means, features, quantization),
     )
   }
 
-  async #posteriors(features: Uint8Array, quantization: Quantization): Promise<Float32Array | undefined> {
-    const key = `${quantization.scale} ${quantization.zeroPoint} ${bytesToHex(sha256(features))}`
+  async #posteriors(
+    { format: { verifier: of = '' }, verifier: { session } }: Means,
+    features: Uint8Array,
+    quantization: Quantization,
+  ): Promise<Float32Array | undefined> {
+    const key = `${of} ${quantization.scale} ${quantization.zeroPoint} ${bytesToHex(sha256(features))}`
     const known = this.#remembered.get(key)
     if (known !== undefined) {
       this.#parts.counters.add('verifier', 'remembered')
@@ -165,7 +223,7 @@ export class Verifier {
     }
     const window = windowOf(features, quantization)
     for (let attempt = 1; attempt <= ATTEMPTS_MAX && !this.#closed; attempt++) {
-      const result = await this.#session.run(window)
+      const result = await session.run(window)
       if (result.ok) {
         this.#remembered.set(key, result.value)
         this.#parts.counters.add('verifier', 'inferred')

@@ -11,8 +11,14 @@ import type { CloudClient } from './cloud-link/cloud-client.ts'
 import type { ArtifactCache } from './downloads/artifact-cache.ts'
 import type { StoreClient } from './store/store-client.ts'
 
+/** How the wakes of a release are read, and by what they are judged. */
+export interface ReleaseFormat extends WakeFormat {
+  /** sha256 of a bundle; undefined: what the gateway was started with */
+  readonly verifier?: string | undefined
+}
+
 /** `unknown`: there is none to be had. `later`: perhaps there is, the cloud does not answer. */
-export type WakeFormatAnswer = WakeFormat | 'unknown' | 'later'
+export type WakeFormatAnswer = ReleaseFormat | 'unknown' | 'later'
 
 interface Parts {
   readonly cloud: Pick<CloudClient, 'getJson'>
@@ -30,10 +36,20 @@ const ASK_AGAIN_MS = 60_000
 /** chosen: while the cloud does not answer, so that it is not asked at each wake */
 const RETRY_MS = 5_000
 
-const listSchema = z.object({ models: z.array(z.object({ sha256: sha256Field })) })
+const listSchema = z.object({
+  models: z.array(
+    z.object({
+      sha256: sha256Field,
+      /** absent: of a cloud that knows no verifiers of releases */
+      verifier: z.optional(z.nullable(sha256Field)),
+    }),
+  ),
+})
 const formatSchema = z.object({
   labels: z.array(z.string().check(z.maxLength(LIMITS.labelLength))).check(z.maxLength(LIMITS.labels)),
   featureQuantization: z.object({ scale: z.number(), zeroPoint: z.int() }),
+  featuresSha256: z.optional(sha256Field),
+  verifier: z.optional(sha256Field),
 })
 
 /** What the manifests of bundles say of their wakes; the gateway has the bundles, or fetches them for devices anyway. It is kept on disk, since
@@ -41,7 +57,7 @@ const formatSchema = z.object({
 export class WakeFormats {
   readonly #parts: Parts
   readonly #cache: Pick<ArtifactCache, 'get'>
-  readonly #known = new LRUCache<string, WakeFormat>({ max: REMEMBERED_MAX })
+  readonly #known = new LRUCache<string, ReleaseFormat>({ max: REMEMBERED_MAX })
   /** answers that are no format, and until when they hold, monotonic ms */
   readonly #without = new LRUCache<string, { readonly answer: 'unknown' | 'later'; readonly untilMs: number }>({
     max: REMEMBERED_MAX,
@@ -67,7 +83,7 @@ export class WakeFormats {
     return answer
   }
 
-  async #stored(model: string): Promise<WakeFormat | undefined> {
+  async #stored(model: string): Promise<ReleaseFormat | undefined> {
     try {
       const text = await this.#parts.store.ask('setting', settingOf(model))
       return text === undefined ? undefined : formatSchema.parse(JSON.parse(text))
@@ -85,22 +101,23 @@ export class WakeFormats {
       return 'later'
     }
     const list = listSchema.safeParse(answer.value)
-    const sha256 = list.data?.models.map((release) => release.sha256).find((hash) => hash.startsWith(model))
-    if (sha256 === undefined) {
+    const release = list.data?.models.find(({ sha256 }) => sha256.startsWith(model))
+    if (release === undefined) {
       logger.warn({ model }, 'wakes of a model that the cloud does not know are not judged')
       return 'unknown'
     }
-    const format = await this.#ofBundle(sha256)
+    const format = await this.#ofBundle(release.sha256)
     if (format.ok) {
-      await this.#keep(model, format.value)
-      return format.value
+      const read: ReleaseFormat = { ...format.value, ...(release.verifier && { verifier: release.verifier }) }
+      await this.#keep(model, read)
+      return read
     }
     logger.warn({ error: format.error, model }, 'the labels of a model are not to be had')
     return format.error.code === 'unavailable' ? 'later' : 'unknown'
   }
 
   /** What cannot be kept (disk full) is fetched again after the next start. */
-  async #keep(model: string, format: WakeFormat): Promise<void> {
+  async #keep(model: string, format: ReleaseFormat): Promise<void> {
     try {
       await this.#parts.store.ask('keepSetting', settingOf(model), JSON.stringify(format))
     } catch (cause) {

@@ -1,6 +1,6 @@
 import { decodeBundle } from '../contract/bundle.ts'
 import type { ContractError } from '../contract/errors.ts'
-import { parseManifest } from '../contract/manifest.ts'
+import { featuresSha256, parseManifest } from '../contract/manifest.ts'
 import { ok, type Result } from '../contract/result.ts'
 import { dequantizeFeatures, type Quantization } from './features/quantize.ts'
 
@@ -10,6 +10,8 @@ export interface WakeFormat {
   readonly labels: readonly string[]
   /** of the features that a wake carries */
   readonly featureQuantization: Quantization
+  /** of the front end that they come from; undefined: not known */
+  readonly featuresSha256?: string | undefined
 }
 
 /** What a verifier is beside its network. */
@@ -18,6 +20,8 @@ export interface WakeVerifier {
   readonly labels: readonly string[]
   /** a wake is confirmed when the posterior of its label is at least this; default 0.5 */
   readonly threshold?: number | undefined
+  /** of the front end whose features it reads; undefined: it reads any of the right size */
+  readonly featuresSha256?: string | undefined
 }
 
 const THRESHOLD = 0.5
@@ -28,8 +32,8 @@ export function wakeFormatOf(bundle: Uint8Array): Result<WakeFormat, ContractErr
   if (!sections.ok) return sections
   const manifest = parseManifest(sections.value)
   if (!manifest.ok) return manifest
-  const { labels, featureQuantization } = manifest.value
-  return ok({ labels, featureQuantization })
+  const { labels, featureQuantization, features } = manifest.value
+  return ok({ labels, featureQuantization, featuresSha256: featuresSha256(features) })
 }
 
 /** The network's window of a wake's features. @param features int8, as sent */
@@ -43,18 +47,19 @@ export const windowOf = (features: Uint8Array, quantization: Quantization): Floa
 /** Judges a wake: the same at a gateway and at the cloud that judges some of its wakes again.
  *  @param elements of the network's window
  *  @param posteriorsOf runs the network; undefined: it failed
- *  @returns undefined when the wake cannot be judged: it has another feature size than the network, or a label whose name nobody or only
+ *  @returns undefined when the wake cannot be judged: it comes from another front end or has another size than the network reads, or a label whose name nobody or only
  *    the device knows */
 export async function judgeWake(
   wake: { readonly label: number; readonly features: Uint8Array },
   format: WakeFormat,
-  { labels, threshold = THRESHOLD }: WakeVerifier,
+  { labels, threshold = THRESHOLD, featuresSha256: reads }: WakeVerifier,
   elements: number,
   posteriorsOf: (features: Uint8Array, quantization: Quantization) => Promise<Float32Array | undefined>,
 ): Promise<boolean | undefined> {
   const name = format.labels[wake.label]
   const label = name === undefined ? -1 : labels.indexOf(name)
   if (label < 0 || wake.features.length !== elements) return undefined
+  if (reads !== undefined && format.featuresSha256 !== undefined && reads !== format.featuresSha256) return undefined
   const posterior = (await posteriorsOf(wake.features, format.featureQuantization))?.[label]
   return posterior === undefined ? undefined : posterior >= threshold
 }

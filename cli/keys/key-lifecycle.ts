@@ -2,7 +2,7 @@ import { canonicalize } from '@tufjs/canonical-json'
 import { LIMITS } from '../../contract/limits.ts'
 import { targetPathOf } from '../../contract/metadata-file.ts'
 import { present } from '../../contract/present.ts'
-import type { Release } from '../../contract/release.ts'
+import { type Release, type ReleaseVerifier, VERIFIER_FIELD } from '../../contract/release.ts'
 import { DIRECTOR_FIELD } from '../../contract/repository-target.ts'
 import type { PublicKey } from '../../contract/signed.ts'
 import { matchesPattern } from '../../contract/tuf/delegation.ts'
@@ -266,19 +266,24 @@ export class KeyLifecycle {
   }
 
   /** Adds a release to targets, or to the family whose paths match. The same release again is no change.
+   *  @param verifier what is to judge its wakes; undefined: what gateways have
    *  @returns the role that signs it */
-  async addRelease(release: Release): Promise<string> {
+  async addRelease(release: Release, verifier?: ReleaseVerifier): Promise<string> {
     const path = targetPathOf(release)
     const state = this.#state()
     const role = this.familyOf(release)
-    const target = { length: release.bytes, hashes: { sha256: release.sha256 }, custom: { kinglet: release } }
+    const custom = { kinglet: release, ...(verifier && { [VERIFIER_FIELD]: verifier }) }
+    const target = { length: release.bytes, hashes: { sha256: release.sha256 }, custom }
     // Released before its family had a key of its own, it stands in targets, which devices ask first.
     for (const [holder, { content }] of state.targets) {
       const released = ownTarget(content, path)
       if (released === undefined) continue
-      if (canonicalize(released.custom.kinglet) === canonicalize(release)) return holder
-      throw new CommandFailure(`${path} is released with other content`, {
-        hint: 'a release is never changed: pack the bundle with a higher version',
+      if (canonicalize(released.custom) === canonicalize(custom)) return holder
+      const isOther = canonicalize(released.custom.kinglet) !== canonicalize(release)
+      throw new CommandFailure(`${path} is released with ${isOther ? 'other content' : 'another verifier or none'}`, {
+        hint: isOther
+          ? 'a release is never changed: pack the bundle with a higher version'
+          : 'a release is never changed: name the verifier that it was signed with, or pack the bundle with a higher version',
       })
     }
     const change = this.#change()

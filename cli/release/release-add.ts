@@ -2,6 +2,7 @@ import { basename } from 'node:path'
 import type { Clock } from '../../contract/clock.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { releaseOf } from '../../model/pack.ts'
+import { verifierFits } from '../../model/wake-verifier.ts'
 import { apiOf, type CloudFlags } from '../cloud-option.ts'
 import { CommandFailure } from '../failure.ts'
 import { type OfflineFlags, offlineTools } from '../keys/offline-tools.ts'
@@ -11,6 +12,7 @@ import { type PatchFrom, publishRelease } from './release-publication.ts'
 export interface AddFlags extends OfflineFlags, CloudFlags {
   readonly patchFrom: readonly string[]
   readonly patches: boolean
+  readonly verifier?: string
 }
 
 /** Signs a bundle file and its patches, publishes and registers it. */
@@ -19,11 +21,32 @@ export async function addRelease(file: string, flags: AddFlags, clock: Clock): P
   const bundle = await openBundleFile(file, Number.POSITIVE_INFINITY)
   const content = releaseOf(bytes, bundle.manifest)
   await bundle.dispose()
+  const verifier = flags.verifier === undefined ? undefined : await readVerifierBundle(flags.verifier, bytes)
   const { repository, lifecycle } = offlineTools(flags, clock)
   const api = apiOf(flags)
   const patchFrom = patchFromOf(flags)
-  const added = await publishRelease(bytes, content, { api, repository, lifecycle, patchFrom, print: console.log })
+  const added = await publishRelease(bytes, content, {
+    api,
+    repository,
+    lifecycle,
+    patchFrom,
+    verifier,
+    print: console.log,
+  })
   if (added !== undefined) console.log(`${added.name} ${added.version} is registered as ${added.state}`)
+}
+
+/** Opened as a gateway will, so that what cannot judge is found before it is signed. */
+async function readVerifierBundle(file: string, release: Uint8Array): Promise<Uint8Array> {
+  const bytes = readBundleFile(file)
+  const fits = verifierFits(bytes, release)
+  if (!fits.ok) {
+    throw new CommandFailure(`${file}: ${fits.error.detail}`, {
+      hint: 'pack a verifier with the front end of the release, and labels of the same names',
+    })
+  }
+  await (await openBundleFile(file, Number.POSITIVE_INFINITY)).dispose()
+  return bytes
 }
 
 function patchFromOf({ patches, patchFrom }: AddFlags): PatchFrom {

@@ -25,6 +25,10 @@ export function releaseCommand(clock: Clock): Command {
       [],
     )
     .option('--no-patches', 'devices download the whole bundle')
+    .option(
+      '--verifier <BUNDLE>',
+      'bundle that gateways are to judge its wakes with, signed with the release (default: the verifier that each gateway was started with)',
+    )
     .action(async (file: string, flags: AddFlags) => (await import('./release-add.ts')).addRelease(file, flags, clock))
   withCloud(release.command('promote'))
     .description('move a release on: candidate, staging, production, archived')

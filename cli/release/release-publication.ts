@@ -1,3 +1,4 @@
+import { sha256Hex } from '../../contract/bytes.ts'
 import type { Release } from '../../contract/release.ts'
 import type { CloudApi } from '../cloud-api.ts'
 import type { KeyLifecycle } from '../keys/key-lifecycle.ts'
@@ -31,18 +32,23 @@ export async function publishRelease(
     repository,
     lifecycle,
     patchFrom,
+    verifier,
     print,
   }: {
     readonly api: CloudApi
     readonly repository: RepositoryFolder
     readonly lifecycle: KeyLifecycle
     readonly patchFrom: PatchFrom
+    /** bundle that is to judge its wakes */
+    readonly verifier?: Uint8Array | undefined
     readonly print: (line: string) => void
   },
 ): Promise<ModelView | undefined> {
   if (repository.isEmpty) throw noRepository()
   // First: a wrong address or token is found before anything is signed, and a target without its bundle would not be taken.
   await api.put(`/v1/artifacts/${content.sha256}`, bundle)
+  const judge = verifier && { sha256: sha256Hex(verifier), bytes: verifier.length }
+  if (verifier !== undefined && judge !== undefined) await api.put(`/v1/artifacts/${judge.sha256}`, verifier)
   const { name, version } = content
   const signed = lifecycle.release(content)
   let patches: readonly MadePatch[] = []
@@ -58,7 +64,7 @@ export async function publishRelease(
     if (patchFrom !== 'none') for (const line of patchLines(patches, bundle.length)) print(line)
     if (patches.length > 0) named = patches.map(({ base, sha256, bytes }) => ({ base, sha256, bytes }))
   }
-  await lifecycle.addRelease({ ...content, ...(named && { patches: named }) })
+  await lifecycle.addRelease({ ...content, ...(named && { patches: named }) }, judge)
   print(await publishRepository(repository, api))
   if (repository.staged().length > 0) {
     print('when the signatures are there: "kinglet release add" again')

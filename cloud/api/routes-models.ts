@@ -112,7 +112,7 @@ export function modelRoutes(app: CloudApp, services: CloudServices): void {
   })
   app.openapi(patches, (c) => {
     const { name, version } = c.req.valid('param')
-    const release = unwrap(repository.release(name, version))
+    const { release } = unwrap(repository.release(name, version))
     const listed = unwrap(registry.patches(name, version))
     return c.json({ patches: listed.map((patch) => ({ ...patch, share: patch.bytes / release.bytes })) }, 200)
   })

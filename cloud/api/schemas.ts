@@ -216,6 +216,8 @@ export const release = z
     registeredMs: count,
     securityCounter: count,
     boards: z.array(z.string()).readonly(),
+    /** sha256 of the bundle that judges its wakes; null: what gateways have does */
+    verifier: z.string().nullable(),
     history: z
       .array(
         z.object({

@@ -5,8 +5,9 @@ import { type ContractError, contractError } from '../../contract/errors.ts'
 import { featuresSha256, parseManifest } from '../../contract/manifest.ts'
 import { isPatchImage, readPatchHeader, sha256Half } from '../../contract/patch/patch-header.ts'
 import { present } from '../../contract/present.ts'
-import type { Release, ReleasePatch } from '../../contract/release.ts'
+import type { Release, ReleasePatch, ReleaseVerifier } from '../../contract/release.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
+import { verifierFits } from '../../model/wake-verifier.ts'
 import type { ReleaseRecord, ReleaseState } from '../store/model-store.ts'
 import type { Store } from '../store/store.ts'
 import type { ArtifactFolder } from './artifact-folder.ts'
@@ -30,8 +31,11 @@ export interface PatchRecord extends ReleasePatch {
 
 /** Where releases are found: the image repository, whose offline keys have signed them. */
 export interface PublishedReleases {
-  /** @returns `target-unknown` */
-  release(name: string, version: number): Result<Release, ContractError>
+  /** @returns the release and what is to judge its wakes, or `target-unknown` */
+  release(
+    name: string,
+    version: number,
+  ): Result<{ readonly release: Release; readonly verifier: ReleaseVerifier | undefined }, ContractError>
 }
 
 /** Models and their releases: what the image repository says, checked against the bundle itself, and how far each has come. */
@@ -59,7 +63,7 @@ export class Registry {
   patches(name: string, version: number): Result<readonly PatchRecord[], ContractError> {
     const published = this.#releases.release(name, version)
     if (!published.ok) return published
-    const { patches = [] } = published.value
+    const { patches = [] } = published.value.release
     return ok(patches.map((patch) => ({ ...patch, stored: this.#artifacts.size(patch.sha256) === patch.bytes })))
   }
 
@@ -75,7 +79,7 @@ export class Registry {
   ): Promise<Result<{ created: boolean }, ContractError>> {
     const published = this.#releases.release(name, version)
     if (!published.ok) return published
-    const release = published.value
+    const { release } = published.value
     const patch = release.patches?.find((candidate) => candidate.sha256 === sha256)
     if (patch === undefined) {
       return err(contractError('contradicts-release', `${name} ${version} names no patch ${sha256}`))
@@ -115,7 +119,7 @@ export class Registry {
   ): Result<{ release: ReleaseRecord; created: boolean }, ContractError> {
     const published = this.#releases.release(name, version)
     if (!published.ok) return published
-    const release = published.value
+    const { release, verifier } = published.value
     const known = this.#store.models.bySha256(release.sha256)
     if (known !== undefined && known.name === release.name && known.version === release.version) {
       return ok({ release: known, created: false })
@@ -130,17 +134,29 @@ export class Registry {
     if (missing !== undefined) {
       return err(contractError('artifact-not-found', `upload the patch ${missing.sha256} first`))
     }
+    const judges = verifier === undefined ? ok(undefined) : this.#inspectVerifier(verifier, release)
+    if (!judges.ok) return judges
     const now = this.#clock.wallMs()
     return this.#store.atomically(() => {
       // Reports name a model by 8 bytes of its hash; two releases with one name in the reports could not be told apart.
       if (this.#store.models.list().some(({ prefix }) => prefix === release.sha256.slice(0, 16))) {
         return err(contractError('conflict', 'another release has the same first 8 bytes of its hash'))
       }
-      const record = this.#store.models.add(release, parent.value, now)
+      const record = this.#store.models.add(release, parent.value, now, verifier)
       this.#store.models.record(record.id, null, 'candidate', by, 'registered', now)
       this.#audit(by, 'release.registered', record, { version: record.version, sha256: record.sha256 })
       return ok({ release: record, created: true })
     })
+  }
+
+  /** Checks the bundle of a verifier. What it could judge nothing of would leave a rollout without evidence. */
+  #inspectVerifier({ sha256, bytes }: ReleaseVerifier, release: Release): Result<void, ContractError> {
+    const data = this.#artifacts.read(sha256)
+    if (data === undefined) return err(contractError('artifact-not-found', `upload the verifier ${sha256} first`))
+    if (data.length !== bytes) {
+      return err(contractError('size-mismatch', `the verifier has ${data.length} bytes, the release says ${bytes}`))
+    }
+    return verifierFits(data, present(this.#artifacts.read(release.sha256), 'the bundle of a release'))
   }
 
   /** Checks the bundle behind a release. @returns sha256 of the bundle it descends from, or null */

@@ -725,7 +725,7 @@ CREATE TABLE token_key (
 ) STRICT;
 `
 
-/** What the pipelines of a bundle count. */
+/** What the pipelines of a bundle count, and what judges its wakes. */
 const SIGNALS = `
 CREATE TABLE pipeline_verdicts (
   device INTEGER NOT NULL,
@@ -747,6 +747,8 @@ ALTER TABLE pipeline_verdicts RENAME TO verdicts;
 CREATE INDEX verdicts_hour ON verdicts (hour);
 
 ALTER TABLE aggregates ADD COLUMN signals TEXT; -- JSON list, contract/signals.ts; NULL: the model declares none
+
+ALTER TABLE releases ADD COLUMN verifier TEXT;  -- sha256 of the bundle that judges its wakes; NULL: what gateways have does
 `
 
 export const MIGRATIONS: readonly Migration[] = [
@@ -763,5 +765,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 11, name: 'gateways by enrolment', sql: GATEWAY_IDENTITY },
   { version: 12, name: 'what a signed word is about', sql: WORDS },
   { version: 13, name: 'records of service tokens', sql: TOKEN_RECORDS },
-  { version: 14, name: 'signals', sql: SIGNALS },
+  { version: 14, name: 'signals, verifiers of releases', sql: SIGNALS },
 ]

@@ -1,5 +1,5 @@
 import { present } from '../../contract/present.ts'
-import type { Release } from '../../contract/release.ts'
+import type { Release, ReleaseVerifier } from '../../contract/release.ts'
 import type { SqliteDatabase, Statement } from './database.ts'
 
 export const RELEASE_STATES = ['candidate', 'staging', 'production', 'archived'] as const
@@ -16,6 +16,8 @@ export interface ReleaseRecord {
   readonly parent: string | null
   readonly state: ReleaseState
   readonly content: Release
+  /** sha256 of the bundle that judges its wakes; null: what gateways have does */
+  readonly verifier: string | null
   readonly registeredMs: number
 }
 
@@ -57,14 +59,18 @@ export class ModelStore {
     return this.#db.prepare<[string], { bytes: number }>('SELECT bytes FROM artifacts WHERE sha256 = ?').get(sha256)
   }
 
-  add(release: Release, parent: string | null, nowMs: number): ReleaseRecord {
+  /** @param verifier what is to judge its wakes; undefined: what gateways have */
+  add(release: Release, parent: string | null, nowMs: number, verifier?: ReleaseVerifier): ReleaseRecord {
     const { name, version, sha256, bytes } = release
     this.#db
       .prepare(
-        `INSERT INTO releases (name, version, sha256, prefix, bytes, parent, state, content, registered_ms)
-         VALUES (?, ?, ?, ?, ?, ?, 'candidate', ?, ?)`,
+        `INSERT INTO releases (name, version, sha256, prefix, bytes, parent, state, content, verifier, registered_ms)
+         VALUES (?, ?, ?, ?, ?, ?, 'candidate', ?, ?, ?)`,
       )
-      .run(name, version, sha256, sha256.slice(0, 16), bytes, parent, JSON.stringify(release), nowMs)
+      .run(
+        ...[name, version, sha256, sha256.slice(0, 16), bytes, parent, JSON.stringify(release)],
+        ...[verifier?.sha256 ?? null, nowMs],
+      )
     return present(this.bySha256(sha256), 'the model just stored')
   }
 
@@ -111,11 +117,14 @@ export class ModelStore {
   }
 
   /** Whether devices of the sites may need an artifact: the bundle of a release that is in production, or that one of them is to run, was
-   *  given or has run, or a patch to it. */
+   *  given or has run, a patch to it, or what judges its wakes. */
   isNeededAt(sha256: string, sites: readonly string[]): boolean {
-    const release =
-      this.bySha256(sha256) ?? this.list().find(({ content }) => content.patches?.some((p) => p.sha256 === sha256))
-    if (release === undefined) return false
+    const isOf = ({ sha256: own, content, verifier }: ReleaseRecord): boolean =>
+      own === sha256 || verifier === sha256 || content.patches?.some((patch) => patch.sha256 === sha256) === true
+    return this.list().some((release) => isOf(release) && this.#isRunAt(release, sites))
+  }
+
+  #isRunAt(release: ReleaseRecord, sites: readonly string[]): boolean {
     if (release.state === 'production') return true
     const own = 'IN (SELECT value FROM json_each(@sites))'
     const found = this.#db.prepare<[{ id: number; prefix: string; sites: string }], { needed: number }>(

@@ -2,7 +2,6 @@ import { sha256Hex } from '../../contract/bytes.ts'
 import type { Clock } from '../../contract/clock.ts'
 import { type ContractError, contractError } from '../../contract/errors.ts'
 import { parseMetadataFile, targetPathOf } from '../../contract/metadata-file.ts'
-import type { Release } from '../../contract/release.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 import type { Logger } from '../../platform/logger.ts'
 import type { MetadataUpload, RepositoryState } from '../../release/repository-review.ts'
@@ -12,7 +11,7 @@ import type { Store } from '../store/store.ts'
 import type { DirectorKeys, OnlineKeys } from './key-succession.ts'
 import { KEPT_VERSIONS, type OnlineEnd, OnlineMetadata } from './online-metadata.ts'
 import { PublicationReview } from './publication-review.ts'
-import { findRelease } from './release-search.ts'
+import { type FoundRelease, findRelease } from './release-search.ts'
 
 const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
@@ -107,9 +106,9 @@ export class ImageRepository {
 
   /** The release that devices find under this name and version.
    *  @returns `target-unknown` */
-  release(name: string, version: number): Result<Release, ContractError> {
-    const release = findRelease(this.#state.targets, name, version)
-    if (release !== undefined) return ok(release)
+  release(name: string, version: number): Result<FoundRelease, ContractError> {
+    const found = findRelease(this.#state.targets, name, version)
+    if (found !== undefined) return ok(found)
     const path = targetPathOf({ name, version })
     return err(
       contractError(

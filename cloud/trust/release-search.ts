@@ -1,7 +1,13 @@
 import { targetPathOf } from '../../contract/metadata-file.ts'
-import type { Release } from '../../contract/release.ts'
+import { type Release, type ReleaseVerifier, VERIFIER_FIELD } from '../../contract/release.ts'
 import { matchesPattern } from '../../contract/tuf/delegation.ts'
 import type { TargetsDocument } from '../../release/tuf-document.ts'
+
+/** A release and what judges its wakes; undefined: what gateways have. */
+export interface FoundRelease {
+  readonly release: Release
+  readonly verifier: ReleaseVerifier | undefined
+}
 
 /** The release that a client finds at a path: targets are asked first, then the delegations that match, in their order, and nobody
  *  after a terminating one.
@@ -12,11 +18,12 @@ export function findRelease(
   targets: ReadonlyMap<string, TargetsDocument>,
   name: string,
   version: number,
-): Release | undefined {
+): FoundRelease | undefined {
   const path = targetPathOf({ name, version })
-  const releaseOf = (role: string): Release | undefined => {
+  const releaseOf = (role: string): FoundRelease | undefined => {
     const entries = targets.get(role)?.content.targets ?? {}
-    return Object.hasOwn(entries, path) ? entries[path]?.custom.kinglet : undefined
+    const custom = Object.hasOwn(entries, path) ? entries[path]?.custom : undefined
+    return custom && { release: custom.kinglet, verifier: custom[VERIFIER_FIELD] }
   }
   const found = releaseOf('targets')
   if (found !== undefined) return found

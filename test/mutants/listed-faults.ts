@@ -859,8 +859,40 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     find: '  if (pair !== undefined) {\n',
     change: '  if (pair === null) {\n',
   },
+  {
+    name: 'wakes are judged by what the gateway was started with, whatever their release names',
+    file: 'gateway/verifier.ts',
+    find: 'if (sha256 === undefined) return this.#given',
+    change: 'return this.#given',
+    noticedBy: ['test/runtime/node/gateway-verifier.test.ts'],
+  },
+  {
+    name: 'a verifier judges features of another front end',
+    file: 'model/wake-judge.ts',
+    find: 'if (reads !== undefined && format.featuresSha256 !== undefined && reads !== format.featuresSha256) return undefined',
+    change: '',
+    noticedBy: ['test/runtime/node/gateway-verifier.test.ts'],
+  },
+  {
+    name: 'a release is registered whose verifier judges nothing of it',
+    file: 'cloud/registry/registry.ts',
+    find: 'if (!judges.ok) return judges',
+    change: '',
+    noticedBy: ['test/unit/cloud/api/app.test.ts'],
+  },
+  {
+    name: 'a signed report may be handed on with other signals',
+    file: 'cloud/trust/attestation.ts',
+    find: '(report.signals ?? []).every((value, i) => value === row.signals?.[i]) &&',
+    change: '',
+  },
+  {
+    name: 'signals of several models are added up',
+    file: 'gateway/store/aggregation.ts',
+    find: 'parseGroup(place.group).model === OTHER_MODEL ? delta.slice(0, VERDICTS_AT) : delta',
+    change: 'delta',
+  },
 ]
-
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */
 export function located({ name, file, find, change }: ListedFault, source: string): Mutant {
   const start = source.indexOf(find)

@@ -353,7 +353,7 @@ describe('keys of device tokens', () => {
   it('that the cloud has replaced end the connections they let in, and no others', async () => {
     const second = await tokenIssuer('k2')
     cloud.jwks = { keys: [...issuer.jwks.keys, ...second.jwks.keys] }
-    await start({ jwks: undefined, revocationPollMs: 50 })
+    gateway = await startGateway(gatewayOptions(cloud, dataDir, { revocationPollMs: 50 }))
     const stays = await connectDevice(`mqtt://127.0.0.1:${gateway.mqttPort}`, 'd2', await second.token('d2'))
     clients.push(stays)
     const ended = await device('d1')

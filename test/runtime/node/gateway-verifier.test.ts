@@ -8,7 +8,7 @@ import { type Gateway, startGateway } from '../../../gateway/gateway.ts'
 import { parseWav } from '../../../model/audio/wav.ts'
 import { EngineOrtNode } from '../../../model/engine/engine-ort-node.ts'
 import { createMfcc } from '../../../model/features/mfcc.ts'
-import { mfccDefinitionV1 } from '../../../model/features/mfcc-definition.ts'
+import { mfccDefinitionHighPass, mfccDefinitionV1 } from '../../../model/features/mfcc-definition.ts'
 import { quantizeFeatures } from '../../../model/features/quantize.ts'
 import { packKws } from '../../fixtures/bundles.ts'
 import {
@@ -109,6 +109,8 @@ describe('wakes of bundles', () => {
   let client: MqttClient
   /** what the cloud lists; undefined: it does not answer */
   let listed: Uint8Array[] | undefined
+  /** of releases that name one */
+  const verifiers = new Map<Uint8Array, { verifier: string | null }>()
   let index = 0
   const dataDir = tempDir()
   const start = async (): Promise<void> => {
@@ -141,7 +143,8 @@ describe('wakes of bundles', () => {
     cloud.answers = (path) => {
       if (path !== '/v1/models') return undefined
       if (listed === undefined) return 503
-      return Buffer.from(JSON.stringify({ models: listed.map((bundle) => ({ sha256: sha256Hex(bundle), name: 'x' })) }))
+      const models = listed.map((bundle) => ({ sha256: sha256Hex(bundle), name: 'x', ...verifiers.get(bundle) }))
+      return Buffer.from(JSON.stringify({ models }))
     }
     await start()
   })
@@ -217,4 +220,65 @@ describe('wakes of bundles', () => {
     await until('the verdict that waited', () => judged(prefixOf(bundle)) === 1, 30_000)
     expect(sums(prefixOf(bundle))).toMatchObject({ confirmed: 1 })
   }, 60_000)
+
+  it('are judged by the verifier of their release, known after a start without a cloud; what does not fit judges nothing', async () => {
+    const change = { boards: [], labels: [...labels].reverse() }
+    /** A network whose labels are in another order than those of the one that the gateway was started with. */
+    const turned = await packKws({ name: 'verifier', model: 'verifier', change: { ...change, featureQuantization } })
+    const features = { ...mfccDefinitionHighPass }
+    const other = await packKws({
+      name: 'verifier',
+      model: 'verifier',
+      change: { boards: [], features, featureQuantization },
+    })
+    const broken = Uint8Array.from(turned.bundle).fill(0, 0, 8)
+    const own = [turned.bundle, other.bundle, broken, null]
+    const releases = await Promise.all(own.map((_, i) => packKws({ name: `kws-own-${i}` })))
+    for (const [i, verifier] of own.entries()) {
+      const { bundle } = releases[i]!
+      cloud.artifacts.set(sha256Hex(bundle), bundle)
+      if (verifier !== null) cloud.artifacts.set(sha256Hex(verifier), verifier)
+      verifiers.set(bundle, { verifier: verifier && sha256Hex(verifier) })
+    }
+    listed = releases.map(({ bundle }) => bundle)
+    const models = releases.map(({ bundle }) => prefixOf(bundle))
+    const [yes] = utterances('yes', 1)
+    const wakes = async () => {
+      for (const model of models) await wakeUp(model, labels.indexOf('yes'), yes!)
+    }
+    await wakes()
+    await until('verdicts', () => models.every((model) => judged(model) === 1))
+    const [byOwn, byOther, byBroken, byGiven] = models.map(sums)
+    // Reversed labels on the same network: "yes" is what it takes for silence.
+    expect(byOwn).toEqual({ confirmed: 0, rejected: 1, unjudged: 0 })
+    expect([byOther, byBroken]).toEqual([1, 1].map((unjudged) => ({ confirmed: 0, rejected: 0, unjudged })))
+    expect(byGiven).toEqual({ confirmed: 1, rejected: 0, unjudged: 0 })
+    listed = undefined
+    await stop()
+    await start()
+    await wakes()
+    await until('verdicts again', () => models.every((model) => judged(model) === 2))
+    expect(sums(models[0]!)).toEqual({ confirmed: 0, rejected: 2, unjudged: 0 })
+  }, 60_000)
+
+  it('whose release names a verifier that is not to be had wait for it, and are not judged by another', async () => {
+    const { bundle } = await packKws({ name: 'kws-waits' })
+    const verifier = await packKws({
+      name: 'verifier',
+      model: 'verifier',
+      change: { boards: [], labels, featureQuantization },
+    })
+    cloud.artifacts.set(sha256Hex(bundle), bundle)
+    verifiers.set(bundle, { verifier: verifier.release.sha256 })
+    listed = [bundle]
+    const [yes] = utterances('yes', 1)
+    const before = gateway.stats().depths.pendingWakes
+    await wakeUp(prefixOf(bundle), labels.indexOf('yes'), yes!)
+    await until('asked for it', () => cloud.requests.includes(`GET /v1/artifacts/${verifier.release.sha256}`))
+    expect([judged(prefixOf(bundle)), gateway.stats().depths.pendingWakes]).toEqual([0, before + 1])
+    cloud.artifacts.set(verifier.release.sha256, verifier.bundle)
+    // The gateway believes for half a minute that the cloud has it not.
+    await until('the verdict that waited', () => judged(prefixOf(bundle)) === 1, 60_000)
+    expect(sums(prefixOf(bundle))).toEqual({ confirmed: 1, rejected: 0, unjudged: 0 })
+  }, 90_000)
 })

@@ -1,5 +1,6 @@
 import { expect, it, onTestFinished } from 'vitest'
-import { ok } from '../../../contract/result.ts'
+import { contractError } from '../../../contract/errors.ts'
+import { err, ok } from '../../../contract/result.ts'
 import { MessageCounters } from '../../../gateway/message-counters.ts'
 import type { StoreClient } from '../../../gateway/store/store-client.ts'
 import { Verifier, type VerifierModel } from '../../../gateway/verifier.ts'
@@ -45,6 +46,7 @@ async function judged(posteriors: readonly number[], threshold?: number): Promis
       ...{ store, clock: { wallMs: () => 0, monotonicMs: () => 0, after: () => () => undefined } },
       ...{ counters: new MessageCounters(), logger: notedLog(), publishVerdict: () => undefined },
       formatOf: async () => ({ labels, featureQuantization: quantization }),
+      artifact: async () => err(contractError('artifact-not-found', 'none')),
     },
     model,
     engine,

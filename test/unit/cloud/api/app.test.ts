@@ -250,6 +250,41 @@ describe('cloud over HTTP', () => {
     expect((await register(v4.release)).json.code).toBe('artifact-not-found')
   })
 
+  it('what judges the wakes of a release is signed with it, and is here and fits before it is registered', async () => {
+    const verifiers = {
+      fits: testRelease('verifier', 1),
+      'another front end': testRelease('verifier', 2, { manifest: { features: { kind: 'mfcc', frames: 50 } } }),
+      'no label': testRelease('verifier', 3, { manifest: { labels: ['oui', 'non'] } }),
+    }
+    const put = ({ sha256, bundle }: Pick<typeof v1, 'sha256' | 'bundle'>) =>
+      call('PUT', `/v1/artifacts/${sha256}`, bundle)
+    for (const [i, [what, verifier]] of Object.entries(verifiers).entries()) {
+      const judged = testRelease(`kws-${5 + i}`, 5 + i)
+      await put(judged)
+      const named = { sha256: verifier.sha256, bytes: verifier.bundle.length }
+      await operator.lifecycle.addRelease(judged.release, named)
+      await expect(operator.lifecycle.addRelease(judged.release)).rejects.toThrow(/another verifier or none/)
+      await released()
+      expect(await register(judged.release)).toMatchObject({ status: 404, json: { code: 'artifact-not-found' } })
+      await put(verifier)
+      const registered = await register(judged.release)
+      if (what === 'fits') {
+        expect(registered).toMatchObject({ status: 200, json: { verifier: verifier.sha256 } })
+      } else {
+        expect(registered).toMatchObject({ status: 422, json: { code: 'contradicts-release' } })
+        expect(registered.json.detail).toContain(
+          `the verifier ${what === 'no label' ? 'knows no label' : 'has another'}`,
+        )
+      }
+    }
+    const short = testRelease('kws-8', 8)
+    await put(short)
+    await operator.lifecycle.addRelease(short.release, { sha256: verifiers.fits.sha256, bytes: 7 })
+    await released()
+    expect(await register(short.release)).toMatchObject({ status: 422, json: { code: 'size-mismatch' } })
+    expect((await call('GET', '/v1/models')).json.models[0].verifier).toBeNull()
+  })
+
   const names = Array.from({ length: 40 }, (_, i) => `d-${String(i).padStart(2, '0')}`)
   it('enrolment: tokens that the JWKS verifies, and a signed assignment that devices accept', async () => {
     const rows = names.map((device) => ({ device, site: 'site-1', board: 'board-a' }))

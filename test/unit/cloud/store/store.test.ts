@@ -104,6 +104,33 @@ describe('database', () => {
     store.close()
   })
 
+  it('a gateway may have what its devices may need: bundle, patches and verifier of a release in production or on its way', () => {
+    const world = new CloudWorld(fresh(), 1, {})
+    world.enrol(1)
+    const { models, devices } = world.store
+    const [bundle, patch, verifier] = ['5', '6', '7'].map((digit) => digit.repeat(64))
+    const kept = world.addRelease('kws-1', 1, 'staging')
+    const release = {
+      ...kept.content,
+      name: 'kws-9',
+      version: 9,
+      sha256: bundle!,
+      patches: [{ base: null, sha256: patch!, bytes: 5 }],
+    }
+    models.putArtifact(bundle!, 5, 0)
+    const record = models.add(release, null, 0, { sha256: verifier!, bytes: 9 })
+    const needed = (sites: string[]) =>
+      [bundle, patch, verifier, '8'.repeat(64)].map((hash) => models.isNeededAt(hash!, sites))
+    expect(needed(['site-1'])).toEqual([false, false, false, false])
+    devices.retarget(1, { release: record.id, rollout: null, stage: 0, arm: 'none' })
+    expect([needed(['site-1']), needed(['site-2'])]).toEqual([
+      [true, true, true, false],
+      [false, false, false, false],
+    ])
+    models.setState(record, 'production', 'test', 'test', 0)
+    expect(needed(['site-2'])).toEqual([true, true, true, false])
+  })
+
   it('what a dead process left undone in a transaction never happened', () => {
     const world = new CloudWorld(fresh(), 1, {})
     world.addRelease('kws-1', 1, 'production')

@@ -265,7 +265,7 @@ describe('a release that the cloud looks up', () => {
     world.publish(repository)
     const found = (name: string, version: number): Release | string => {
       const release = world.repository.release(name, version)
-      return release.ok ? release.value : release.error.code
+      return release.ok ? release.value.release : release.error.code
     }
     const names: [string, number][] = [
       ['kws-1', 1],
