@@ -343,7 +343,7 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
   {
     name: 'more verdicts than signed wakes',
     file: 'cloud/store/telemetry-store.ts',
-    find: 'if (!this.#bounds.allows({ device, boot, slot, gateway, model, verdicts })) return ',
+    find: 'if (!this.#bounds.allows({ device, boot, slot, gateway, model, pipeline, verdicts })) return ',
     change: 'if (verdicts < 0) return ',
   },
   {
