@@ -892,6 +892,26 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     find: 'parseGroup(place.group).model === OTHER_MODEL ? delta.slice(0, VERDICTS_AT) : delta',
     change: 'delta',
   },
+  {
+    name: 'a model that fails on every level is kept although another image is there',
+    file: 'device/core/agent/agent-engine.ts',
+    find: "phase: 'pending' })",
+    change: '})',
+  },
+  {
+    name: 'the model that a device has left because it fails comes back with the next assignment',
+    file: 'device/core/update/update.ts',
+    find: '...(bytesEqual(record.failedSha256, record.images[record.active].sha256)',
+    change: '...(record.failures < 0',
+    noticedBy: ['test/unit/device/core/agent/agent-engine.test.ts'],
+  },
+  {
+    name: 'the governor offers a level whose network has failed',
+    file: 'device/core/agent/agent-step.ts',
+    find: 'offeredLevels(manifest, this.state.engine)',
+    change: 'manifest.ladder',
+    noticedBy: ['test/unit/device/core/agent/agent-engine.test.ts'],
+  },
 ]
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */
 export function located({ name, file, find, change }: ListedFault, source: string): Mutant {

@@ -38,7 +38,7 @@ function lifeOf(seed: number, capacityMj: number, days: number, openShare: (hour
   const moves: { atMs: number; from: number; to: number }[] = []
   for (let now = 0; now < horizonMs; now += HOUR / 6) {
     const before = state.level
-    state = govern(state, manifestSample, board, timing, budget, remaining, now)
+    state = govern(state, manifestSample, manifestSample.ladder, board, timing, budget, remaining, now)
     if (state.level !== before) moves.push({ atMs: now, from: before, to: state.level })
     const open = Math.min(1, Math.max(0, openShare(now / HOUR) * (0.6 + 0.8 * random.next())))
     const step = manifestSample.ladder.find(({ level }) => level === LADDER_LEVELS[state.level])

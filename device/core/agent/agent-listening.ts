@@ -8,6 +8,7 @@ import { admitWake } from '../listen/wake-limit.ts'
 import { type ActiveTime, addSpan, settle } from '../power/active-time.ts'
 import { addEnergy, awakeMilliwatt, listeningEnergy, macsOf } from '../power/energy.ts'
 import { HIBERNATE, observeListening } from '../power/governor.ts'
+import { engineRan } from './agent-engine.ts'
 import type { Step } from './agent-step.ts'
 import type { Measures } from './measures.ts'
 
@@ -57,6 +58,7 @@ export function heard(step: Step, stretch: Heard): void {
   step.set({ measures: next, governor: observeListening(governor, stretch, hold.addedMs) })
   sendWakes(step, wakes, counters.wakes, stretch.elapsedMs)
   hearMicrophone(step, stretch)
+  engineRan(step, stretch)
   const { update } = step.state
   if (update.phase === 'trial') {
     // A hibernating device hears nothing; it must not fail a trial for that.

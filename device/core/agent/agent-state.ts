@@ -22,6 +22,7 @@ import type { BlockApplied, BlockOrder } from '../update/download-writer.ts'
 import type { UpdateState } from '../update/update.ts'
 import type { UpdateWindow } from '../update/update-schedule.ts'
 import type { Attempt } from './attempt.ts'
+import type { EngineHealth } from './engine-health.ts'
 import type { Measures } from './measures.ts'
 import type { Reporting } from './reporting.ts'
 import type { RepositoryView } from './repository-view.ts'
@@ -75,6 +76,7 @@ export interface AgentState {
   readonly batteryAtBootMj: number
   readonly measures: Measures
   readonly governor: GovernorState
+  readonly engine: EngineHealth
   readonly nextGovernMs: number
   readonly connected: boolean
   /** last radio use, for the cost of a session */
@@ -105,6 +107,7 @@ export const copyState = (s: AgentState): { -readonly [Name in keyof AgentState]
   batteryAtBootMj: s.batteryAtBootMj,
   measures: s.measures,
   governor: s.governor,
+  engine: s.engine,
   nextGovernMs: s.nextGovernMs,
   connected: s.connected,
   radioAtMs: s.radioAtMs,

@@ -27,6 +27,7 @@ import {
   type Now,
   type StepResult,
 } from './agent-state.ts'
+import { offeredLevels } from './engine-health.ts'
 
 /** Chosen: the battery is looked at this often. */
 export const GOVERN_INTERVAL_MS = 10 * 60_000
@@ -228,18 +229,25 @@ export class Step {
     const next = govern(
       governor,
       manifest,
+      offeredLevels(manifest, this.state.engine),
       config.board,
       featureTiming(manifest.features),
       config.power,
       this.remainingMj,
       this.now.wallMs,
     )
+    this.moveTo(next)
+  }
+
+  /** @param why undefined: the battery */
+  moveTo(next: AgentState['governor'], why?: string): void {
+    const from = this.state.governor.level
     this.set({ governor: next })
-    if (next.level === governor.level) return
+    if (next.level === from) return
     const to = present(LADDER_LEVELS[next.level], 'a level of the ladder')
     this.count({ ladderMoves: 1 })
     this.effect({ type: 'set-level', level: to })
-    this.event('level-changed', { detail: `${LADDER_LEVELS[governor.level]} to ${to}` })
+    this.event('level-changed', { detail: `${LADDER_LEVELS[from]} to ${to}${why === undefined ? '' : `: ${why}`}` })
   }
 
   /** Once a boot: a battery does not fill up again in the field, and one that is changed resets the device. */

@@ -1,6 +1,5 @@
 import { bootedDetail } from '../../../contract/attested-event.ts'
 import { bytesToHex } from '../../../contract/bytes.ts'
-import type { ContractError } from '../../../contract/errors.ts'
 import { LADDER_LEVELS } from '../../../contract/messages.ts'
 import { otherSlot } from '../flash/flash-layout.ts'
 import { HEALTHY } from '../listen/microphone.ts'
@@ -10,6 +9,7 @@ import { initialGovernor } from '../power/governor.ts'
 import { BLOCK_TIMEOUT_MS } from '../update/download.ts'
 import { IDLE, RETRY_DELAY_MS, TRIAL_WINDOW_MS } from '../update/update.ts'
 import { blockApplied, blockArrived, blockRefused, repeatRequests } from './agent-download.ts'
+import { engineFailed } from './agent-engine.ts'
 import { flashFailed, imageChecked, recordWritten, tellUntold, toldUntold } from './agent-install.ts'
 import { heard } from './agent-listening.ts'
 import { consultationTimedOut, META_TIMEOUT_MS, metaArrived, repeatRequest } from './agent-repository.ts'
@@ -17,6 +17,7 @@ import type { AgentConfig, AgentEvent, AgentState, BootContext, Now, StepResult 
 import { GOVERN_INTERVAL_MS, Step } from './agent-step.ts'
 import { assigned, consulted, POLL_INTERVAL_MS, updateTimers } from './agent-update.ts'
 import { noAttempt } from './attempt.ts'
+import { ENGINE_WELL } from './engine-health.ts'
 import { noMeasures } from './measures.ts'
 import { nothingReported } from './reporting.ts'
 import { repositoryAtBoot } from './repository-view.ts'
@@ -44,6 +45,7 @@ export function startAgent(config: AgentConfig, boot: BootContext, now: Now): St
       batteryAtBootMj: boot.batteryMj,
       measures: noMeasures(nowMs),
       governor: initialGovernor(level, now.wallMs),
+      engine: ENGINE_WELL,
       nextGovernMs: nowMs + GOVERN_INTERVAL_MS,
       connected: false,
       radioAtMs: Number.NEGATIVE_INFINITY,
@@ -184,11 +186,4 @@ function published(step: Step, id: number): void {
   if (state.update.phase === 'trial' && isReport) {
     step.set({ update: { ...state.update, reportAcknowledged: true } })
   }
-}
-
-function engineFailed(step: Step, error: ContractError): void {
-  // An engine that fails does so at every hop, five times a second.
-  step.tellRarely('engine-failed', { error })
-  // A confirmed model that fails keeps running as far as it can; a model on trial has lost its trial.
-  if (step.state.update.phase === 'trial') step.reboot('engine failed on trial')
 }

@@ -88,12 +88,14 @@ export function levelMilliwatt(
 }
 
 /** Picks the highest ladder level the horizon affords, with hysteresis: down at once, up only with margin and after a dwell.
+ *  @param ladder levels that are offered, best first
  *  @param remainingMj energy left in the battery
  *  @param nowMs same time base as `budget.horizonMs`
  *  @returns the state with its level, moved or not */
 export function govern(
   state: GovernorState,
   manifest: BundleManifest,
+  ladder: readonly LadderStep[],
   board: Board,
   timing: { readonly frameMs: number; readonly windowMs: number },
   budget: PowerBudget,
@@ -105,7 +107,7 @@ export function govern(
   const power = (step: LadderStep) =>
     levelMilliwatt(manifest, board, step, timing.frameMs, timing.windowMs, state.openShare, state.holdShare)
   const fits = (limit: number): number => {
-    const step = manifest.ladder.find((candidate) => power(candidate) <= limit)
+    const step = ladder.find((candidate) => power(candidate) <= limit)
     return step === undefined ? HIBERNATE : LADDER_LEVELS.indexOf(step.level)
   }
   const wanted = fits(affordable)

@@ -66,7 +66,7 @@ export const TRIAL_WINDOW_MS = 3 * 3_600_000
 /** Chosen: the new model must have looked at this many windows without an engine error. */
 export const TRIAL_WINDOWS_MIN = 100
 /** Chosen: an image whose check or trial failed twice in a row is not fetched again until another one was confirmed. */
-const FAILURES_MAX = 2
+export const FAILURES_MAX = 2
 /** Chosen: an update may take at most this share of what is left in the battery. */
 const INSTALL_ENERGY_SHARE = 0.2
 
@@ -171,8 +171,10 @@ export function confirmedRecord(record: BootRecord, securityCounter: number): Bo
     active: otherSlot(record.active),
     phase: 'confirmed',
     securityCounter: Math.max(record.securityCounter, securityCounter),
-    failedSha256: new Uint8Array(32),
-    failures: 0,
+    // A model that was left because it does not run is not what the next assignment brings back.
+    ...(bytesEqual(record.failedSha256, record.images[record.active].sha256)
+      ? {}
+      : { failedSha256: new Uint8Array(32), failures: 0 }),
     ...untoldOf('install-confirmed', record, record.images[otherSlot(record.active)]),
   }
 }

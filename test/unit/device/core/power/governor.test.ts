@@ -38,6 +38,7 @@ describe('governor', () => {
     govern(
       { ...initialGovernor(level, start), movedAtMs: start },
       manifestSample,
+      manifestSample.ladder,
       board,
       timing,
       { capacityMj, horizonMs: nowMs + hours * HOUR },

@@ -1,0 +1,45 @@
+import type { BundleManifest, LadderStep } from '../../../contract/manifest.ts'
+import { LADDER_LEVELS, type LadderLevel } from '../../../contract/messages.ts'
+import type { Heard } from '../listen/heard.ts'
+
+/** What of its model a device finds that it cannot run, in this boot. */
+export interface EngineHealth {
+  /** runs that failed since one succeeded */
+  readonly faults: number
+  /** share of the windows due that were dropped because inference was not done with the one before, exponential mean */
+  readonly overrunShare: number
+  /** graphs that failed, and levels that are too slow for their hop: not offered any more */
+  readonly failedGraphs: readonly string[]
+  readonly slowLevels: readonly LadderLevel[]
+}
+
+export const ENGINE_WELL: EngineHealth = { faults: 0, overrunShare: 0, failedGraphs: [], slowLevels: [] }
+
+/** Chosen: an engine that has failed on five stretches in a row fails on the sixth. */
+const FAULTS_MAX = 5
+/** Chosen: a level that drops every other window of the last minutes hears half of what it says it hears. */
+const OVERRUN_SHARE_MAX = 0.5
+const OVERRUN_MS = 2 * 60_000
+
+/** Takes note of a stretch that was heard: the engine runs. */
+export function ranWell(health: EngineHealth, { inferences, overruns, elapsedMs }: Heard): EngineHealth {
+  const due = inferences + overruns
+  if (due === 0) return health
+  const weight = 1 - Math.exp(-elapsedMs / OVERRUN_MS)
+  const overrunShare = health.overrunShare + weight * (overruns / due - health.overrunShare)
+  return { ...health, faults: inferences > 0 ? 0 : health.faults, overrunShare }
+}
+
+export const hasFailed = (health: EngineHealth): boolean => health.faults >= FAULTS_MAX
+export const isTooSlow = (health: EngineHealth): boolean => health.overrunShare > OVERRUN_SHARE_MAX
+
+/** The levels of a model that are still offered, best first. */
+export const offeredLevels = (manifest: BundleManifest, health: EngineHealth): readonly LadderStep[] =>
+  manifest.ladder.filter(
+    ({ level, graph }) =>
+      !health.slowLevels.includes(level) && (graph === null || !health.failedGraphs.includes(graph)),
+  )
+
+/** The best level below one that still runs a network; undefined when there is none. */
+export const levelBelow = (manifest: BundleManifest, health: EngineHealth, level: number): LadderStep | undefined =>
+  offeredLevels(manifest, health).find((step) => step.graph !== null && LADDER_LEVELS.indexOf(step.level) > level)
