@@ -1,6 +1,6 @@
 import type { FixedElementType } from '../element-type.ts'
 import type { FlatTable } from '../tflite/flatbuffer-wire.ts'
-import { activationRange, type QuantizedMultiplier, quantizedMultiplier } from './multiplier.ts'
+import { activationRange, type QuantizedMultiplier, quantizedMultiplier, quantizedMultipliers } from './multiplier.ts'
 import { TinyFault } from './tiny-fault.ts'
 import type { TinyTensor } from './tiny-tensor.ts'
 import type { KernelName } from './tiny-wasm.ts'
@@ -18,6 +18,9 @@ export interface Prepared {
   /** What the kernels may write besides their outputs, while they run; at the address in SCRATCH_WORD. */
   readonly scratchBytes?: number
 }
+
+/** Below this a factor takes thirty places to the left at most, rounded up as it may be. */
+const FACTOR_MAX = 2 ** 30 - 1
 
 /** What a kernel's preparation gets: the node's tensors and options, and the place for its tables. It checks all that the kernel relies on:
  *  whatever it lets through, the kernel runs. */
@@ -120,15 +123,24 @@ export class NodeContext {
 
   /** A factor by which a kernel multiplies. */
   multiplier(factor: number): QuantizedMultiplier {
-    const quantized = this.largeMultiplier(factor)
-    if (quantized.shift > 30) this.malformed(`scales make a factor of ${factor}`)
-    return quantized
+    const { multipliers, shifts } = this.multipliers(Float64Array.of(factor))
+    return { multiplier: multipliers[0] ?? 0, shift: shifts[0] ?? 0 }
   }
 
-  /** The same, below 2^31. */
+  /** Factors by which a kernel multiplies, each channel by its own. */
+  multipliers(factors: Float64Array): { readonly multipliers: Int32Array; readonly shifts: Int32Array } {
+    for (const factor of factors) if (!(factor >= 0 && factor < FACTOR_MAX)) this.#oddFactor(factor)
+    return quantizedMultipliers(factors)
+  }
+
+  /** One below 2^31. */
   largeMultiplier(factor: number): QuantizedMultiplier {
-    if (!(factor >= 0 && factor < 2 ** 31)) this.malformed(`scales make a factor of ${factor}`)
+    if (!(factor >= 0 && factor < 2 ** 31)) this.#oddFactor(factor)
     return quantizedMultiplier(factor)
+  }
+
+  #oddFactor(factor: number): never {
+    this.malformed(`scales make a factor of ${factor}`)
   }
 
   /** @throws TinyFault unless the zero point is one of int8, so that an element less it fits 16 bits */

@@ -1,7 +1,7 @@
 import type { NodeContext, Prepared } from '../node-context.ts'
 import { aligned } from '../tiny-limits.ts'
 import type { TinyTensor } from '../tiny-tensor.ts'
-import { biasAddress, channelTables, sumBound, weightScales } from './channels.ts'
+import { biasAddress, channelFactors, channelTables, sumBound, weightScales } from './channels.ts'
 import { type Axis, imageShape, windowAxis } from './window.ts'
 
 /** Conv2DOptions of the schema. */
@@ -101,10 +101,7 @@ function convolutionWords(
   const [from, to] = [node.quantization(input), node.quantization(output)]
   node.expectZeroPoint(input)
   const scales = weightScales(node, weights, channelDimension)
-  const factors = Array.from(
-    { length: outputs },
-    (_, channel) => (from.scale * (scales[scales.length === 1 ? 0 : channel] ?? 0)) / to.scale,
-  )
+  const factors = channelFactors(scales, outputs, (scale) => (from.scale * scale) / to.scale)
   const bias = biasAddress(node, 2, outputs)
   // A filter of the depthwise kind reads one channel.
   const count = rows * columns * (channelDimension === 0 ? depth : 1)

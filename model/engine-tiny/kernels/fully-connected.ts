@@ -1,5 +1,5 @@
 import type { NodeContext, Prepared } from '../node-context.ts'
-import { biasAddress, channelTables, sumBound, weightScales } from './channels.ts'
+import { biasAddress, channelFactors, channelTables, sumBound, weightScales } from './channels.ts'
 
 /** FullyConnectedOptions of the schema. */
 const OPTIONS = { activation: 0, weightsFormat: 1 } as const
@@ -27,10 +27,10 @@ export function prepareFullyConnected(node: NodeContext): Prepared {
   const to = node.quantization(output)
   node.expectZeroPoint(input)
   const scales = weightScales(node, weights, 0)
-  const factors = Array.from({ length: outputs }, (_, channel) =>
-    scales.length === 1
-      ? Math.fround(from.scale * (scales[0] ?? 0)) / to.scale
-      : (from.scale * (scales[channel] ?? 0)) / to.scale,
+  const factors = channelFactors(
+    scales,
+    outputs,
+    (scale) => (scales.length === 1 ? Math.fround(from.scale * scale) : from.scale * scale) / to.scale,
   )
   const bias = biasAddress(node, 2, outputs)
   const [least, most] = node.activation(OPTIONS.activation, output)

@@ -1,5 +1,5 @@
 import type { NodeContext, Prepared } from '../node-context.ts'
-import { biasAddress, channelTables, weightScales } from './channels.ts'
+import { biasAddress, channelFactors, channelTables, weightScales } from './channels.ts'
 import { imageShape } from './window.ts'
 
 /** TransposeConvOptions of the schema. */
@@ -28,10 +28,7 @@ export function prepareTransposeConv(node: NodeContext): Prepared {
     same ? Math.floor(Math.max(0, (Math.ceil(size / stride) - 1) * stride + filter - size) / 2) : 0
   const [from, to] = [node.quantization(input), node.quantization(output)]
   const scales = weightScales(node, weights, 0)
-  const factors = Array.from(
-    { length: outputs },
-    (_, channel) => (from.scale * (scales.length === 1 ? (scales[0] ?? 0) : (scales[channel] ?? 0))) / to.scale,
-  )
+  const factors = channelFactors(scales, outputs, (scale) => (from.scale * scale) / to.scale)
   const bias = biasAddress(node, 3, outputs)
   // The kernel goes channel by channel, whatever the sums.
   const { multipliers, shifts } = channelTables(node, factors, Number.POSITIVE_INFINITY)
