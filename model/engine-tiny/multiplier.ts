@@ -56,6 +56,15 @@ export function splitDouble(value: number): { readonly fraction: number; readonl
   return { fraction, exponent }
 }
 
+/** The power of two that a scale is, as near as the reference looks.
+ *  @returns null for a scale that is none
+ *  @see CheckedLog2 of TensorFlow Lite's quantization_util.cc */
+export function powerOfTwo(scale: number): number | null {
+  const power = Math.log2(scale)
+  const rounded = Math.round(power)
+  return Math.abs(power - rounded) < 1e-3 ? rounded : null
+}
+
 /** C's round: half away from zero. */
 export const roundHalfAway = (value: number): number => Math.sign(value) * Math.floor(Math.abs(value) + 0.5)
 

@@ -19,6 +19,15 @@ export interface Prepared {
   readonly scratchBytes?: number
 }
 
+const FLOAT32_MAX = 3.402_823_466_385_288_6e38
+/** By ActivationFunctionType of the schema. */
+const FLOAT_RANGES: readonly (readonly [number, number] | undefined)[] = [
+  [-FLOAT32_MAX, FLOAT32_MAX],
+  [0, FLOAT32_MAX],
+  [-1, 1],
+  [0, 6],
+]
+
 /** Below this a factor takes thirty places to the left at most, rounded up as it may be. */
 const FACTOR_MAX = 2 ** 30 - 1
 
@@ -156,6 +165,20 @@ export class NodeContext {
     return (
       activationRange(activation, output) ?? this.unsupported(`fused activation ${activation} on ${output.elementType}`)
     )
+  }
+
+  /** Least and largest float32 of an output under its fused activation, as words. @see CalculateActivationRange of kernel_util.h */
+  floatActivation(field: number): readonly [number, number] {
+    const activation = this.options?.int8(field) ?? 0
+    const range = FLOAT_RANGES[activation]
+    if (range === undefined) this.unsupported(`fused activation ${activation} on float32`)
+    return [float32Word(range[0]), float32Word(range[1])]
+  }
+
+  /** @throws TinyFault unless the tensor is quantized around 0, as all of 16 bits are that products are summed of */
+  expectSymmetric(tensor: TinyTensor): void {
+    const { zeroPoint } = this.quantization(tensor)
+    if (zeroPoint !== 0) this.unsupportedType(`"${tensor.name}" is ${tensor.elementType} around ${zeroPoint}, not 0`)
   }
 
   /** Values of a constant of int32 or int64, at most `most` of them. */
