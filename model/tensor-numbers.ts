@@ -8,7 +8,9 @@ export function tensorNumbers(type: ElementType, data: Uint8Array, elements: num
   const read = READERS[type]
   if (read === undefined) return null
   const view = new DataView(data.buffer, data.byteOffset, data.length)
-  return Array.from({ length: elements }, (_, index) => read(view, index))
+  const numbers: number[] = []
+  for (let index = 0; index < elements; index++) numbers.push(read(view, index))
+  return numbers
 }
 
 type ElementReader = (view: DataView, index: number) => number

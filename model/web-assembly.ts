@@ -31,7 +31,7 @@ export class SimdModule {
   instance(memoryBytes: number, imports: object = {}): { readonly memory: ArrayBuffer; readonly exports: object } {
     if (typeof WebAssembly === 'undefined') throw new Error(`${this.#what} needs WebAssembly`)
     if (this.#module === undefined) {
-      const bytes = Uint8Array.from(atob(this.#base64), (character) => character.charCodeAt(0))
+      const bytes = bytesOfBase64(this.#base64)
       if (!WebAssembly.validate(bytes)) throw new Error(`${this.#what} needs WebAssembly with 128-bit SIMD`)
       this.#module = new WebAssembly.Module(bytes)
     }
@@ -40,4 +40,25 @@ export class SimdModule {
     const { exports } = new WebAssembly.Instance(this.#module, { env: { memory }, ...imports })
     return { memory: memory.buffer, exports }
   }
+}
+
+const BASE64 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
+
+/** Decodes what `npm run build:wasm` wrote; a loop of its own, since `atob` and a call for each character took ten times as long as compiling
+ *  the module.
+ *  @see RFC 4648, section 4 */
+function bytesOfBase64(text: string): Uint8Array {
+  const values = new Uint8Array(128)
+  for (let value = 0; value < BASE64.length; value++) values[BASE64.charCodeAt(value)] = value
+  const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0
+  const bytes = new Uint8Array((text.length / 4) * 3 - padding)
+  for (let from = 0, to = 0; from < text.length; from += 4, to += 3) {
+    const value = (at: number): number => values[text.charCodeAt(from + at)] ?? 0
+    const word = (value(0) << 18) | (value(1) << 12) | (value(2) << 6) | value(3)
+    // What is beyond the end is not kept.
+    bytes[to] = word >> 16
+    bytes[to + 1] = word >> 8
+    bytes[to + 2] = word
+  }
+  return bytes
 }

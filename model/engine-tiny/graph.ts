@@ -353,7 +353,8 @@ class TinyLoader {
   #call({ kernel, words }: KernelCall): Call {
     const view = new Uint8Array(4 * words.length)
     const data = new DataView(view.buffer)
-    for (const [at, word] of words.entries()) {
+    for (let at = 0; at < words.length; at++) {
+      const word = words[at] ?? Number.NaN
       if (!Number.isInteger(word) || word < -0x80000000 || word > 0xffffffff) {
         throw new TinyFault('tiny-malformed', `${kernel}: ${word} is no word of 32 bits`)
       }

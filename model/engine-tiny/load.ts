@@ -1,7 +1,7 @@
 import { ok, type Result } from '../../contract/result.ts'
 import { hasTfliteIdentifier } from '../tflite/tflite-reader.ts'
 import { loadTiny, type TinyError, type TinyGraph, type TinyOptions } from './graph.ts'
-import { type LoweringError, lowerOnnx } from './onnx-lowering.ts'
+import { type LoweringError, lowerOnnx } from './lowering/onnx-lowering.ts'
 
 /** What the engine reads: a TFLite file as it is, an ONNX file as it is lowered. */
 const tinyFile = (bytes: Uint8Array): Result<Uint8Array, LoweringError> =>

@@ -10,14 +10,34 @@ export interface QuantizedMultiplier {
  *  @returns multiplier in [2^30, 2^31), or 0 for a factor below 2^-32
  *  @see QuantizeMultiplier of TensorFlow Lite's quantization_util.cc, double rounding */
 export function quantizedMultiplier(factor: number): QuantizedMultiplier {
-  if (factor === 0) return { multiplier: 0, shift: 0 }
-  let { fraction, exponent } = splitDouble(factor)
-  let multiplier = Math.floor(fraction * 2 ** 31 + 0.5)
-  if (multiplier === 2 ** 31) {
-    multiplier /= 2
-    exponent += 1
+  const { multipliers, shifts } = quantizedMultipliers(Float64Array.of(factor))
+  return { multiplier: multipliers[0] ?? 0, shift: shifts[0] ?? 0 }
+}
+
+/** The same for many factors at once: a network has hundreds of channels, and none of them should cost an object. */
+export function quantizedMultipliers(factors: Float64Array): {
+  readonly multipliers: Int32Array
+  readonly shifts: Int32Array
+} {
+  const view = new DataView(new ArrayBuffer(8))
+  const multipliers = new Int32Array(factors.length)
+  const shifts = new Int32Array(factors.length)
+  for (let at = 0; at < factors.length; at++) {
+    const factor = factors[at] ?? 0
+    view.setFloat64(0, factor)
+    // The exponent of a fraction in [1/2, 1); that of subnormal numbers and of 0 is below any that counts.
+    let exponent = ((view.getUint16(0) >> 4) & 0x7ff) - 1_022
+    if (exponent < -32) continue
+    let multiplier = Math.floor(factor * 2 ** (31 - exponent) + 0.5)
+    if (multiplier === 2 ** 31) {
+      multiplier /= 2
+      exponent += 1
+    }
+    if (exponent < -31) continue
+    multipliers[at] = multiplier
+    shifts[at] = exponent
   }
-  return exponent < -31 ? { multiplier: 0, shift: 0 } : { multiplier, shift: exponent }
+  return { multipliers, shifts }
 }
 
 /** C's frexp: a positive finite number as fraction · 2^exponent with fraction in [1/2, 1). */
@@ -34,6 +54,15 @@ export function splitDouble(value: number): { readonly fraction: number; readonl
     exponent -= 1
   }
   return { fraction, exponent }
+}
+
+/** The power of two that a scale is, as near as the reference looks.
+ *  @returns null for a scale that is none
+ *  @see CheckedLog2 of TensorFlow Lite's quantization_util.cc */
+export function powerOfTwo(scale: number): number | null {
+  const power = Math.log2(scale)
+  const rounded = Math.round(power)
+  return Math.abs(power - rounded) < 1e-3 ? rounded : null
 }
 
 /** C's round: half away from zero. */

@@ -1,6 +1,6 @@
 import type { FixedElementType } from '../element-type.ts'
 import type { FlatTable } from '../tflite/flatbuffer-wire.ts'
-import { activationRange, type QuantizedMultiplier, quantizedMultiplier } from './multiplier.ts'
+import { activationRange, type QuantizedMultiplier, quantizedMultiplier, quantizedMultipliers } from './multiplier.ts'
 import { TinyFault } from './tiny-fault.ts'
 import type { TinyTensor } from './tiny-tensor.ts'
 import type { KernelName } from './tiny-wasm.ts'
@@ -18,6 +18,18 @@ export interface Prepared {
   /** What the kernels may write besides their outputs, while they run; at the address in SCRATCH_WORD. */
   readonly scratchBytes?: number
 }
+
+const FLOAT32_MAX = 3.402_823_466_385_288_6e38
+/** By ActivationFunctionType of the schema. */
+const FLOAT_RANGES: readonly (readonly [number, number] | undefined)[] = [
+  [-FLOAT32_MAX, FLOAT32_MAX],
+  [0, FLOAT32_MAX],
+  [-1, 1],
+  [0, 6],
+]
+
+/** Below this a factor takes thirty places to the left at most, rounded up as it may be. */
+const FACTOR_MAX = 2 ** 30 - 1
 
 /** What a kernel's preparation gets: the node's tensors and options, and the place for its tables. It checks all that the kernel relies on:
  *  whatever it lets through, the kernel runs. */
@@ -120,15 +132,24 @@ export class NodeContext {
 
   /** A factor by which a kernel multiplies. */
   multiplier(factor: number): QuantizedMultiplier {
-    const quantized = this.largeMultiplier(factor)
-    if (quantized.shift > 30) this.malformed(`scales make a factor of ${factor}`)
-    return quantized
+    const { multipliers, shifts } = this.multipliers(Float64Array.of(factor))
+    return { multiplier: multipliers[0] ?? 0, shift: shifts[0] ?? 0 }
   }
 
-  /** The same, below 2^31. */
+  /** Factors by which a kernel multiplies, each channel by its own. */
+  multipliers(factors: Float64Array): { readonly multipliers: Int32Array; readonly shifts: Int32Array } {
+    for (const factor of factors) if (!(factor >= 0 && factor < FACTOR_MAX)) this.#oddFactor(factor)
+    return quantizedMultipliers(factors)
+  }
+
+  /** One below 2^31. */
   largeMultiplier(factor: number): QuantizedMultiplier {
-    if (!(factor >= 0 && factor < 2 ** 31)) this.malformed(`scales make a factor of ${factor}`)
+    if (!(factor >= 0 && factor < 2 ** 31)) this.#oddFactor(factor)
     return quantizedMultiplier(factor)
+  }
+
+  #oddFactor(factor: number): never {
+    this.malformed(`scales make a factor of ${factor}`)
   }
 
   /** @throws TinyFault unless the zero point is one of int8, so that an element less it fits 16 bits */
@@ -144,6 +165,20 @@ export class NodeContext {
     return (
       activationRange(activation, output) ?? this.unsupported(`fused activation ${activation} on ${output.elementType}`)
     )
+  }
+
+  /** Least and largest float32 of an output under its fused activation, as words. @see CalculateActivationRange of kernel_util.h */
+  floatActivation(field: number): readonly [number, number] {
+    const activation = this.options?.int8(field) ?? 0
+    const range = FLOAT_RANGES[activation]
+    if (range === undefined) this.unsupported(`fused activation ${activation} on float32`)
+    return [float32Word(range[0]), float32Word(range[1])]
+  }
+
+  /** @throws TinyFault unless the tensor is quantized around 0, as all of 16 bits are that products are summed of */
+  expectSymmetric(tensor: TinyTensor): void {
+    const { zeroPoint } = this.quantization(tensor)
+    if (zeroPoint !== 0) this.unsupportedType(`"${tensor.name}" is ${tensor.elementType} around ${zeroPoint}, not 0`)
   }
 
   /** Values of a constant of int32 or int64, at most `most` of them. */

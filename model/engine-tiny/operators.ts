@@ -9,6 +9,7 @@ import {
   prepareRelu6,
 } from './kernels/elementwise.ts'
 import { prepareFullyConnected } from './kernels/fully-connected.ts'
+import { prepareLstm } from './kernels/lstm.ts'
 import { prepareMean, prepareSum } from './kernels/mean.ts'
 import {
   prepareConcatenation,
@@ -79,5 +80,7 @@ export const TINY_OPERATORS: ReadonlyMap<number, (node: NodeContext) => Prepared
   [88, prepareUnpack],
   [97, prepareResizeNearestNeighbor],
   [98, prepareLeakyRelu],
+  // UNIDIRECTIONAL_SEQUENCE_LSTM.
+  [44, prepareLstm],
   [117, prepareHardSwish],
 ])

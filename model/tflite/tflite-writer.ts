@@ -9,6 +9,7 @@ import {
   tables,
   textVector,
   type WrittenNode,
+  type WrittenScalar,
   writeFlatbuffer,
 } from './flatbuffer-writer.ts'
 
@@ -35,7 +36,7 @@ export interface WrittenOperator {
   readonly inputs: readonly number[]
   readonly outputs: readonly number[]
   /** Fields of its options by number, each a byte or a word of 32 bits; an absent one is its default. */
-  readonly options: readonly (Uint8Array | null)[]
+  readonly options: readonly (WrittenScalar | null)[]
 }
 
 /** Version 3 of the schema, the only one there is. */

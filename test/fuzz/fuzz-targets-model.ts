@@ -1,11 +1,14 @@
 import { encodeBundle } from '../../contract/bundle.ts'
-import { loadTiny, type TinyGraph } from '../../model/engine-tiny/graph.ts'
+import type { TinyGraph } from '../../model/engine-tiny/graph.ts'
+import { loadTinyFile } from '../../model/engine-tiny/load.ts'
 import { readOnnx } from '../../model/onnx/onnx-reader.ts'
 import { readTensorMap } from '../../model/tensor-map.ts'
 import { readTflite } from '../../model/tflite/tflite-reader.ts'
 import { operatorKinds, operatorVectors } from '../fixtures/int8-operators.ts'
+import { loweredNetworks } from '../fixtures/lowered-networks.ts'
 import { unsoundness } from '../fixtures/tensor-map-check.ts'
 import { smallTflite } from '../fixtures/tflite-builder.ts'
+import { wideGraphs } from '../fixtures/wide-graphs.ts'
 import type { FuzzTarget } from './fuzz-run.ts'
 import { codeOf, MIB, must } from './fuzz-soundness.ts'
 
@@ -45,7 +48,7 @@ const graphsOfOperators = (each: number): Uint8Array[] =>
 /** What loads is run, with guards. No kernel may trap, write outside its outputs or let a byte that nobody made reach an output: two runs over
  *  different dead bytes give the same. */
 function runGraph(file: Uint8Array): string {
-  const load = (guard: number) => loadTiny(file, { guard, workMax: RUN_WORK })
+  const load = (guard: number) => loadTinyFile(file, { guard, workMax: RUN_WORK })
   const outputs = (graph: TinyGraph): string => {
     for (const [at, { bytes }] of graph.inputs.entries()) {
       graph.inputBytes(at).set(Uint8Array.from({ length: bytes }, (_, i) => (i * 37 + 11) & 0xff))
@@ -63,12 +66,10 @@ function runGraph(file: Uint8Array): string {
   return 'ran'
 }
 
-/** Files of graphs whose bytes were changed anywhere. */
-function tiny(): FuzzTarget {
+/** Files of graphs whose bytes were changed anywhere: of TFLite, or of ONNX, which are lowered first. */
+function tiny(name: string, corpus: readonly Uint8Array[], weight: number): FuzzTarget {
   return {
-    name: 'tiny',
-    corpus: graphsOfOperators(2),
-    weight: 2,
+    ...{ name, corpus, weight },
     allocationBytes: 96 * MIB,
     ignoresTail: true,
     run(input, isOriginal) {
@@ -87,15 +88,14 @@ const LIES: readonly ((word: number) => number)[] = [
 
 /** Graphs that are well-formed files and lie about shapes, axes, strides, scales, indices. The input says which graph and what in it: two bytes the graph, then four
  *  a lie: two bytes where, one whether a word or a byte, one what. Words that are small numbers are met first, for offsets are the reader's. */
-function tinyLies(): FuzzTarget {
-  const graphs = graphsOfOperators(6)
+function tinyLies(name: string, graphs: readonly Uint8Array[]): FuzzTarget {
   const places = graphs.map((graph) => {
     const view = new DataView(graph.buffer, graph.byteOffset, graph.length)
     const words = Array.from({ length: Math.floor(graph.length / 4) }, (_, at) => 4 * at)
     return words.filter((at) => Math.abs(view.getInt32(at, true)) <= 64 && view.getInt32(at, true) !== 0)
   })
   return {
-    name: 'tiny-lies',
+    name,
     corpus: [Uint8Array.of(0, 0), Uint8Array.of(0, 9, 0, 7, 0, 0), Uint8Array.of(0, 77, 0, 3, 0, 0, 0, 30, 1, 10)],
     weight: 8,
     allocationBytes: 96 * MIB,
@@ -111,6 +111,35 @@ function tinyLies(): FuzzTarget {
         const change = LIES[lie % LIES.length]!
         if (kind % 4 === 1) file[place + (kind >> 6)] = change(file[place + (kind >> 6)]!)
         else view.setInt32(place, change(view.getInt32(place, true)), true)
+      }
+      const code = runGraph(file)
+      return isOriginal ? 'accepted' : code
+    },
+  }
+}
+
+/** The same of ONNX graphs: bytes that may be changed and leave a file that can be read, which are sizes, counts, names, types and data. */
+function loweringLies(graphs: readonly Uint8Array[]): FuzzTarget {
+  const places = graphs.map((graph) =>
+    Array.from(graph.keys()).filter((at) => {
+      const changed = Uint8Array.from(graph)
+      changed[at]! ^= 1
+      return readOnnx(changed).ok
+    }),
+  )
+  return {
+    name: 'lowering-lies',
+    corpus: [Uint8Array.of(0), Uint8Array.of(1, 0, 7, 0), Uint8Array.of(5, 0, 77, 3, 1, 10, 9)],
+    weight: 6,
+    allocationBytes: 96 * MIB,
+    ignoresTail: true,
+    run(input, isOriginal) {
+      const which = (input[0] ?? 0) % graphs.length
+      const file = Uint8Array.from(graphs[which]!)
+      for (let at = 1; at + 3 <= Math.min(input.length, 10); at += 3) {
+        const [high = 0, low = 0, lie = 0] = input.subarray(at, at + 3)
+        const place = places[which]![(256 * high + low) % places[which]!.length]!
+        file[place] = LIES[lie % LIES.length]!(file[place]!)
       }
       const code = runGraph(file)
       return isOriginal ? 'accepted' : code
@@ -141,5 +170,11 @@ function tensorMap(corpus: readonly Uint8Array[]): FuzzTarget {
 export function modelTargets(graph: Uint8Array): readonly FuzzTarget[] {
   const model = smallTflite()
   const bundle = encodeBundle([{ name: 'graph/full', data: model }])
-  return [onnx(graph), tflite(model), tiny(), tinyLies(), tensorMap([graph, model, bundle])]
+  const wide = wideGraphs()
+  return [
+    ...[onnx(graph), tflite(model), tensorMap([graph, model, bundle])],
+    ...[tiny('tiny', graphsOfOperators(2), 2), tinyLies('tiny-lies', graphsOfOperators(6))],
+    ...[tiny('tiny-wide', wide, 2), tinyLies('tiny-wide-lies', wide), tiny('lowering', loweredNetworks(), 2)],
+    loweringLies(loweredNetworks()),
+  ]
 }

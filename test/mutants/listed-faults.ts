@@ -831,15 +831,15 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
   },
   {
     name: 'a bias of an ONNX graph keeps the scale it was stored in',
-    file: 'model/engine-tiny/onnx-lowering.ts',
+    file: 'model/engine-tiny/lowering/weights.ts',
     find: 'const same = Math.abs(scale / sumScale - 1) < 1e-5',
     change: 'const same = Math.abs(scale / sumScale - 1) < 1e9',
   },
   {
     name: 'an image is flattened with its channels last',
-    file: 'model/engine-tiny/onnx-lowering.ts',
-    find: 'return this.#reshape(this.#plain(this.#stored(node, 0), node), node.output)',
-    change: 'return this.#reshape(this.#stored(node, 0), node.output)',
+    file: 'model/engine-tiny/lowering/onnx-lowering.ts',
+    find: 'return reshape(graph, graph.plain(graph.stored(node, 0), node), node.output)',
+    change: 'return reshape(graph, graph.stored(node, 0), node.output)',
   },
   {
     name: 'a graph that remembers goes on over a gap in what it hears',

@@ -1,35 +1,53 @@
 import type { NodeContext, Prepared } from '../node-context.ts'
+import type { TinyTensor } from '../tiny-tensor.ts'
 import { broadcastWalk } from './broadcast.ts'
 
 /** Activation of AddOptions, SubOptions and MulOptions of the schema. */
 const ACTIVATION = 0
-/** Bits by which the reference kernels shift before they add, so that nothing of a byte is lost. */
-const LEFT_SHIFT = 20
+/** Bits by which the reference kernels shift before they add, so that nothing of a byte, or of two, is lost. */
+const LEFT_SHIFT = { int8: 20, int16: 15 } as const
+/** Numbers of types in the words of `binaryWide`. */
+const WIDE = { int16: 0, int32: 1, int64: 2, float32: 3 } as const
+const INT32 = [-0x80000000, 0x7fffffff] as const
 /** What is computed, in the words of the kernel. */
 const SUM = 0
 const PRODUCT = 1
 const LARGER = 2
 const SMALLER = 3
 
-/** @see add_common.cc of TFLite Micro: factors in float64 */
+/** int8 and int16: factors in float64; int32, which ignores its activation, and float32. @see add_common.cc of TFLite Micro */
 export function prepareAdd(node: NodeContext): Prepared {
+  node.expectPorts(2, 2, 1)
+  if (isPlain(node)) return plainSum(node, 1)
   const [left, right, output] = scales(node)
   const twice = 2 * Math.max(left, right)
-  return sum(node, { left: left / twice, right: right / twice, output: twice / (2 ** LEFT_SHIFT * output), sign: 1 })
+  const scaled = 2 ** leftShift(node) * output
+  return sum(node, { left: left / twice, right: right / twice, output: twice / scaled, sign: 1 })
 }
 
 /** @see sub_common.cc of TFLite Micro: factors in float32, other than ADD's */
 export function prepareSub(node: NodeContext): Prepared {
+  node.expectPorts(2, 2, 1)
+  if (isPlain(node)) return plainSum(node, -1)
   const f = Math.fround
   const [left, right, output] = scales(node)
   const twice = f(2 * Math.max(left, right))
-  const scaled = f(2 ** LEFT_SHIFT * f(output))
+  const scaled = f(2 ** leftShift(node) * f(output))
   return sum(node, { left: f(left / twice), right: f(right / twice), output: f(twice / scaled), sign: -1 })
 }
 
+/** Types whose elements are what they stand for. */
+const isPlain = (node: NodeContext): boolean => ['int32', 'float32'].includes(node.output(0).elementType)
+
+function plainSum(node: NodeContext, sign: 1 | -1): Prepared {
+  return binary(node, SUM, { ...NO_FACTORS, sign })
+}
+
+const leftShift = (node: NodeContext): number => LEFT_SHIFT[node.output(0).elementType as keyof typeof LEFT_SHIFT]
+
 function scales(node: NodeContext): readonly [number, number, number] {
-  node.expectPorts(2, 2, 1)
-  const scale = (tensor: Parameters<NodeContext['quantization']>[0]): number => node.quantization(tensor).scale
+  for (const tensor of [node.input(0), node.input(1), node.output(0)]) node.expectType(tensor, 'int8', 'int16')
+  const scale = (tensor: TinyTensor): number => node.quantization(tensor).scale
   return [scale(node.input(0)), scale(node.input(1)), scale(node.output(0))]
 }
 
@@ -37,7 +55,7 @@ function sum(
   node: NodeContext,
   factors: { readonly left: number; readonly right: number; readonly output: number; readonly sign: 1 | -1 },
 ): Prepared {
-  if (!(factors.output < 1)) node.malformed(`the output's scale is a 2^${LEFT_SHIFT}th of the inputs' or less`)
+  if (!(factors.output < 1)) node.malformed(`the output's scale is a 2^${leftShift(node)}th of the inputs' or less`)
   const [left, right, output] = [factors.left, factors.right, factors.output].map((factor) => node.multiplier(factor))
   return binary(node, SUM, {
     left: [left?.multiplier ?? 0, left?.shift ?? 0],
@@ -47,42 +65,57 @@ function sum(
   })
 }
 
-/** @see mul_common.cc of TFLite Micro */
+/** int8 and int16, int32 and float32. @see mul_common.cc of TFLite Micro */
 export function prepareMul(node: NodeContext): Prepared {
+  node.expectPorts(2, 2, 1)
+  if (isPlain(node)) return binary(node, PRODUCT, NO_FACTORS)
   const [left, right, output] = scales(node)
   const { multiplier, shift } = node.multiplier((left * right) / output)
-  return binary(node, PRODUCT, { left: [0, 0], right: [0, 0], sign: 0, output: [multiplier, shift] })
+  return binary(node, PRODUCT, { ...NO_FACTORS, output: [multiplier, shift] })
 }
 
-/** @see maximum_minimum.cc of TFLite Micro: bytes are compared, whatever their scales */
+/** @see maximum_minimum.cc of TFLite Micro: elements are compared, whatever their scales */
 export const prepareMaximum = (node: NodeContext): Prepared => compared(node, LARGER)
 export const prepareMinimum = (node: NodeContext): Prepared => compared(node, SMALLER)
 
 function compared(node: NodeContext, kind: number): Prepared {
   node.expectPorts(2, 2, 1)
-  return binary(node, kind, { left: [0, 0], right: [0, 0], sign: 0, output: [0, 0] })
+  return binary(node, kind, NO_FACTORS)
 }
 
-function binary(
-  node: NodeContext,
-  kind: number,
-  factors: {
-    readonly left: readonly [number, number]
-    readonly right: readonly [number, number]
-    readonly sign: number
-    readonly output: readonly [number, number]
-  },
-): Prepared {
+interface Factors {
+  readonly left: readonly [number, number]
+  readonly right: readonly [number, number]
+  readonly sign: number
+  readonly output: readonly [number, number]
+}
+
+const NO_FACTORS: Factors = { left: [0, 0], right: [0, 0], sign: 0, output: [0, 0] }
+
+function binary(node: NodeContext, kind: number, factors: Factors): Prepared {
   const [left, right, output] = [node.input(0), node.input(1), node.output(0)]
-  for (const tensor of [left, right, output]) node.expectType(tensor, 'int8')
+  const type = output.elementType
+  node.expectType(output, 'int8', 'int16', 'int32', 'float32', ...(kind > PRODUCT ? (['int64'] as const) : []))
+  for (const tensor of [left, right]) node.expectType(tensor, type)
   const walk = broadcastWalk(node, left.shape, right.shape, output.shape)
   const zero = ({ zeroPoints }: typeof left): number => zeroPoints[0] ?? 0
-  // MAXIMUM and MINIMUM have no activation.
-  const bounds = kind === SUM || kind === PRODUCT ? node.activation(ACTIVATION, output) : [-128, 127]
   const words = [
     ...[left.address, right.address, output.address, ...walk.sizes, ...walk.left, ...walk.right],
     ...[-zero(left), ...factors.left, -zero(right), ...factors.right, factors.sign],
-    ...[...factors.output, zero(output), ...bounds, kind],
+    ...[...factors.output, zero(output), ...bounds(node, kind), kind],
   ]
-  return { calls: [{ kernel: 'binary', words }] }
+  if (type === 'int8') return { calls: [{ kernel: 'binary', words }] }
+  return { calls: [{ kernel: 'binaryWide', words: [...words, WIDE[type as keyof typeof WIDE]] }] }
+}
+
+/** MAXIMUM and MINIMUM have no activation, and sums of int32 do without theirs. */
+function bounds(node: NodeContext, kind: number): readonly [number, number] {
+  const output = node.output(0)
+  if (kind > PRODUCT) return [-128, 127]
+  if (output.elementType === 'float32') return node.floatActivation(ACTIVATION)
+  if (output.elementType !== 'int32') return node.activation(ACTIVATION, output)
+  if (kind === SUM) return INT32
+  const activation = node.options?.int8(ACTIVATION) ?? 0
+  const ranges: readonly (readonly [number, number] | undefined)[] = [INT32, [0, INT32[1]], [-1, 1], [0, 6]]
+  return ranges[activation] ?? node.unsupported(`fused activation ${activation} on int32`)
 }

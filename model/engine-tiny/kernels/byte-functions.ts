@@ -1,7 +1,8 @@
 import { byteTable, divideByPowerOfTwo, requantize, tanhOf } from '../fixed-point.ts'
 import { quantizedMultiplier } from '../multiplier.ts'
 import type { NodeContext, Prepared } from '../node-context.ts'
-import { activationInput, inputRadius } from './elementwise.ts'
+import { activationInput, FLOAT_FUNCTIONS, inputRadius, mappedFloats, samePair } from './elementwise.ts'
+import { sigmoidOfShorts } from './sigmoid-16.ts'
 
 /** Functions of one int8: computed for each of the 256 when the graph is loaded, by the arithmetic of the reference kernels, and looked up. */
 
@@ -24,8 +25,11 @@ function prepare(node: NodeContext, functionOf: (ends: Ends) => (value: number) 
 
 /** The output's scale is 1/128 and its zero point 0, whatever the file says, as in the reference.
  *  @see tanh.cc of TFLite Micro and reference/integer_ops/tanh.h */
-export const prepareTanh = (node: NodeContext): Prepared =>
-  prepare(node, ({ from }) => {
+export function prepareTanh(node: NodeContext): Prepared {
+  const [input] = samePair(node, 'int8', 'int16', 'float32')
+  if (input.elementType === 'float32') return mappedFloats(node, FLOAT_FUNCTIONS.tanh)
+  if (input.elementType === 'int16') return sigmoidOfShorts(node, 'tanh')
+  return prepare(node, ({ from }) => {
     const [integerBits, outputBits] = [4, 7]
     const { multiplier, shift } = activationInput(node, from.scale, integerBits)
     const radius = inputRadius(integerBits, shift)
@@ -36,10 +40,15 @@ export const prepareTanh = (node: NodeContext): Prepared =>
       return divideByPowerOfTwo(tanhOf(requantize(x, multiplier, shift)), 31 - outputBits)
     }
   })
+}
 
 /** LeakyReluOptions of the schema. @see QuantizeLeakyRelu of reference/leaky_relu.h; scales are multiplied and divided as float32 */
-export const prepareLeakyRelu = (node: NodeContext): Prepared =>
-  prepare(node, ({ from, to }) => {
+export function prepareLeakyRelu(node: NodeContext): Prepared {
+  const [input] = samePair(node, 'int8', 'float32')
+  if (input.elementType === 'float32') {
+    return mappedFloats(node, FLOAT_FUNCTIONS.leakyRelu, node.options?.float32(0) ?? 0)
+  }
+  return prepare(node, ({ from, to }) => {
     const alpha = node.options?.float32(0) ?? 0
     const negative = signedMultiplier(node, Math.fround(Math.fround(from.scale * alpha) / to.scale))
     const positive = signedMultiplier(node, Math.fround(from.scale / to.scale))
@@ -49,6 +58,7 @@ export const prepareLeakyRelu = (node: NodeContext): Prepared =>
       return to.zeroPoint + requantize(x, multiplier, shift)
     }
   })
+}
 
 /** A slope may be negative. */
 function signedMultiplier(node: NodeContext, factor: number) {
@@ -65,8 +75,10 @@ const highMul16 = (a: number, b: number): number => {
 }
 
 /** Sixteen bits throughout, the input at 128 times its precision. @see HardSwishPrepare of TFLite Micro and reference/hard_swish.h */
-export const prepareHardSwish = (node: NodeContext): Prepared =>
-  prepare(node, ({ from, to }) => {
+export function prepareHardSwish(node: NodeContext): Prepared {
+  const [input] = samePair(node, 'int8', 'float32')
+  if (input.elementType === 'float32') return mappedFloats(node, FLOAT_FUNCTIONS.hardSwish)
+  return prepare(node, ({ from, to }) => {
     const fineScale = Math.fround(from.scale / 128)
     const output = multiplier16(node, Math.fround(fineScale / to.scale))
     const reluish = multiplier16(node, Math.fround(fineScale / Math.fround(3 / 32_768)))
@@ -84,6 +96,7 @@ export const prepareHardSwish = (node: NodeContext): Prepared =>
       return int16(divideByPowerOfTwo(gated, -output.exponent) + to.zeroPoint)
     }
   })
+}
 
 /** A factor of 15 bits. */
 function multiplier16(node: NodeContext, factor: number): { readonly multiplier: number; readonly exponent: number } {

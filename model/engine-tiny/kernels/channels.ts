@@ -15,24 +15,30 @@ export interface ChannelTables {
 /** Keeps a table of multipliers, one of shifts, and one of powers where all factors are below 1/2.
  *  @param factors one for each output channel
  *  @param sumMax what no sum of a channel, bias included, can pass */
-export function channelTables(node: NodeContext, factors: readonly number[], sumMax: number): ChannelTables {
-  const quantized = factors
-    .map((factor) => node.multiplier(factor))
+export function channelTables(node: NodeContext, factors: Float64Array, sumMax: number): ChannelTables {
+  const { multipliers, shifts } = node.multipliers(factors)
+  let [least, most] = [31, -31]
+  for (let channel = 0; channel < shifts.length; channel++) {
+    const shift = shifts[channel] ?? 0
     // What cannot reach half of the last place, dead channels of trained networks, becomes 0 whatever the sum, and needs no shift.
-    .map((factor) =>
-      factor.multiplier === 0 || 2 * sumMax < 2 ** -factor.shift ? { multiplier: 0, shift: -1 } : factor,
-    )
-  const shifts = quantized.map(({ shift }) => shift)
-  const [least, most] = [Math.min(...shifts), Math.max(...shifts)]
+    if (multipliers[channel] === 0 || 2 * sumMax < 2 ** -shift) {
+      multipliers[channel] = 0
+      shifts[channel] = -1
+    }
+    least = Math.min(least, shifts[channel] ?? 0)
+    most = Math.max(most, shifts[channel] ?? 0)
+  }
   // One for the rounding of the high half, one for what moves negative sums, and half of the last place.
   const fits = (sumMax + 2) * 2 ** (most - least) + 2 ** (-least - 1) < 2 ** 31
-  const power = fits ? (shift: number) => 2 ** (shift - least) : (shift: number) => 2 ** (31 + shift)
-  return {
-    multipliers: node.table(Int32Array.from(quantized, ({ multiplier }) => multiplier)),
-    shifts: node.table(Int32Array.from(shifts)),
-    powers: most < 0 ? node.table(Int32Array.from(shifts, power)) : 0,
-    shift: fits ? -least : 0,
+  let powers = 0
+  if (most < 0) {
+    const table = new Int32Array(shifts.length)
+    for (let channel = 0; channel < table.length; channel++) {
+      table[channel] = 2 ** ((shifts[channel] ?? 0) + (fits ? -least : 31))
+    }
+    powers = node.table(table)
   }
+  return { multipliers: node.table(multipliers), shifts: node.table(shifts), powers, shift: fits ? -least : 0 }
 }
 
 /** What no sum of products of int8, offset added, with int8 can pass: of `count` products and a bias. */
@@ -40,7 +46,8 @@ export function sumBound(node: NodeContext, count: number, bias: TinyTensor | nu
   if (bias === null) return count * 255 * 128
   // A bias that is computed may be anything.
   if (bias.constant === null) return 2 ** 31
-  const most = node.integers(bias, bias.elements).reduce((so, value) => Math.max(so, Math.abs(value)), 0)
+  let most = 0
+  for (const value of node.integers(bias, bias.elements)) most = Math.max(most, Math.abs(value))
   return count * 255 * 128 + most
 }
 
@@ -55,6 +62,17 @@ export function weightScales(node: NodeContext, weights: TinyTensor, channelDime
     node.malformed(`"${name}" has ${scales.length} scales along dimension ${dimension}`)
   }
   return scales
+}
+
+/** A factor for each output channel from one weight scale for all, or one for each.
+ *  @param factorOf of a weight scale */
+export function channelFactors(
+  scales: readonly number[],
+  channels: number,
+  factorOf: (scale: number) => number,
+): Float64Array {
+  if (scales.length === 1) return new Float64Array(channels).fill(factorOf(scales[0] ?? 0))
+  return Float64Array.from(scales, factorOf)
 }
 
 /** A bias of int32, one for each channel; 0 where there is none. @returns its address */

@@ -1,7 +1,8 @@
 import type { NodeContext, Prepared } from '../node-context.ts'
 import { aligned } from '../tiny-limits.ts'
 import type { TinyTensor } from '../tiny-tensor.ts'
-import { biasAddress, channelTables, sumBound, weightScales } from './channels.ts'
+import { biasAddress, channelFactors, channelTables, sumBound, weightScales } from './channels.ts'
+import { wideConvolution } from './wide-convolution.ts'
 import { type Axis, imageShape, windowAxis } from './window.ts'
 
 /** Conv2DOptions of the schema. */
@@ -24,8 +25,15 @@ export function prepareConv2d(node: NodeContext): Prepared {
     node.malformed(`${channels} channels by filters of depth ${depth} with ${outputs} outputs`)
   }
   node.expectShape(output, [batches, y.output, x.output, outputs])
-  const words = convolutionWords(node, CONV.activation, { y, x, outputs, depth, channelDimension: 0 })
   const patch = rows * columns * depth
+  if (input.elementType !== 'int8') {
+    return wideConvolution(node, {
+      ...{ input, weights, output, outputs, channelDimension: 0, activation: CONV.activation },
+      ...{ sizes: wideSizes(node, y, x, depth, outputs), together: outputs / (channels / depth) },
+      ...{ weightSteps: [patch, depth], sumBits: 32, floatProduct: false },
+    })
+  }
+  const words = convolutionWords(node, CONV.activation, { y, x, outputs, depth, channelDimension: 0 })
   const widenedBytes = 8 * Math.ceil(patch / 8) * 2 * outputs
   return {
     calls: [{ kernel: 'conv2d', words }],
@@ -44,6 +52,13 @@ export function prepareDepthwiseConv2d(node: NodeContext): Prepared {
     node.malformed(`${channels} channels by weights of the shape [${weights.shape.join(', ')}]`)
   }
   node.expectShape(output, [batches, y.output, x.output, outputs])
+  if (input.elementType !== 'int8') {
+    return wideConvolution(node, {
+      ...{ input, weights, output, outputs, channelDimension: 3, activation: DEPTHWISE.activation },
+      ...{ sizes: wideSizes(node, y, x, 1, outputs), together: outputs / channels },
+      ...{ weightSteps: [1, outputs], sumBits: 64, floatProduct: false },
+    })
+  }
   const sizes = { y, x, outputs, depth: outputs / channels, channelDimension: 3 }
   const words = convolutionWords(node, DEPTHWISE.activation, sizes)
   // Two vectors of sums, weights in pairs of int16, starts of int32, a row of zero points, and an address for each place of the filter.
@@ -65,7 +80,8 @@ function operands(
 } {
   node.expectPorts(2, 3, 1)
   const [input, weights, output] = [node.input(0), node.input(1), node.output(0)]
-  for (const tensor of [input, weights, output]) node.expectType(tensor, 'int8')
+  node.expectType(input, 'int8', 'int16', 'float32')
+  if (input.elementType === 'int8') for (const tensor of [weights, output]) node.expectType(tensor, 'int8')
   const [, height, width] = imageShape(node, input)
   const [, rows, columns] = imageShape(node, weights)
   const [, outputHeight, outputWidth] = imageShape(node, output)
@@ -80,6 +96,14 @@ function operands(
     y: axis({ input: height, filter: rows, output: outputHeight }, fields.strideY, fields.dilationY),
     x: axis({ input: width, filter: columns, output: outputWidth }, fields.strideX, fields.dilationX),
   }
+}
+
+function wideSizes(node: NodeContext, y: Axis, x: Axis, depth: number, outputs: number): readonly number[] {
+  node.expectWork(node.output(0).elements * y.filter * x.filter * depth)
+  return [
+    ...[...imageShape(node, node.input(0)), y.filter, x.filter, depth, y.output, x.output, outputs],
+    ...[y.stride, x.stride, y.dilation, x.dilation, y.padding, x.padding],
+  ]
 }
 
 function convolutionWords(
@@ -101,10 +125,7 @@ function convolutionWords(
   const [from, to] = [node.quantization(input), node.quantization(output)]
   node.expectZeroPoint(input)
   const scales = weightScales(node, weights, channelDimension)
-  const factors = Array.from(
-    { length: outputs },
-    (_, channel) => (from.scale * (scales[scales.length === 1 ? 0 : channel] ?? 0)) / to.scale,
-  )
+  const factors = channelFactors(scales, outputs, (scale) => (from.scale * scale) / to.scale)
   const bias = biasAddress(node, 2, outputs)
   // A filter of the depthwise kind reads one channel.
   const count = rows * columns * (channelDimension === 0 ? depth : 1)

@@ -1,6 +1,8 @@
+import type { FixedElementType } from '../../element-type.ts'
 import { activationRange, type QuantizedMultiplier, roundHalfAway, splitDouble } from '../multiplier.ts'
 import { float32Word, type NodeContext, type Prepared } from '../node-context.ts'
 import type { TinyTensor } from '../tiny-tensor.ts'
+import { sigmoidOfShorts } from './sigmoid-16.ts'
 
 /** Numbers of integer types in the words of kernels. */
 const INTEGERS = { int8: 0, uint8: 1, int16: 2, int32: 3 } as const
@@ -13,6 +15,23 @@ function pair(node: NodeContext): readonly [TinyTensor, TinyTensor] {
   const [input, output] = [node.input(0), node.output(0)]
   node.expectElements(output, input.elements)
   return [input, output]
+}
+
+/** The same, of one type. */
+export function samePair(node: NodeContext, ...types: readonly FixedElementType[]): readonly [TinyTensor, TinyTensor] {
+  const [input, output] = pair(node)
+  node.expectType(input, ...types)
+  node.expectType(output, input.elementType)
+  return [input, output]
+}
+
+/** Functions of one float32, in the words of the kernel. Those with an exponential are within one place of the last of a good C library's. */
+export const FLOAT_FUNCTIONS = { relu: 0, relu6: 1, leakyRelu: 2, hardSwish: 3, logistic: 4, tanh: 5 } as const
+
+export function mappedFloats(node: NodeContext, kind: number, slope = 0): Prepared {
+  const [input, output] = [node.input(0), node.output(0)]
+  const words = [input.address, output.address, input.elements, kind, float32Word(slope)]
+  return { calls: [{ kernel: 'mapFloats', words }] }
 }
 
 const range = (node: NodeContext, tensor: TinyTensor): readonly [number, number] =>
@@ -55,21 +74,20 @@ export function prepareDequantize(node: NodeContext): Prepared {
 
 /** @see activations_common.cc of TFLite Micro: the bound is that of the output's zero point */
 export function prepareRelu(node: NodeContext): Prepared {
-  const [input, output] = pair(node)
-  node.expectType(input, 'int8')
-  node.expectType(output, 'int8')
+  const [input, output] = samePair(node, 'int8', 'int16', 'float32')
+  if (input.elementType === 'float32') return mappedFloats(node, FLOAT_FUNCTIONS.relu)
   return requantized(node, activationRange(1, output) ?? [-128, 127])
 }
 
 /** @see activations_common.cc of TFLite Micro: bytes between the input's 0 and 6, whatever the output's scale */
 export function prepareRelu6(node: NodeContext): Prepared {
-  const [input, output] = pair(node)
-  node.expectType(input, 'int8')
-  node.expectType(output, 'int8')
+  const [input, output] = samePair(node, 'int8', 'int16', 'float32')
+  if (input.elementType === 'float32') return mappedFloats(node, FLOAT_FUNCTIONS.relu6)
   const { scale, zeroPoint } = node.quantization(input)
-  node.expectZeroPoint(input)
-  const six = Math.min(127, zeroPoint + roundHalfAway(Math.fround(6 / Math.fround(scale))))
-  const words = [input.address, output.address, input.elements, zeroPoint, six]
+  const [least, most] = range(node, input)
+  if (zeroPoint < least || zeroPoint > most) node.malformed(`"${input.name}" has the zero point ${zeroPoint}`)
+  const six = Math.min(most, zeroPoint + roundHalfAway(Math.fround(6 / Math.fround(scale))))
+  const words = [input.address, output.address, input.elements, zeroPoint, six, integer(input)]
   return { calls: [{ kernel: 'clampElements', words }] }
 }
 
@@ -85,12 +103,12 @@ function requantized(node: NodeContext, [least, most]: readonly [number, number]
 /** Integer bits of what the exponential of LOGISTIC takes. */
 const LOGISTIC_BITS = 4
 
-/** int8, output at scale 1/256 and zero point -128.
+/** int8, output at scale 1/256 and zero point -128; int16, output in 1/32768; float32.
  *  @see logistic_common.cc of TFLite Micro and integer_ops/logistic.h of TensorFlow Lite */
 export function prepareLogistic(node: NodeContext): Prepared {
-  const [input, output] = pair(node)
-  node.expectType(input, 'int8')
-  node.expectType(output, 'int8')
+  const [input, output] = samePair(node, 'int8', 'int16', 'float32')
+  if (input.elementType === 'float32') return mappedFloats(node, FLOAT_FUNCTIONS.logistic)
+  if (input.elementType === 'int16') return sigmoidOfShorts(node, 'logistic')
   const { scale, zeroPoint } = node.quantization(input)
   if (node.quantization(output).zeroPoint !== -128) node.malformed(`"${output.name}" has to have the zero point -128`)
   const { multiplier, shift } = activationInput(node, scale, LOGISTIC_BITS)

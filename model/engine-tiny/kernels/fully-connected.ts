@@ -1,5 +1,6 @@
 import type { NodeContext, Prepared } from '../node-context.ts'
-import { biasAddress, channelTables, sumBound, weightScales } from './channels.ts'
+import { biasAddress, channelFactors, channelTables, sumBound, weightScales } from './channels.ts'
+import { wideConvolution } from './wide-convolution.ts'
 
 /** FullyConnectedOptions of the schema. */
 const OPTIONS = { activation: 0, weightsFormat: 1 } as const
@@ -9,9 +10,7 @@ const OPTIONS = { activation: 0, weightsFormat: 1 } as const
 export function prepareFullyConnected(node: NodeContext): Prepared {
   node.expectPorts(2, 3, 1)
   const [input, weights, output] = [node.input(0), node.input(1), node.output(0)]
-  node.expectType(input, 'int8')
-  node.expectType(weights, 'int8')
-  node.expectType(output, 'int8')
+  node.expectType(input, 'int8', 'int16', 'float32')
   if ((node.options?.int8(OPTIONS.weightsFormat) ?? 0) !== 0) node.unsupported('shuffled weights')
   const [outputs, depth] = weights.shape
   if (outputs === undefined || depth === undefined || weights.shape.length !== 2) {
@@ -23,14 +22,23 @@ export function prepareFullyConnected(node: NodeContext): Prepared {
   }
   node.expectElements(output, batches * outputs)
   node.expectWork(batches * outputs * depth)
+  if (input.elementType !== 'int8') {
+    return wideConvolution(node, {
+      ...{ input, weights, output, outputs, channelDimension: 0, activation: OPTIONS.activation },
+      // Every row is an image of one place.
+      sizes: [...[batches, 1, 1, depth, 1, 1, depth, 1, 1, outputs], ...[1, 1, 1, 1, 0, 0]],
+      ...{ together: outputs, weightSteps: [depth, depth], sumBits: 32, floatProduct: true },
+    })
+  }
+  for (const tensor of [weights, output]) node.expectType(tensor, 'int8')
   const from = node.quantization(input)
   const to = node.quantization(output)
   node.expectZeroPoint(input)
   const scales = weightScales(node, weights, 0)
-  const factors = Array.from({ length: outputs }, (_, channel) =>
-    scales.length === 1
-      ? Math.fround(from.scale * (scales[0] ?? 0)) / to.scale
-      : (from.scale * (scales[channel] ?? 0)) / to.scale,
+  const factors = channelFactors(
+    scales,
+    outputs,
+    (scale) => (scales.length === 1 ? Math.fround(from.scale * scale) : from.scale * scale) / to.scale,
   )
   const bias = biasAddress(node, 2, outputs)
   const [least, most] = node.activation(OPTIONS.activation, output)

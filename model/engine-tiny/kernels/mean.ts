@@ -16,6 +16,17 @@ export interface Reduction {
   readonly count: number
 }
 
+/** What becomes of float32s, in the words of the kernel. */
+export const FLOATS = { sum: 0, mean: 1, largest: 2 } as const
+
+/** @see reference/reduce.h of TensorFlow Lite: elements are added in the order in which they lie */
+export function reducedFloats(node: NodeContext, kind: number): Prepared {
+  const [input, output] = [node.input(0), node.output(0)]
+  const { kept, keptStrides, reduced, reducedStrides, count } = reduction(node, input, output)
+  const words = [input.address, output.address, ...kept, ...keptStrides, ...reduced, ...reducedStrides, kind, count]
+  return { calls: [{ kernel: 'reduceFloats', words }] }
+}
+
 /** Reads the axes of a reducing node (its second input) and checks the output's shape against them. */
 export function reduction(node: NodeContext, input: TinyTensor, output: TinyTensor): Reduction {
   const rank = input.shape.length
@@ -55,28 +66,30 @@ export function reduction(node: NodeContext, input: TinyTensor, output: TinyTens
 /** @see QuantizedMeanOrSum of TensorFlow Lite's reference/reduce.h: the number of elements goes into the factor, whose bits are kept as far as
  *  a shift may go */
 export const prepareMean = (node: NodeContext): Prepared =>
-  sums(node, ({ multiplier, shift }, count) => {
+  sums(node, FLOATS.mean, ({ multiplier, shift }, count) => {
     const bits = Math.min(Math.floor(Math.log2(count)), 32, 31 + shift)
     return { multiplier: Number((BigInt(multiplier) << BigInt(bits)) / BigInt(count)), shift: shift - bits }
   })
 
 /** @see QuantizedMeanOrSum of TensorFlow Lite's reference/reduce.h */
-export const prepareSum = (node: NodeContext): Prepared => sums(node, (factor) => factor)
+export const prepareSum = (node: NodeContext): Prepared => sums(node, FLOATS.sum, (factor) => factor)
 
 function sums(
   node: NodeContext,
+  float: number,
   factorOf: (factor: QuantizedMultiplier, count: number) => QuantizedMultiplier,
 ): Prepared {
   node.expectPorts(2, 2, 1)
   const [input, output] = [node.input(0), node.output(0)]
-  node.expectType(input, 'int8')
-  node.expectType(output, 'int8')
+  node.expectType(input, 'int8', 'int16', 'float32')
+  node.expectType(output, input.elementType)
+  if (input.elementType === 'float32') return reducedFloats(node, float)
   const { kept, keptStrides, reduced, reducedStrides, count } = reduction(node, input, output)
   const [from, to] = [node.quantization(input), node.quantization(output)]
   const { multiplier, shift } = factorOf(node.multiplier(from.scale / to.scale), count)
   const words = [
     ...[input.address, output.address, ...kept, ...keptStrides, ...reduced, ...reducedStrides],
-    ...[from.zeroPoint * count, multiplier, shift, to.zeroPoint],
+    ...[from.zeroPoint * count, multiplier, shift, to.zeroPoint, input.elementType === 'int8' ? 1 : 2],
   ]
   return { calls: [{ kernel: 'sumElements', words }] }
 }

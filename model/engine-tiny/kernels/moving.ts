@@ -112,7 +112,7 @@ export function preparePad(node: NodeContext): Prepared {
   const at = strides.reduce((sum, stride, axis) => sum + stride * (padding[2 * axis] ?? 0), 0)
   return {
     calls: [
-      { kernel: 'fillBytes', words: [output.address, padByte(node, output, value), output.bytes] },
+      filled(node, output, value),
       ...copyBox(node, {
         ...{ source: input, sourceAt: 0, sourceStrides: stridesOf(shape), sizes: shape },
         ...{ destination: output, destinationAt: at, destinationStrides: strides },
@@ -121,23 +121,29 @@ export function preparePad(node: NodeContext): Prepared {
   }
 }
 
-function padByte(node: NodeContext, output: TinyTensor, value: TinyTensor | null): number {
-  if (value === null) {
-    if (output.elementType !== 'int8' && output.elementType !== 'uint8') {
-      // The zero of every wider type has only bytes of 0, unless a quantization puts it elsewhere.
-      if ((output.zeroPoints[0] ?? 0) !== 0)
-        node.unsupportedType(`"${output.name}" is ${output.elementType} with a zero point`)
-      return 0
-    }
-    return (output.zeroPoints[0] ?? 0) & 0xff
+/** The output full of the value: a byte over and over where all bytes of an element are alike. */
+function filled(node: NodeContext, output: TinyTensor, value: TinyTensor | null): KernelCall {
+  const element = value === null ? zeroPointElement(output) : padElement(node, output, value)
+  const [first = 0] = element
+  if (element.every((byte) => byte === first)) {
+    return { kernel: 'fillBytes', words: [output.address, first, output.bytes] }
   }
+  const word = (at: number): number =>
+    [0, 1, 2, 3].reduce((sum, byte) => sum + (element[at + byte] ?? 0) * 256 ** byte, 0)
+  return { kernel: 'fillElements', words: [output.address, word(0), word(4), element.length, output.elements] }
+}
+
+/** @see pad_common.cc of TFLite Micro: of int8 and int16 the zero point, of other types 0 */
+function zeroPointElement({ elementType, zeroPoints }: TinyTensor): readonly number[] {
+  const [zero = 0] = zeroPoints
+  if (elementType === 'int8' || elementType === 'uint8') return [zero & 0xff]
+  return elementType === 'int16' ? [zero & 0xff, (zero >> 8) & 0xff] : [0]
+}
+
+function padElement(node: NodeContext, output: TinyTensor, value: TinyTensor): readonly number[] {
   if (value.elementType !== output.elementType) node.malformed(`pads ${output.elementType} with ${value.elementType}`)
   node.expectElements(value, 1)
-  const bytes = node.constant(value)
-  const [first = 0] = bytes
-  if (bytes.some((byte) => byte !== first))
-    node.unsupportedType(`pads with a value of ${bytes.length} bytes that differ`)
-  return first
+  return [...node.constant(value)]
 }
 
 /** Begin, end and stride of each dimension, with bits for those that are left open or have one element.

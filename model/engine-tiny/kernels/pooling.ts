@@ -12,8 +12,8 @@ export const prepareMaxPool2d = (node: NodeContext): Prepared => preparePool(nod
 function preparePool(node: NodeContext, largest: 0 | 1): Prepared {
   node.expectPorts(1, 1, 1)
   const [input, output] = [node.input(0), node.output(0)]
-  node.expectType(input, 'int8')
-  node.expectType(output, 'int8')
+  node.expectType(input, 'int8', 'int16', 'float32')
+  node.expectType(output, input.elementType)
   const { options } = node
   const [batches, height, width, channels] = imageShape(node, input)
   const [, outputHeight, outputWidth] = imageShape(node, output)
@@ -28,10 +28,12 @@ function preparePool(node: NodeContext, largest: 0 | 1): Prepared {
   const x = axis(width, OPTIONS.columns, outputWidth, OPTIONS.strideX)
   node.expectShape(output, [batches, y.output, x.output, channels])
   node.expectWork(output.elements * Math.min(y.filter, height) * Math.min(x.filter, width))
-  const [least, most] = node.activation(OPTIONS.activation, output)
+  const float = input.elementType === 'float32'
+  const [least, most] = float ? node.floatActivation(OPTIONS.activation) : node.activation(OPTIONS.activation, output)
   const words = [
     ...[input.address, output.address, batches, height, width, channels, y.filter, x.filter, y.output, x.output],
     ...[y.stride, x.stride, y.padding, x.padding, least, most, largest],
   ]
-  return { calls: [{ kernel: 'pool2d', words }] }
+  if (input.elementType === 'int8') return { calls: [{ kernel: 'pool2d', words }] }
+  return { calls: [{ kernel: 'poolWide', words: [...words, float ? 0 : 1] }] }
 }

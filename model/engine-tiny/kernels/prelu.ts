@@ -5,13 +5,16 @@ import { broadcastWalk } from './broadcast.ts'
 export function preparePrelu(node: NodeContext): Prepared {
   node.expectPorts(2, 2, 1)
   const [input, slope, output] = [node.input(0), node.input(1), node.output(0)]
-  for (const tensor of [input, slope, output]) node.expectType(tensor, 'int8')
+  node.expectType(input, 'int8', 'float32')
+  for (const tensor of [slope, output]) node.expectType(tensor, input.elementType)
   const walk = broadcastWalk(node, input.shape, slope.shape, output.shape)
+  const places = [input.address, slope.address, output.address, ...walk.sizes, ...walk.left, ...walk.right]
+  if (input.elementType === 'float32') return { calls: [{ kernel: 'preluFloat', words: places }] }
   const [from, by, to] = [node.quantization(input), node.quantization(slope), node.quantization(output)]
   const positive = node.multiplier(from.scale / to.scale)
   const negative = node.multiplier((from.scale * by.scale) / to.scale)
   const words = [
-    ...[input.address, slope.address, output.address, ...walk.sizes, ...walk.left, ...walk.right],
+    ...places,
     ...[-from.zeroPoint, -by.zeroPoint, to.zeroPoint],
     ...[positive.multiplier, positive.shift, negative.multiplier, negative.shift],
   ]

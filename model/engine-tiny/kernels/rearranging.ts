@@ -1,3 +1,4 @@
+import { bytesOfElements } from '../../element-type.ts'
 import type { KernelCall, NodeContext, Prepared } from '../node-context.ts'
 import { TINY_LIMITS } from '../tiny-limits.ts'
 import type { TinyTensor } from '../tiny-tensor.ts'
@@ -95,7 +96,8 @@ function alongNewAxis(
 /** GatherOptions of the schema. */
 const GATHER = { axis: 0, batchDims: 1 } as const
 
-/** Input, indices along an axis, after so many dimensions that both have. @see gather.cc of TFLite Micro */
+/** Input, indices along an axis, after so many dimensions that both have. Indices that are computed are kept within the axis by the kernel.
+ *  @see gather.cc of TFLite Micro */
 export function prepareGather(node: NodeContext): Prepared {
   node.expectPorts(2, 2, 1)
   const [input, indices, output] = [node.input(0), node.input(1), node.output(0)]
@@ -112,14 +114,23 @@ export function prepareGather(node: NodeContext): Prepared {
     ...indices.shape.slice(batchDims),
     ...input.shape.slice(axis + 1),
   ])
-  const values = node.integers(indices, TINY_LIMITS.tableEntries)
   const axisSize = input.shape[axis] ?? 0
   const [batches, outer, inner] = [
     productOf(input.shape.slice(0, batchDims)),
     productOf(input.shape.slice(batchDims, axis)),
     productOf(input.shape.slice(axis + 1)),
   ]
-  const each = values.length / batches
+  const each = indices.elements / batches
+  if (indices.constant === null) {
+    node.expectType(indices, 'int32')
+    const bytes = bytesOfElements(input.elementType, 1)
+    if (input.elementType !== output.elementType || bytesOfElements(input.elementType, 2) !== 2 * bytes) {
+      node.unsupportedType(`copies from ${input.elementType} to ${output.elementType}`)
+    }
+    const places = [input.address, indices.address, output.address]
+    return { calls: [{ kernel: 'gatherBlocks', words: [...places, batches, outer, axisSize, each, inner * bytes] }] }
+  }
+  const values = node.integers(indices, TINY_LIMITS.tableEntries)
   if (batches * outer * each > TINY_LIMITS.tableEntries) node.unsupported(`${batches * outer * each} blocks`)
   const offsets: number[] = []
   for (let block = 0; block < batches * outer * each; block++) {

@@ -1,15 +1,16 @@
 import type { FixedElementType } from '../../element-type.ts'
 import type { NodeContext, Prepared } from '../node-context.ts'
 import { productOf } from './blocks.ts'
-import { reduction } from './mean.ts'
+import { FLOATS, reducedFloats, reduction } from './mean.ts'
 import { axisOf } from './moving.ts'
 
 /** @see reduce.h and reduce_common.cc of TFLite Micro, which wants one quantization at both ends */
 export function prepareReduceMax(node: NodeContext): Prepared {
   node.expectPorts(2, 2, 1)
   const [input, output] = [node.input(0), node.output(0)]
-  node.expectType(input, 'int8')
-  node.expectType(output, 'int8')
+  node.expectType(input, 'int8', 'float32')
+  node.expectType(output, input.elementType)
+  if (input.elementType === 'float32') return reducedFloats(node, FLOATS.largest)
   const { kept, keptStrides, reduced, reducedStrides } = reduction(node, input, output)
   const [from, to] = [node.quantization(input), node.quantization(output)]
   if (from.scale !== to.scale || from.zeroPoint !== to.zeroPoint) {
@@ -44,14 +45,18 @@ export function prepareArgMax(node: NodeContext): Prepared {
 export function prepareL2Normalization(node: NodeContext): Prepared {
   node.expectPorts(1, 1, 1)
   const [input, output] = [node.input(0), node.output(0)]
-  node.expectType(input, 'int8')
-  node.expectType(output, 'int8')
+  node.expectType(input, 'int8', 'float32')
+  node.expectType(output, input.elementType)
   node.expectShape(output, input.shape)
+  const depth = input.shape.at(-1) ?? 1
+  if ((node.options?.int8(0) ?? 0) !== 0) node.unsupported('a fused activation')
+  if (input.elementType === 'float32') {
+    const words = [input.address, output.address, input.elements / depth, depth]
+    return { calls: [{ kernel: 'l2NormalizationFloat', words }] }
+  }
   const to = node.quantization(output)
   if (to.scale !== 1 / 128 || to.zeroPoint !== 0)
     node.unsupportedType(`an output in ${to.scale} around ${to.zeroPoint}`)
-  if ((node.options?.int8(0) ?? 0) !== 0) node.unsupported('a fused activation')
-  const depth = input.shape.at(-1) ?? 1
   // More squares of 8-bit differences than this pass 31 bits.
   if (depth > 33_000) node.unsupported(`rows of ${depth} elements`)
   const words = [input.address, output.address, input.elements / depth, depth, node.quantization(input).zeroPoint]

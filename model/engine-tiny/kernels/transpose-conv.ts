@@ -1,5 +1,5 @@
 import type { NodeContext, Prepared } from '../node-context.ts'
-import { biasAddress, channelTables, weightScales } from './channels.ts'
+import { biasAddress, channelFactors, channelTables, weightScales } from './channels.ts'
 import { imageShape } from './window.ts'
 
 /** TransposeConvOptions of the schema. */
@@ -11,7 +11,8 @@ const SAME = 0
 export function prepareTransposeConv(node: NodeContext): Prepared {
   node.expectPorts(3, 4, 1)
   const [weights, input, output] = [node.input(1), node.input(2), node.output(0)]
-  for (const tensor of [weights, input, output]) node.expectType(tensor, 'int8')
+  node.expectType(input, 'int8', 'float32')
+  for (const tensor of [weights, output]) node.expectType(tensor, input.elementType)
   const [batches, height, width, channels] = imageShape(node, input)
   const [outputs, rows, columns] = imageShape(node, weights)
   const [, outputHeight, outputWidth] = imageShape(node, output)
@@ -21,24 +22,33 @@ export function prepareTransposeConv(node: NodeContext): Prepared {
   if (down < 1 || across < 1) node.malformed(`strides of ${down} and ${across}`)
   // Each output looks at all places of the filter, and multiplies where an input reaches it.
   node.expectWork(input.elements * rows * columns * outputs + output.elements * rows * columns)
-  if ((node.options?.int8(OPTIONS.activation) ?? 0) !== 0) node.unsupported('a fused activation')
   const same = (node.options?.int8(OPTIONS.padding) ?? SAME) === SAME
   // The padding is that of the convolution that would lead back from the output to the input.
   const padding = (size: number, filter: number, stride: number): number =>
     same ? Math.floor(Math.max(0, (Math.ceil(size / stride) - 1) * stride + filter - size) / 2) : 0
+  const sizes = [
+    ...[batches, height, width, channels, rows, columns, outputHeight, outputWidth, outputs, down, across],
+    ...[padding(outputHeight, rows, down), padding(outputWidth, columns, across)],
+  ]
+  if (input.elementType === 'float32') {
+    const bias = node.optionalInput(3)
+    if (bias !== null) {
+      node.expectType(bias, 'float32')
+      node.expectElements(bias, outputs)
+    }
+    const places = [input.address, weights.address, bias?.address ?? 0, output.address]
+    const words = [...places, ...sizes, ...node.floatActivation(OPTIONS.activation)]
+    return { calls: [{ kernel: 'transposeConvFloat', words }] }
+  }
+  if ((node.options?.int8(OPTIONS.activation) ?? 0) !== 0) node.unsupported('a fused activation')
   const [from, to] = [node.quantization(input), node.quantization(output)]
   const scales = weightScales(node, weights, 0)
-  const factors = Array.from(
-    { length: outputs },
-    (_, channel) => (from.scale * (scales.length === 1 ? (scales[0] ?? 0) : (scales[channel] ?? 0))) / to.scale,
-  )
+  const factors = channelFactors(scales, outputs, (scale) => (from.scale * scale) / to.scale)
   const bias = biasAddress(node, 3, outputs)
   // The kernel goes channel by channel, whatever the sums.
   const { multipliers, shifts } = channelTables(node, factors, Number.POSITIVE_INFINITY)
   const words = [
-    ...[input.address, weights.address, bias, output.address, batches, height, width, channels, rows, columns],
-    ...[outputHeight, outputWidth, outputs, down, across],
-    ...[padding(outputHeight, rows, down), padding(outputWidth, columns, across)],
+    ...[input.address, weights.address, bias, output.address, ...sizes],
     ...[-from.zeroPoint, to.zeroPoint, multipliers, shifts],
   ]
   return { calls: [{ kernel: 'transposeConv', words }] }

@@ -21,3 +21,23 @@ export function lookUpBytes(words: usize): void {
     store<u8>(destination + at, load<u8>(table + <usize>load<u8>(source + at)))
   }
 }
+
+/** Blocks whose places are computed. An index outside is moved to the nearest within: the reference reads beyond its input there.
+ *  Words: source, indices (int32), destination, batches, outer dimensions, axis size, indices of a batch, bytes of a block. */
+export function gatherBlocks(words: usize): void {
+  const source = <usize>load<u32>(words)
+  let to = <usize>load<u32>(words, 8)
+  const outer = load<i32>(words, 16)
+  const axis = load<i32>(words, 20)
+  const each = load<i32>(words, 24)
+  const bytes = load<i32>(words, 28)
+  for (let batch = 0; batch < load<i32>(words, 12); batch++) {
+    const indices = <usize>load<u32>(words, 4) + ((<usize>(batch * each)) << 2)
+    for (let row = batch * outer; row < (batch + 1) * outer; row++) {
+      for (let at = 0; at < each; at++, to += <usize>bytes) {
+        const index = min(max(load<i32>(indices + ((<usize>at) << 2)), 0), axis - 1)
+        memory.copy(to, source + <usize>((row * axis + index) * bytes), <usize>bytes)
+      }
+    }
+  }
+}

@@ -49,3 +49,11 @@ export function copyStrided(words: usize): void {
     }
   }
 }
+
+/** One element over and over. Words: destination, its low word, its high word, bytes of an element (2, 4 or 8), elements. */
+export function fillElements(words: usize): void {
+  const bytes = load<i32>(words, 12)
+  const elements = load<i32>(words, 16)
+  let to = <usize>load<u32>(words)
+  for (let at = 0; at < elements; at++, to += <usize>bytes) memory.copy(to, words + 4, <usize>bytes)
+}

@@ -34,14 +34,15 @@ export function requantizeElements(words: usize): void {
   }
 }
 
-/** int8 within bounds. Words: input, output, elements, least, most. */
+/** Integers within bounds. Words: input, output, elements, least, most, type. */
 export function clampElements(words: usize): void {
   const input = <usize>load<u32>(words)
   const output = <usize>load<u32>(words, 4)
   const elements = load<i32>(words, 8)
   const least = load<i32>(words, 12)
   const most = load<i32>(words, 16)
-  for (let i = 0; i < elements; i++) store<i8>(output + i, clamp(load<i8>(input + i), least, most))
+  const type = load<i32>(words, 20)
+  for (let i = 0; i < elements; i++) storeInteger(output, i, type, clamp(loadInteger(input, i, type), least, most))
 }
 
 /** Half away from zero; what is beyond 32 bits, on which no graph can rely, is the nearest of them. */
@@ -104,4 +105,55 @@ export function logistic(words: usize): void {
     }
     store<i8>(output + i, <i8>result)
   }
+}
+
+/** Logistic function and tanh of int16, between neighbours of a table of the logistic function at 0, 1/24, 2/24 and on, of 16 bits.
+ *  Words: input, output, elements, table, multiplier, shift to the right, 1 for tanh.
+ *  @see reference/integer_ops/logistic.h and tanh.h of TensorFlow Lite */
+export function sigmoid16(words: usize): void {
+  const input = <usize>load<u32>(words)
+  const output = <usize>load<u32>(words, 4)
+  const elements = load<i32>(words, 8)
+  const table = <usize>load<u32>(words, 12)
+  const multiplier = load<i32>(words, 16)
+  const shift = load<i32>(words, 20)
+  const tanh = load<i32>(words, 24) !== 0
+  for (let at: usize = 0; at < (<usize>elements) << 1; at += 2) {
+    const x = load<i16>(input + at)
+    store<i16>(output + at, <i16>(tanh ? tanh16(x, multiplier, shift, table) : logistic16(x, multiplier, shift, table)))
+  }
+}
+
+/** x · multiplier / 2^shift, half up. */
+function scaled16(x: i32, multiplier: i32, shift: i32): i32 {
+  return (x * multiplier + (shift > 0 ? 1 << (shift - 1) : 0)) >> shift
+}
+
+/** @returns in 1/32768 */
+export function logistic16(value: i32, multiplier: i32, shift: i32, table: usize): i32 {
+  const x = scaled16(value, multiplier, shift)
+  const size = <u32>abs(x)
+  const place = size >> 9
+  let y: u32 = 0x7fff << 10
+  if (place < 255) {
+    const low = <u32>load<u16>(table + ((<usize>place) << 1))
+    const high = <u32>load<u16>(table + ((<usize>place) << 1), 2)
+    y = (low << 9) + (size & 0x1ff) * (high - low)
+  }
+  const rounded: u32 = x >= 0 ? y + (1 << 9) : (1 << 25) - y + (1 << 9) - 1
+  return <i32>(rounded >> 10)
+}
+
+/** @returns in 1/32768 */
+export function tanh16(value: i32, multiplier: i32, shift: i32, table: usize): i32 {
+  const x = scaled16(value, multiplier, shift)
+  const size = <u32>abs(x)
+  const place = size >> 8
+  let y: i32 = 0xffff << 8
+  if (place < 255) {
+    const low = <u32>load<u16>(table + ((<usize>place) << 1))
+    const high = <u32>load<u16>(table + ((<usize>place) << 1), 2)
+    y = <i32>((low << 8) + (size & 0xff) * (high - low))
+  }
+  return (x >= 0 ? y - (1 << 23) + (1 << 7) : (1 << 23) - y + (1 << 7) - 1) >> 8
 }

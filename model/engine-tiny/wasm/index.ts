@@ -3,16 +3,27 @@
 // and its scratch. Addresses among the words are absolute.
 
 export { binary } from './binary'
-export { copyBlocks, lookUpBytes } from './blocks'
+export { binaryWide } from './binary-wide'
+export { copyBlocks, gatherBlocks, lookUpBytes } from './blocks'
 export { conv2d, finish, sumRows, sumWidened } from './conv'
-export { copyBytes, copyStrided, fillBytes } from './copy'
+export { convWide, transposeConvFloat } from './conv-wide'
+export { copyBytes, copyStrided, fillBytes, fillElements } from './copy'
 export { convolvePlace, depthwiseConv2d } from './depthwise'
-export { clampElements, dequantizeElements, logistic, quantizeElements, requantizeElements } from './elementwise'
+export {
+  clampElements,
+  dequantizeElements,
+  logistic,
+  quantizeElements,
+  requantizeElements,
+  sigmoid16,
+} from './elementwise'
 export { argMax, l2Normalization, maxElements } from './extremes'
-export { softmaxFloat } from './float-functions'
+export { l2NormalizationFloat, mapFloats, reduceFloats, softmaxFloat } from './float-functions'
 export { fullyConnected } from './fully-connected'
+export { lstm } from './lstm'
 export { pool2d } from './pool'
-export { prelu } from './prelu'
+export { poolWide } from './pool-wide'
+export { prelu, preluFloat } from './prelu'
 export { sumElements } from './reduce'
 export { softmax } from './softmax'
 export { svdf } from './svdf'

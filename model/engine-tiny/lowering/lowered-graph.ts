@@ -1,6 +1,6 @@
-import { bytesOfElements } from '../element-type.ts'
-import { int8Field, int32Field } from '../tflite/flatbuffer-writer.ts'
-import { type WrittenOperator, type WrittenTensor, writeTflite } from '../tflite/tflite-writer.ts'
+import { bytesOfElements } from '../../element-type.ts'
+import { int8Field, int32Field } from '../../tflite/flatbuffer-writer.ts'
+import { type WrittenOperator, type WrittenTensor, writeTflite } from '../../tflite/tflite-writer.ts'
 
 /** Affine quantization of an int8 tensor. */
 export interface Int8Quantization {
@@ -58,4 +58,8 @@ export class LoweredGraphBuilder {
   }
 }
 
-export type OptionField = { readonly byte: number } | { readonly word: number } | null
+type OptionField = { readonly byte: number } | { readonly word: number } | null
+
+/** A field of options. */
+export const byte = (value: number): OptionField => ({ byte: value })
+export const word = (value: number): OptionField => ({ word: value })
