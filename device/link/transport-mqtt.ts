@@ -1,4 +1,4 @@
-import { connect, type MqttClient } from 'mqtt'
+import mqtt, { type MqttClient } from 'mqtt'
 import {
   type DeviceId,
   devicePrefix,
@@ -51,7 +51,7 @@ export class TransportMqtt implements Transport {
 
   open(listener: (event: TransportEvent) => void): void {
     const { url, site, device, token, refused, tls } = this.#options
-    const client = connect(url, {
+    const client = mqtt.connect(url, {
       protocolVersion: 4,
       clientId: device,
       username: device,
