@@ -6,7 +6,7 @@ import type { PageSettings } from './messages.ts'
 /** Chosen: two AA cells hold about 20 kJ. */
 const CELL_MJ = 20_000_000
 
-export const DEFAULT_SETTINGS: PageSettings = {
+const DEFAULT_SETTINGS: PageSettings = {
   board: 'NUCLEO-U575ZI',
   radio: 'wifi',
   level: 'full',
