@@ -23,6 +23,17 @@ const houses = {
     },
     composers: ['engine-by-format', 'graph-file', 'index', 'opened-bundle', 'pack', 'tensor-map'],
   },
+  device: {
+    rooms: {
+      ports: [],
+      core: ['ports'],
+      // What a device says over a network, on Node and in a page alike.
+      link: ['core', 'ports'],
+      node: ['core', 'link', 'ports'],
+      browser: ['core', 'link', 'ports'],
+    },
+    composers: ['create-agent', 'index'],
+  },
   'device/core': {
     rooms: {
       power: [],
@@ -165,6 +176,20 @@ module.exports = {
       '^(contract|model|platform|release|cloud)/',
       'The cloud knows contract, model, platform and release only.',
     ),
+    {
+      name: 'page-is-no-node',
+      severity: 'error',
+      comment:
+        'What runs in a page, and what it shares with Node, imports no node: module and nothing of Node processes.',
+      from: { path: '^device/(browser|link)/' },
+      to: { path: '^platform/|^model/engine/engine-ort-node', dependencyTypesNot: ['type-only'] },
+    },
+    {
+      name: 'page-imports-no-node-module',
+      severity: 'error',
+      from: { path: '^device/(browser|link)/' },
+      to: { dependencyTypes: ['core'] },
+    },
     ...roomRules,
     {
       name: 'cloud-store-verifies-nothing',
@@ -196,7 +221,8 @@ module.exports = {
       severity: 'error',
       from: {
         path: '^(contract|model|platform|device|gateway|cloud|firmware-sim|cli)/',
-        pathNot: '^model/(features|engine-tiny)/wasm/',
+        // Compiled into model, or bundled into the page (build-page.mjs).
+        pathNot: '^(model/(features|engine-tiny)/wasm|device/browser)/',
       },
       to: { dependencyTypes: ['npm-dev'], pathNot: 'node_modules/@types/' },
     },

@@ -5,7 +5,7 @@
  *  Three processes: the gateway, the load (raw sockets: CONNECT, SUBSCRIBE to the four filters of a device, wait for CONNACK, SUBACK and, where one is
  *  held, the assignment), and this one, which also is the cloud that hands out the assignments. First the CPU time of the gateway's process per
  *  connect; the result is the ratio of the most to the fewest held. Then the gateway is killed with `--fleet` devices connected, started
- *  again, and the time is taken from when it listens until all are back; each retries as device/node/transport-mqtt.ts does.
+ *  again, and the time is taken from when it listens until all are back; each retries as device/link/transport-mqtt.ts does.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'

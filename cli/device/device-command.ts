@@ -4,9 +4,12 @@ import type { LadderLevel } from '../../contract/messages.ts'
 import { RADIOS } from '../../device/core/power/energy.ts'
 import type { UpdateWindow } from '../../device/core/update/update-schedule.ts'
 import { BOARDS } from '../../model/boards.ts'
+import { CA_WORDS } from '../cloud-option.ts'
 import { CommandFailure } from '../failure.ts'
+import { integerOption } from '../number-option.ts'
 import { zooFile } from '../package-root.ts'
 import { identityCommands } from './device-identity-command.ts'
+import type { PageFlags } from './device-page.ts'
 import { updateWindowOption } from './update-window-option.ts'
 
 interface RunFlags {
@@ -112,6 +115,20 @@ export function deviceCommand(clock: Clock): Command {
       const { runOnAudio } = await import('./device-run.ts')
       await runOnAudio({ ...flags, audio: flags.audio, json: flags.json === true }, clock)
     })
+  device
+    .command('page')
+    .description(
+      'serve a page on this machine in which the same agent runs: microphone or file, flash in the browser, updates live',
+    )
+    .option('--port <N>', 'port of the page', integerOption(0, 65_535), 8_090)
+    .option('--gateway <URL>', 'ws:// or wss:// address of a gateway; without one the page runs by itself')
+    .option(
+      '--trust <FILE>',
+      'root of the image repository, metadata/1.root.json of its folder; without it no update is believed',
+    )
+    .option('--bundle <FILE>', 'factory image of a new flash', zooFile('bundles', 'kws-2.kinglet'))
+    .option('--ca <FILE>', CA_WORDS)
+    .action(async (flags: PageFlags) => (await import('./device-page.ts')).servePage(flags))
   identityCommands(device)
   return device
 }

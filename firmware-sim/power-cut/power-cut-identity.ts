@@ -8,7 +8,7 @@ import { err, ok } from '../../contract/result.ts'
 import { readFrame } from '../../device/core/flash/flash-frame.ts'
 import { type FlashLayout, layoutOf } from '../../device/core/flash/flash-layout.ts'
 import { deviceKey, readIdentity } from '../../device/core/flash/identity.ts'
-import { IdentityClient, type IdentityExchange } from '../../device/node/identity-client.ts'
+import { type IdentityExchange, IdentityProtocol } from '../../device/link/identity-protocol.ts'
 import { VirtualClock } from '../clock-virtual.ts'
 import { type FlashImage, FlashNor, type FlashOperation } from '../flash-nor.ts'
 import type { CutChip } from './power-cut-chips.ts'
@@ -191,7 +191,7 @@ async function live(
     moments.push({ image: flash.image(), asked: [...cloud.asked], operation: kept, contents })
     return undefined
   }
-  const client = new IdentityClient(cloud.answer)
+  const client = new IdentityProtocol(cloud.answer, () => 0.5)
   const wasEnrolled = cloud.activeKey !== undefined
   const found = readIdentity(flash, layout)
   if (wasEnrolled && found?.active === undefined && found?.pending === undefined) wrong('a device of no key')

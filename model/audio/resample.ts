@@ -25,19 +25,25 @@ const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b))
 /** A resampler for one pair of rates: the filter table is computed once, the function may be called for many clips. */
 export type Resampler = (samples: Float32Array) => Float32Array
 
-/** Plans a windowed-sinc polyphase resampler.
- *  @param fromHz rate of the input, a positive integer
- *  @param toHz rate of the output, a positive integer
- *  @param zeroCrossings half width of the filter in zero crossings; fewer is faster and softer
- *  @returns a function from samples at `fromHz` to `ceil(length * toHz / fromHz)` samples at `toHz`, aligned in time with
- *    the input (no delay); the input counts as zero outside its ends
- *  @throws RangeError when a rate is not a positive integer
- *  @see J. O. Smith, "Digital Audio Resampling", CCRMA */
-export const createResampler = (fromHz: number, toHz: number, zeroCrossings: number = ZERO_CROSSINGS): Resampler => {
+/** A planned filter: what it takes to compute output sample n, wherever the input lies. */
+type Filter = {
+  /** output samples for so many of input */
+  readonly lengthOf: (samples: number) => number
+  /** input sample after the last that output `n` needs */
+  readonly needs: (n: number) => number
+  /** the first that it needs */
+  readonly first: (n: number) => number
+  /** @param samples a stretch of the input, zero outside
+   *  @param start index in the whole input of its first sample */
+  readonly at: (n: number, samples: Float32Array, start: number) => number
+}
+
+/** @returns undefined for equal rates, which need none */
+function planFilter(fromHz: number, toHz: number, zeroCrossings: number): Filter | undefined {
   if (!Number.isInteger(fromHz) || !Number.isInteger(toHz) || fromHz <= 0 || toHz <= 0) {
     throw new RangeError(`rates must be positive integers, got ${fromHz} and ${toHz}`)
   }
-  if (fromHz === toHz) return (samples) => samples.slice()
+  if (fromHz === toHz) return undefined
   const divisor = gcd(fromHz, toHz)
   const up = toHz / divisor
   const down = fromHz / divisor
@@ -65,16 +71,16 @@ export const createResampler = (fromHz: number, toHz: number, zeroCrossings: num
     // Unit gain at DC for every phase, otherwise a constant would ripple with the phase.
     for (let tap = 0; tap < taps; tap += 1) table[phase * taps + tap]! /= sum
   }
-  return (samples) => {
-    const length = Math.ceil((samples.length * up) / down)
-    const out = new Float32Array(length)
-    for (let n = 0; n < length; n += 1) {
-      const position = n * down
-      const base = Math.floor(position / up)
-      const fine = ((position % up) / up) * phases
-      const phase = exact ? position % up : Math.floor(fine)
+  const baseOf = (n: number): number => Math.floor((n * down) / up)
+  return {
+    lengthOf: (samples) => Math.ceil((samples * up) / down),
+    needs: (n) => baseOf(n) + half + 1,
+    first: (n) => baseOf(n) - half + 1,
+    at(n, samples, start) {
+      const fine = (((n * down) % up) / up) * phases
+      const phase = exact ? (n * down) % up : Math.floor(fine)
       const blend = exact ? 0 : fine - phase
-      const first = base - half + 1
+      const first = baseOf(n) - half + 1 - start
       const from = Math.max(0, -first)
       const to = Math.min(taps, samples.length - first)
       const row = phase * taps
@@ -87,8 +93,55 @@ export const createResampler = (fromHz: number, toHz: number, zeroCrossings: num
           sum += samples[first + tap]! * (a + blend * (table[row + taps + tap]! - a))
         }
       }
-      out[n] = sum
-    }
+      return sum
+    },
+  }
+}
+
+/** Plans a windowed-sinc polyphase resampler.
+ *  @param fromHz rate of the input, a positive integer
+ *  @param toHz rate of the output, a positive integer
+ *  @param zeroCrossings half width of the filter in zero crossings; fewer is faster and softer
+ *  @returns a function from samples at `fromHz` to `ceil(length * toHz / fromHz)` samples at `toHz`, aligned in time with
+ *    the input (no delay); the input counts as zero outside its ends
+ *  @throws RangeError when a rate is not a positive integer
+ *  @see J. O. Smith, "Digital Audio Resampling", CCRMA */
+export const createResampler = (fromHz: number, toHz: number, zeroCrossings: number = ZERO_CROSSINGS): Resampler => {
+  const filter = planFilter(fromHz, toHz, zeroCrossings)
+  if (filter === undefined) return (samples) => samples.slice()
+  return (samples) => {
+    const out = new Float32Array(filter.lengthOf(samples.length))
+    for (let n = 0; n < out.length; n += 1) out[n] = filter.at(n, samples, 0)
+    return out
+  }
+}
+
+/** A resampler of sound that never ends, as a microphone's: what it has given out so far is to the bit what `createResampler` would make of
+ *  all that was put in, up to the half width of the filter, for which it waits.
+ *  @param fromHz rate of the input, a positive integer
+ *  @param toHz rate of the output, a positive integer
+ *  @returns a function from the next stretch of input to the output that can be given now
+ *  @throws RangeError when a rate is not a positive integer */
+export const createStreamResampler = (fromHz: number, toHz: number): Resampler => {
+  const filter = planFilter(fromHz, toHz, ZERO_CROSSINGS)
+  if (filter === undefined) return (samples) => samples.slice()
+  let kept = new Float32Array(0)
+  /** index of its first sample in all that was put in, and of the next output */
+  let start = 0
+  let next = 0
+  return (samples) => {
+    const joined = new Float32Array(kept.length + samples.length)
+    joined.set(kept)
+    joined.set(samples, kept.length)
+    const end = start + joined.length
+    let count = 0
+    while (filter.needs(next + count) <= end) count += 1
+    const out = new Float32Array(count)
+    for (let i = 0; i < count; i += 1) out[i] = filter.at(next + i, joined, start)
+    next += count
+    const from = Math.min(joined.length, Math.max(0, filter.first(next) - start))
+    kept = joined.slice(from)
+    start += from
     return out
   }
 }

@@ -130,7 +130,7 @@ const FAULTS: readonly FlashFault[] = [
   },
   {
     name: 'the pending key of a rotation that was cut is not tried',
-    file: 'device/node/identity-client.ts',
+    file: 'device/link/identity-protocol.ts',
     find: "granted.error.code !== 'unknown-key' || pending === undefined",
     change: "granted.error.code !== 'unknown-key' || pending !== undefined",
   },

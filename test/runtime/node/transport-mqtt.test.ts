@@ -3,7 +3,7 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { Aedes } from 'aedes'
 import { describe, expect, it } from 'vitest'
 import { type DeviceId, parseTopic, type SiteId, type UplinkKind } from '../../../contract/topics.ts'
-import { TransportMqtt } from '../../../device/node/transport-mqtt.ts'
+import { TransportMqtt } from '../../../device/link/transport-mqtt.ts'
 import { type TransportBench, transportSuite } from '../../contract/transport.suite.ts'
 
 const site = 'lab' as SiteId

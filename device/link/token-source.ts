@@ -2,7 +2,7 @@ import type { Clock } from '../../contract/clock.ts'
 import type { ContractError } from '../../contract/errors.ts'
 import type { SeededRandom } from '../../contract/random.ts'
 import type { Result } from '../../contract/result.ts'
-import type { GrantedToken } from './identity-client.ts'
+import type { GrantedToken } from './identity-protocol.ts'
 
 /** chosen: a fifth of an hour is left for a cloud that is away for minutes */
 const RENEW_SHARE = 0.8

@@ -1,4 +1,4 @@
-import { connect, type MqttClient } from 'mqtt'
+import mqtt, { type MqttClient } from 'mqtt'
 import {
   type DeviceId,
   devicePrefix,
@@ -33,7 +33,7 @@ const UNWELCOME_PAUSE_MAX = 150
 /** Chosen: with 2 s, a connection that has held for a minute was a good one. */
 const STEADY = 30
 
-/** A device's link over MQTT 3.1.1 with mqtt.js. Publishes that were not acknowledged before a disconnect are dropped here: the
+/** A device's link over MQTT 3.1.1 with mqtt.js, on Node and in a page (there over WebSocket). Publishes that were not acknowledged before a disconnect are dropped here: the
  *  core sends them again. */
 export class TransportMqtt implements Transport {
   readonly #options: MqttTransportOptions
@@ -43,7 +43,7 @@ export class TransportMqtt implements Transport {
   /** connections in a row that did not hold */
   #unsteady = 0
   #connectedMs: number | undefined
-  #retry: NodeJS.Timeout | undefined
+  #retry: ReturnType<typeof setTimeout> | undefined
 
   constructor(options: MqttTransportOptions) {
     this.#options = options
@@ -51,7 +51,7 @@ export class TransportMqtt implements Transport {
 
   open(listener: (event: TransportEvent) => void): void {
     const { url, site, device, token, refused, tls } = this.#options
-    const client = connect(url, {
+    const client = mqtt.connect(url, {
       protocolVersion: 4,
       clientId: device,
       username: device,
@@ -117,7 +117,9 @@ export class TransportMqtt implements Transport {
     const published = this.#published
     // Without a connection mqtt.js would keep the message and send it later.
     if (!this.#client?.connected) return
-    this.#client.publish(topicOf(site, device, kind), Buffer.from(payload), { qos }, (error) => {
+    // A copy, as the port promises; mqtt.js writes any bytes, and a page has no Buffer.
+    const copy = payload.slice() as Buffer
+    this.#client.publish(topicOf(site, device, kind), copy, { qos }, (error) => {
       if (!error) published(id)
     })
   }
