@@ -1,7 +1,7 @@
 import { decodeBundle } from '../contract/bundle.ts'
-import type { ContractError } from '../contract/errors.ts'
-import { parseManifest } from '../contract/manifest.ts'
-import { ok, type Result } from '../contract/result.ts'
+import { type ContractError, contractError } from '../contract/errors.ts'
+import { labelsOfPipeline, parseManifest } from '../contract/manifest.ts'
+import { err, ok, type Result } from '../contract/result.ts'
 import { dequantizeFeatures, type Quantization } from './features/quantize.ts'
 
 /** How wakes of a model are read. */
@@ -22,14 +22,18 @@ export interface WakeVerifier {
 
 const THRESHOLD = 0.5
 
-/** Reads from a bundle how its wakes are read. @returns the codes of a bundle or manifest that is none */
-export function wakeFormatOf(bundle: Uint8Array): Result<WakeFormat, ContractError> {
+/** Reads from a bundle how the wakes of one of its pipelines are read, in place of the first's.
+ *  @returns the codes of a bundle or manifest that is none, `bundle-bad-manifest` for a pipeline that it does not have */
+export function wakeFormatOf(bundle: Uint8Array, pipeline = 0): Result<WakeFormat, ContractError> {
   const sections = decodeBundle(bundle)
   if (!sections.ok) return sections
   const manifest = parseManifest(sections.value)
   if (!manifest.ok) return manifest
-  const { labels, featureQuantization } = manifest.value
-  return ok({ labels, featureQuantization })
+  const found = manifest.value.pipelines[pipeline]
+  if (found === undefined) {
+    return err(contractError('bundle-bad-manifest', `${manifest.value.name} has no pipeline ${pipeline}`))
+  }
+  return ok({ labels: labelsOfPipeline(manifest.value, pipeline), featureQuantization: found.featureQuantization })
 }
 
 /** The network's window of a wake's features. @param features int8, as sent */

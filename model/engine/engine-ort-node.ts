@@ -1,7 +1,8 @@
 import { env, InferenceSession, Tensor } from 'onnxruntime-node'
 import { err, ok, type Result } from '../../contract/result.ts'
 import type { Engine, EngineError, EngineErrorCode, EngineInput, EngineIo, EngineSession } from './engine.ts'
-import { readGraphIo, type TensorIo } from './tensor-io.ts'
+import { isSound, type NamedEnds, nameEnds } from './named-ends.ts'
+import { readGraphIo, readOpenEnds, type TensorIo } from './tensor-io.ts'
 import { readResult, writeWindow } from './window-codec.ts'
 
 /** The reader's checks first: ONNX Runtime is C++ that parses hostile bytes and would open external data files.
@@ -21,29 +22,46 @@ export class EngineOrtNode implements Engine {
   readonly name = `onnxruntime-node ${env.versions.node ?? env.versions.common}`
 
   async load(graph: Uint8Array, io: EngineIo = {}): Promise<Result<EngineSession, EngineError>> {
-    const ends = readGraphIo(graph)
-    if (!ends.ok) return failed('engine-load-failed', `${ends.error.code}: ${ends.error.detail}`)
-    const { inputs, outputs } = ends.value
-    const [input] = inputs
-    const [output] = outputs
-    if (input === undefined || output === undefined || inputs.length !== 1 || outputs.length !== 1) {
-      return failed(
-        'engine-load-failed',
-        `graph has ${inputs.length} inputs and ${outputs.length} outputs, expected one each`,
-      )
-    }
-    const quantizedInput = withQuantization(input, io.input)
-    const quantizedOutput = withQuantization(output, io.output)
-    if (quantizedOutput.elementType !== 'float32' && quantizedOutput.quantization === null) {
+    const ends = io.ends === undefined ? onlyEnds(graph, io) : namedEnds(graph, io, io.ends)
+    if (!ends.ok) return failed('engine-load-failed', ends.error)
+    const { output } = ends.value
+    if (output.elementType !== 'float32' && output.quantization === null) {
       return failed('engine-load-failed', `quantization of ${output.elementType} output "${output.name}" is not known`)
     }
     try {
       const session = await InferenceSession.create(graph, SESSION_OPTIONS)
-      return ok(new OrtNodeSession(session, quantizedInput, quantizedOutput))
+      const dims = output.dims ?? (await tryOnce(session, ends.value))
+      const fixed = { ...output, dims, elements: dims.reduce((product, dim) => product * dim, 1) }
+      return ok(new OrtNodeSession(session, ends.value, fixed))
     } catch (cause) {
       return failed('engine-load-failed', messageOf(cause), cause)
     }
   }
+}
+
+/** Of a graph with one window and one result, whose shapes it tells itself. */
+function onlyEnds(graph: Uint8Array, io: EngineIo): Result<NamedEnds, string> {
+  const ends = readGraphIo(graph)
+  if (!ends.ok) return err(`${ends.error.code}: ${ends.error.detail}`)
+  const { inputs, outputs } = ends.value
+  const [input] = inputs
+  const [output] = outputs
+  if (input === undefined || output === undefined || inputs.length !== 1 || outputs.length !== 1) {
+    return err(`graph has ${inputs.length} inputs and ${outputs.length} outputs, expected one each`)
+  }
+  return ok({
+    input: withQuantization(input, io.input),
+    output: withQuantization(output, io.output),
+    states: [],
+    constants: [],
+  })
+}
+
+function namedEnds(graph: Uint8Array, io: EngineIo, stated: NonNullable<EngineIo['ends']>): Result<NamedEnds, string> {
+  const ends = readOpenEnds(graph)
+  return ends.ok
+    ? nameEnds(ends.value.inputs, ends.value.outputs, stated, io)
+    : err(`${ends.error.code}: ${ends.error.detail}`)
 }
 
 /** Memory of one run: tensors over arrays of ours, which ONNX Runtime reads and writes in place. */
@@ -54,34 +72,78 @@ interface Slot {
   readonly fetches: Record<string, Tensor>
 }
 
+/** What a run feeds back, from `next` to `now` when it has ended well. */
+interface State {
+  readonly name: string
+  readonly now: EngineInput
+  readonly next: EngineInput
+  /** what stands for 0 */
+  readonly zero: number
+}
+
 class OrtNodeSession implements EngineSession {
   readonly input: TensorIo
   readonly output: TensorIo
+  /** Only of a graph that feeds something back. */
+  readonly reset?: () => void
   readonly #session: InferenceSession
+  readonly #ends: NamedEnds
   readonly #slot: Slot
+  readonly #states: readonly State[]
+  /** end of the newest run, where one begins with what the last has left */
+  #last: Promise<unknown> = Promise.resolve()
   #slotBusy = false
   #running = 0
   #disposed = false
   #released = false
 
-  constructor(session: InferenceSession, input: TensorIo, output: TensorIo) {
+  constructor(session: InferenceSession, ends: NamedEnds, output: TensorIo) {
     this.#session = session
-    this.input = input
+    this.#ends = ends
+    this.input = ends.input
     this.output = output
-    this.#slot = newSlot(input, output)
+    const slot = newSlot(ends, output)
+    this.#states = ends.states.map(({ input, output: name }) => {
+      const state = { name, now: arrayOf(input), next: arrayOf(input), zero: input.quantization?.zeroPoint ?? 0 }
+      slot.feeds[input.name] = new Tensor(input.elementType, state.now, input.dims)
+      slot.fetches[name] = new Tensor(input.elementType, state.next, input.dims)
+      return state
+    })
+    this.#slot = slot
+    this.#forget()
+    if (this.#states.length > 0) {
+      // Behind the runs that were asked for before it, before those that come.
+      this.reset = () => {
+        this.#last = this.#last.then(() => this.#forget())
+      }
+    }
   }
 
-  async run(window: EngineInput): Promise<Result<Float32Array, EngineError>> {
+  run(window: EngineInput): Promise<Result<Float32Array, EngineError>> {
+    if (this.#states.length === 0) return this.#runNow(window)
+    const copy = window.slice()
+    const run = this.#last.then(() => this.#runNow(copy))
+    this.#last = run
+    return run
+  }
+
+  async #runNow(window: EngineInput): Promise<Result<Float32Array, EngineError>> {
     if (this.#disposed) return failed('engine-disposed', 'session is disposed')
     // One slot serves the usual caller; a call that overlaps another gets memory of its own rather than a queue.
     const shared = !this.#slotBusy
-    const slot = shared ? this.#slot : newSlot(this.input, this.output)
+    const slot = shared ? this.#slot : newSlot(this.#ends, this.output)
     const written = writeWindow(window, this.input, slot.window)
     if (!written.ok) return written
     if (shared) this.#slotBusy = true
     this.#running++
     try {
       await this.#session.run(slot.feeds, slot.fetches)
+      const broken = this.#states.find(({ next }) => !isSound(next))
+      if (broken !== undefined) {
+        this.#forget()
+        return failed('engine-run-failed', `state "${broken.name}" is no number any more; it begins anew`)
+      }
+      for (const { now, next } of this.#states) now.set(next)
       return ok(readResult(slot.result, this.output))
     } catch (cause) {
       return failed('engine-run-failed', messageOf(cause), cause)
@@ -90,6 +152,10 @@ class OrtNodeSession implements EngineSession {
       this.#running--
       if (this.#disposed) await this.#releaseWhenIdle()
     }
+  }
+
+  #forget(): void {
+    for (const { now, zero } of this.#states) now.fill(zero)
   }
 
   async dispose(): Promise<void> {
@@ -106,16 +172,34 @@ class OrtNodeSession implements EngineSession {
 }
 
 const ARRAYS = { float32: Float32Array, int8: Int8Array, uint8: Uint8Array } as const
+const arrayOf = ({ elementType, elements }: Pick<TensorIo, 'elementType' | 'elements'>): EngineInput =>
+  new ARRAYS[elementType](elements)
 
-function newSlot(input: TensorIo, output: TensorIo): Slot {
-  const window = new ARRAYS[input.elementType](input.elements)
-  const result = new ARRAYS[output.elementType](output.elements)
+function newSlot(ends: NamedEnds, output: TensorIo): Slot {
+  const window = arrayOf(ends.input)
+  const result = arrayOf(output)
   return {
     window,
     result,
-    feeds: { [input.name]: new Tensor(input.elementType, window, input.dims) },
+    feeds: { ...constantFeeds(ends), [ends.input.name]: new Tensor(ends.input.elementType, window, ends.input.dims) },
     fetches: { [output.name]: new Tensor(output.elementType, result, output.dims) },
   }
+}
+
+const constantFeeds = ({ constants }: NamedEnds): Record<string, Tensor> =>
+  Object.fromEntries(constants.map(({ name, elementType, data, dims }) => [name, new Tensor(elementType, data, dims)]))
+
+/** The shape of a result that the file leaves open, from a run of zeros. */
+async function tryOnce(session: InferenceSession, ends: NamedEnds): Promise<readonly number[]> {
+  const { input, output, states } = ends
+  const feeds = constantFeeds(ends)
+  for (const end of [input, ...states.map((state) => state.input)]) {
+    feeds[end.name] = new Tensor(end.elementType, arrayOf(end), end.dims)
+  }
+  const results = await session.run(feeds, [output.name])
+  const dims = results[output.name]?.dims
+  if (dims === undefined) throw new Error(`the graph gives no output "${output.name}"`)
+  return dims
 }
 
 const withQuantization = (io: TensorIo, stated: EngineIo['input']): TensorIo =>

@@ -3,6 +3,7 @@ import type { ElementType } from '../element-type.ts'
 import { readOnnx } from '../onnx/onnx-reader.ts'
 import type { OnnxError, OnnxModel, OnnxTensor, OnnxValueInfo } from '../onnx/onnx-types.ts'
 import { tensorNumbers } from '../tensor-numbers.ts'
+import type { OpenEnd } from './named-ends.ts'
 
 /** Affine quantization of a tensor: real = scale · (stored − zeroPoint). */
 export interface Quantization {
@@ -37,6 +38,27 @@ export interface GraphIo {
 export function readGraphIo(bytes: Uint8Array): Result<GraphIo, OnnxError> {
   const model = readOnnx(bytes)
   return model.ok ? graphIo(model.value) : model
+}
+
+/** As `readGraphIo`, whatever types and shapes the ends have: what is open is null.
+ *  @returns or what `readOnnx` refuses */
+export function readOpenEnds(
+  bytes: Uint8Array,
+): Result<{ readonly [side in keyof GraphIo]: readonly OpenEnd[] }, OnnxError> {
+  const model = readOnnx(bytes)
+  if (!model.ok) return model
+  const constants = constantsOf(model.value)
+  const { inputs, outputs } = model.value.graph
+  const open =
+    (quantizationOf: typeof readBy) =>
+    (info: OnnxValueInfo): OpenEnd => ({
+      ...{ name: info.name, elementType: info.elementType, dims: info.dims },
+      quantization: quantizationOf(model.value, info.name, constants),
+    })
+  return ok({
+    inputs: inputs.filter(({ name }) => !constants.has(name)).map(open(readBy)),
+    outputs: outputs.map(open(madeBy)),
+  })
 }
 
 /** As `readGraphIo`, for a model already read. */

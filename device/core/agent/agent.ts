@@ -4,6 +4,7 @@ import type { ContractError } from '../../../contract/errors.ts'
 import { LADDER_LEVELS } from '../../../contract/messages.ts'
 import { otherSlot } from '../flash/flash-layout.ts'
 import { HEALTHY } from '../listen/microphone.ts'
+import { pipelineSignals } from '../listen/pipeline-signals.ts'
 import { fullWakeLimit } from '../listen/wake-limit.ts'
 import { acknowledge, forgetInFlight } from '../outbox.ts'
 import { initialGovernor } from '../power/governor.ts'
@@ -42,7 +43,7 @@ export function startAgent(config: AgentConfig, boot: BootContext, now: Now): St
       model: record.images[slot].sha256.slice(0, 8),
       bootedAtMs: nowMs,
       batteryAtBootMj: boot.batteryMj,
-      measures: noMeasures(nowMs),
+      measures: noMeasures(nowMs, pipelineSignals(manifest).length),
       governor: initialGovernor(level, now.wallMs),
       nextGovernMs: nowMs + GOVERN_INTERVAL_MS,
       connected: false,

@@ -16,9 +16,12 @@ import { heardOf } from '../../fixtures/agent.ts'
 import { graphFile, packKws } from '../../fixtures/bundles.ts'
 import { BenchDevice, FLASH_BYTES, HOUR, MINUTE, until } from '../../fixtures/device.ts'
 import { strangerKey } from '../../fixtures/keys.ts'
+import { writtenManifest } from '../../fixtures/manifest.ts'
 
 let first: Packed
 let second: Packed
+/** Its manifest as it lies in the bundle. */
+const secondWritten = () => writtenManifest(second.bundle)
 const devices: BenchDevice[] = []
 
 beforeAll(async () => {
@@ -234,17 +237,17 @@ describe('refused with a code, the active model untouched and running', () => {
     ],
     [
       'unknown-schema-version',
-      () => resealed((sections) => sections.set('manifest.json', json({ ...second.manifest, v: 2 }))),
+      () => resealed((sections) => sections.set('manifest.json', json({ ...secondWritten(), v: 3 }))),
     ],
     [
       'bundle-bad-manifest',
-      () => resealed((sections) => sections.set('manifest.json', json({ ...second.manifest, labels: [] }))),
+      () => resealed((sections) => sections.set('manifest.json', json({ ...secondWritten(), labels: [] }))),
     ],
     ['bundle-bad-manifest', () => resealed((sections) => sections.delete('golden.bin'))],
     ['bundle-bad-magic', () => json('not a bundle')],
     [
       'contradicts-release',
-      () => resealed((sections) => sections.set('manifest.json', json({ ...second.manifest, version: 7 }))),
+      () => resealed((sections) => sections.set('manifest.json', json({ ...secondWritten(), version: 7 }))),
     ],
     [
       'contradicts-release',
@@ -252,14 +255,14 @@ describe('refused with a code, the active model untouched and running', () => {
         resealed((sections) =>
           sections.set(
             'manifest.json',
-            json({ ...second.manifest, features: { ...second.manifest.features, logOffset: 1e-5 } }),
+            json({ ...secondWritten(), features: { ...secondWritten().features, logOffset: 1e-5 } }),
           ),
         ),
     ],
     [
       'unsupported-features',
       () =>
-        resealed((sections) => sections.set('manifest.json', json({ ...second.manifest, features: { kind: 'plp' } }))),
+        resealed((sections) => sections.set('manifest.json', json({ ...secondWritten(), features: { kind: 'plp' } }))),
     ],
     [
       'arena-over-budget',
@@ -267,7 +270,7 @@ describe('refused with a code, the active model untouched and running', () => {
         resealed((sections) =>
           sections.set(
             'manifest.json',
-            json({ ...second.manifest, graphs: second.manifest.graphs.map((graph) => ({ ...graph, ramBytes: 100 })) }),
+            json({ ...secondWritten(), graphs: secondWritten().graphs.map((graph) => ({ ...graph, ramBytes: 100 })) }),
           ),
         ),
     ],
