@@ -52,12 +52,14 @@ export function cutRepository(images: readonly TrialImage[]): MemoryRepository {
 
 /** Reads a bundle. Throws when it is not whole: the sweep has nothing to say then.
  *  @param path a file */
-export function trialImage(path: string | URL): TrialImage {
-  const bundle = new Uint8Array(readFileSync(path))
+export const trialImage = (path: string | URL): TrialImage => imageOf(new Uint8Array(readFileSync(path)), String(path))
+
+/** As `trialImage`, of its bytes. @param name for the message when it is not whole */
+export function imageOf(bundle: Uint8Array, name: string): TrialImage {
   const sections = decodeBundle(bundle)
-  if (!sections.ok) throw new Error(`${path}: ${sections.error.detail}`)
+  if (!sections.ok) throw new Error(`${name}: ${sections.error.detail}`)
   const manifest = parseManifest(sections.value)
-  if (!manifest.ok) throw new Error(`${path}: ${manifest.error.detail}`)
+  if (!manifest.ok) throw new Error(`${name}: ${manifest.error.detail}`)
   return { name: manifest.value.name, bundle, patches: [], release: releaseOf(bundle, manifest.value) }
 }
 

@@ -1,19 +1,9 @@
 import type { GraphEnds } from '../../contract/manifest-v2.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 import type { ElementType } from '../element-type.ts'
-import type { IoElementType, Quantization, TensorIo } from './tensor-io.ts'
+import type { IoElementType, OpenEnd, Quantization, TensorIo } from './tensor-io.ts'
 
 /** The ends of a graph as its file has them, and what a bundle says of them, brought together: the same for every engine. */
-
-/** An end as the file declares it. */
-export interface OpenEnd {
-  readonly name: string
-  /** null: no tensor */
-  readonly elementType: ElementType | null
-  /** null where the run fixes it; no dims: the file tells none */
-  readonly dims: readonly (number | null)[] | null
-  readonly quantization: Quantization | null
-}
 
 /** What is fed back: elements and types are equal at both sides. */
 export interface StateEnds {
@@ -168,20 +158,13 @@ function constantData(
 ): Pick<ConstantEnd, 'elementType' | 'data'> | undefined {
   if (type === 'float32') return { elementType: type, data: Float32Array.from(values) }
   if (!values.every(Number.isSafeInteger)) return undefined
-  switch (type) {
-    case 'int64':
-      return { elementType: type, data: BigInt64Array.from(values, BigInt) }
-    case 'int32':
-      return { elementType: type, data: Int32Array.from(values) }
-    case 'int8':
-      return { elementType: type, data: Int8Array.from(values) }
-    case 'uint8':
-      return { elementType: type, data: Uint8Array.from(values) }
-    case 'bool':
-      return { elementType: type, data: Uint8Array.from(values, (value) => (value === 0 ? 0 : 1)) }
-    default:
-      return undefined
-  }
+  if (type === 'int64') return { elementType: type, data: BigInt64Array.from(values, BigInt) }
+  if (type === 'int32') return { elementType: type, data: Int32Array.from(values) }
+  if (type === 'int8') return { elementType: type, data: Int8Array.from(values) }
+  if (type === 'uint8') return { elementType: type, data: Uint8Array.from(values) }
+  return type === 'bool'
+    ? { elementType: type, data: Uint8Array.from(values, (value) => Number(value !== 0)) }
+    : undefined
 }
 
 /** @returns whether all numbers of a state are numbers: one that is not stays for good */

@@ -3,7 +3,6 @@ import type { ElementType } from '../element-type.ts'
 import { readOnnx } from '../onnx/onnx-reader.ts'
 import type { OnnxError, OnnxModel, OnnxTensor, OnnxValueInfo } from '../onnx/onnx-types.ts'
 import { tensorNumbers } from '../tensor-numbers.ts'
-import type { OpenEnd } from './named-ends.ts'
 
 /** Affine quantization of a tensor: real = scale · (stored − zeroPoint). */
 export interface Quantization {
@@ -22,6 +21,16 @@ export interface TensorIo {
   readonly dims: readonly number[]
   readonly elements: number
   /** null for float32, and where the graph's own Quantize/DequantizeLinear does not tell it. */
+  readonly quantization: Quantization | null
+}
+
+/** An end as the file declares it. */
+export interface OpenEnd {
+  readonly name: string
+  /** null: no tensor */
+  readonly elementType: ElementType | null
+  /** null where the run fixes it; no dims: the file tells none */
+  readonly dims: readonly (number | null)[] | null
   readonly quantization: Quantization | null
 }
 

@@ -1,9 +1,13 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { LIMITS } from '../../../contract/limits.ts'
 import type { LadderLevel } from '../../../contract/messages.ts'
+import { seededRandom } from '../../../contract/random.ts'
 import { signalPlaces } from '../../../contract/signals.ts'
 import type { Heard } from '../../../device/core/listen/heard.ts'
 import { createListener, type Listener } from '../../../device/core/listen/listener.ts'
+import { parseWav } from '../../../model/audio/wav.ts'
 import { checkGolden, type OpenedBundle } from '../../../model/opened-bundle.ts'
 import {
   anomalyFiles,
@@ -18,6 +22,7 @@ import {
   wakeWordSpec,
 } from '../../fixtures/pipeline-bundles.ts'
 import { halvingAutoencoder, sileroOutputs } from '../../fixtures/pipeline-graphs.ts'
+import { hasReferenceData, REFERENCE_DATA } from '../../fixtures/reference-data.ts'
 
 const RATE = 16_000
 const level = (seconds: number, value: number) => new Float32Array(seconds * RATE).fill(value)
@@ -225,6 +230,35 @@ pipelines:
   })
 })
 
+describe('silero-vad itself', () => {
+  it.skipIf(!hasReferenceData)(
+    'packs with the same lines, comes again under ONNX Runtime, and hears speech and no noise (skipped: no KINGLET_DATA)',
+    async () => {
+      for (const file of ['silero-vad-float-finetune/new.onnx', 'silero-vad-16k-float-finetune/old.onnx']) {
+        const network = readFileSync(join(REFERENCE_DATA, 'model-pairs', file))
+        const packed = await packSpec(sileroSpec(), { 'silero_vad.onnx': network })
+        const bundle = await openPacked(packed)
+        expect(await checkGolden(bundle)).toMatchObject({ ok: true })
+        expect(packed.manifest.golden.runs[0]).toMatchObject({ results: 3, outputLength: 1 })
+        const clips = readdirSync(join(REFERENCE_DATA, 'speech/stop')).sort().slice(0, 8)
+        const speech = clips.map((name) => {
+          const wav = parseWav(readFileSync(join(REFERENCE_DATA, 'speech/stop', name)))
+          if (!wav.ok) throw new Error(wav.error.detail)
+          return wav.value.samples
+        })
+        const listener = listenerOf(bundle)
+        const heard: number[] = []
+        for (const clip of speech) heard.push((await listen(listener, clip)).wakes.length)
+        expect(heard.filter((wakes) => wakes > 0).length).toBeGreaterThanOrEqual(6)
+        const random = seededRandom(3)
+        const noise = Float32Array.from({ length: 8 * RATE }, () => 0.02 * (random.next() - 0.5))
+        expect((await listen(listenerOf(bundle), noise)).wakes).toEqual([])
+        await bundle.dispose()
+      }
+    },
+  )
+})
+
 describe('a pack file that does not hold', () => {
   const word = (change: (yaml: string) => string) => packSpec(change(wakeWordSpec), wakeWordFiles())
   it.each<[RegExp, (yaml: string) => string]>([
@@ -238,7 +272,7 @@ describe('a pack file that does not hold', () => {
       (s) => s.replace(', ramBytes: 70000, macs: 131072', ''),
     ],
     [/pack\.yaml:5:.*one head/, (s) => s.replace(/ {4}wake: .*\n/, '')],
-    [/pack\.yaml:13:.*no board "moon"/, (s) => `${s}boards: [moon]\n`],
+    [/pack\.yaml:12:.*no board "moon"/, (s) => `${s}boards: [moon]\n`],
     [
       /pack\.yaml:3:.*an input is one of/,
       (s) => s.replace('{ audio: 16000 }', '{ audio: 16000, vectors: { channels: 3, rate: 10 } }'),
