@@ -20,6 +20,7 @@ const houses = {
       engine: ['onnx'],
       'engine-tiny': ['engine', 'onnx', 'plan', 'tflite'],
       features: ['engine'],
+      pipeline: ['engine', 'features'],
     },
     composers: ['engine-by-format', 'graph-file', 'index', 'opened-bundle', 'pack', 'tensor-map'],
   },

@@ -22,6 +22,7 @@ const INDEXED = [
   'model/audio/*.ts',
   'model/features/*.ts',
   'model/engine/window-codec.ts',
+  'model/pipeline/chain.ts',
   'device/core/listen/*.ts',
   'firmware-sim/scene.ts',
   'firmware-sim/hearing.ts',

@@ -76,15 +76,16 @@ async function main(): Promise<void> {
   const host = started.value
   const { manifest, definition, sessions, sections } = host.bundle!
   const step = manifest.ladder.find(({ level }) => level === 'full')!
-  const session = sessions.get(step.graph!)!
+  const run = step.runs[0]!
+  const session = sessions.get(run.graphs[0]!)!
   const ears = new Ears(host)
-  const hop = step.hopFrames * featureShape(definition).strideSamples
+  const hop = run.hopFrames * featureShape(definition).strideSamples
   const audio = speech()
   const chunks = Array.from({ length: Math.floor(audio.length / hop) }, (_, i) =>
     audio.subarray(i * hop, (i + 1) * hop),
   )
 
-  const graph = sections.get(graphSection(step.graph!))!
+  const graph = sections.get(graphSection(run.graphs[0]!))!
   const ends = readGraphIo(graph)
   if (!ends.ok) throw new Error(ends.error.detail)
   const [input, output] = [ends.value.inputs[0]!, ends.value.outputs[0]!]
@@ -100,7 +101,7 @@ async function main(): Promise<void> {
     return new Tensor(elementType, new arrays[elementType](elements), dims)
   }
   const [feeds, fetches] = [{ [input.name]: tensor(input) }, { [output.name]: tensor(output) }]
-  const stream = createFeatureStream(definition, step.hopFrames)
+  const stream = createFeatureStream(definition, run.hopFrames)
   const features = new Float32Array(featureShape(definition).elements)
   const quantized = new Int8Array(features.length)
 
@@ -130,7 +131,7 @@ async function main(): Promise<void> {
         at += stream.push(samples, at)
         if (stream.windowReady()) stream.takeWindow(features)
       }
-      quantizeFeatures(features, manifest.featureQuantization, quantized)
+      quantizeFeatures(features, manifest.pipelines[0]!.featureQuantization, quantized)
     },
     '  of it: engine port': () => session.run(features),
     '  of it: agent core': () => {

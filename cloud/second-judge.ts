@@ -1,7 +1,7 @@
 import { bytesToHex } from '../contract/bytes.ts'
 import type { Wake } from '../contract/messages.ts'
 import type { Engine } from '../model/engine/engine.ts'
-import { judgeWake, type WakeFormat, type WakeVerifier, wakeFormatOf, windowOf } from '../model/wake-judge.ts'
+import { judgeWake, type WakeFormat, type WakeVerifier, wakeFormatsOf, windowOf } from '../model/wake-judge.ts'
 import { type OpenedVerifier, openVerifier } from '../model/wake-verifier.ts'
 import type { ArtifactFolder } from './registry/artifact-folder.ts'
 import type { ReleaseRecord } from './store/model-store.ts'
@@ -47,9 +47,10 @@ export class SecondJudge {
   /** @returns undefined when the wake cannot be judged */
   async judge(wake: Wake): Promise<boolean | undefined> {
     const means = await this.#meansOf(bytesToHex(wake.model))
-    if (means === null) return undefined
+    const format = means?.pipelines[wake.pipeline ?? 0]
+    if (means === null || format === undefined) return undefined
     const { session } = means.verifier
-    return judgeWake(wake, means.format, means.verifier, session.input.elements, async (features, quantization) => {
+    return judgeWake(wake, format, means.verifier, session.input.elements, async (features, quantization) => {
       const result = await session.run(windowOf(features, quantization))
       return result.ok ? result.value : undefined
     })
@@ -74,17 +75,18 @@ export class SecondJudge {
 
   async #open({ sha256, verifier }: ReleaseRecord): Promise<Means | null> {
     const bundle = this.#artifacts.read(sha256)
-    const format = bundle && wakeFormatOf(bundle)
-    if (format?.ok !== true) return null
-    if (verifier === null) return { format: format.value, verifier: this.#given }
+    const formats = bundle && wakeFormatsOf(bundle)
+    if (formats?.ok !== true) return null
+    const pipelines = formats.value
+    if (verifier === null) return { pipelines, verifier: this.#given }
     const own = this.#artifacts.read(verifier)
     const opened = own && (await openVerifier(own, this.#engine))
-    return opened?.ok === true ? { format: format.value, verifier: opened.value } : null
+    return opened?.ok === true ? { pipelines, verifier: opened.value } : null
   }
 }
 
 /** What wakes of a release are judged with. */
 interface Means {
-  readonly format: WakeFormat
+  readonly pipelines: readonly WakeFormat[]
   readonly verifier: OpenedVerifier
 }

@@ -9,20 +9,23 @@ export type { Clock } from './clock.ts'
 export { enrolmentMessage, eventMessage, rotationMessage, type Sign, tokenMessage } from './device-proof.ts'
 export { type ClaimFile, claimFileSchema } from './enrolment.ts'
 export { type ContractError, contractError, ERROR_CODES, type ErrorCode } from './errors.ts'
+export { type Head, labelsOf } from './head.ts'
 export { LIMITS, TUF_LIMITS, type TufLimits } from './limits.ts'
 export {
   type BundleManifest,
-  bundleManifestSchema,
   decodeGolden,
   encodeGolden,
   featuresSha256,
-  type GoldenVector,
+  type Golden,
   graphSection,
   type LadderStep,
+  labelsOfPipeline,
   parseManifest,
+  requirementSha256,
   SECTIONS,
-  type WakePolicy,
 } from './manifest.ts'
+export type { WakePolicy } from './manifest-fields.ts'
+export type { BundleInput, FeatureRecord, GraphEnds, Pipeline, PipelineLink, PipelineRun } from './manifest-v2.ts'
 export type { MessageCodec } from './message-codec.ts'
 export {
   type Block,

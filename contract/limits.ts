@@ -60,8 +60,23 @@ export const LIMITS = {
   /** chosen: labels of one classifier. */
   labels: 64,
   labelLength: 32,
-  /** chosen: graphs in one bundle. */
-  graphs: 8,
+  /** chosen: three words on a shared front of two graphs, a voice detector, and lighter ones of them all. */
+  graphs: 16,
+  /** chosen: graphs of a pipeline, one after the other; openWakeWord has three. */
+  pipelineGraphs: 4,
+  /** chosen: states or constant inputs of a graph; an LSTM of two layers has four. */
+  graphEnds: 8,
+  /** chosen: TFLite's converter writes whole paths. */
+  tensorNameLength: 256,
+  /** chosen: no operator of the readers has more axes. */
+  tensorRank: 8,
+  /** chosen: a window of 65 536 values is 256 KiB of floats, more than the boards have. */
+  windowValues: 65_536,
+  /** chosen: what is kept between two graphs, in values as a window is, and in rows of one value each. */
+  bufferValues: 65_536,
+  bufferRows: 4_096,
+  /** chosen: results of a golden run; a graph may give several rows a window, each of which ends a window of the next. */
+  goldenResults: 1_024,
   /** chosen: enough to cover each label twice. */
   goldenVectors: 64,
   /** spec: full, gated, lite, sparse, hibernate. */

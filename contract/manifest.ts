@@ -1,10 +1,11 @@
 import canonicalize from 'canonicalize'
-import * as z from 'zod/mini'
 import { sha256Hex } from './bytes.ts'
 import { type ContractError, contractError } from './errors.ts'
-import { boardField, nameField, sha256Field, uintField } from './fields.ts'
+import { labelsOf } from './head.ts'
 import { LIMITS } from './limits.ts'
-import { LADDER_LEVELS } from './messages.ts'
+import { checkManifestV1, manifestV1Schema, pipelinesOfV1 } from './manifest-v1.ts'
+import { type BundleInput, checkManifestV2, manifestV2Schema, type PipelineManifest } from './manifest-v2.ts'
+import { present } from './present.ts'
 import { parseContent } from './release.ts'
 import { err, ok, type Result } from './result.ts'
 
@@ -12,88 +13,33 @@ import { err, ok, type Result } from './result.ts'
 export const SECTIONS = { manifest: 'manifest.json', golden: 'golden.bin', card: 'card.json' } as const
 export const graphSection = (id: string): string => `graph/${id}`
 
-const shortText = z.string().check(z.maxLength(LIMITS.nameLength))
-const permille = z.int().check(z.minimum(0), z.maximum(1000))
-const finite = z.number()
+/** A manifest of either version in one form: pipelines on one input. A bundle of version 1 is one that listens for words with one graph. */
+export type BundleManifest = Omit<PipelineManifest, 'v'> & {
+  /** as it was written */
+  readonly v: 1 | 2
+}
+export type GraphClaim = BundleManifest['graphs'][number]
+export type LadderStep = BundleManifest['ladder'][number]
 
 /** sha256 of the canonical feature definition (RFC 8785, since definitions have fractions and signed metadata does not): a device refuses a bundle whose definition it does not implement. */
 export const featuresSha256 = (definition: unknown): string =>
   sha256Hex(new TextEncoder().encode(canonicalize(definition)))
 
-/** real = scale × (q − zeroPoint) */
-const quantizationSchema = z.strictObject({ scale: finite, zeroPoint: z.int() })
+/** What a device must implement for a bundle of pipelines, before it looks into it: every front end, head and link that version 2 names, on
+ *  this kind of input. What a later agent learns beside has another number. */
+export const pipelinesRequirement = (input: BundleInput['kind']) => ({ manifest: 2, pipelines: 1, input })
 
-const graphSchema = z.strictObject({
-  id: nameField,
-  /** quantization of integer ends where the graph itself does not tell it; null: read from the graph */
-  input: z.nullable(quantizationSchema),
-  output: z.nullable(quantizationSchema),
-  /** the planner's figures for this graph; a packer measures them, a device checks them again before load */
-  arenaBytes: uintField,
-  /** arena, persistent records and kernel scratch: what the board must have free */
-  ramBytes: uintField,
-  constantBytes: uintField,
-  macs: uintField,
-})
+/** What a release says that a bundle requires: of version 1 its front end. */
+export const requirementSha256 = ({ v, pipelines, input }: Pick<BundleManifest, 'v' | 'pipelines' | 'input'>): string =>
+  featuresSha256(v === 1 ? present(pipelines[0], 'a pipeline').features : pipelinesRequirement(input.kind))
 
-/** One level of the degradation ladder. */
-const levelSchema = z.strictObject({
-  level: z.enum(LADDER_LEVELS),
-  graph: z.nullable(nameField),
-  /** front-end frames between windows */
-  hopFrames: z.int().check(z.minimum(1), z.maximum(500)),
-  /** null: every window is inferred; otherwise only while the frame energy exceeds the tracked noise floor */
-  gate: z.nullable(z.strictObject({ marginDb: finite, hangoverMs: uintField })),
-})
-export type LadderStep = z.infer<typeof levelSchema>
+/** Labels of a pipeline's wakes, by the number that a wake message has. */
+export const labelsOfPipeline = ({ pipelines }: BundleManifest, pipeline = 0): readonly string[] => {
+  const head = pipelines[pipeline]?.head
+  return head === undefined ? [] : labelsOf(head)
+}
 
-export const wakePolicySchema = z.strictObject({
-  /** windows the posterior is averaged over */
-  smoothingWindows: z.int().check(z.minimum(1), z.maximum(32)),
-  thresholdPermille: permille,
-  refractoryMs: uintField,
-  /** how long the device stays awake after a wake, waiting for the application */
-  wakeHoldMs: uintField,
-  /** labels that never wake */
-  ignoreLabels: z.array(shortText).check(z.maxLength(LIMITS.labels)),
-})
-export type WakePolicy = z.infer<typeof wakePolicySchema>
-
-/** Feature definition, for example `MfccDefinition` of model/features; the contract only carries and hashes it. */
-const featuresSchema = z.record(
-  z.string().check(z.maxLength(LIMITS.nameLength)),
-  z.union([z.string(), z.number(), z.boolean()]),
-)
-export type FeatureRecord = z.infer<typeof featuresSchema>
-
-export const bundleManifestSchema = z.strictObject({
-  v: z.literal(1),
-  name: nameField,
-  version: uintField,
-  /** sha256 of the bundle this model was trained from, or null */
-  parent: z.nullable(sha256Field),
-  securityCounter: uintField,
-  labels: z.array(z.string().check(z.maxLength(LIMITS.labelLength))).check(z.minLength(1), z.maxLength(LIMITS.labels)),
-  features: featuresSchema,
-  /** quantization of the feature map that a wake carries and that int8 graphs read */
-  featureQuantization: quantizationSchema,
-  graphs: z.array(graphSchema).check(z.minLength(1), z.maxLength(LIMITS.graphs)),
-  /** best level first; `hibernate` needs no entry */
-  ladder: z.array(levelSchema).check(z.minLength(1), z.maxLength(LIMITS.ladderLevels)),
-  policy: wakePolicySchema,
-  boards: z.array(boardField).check(z.maxLength(LIMITS.boards)),
-  golden: z.strictObject({
-    graph: nameField,
-    count: z.int().check(z.minimum(1), z.maximum(LIMITS.goldenVectors)),
-    inputLength: z.int().check(z.minimum(1), z.maximum(LIMITS.featureBytes)),
-    outputLength: z.int().check(z.minimum(1), z.maximum(LIMITS.labels)),
-    /** largest accepted difference of any output, real units */
-    tolerance: finite,
-  }),
-})
-export type BundleManifest = z.infer<typeof bundleManifestSchema>
-
-/** Parses and cross-checks the manifest of a decoded bundle.
+/** Parses and cross-checks the manifest of a decoded bundle, of either version.
  *  @returns `bundle-bad-manifest` | `unknown-schema-version` | `too-large`
  */
 export function parseManifest(sections: ReadonlyMap<string, Uint8Array>): Result<BundleManifest, ContractError> {
@@ -107,61 +53,108 @@ export function parseManifest(sections: ReadonlyMap<string, Uint8Array>): Result
   } catch {
     return bad('the manifest is not JSON')
   }
-  const parsed = parseContent(bundleManifestSchema, json, 'manifest')
-  if (!parsed.ok) return parsed.error.code === 'malformed' ? bad(parsed.error.detail) : parsed
-  const manifest = parsed.value
+  const read = readVersion(json)
+  if (!read.ok) return read.error.code === 'malformed' ? bad(read.error.detail) : read
+  const manifest = read.value
   const ids = new Set(manifest.graphs.map(({ id }) => id))
-  if (ids.size !== manifest.graphs.length) return bad('two graphs have one id')
   for (const id of ids) if (!sections.has(graphSection(id))) return bad(`graph "${id}" has no section`)
   const named = new Set<string>([...Object.values(SECTIONS), ...manifest.graphs.map(({ id }) => graphSection(id))])
   for (const name of sections.keys()) if (!named.has(name)) return bad(`section "${name}" is named by nobody`)
-  for (const { level, graph } of manifest.ladder) {
-    if (graph !== null && !ids.has(graph)) return bad(`level ${level} names an unknown graph "${graph}"`)
-  }
-  const order = manifest.ladder.map(({ level }) => LADDER_LEVELS.indexOf(level))
-  if (order.some((level, i) => level <= (order[i - 1] ?? -1))) return bad('ladder levels are not in descending order')
-  for (const label of manifest.policy.ignoreLabels) {
-    if (!manifest.labels.includes(label)) return bad(`ignored label "${label}" is not a label`)
-  }
-  if (!ids.has(manifest.golden.graph)) return bad(`golden vectors name an unknown graph "${manifest.golden.graph}"`)
   const golden = sections.get(SECTIONS.golden)
-  const { count, inputLength, outputLength } = manifest.golden
-  const expected = count * (inputLength + 4 * outputLength)
+  const expected = goldenBytes(manifest.golden)
   if (golden?.length !== expected) return bad(`golden vectors have ${golden?.length ?? 0} bytes, expected ${expected}`)
-  if (outputLength !== manifest.labels.length) return bad('golden outputs and labels differ in number')
   return ok(manifest)
 }
 
-export interface GoldenVector {
-  /** quantized features, int8, frame-major */
-  readonly input: Int8Array
-  /** posteriors, one a label */
-  readonly output: Float32Array
+/** Schema and cross-checks of the version that it says it has. @returns `malformed` | `unknown-schema-version` */
+function readVersion(json: unknown): Result<BundleManifest, ContractError> {
+  const bad = (detail: string) => err(contractError('malformed', detail))
+  if ((json as { v?: unknown } | null)?.v === 2) {
+    const parsed = parseContent(manifestV2Schema, json, 'manifest', 2)
+    if (!parsed.ok) return parsed
+    const checked = checkManifestV2(parsed.value)
+    return checked.ok ? parsed : bad(checked.error)
+  }
+  const parsed = parseContent(manifestV1Schema, json, 'manifest')
+  if (!parsed.ok) return parsed
+  const checked = checkManifestV1(parsed.value)
+  return checked.ok ? ok(pipelinesOfV1(parsed.value)) : bad(checked.error)
 }
 
-/** Golden vectors are raw: int8 inputs, then little-endian float32 outputs, vector by vector. */
-export function encodeGolden(vectors: readonly GoldenVector[]): Uint8Array {
-  const { input, output } = vectors[0] ?? { input: new Int8Array(0), output: new Float32Array(0) }
-  const stride = input.length + 4 * output.length
-  const out = new Uint8Array(vectors.length * stride)
+/** Golden vectors: a run of windows for each pipeline, and what its last graph gave. */
+export interface Golden {
+  /** by number: quantized windows of a front end, in a row */
+  readonly inputs: readonly (readonly Int8Array[])[]
+  /** in the order of the manifest's runs: results in a row, real units */
+  readonly runs: readonly (readonly Float32Array[])[]
+}
+
+type GoldenShape = BundleManifest['golden']
+
+const goldenBytes = ({ inputs, runs }: GoldenShape): number =>
+  inputs.reduce((sum, { count, inputLength }) => sum + count * inputLength, 0) +
+  runs.reduce((sum, { results, outputLength }) => sum + 4 * results * outputLength, 0)
+
+/** Where the parts of golden vectors lie: windows as int8, results as little-endian float32. Version 1 writes window and result, one pair
+ *  after the other; version 2 all windows of all inputs, then all results of all runs. */
+function goldenPlaces(v: BundleManifest['v'], { inputs, runs }: GoldenShape) {
+  const [{ inputLength: first } = { inputLength: 0 }] = inputs
+  const [{ outputLength: last } = { outputLength: 0 }] = runs
+  const stride = first + 4 * last
+  const allInputs = inputs.reduce((sum, { count, inputLength }) => sum + count * inputLength, 0)
+  const before = <T>(list: readonly T[], index: number, bytes: (one: T) => number): number =>
+    list.slice(0, index).reduce((sum, one) => sum + bytes(one), 0)
+  return {
+    input: (index: number, window: number): number =>
+      v === 1
+        ? window * stride
+        : before(inputs, index, ({ count, inputLength }) => count * inputLength) +
+          window * (inputs[index]?.inputLength ?? 0),
+    result: (index: number, result: number): number =>
+      v === 1
+        ? result * stride + first
+        : allInputs +
+          before(runs, index, ({ results, outputLength }) => 4 * results * outputLength) +
+          4 * result * (runs[index]?.outputLength ?? 0),
+  }
+}
+
+/** Writes golden vectors whose numbers are those of the shape. */
+export function encodeGolden(golden: Golden, shape: GoldenShape, v: BundleManifest['v']): Uint8Array {
+  const out = new Uint8Array(goldenBytes(shape))
   const view = new DataView(out.buffer)
-  vectors.forEach((vector, i) => {
-    out.set(new Uint8Array(vector.input.buffer, vector.input.byteOffset, vector.input.length), i * stride)
-    vector.output.forEach((value, j) => {
-      view.setFloat32(i * stride + input.length + 4 * j, value, true)
-    })
-  })
+  const places = goldenPlaces(v, shape)
+  for (const [index, windows] of golden.inputs.entries()) {
+    for (const [number, window] of windows.entries()) {
+      out.set(new Uint8Array(window.buffer, window.byteOffset, window.length), places.input(index, number))
+    }
+  }
+  for (const [index, results] of golden.runs.entries()) {
+    for (const [number, result] of results.entries()) {
+      result.forEach((value, j) => {
+        view.setFloat32(places.result(index, number) + 4 * j, value, true)
+      })
+    }
+  }
   return out
 }
 
 /** @param data golden section whose length parseManifest has checked */
-export function decodeGolden(data: Uint8Array, shape: BundleManifest['golden']): readonly GoldenVector[] {
-  const stride = shape.inputLength + 4 * shape.outputLength
+export function decodeGolden(data: Uint8Array, { v, golden: shape }: Pick<BundleManifest, 'v' | 'golden'>): Golden {
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
-  return Array.from({ length: shape.count }, (_, i) => ({
-    input: Int8Array.from(data.subarray(i * stride, i * stride + shape.inputLength), (byte) => (byte << 24) >> 24),
-    output: Float32Array.from({ length: shape.outputLength }, (_, j) =>
-      view.getFloat32(i * stride + shape.inputLength + 4 * j, true),
+  const places = goldenPlaces(v, shape)
+  return {
+    inputs: shape.inputs.map(({ count, inputLength }, index) =>
+      Array.from({ length: count }, (_, window) => {
+        const at = places.input(index, window)
+        return Int8Array.from(data.subarray(at, at + inputLength), (byte) => (byte << 24) >> 24)
+      }),
     ),
-  }))
+    runs: shape.runs.map(({ results, outputLength }, index) =>
+      Array.from({ length: results }, (_, result) => {
+        const at = places.result(index, result)
+        return Float32Array.from({ length: outputLength }, (_, j) => view.getFloat32(at + 4 * j, true))
+      }),
+    ),
+  }
 }

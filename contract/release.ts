@@ -93,13 +93,18 @@ export type Assignment = z.infer<typeof assignmentSchema>
 /** Parses verified content, strict about unknown fields.
  *  @returns `malformed` | `unknown-schema-version`
  */
-export function parseContent<T>(schema: z.ZodMiniType<T>, content: unknown, what: string): Result<T, ContractError> {
+export function parseContent<T>(
+  schema: z.ZodMiniType<T>,
+  content: unknown,
+  what: string,
+  known = 1,
+): Result<T, ContractError> {
   const version = (content as { v?: unknown } | null)?.v
-  if (version !== 1) {
+  if (version !== known) {
     // Not String(): an object of a hostile document may bring a `toString` that is no function.
     const found =
       typeof version === 'number' || typeof version === 'string' ? String(version).slice(0, 20) : typeof version
-    return err(contractError('unknown-schema-version', `${what} version ${found}, known: 1`))
+    return err(contractError('unknown-schema-version', `${what} version ${found}, known: ${known}`))
   }
   const parsed = schema.safeParse(content)
   if (parsed.success) return ok(parsed.data)

@@ -1,5 +1,6 @@
 import type { Clock } from '../contract/clock.ts'
 import { type ContractError, contractError } from '../contract/errors.ts'
+import { labelsOfPipeline } from '../contract/manifest.ts'
 import type { LadderLevel } from '../contract/messages.ts'
 import { err, ok, type Result } from '../contract/result.ts'
 import { type Board, boardNamed } from '../model/boards.ts'
@@ -53,7 +54,7 @@ export interface AgentOptions {
 }
 
 export interface AgentWake extends Pick<HeardWake, 'atMs' | 'posteriorPermille' | 'noiseDb'> {
-  /** name of the bundle's label */
+  /** name of the label, of an alarm `anomaly` */
   readonly label: string
 }
 
@@ -65,8 +66,8 @@ export interface Agent {
   readonly level: LadderLevel | undefined
   /** The whole state, for what is not here. */
   readonly state: AgentState | undefined
-  /** Hears a stretch of sound, of any length; stretches follow each other.
-   *  @param samples mono at 16 kHz or what the running bundle's features say, in [-1, 1)
+  /** Hears a stretch of the bundle's input, of any length; stretches follow each other.
+   *  @param samples mono at 16 kHz or what the running bundle says, in [-1, 1); or vectors, or pictures, one after the other
    *  @returns its wakes, none while it boots or hibernates; or `inference-failed`, after which the agent goes on as far as it can */
   hear(samples: Float32Array): Promise<Result<readonly AgentWake[], ContractError>>
   /** Ends as planned: a last report, and what the gateway does not take stays in flash.
@@ -140,11 +141,12 @@ function agentOf(host: AgentHost, onWake: AgentOptions['onWake']): Agent {
       return host.state
     },
     async hear(samples) {
-      const labels = host.bundle?.manifest.labels ?? []
+      const manifest = host.bundle?.manifest
       const heard = await ears.hear(samples)
       if (!heard.ok) return err(engineFailure(heard.error))
-      const wakes = (heard.value?.wakes ?? []).map(({ label, atMs, posteriorPermille, noiseDb }) => ({
-        ...{ label: labels[label] ?? '', atMs, posteriorPermille, noiseDb },
+      const wakes = (heard.value?.wakes ?? []).map(({ label, pipeline, atMs, posteriorPermille, noiseDb }) => ({
+        label: (manifest && labelsOfPipeline(manifest, pipeline)[label]) ?? '',
+        ...{ atMs, posteriorPermille, noiseDb },
       }))
       for (const wake of wakes) onWake?.(wake)
       return ok(wakes)

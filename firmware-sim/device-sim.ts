@@ -1,6 +1,7 @@
 import type { Clock } from '../contract/clock.ts'
 import type { Sign } from '../contract/device-proof.ts'
 import type { ContractError } from '../contract/errors.ts'
+import { labelsOfPipeline } from '../contract/manifest.ts'
 import type { LadderLevel } from '../contract/messages.ts'
 import { present } from '../contract/present.ts'
 import type { SecureRandom, SeededRandom } from '../contract/random.ts'
@@ -163,7 +164,7 @@ export class DeviceSim {
     const joined = joinHeard(heards)
     // A device that rebooted while it listened has lost that audio, on hardware and here.
     if (this.#host.bundle !== bundle || !this.#host.hear(joined)) return
-    const { labels } = bundle.manifest
+    const labels = labelsOfPipeline(bundle.manifest)
     const { ledger, clock } = this.#world
     ledger.heard(joined)
     takes.forEach((take, i) => {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
+import canonicalize from 'canonicalize'
 import { sha256Hex } from '../contract/bytes.ts'
-import { type BundleManifest, featuresSha256, graphSection, type LadderStep } from '../contract/manifest.ts'
+import { type BundleManifest, graphSection, type LadderStep } from '../contract/manifest.ts'
 import type { LadderLevel } from '../contract/messages.ts'
 import { present } from '../contract/present.ts'
 import type { SeededRandom } from '../contract/random.ts'
@@ -29,7 +30,7 @@ export class Hearing {
   readonly #random: SeededRandom
   readonly #memories = new Map<string, Memory>()
   /** fingerprints by level, by bundle */
-  readonly #fingerprints = new WeakMap<OpenedBundle, Map<LadderLevel, Fingerprint>>()
+  readonly #fingerprints = new WeakMap<OpenedBundle, Map<LadderLevel, string>>()
   /** posteriors by window, by graph; at most the windows of all takes of all pools, since nothing else is ever listened to */
   readonly #posteriors = new Map<string, Map<string, Float32Array>>()
   #inferred = 0
@@ -47,7 +48,7 @@ export class Hearing {
 
   /** What is remembered for a model at a level; empty for one that nobody ran yet. Looked up once a turn, not once a take. */
   memoryOf(bundle: OpenedBundle, level: LadderLevel): Memory {
-    const key = this.#fingerprint(bundle, level).listener
+    const key = this.#fingerprint(bundle, level)
     const memory = this.#memories.get(key) ?? { bundle, level, heard: new Map(), pending: new Map() }
     this.#memories.set(key, memory)
     return memory
@@ -93,8 +94,8 @@ export class Hearing {
     }
   }
 
-  #fingerprint(bundle: OpenedBundle, level: LadderLevel): Fingerprint {
-    const known = this.#fingerprints.get(bundle) ?? new Map<LadderLevel, Fingerprint>()
+  #fingerprint(bundle: OpenedBundle, level: LadderLevel): string {
+    const known = this.#fingerprints.get(bundle) ?? new Map<LadderLevel, string>()
     this.#fingerprints.set(bundle, known)
     const fingerprint = known.get(level) ?? fingerprintOf(bundle, level)
     known.set(level, fingerprint)
@@ -102,18 +103,18 @@ export class Hearing {
   }
 
   async #listen(bundle: OpenedBundle, level: LadderLevel, take: Take): Promise<Heard> {
-    const { manifest, definition, sessions } = bundle
+    const { manifest, definition, definitions } = bundle
     const step = stepOf(manifest, level)
     const scene = sceneNamed(take.scene)
     if (step === undefined || scene === undefined) throw new Error(`no level ${level} or no scene ${take.scene}`)
     const sound = renderTake(take, take.raised ? scene.raised : scene.calm, this.#bank, this.#random)
-    const session = this.#remembering(
-      this.#fingerprint(bundle, level).graph,
-      present(sessions.get(step.graph ?? ''), 'the session of the level'),
+    const sessions = new Map(
+      [...bundle.sessions].map(([id, session]) => [id, this.#remembering(networkOf(bundle, id), session)]),
     )
-    const listener = createListener({ manifest, definition, step, session })
+    const listener = createListener({ manifest, definitions, step, sessions })
     const { strideSamples, windowSamples } = featureShape(definition)
-    const hopSamples = step.hopFrames * strideSamples
+    // One of the pipelines says how the lead-in ends; the others hear the same sound.
+    const hopSamples = (step.runs.find((run) => run !== null)?.hopFrames ?? 1) * strideSamples
     const sparse = hopSamples > windowSamples
     // The lead-in fills the first window but one hop: the take then holds exactly its own hops.
     const lead = sparse ? 0 : windowSamples - hopSamples
@@ -139,29 +140,28 @@ const windowKey = (window: EngineInput): string =>
     .update(new Uint8Array(window.buffer, window.byteOffset, window.byteLength))
     .digest('base64')
 
-/** What decides a result, hashed: not the bundle, so that bundles which carry the same lite graph share what it hears. */
-interface Fingerprint {
-  /** network, its quantization and its front end: decides posteriors */
-  readonly graph: string
-  /** the same with gate, hop, wake policy and labels: decides what is heard */
-  readonly listener: string
+/** What decides what a graph answers: its network and what is said of its ends, and not the bundle, so that bundles which carry the same lite graph
+ *  share what it hears. */
+function networkOf({ manifest, sections }: OpenedBundle, id: string): string {
+  const graph = manifest.graphs.find((claim) => claim.id === id)
+  const file = sha256Hex(present(sections.get(graphSection(id)), 'the section of the graph'))
+  return JSON.stringify([file, graph?.input ?? null, graph?.output ?? null, graph?.ends ?? null])
 }
 
-function fingerprintOf({ manifest, sections }: OpenedBundle, level: LadderLevel): Fingerprint {
+/** What decides what is heard at a level, hashed: networks, front ends, gates, hops, heads and labels. A graph's id means nothing beyond its
+ *  bundle, and the signals that a pipeline declares are counted beside. */
+function fingerprintOf(bundle: OpenedBundle, level: LadderLevel): string {
+  const { manifest } = bundle
   const step = stepOf(manifest, level)
-  const graph = manifest.graphs.find(({ id }) => id === step?.graph)
   // A hibernating device runs no graph.
-  if (step === undefined || graph === undefined) return { graph: '', listener: level }
-  const { input, output } = graph
-  const network = [
-    sha256Hex(present(sections.get(graphSection(graph.id)), 'the section of the graph')),
-    input,
-    output,
-    featuresSha256(manifest.features),
-  ]
-  // The quantization is that of the feature map a wake carries; `graph` is the id, which means nothing beyond its bundle.
-  const listening = [level, step.hopFrames, step.gate, manifest.policy, manifest.labels, manifest.featureQuantization]
-  return { graph: JSON.stringify(network), listener: JSON.stringify([network, listening]) }
+  if (step === undefined || step.runs.every((run) => run === null)) return level
+  const running = step.runs.map((run, pipeline) => {
+    if (run === null) return null
+    const { features, featureQuantization, links, head, signals } = present(manifest.pipelines[pipeline], 'a pipeline')
+    const networks = run.graphs.map((id) => networkOf(bundle, id))
+    return [networks, run.hopFrames, run.gate, canonicalize(features), featureQuantization, links, head, signals]
+  })
+  return JSON.stringify([level, running])
 }
 
 const stepOf = (manifest: BundleManifest, level: LadderLevel): LadderStep | undefined =>
@@ -188,6 +188,10 @@ export function joinHeard(takes: readonly Heard[]): Heard {
   let microphone = NO_TROUBLE
   const posteriorBins = zeroBins()
   const noiseBins = zeroBins()
+  const signals = (takes[0]?.signals ?? []).map((_, i) =>
+    takes.reduce((all, take) => all + (take.signals?.[i] ?? 0), 0),
+  )
+  const readings = takes.at(-1)?.readings
   for (const take of takes) {
     for (const run of take.inferenceRuns ?? []) inferenceRuns.push({ ...run, fromMs: run.fromMs + sum.elapsedMs })
     if (take.microphone !== undefined) microphone = addTrouble(microphone, take.microphone)
@@ -198,5 +202,9 @@ export function joinHeard(takes: readonly Heard[]): Heard {
     }
     for (const name of Object.keys(sum) as (keyof typeof sum)[]) sum[name] += take[name]
   }
-  return { ...sum, inferenceRuns, wakes, posteriorBins, noiseBins, microphone }
+  return {
+    ...{ ...sum, inferenceRuns, wakes, posteriorBins, noiseBins, microphone },
+    ...(signals.length > 0 && { signals }),
+    ...(readings !== undefined && { readings }),
+  }
 }

@@ -292,7 +292,7 @@ function formatsOf(
   if (labelsOfModel === 'bundles') return (model) => bundles.of(model)
   return (model) => {
     const named = labelsOfModel?.(model) ?? labels
-    return Promise.resolve(named === 'unknown' ? named : { labels: named, featureQuantization })
+    return Promise.resolve(named === 'unknown' ? named : { pipelines: [{ labels: named, featureQuantization }] })
   }
 }
 

@@ -204,7 +204,10 @@ export class Verifier {
   async #judge(wake: PendingWake): Promise<boolean | 'later' | undefined> {
     const means = await this.#means(wake)
     if (means === undefined || means === 'later') return means
-    const { format, verifier } = means
+    const { verifier } = means
+    const format = means.format.pipelines[wake.pipeline]
+    // A device says it, and devices may say anything.
+    if (format === undefined) return undefined
     return judgeWake(wake, format, verifier, verifier.session.input.elements, (features, quantization) =>
       this.#posteriors(means, features, quantization),
     )

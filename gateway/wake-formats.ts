@@ -5,14 +5,16 @@ import type { ContractError } from '../contract/errors.ts'
 import { sha256Field } from '../contract/fields.ts'
 import { LIMITS } from '../contract/limits.ts'
 import { err, type Result } from '../contract/result.ts'
-import { type WakeFormat, wakeFormatOf } from '../model/wake-judge.ts'
+import { type WakeFormat, wakeFormatsOf } from '../model/wake-judge.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { CloudClient } from './cloud-link/cloud-client.ts'
 import type { ArtifactCache } from './downloads/artifact-cache.ts'
 import type { StoreClient } from './store/store-client.ts'
 
 /** How the wakes of a release are read, and by what they are judged. */
-export interface ReleaseFormat extends WakeFormat {
+export interface ReleaseFormat {
+  /** of each of its pipelines */
+  readonly pipelines: readonly WakeFormat[]
   /** sha256 of a bundle; undefined: what the gateway was started with */
   readonly verifier?: string | undefined
 }
@@ -49,8 +51,12 @@ const formatSchema = z.object({
   labels: z.array(z.string().check(z.maxLength(LIMITS.labelLength))).check(z.maxLength(LIMITS.labels)),
   featureQuantization: z.object({ scale: z.number(), zeroPoint: z.int() }),
   featuresSha256: z.optional(sha256Field),
-  verifier: z.optional(sha256Field),
 })
+const keptSchema = z.union([
+  z.object({ pipelines: z.array(formatSchema), verifier: z.optional(sha256Field) }),
+  // As it was kept when a bundle had one pipeline.
+  formatSchema,
+])
 
 /** What the manifests of bundles say of their wakes; the gateway has the bundles, or fetches them for devices anyway. It is kept on disk, since
  *  a gateway that starts without a cloud goes on judging. */
@@ -86,7 +92,9 @@ export class WakeFormats {
   async #stored(model: string): Promise<ReleaseFormat | undefined> {
     try {
       const text = await this.#parts.store.ask('setting', settingOf(model))
-      return text === undefined ? undefined : formatSchema.parse(JSON.parse(text))
+      if (text === undefined) return undefined
+      const kept = keptSchema.parse(JSON.parse(text))
+      return 'pipelines' in kept ? kept : { pipelines: [kept] }
     } catch (cause) {
       this.#parts.logger.error({ err: cause, model }, 'the kept labels of a model could not be read')
       return undefined
@@ -108,7 +116,8 @@ export class WakeFormats {
     }
     const format = await this.#ofBundle(release.sha256)
     if (format.ok) {
-      const read: ReleaseFormat = { ...format.value, ...(release.verifier && { verifier: release.verifier }) }
+      const { verifier } = release
+      const read: ReleaseFormat = { pipelines: format.value, ...(verifier && { verifier }) }
       await this.#keep(model, read)
       return read
     }
@@ -125,10 +134,10 @@ export class WakeFormats {
     }
   }
 
-  async #ofBundle(sha256: string): Promise<Result<WakeFormat, ContractError>> {
+  async #ofBundle(sha256: string): Promise<Result<readonly WakeFormat[], ContractError>> {
     const bundle = await this.#cache.get(sha256, 'verifier')
     if (!bundle.ok) return err(bundle.error)
-    return wakeFormatOf(bundle.value)
+    return wakeFormatsOf(bundle.value)
   }
 }
 

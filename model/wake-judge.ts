@@ -1,6 +1,6 @@
 import { decodeBundle } from '../contract/bundle.ts'
 import type { ContractError } from '../contract/errors.ts'
-import { featuresSha256, parseManifest } from '../contract/manifest.ts'
+import { featuresSha256, labelsOfPipeline, parseManifest } from '../contract/manifest.ts'
 import { ok, type Result } from '../contract/result.ts'
 import { dequantizeFeatures, type Quantization } from './features/quantize.ts'
 
@@ -26,14 +26,19 @@ export interface WakeVerifier {
 
 const THRESHOLD = 0.5
 
-/** Reads from a bundle how its wakes are read. @returns the codes of a bundle or manifest that is none */
-export function wakeFormatOf(bundle: Uint8Array): Result<WakeFormat, ContractError> {
+/** Reads from a bundle how the wakes of each of its pipelines are read. @returns the codes of a bundle or manifest that is none */
+export function wakeFormatsOf(bundle: Uint8Array): Result<readonly WakeFormat[], ContractError> {
   const sections = decodeBundle(bundle)
   if (!sections.ok) return sections
   const manifest = parseManifest(sections.value)
   if (!manifest.ok) return manifest
-  const { labels, featureQuantization, features } = manifest.value
-  return ok({ labels, featureQuantization, featuresSha256: featuresSha256(features) })
+  return ok(
+    manifest.value.pipelines.map(({ featureQuantization, features }, pipeline) => ({
+      labels: labelsOfPipeline(manifest.value, pipeline),
+      featureQuantization,
+      featuresSha256: featuresSha256(features),
+    })),
+  )
 }
 
 /** The network's window of a wake's features. @param features int8, as sent */

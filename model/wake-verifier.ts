@@ -1,5 +1,6 @@
 import { decodeBundle } from '../contract/bundle.ts'
 import { type ContractError, contractError } from '../contract/errors.ts'
+import { labelsOf } from '../contract/head.ts'
 import { type BundleManifest, featuresSha256, parseManifest } from '../contract/manifest.ts'
 import { err, ok, type Result } from '../contract/result.ts'
 import type { Engine, EngineSession } from './engine/engine.ts'
@@ -11,19 +12,44 @@ function manifestOf(bundle: Uint8Array): Result<BundleManifest, ContractError> {
   return sections.ok ? parseManifest(sections.value) : sections
 }
 
+/** What judges: one pipeline of one graph, whose posteriors have labels. */
+interface Judging {
+  readonly labels: readonly string[]
+  readonly featuresSha256: string
+  readonly graph: string
+}
+
+function judgingOf({ pipelines, ladder }: BundleManifest): Result<Judging, ContractError> {
+  const [pipeline] = pipelines
+  const graphs = ladder[0]?.runs[0]?.graphs ?? []
+  const [graph] = graphs
+  if (pipeline === undefined || pipelines.length > 1 || graph === undefined || graphs.length > 1) {
+    return err(contractError('bundle-bad-manifest', 'a verifier is one pipeline with one graph at its best level'))
+  }
+  const { head, features } = pipeline
+  if (head.kind !== 'wake' && head.kind !== 'classification') {
+    return err(contractError('bundle-bad-manifest', `a verifier has labels; its head is ${head.kind}`))
+  }
+  return ok({ labels: head.labels, featuresSha256: featuresSha256(features), graph })
+}
+
 /** Whether one bundle can judge wakes of another: it reads what they carry, and knows a word that wakes by its name.
  *  @returns `contradicts-release` with what is wanting, or the codes of decodeBundle and parseManifest */
 export function verifierFits(verifier: Uint8Array, release: Uint8Array): Result<void, ContractError> {
-  const [judges, judged] = [manifestOf(verifier), manifestOf(release)]
+  const [own, judged] = [manifestOf(verifier), manifestOf(release)]
+  const judges = own.ok ? judgingOf(own.value) : own
   if (!judges.ok) return err({ ...judges.error, detail: `the verifier: ${judges.error.detail}` })
   if (!judged.ok) return judged
-  const { labels, features, policy, name } = judged.value
-  if (featuresSha256(judges.value.features) !== featuresSha256(features)) {
+  const { name, pipelines } = judged.value
+  const heard = pipelines.filter(({ features }) => featuresSha256(features) === judges.value.featuresSha256)
+  if (heard.length === 0) {
     return err(
       contractError('contradicts-release', `the verifier has another front end than ${name}, whose wakes it would get`),
     )
   }
-  const waking = labels.filter((label) => !policy.ignoreLabels.includes(label))
+  const waking = heard.flatMap(({ head }) =>
+    labelsOf(head).filter((label) => head.kind !== 'wake' || !head.policy.ignoreLabels.includes(label)),
+  )
   if (waking.some((label) => judges.value.labels.includes(label))) return ok(undefined)
   return err(
     contractError('contradicts-release', `the verifier knows no label of ${name} that wakes (${waking.join(', ')})`),
@@ -37,21 +63,18 @@ export interface OpenedVerifier extends WakeVerifier {
 }
 
 /** Opens a bundle as a verifier: the network of its best level, whatever is below.
- *  @returns the codes of openBundle */
+ *  @returns the codes of openBundle, `bundle-bad-manifest` for what cannot judge */
 export async function openVerifier(bundle: Uint8Array, engine: Engine): Promise<Result<OpenedVerifier, ContractError>> {
   // A gateway or a cloud, whose memory is not a board's.
   const opened = await openBundle(bundle, engine, Number.POSITIVE_INFINITY)
   if (!opened.ok) return opened
   const { manifest, sessions } = opened.value
-  const session = sessions.get(manifest.ladder.find(({ graph }) => graph !== null)?.graph ?? '')
-  if (session === undefined) {
-    await opened.value.dispose()
-    return err(contractError('bundle-bad-manifest', 'the verifier has no level with a graph'))
+  const judges = judgingOf(manifest)
+  const session = judges.ok ? sessions.get(judges.value.graph) : undefined
+  if (judges.ok && session !== undefined) {
+    const { labels, featuresSha256: reads } = judges.value
+    return ok({ labels, session, featuresSha256: reads, close: () => opened.value.dispose() })
   }
-  return ok({
-    labels: manifest.labels,
-    session,
-    featuresSha256: featuresSha256(manifest.features),
-    close: () => opened.value.dispose(),
-  })
+  await opened.value.dispose()
+  return judges.ok ? err(contractError('bundle-bad-manifest', 'the graph of the verifier is not open')) : judges
 }

@@ -6,6 +6,7 @@ import { basename, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { sha256Hex } from '../contract/bytes.ts'
 import { decodeGolden, graphSection, SECTIONS } from '../contract/manifest.ts'
+import type { ManifestV1 } from '../contract/manifest-v1.ts'
 import { EngineOrtNode } from '../model/engine/engine-ort-node.ts'
 import { openBundle } from '../model/opened-bundle.ts'
 import { packBundle } from '../model/pack.ts'
@@ -25,7 +26,8 @@ const bundleWith = async (deployed: Uint8Array, name: string, network: Uint8Arra
   const engine = new EngineOrtNode()
   const opened = await openBundle(deployed, engine, Number.POSITIVE_INFINITY)
   if (!opened.ok) throw new Error(`${opened.error.code}: ${opened.error.detail}`)
-  const { manifest, sections } = opened.value
+  const { sections } = opened.value
+  const manifest = JSON.parse(new TextDecoder().decode(sections.get(SECTIONS.manifest))) as ManifestV1
   await opened.value.dispose()
   const { v: _v, golden, graphs, ...rest } = manifest
   const packed = await packBundle(
@@ -39,7 +41,7 @@ const bundleWith = async (deployed: Uint8Array, name: string, network: Uint8Arra
         goldenTolerance: golden.tolerance,
       },
       graphs: new Map(graphs.map(({ id }) => [id, id === golden.graph ? network : sections.get(graphSection(id))!])),
-      goldenInputs: decodeGolden(sections.get(SECTIONS.golden)!, golden).map(({ input }) => input),
+      goldenInputs: decodeGolden(sections.get(SECTIONS.golden)!, opened.value.manifest).inputs[0]!,
       card: new TextDecoder().decode(sections.get(SECTIONS.card)),
     },
     engine,

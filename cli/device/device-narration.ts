@@ -1,5 +1,6 @@
 import type { Clock } from '../../contract/clock.ts'
 import type { ContractError } from '../../contract/errors.ts'
+import { labelsOfPipeline } from '../../contract/manifest.ts'
 import { LADDER_LEVELS } from '../../contract/messages.ts'
 import type { AgentEffect, AgentState } from '../../device/core/agent/agent-state.ts'
 import { totalEnergy } from '../../device/core/power/energy.ts'
@@ -26,7 +27,7 @@ export class Narration {
       const why = [error, detail].filter(Boolean).join(': ')
       this.#say({ type: 'event', code, error, detail, boot, slot: state.slot }, `${code}${why && ` (${why})`}`)
     } else if (effect.type === 'tell-wake') {
-      const label = state.manifest.labels[effect.wake.label] ?? '?'
+      const label = labelsOfPipeline(state.manifest, effect.wake.pipeline)[effect.wake.label] ?? '?'
       const posterior = effect.wake.posteriorPermille / 1000
       const level = LADDER_LEVELS[state.governor.level]
       const latencyMs = Number(this.latencyMs.toFixed(3))

@@ -1,7 +1,8 @@
 import { activeShare } from '../../contract/active-share.ts'
 import { sha256Hex } from '../../contract/bytes.ts'
 import type { Clock } from '../../contract/clock.ts'
-import type { LadderStep } from '../../contract/manifest.ts'
+import { labelsOf } from '../../contract/head.ts'
+import { type LadderStep, labelsOfPipeline } from '../../contract/manifest.ts'
 import type { LadderLevel } from '../../contract/messages.ts'
 import { present } from '../../contract/present.ts'
 import { agentConfig } from '../../device/core/agent/agent-config.ts'
@@ -18,6 +19,7 @@ import { SILENT_TRANSPORT } from '../../firmware-sim/transport-silent.ts'
 import { type Board, boardNamed, inferenceMs } from '../../model/boards.ts'
 import { featureShape } from '../../model/features/feature-definition.ts'
 import type { OpenedBundle } from '../../model/opened-bundle.ts'
+import { planLevel } from '../../model/pipeline/level-plan.ts'
 import { bundleEngine } from '../engines.ts'
 import { CommandFailure } from '../failure.ts'
 import { openBundleForBoard, readBundleFile } from '../open-bundle-file.ts'
@@ -62,7 +64,8 @@ interface Totals {
 export async function runOnAudio(run: AudioRun, clock: Clock): Promise<void> {
   const device = await startLocal(run)
   const { host, bundle } = device
-  const { labels, policy } = bundle.manifest
+  const labels = bundle.manifest.pipelines.flatMap(({ head }) => labelsOf(head))
+  const silent = bundle.manifest.pipelines.flatMap(({ head }) => (head.kind === 'wake' ? head.policy.ignoreLabels : []))
   const totals: Totals = { files: 0, skipped: 0, wakes: 0, expected: 0, found: 0, audioMs: 0 }
   const skipped = (file: string, reason: string) => {
     totals.skipped++
@@ -74,7 +77,7 @@ export async function runOnAudio(run: AudioRun, clock: Clock): Promise<void> {
     totals.files++
     totals.wakes += heard.length
     totals.audioMs += Math.round((piece.samples.length * 1000) / bundle.definition.sampleRateHz)
-    if (piece.expected !== undefined && !policy.ignoreLabels.includes(piece.expected)) {
+    if (piece.expected !== undefined && !silent.includes(piece.expected)) {
       totals.expected++
       if (heard.includes(piece.expected)) totals.found++
     }
@@ -133,7 +136,7 @@ async function hearPiece(piece: AudioPiece, device: LocalDevice, run: AudioRun, 
   const ears = new Ears(host)
   const labels: string[] = []
   // Hop by hop, as a microphone delivers it, so that a wake is printed when it is decided and its latency is its own.
-  const hop = step.hopFrames * strideSamples
+  const hop = Math.min(...planLevel(bundle.manifest, step).map(({ hopFrames }) => hopFrames)) * strideSamples
   for (let at = 0; at < samples.length; at += hop) {
     const chunk = samples.subarray(at, Math.min(at + hop, samples.length))
     const fromMs = clock.monotonicMs()
@@ -152,8 +155,8 @@ async function hearPiece(piece: AudioPiece, device: LocalDevice, run: AudioRun, 
   return labels
 }
 
-const labelOf = ({ label }: HeardWake, { manifest }: OpenedBundle): string =>
-  present(manifest.labels[label], 'the label of a wake')
+const labelOf = ({ label, pipeline }: HeardWake, { manifest }: OpenedBundle): string =>
+  present(labelsOfPipeline(manifest, pipeline)[label], 'the label of a wake')
 
 function tellWake(
   wake: HeardWake,
@@ -163,7 +166,9 @@ function tellWake(
   { host, bundle, step, board }: LocalDevice,
   run: AudioRun,
 ): void {
-  const macs = bundle.manifest.graphs.find(({ id }) => id === step.graph)?.macs ?? 0
+  const { pipeline = 0 } = wake
+  const branches = planLevel(bundle.manifest, step).flatMap((group) => group.branches)
+  const macs = branches.find(({ pipelines }) => pipelines.includes(pipeline))?.macs ?? 0
   const line = {
     type: 'wake',
     file,

@@ -10,6 +10,7 @@ export async function drawCurve(
   dir: string,
   options: {
     readonly level?: string
+    readonly pipeline?: string
     readonly maxFalsePerHour: number
     readonly csv?: string
     readonly svg?: string
@@ -17,10 +18,12 @@ export async function drawCurve(
     readonly json?: boolean
   },
 ): Promise<void> {
-  const { level, maxFalsePerHour, csv, svg, force = false, json } = options
+  const { level, pipeline, maxFalsePerHour, csv, svg, force = false, json } = options
   for (const path of [csv, svg]) if (path !== undefined) OutputFile.check(path, force)
   const progress = new ProgressLine('recordings heard')
-  const { report, notes } = await curveOf(bundlePath, dir, { level, maxFalsePerHour }, (share) => progress.show(share))
+  const { report, notes } = await curveOf(bundlePath, dir, { level, pipeline, maxFalsePerHour }, (share) =>
+    progress.show(share),
+  )
   progress.clear()
   for (const { file, reason } of report.skipped) console.error(`skipped ${file}: ${reason}`)
   for (const note of notes) console.error(note)

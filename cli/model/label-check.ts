@@ -3,6 +3,7 @@ import type { OpenedBundle } from '../../model/opened-bundle.ts'
 import { foldersWithAudio, readAudio } from '../audio-files.ts'
 import { CommandFailure } from '../failure.ts'
 import { argmax, clipHearing } from './clip-hearing.ts'
+import { wakePipeline } from './wake-pipeline.ts'
 
 /** chosen: of each label; enough to tell an order that is wrong from a network that is poor */
 const CLIPS_A_LABEL = 12
@@ -24,12 +25,13 @@ export async function checkLabels(
   dir: string,
 ): Promise<LabelCheck | undefined> {
   if (definition.kind !== 'mfcc') return undefined
+  const { labels } = wakePipeline('the bundle', manifest)
   const session = present(sessions.get(present(manifest.graphs[0], 'a graph').id), 'its session')
   const hear = clipHearing(definition, session)
   const heard = new Map<string, number[]>()
   for (const [label, files] of foldersWithAudio(dir)) {
-    if (!manifest.labels.includes(label)) continue
-    const counts = manifest.labels.map(() => 0)
+    if (!labels.includes(label)) continue
+    const counts = labels.map(() => 0)
     const count = Math.min(CLIPS_A_LABEL, files.length)
     for (let i = 0; i < count; i++) {
       const audio = readAudio(present(files[Math.floor((i * files.length) / count)], 'a clip'), definition.sampleRateHz)
@@ -47,9 +49,9 @@ export async function checkLabels(
   for (const [label, counts] of heard) {
     const total = counts.reduce((sum, count) => sum + count, 0)
     clips += total
-    correct += counts[manifest.labels.indexOf(label)] ?? 0
+    correct += counts[labels.indexOf(label)] ?? 0
     const best = argmax(counts)
-    if (total >= CLIPS_MIN && 2 * (counts[best] ?? 0) > total) mostly.set(label, manifest.labels[best] ?? '')
+    if (total >= CLIPS_MIN && 2 * (counts[best] ?? 0) > total) mostly.set(label, labels[best] ?? '')
   }
   const swapped = [...mostly].filter(([a, b]) => a < b && mostly.get(b) === a)
   return { clips, correct, swapped }

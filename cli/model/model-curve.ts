@@ -1,6 +1,6 @@
 import type { BundleManifest, LadderStep } from '../../contract/manifest.ts'
-import type { EngineSession } from '../../model/engine/engine.ts'
-import { featureShape } from '../../model/features/feature-definition.ts'
+import { present } from '../../contract/present.ts'
+import { type FeatureDefinition, featureShape } from '../../model/features/feature-definition.ts'
 import type { OpenedBundle } from '../../model/opened-bundle.ts'
 import { foldersWithAudio, readAudio } from '../audio-files.ts'
 import { AudioNotes } from '../audio-notes.ts'
@@ -16,6 +16,7 @@ import {
   missesByLabel,
   proposed,
 } from './operating-curve.ts'
+import { type WakePipeline, wakePipeline } from './wake-pipeline.ts'
 
 /** Folder of sound that holds no word, beside those of the labels. */
 const NEGATIVE = '_negative'
@@ -43,6 +44,8 @@ export interface CurveReport {
 
 interface CurveOptions {
   readonly level: string | undefined
+  /** one of several that hear words; undefined: the first */
+  readonly pipeline: string | undefined
   readonly maxFalsePerHour: number
 }
 
@@ -55,17 +58,19 @@ interface CurveOptions {
 export async function curveOf(
   bundlePath: string,
   dir: string,
-  { level, maxFalsePerHour }: CurveOptions,
+  { level, pipeline: id, maxFalsePerHour }: CurveOptions,
   onProgress: (share: number) => void,
 ): Promise<{ readonly report: CurveReport; readonly notes: readonly string[] }> {
   const bundle = await openBundleFile(bundlePath, Number.POSITIVE_INFINITY)
   try {
     const { manifest } = bundle
-    const heard = new Hearing(bundle, levelOf(bundlePath, bundle, level), laidOut(dir, manifest), onProgress)
+    const pipeline = wakePipeline(bundlePath, manifest, id)
+    const step = levelOf(bundlePath, manifest, pipeline, level)
+    const heard = new Hearing(bundle, pipeline.index, step, laidOut(dir, pipeline), onProgress)
     const words = await heard.words()
     const others = await heard.others()
-    const { policy, labels } = manifest
-    const { step, sparse, skipped, notes } = heard
+    const { policy, labels } = pipeline
+    const { sparse, skipped, notes } = heard
     if (words.length === 0 || others.audioMs === 0) {
       throw new CommandFailure(`${dir}: no ${words.length === 0 ? 'word' : 'sound without a word'} could be read`, {
         hint: skipped[0] === undefined ? 'the files are empty' : `${skipped[0].file}: ${skipped[0].reason}`,
@@ -97,17 +102,17 @@ export async function curveOf(
 
 function levelOf(
   path: string,
-  { manifest, sessions }: OpenedBundle,
+  manifest: BundleManifest,
+  { index, id }: WakePipeline,
   level: string | undefined,
-): { readonly step: LadderStep; readonly session: EngineSession } {
+): LadderStep {
   const step = manifest.ladder.find((candidate) => level === undefined || candidate.level === level)
   if (step === undefined) {
     const known = manifest.ladder.map((candidate) => candidate.level).join(', ')
     throw new CommandFailure(`${path} has no ladder level "${level}"`, { hint: `its levels are ${known}`, exitCode: 2 })
   }
-  const session = step.graph === null ? undefined : sessions.get(step.graph)
-  if (session === undefined) throw new CommandFailure(`${path}: the level ${step.level} runs no network`)
-  return { step, session }
+  if (step.runs[index] != null) return step
+  throw new CommandFailure(`${path}: the level ${step.level} runs no network of pipeline "${id}"`)
 }
 
 /** Files of words by label, and those that hold none. */
@@ -116,7 +121,7 @@ interface Layout {
   readonly others: readonly string[]
 }
 
-function laidOut(dir: string, { labels, policy }: BundleManifest): Layout {
+function laidOut(dir: string, { labels, policy }: WakePipeline): Layout {
   const folders = foldersWithAudio(dir)
   const words = new Map<string, readonly string[]>()
   const others: string[] = []
@@ -143,12 +148,13 @@ function laidOut(dir: string, { labels, policy }: BundleManifest): Layout {
 
 /** Reads and hears the recordings, and keeps what became of them. */
 class Hearing {
-  readonly step: LadderStep
   readonly sparse: boolean
   readonly notes = new AudioNotes()
   readonly skipped: { readonly file: string; readonly reason: string }[] = []
   readonly #bundle: OpenedBundle
-  readonly #session: EngineSession
+  readonly #pipeline: number
+  readonly #step: LadderStep
+  readonly #definition: FeatureDefinition
   readonly #layout: Layout
   readonly #onProgress: (share: number) => void
   readonly #files: number
@@ -156,15 +162,17 @@ class Hearing {
 
   constructor(
     bundle: OpenedBundle,
-    { step, session }: ReturnType<typeof levelOf>,
+    pipeline: number,
+    step: LadderStep,
     layout: Layout,
     onProgress: (share: number) => void,
   ) {
-    const { windowSamples, strideSamples } = featureShape(bundle.definition)
+    this.#definition = present(bundle.definitions[pipeline], 'a front end')
+    const { windowSamples, strideSamples } = featureShape(this.#definition)
     this.#bundle = bundle
-    this.step = step
-    this.sparse = step.hopFrames * strideSamples > windowSamples
-    this.#session = session
+    this.#step = step
+    this.#pipeline = pipeline
+    this.sparse = present(step.runs[pipeline], 'a run').hopFrames * strideSamples > windowSamples
     this.#layout = layout
     this.#onProgress = onProgress
     this.#files = [...layout.words.values()].reduce((sum, { length }) => sum + length, layout.others.length)
@@ -172,7 +180,7 @@ class Hearing {
 
   /** Each word from a fresh start, between silence of a window's length, a second at least: the device hears it come and go. */
   async words(): Promise<readonly HeardWord[]> {
-    const { windowSamples, sampleRateHz } = featureShape(this.#bundle.definition)
+    const { windowSamples, sampleRateHz } = featureShape(this.#definition)
     const silence = Math.max(windowSamples, sampleRateHz)
     const words: HeardWord[] = []
     for (const [label, files] of this.#layout.words) {
@@ -200,12 +208,12 @@ class Hearing {
   }
 
   #hear(sound: Iterable<Float32Array>): Promise<HeardWindows> {
-    return hearWindows(this.#bundle, this.step, this.#session, sound)
+    return hearWindows(this.#bundle, this.#step, this.#pipeline, sound)
   }
 
   #read(file: string): Float32Array | undefined {
     this.#onProgress(this.#done++ / this.#files)
-    const audio = readAudio(file, this.#bundle.definition.sampleRateHz)
+    const audio = readAudio(file, this.#definition.sampleRateHz)
     if ('refusal' in audio) {
       this.skipped.push({ file, reason: audio.refusal })
       return undefined

@@ -5,6 +5,7 @@ import { AudioNotes } from '../audio-notes.ts'
 import { CommandFailure } from '../failure.ts'
 import { openBundleFile } from '../open-bundle-file.ts'
 import { argmax, clipHearing } from './clip-hearing.ts'
+import { wakePipeline } from './wake-pipeline.ts'
 
 export interface EvalResult {
   readonly accuracy: number
@@ -37,7 +38,8 @@ export async function evaluateBundle(
       const known = manifest.graphs.map(({ id }) => id).join(', ')
       throw new CommandFailure(`${bundlePath}: no graph "${graph}"`, { hint: `its graphs are ${known}` })
     }
-    const byLabel = labelledClips(dir, manifest.labels)
+    const { labels } = wakePipeline(bundlePath, manifest)
+    const byLabel = labelledClips(dir, labels)
     const total = [...byLabel.values()].reduce((sum, files) => sum + files.length, 0)
     if (definition.kind !== 'mfcc') {
       throw new CommandFailure(`${bundlePath}: its network hears frame by frame and gives no verdict on one clip`, {
@@ -70,7 +72,7 @@ export async function evaluateBundle(
         latencies.push(clock.monotonicMs() - from)
         if (!result.ok) throw new CommandFailure(`${file}: ${result.error.code}: ${result.error.detail}`)
         score.clips++
-        if (manifest.labels[argmax(result.value)] === label) score.correct++
+        if (labels[argmax(result.value)] === label) score.correct++
         if (latencies.length % 100 === 0) onProgress?.(latencies.length, total)
       }
     }

@@ -1,3 +1,5 @@
+import { labelsOf } from '../../contract/head.ts'
+import { type BundleManifest, type LadderStep, labelsOfPipeline } from '../../contract/manifest.ts'
 import { EngineOrtNode } from '../../model/engine/engine-ort-node.ts'
 import { loadTinyFile } from '../../model/engine-tiny/load.ts'
 import {
@@ -70,13 +72,13 @@ function memoryOf(graph: GraphFile): InspectedGraph['memory'] {
 export function inspectionLines({ file, format, fileBytes, manifest, graphs }: Inspection): string[] {
   const lines = [`${file}: ${format === 'bundle' ? `bundle of ${graphs.length} graphs` : format}, ${fileBytes} bytes`]
   if (manifest !== null) {
-    const { name, version, parent, labels, ladder, boards } = manifest
+    const { name, version, parent, ladder, boards } = manifest
     lines.push(
       ...tableLines(
         [
           ['  model', `${name} ${version}${parent === null ? '' : `, trained from bundle ${parent}`}`],
-          ['  labels', labels.join(', ')],
-          ['  ladder', ladder.map(({ level, graph }) => `${level}${graph === null ? '' : ` (${graph})`}`).join(', ')],
+          ...pipelineRows(manifest),
+          ['  ladder', ladder.map((step) => levelText(manifest, step)).join(', ')],
           ['  boards', boards.join(', ') || 'none'],
         ],
         'll',
@@ -85,6 +87,37 @@ export function inspectionLines({ file, format, fileBytes, manifest, graphs }: I
   }
   for (const graph of graphs) lines.push('', ...graphLines(graph, format === 'bundle'))
   return lines
+}
+
+/** Of version 1 its labels; of pipelines what each of them is. */
+function pipelineRows(manifest: BundleManifest): [string, string][] {
+  const { v, input, pipelines } = manifest
+  if (v === 1) return [['  labels', labelsOfPipeline(manifest).join(', ')]]
+  const { kind, ...sizes } = input
+  const size = Object.entries(sizes).map(([name, value]) => `${name} ${value}`)
+  return [
+    ['  input', `${kind}: ${size.join(', ')}`],
+    ...pipelines.map((pipeline): [string, string] => {
+      const { id, features, links, head, signals } = pipeline
+      const labels = labelsOf(head).join(', ')
+      const buffers = links.map((link) => (link === null ? 'straight on' : `${link.rows} rows, step ${link.step}`))
+      return [
+        `  pipeline ${id}`,
+        [
+          `front end ${String(features['kind'])}`,
+          ...(buffers.length === 0 ? [] : [`between graphs: ${buffers.join('; ')}`]),
+          `head ${head.kind}${labels === '' || head.kind === 'anomaly' ? '' : ` (${labels})`}`,
+          `counts ${signals.map(({ name }) => name).join(', ') || 'nothing'}`,
+        ].join('; '),
+      ]
+    }),
+  ]
+}
+
+function levelText({ v, pipelines }: BundleManifest, { level, runs }: LadderStep): string {
+  if (v === 1) return `${level}${runs[0] == null ? '' : ` (${runs[0].graphs.join(', ')})`}`
+  const each = runs.map((run, i) => `${pipelines[i]?.id}: ${run === null ? 'off' : run.graphs.join(' > ')}`)
+  return `${level} (${each.join('; ')})`
 }
 
 function graphLines(

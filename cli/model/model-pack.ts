@@ -12,7 +12,7 @@ import { createMfcc } from '../../model/features/mfcc.ts'
 import { mfccDefinitionHighPass, mfccDefinitionV1 } from '../../model/features/mfcc-definition.ts'
 import { quantizeFeatures } from '../../model/features/quantize.ts'
 import { openBundle } from '../../model/opened-bundle.ts'
-import { type Packed, packBundle } from '../../model/pack.ts'
+import { type Packed, type PackInput, packBundle } from '../../model/pack.ts'
 import { readAudio, wavFiles } from '../audio-files.ts'
 import { AudioNotes } from '../audio-notes.ts'
 import { bundleEngine } from '../engines.ts'
@@ -20,7 +20,9 @@ import { CommandFailure, fileFailure } from '../failure.ts'
 import { readBundleFile } from '../open-bundle-file.ts'
 import { OutputFile } from '../output-file.ts'
 import { checkLabels, type LabelCheck } from './label-check.ts'
-import { type PackSpec, type ReadSpec, readPackSpec } from './pack-spec.ts'
+import { cardText } from './model-card.ts'
+import { openPackSpec, type PackSpec, type ReadSpec, readPackSpec } from './pack-spec.ts'
+import { packPipelineFile } from './pipeline-pack.ts'
 
 export interface PackReport {
   readonly bundle: string
@@ -38,8 +40,14 @@ export async function packFile(
   { replaces, highPass }: { readonly replaces: boolean; readonly highPass: boolean },
 ): Promise<PackReport> {
   const here = dirname(specPath)
-  const { spec, failure } = readPackSpec(specPath)
+  const opened = openPackSpec(specPath)
   OutputFile.check(outPath, replaces)
+  if ('pipelines' in opened.json) {
+    const { packed, notes } = await packPipelineFile(specPath, opened, highPass)
+    OutputFile.write(outPath, packed.bundle, replaces)
+    return { bundle: outPath, packed, notes }
+  }
+  const { spec, failure } = readPackSpec(opened)
   const { highPassHz } = mfccDefinitionHighPass
   const definition = checkFeatureDefinition({ ...(spec.features ?? mfccDefinitionV1), ...(highPass && { highPassHz }) })
   if (!definition.ok) throw failure(['features'], `${definition.error.code}: ${definition.error.detail}`)
@@ -70,7 +78,7 @@ export async function packFile(
     {
       manifest: {
         ...rest,
-        features: { ...definition.value },
+        features: definition.value as PackInput['manifest']['features'],
         parent: parent === null ? null : sha256Hex(readBundleFile(resolve(here, parent))),
         graphs: graphs.map(({ id, input, output }) => ({ id, input, output })),
         goldenTolerance: golden.tolerance,
@@ -180,20 +188,3 @@ function refuseOrder(
 /** A card of what the file says, where nobody wrote one. */
 const madeCard = ({ name, version, labels, policy, graphs }: PackSpec): string =>
   JSON.stringify({ name, version, labels, policy, graphs: graphs.map(({ id }) => id) })
-
-function cardText(path: string, bytes: Uint8Array): string {
-  const text = new TextDecoder().decode(bytes)
-  let card: unknown
-  try {
-    card = JSON.parse(text)
-  } catch (cause) {
-    throw new CommandFailure(
-      `${path}: the model card is not JSON: ${cause instanceof Error ? cause.message : String(cause)}`,
-      {
-        hint: 'leave "card" out to have one made',
-      },
-    )
-  }
-  if (typeof card === 'object' && card !== null && !Array.isArray(card)) return text
-  throw new CommandFailure(`${path}: the model card is no JSON object`, { hint: 'leave "card" out to have one made' })
-}

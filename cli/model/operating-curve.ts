@@ -1,4 +1,4 @@
-import type { WakePolicy } from '../../contract/manifest.ts'
+import type { WakePolicy } from '../../contract/manifest-fields.ts'
 import { createDetector } from '../../device/core/listen/detector.ts'
 import { type Interval, poisson, wilson } from './intervals.ts'
 

@@ -2,7 +2,7 @@ import { LineCounter, parseDocument } from 'yaml'
 import * as z from 'zod'
 import { NAME_PATTERN } from '../../contract/fields.ts'
 import { LIMITS } from '../../contract/limits.ts'
-import { wakePolicySchema } from '../../contract/manifest.ts'
+import { wakePolicySchema } from '../../contract/manifest-fields.ts'
 import { LADDER_LEVELS } from '../../contract/messages.ts'
 import { BOARDS } from '../../model/boards.ts'
 import { readBounded } from '../bounded-file.ts'
@@ -14,7 +14,7 @@ const SPEC_BYTES = 1024 * 1024
 /** chosen: no network's values are as coarse or as fine; a reciprocal or an exponent in place of a scale is. */
 const SCALES = { least: 1e-9, most: 1e6 }
 
-const quantization = z.strictObject({
+export const quantizationField = z.strictObject({
   scale: z
     .number()
     .min(SCALES.least, `a scale is the real value of one step, ${SCALES.least} to ${SCALES.most}`)
@@ -25,14 +25,14 @@ const quantization = z.strictObject({
     .max(255, 'a zero point is the 8-bit value of real 0, -128 to 255'),
 })
 
-const name = (what: string) =>
+export const namedField = (what: string) =>
   z.string().regex(NAME_PATTERN, `${what} is of lower-case letters, digits and dashes, ${LIMITS.nameLength} at most`)
 
 const graphSchema = z.strictObject({
-  id: name('the id of a graph'),
+  id: namedField('the id of a graph'),
   file: z.string().min(1),
-  input: quantization.nullable().default(null),
-  output: quantization.nullable().default(null),
+  input: quantizationField.nullable().default(null),
+  output: quantizationField.nullable().default(null),
 })
 
 const levelSchema = z.strictObject({
@@ -45,7 +45,7 @@ const levelSchema = z.strictObject({
 /** A pack file: what a person decides about a bundle. Paths are relative to the file. `docs/bundle.md` explains each field. */
 const packFileSchema = z
   .strictObject({
-    name: name('a name'),
+    name: namedField('a name'),
     version: z.int().positive(),
     /** bundle file of the model this one was trained from */
     parent: z.string().nullable(),
@@ -53,7 +53,7 @@ const packFileSchema = z
     labels: z.array(z.string().min(1)).min(1),
     /** omitted: MLPerf Tiny's keyword-spotting MFCC */
     features: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).optional(),
-    featureQuantization: quantization,
+    featureQuantization: quantizationField,
     graphs: z.array(graphSchema).min(1),
     ladder: z.array(levelSchema).min(1, 'a bundle needs a level that runs'),
     policy: wakePolicySchema,
@@ -113,9 +113,15 @@ export interface ReadSpec {
 
 const HINT = { hint: 'docs/bundle.md explains every field' }
 
-/** Reads a pack file, YAML or JSON (which is YAML too).
- *  @throws CommandFailure with file, line and column of the first field that is wrong, and what instead */
-export function readPackSpec(path: string): ReadSpec {
+/** A pack file before its fields are looked at. */
+export interface OpenedSpec {
+  readonly json: object
+  readonly failure: ReadSpec['failure']
+}
+
+/** Opens a pack file, YAML or JSON (which is YAML too).
+ *  @throws CommandFailure with file, line and column where it is neither */
+export function openPackSpec(path: string): OpenedSpec {
   const text = readBounded(path, SPEC_BYTES).toString('utf8')
   const lines = new LineCounter()
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
@@ -127,7 +133,7 @@ export function readPackSpec(path: string): ReadSpec {
   if (error !== undefined) {
     throw new CommandFailure(`${at(error.pos[0])}: neither YAML nor JSON: ${error.message.split('\n')[0]}`, HINT)
   }
-  const failure: ReadSpec['failure'] = (field, what) => {
+  const failure: OpenedSpec['failure'] = (field, what) => {
     // Of a field that is not there, the place where it would be.
     for (let depth = field.length; depth >= 0; depth--) {
       const node: unknown = depth === 0 ? document.contents : document.getIn(field.slice(0, depth), true)
@@ -146,8 +152,20 @@ export function readPackSpec(path: string): ReadSpec {
   if (typeof json !== 'object' || json === null || Array.isArray(json)) {
     throw new CommandFailure(`${path}: no pack file: it holds no fields`, HINT)
   }
-  const parsed = packFileSchema.safeParse(json)
-  if (parsed.success) return { spec: parsed.data, failure }
+  return { json, failure }
+}
+
+/** Reads the pack file of a bundle of one front end and one graph a level.
+ *  @throws CommandFailure with file, line and column of the first field that is wrong, and what instead */
+export const readPackSpec = (opened: OpenedSpec): ReadSpec => ({
+  spec: parseSpec(packFileSchema, opened),
+  failure: opened.failure,
+})
+
+/** @throws CommandFailure with file, line and column of the first field that is wrong, and what instead */
+export function parseSpec<T>(schema: z.ZodType<T>, { json, failure }: OpenedSpec): T {
+  const parsed = schema.safeParse(json)
+  if (parsed.success) return parsed.data
   const [issue, ...more] = parsed.error.issues
   const field = (issue?.path ?? []).filter((key): key is string | number => typeof key !== 'symbol')
   const others = more.length === 0 ? '' : ` (and ${more.length} more)`

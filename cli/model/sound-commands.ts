@@ -18,6 +18,7 @@ export const featuresCommand = (): Command =>
 
 interface CurveFlags {
   readonly level?: string
+  readonly pipeline?: string
   readonly maxFalsePerHour: number
   readonly csv?: string
   readonly svg?: string
@@ -35,6 +36,7 @@ export const curveCommand = (): Command =>
       'DIR/<label>/*.wav with one word each; DIR/_negative, and labels that never wake, hold sound without a word',
     )
     .option('--level <LEVEL>', "ladder level (default: the bundle's first)")
+    .option('--pipeline <ID>', 'one of several that hear words (default: the first)')
     .option('--max-false-per-hour <N>', 'rate that the proposed setting may have', numberOption(0.001, 10_000), 1)
     .option('--csv <FILE>', 'write a row for each setting')
     .option('--svg <FILE>', 'draw misses against false wakes')

@@ -23,8 +23,9 @@ const readZoo = (name: string): Uint8Array => readBundleFile(zooFile('bundles', 
 /** The bundle with another name, the next version and the old one as its parent; every other byte is as it was. */
 function reissued(bundle: Uint8Array, name: string): Uint8Array {
   const sections = whole(decodeBundle(bundle))
-  const manifest = whole(parseManifest(sections))
-  const next: BundleManifest = { ...manifest, name, version: manifest.version + 1, parent: sha256Hex(bundle) }
+  const { version } = whole(parseManifest(sections))
+  const written = JSON.parse(new TextDecoder().decode(sections.get(SECTIONS.manifest))) as object
+  const next = { ...written, name, version: version + 1, parent: sha256Hex(bundle) }
   const renamed = new TextEncoder().encode(canonicalize(next))
   return encodeBundle(
     [...sections].map(([section, data]) => ({ name: section, data: section === SECTIONS.manifest ? renamed : data })),

@@ -2,7 +2,7 @@ import { decodeBundle } from '../../contract/bundle.ts'
 import { bytesEqual, hexToBytes } from '../../contract/bytes.ts'
 import type { Clock } from '../../contract/clock.ts'
 import { type ContractError, contractError } from '../../contract/errors.ts'
-import { featuresSha256, parseManifest } from '../../contract/manifest.ts'
+import { parseManifest, requirementSha256 } from '../../contract/manifest.ts'
 import { isPatchImage, readPatchHeader, sha256Half } from '../../contract/patch/patch-header.ts'
 import { present } from '../../contract/present.ts'
 import type { Release, ReleasePatch, ReleaseVerifier } from '../../contract/release.ts'
@@ -172,13 +172,13 @@ export class Registry {
     if (!sections.ok) return sections
     const manifest = parseManifest(sections.value)
     if (!manifest.ok) return manifest
-    const { name, version, securityCounter, features, parent } = manifest.value
+    const { name, version, securityCounter, parent } = manifest.value
     if (name !== release.name || version !== release.version || securityCounter !== release.securityCounter) {
       return err(
         contractError('contradicts-release', `the bundle says it is ${name} ${version}, counter ${securityCounter}`),
       )
     }
-    if (featuresSha256(features) !== release.featuresSha256) {
+    if (requirementSha256(manifest.value) !== release.featuresSha256) {
       return err(contractError('contradicts-release', 'the bundle has another feature definition than the release'))
     }
     return ok(parent)

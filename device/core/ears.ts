@@ -27,7 +27,7 @@ export class Ears {
   }
 
   /** Hears a stretch of audio and has the agent count it. An engine that fails is told to the agent, which goes on as far as it can.
-   *  @param samples mono at the rate of the bundle's features, in [-1, 1)
+   *  @param samples of the bundle's input, see Listener
    *  @param beforeCounted told what was heard before the agent is: where time is the audio's, it moves on here
    *  @returns what was heard; undefined when the device hears nothing (between a reset and the next boot, hibernating, or because its
    *    bundle was replaced meanwhile); or the engine's error */
@@ -52,15 +52,15 @@ export class Ears {
     const { bundle, level } = this.#host
     if (bundle === undefined || level === undefined) return undefined
     if (bundle === this.#bundle && level === this.#level) return this.#listener
-    const { manifest, definition, sessions } = bundle
+    const { manifest, definitions, sessions } = bundle
     const step = manifest.ladder.find((candidate) => candidate.level === level)
-    const session = sessions.get(step?.graph ?? '')
+    const graphs = step?.runs.flatMap((run) => run?.graphs ?? []) ?? []
     this.#bundle = bundle
     this.#level = level
     this.#listener =
-      step === undefined || session === undefined
+      step === undefined || graphs.length === 0 || graphs.some((id) => !sessions.has(id))
         ? undefined
-        : createListener({ manifest, definition, step, session, ...this.#options })
+        : createListener({ manifest, definitions, step, sessions, ...this.#options })
     return this.#listener
   }
 }

@@ -2,9 +2,10 @@ import { readFileSync } from 'node:fs'
 import nacl from 'tweetnacl'
 import { decodeBundle } from '../../contract/bundle.ts'
 import { sha256Hex } from '../../contract/bytes.ts'
-import { featuresSha256, parseManifest } from '../../contract/manifest.ts'
+import { parseManifest } from '../../contract/manifest.ts'
 import type { Assignment, Release } from '../../contract/release.ts'
 import { encodeSigned, publicKeyOf, signDocument, type TrustedRole } from '../../contract/signed.ts'
+import { releaseOf } from '../../model/pack.ts'
 import { makePatch } from '../../release/patch/make-patch.ts'
 import { MemoryRepository } from '../memory-repository.ts'
 
@@ -51,31 +52,15 @@ export function cutRepository(images: readonly TrialImage[]): MemoryRepository {
 
 /** Reads a bundle. Throws when it is not whole: the sweep has nothing to say then.
  *  @param path a file */
-export function trialImage(path: string | URL): TrialImage {
-  const bundle = new Uint8Array(readFileSync(path))
+export const trialImage = (path: string | URL): TrialImage => imageOf(new Uint8Array(readFileSync(path)), String(path))
+
+/** As `trialImage`, of its bytes. @param name for the message when it is not whole */
+export function imageOf(bundle: Uint8Array, name: string): TrialImage {
   const sections = decodeBundle(bundle)
-  if (!sections.ok) throw new Error(`${path}: ${sections.error.detail}`)
+  if (!sections.ok) throw new Error(`${name}: ${sections.error.detail}`)
   const manifest = parseManifest(sections.value)
-  if (!manifest.ok) throw new Error(`${path}: ${manifest.error.detail}`)
-  const { name, version, securityCounter, graphs, features, boards } = manifest.value
-  return {
-    name,
-    bundle,
-    patches: [],
-    release: {
-      v: 1,
-      type: 'release',
-      name,
-      version,
-      sha256: sha256Hex(bundle),
-      bytes: bundle.length,
-      securityCounter,
-      arenaBytes: Math.max(...graphs.map(({ ramBytes }) => ramBytes)),
-      constantBytes: graphs.reduce((sum, { constantBytes }) => sum + constantBytes, 0),
-      featuresSha256: featuresSha256(features),
-      boards: [...boards],
-    },
-  }
+  if (!manifest.ok) throw new Error(`${name}: ${manifest.error.detail}`)
+  return { name: manifest.value.name, bundle, patches: [], release: releaseOf(bundle, manifest.value) }
 }
 
 /** The director's order to run an image. */

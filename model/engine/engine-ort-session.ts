@@ -2,7 +2,8 @@ import type { InferenceSession, InferenceSessionFactory, Tensor, TensorConstruct
 import { present } from '../../contract/present.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 import type { Engine, EngineError, EngineErrorCode, EngineInput, EngineIo, EngineSession } from './engine.ts'
-import { readGraphIo, type TensorIo } from './tensor-io.ts'
+import { isSound, type NamedEnds, nameEnds } from './named-ends.ts'
+import { readGraphIo, readOpenEnds, type TensorIo } from './tensor-io.ts'
 import { readResult, writeWindow } from './window-codec.ts'
 
 /** One of ONNX Runtime's packages. */
@@ -26,30 +27,47 @@ export class EngineOrt implements Engine {
   }
 
   async load(graph: Uint8Array, io: EngineIo = {}): Promise<Result<EngineSession, EngineError>> {
-    const ends = readGraphIo(graph)
-    if (!ends.ok) return failed('engine-load-failed', `${ends.error.code}: ${ends.error.detail}`)
-    const { inputs, outputs } = ends.value
-    const [input] = inputs
-    const [output] = outputs
-    if (input === undefined || output === undefined || inputs.length !== 1 || outputs.length !== 1) {
-      return failed(
-        'engine-load-failed',
-        `graph has ${inputs.length} inputs and ${outputs.length} outputs, expected one each`,
-      )
-    }
-    const quantizedInput = withQuantization(input, io.input)
-    const quantizedOutput = withQuantization(output, io.output)
-    if (quantizedOutput.elementType !== 'float32' && quantizedOutput.quantization === null) {
+    const ends = io.ends === undefined ? onlyEnds(graph, io) : namedEnds(graph, io, io.ends)
+    if (!ends.ok) return failed('engine-load-failed', ends.error)
+    const { output } = ends.value
+    if (output.elementType !== 'float32' && output.quantization === null) {
       return failed('engine-load-failed', `quantization of ${output.elementType} output "${output.name}" is not known`)
     }
     try {
       const runtime = await this.#runtime()
       const session = await runtime.InferenceSession.create(graph, runtime.sessionOptions)
-      return ok(new OrtSession(session, runtime, quantizedInput, quantizedOutput))
+      const dims = output.dims ?? (await tryOnce(session, runtime.Tensor, ends.value))
+      const fixed = { ...output, dims, elements: dims.reduce((product, dim) => product * dim, 1) }
+      return ok(new OrtSession(session, runtime, ends.value, fixed))
     } catch (cause) {
       return failed('engine-load-failed', messageOf(cause), cause)
     }
   }
+}
+
+/** Of a graph with one window and one result, whose shapes it tells itself. */
+function onlyEnds(graph: Uint8Array, io: EngineIo): Result<NamedEnds, string> {
+  const ends = readGraphIo(graph)
+  if (!ends.ok) return err(`${ends.error.code}: ${ends.error.detail}`)
+  const { inputs, outputs } = ends.value
+  const [input] = inputs
+  const [output] = outputs
+  if (input === undefined || output === undefined || inputs.length !== 1 || outputs.length !== 1) {
+    return err(`graph has ${inputs.length} inputs and ${outputs.length} outputs, expected one each`)
+  }
+  return ok({
+    input: withQuantization(input, io.input),
+    output: withQuantization(output, io.output),
+    states: [],
+    constants: [],
+  })
+}
+
+function namedEnds(graph: Uint8Array, io: EngineIo, stated: NonNullable<EngineIo['ends']>): Result<NamedEnds, string> {
+  const ends = readOpenEnds(graph)
+  return ends.ok
+    ? nameEnds(ends.value.inputs, ends.value.outputs, stated, io)
+    : err(`${ends.error.code}: ${ends.error.detail}`)
 }
 
 /** Memory of one run: tensors over arrays of ours, which ONNX Runtime reads and writes in place. */
@@ -60,41 +78,81 @@ interface Slot {
   readonly fetches: Record<string, Tensor>
 }
 
+/** What a run feeds back, from `next` to `now` when it has ended well. */
+interface State {
+  readonly name: string
+  readonly now: EngineInput
+  readonly next: EngineInput
+  /** what stands for 0 */
+  readonly zero: number
+}
+
 class OrtSession implements EngineSession {
   readonly input: TensorIo
   readonly output: TensorIo
+  /** Only of a graph that feeds something back. */
+  readonly reset?: () => void
   readonly #session: InferenceSession
   readonly #runtime: OrtRuntime
+  readonly #ends: NamedEnds
   readonly #slot: Slot
+  readonly #states: readonly State[]
+  /** end of the newest run, where one begins with what the last has left */
+  #last: Promise<unknown> = Promise.resolve()
   #slotBusy = false
   #running = 0
   #disposed = false
   #released = false
 
-  constructor(session: InferenceSession, runtime: OrtRuntime, input: TensorIo, output: TensorIo) {
+  constructor(session: InferenceSession, runtime: OrtRuntime, ends: NamedEnds, output: TensorIo) {
     this.#session = session
-    this.input = input
-    this.output = output
     this.#runtime = runtime
-    this.#slot = newSlot(runtime.Tensor, input, output)
+    this.#ends = ends
+    this.input = ends.input
+    this.output = output
+    const slot = newSlot(runtime.Tensor, ends, output)
+    this.#states = ends.states.map(({ input, output: name }) => {
+      const state = { name, now: arrayOf(input), next: arrayOf(input), zero: input.quantization?.zeroPoint ?? 0 }
+      slot.feeds[input.name] = new runtime.Tensor(input.elementType, state.now, input.dims)
+      slot.fetches[name] = new runtime.Tensor(input.elementType, state.next, input.dims)
+      return state
+    })
+    this.#slot = slot
+    this.#forget()
+    if (this.#states.length > 0) {
+      // Behind the runs that were asked for before it, before those that come.
+      this.reset = () => {
+        this.#last = this.#last.then(() => this.#forget())
+      }
+    }
   }
 
-  async run(window: EngineInput): Promise<Result<Float32Array, EngineError>> {
+  run(window: EngineInput): Promise<Result<Float32Array, EngineError>> {
+    if (this.#states.length === 0) return this.#runNow(window)
+    const copy = window.slice()
+    const run = this.#last.then(() => this.#runNow(copy))
+    this.#last = run
+    return run
+  }
+
+  async #runNow(window: EngineInput): Promise<Result<Float32Array, EngineError>> {
     if (this.#disposed) return failed('engine-disposed', 'session is disposed')
     // One slot serves the usual caller; a call that overlaps another gets memory of its own rather than a queue.
     const shared = !this.#slotBusy
-    const slot = shared ? this.#slot : newSlot(this.#runtime.Tensor, this.input, this.output)
+    const slot = shared ? this.#slot : newSlot(this.#runtime.Tensor, this.#ends, this.output)
     const written = writeWindow(window, this.input, slot.window)
     if (!written.ok) return written
     if (shared) this.#slotBusy = true
     this.#running++
     try {
-      if (this.#runtime.writesInPlace) {
-        await this.#session.run(slot.feeds, slot.fetches)
-        return ok(readResult(slot.result, this.output))
+      const result = await this.#results(slot)
+      const broken = this.#states.find(({ next }) => !isSound(next))
+      if (broken !== undefined) {
+        this.#forget()
+        return failed('engine-run-failed', `state "${broken.name}" is no number any more; it begins anew`)
       }
-      const results = await this.#session.run(slot.feeds)
-      return ok(readResult(present(results[this.output.name], 'the output of a run').data as EngineInput, this.output))
+      for (const { now, next } of this.#states) now.set(next)
+      return ok(readResult(result, this.output))
     } catch (cause) {
       return failed('engine-run-failed', messageOf(cause), cause)
     } finally {
@@ -102,6 +160,22 @@ class OrtSession implements EngineSession {
       this.#running--
       if (this.#disposed) await this.#releaseWhenIdle()
     }
+  }
+
+  /** Runs, with what is fed back in `next` afterwards. */
+  async #results(slot: Slot): Promise<EngineInput> {
+    if (this.#runtime.writesInPlace) {
+      await this.#session.run(slot.feeds, slot.fetches)
+      return slot.result
+    }
+    const results = await this.#session.run(slot.feeds)
+    const dataOf = (name: string) => present(results[name], 'an output of a run').data as EngineInput
+    for (const { name, next } of this.#states) next.set(dataOf(name))
+    return dataOf(this.output.name)
+  }
+
+  #forget(): void {
+    for (const { now, zero } of this.#states) now.fill(zero)
   }
 
   async dispose(): Promise<void> {
@@ -118,16 +192,43 @@ class OrtSession implements EngineSession {
 }
 
 const ARRAYS = { float32: Float32Array, int8: Int8Array, uint8: Uint8Array } as const
+const arrayOf = ({ elementType, elements }: Pick<TensorIo, 'elementType' | 'elements'>): EngineInput =>
+  new ARRAYS[elementType](elements)
 
-function newSlot(TensorOf: TensorConstructor, input: TensorIo, output: TensorIo): Slot {
-  const window = new ARRAYS[input.elementType](input.elements)
-  const result = new ARRAYS[output.elementType](output.elements)
+function newSlot(TensorOf: TensorConstructor, ends: NamedEnds, output: TensorIo): Slot {
+  const window = arrayOf(ends.input)
+  const result = arrayOf(output)
   return {
     window,
     result,
-    feeds: { [input.name]: new TensorOf(input.elementType, window, input.dims) },
+    feeds: {
+      ...constantFeeds(TensorOf, ends),
+      [ends.input.name]: new TensorOf(ends.input.elementType, window, ends.input.dims),
+    },
     fetches: { [output.name]: new TensorOf(output.elementType, result, output.dims) },
   }
+}
+
+const constantFeeds = (TensorOf: TensorConstructor, { constants }: NamedEnds): Record<string, Tensor> =>
+  Object.fromEntries(
+    constants.map(({ name, elementType, data, dims }) => [name, new TensorOf(elementType, data, dims)]),
+  )
+
+/** The shape of a result that the file leaves open, from a run of zeros. */
+async function tryOnce(
+  session: InferenceSession,
+  TensorOf: TensorConstructor,
+  ends: NamedEnds,
+): Promise<readonly number[]> {
+  const { input, output, states } = ends
+  const feeds = constantFeeds(TensorOf, ends)
+  for (const end of [input, ...states.map((state) => state.input)]) {
+    feeds[end.name] = new TensorOf(end.elementType, arrayOf(end), end.dims)
+  }
+  const results = await session.run(feeds, [output.name])
+  const dims = results[output.name]?.dims
+  if (dims === undefined) throw new Error(`the graph gives no output "${output.name}"`)
+  return dims
 }
 
 const withQuantization = (io: TensorIo, stated: EngineIo['input']): TensorIo =>

@@ -1,4 +1,5 @@
 import { type ContractError, contractError } from '../../contract/errors.ts'
+import type { GraphEnds } from '../../contract/manifest-v2.ts'
 import type { Result } from '../../contract/result.ts'
 import type { Quantization, TensorIo } from './tensor-io.ts'
 
@@ -27,12 +28,12 @@ export const engineFailure = ({ code, detail }: EngineError): ContractError =>
  *  matches: [1,1,49,10] and [1,49,10,1] are the same flat layout. */
 export type EngineInput = Float32Array | Int8Array | Uint8Array
 
-/** One loaded graph with one window in and one result out: the path of every classifier. Chains of graphs and recurrent
- *  state get a session kind of their own beside this one. */
+/** One loaded graph with one window in and one result out. What else it has, `EngineIo.ends` names when it is loaded: what it feeds back from one
+ *  run to the next is the session's own, as variables inside a graph are. */
 export interface EngineSession {
   readonly input: TensorIo
   readonly output: TensorIo
-  /** Runs one window. The input is read before the call returns; the result is the caller's to keep. Overlapping calls are
+  /** Runs one window. An output whose shape the file leaves open has that of a trial run. The input is read before the call returns; the result is the caller's to keep. Overlapping calls are
    *  allowed and finish in order.
    *  @returns real values, dequantized where the graph's output is int8; or `engine-bad-input` | `engine-run-failed` |
    *  `engine-disposed` */
@@ -47,6 +48,8 @@ export interface EngineSession {
 export interface EngineIo {
   readonly input?: Quantization
   readonly output?: Quantization
+  /** of a graph that has more than one window and one result, or leaves more than the batch open */
+  readonly ends?: GraphEnds
 }
 
 /** Opens graphs; one adapter per runtime, each held to `test/contract/engine.suite.ts`. */

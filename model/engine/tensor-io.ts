@@ -24,6 +24,16 @@ export interface TensorIo {
   readonly quantization: Quantization | null
 }
 
+/** An end as the file declares it. */
+export interface OpenEnd {
+  readonly name: string
+  /** null: no tensor */
+  readonly elementType: ElementType | null
+  /** null where the run fixes it; no dims: the file tells none */
+  readonly dims: readonly (number | null)[] | null
+  readonly quantization: Quantization | null
+}
+
 export interface GraphIo {
   readonly inputs: readonly TensorIo[]
   readonly outputs: readonly TensorIo[]
@@ -37,6 +47,27 @@ export interface GraphIo {
 export function readGraphIo(bytes: Uint8Array): Result<GraphIo, OnnxError> {
   const model = readOnnx(bytes)
   return model.ok ? graphIo(model.value) : model
+}
+
+/** As `readGraphIo`, whatever types and shapes the ends have: what is open is null.
+ *  @returns or what `readOnnx` refuses */
+export function readOpenEnds(
+  bytes: Uint8Array,
+): Result<{ readonly [side in keyof GraphIo]: readonly OpenEnd[] }, OnnxError> {
+  const model = readOnnx(bytes)
+  if (!model.ok) return model
+  const constants = constantsOf(model.value)
+  const { inputs, outputs } = model.value.graph
+  const open =
+    (quantizationOf: typeof readBy) =>
+    (info: OnnxValueInfo): OpenEnd => ({
+      ...{ name: info.name, elementType: info.elementType, dims: info.dims },
+      quantization: quantizationOf(model.value, info.name, constants),
+    })
+  return ok({
+    inputs: inputs.filter(({ name }) => !constants.has(name)).map(open(readBy)),
+    outputs: outputs.map(open(madeBy)),
+  })
 }
 
 /** As `readGraphIo`, for a model already read. */

@@ -11,6 +11,8 @@ export type VectorWindowDefinition = {
   /** Vectors of a window, and from one window to the next. */
   readonly windowVectors: number
   readonly hopVectors: number
+  /** Vectors of zeros that stand before the first one that comes; absent: none. */
+  readonly leadVectors?: number
   /** `none`: as they come. `mean`: less the window's mean of each channel, as for gravity. `mean-deviation`: that, over the window's standard
    *  deviation of the channel. `fixed`: less `offset`, over `scale`, of each channel, as training found them. */
   readonly normalization: 'none' | 'mean' | 'mean-deviation' | 'fixed'
@@ -32,7 +34,16 @@ const COUNTS: Readonly<Record<string, number>> = {
   hopVectors: 1_000_000_000,
 }
 const NORMALIZATIONS = ['none', 'mean', 'mean-deviation', 'fixed']
-const KNOWN = new Set(['kind', 'version', ...Object.keys(COUNTS), 'normalization', 'deviationFloor', 'offset', 'scale'])
+const KNOWN = new Set([
+  'kind',
+  'version',
+  ...Object.keys(COUNTS),
+  'leadVectors',
+  'normalization',
+  'deviationFloor',
+  'offset',
+  'scale',
+])
 
 const finiteNumbers = (value: unknown, count: number): value is readonly number[] =>
   Array.isArray(value) && value.length === count && value.every((one) => Number.isFinite(one))
@@ -62,6 +73,10 @@ export const checkVectorWindowDefinition = (value: unknown): Result<VectorWindow
   const unknown = Object.keys(record).find((name) => !KNOWN.has(name))
   if (unknown !== undefined) return refuse(`${unknown.slice(0, 40)} is no parameter of this front end`)
   const d = value as VectorWindowDefinition
+  const { leadVectors: lead = 0 } = d
+  if (!(Number.isInteger(lead) && lead >= 0 && lead < d.windowVectors)) {
+    return refuse('leadVectors is not a whole number from 0 to below windowVectors')
+  }
   if (d.channels * d.windowVectors > VALUES_MAX) return refuse(`windows of more than ${VALUES_MAX} values`)
   if (normalization === 'mean-deviation') {
     if (!(typeof deviationFloor === 'number' && deviationFloor > 0 && Number.isFinite(deviationFloor))) {
@@ -98,12 +113,13 @@ export type VectorWindows = {
 export const createVectorWindows = (definition: VectorWindowDefinition): VectorWindows => {
   const checked = checkVectorWindowDefinition(definition)
   if (!checked.ok) throw new RangeError(checked.error.detail)
-  const { channels, windowVectors, hopVectors, normalization, deviationFloor = 1, offset, scale } = definition
+  const { channels, windowVectors, hopVectors, leadVectors = 0 } = definition
+  const { normalization, deviationFloor = 1, offset, scale } = definition
   const length = channels * windowVectors
   const hop = channels * hopVectors
   const recent = new Float32Array(length)
   /** `skip`: values between two windows, where these do not overlap. */
-  const at = { used: 0, skip: 0 }
+  const at = { used: channels * leadVectors, skip: 0 }
 
   /** What is taken from a channel of the window, and what the rest is divided by. */
   const levelOf = (channel: number): readonly [number, number] => {
@@ -143,7 +159,8 @@ export const createVectorWindows = (definition: VectorWindowDefinition): VectorW
       at.skip = Math.max(0, hop - length)
     },
     reset: () => {
-      at.used = 0
+      recent.fill(0)
+      at.used = channels * leadVectors
       at.skip = 0
     },
   }

@@ -19,7 +19,7 @@ import {
 } from '../../contract/messages.ts'
 import { verifyAssignment } from '../../contract/release.ts'
 import { parseSigned } from '../../contract/signed.ts'
-import { bundleSections, contractSamples, reportSample, wakeSample } from '../fixtures/contract-samples.ts'
+import { bundleSections, contractSamples, goldenShape, reportSample, wakeSample } from '../fixtures/contract-samples.ts'
 import { BOARD, DEVICE, ISSUED_MS, SITE } from '../fixtures/documents.ts'
 import { directorKey, strangerKey } from '../fixtures/keys.ts'
 
@@ -68,11 +68,9 @@ describe('golden bytes of contract v1', () => {
     expect(sections.ok && [...sections.value].map(([name, data]) => ({ name, data: new Uint8Array(data) }))).toEqual(
       bundleSections,
     )
-    const shape = { graph: 'full', count: 2, inputLength: 4, outputLength: 2, tolerance: 0 }
-    expect(decodeGolden(bytesOf('golden-vectors'), shape)[0]).toEqual({
-      input: Int8Array.of(-128, -1, 0, 127),
-      output: Float32Array.of(0.25, 0.75),
-    })
+    const golden = decodeGolden(bytesOf('golden-vectors'), { v: 1, golden: goldenShape })
+    expect(golden.inputs[0]?.[0]).toEqual(Int8Array.of(-128, -1, 0, 127))
+    expect(golden.runs[0]?.[0]).toEqual(Float32Array.of(0.25, 0.75))
   })
 
   it('verify with the public keys', () => {

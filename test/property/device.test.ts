@@ -21,11 +21,10 @@ import { FlashNor } from '../../firmware-sim/flash-nor.ts'
 import { boardNamed } from '../../model/boards.ts'
 import { heardOf, ofType, PureAgent, recordSample, wantedRelease } from '../fixtures/agent.ts'
 import { assignmentBytes } from '../fixtures/documents.ts'
-import { manifestSample } from '../fixtures/manifest.ts'
+import { pipelineSample } from '../fixtures/manifest.ts'
 
 const HOUR = 3_600_000
 const board = boardNamed('NUCLEO-U575ZI')!
-const timing = { frameMs: 20, windowMs: 1_000 }
 
 /** A device of energy alone: the governor decides every ten minutes, the level it picks is what drains the battery. */
 function lifeOf(seed: number, capacityMj: number, days: number, openShare: (hour: number) => number) {
@@ -38,11 +37,11 @@ function lifeOf(seed: number, capacityMj: number, days: number, openShare: (hour
   const moves: { atMs: number; from: number; to: number }[] = []
   for (let now = 0; now < horizonMs; now += HOUR / 6) {
     const before = state.level
-    state = govern(state, manifestSample, manifestSample.ladder, board, timing, budget, remaining, now)
+    state = govern(state, pipelineSample, pipelineSample.ladder, board, budget, remaining, now)
     if (state.level !== before) moves.push({ atMs: now, from: before, to: state.level })
     const open = Math.min(1, Math.max(0, openShare(now / HOUR) * (0.6 + 0.8 * random.next())))
-    const step = manifestSample.ladder.find(({ level }) => level === LADDER_LEVELS[state.level])
-    const milliwatt = step === undefined ? 0.03 : levelMilliwatt(manifestSample, board, step, 20, 1_000, open)
+    const step = pipelineSample.ladder.find(({ level }) => level === LADDER_LEVELS[state.level])
+    const milliwatt = step === undefined ? 0.03 : levelMilliwatt(pipelineSample, board, step, open)
     remaining -= (milliwatt + 0.05) * 600
     state = observeListening(state, {
       windows: step === undefined ? 0 : 3_000,
@@ -56,7 +55,7 @@ function lifeOf(seed: number, capacityMj: number, days: number, openShare: (hour
 
 describe('governor', () => {
   const level = (index: number, open: number) =>
-    levelMilliwatt(manifestSample, board, manifestSample.ladder[index]!, 20, 1_000, open)
+    levelMilliwatt(pipelineSample, board, pipelineSample.ladder[index]!, open)
 
   it('whatever the battery and the noise, the horizon is reached', () => {
     fc.assert(

@@ -18,7 +18,13 @@ import {
   settled,
 } from '../../firmware-sim/power-cut/power-cut-courses.ts'
 import { sweepIdentity } from '../../firmware-sim/power-cut/power-cut-identity.ts'
-import { cutRepository, type TrialImage, trialImage, withPatch } from '../../firmware-sim/power-cut/power-cut-images.ts'
+import {
+  cutRepository,
+  imageOf,
+  type TrialImage,
+  trialImage,
+  withPatch,
+} from '../../firmware-sim/power-cut/power-cut-images.ts'
 import { type CutStart, type CutStory, factoryStart } from '../../firmware-sim/power-cut/power-cut-story.ts'
 import {
   cutInARow,
@@ -34,6 +40,7 @@ import {
   undecidedOf,
 } from '../../firmware-sim/power-cut/power-cut-sweep.ts'
 import { EngineOrtNode } from '../../model/engine/engine-ort-node.ts'
+import { packSpec, sileroFiles, sileroSpec } from '../fixtures/pipeline-bundles.ts'
 
 /** `KINGLET_SEED=… npx vitest run test/simulation/powercut.test.ts` repeats a run. */
 const seed = Number(process.env.KINGLET_SEED ?? 20_261_121)
@@ -95,6 +102,18 @@ describe('the power goes', () => {
     await sweep(options, factory, patchInstall)
     expect(options.tally.cuts).toBeGreaterThan(200)
     expect(options.tally.lived).toBeGreaterThan(3)
+    expect(options.tally).toMatchObject({ breaches: NONE, stories: [] })
+  })
+
+  it('in an install of pipelines that remember, whose golden vectors are a row: at a share of all points', async () => {
+    const { bundle } = await packSpec(sileroSpec(), sileroFiles())
+    const pipelines = imageOf(bundle, 'vad')
+    const images = [first, pipelines, third]
+    const options = optionsOf('pipelines', { images, repository: cutRepository(images), share: 0.02 })
+    const { operations } = await sweep(options, factory, { ...install, name: 'pipelines', target: pipelines })
+    expect(operations).toBeGreaterThan(2 * Math.ceil(bundle.length / 4_096))
+    expect(options.tally.cuts).toBeGreaterThan(10)
+    expect(options.tally.lived).toBeGreaterThan(0)
     expect(options.tally).toMatchObject({ breaches: NONE, stories: [] })
   })
 

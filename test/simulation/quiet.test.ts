@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { storyBundle } from '../../cli/story/story-bundles.ts'
 import { DEFAULT_GATE_POLICY } from '../../cloud/rollout/gate-defaults.ts'
 import { gateWords } from '../../cloud/rollout/gate-words.ts'
+import { labelsOfPipeline } from '../../contract/manifest.ts'
 import { type SeededRandom, seededRandom } from '../../contract/random.ts'
 import { planFleet } from '../../firmware-sim/fleet-plan.ts'
 import { Hearing } from '../../firmware-sim/hearing.ts'
@@ -30,7 +31,7 @@ async function sceneRates(seed: number): Promise<ReadonlyMap<string, Rates>> {
   if (!opened.ok) throw new Error(opened.error.detail)
   const hearing = new Hearing(bank, seededRandom(seed).fork('sounds'))
   const memory = hearing.memoryOf(opened.value, 'gated')
-  const { labels } = opened.value.manifest
+  const labels = labelsOfPipeline(opened.value.manifest)
   const rates = new Map<string, Rates>()
   for (const scene of SCENES) {
     const pool = takePool(scene, false, [...bank.keywords.keys()])

@@ -1,5 +1,6 @@
 import type { Sign } from '../../../contract/device-proof.ts'
-import { featuresSha256 } from '../../../contract/manifest.ts'
+import { featuresSha256, pipelinesRequirement } from '../../../contract/manifest.ts'
+import { INPUT_KINDS } from '../../../contract/manifest-v2.ts'
 import type { LadderLevel } from '../../../contract/messages.ts'
 import { PORTABLE_SCHEMES, type SignatureSchemes } from '../../../contract/tuf/signature-scheme.ts'
 import type { Board } from '../../../model/boards.ts'
@@ -36,7 +37,7 @@ export function agentConfig(given: {
     radio: given.radio,
     trustRoot: given.trustRoot ?? new Uint8Array(0),
     schemes: given.schemes ?? PORTABLE_SCHEMES,
-    featuresSha256: IMPLEMENTED_DEFINITIONS.map(featuresSha256),
+    featuresSha256: [...IMPLEMENTED_DEFINITIONS, ...INPUT_KINDS.map(pipelinesRequirement)].map(featuresSha256),
     reportIntervalMs: given.reportIntervalMs ?? REPORT_INTERVAL_MS,
     reportPhaseMs: given.reportPhaseMs ?? REPORT_INTERVAL_MS,
     power: given.power ?? null,

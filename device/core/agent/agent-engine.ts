@@ -6,7 +6,7 @@ import { otherSlot } from '../flash/flash-layout.ts'
 import type { Heard } from '../listen/heard.ts'
 import { FAILURES_MAX } from '../update/update.ts'
 import type { Step } from './agent-step.ts'
-import { hasFailed, isTooSlow, levelBelow, ranWell } from './engine-health.ts'
+import { graphsOf, hasFailed, isTooSlow, levelBelow, offeredLevels, ranWell } from './engine-health.ts'
 
 /** What becomes of a model that its device cannot run: the level below, then the image before. */
 
@@ -22,11 +22,12 @@ export function engineFailed(step: Step, error: ContractError): void {
   const { engine, manifest, governor } = step.state
   const faults = engine.faults + 1
   step.set({ engine: { ...engine, faults } })
-  const graph = manifest.ladder.find(({ level }) => level === LADDER_LEVELS[governor.level])?.graph
-  if (!hasFailed(step.state.engine) || typeof graph !== 'string') return
-  const failedGraphs = [...new Set([...engine.failedGraphs, graph])]
-  step.set({ engine: { ...engine, faults: 0, failedGraphs } })
-  stepDown(step, `the engine fails on "${graph}"`)
+  const failing = manifest.ladder.find(({ level }) => level === LADDER_LEVELS[governor.level])
+  const graphs = failing === undefined ? [] : graphsOf(failing)
+  if (!hasFailed(step.state.engine) || graphs.length === 0) return
+  const isNew = failing !== undefined && offeredLevels(manifest, engine).includes(failing)
+  step.set({ engine: { ...engine, faults: 0, failed: isNew ? [...engine.failed, graphs] : engine.failed } })
+  stepDown(step, `the engine fails on ${graphs.join(', ')}`)
 }
 
 /** A stretch was heard, with as many windows as the engine was quick enough for. */

@@ -1,12 +1,16 @@
 import { wakeLink } from '../../../contract/attested-report.ts'
+import { holdMsOf } from '../../../contract/head.ts'
+import { LIMITS } from '../../../contract/limits.ts'
+import type { BundleManifest } from '../../../contract/manifest.ts'
 import { LADDER_LEVELS, wakeCodec } from '../../../contract/messages.ts'
 import { inferenceMs } from '../../../model/boards.ts'
-import { featureTiming } from '../../../model/features/feature-definition.ts'
-import { addBins, type Heard, type HeardWake } from '../listen/heard.ts'
+import { planLevel } from '../../../model/pipeline/level-plan.ts'
+import { addBins, type Heard, type HeardWake, type InferenceRun } from '../listen/heard.ts'
 import { FAULT_MS, NO_TROUBLE, observeMicrophone } from '../listen/microphone.ts'
+import { pipelineSignals } from '../listen/pipeline-signals.ts'
 import { admitWake } from '../listen/wake-limit.ts'
 import { type ActiveTime, addSpan, settle } from '../power/active-time.ts'
-import { addEnergy, awakeMilliwatt, listeningEnergy, macsOf } from '../power/energy.ts'
+import { addEnergy, awakeMilliwatt, listeningEnergy } from '../power/energy.ts'
 import { HIBERNATE, observeListening } from '../power/governor.ts'
 import { engineRan } from './agent-engine.ts'
 import type { Step } from './agent-step.ts'
@@ -17,15 +21,23 @@ export function heard(step: Step, stretch: Heard): void {
   const { config, governor, manifest, measures } = step.state
   const level = LADDER_LEVELS[governor.level]
   const ladderStep = manifest.ladder.find((candidate) => candidate.level === level)
-  const macs = ladderStep === undefined ? 0 : macsOf(manifest, ladderStep)
+  const runs = runsOf(stretch, manifest, ladderStep)
   // Stretches follow each other; after a gap the next one ends now.
   const startMs = Math.max(measures.active.floorMs, step.now.monotonicMs - stretch.elapsedMs)
   const wakes = admitted(step, stretch.wakes, startMs)
-  const hold = holdOf(measures, wakes, startMs, manifest.policy.wakeHoldMs)
-  const hopMs = (ladderStep?.hopFrames ?? 1) * featureTiming(manifest.features).frameMs
-  const active = settleStretch(hold.active, stretch, startMs, hopMs, inferenceMs(config.board, macs))
+  const hold = holdOf(measures, wakes, startMs, manifest)
+  const toMs = startMs + stretch.elapsedMs
+  const active = settle(
+    hold.active,
+    toMs,
+    runs.map(({ fromMs, count, hopMs, macs }) => ({
+      ...{ fromMs: startMs + fromMs, count, hopMs },
+      takesMs: inferenceMs(config.board, macs),
+    })),
+  )
   const holdMj = (hold.addedMs * awakeMilliwatt(config.board)) / 1000
   const { counters, energy, levelMs, posteriorBins, noiseBins } = measures
+  const macs = runs.reduce((sum, run) => sum + run.count * run.macs, 0)
   const listening = listeningEnergy(config.board, macs, stretch)
   const next: Measures = {
     energy: addEnergy(energy, { ...listening, inference: listening.inference + holdMj }),
@@ -35,6 +47,7 @@ export function heard(step: Step, stretch: Heard): void {
     active,
     heldToMs: hold.toMs,
     onAirToMs: measures.onAirToMs,
+    signals: addSignals(manifest, measures.signals, stretch, wakes),
     inferenceMs:
       stretch.inferenceMs === undefined ? measures.inferenceMs : (measures.inferenceMs ?? 0) + stretch.inferenceMs,
     // Written out: see copyState.
@@ -67,21 +80,38 @@ export function heard(step: Step, stretch: Heard): void {
   }
 }
 
-/** The union of what was awake, up to the end of a stretch. */
-function settleStretch(
-  active: ActiveTime,
+/** Inferences of a stretch with their pace and work, which who listens may leave to be read from the level. */
+function runsOf(
   { elapsedMs, inferences, inferenceRuns }: Heard,
-  startMs: number,
-  hopMs: number,
-  takesMs: number,
-): ActiveTime {
-  const toMs = startMs + elapsedMs
-  if (inferences === 0) return settle(active, toMs, [], hopMs, takesMs)
-  if (inferenceRuns === undefined) {
-    return settle(active, toMs, [{ fromMs: startMs, count: inferences }], elapsedMs / inferences, takesMs)
-  }
-  const runs = inferenceRuns.map(({ fromMs, count }) => ({ fromMs: startMs + fromMs, count }))
-  return settle(active, toMs, runs, hopMs, takesMs)
+  manifest: BundleManifest,
+  ladderStep: BundleManifest['ladder'][number] | undefined,
+): readonly Required<InferenceRun>[] {
+  if (inferences === 0) return []
+  const known = inferenceRuns?.flatMap(({ fromMs, count, hopMs, macs }) =>
+    hopMs === undefined || macs === undefined ? [] : [{ fromMs, count, hopMs, macs }],
+  )
+  if (known !== undefined && known.length === inferenceRuns?.length) return known
+  const [group] = ladderStep === undefined ? [] : planLevel(manifest, ladderStep)
+  const macs = group?.branches[0]?.macs ?? 0
+  const hopMs = group?.hopMs ?? elapsedMs / inferences
+  if (inferenceRuns !== undefined) return inferenceRuns.map(({ fromMs, count }) => ({ fromMs, count, hopMs, macs }))
+  return [{ fromMs: 0, count: inferences, hopMs: elapsedMs / inferences, macs }]
+}
+
+/** Windows say theirs while they are heard; a wake that is not admitted is none, so events are counted here. */
+function addSignals(
+  manifest: BundleManifest,
+  before: readonly number[],
+  { signals }: Heard,
+  wakes: readonly HeardWake[],
+): readonly number[] {
+  // A bundle that declares none has nothing to add, at every hop.
+  if (before.length === 0) return before
+  const numbers = before.map((number, i) => Math.min(LIMITS.signalNumber, number + (signals?.[i] ?? 0)))
+  if (wakes.length === 0) return numbers
+  const places = pipelineSignals(manifest)
+  for (const { pipeline = 0 } of wakes) places.addEvent(numbers, pipeline)
+  return numbers
 }
 
 /** A wake holds the device for the same time as the one before it: what a hold adds begins where the last one ends.
@@ -90,12 +120,13 @@ function holdOf(
   { active, heldToMs }: Measures,
   wakes: readonly HeardWake[],
   startMs: number,
-  wakeHoldMs: number,
+  { pipelines }: BundleManifest,
 ): { readonly active: ActiveTime; readonly toMs: number; readonly addedMs: number } {
   const held = { active, toMs: heldToMs, addedMs: 0 }
-  for (const { atMs } of wakes) {
+  for (const { atMs, pipeline = 0 } of wakes) {
+    const head = pipelines[pipeline]?.head
     const from = startMs + atMs
-    const to = from + wakeHoldMs
+    const to = from + (head === undefined ? 0 : holdMsOf(head))
     if (to <= held.toMs) continue
     held.addedMs += to - Math.max(from, held.toMs)
     held.active = addSpan(held.active, [from, to])
@@ -155,6 +186,7 @@ function sendWakes(step: Step, wakes: readonly HeardWake[], before: number, elap
       features: wake.features,
       noiseDb: Math.max(-120, Math.min(0, wake.noiseDb)),
       previous: signs ? step.state.reporting.wakeLink : undefined,
+      pipeline: wake.pipeline,
     })
     step.enqueue('wake', message)
     if (signs) step.change('reporting', { wakeLink: wakeLink(message) })

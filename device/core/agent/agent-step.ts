@@ -13,7 +13,6 @@ import {
   LADDER_LEVELS,
 } from '../../../contract/messages.ts'
 import { present } from '../../../contract/present.ts'
-import { featureTiming } from '../../../model/features/feature-definition.ts'
 import { enqueue, type OutboxKind, takeForSending } from '../outbox.ts'
 import { addSpan, unsettledMs } from '../power/active-time.ts'
 import { addEnergy, type EnergyAccounts, totalEnergy } from '../power/energy.ts'
@@ -189,6 +188,7 @@ export class Step {
           noiseBins: state.measures.noiseBins,
           assignmentSeq: state.record.assignmentSeq,
           inferenceMs: inferenceMs === undefined ? undefined : Math.round(inferenceMs),
+          signals: state.measures.signals.length === 0 ? undefined : state.measures.signals,
         },
         state.reporting.wakeLink,
         state.config.sign,
@@ -226,17 +226,17 @@ export class Step {
     this.set({ nextGovernMs: this.now.monotonicMs + GOVERN_INTERVAL_MS })
     this.#warnOfLowBattery()
     if (config.power === null || !config.governed) return
-    const next = govern(
-      governor,
-      manifest,
-      offeredLevels(manifest, this.state.engine),
-      config.board,
-      featureTiming(manifest.features),
-      config.power,
-      this.remainingMj,
-      this.now.wallMs,
+    this.moveTo(
+      govern(
+        governor,
+        manifest,
+        offeredLevels(manifest, this.state.engine),
+        config.board,
+        config.power,
+        this.remainingMj,
+        this.now.wallMs,
+      ),
     )
-    this.moveTo(next)
   }
 
   /** @param why undefined: the battery */

@@ -3,6 +3,7 @@ import type { ContractError } from '../../../contract/errors.ts'
 import { targetPathOf } from '../../../contract/metadata-file.ts'
 import type { Assignment, Release } from '../../../contract/release.ts'
 import { directorOf } from '../../../contract/repository-target.ts'
+import { bundleRamBytes } from '../../../model/pipeline/level-plan.ts'
 import { otherSlot } from '../flash/flash-layout.ts'
 import { downloadTimedOut } from '../update/download.ts'
 import { IDLE, judgeAssignment, judgeRelease, wantedBy } from '../update/update.ts'
@@ -198,7 +199,7 @@ function confirmedByRepository(step: Step, release: Release): void {
   const decision = judgeRelease(assignment, release, {
     ...config,
     record,
-    activeArenaBytes: Math.max(...manifest.graphs.map(({ ramBytes }) => ramBytes)),
+    activeArenaBytes: bundleRamBytes(manifest),
     progress,
     withoutPatches: withoutPatchesSha256 === release.sha256,
     remainingMj: step.remainingMj,

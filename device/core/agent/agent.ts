@@ -3,6 +3,7 @@ import { bytesToHex } from '../../../contract/bytes.ts'
 import { LADDER_LEVELS } from '../../../contract/messages.ts'
 import { otherSlot } from '../flash/flash-layout.ts'
 import { HEALTHY } from '../listen/microphone.ts'
+import { pipelineSignals } from '../listen/pipeline-signals.ts'
 import { fullWakeLimit } from '../listen/wake-limit.ts'
 import { acknowledge, forgetInFlight } from '../outbox.ts'
 import { initialGovernor } from '../power/governor.ts'
@@ -43,7 +44,7 @@ export function startAgent(config: AgentConfig, boot: BootContext, now: Now): St
       model: record.images[slot].sha256.slice(0, 8),
       bootedAtMs: nowMs,
       batteryAtBootMj: boot.batteryMj,
-      measures: noMeasures(nowMs),
+      measures: noMeasures(nowMs, pipelineSignals(manifest).length),
       governor: initialGovernor(level, now.wallMs),
       engine: ENGINE_WELL,
       nextGovernMs: nowMs + GOVERN_INTERVAL_MS,

@@ -8,12 +8,12 @@ export interface EngineHealth {
   readonly faults: number
   /** share of the windows due that were dropped because inference was not done with the one before, exponential mean */
   readonly overrunShare: number
-  /** graphs that failed, and levels that are too slow for their hop: not offered any more */
-  readonly failedGraphs: readonly string[]
+  /** graphs of levels that failed, of which at least one does, and levels that are too slow for their hop: not offered any more */
+  readonly failed: readonly (readonly string[])[]
   readonly slowLevels: readonly LadderLevel[]
 }
 
-export const ENGINE_WELL: EngineHealth = { faults: 0, overrunShare: 0, failedGraphs: [], slowLevels: [] }
+export const ENGINE_WELL: EngineHealth = { faults: 0, overrunShare: 0, failed: [], slowLevels: [] }
 
 /** Chosen: an engine that has failed on five stretches in a row fails on the sixth. */
 const FAULTS_MAX = 5
@@ -33,13 +33,19 @@ export function ranWell(health: EngineHealth, { inferences, overruns, elapsedMs 
 export const hasFailed = (health: EngineHealth): boolean => health.faults >= FAULTS_MAX
 export const isTooSlow = (health: EngineHealth): boolean => health.overrunShare > OVERRUN_SHARE_MAX
 
-/** The levels of a model that are still offered, best first. */
+export const graphsOf = ({ runs }: LadderStep): readonly string[] => [
+  ...new Set(runs.flatMap((run) => run?.graphs ?? [])),
+]
+
+/** The levels of a model that are still offered, best first: whatever runs all graphs of a level that failed would fail too. */
 export const offeredLevels = (manifest: BundleManifest, health: EngineHealth): readonly LadderStep[] =>
-  manifest.ladder.filter(
-    ({ level, graph }) =>
-      !health.slowLevels.includes(level) && (graph === null || !health.failedGraphs.includes(graph)),
-  )
+  manifest.ladder.filter((step) => {
+    const graphs = graphsOf(step)
+    return (
+      !health.slowLevels.includes(step.level) && !health.failed.some((set) => set.every((id) => graphs.includes(id)))
+    )
+  })
 
 /** The best level below one that still runs a network; undefined when there is none. */
 export const levelBelow = (manifest: BundleManifest, health: EngineHealth, level: number): LadderStep | undefined =>
-  offeredLevels(manifest, health).find((step) => step.graph !== null && LADDER_LEVELS.indexOf(step.level) > level)
+  offeredLevels(manifest, health).find((step) => graphsOf(step).length > 0 && LADDER_LEVELS.indexOf(step.level) > level)

@@ -17,9 +17,12 @@ export interface Measures {
   readonly onAirToMs: number
   /** ms that inferences took; undefined while nobody has measured any */
   readonly inferenceMs: number | undefined
+  /** what the bundle's pipelines count, in the order of its signals; empty: it declares none */
+  readonly signals: readonly number[]
 }
 
-export const noMeasures = (bootedAtMs: number): Measures => ({
+/** @param signals numbers that the running bundle's signals take */
+export const noMeasures = (bootedAtMs: number, signals = 0): Measures => ({
   counters: Object.fromEntries(COUNTER_NAMES.map((name) => [name, 0])) as Record<CounterName, number>,
   levelMs: LADDER_LEVELS.map(() => 0),
   energy: NO_ENERGY,
@@ -29,4 +32,5 @@ export const noMeasures = (bootedAtMs: number): Measures => ({
   heldToMs: bootedAtMs,
   onAirToMs: bootedAtMs,
   inferenceMs: undefined,
+  signals: new Array<number>(signals).fill(0),
 })

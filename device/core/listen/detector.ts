@@ -1,4 +1,4 @@
-import type { WakePolicy } from '../../../contract/manifest.ts'
+import type { WakePolicy } from '../../../contract/manifest-fields.ts'
 
 /** Chosen: a score that flickers around its threshold has not fallen; half of it lies below what a word leaves behind while it passes out
  *  of the windows. */
@@ -18,12 +18,19 @@ export interface Detector {
   reset(): void
 }
 
-/** @param labels the bundle's labels, in output order */
-export function createDetector(policy: WakePolicy, labels: readonly string[]): Detector {
-  const { smoothingWindows, refractoryMs } = policy
-  const threshold = policy.thresholdPermille / 1000
+/** @param labels the pipeline's labels, in output order
+ *  @param cutoffs permille a label, in place of the policy's threshold */
+export function createDetector(
+  policy: WakePolicy,
+  labels: readonly string[],
+  cutoffs: readonly number[] | null = null,
+): Detector {
+  const { smoothingWindows, refractoryMs, thresholdPermille } = policy
+  const thresholds = labels.map((_, i) => (cutoffs?.[i] ?? thresholdPermille) / 1000)
   const waking = labels.map((label) => !policy.ignoreLabels.includes(label))
-  const release = RELEASE_SHARE * threshold * smoothingWindows
+  const releases = thresholds.map((threshold) => RELEASE_SHARE * threshold * smoothingWindows)
+  // Where each label has a threshold of its own, the best is the one that is furthest above its own.
+  const weights = thresholds.map((threshold) => (cutoffs === null || threshold === 0 ? 1 : 1 / threshold))
   const armed = labels.map(() => true)
   const history = new Float32Array(smoothingWindows * labels.length)
   const sums = new Float64Array(labels.length)
@@ -42,14 +49,17 @@ export function createDetector(policy: WakePolicy, labels: readonly string[]): D
       let label = -1
       let best = 0
       for (let i = 0; i < labels.length; i++) {
-        if (sums[i]! < release) armed[i] = true
-        if (waking[i] && sums[i]! > best) {
-          best = sums[i]!
+        if (sums[i]! < releases[i]!) armed[i] = true
+        const weighed = sums[i]! * weights[i]!
+        if (waking[i] && weighed > best) {
+          best = weighed
           label = i
         }
       }
+      const sum = label < 0 ? 0 : sums[label]!
       // Divided by the full length even while the history fills: one confident window alone must not wake.
-      at.best = Math.min(1, best / smoothingWindows)
+      at.best = Math.min(1, sum / smoothingWindows)
+      const threshold = thresholds[label] ?? thresholdPermille / 1000
       if (at.best < threshold || atMs < at.quietUntilMs || !armed[label]) return -1
       armed[label] = false
       at.quietUntilMs = atMs + refractoryMs

@@ -2,14 +2,18 @@ import { LIMITS } from '../../../contract/limits.ts'
 import { NOISE_BIN_EDGES, POSTERIOR_BIN_EDGES } from '../../../contract/messages.ts'
 import type { MicrophoneTrouble } from './microphone.ts'
 
-/** One keyword wake as the listener found it. */
+/** One wake or alarm as the listener found it. */
 export interface HeardWake {
+  /** index of the pipeline; omitted: the first */
+  readonly pipeline?: number
   /** audio time from the start of the stretch to the end of the triggering window */
   readonly atMs: number
-  /** index into the bundle's labels */
+  /** index into the labels of the pipeline */
   readonly label: number
+  /** of an alarm, whose score has no end: score / (score + threshold), so that 500 is the threshold */
   readonly posteriorPermille: number
-  /** quantized feature map of the triggering window, int8 as bytes, frame-major */
+  /** quantized window of the front end, int8 as bytes, frame-major; a single 0 where it is larger than a message can carry, which no
+   *  verifier takes for a window */
   readonly features: Uint8Array
   /** level of the window's background, dBFS */
   readonly noiseDb: number
@@ -20,6 +24,18 @@ export interface InferenceRun {
   /** audio time from the start of the stretch to the end of the first window */
   readonly fromMs: number
   readonly count: number
+  /** ms from one to the next, and multiply-accumulates of one; omitted: those of the level */
+  readonly hopMs?: number
+  readonly macs?: number
+}
+
+/** What a pipeline that wakes nobody says after its newest window. */
+export interface Reading {
+  readonly pipeline: number
+  /** best label of a classification; of a regression omitted */
+  readonly label?: number
+  /** its smoothed posterior, or the number */
+  readonly value: number
 }
 
 /** What listening to a stretch of audio amounted to. Stretches add up, so a host may report every hop or every five minutes. */
@@ -37,6 +53,10 @@ export interface Heard {
   readonly gateOpenings: number
   readonly overruns: number
   readonly wakes: readonly HeardWake[]
+  /** what the windows add to the bundle's signals, in the report's order; events are added by who admits them. Omitted: nothing */
+  readonly signals?: readonly number[]
+  /** newest of each pipeline that classifies or measures; omitted: none */
+  readonly readings?: readonly Reading[]
   /** inferred windows by smoothed posterior, see POSTERIOR_BIN_EDGES */
   readonly posteriorBins: readonly number[]
   /** what says that the microphone is broken; omitted: nothing does */

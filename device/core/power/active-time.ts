@@ -5,6 +5,10 @@ export type Span = readonly [fromMs: number, toMs: number]
 interface Inferences {
   readonly fromMs: number
   readonly count: number
+  /** time between two */
+  readonly hopMs: number
+  /** time one takes; a board that needs more than a hop is awake all the time */
+  readonly takesMs: number
 }
 
 /** How long a device has been awake: the union of what keeps it so, since a wake's hold, the networks that run in it and a message
@@ -49,24 +53,12 @@ export const unsettledMs = ({ spans }: ActiveTime, atMs: number): number =>
 
 /** Settles what was listened to: the device was awake in its spans and in the inferences, and in both at once only once.
  *  @param toMs end of the stretch; later ones begin there or after
- *  @param runs inferences of the stretch
- *  @param hopMs time between two of a run
- *  @param inferenceMs time one takes; a board that needs more than a hop is awake all the time */
-export function settle(
-  active: ActiveTime,
-  toMs: number,
-  runs: readonly Inferences[],
-  hopMs: number,
-  inferenceMs: number,
-): ActiveTime {
+ *  @param runs inferences of the stretch: those of several runs at one time are done one after the other, and take the sum */
+export function settle(active: ActiveTime, toMs: number, runs: readonly Inferences[]): ActiveTime {
   const { floorMs, spans } = active
   if (toMs <= floorMs) return active
-  const takesMs = Math.min(inferenceMs, hopMs)
   const inferredMs = (from: number, to: number): number =>
-    runs.reduce(
-      (sum, run) => sum + inferredBefore(run, to, hopMs, takesMs) - inferredBefore(run, from, hopMs, takesMs),
-      0,
-    )
+    runs.reduce((sum, run) => sum + inferredBefore(run, to) - inferredBefore(run, from), 0)
   let activeMs = inferredMs(floorMs, toMs)
   for (const [from, to] of spans) {
     const end = Math.min(to, toMs)
@@ -78,13 +70,13 @@ export function settle(
     spans: spans.flatMap(([from, to]): Span[] => (to > toMs ? [[Math.max(from, toMs), to]] : [])),
   }
   // An inference begins when its window ends, and the last one goes on after the stretch.
-  const last = runs.at(-1)
-  if (last === undefined) return settled
-  return addSpan(settled, [toMs, last.fromMs + (last.count - 1) * hopMs + takesMs])
+  const ends = runs.map((run) => run.fromMs + (run.count - 1) * run.hopMs + Math.min(run.takesMs, run.hopMs))
+  return ends.length === 0 ? settled : addSpan(settled, [toMs, Math.max(...ends)])
 }
 
 /** ms of a run's inferences before a moment. */
-function inferredBefore({ fromMs, count }: Inferences, atMs: number, hopMs: number, takesMs: number): number {
+function inferredBefore({ fromMs, count, hopMs, takesMs: inferenceMs }: Inferences, atMs: number): number {
+  const takesMs = Math.min(inferenceMs, hopMs)
   if (atMs <= fromMs || count === 0) return 0
   const whole = Math.min(count, Math.floor((atMs - fromMs) / hopMs))
   return whole * takesMs + (whole < count ? Math.min(takesMs, atMs - fromMs - whole * hopMs) : 0)

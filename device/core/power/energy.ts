@@ -1,4 +1,3 @@
-import type { BundleManifest, LadderStep } from '../../../contract/manifest.ts'
 import type { EnergyName } from '../../../contract/messages.ts'
 import { type Board, inferenceMillijoule } from '../../../model/boards.ts'
 
@@ -75,21 +74,18 @@ const FLASH_MILLIJOULE_PER_BYTE = (25e-3 * 3.3 * (45 + 16 * 0.7)) / 4096
 
 export const flashMillijoule = (writtenBytes: number): number => writtenBytes * FLASH_MILLIJOULE_PER_BYTE
 
-/** Multiply-accumulates of one window at a ladder level; 0 when the level runs no network. */
-export const macsOf = (manifest: BundleManifest, step: LadderStep): number =>
-  manifest.graphs.find(({ id }) => id === step.graph)?.macs ?? 0
-
 /** Energy of a stretch of listening.
+ *  @param macs multiply-accumulates of all its inferences
  *  @param elapsedMs whole stretch, listeningMs of which the microphone was on */
 export function listeningEnergy(
   board: Board,
   macs: number,
-  heard: { readonly elapsedMs: number; readonly listeningMs: number; readonly inferences: number },
+  heard: { readonly elapsedMs: number; readonly listeningMs: number },
 ): Pick<EnergyAccounts, 'sleep' | 'listen' | 'inference'> {
   return {
     sleep: (sleepMilliwatt(board) * (heard.elapsedMs - heard.listeningMs)) / 1000,
     listen: (board.listenIdleMilliwatt * heard.listeningMs) / 1000,
-    inference: heard.inferences * inferenceMillijoule(board, macs),
+    inference: inferenceMillijoule(board, macs),
   }
 }
 

@@ -1,7 +1,8 @@
 import type { BundleManifest, LadderStep } from '../../../contract/manifest.ts'
 import { LADDER_LEVELS } from '../../../contract/messages.ts'
 import { type Board, inferenceMillijoule } from '../../../model/boards.ts'
-import { awakeMilliwatt, macsOf, sleepMilliwatt } from './energy.ts'
+import { planLevel } from '../../../model/pipeline/level-plan.ts'
+import { awakeMilliwatt, sleepMilliwatt } from './energy.ts'
 
 /** A battery and the time it must last. */
 export interface PowerBudget {
@@ -70,19 +71,20 @@ export function levelMilliwatt(
   manifest: BundleManifest,
   board: Board,
   step: LadderStep,
-  frameMs: number,
-  windowMs: number,
   openShare: number,
   holdShare = 0,
 ): number {
-  const hopMs = step.hopFrames * frameMs
-  const listenShare = Math.min(1, windowMs / hopMs)
-  const inferenceShare = step.gate === null ? 1 : openShare
-  const inferencesPerSecond = (1000 / hopMs) * inferenceShare
+  const groups = planLevel(manifest, step)
+  // The input is on for whoever listens longest.
+  const listenShare = Math.max(0, ...groups.map(({ windowMs, hopMs }) => Math.min(1, windowMs / hopMs)))
+  let macsPerSecond = 0
+  for (const { hopMs, branches } of groups) {
+    for (const { gate, macs } of branches) macsPerSecond += (1000 / hopMs) * (gate === null ? 1 : openShare) * macs
+  }
   return (
     board.listenIdleMilliwatt * listenShare +
     sleepMilliwatt(board) * (1 - listenShare) +
-    inferencesPerSecond * inferenceMillijoule(board, macsOf(manifest, step)) +
+    inferenceMillijoule(board, macsPerSecond) +
     Math.min(1, holdShare * listenShare) * awakeMilliwatt(board)
   )
 }
@@ -97,15 +99,13 @@ export function govern(
   manifest: BundleManifest,
   ladder: readonly LadderStep[],
   board: Board,
-  timing: { readonly frameMs: number; readonly windowMs: number },
   budget: PowerBudget,
   remainingMj: number,
   nowMs: number,
 ): GovernorState {
   const secondsLeft = Math.max(1, (budget.horizonMs - nowMs) / 1000)
   const affordable = (remainingMj - budget.capacityMj * RESERVE_SHARE) / secondsLeft - state.baseMilliwatt
-  const power = (step: LadderStep) =>
-    levelMilliwatt(manifest, board, step, timing.frameMs, timing.windowMs, state.openShare, state.holdShare)
+  const power = (step: LadderStep) => levelMilliwatt(manifest, board, step, state.openShare, state.holdShare)
   const fits = (limit: number): number => {
     const step = ladder.find((candidate) => power(candidate) <= limit)
     return step === undefined ? HIBERNATE : LADDER_LEVELS.indexOf(step.level)

@@ -1,6 +1,6 @@
 import { bytesToHex, sha256 } from '../../../contract/bytes.ts'
 import { type ContractError, contractError } from '../../../contract/errors.ts'
-import { featuresSha256 } from '../../../contract/manifest.ts'
+import { requirementSha256 } from '../../../contract/manifest.ts'
 import type { Release } from '../../../contract/release.ts'
 import { err, ok, type Result } from '../../../contract/result.ts'
 import type { Engine } from '../../../model/engine/engine.ts'
@@ -30,7 +30,7 @@ export async function checkImage(
       manifest.name === release.name &&
       manifest.version === release.version &&
       manifest.securityCounter === release.securityCounter &&
-      featuresSha256(manifest.features) === release.featuresSha256
+      requirementSha256(manifest) === release.featuresSha256
     if (!agrees) {
       const detail = `bundle is ${manifest.name} ${manifest.version}, release ${release.name} ${release.version}`
       return err(contractError('contradicts-release', detail))

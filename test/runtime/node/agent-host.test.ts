@@ -4,6 +4,7 @@ import { bytesToHex, sha256Hex } from '../../../contract/bytes.ts'
 import { EVENT_CODES } from '../../../contract/messages.ts'
 import type { Release } from '../../../contract/release.ts'
 import { err } from '../../../contract/result.ts'
+import { Ears } from '../../../device/core/ears.ts'
 import { layoutOf } from '../../../device/core/flash/flash-layout.ts'
 import { provision } from '../../../device/core/flash/provision.ts'
 import type { Flash } from '../../../device/ports/flash.ts'
@@ -16,9 +17,13 @@ import { heardOf } from '../../fixtures/agent.ts'
 import { graphFile, packKws } from '../../fixtures/bundles.ts'
 import { BenchDevice, FLASH_BYTES, HOUR, MINUTE, until } from '../../fixtures/device.ts'
 import { strangerKey } from '../../fixtures/keys.ts'
+import { writtenManifest } from '../../fixtures/manifest.ts'
+import { packSpec, sileroFiles, sileroSpec } from '../../fixtures/pipeline-bundles.ts'
 
 let first: Packed
 let second: Packed
+/** Its manifest as it lies in the bundle. */
+const secondWritten = () => writtenManifest(second.bundle)
 const devices: BenchDevice[] = []
 
 beforeAll(async () => {
@@ -122,6 +127,39 @@ describe('an update, end to end', () => {
     expect(device.model).toBe('kws-1')
     expect(device.gateway.blocksServed.get(first.release.sha256)).toBeUndefined()
     expect(device.record()).toMatchObject({ active: 0, phase: 'confirmed', assignmentSeq: 2 })
+  })
+
+  it('from one word to pipelines that remember and back: state, signals and reports are those of what runs', async () => {
+    const vad = await packSpec(sileroSpec(), sileroFiles())
+    const device = await factory()
+    device.gateway.store(vad.bundle)
+    expect(device.gateway.reports.every(({ signals }) => signals === undefined)).toBe(true)
+    await install(device, vad)
+    // A second of sound that its state wakes for, in the trial's boot; another device would say the same.
+    const heard = await new Ears(device.host).hear(new Float32Array(16_000).fill(0.11))
+    expect(heard.ok && heard.value?.wakes.length).toBe(1)
+    device.host.dispatch({ type: 'report-requested' })
+    await until('reported', () => device.gateway.reports.at(-1)?.signals !== undefined)
+    const { signals = [], model } = device.gateway.reports.at(-1)!
+    expect(bytesToHex(model)).toBe(vad.release.sha256.slice(0, 16))
+    // wakes, then windows by posterior: one each 32 ms.
+    expect([signals[0], signals.slice(1).reduce((a, b) => a + b)]).toEqual([1, 31])
+    await device.off()
+    await device.boot()
+    expect(device.model).toBe('vad')
+    expect(device.host.state!.measures.signals).toEqual([0, 0, 0, 0, 0, 0])
+    await install(device, first, 2)
+    expect(device.host.state!.measures.signals).toEqual([])
+  })
+
+  it('an agent that knows no pipelines refuses them before it downloads', async () => {
+    const vad = await packSpec(sileroSpec(), sileroFiles())
+    const device = await factory(undefined, { featuresSha256: [first.release.featuresSha256] })
+    device.gateway.store(vad.bundle)
+    device.assign(vad.release, 1)
+    await until('refused', () => device.gateway.story.includes('install-refused: unsupported-features'))
+    expect(device.gateway.blocksServed.get(vad.release.sha256)).toBeUndefined()
+    expectUntouched(device)
   })
 
   it('the retained assignment of what runs is silent at every connection', async () => {
@@ -234,17 +272,17 @@ describe('refused with a code, the active model untouched and running', () => {
     ],
     [
       'unknown-schema-version',
-      () => resealed((sections) => sections.set('manifest.json', json({ ...second.manifest, v: 2 }))),
+      () => resealed((sections) => sections.set('manifest.json', json({ ...secondWritten(), v: 3 }))),
     ],
     [
       'bundle-bad-manifest',
-      () => resealed((sections) => sections.set('manifest.json', json({ ...second.manifest, labels: [] }))),
+      () => resealed((sections) => sections.set('manifest.json', json({ ...secondWritten(), labels: [] }))),
     ],
     ['bundle-bad-manifest', () => resealed((sections) => sections.delete('golden.bin'))],
     ['bundle-bad-magic', () => json('not a bundle')],
     [
       'contradicts-release',
-      () => resealed((sections) => sections.set('manifest.json', json({ ...second.manifest, version: 7 }))),
+      () => resealed((sections) => sections.set('manifest.json', json({ ...secondWritten(), version: 7 }))),
     ],
     [
       'contradicts-release',
@@ -252,14 +290,14 @@ describe('refused with a code, the active model untouched and running', () => {
         resealed((sections) =>
           sections.set(
             'manifest.json',
-            json({ ...second.manifest, features: { ...second.manifest.features, logOffset: 1e-5 } }),
+            json({ ...secondWritten(), features: { ...secondWritten().features, logOffset: 1e-5 } }),
           ),
         ),
     ],
     [
       'unsupported-features',
       () =>
-        resealed((sections) => sections.set('manifest.json', json({ ...second.manifest, features: { kind: 'plp' } }))),
+        resealed((sections) => sections.set('manifest.json', json({ ...secondWritten(), features: { kind: 'plp' } }))),
     ],
     [
       'arena-over-budget',
@@ -267,7 +305,7 @@ describe('refused with a code, the active model untouched and running', () => {
         resealed((sections) =>
           sections.set(
             'manifest.json',
-            json({ ...second.manifest, graphs: second.manifest.graphs.map((graph) => ({ ...graph, ramBytes: 100 })) }),
+            json({ ...secondWritten(), graphs: secondWritten().graphs.map((graph) => ({ ...graph, ramBytes: 100 })) }),
           ),
         ),
     ],

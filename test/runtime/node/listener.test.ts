@@ -22,7 +22,7 @@ afterAll(() => bundle.dispose())
 
 const listenerOf = (level: LadderLevel): Listener => {
   const step = bundle.manifest.ladder.find((candidate) => candidate.level === level)!
-  return createListener({ ...bundle, step, session: bundle.sessions.get(step.graph!)! })
+  return createListener({ ...bundle, step })
 }
 const listen = async (listener: Listener, samples: Float32Array): Promise<Heard> => {
   const heard = await listener.listen(samples)
@@ -40,7 +40,7 @@ const hearInPieces = async (level: LadderLevel, samples: Float32Array, lengths: 
 }
 /** With each inference by itself, since a run ends with its stretch. */
 const oneByOne = (level: LadderLevel, heard: Heard) => {
-  const hopMs = 20 * bundle.manifest.ladder.find((step) => step.level === level)!.hopFrames
+  const hopMs = 20 * bundle.manifest.ladder.find((step) => step.level === level)!.runs[0]!.hopFrames
   const inferredAtMs = heard.inferenceRuns!.flatMap(({ fromMs, count }) =>
     Array.from({ length: count }, (_, i) => Math.round(fromMs + i * hopMs)),
   )
@@ -51,9 +51,10 @@ const oneByOne = (level: LadderLevel, heard: Heard) => {
 describe('audio that does not wait', () => {
   it('drops windows that come due while an inference takes too long, and counts them', async () => {
     const step = bundle.manifest.ladder.find(({ level }) => level === 'full')!
-    const session = bundle.sessions.get(step.graph!)!
+    const run = step.runs[0]!
+    const session = bundle.sessions.get(run.graphs[0]!)!
     const hopMs =
-      (1000 * step.hopFrames * featureShape(bundle.definition).strideSamples) / bundle.definition.sampleRateHz
+      (1000 * run.hopFrames * featureShape(bundle.definition).strideSamples) / bundle.definition.sampleRateHz
     const hearWith = async (tookMs: number) => {
       let nowMs = 0
       const clock = { wallMs: () => nowMs, monotonicMs: () => nowMs, after: () => () => undefined }
@@ -64,7 +65,10 @@ describe('audio that does not wait', () => {
           return session.run(window)
         },
       }
-      return listen(createListener({ ...bundle, step, session: slow, clock }), noise(6 * 16_000, 0.05))
+      return listen(
+        createListener({ ...bundle, step, sessions: new Map([['full', slow]]), clock }),
+        noise(6 * 16_000, 0.05),
+      )
     }
     const intime = await hearWith(hopMs)
     expect(intime).toMatchObject({ overruns: 0, inferences: intime.windows })
@@ -120,7 +124,7 @@ describe('streaming over real audio', () => {
       ...bundle.sessions.get('full')!,
       run: async () => ({ ok: false as const, error: { code: 'engine-run-failed' as const, detail: 'x' } }),
     }
-    const listener = createListener({ ...bundle, step, session: failing })
+    const listener = createListener({ ...bundle, step, sessions: new Map([['full', failing]]) })
     expect(await listener.listen(noise(16_000, 0.01))).toMatchObject({
       ok: false,
       error: { code: 'engine-run-failed' },
@@ -198,7 +202,7 @@ describe('a microphone with an offset', () => {
     let count = 0
     for (const [label, clip] of words) {
       const scene = sceneOf(3, [[1, clip]]).map((sample) => sample + offset)
-      const listener = createListener({ ...bundle, definition, step, session: bundle.sessions.get(step.graph!)! })
+      const listener = createListener({ ...bundle, definitions: [definition], step })
       const { wakes } = await listen(listener, scene)
       if (wakes.some((wake) => LABELS[wake.label] === label)) count++
     }
@@ -224,7 +228,7 @@ it('a steady tone of a minute wakes at most once a label', async () => {
 
 it('what runs when, and what the microphone was like, are told with the rest', async () => {
   const heard = await hear('full', noise(3 * 16_000, 0.05))
-  expect(heard.inferenceRuns).toEqual([{ fromMs: 1_000, count: 11 }])
+  expect(heard.inferenceRuns).toEqual([{ fromMs: 1_000, count: 11, hopMs: 200, macs: 2_656_768 }])
   expect(heard.microphone).toEqual({ clippedMs: 0, stuckMs: 0, silentMs: 0 })
   expect((await hear('full', new Float32Array(2 * 16_000))).microphone).toMatchObject({ silentMs: 1_200 })
 })

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { LIMITS } from '../../../contract/limits.ts'
 import { featuresSha256, parseManifest } from '../../../contract/manifest.ts'
-import { manifestSample } from '../../fixtures/manifest.ts'
+import { manifestSample, pipelineSample } from '../../fixtures/manifest.ts'
 
 const utf8 = (text: string) => new TextEncoder().encode(text)
 const golden = manifestSample.golden
@@ -22,13 +22,13 @@ const judge = (change: Record<string, unknown>, sections?: Record<string, Uint8A
 
 describe('parseManifest', () => {
   it('reads a manifest that holds together', () => {
-    expect(parseManifest(sectionsOf(manifestSample))).toEqual({ ok: true, value: manifestSample })
+    expect(parseManifest(sectionsOf(manifestSample))).toEqual({ ok: true, value: pipelineSample })
   })
 
   it('looks at the size first, then at the version', () => {
     const large = utf8(JSON.stringify(manifestSample).padEnd(LIMITS.manifestBytes + 1))
     expect(judge({}, { 'manifest.json': large })).toMatch(/^too-large/)
-    expect(judge({ v: 2 })).toMatch(/^unknown-schema-version/)
+    expect(judge({ v: 3 })).toMatch(/^unknown-schema-version/)
     expect(judge({ v: { toString: null } })).toMatch(/^unknown-schema-version/)
   })
 

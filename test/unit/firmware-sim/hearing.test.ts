@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { labelsOfPipeline } from '../../../contract/manifest.ts'
 import type { LadderLevel } from '../../../contract/messages.ts'
 import { seededRandom } from '../../../contract/random.ts'
 import type { Heard } from '../../../device/core/listen/heard.ts'
@@ -42,9 +43,9 @@ describe('hearing', () => {
     const take = calm.keyword[0]!
     const [heard] = await hearAll(hearing(), kws, 'full', [take])
     const step = kws.manifest.ladder.find(({ level }) => level === 'full')!
-    const hopSamples = step.hopFrames * featureShape(kws.definition).strideSamples
+    const hopSamples = step.runs[0]!.hopFrames * featureShape(kws.definition).strideSamples
     const lead = featureShape(kws.definition).windowSamples - hopSamples
-    const listener = createListener({ ...kws, step, session: kws.sessions.get('full')! })
+    const listener = createListener({ ...kws, step })
     const sound = renderTake(take, scene.calm, bank, seededRandom(1))
     const bare = await listener.listen(sound.subarray(LEAD_SAMPLES - lead))
     if (!bare.ok) throw new Error(bare.error.detail)
@@ -54,7 +55,7 @@ describe('hearing', () => {
     )
     expect(heard!.windows).toBe((TAKE_MS / 1000) * 5)
     expect(heard!.listeningMs).toBe(TAKE_MS)
-    expect(kws.manifest.labels[heard!.wakes[0]!.label]).toBe(take.keyword)
+    expect(labelsOfPipeline(kws.manifest)[heard!.wakes[0]!.label]).toBe(take.keyword)
   })
 
   it('remembers: heard again is the very same, at once, and equals what is heard afresh', async () => {

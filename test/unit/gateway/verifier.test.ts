@@ -29,7 +29,13 @@ async function judged(posteriors: readonly number[], threshold?: number): Promis
       if (method === 'pendingWakes') {
         const after = more[0] as number
         return posteriors
-          .map((posterior, i) => ({ id: i + 1, model: 'm', label: 2, features: Uint8Array.of(posterior / 0.25) }))
+          .map((posterior, i) => ({
+            id: i + 1,
+            model: 'm',
+            pipeline: 0,
+            label: 2,
+            features: Uint8Array.of(posterior / 0.25),
+          }))
           .filter(({ id }) => id > after)
       }
       booked.push(more[1] as boolean | undefined)
@@ -45,7 +51,7 @@ async function judged(posteriors: readonly number[], threshold?: number): Promis
     {
       ...{ store, clock: { wallMs: () => 0, monotonicMs: () => 0, after: () => () => undefined } },
       ...{ counters: new MessageCounters(), logger: notedLog(), publishVerdict: () => undefined },
-      formatOf: async () => ({ labels, featureQuantization: quantization }),
+      formatOf: async () => ({ pipelines: [{ labels, featureQuantization: quantization }] }),
       artifact: async () => err(contractError('artifact-not-found', 'none')),
     },
     model,

@@ -1,12 +1,13 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { decodeBundle, encodeBundle } from '../../../contract/bundle.ts'
-import type { BundleManifest } from '../../../contract/manifest.ts'
+import type { ManifestV1 } from '../../../contract/manifest-v1.ts'
 import { ok } from '../../../contract/result.ts'
 import type { Engine, EngineSession } from '../../../model/engine/engine.ts'
 import { EngineOrtNode } from '../../../model/engine/engine-ort-node.ts'
 import { checkGolden, graphNeeds, openBundle } from '../../../model/opened-bundle.ts'
 import type { Packed } from '../../../model/pack.ts'
 import { graphFile, packKws } from '../../fixtures/bundles.ts'
+import { writtenManifest } from '../../fixtures/manifest.ts'
 
 let packed: Packed
 beforeAll(async () => {
@@ -14,11 +15,11 @@ beforeAll(async () => {
 })
 
 /** The packed bundle with some sections replaced, container and hashes in order. */
-function changed(sections: Record<string, Uint8Array>, manifest: Partial<BundleManifest> = {}): Uint8Array {
+function changed(sections: Record<string, Uint8Array>, manifest: Partial<ManifestV1> = {}): Uint8Array {
   const decoded = decodeBundle(packed.bundle)
   if (!decoded.ok) throw new Error(decoded.error.detail)
   const all = new Map([...decoded.value, ...Object.entries(sections)])
-  all.set('manifest.json', new TextEncoder().encode(JSON.stringify({ ...packed.manifest, ...manifest })))
+  all.set('manifest.json', new TextEncoder().encode(JSON.stringify({ ...writtenManifest(packed.bundle), ...manifest })))
   return encodeBundle([...all].map(([name, data]) => ({ name, data })))
 }
 const open = async (data: Uint8Array, ramBytes = Number.POSITIVE_INFINITY, engine: Engine = new EngineOrtNode()) => {
@@ -27,8 +28,8 @@ const open = async (data: Uint8Array, ramBytes = Number.POSITIVE_INFINITY, engin
   await opened.value.dispose()
   return 'ok'
 }
-const claims = (change: Partial<BundleManifest['graphs'][number]>) => ({
-  graphs: packed.manifest.graphs.map((graph) => ({ ...graph, ...change })),
+const claims = (change: Partial<ManifestV1['graphs'][number]>) => ({
+  graphs: writtenManifest(packed.bundle).graphs.map((graph) => ({ ...graph, ...change })),
 })
 
 /** The real engine, counting what it has loaded and what was given back. */
@@ -87,7 +88,7 @@ describe('openBundle', () => {
     expect(await open(packed.bundle.subarray(0, 1_000))).toBe('bundle-truncated')
     expect(await open(changed({}, { v: 3 as never }))).toBe('unknown-schema-version')
     expect(await open(changed({}, { labels: [] }))).toBe('bundle-bad-manifest')
-    expect(await open(changed({}, { features: { ...packed.manifest.features, frames: 48 } }))).toBe(
+    expect(await open(changed({}, { features: { ...writtenManifest(packed.bundle).features, frames: 48 } }))).toBe(
       'unsupported-features',
     )
     expect(await open(changed({ 'graph/lite': new Uint8Array(64) }))).toBe('unsupported-engine')
@@ -128,7 +129,10 @@ describe('checkGolden', () => {
       run: async () => ok(new Float32Array(12).fill(Number.NaN)),
     })
     expect(
-      await check(changed({}, { golden: { ...packed.manifest.golden, tolerance: 1e9 } }), new CountingEngine(sick)),
+      await check(
+        changed({}, { golden: { ...writtenManifest(packed.bundle).golden, tolerance: 1e9 } }),
+        new CountingEngine(sick),
+      ),
     ).toMatchObject({
       ok: false,
       error: { code: 'golden-mismatch' },

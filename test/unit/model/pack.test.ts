@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { decodeBundle } from '../../../contract/bundle.ts'
 import { sha256Hex } from '../../../contract/bytes.ts'
 import { LIMITS } from '../../../contract/limits.ts'
-import { decodeGolden, featuresSha256, parseManifest } from '../../../contract/manifest.ts'
+import { decodeGolden, parseManifest, requirementSha256 } from '../../../contract/manifest.ts'
 import { releaseSchema } from '../../../contract/release.ts'
 import { ok } from '../../../contract/result.ts'
 import { BOARDS } from '../../../model/boards.ts'
@@ -46,7 +46,7 @@ describe('packBundle', () => {
       securityCounter: 3,
       arenaBytes: full!.ramBytes,
       constantBytes: 24_376,
-      featuresSha256: featuresSha256(manifest.features),
+      featuresSha256: requirementSha256(manifest),
       boards: [],
     })
     expect(releaseSchema.safeParse(release).success).toBe(true)
@@ -72,9 +72,10 @@ describe('packBundle', () => {
   it('golden vectors are what this engine gives for the given windows', async () => {
     const { bundle, manifest } = await packKws()
     const sections = decodeBundle(bundle)
-    const vectors = sections.ok ? decodeGolden(sections.value.get('golden.bin')!, manifest.golden) : []
-    expect(vectors.map(({ input }) => [...input])).toEqual(goldenInputs(4).map((input) => [...input]))
-    for (const { output } of vectors) expect(output.reduce((a, b) => a + b)).toBeCloseTo(1, 1)
+    if (!sections.ok) throw new Error(sections.error.detail)
+    const { inputs, runs } = decodeGolden(sections.value.get('golden.bin')!, manifest)
+    expect(inputs[0]!.map((input) => [...input])).toEqual(goldenInputs(4).map((input) => [...input]))
+    for (const output of runs[0]!) expect(output.reduce((a, b) => a + b)).toBeCloseTo(1, 1)
   })
 
   it('packs for every board it knows', async () => {

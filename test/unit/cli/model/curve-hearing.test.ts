@@ -16,7 +16,7 @@ describe('hearWindows', () => {
       if (!opened.ok) throw new Error(opened.error.detail)
       const bundle = opened.value
       const step = bundle.manifest.ladder.find((candidate) => candidate.level === level)!
-      const session = bundle.sessions.get(step.graph!)!
+      const session = bundle.sessions.get('full')!
       let runs = 0
       const counted = {
         ...{ input: session.input, output: session.output, dispose: () => session.dispose() },
@@ -41,21 +41,25 @@ describe('hearWindows', () => {
       const pieces = [0, 12_345, 12_346, 100_000, 100_640, 256_000].map((from, i, all) =>
         scene.subarray(from, all[i + 1]),
       )
-      const heard = await hearWindows(bundle, step, counted, pieces)
+      const heard = await hearWindows({ ...bundle, sessions: new Map([['full', counted]]) }, step, 0, pieces)
       expect(heard.audioMs).toBe(16_000)
       // Once for each window, however many settings are tried afterwards.
       expect(runs).toBe(heard.windows.length)
       expect(heard.windows.some(({ afterGap }, i) => i > 0 && afterGap)).toBe(level === 'gated')
       expect(heard.wakes.length).toBeGreaterThan(2)
-      const { policy, labels } = bundle.manifest
+      const [pipeline] = bundle.manifest.pipelines
+      const { head } = pipeline!
+      if (head.kind !== 'wake') throw new Error(head.kind)
+      const { policy, labels } = head
       expect(wakesOf(heard, policy, labels)).toEqual(heard.wakes)
       for (const change of [
         { smoothingWindows: 1 },
         { thresholdPermille: 300 },
         { smoothingWindows: 5, thresholdPermille: 400 },
       ]) {
-        const changed = { ...bundle, manifest: { ...bundle.manifest, policy: { ...policy, ...change } } }
-        const again = await hearWindows(changed, step, session, [scene])
+        const pipelines = [{ ...pipeline!, head: { ...head, policy: { ...policy, ...change } } }]
+        const changed = { ...bundle, manifest: { ...bundle.manifest, pipelines } }
+        const again = await hearWindows(changed, step, 0, [scene])
         expect(wakesOf(heard, { ...policy, ...change }, labels)).toEqual(again.wakes)
       }
       await bundle.dispose()

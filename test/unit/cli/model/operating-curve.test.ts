@@ -8,7 +8,7 @@ import {
   proposed,
   wakesOf,
 } from '../../../../cli/model/operating-curve.ts'
-import type { WakePolicy } from '../../../../contract/manifest.ts'
+import type { WakePolicy } from '../../../../contract/manifest-fields.ts'
 
 const labels = ['noise', 'yes', 'no']
 const policy: WakePolicy = {

@@ -6,13 +6,14 @@ import type { AgentHost } from '../../../../device/core/host.ts'
 import type { Heard } from '../../../../device/core/listen/heard.ts'
 import { mfccDefinitionV1 } from '../../../../model/features/mfcc-definition.ts'
 import type { OpenedBundle } from '../../../../model/opened-bundle.ts'
-import { manifestSample } from '../../../fixtures/manifest.ts'
+import { pipelineSample } from '../../../fixtures/manifest.ts'
 import { posteriorsOf, SessionFake } from '../../../fixtures/session.ts'
 
 const silence = () => new SessionFake(() => posteriorsOf('silence', 1))
 const bundleOf = (sessions: Readonly<Record<string, SessionFake>>): OpenedBundle => ({
-  manifest: manifestSample,
+  manifest: pipelineSample,
   definition: mfccDefinitionV1,
+  definitions: [mfccDefinitionV1],
   sections: new Map(),
   sessions: new Map(Object.entries(sessions)),
   dispose: async () => {
@@ -153,9 +154,10 @@ describe('ears', () => {
   it.each(['engine-run-failed', 'engine-bad-input'] as const)('tell the agent once of %s', async (code) => {
     const host = new HostFake(bundleOf({ full: new SessionFake((run) => (run === 1 ? code : posteriorsOf('go', 0))) }))
     const ears = host.ears()
-    const error = { code, detail: 'run 1' }
+    const detail = 'graph "full": run 1'
+    const error = { code, detail }
     expect(await ears.hear(audio(3_000))).toEqual({ ok: false, error })
-    expect(host.events).toEqual([{ type: 'engine-failed', error: { code: 'inference-failed', detail: 'run 1' } }])
+    expect(host.events).toEqual([{ type: 'engine-failed', error: { code: 'inference-failed', detail } }])
     expect(host.counted).toEqual([])
     // It goes on as far as it can.
     expect((await ears.hear(audio(1_000))).ok).toBe(true)

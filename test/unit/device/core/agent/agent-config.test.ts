@@ -26,6 +26,7 @@ it('what is not given is an hour of reports, mains, any hour of updates and no r
       featuresSha256(manifestSample.features),
       featuresSha256({ ...manifestSample.features, highPassHz: 20 }),
       ...[10, 20].flatMap((stepMs) => [1, 2, 3, 4].map((frames) => featuresSha256(microFeatures(stepMs, frames)))),
+      ...['audio', 'vectors', 'image'].map((input) => featuresSha256({ manifest: 2, pipelines: 1, input })),
     ],
     reportIntervalMs: 3_600_000,
     reportPhaseMs: 3_600_000,

@@ -40,7 +40,7 @@ describe('an engine that fails', () => {
     fail(agent, 1)
     // "gated" runs the same network as "full".
     expect(levels(agent)).toEqual(['lite'])
-    expect(moves(agent.all)).toEqual(['full to lite: the engine fails on "full"'])
+    expect(moves(agent.all)).toEqual(['full to lite: the engine fails on full'])
     expect(agent.state.measures.counters.ladderMoves).toBe(1)
   })
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { bytesToHex, hexToBytes, sha256Hex } from '../../../../../contract/bytes.ts'
+import { holdMsOf } from '../../../../../contract/head.ts'
 import { LIMITS } from '../../../../../contract/limits.ts'
 import { COUNTER_NAMES, EVENT_CODES, eventCodec, reportCodec, wakeCodec } from '../../../../../contract/messages.ts'
 import { nextDeadlineMs } from '../../../../../device/core/agent/agent.ts'
@@ -15,7 +16,7 @@ import {
   PureAgent,
   recordSample,
 } from '../../../../fixtures/agent.ts'
-import { manifestSample } from '../../../../fixtures/manifest.ts'
+import { pipelineSample } from '../../../../fixtures/manifest.ts'
 
 const HOUR = 3_600_000
 const wake = { atMs: 100, label: 3, posteriorPermille: 900, features: new Uint8Array(490), noiseDb: -50 }
@@ -195,7 +196,7 @@ describe('wakes', () => {
     const woken = new PureAgent()
     woken.send({ type: 'heard', heard: { ...heardSample, wakes: [wake] } })
     // The 25 inferences of those five seconds, 29 ms each, are in the hold and not beside it.
-    expect(manifestSample.policy.wakeHoldMs).toBe(5_000)
+    expect(holdMsOf(pipelineSample.pipelines[0]!.head)).toBe(5_000)
     expect(woken.state.measures.counters.activeMs - quiet.state.measures.counters.activeMs).toBeCloseTo(5_000 - 25 * 29)
     expect(woken.state.measures.energy.inference - quiet.state.measures.energy.inference).toBeCloseTo((5 * 664) / 29)
   })

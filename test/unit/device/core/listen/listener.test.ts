@@ -3,7 +3,7 @@ import type { LadderLevel } from '../../../../../contract/messages.ts'
 import type { Heard, HeardWake } from '../../../../../device/core/listen/heard.ts'
 import { createListener, type Listener } from '../../../../../device/core/listen/listener.ts'
 import { mfccDefinitionV1 } from '../../../../../model/features/mfcc-definition.ts'
-import { LABELS, manifestSample } from '../../../../fixtures/manifest.ts'
+import { LABELS, manifestSample, pipelineSample } from '../../../../fixtures/manifest.ts'
 import { posteriorsOf, SessionFake } from '../../../../fixtures/session.ts'
 
 /** Samples of a millisecond: windows are of 1 s, at full level one every 200 ms from the first whole second on. */
@@ -15,7 +15,7 @@ const sound = (ms: number, rms: number) => Float32Array.from({ length: ms * MS }
 const deep = (ms: number) => Float32Array.from({ length: ms * MS }, (_, i) => Math.sin(i / 20) / 10)
 const joined = (...parts: readonly Float32Array[]) => Float32Array.from(parts.flatMap((part) => [...part]))
 
-const stepOf = (level: LadderLevel) => manifestSample.ladder.find((step) => step.level === level)!
+const stepOf = (level: LadderLevel) => pipelineSample.ladder.find((step) => step.level === level)!
 const silence = () => new SessionFake(() => posteriorsOf('silence', 1))
 const always = (label: string, p: number) => new SessionFake(() => posteriorsOf(label, p))
 const listenerOf = (level: LadderLevel, session: SessionFake, tookMs?: number): Listener => {
@@ -27,10 +27,13 @@ const listenerOf = (level: LadderLevel, session: SessionFake, tookMs?: number): 
   }
   const clock = { wallMs: () => nowMs, monotonicMs: () => nowMs, after: () => () => undefined }
   return createListener({
-    manifest: manifestSample,
-    definition: mfccDefinitionV1,
+    manifest: pipelineSample,
+    definitions: [mfccDefinitionV1],
     step: stepOf(level),
-    session,
+    sessions: new Map([
+      ['full', session],
+      ['lite', session],
+    ]),
     ...(tookMs !== undefined && { clock }),
   })
 }
@@ -243,6 +246,6 @@ describe('audio that does not wait', () => {
 it('an engine that fails ends the stretch with its error', async () => {
   const session = new SessionFake((run) => (run === 1 ? 'engine-run-failed' : posteriorsOf('silence', 1)))
   const heard = await listenerOf('full', session).listen(sound(3_000, QUIET))
-  expect(heard).toEqual({ ok: false, error: { code: 'engine-run-failed', detail: 'run 1' } })
+  expect(heard).toEqual({ ok: false, error: { code: 'engine-run-failed', detail: 'graph "full": run 1' } })
   expect(session.runs).toBe(2)
 })

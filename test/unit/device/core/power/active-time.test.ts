@@ -43,18 +43,20 @@ describe('the time a device is awake', () => {
 
   it('counts an inference within a hold not again, and its part that sticks out', () => {
     const held = addSpan(noActiveTime(0), [1_000, 2_010])
-    const { settledMs, spans } = settle(held, 3_000, [{ fromMs: 1_000, count: 11 }], HOP, TAKES)
+    const { settledMs, spans } = settle(held, 3_000, [{ fromMs: 1_000, count: 11, hopMs: HOP, takesMs: TAKES }])
     // 1 010 ms of hold, 19 ms of the inference that begins in it at 2 000, four more; the last begins at the end of the stretch.
     expect(settledMs).toBe(1_010 + 19 + 4 * TAKES)
     expect(spans).toEqual([[3_000, 3_000 + TAKES]])
   })
 
   it('is all of it on a board that needs more than a hop', () => {
-    expect(settle(noActiveTime(0), 2_000, [{ fromMs: 0, count: 10 }], HOP, 10_000).settledMs).toBe(2_000)
+    expect(settle(noActiveTime(0), 2_000, [{ fromMs: 0, count: 10, hopMs: HOP, takesMs: 10_000 }]).settledMs).toBe(
+      2_000,
+    )
   })
 
   it('does not come back before what is settled, and settles the oldest where nothing is listened to', () => {
-    let active: ActiveTime = settle(noActiveTime(0), 1_000, [], HOP, TAKES)
+    let active: ActiveTime = settle(noActiveTime(0), 1_000, [])
     active = addSpan(active, [500, 1_500])
     expect(active.spans).toEqual([[1_000, 1_500]])
     for (let i = 1; i <= 100; i++) active = addSpan(active, [i * 10_000, i * 10_000 + 100])
@@ -82,13 +84,13 @@ describe('the time a device is awake', () => {
             active = addSpan(active, [start, start + length])
             diary.add(start, start + length)
           }
-          const runs = [{ fromMs: now + first * HOP, count: Math.min(count, hops - first + 1) }].filter(
-            (r) => r.count > 0,
-          )
+          const runs = [
+            { fromMs: now + first * HOP, count: Math.min(count, hops - first + 1), hopMs: HOP, takesMs: takes },
+          ].filter((r) => r.count > 0)
           for (const run of runs)
             for (let i = 0; i < run.count; i++) diary.add(run.fromMs + i * HOP, run.fromMs + i * HOP + takes)
           now += hops * HOP
-          active = settle(active, now, runs, HOP, takes)
+          active = settle(active, now, runs)
           expect(active.settledMs).toBe(diary.before(now))
           expect(active.settledMs).toBeLessThanOrEqual(now)
           expect(active.settledMs + unsettledMs(active, now + 777)).toBe(diary.before(now + 777))

@@ -5,7 +5,6 @@ import {
   awakeMilliwatt,
   flashMillijoule,
   listeningEnergy,
-  macsOf,
   NO_ENERGY,
   RADIOS,
   radioNamed,
@@ -14,12 +13,12 @@ import {
 } from '../../../../../device/core/power/energy.ts'
 import { levelMilliwatt } from '../../../../../device/core/power/governor.ts'
 import { boardNamed, KWS_REFERENCE_MACS } from '../../../../../model/boards.ts'
-import { manifestSample } from '../../../../fixtures/manifest.ts'
+import { pipelineSample } from '../../../../fixtures/manifest.ts'
 
 const board = boardNamed('NUCLEO-U575ZI')!
 const HOUR = 3_600_000
-const full = manifestSample.ladder[0] as LadderStep
-const power = (step: LadderStep) => levelMilliwatt(manifestSample, board, step, 20, 1_000, 0.1)
+const full = pipelineSample.ladder[0] as LadderStep
+const power = (step: LadderStep) => levelMilliwatt(pipelineSample, board, step, 0.1)
 
 describe('energy', () => {
   it('adds up by account', () => {
@@ -35,8 +34,7 @@ describe('energy', () => {
   })
 
   it('of an hour at full level is what the board takes: listening, and five inferences a second', () => {
-    const heard = { elapsedMs: HOUR, listeningMs: HOUR, inferences: 18_000 }
-    const energy = listeningEnergy(board, KWS_REFERENCE_MACS, heard)
+    const energy = listeningEnergy(board, 18_000 * KWS_REFERENCE_MACS, { elapsedMs: HOUR, listeningMs: HOUR })
     expect(energy.sleep).toBe(0)
     expect(energy.listen).toBeCloseTo(4.9 * 3600)
     expect(energy.inference).toBeCloseTo(18_000 * 0.664)
@@ -45,7 +43,7 @@ describe('energy', () => {
   })
 
   it('of a sparse hour is mostly sleep', () => {
-    const energy = listeningEnergy(board, 0, { elapsedMs: HOUR, listeningMs: HOUR / 10, inferences: 0 })
+    const energy = listeningEnergy(board, 0, { elapsedMs: HOUR, listeningMs: HOUR / 10 })
     expect(energy.sleep).toBeCloseTo(sleepMilliwatt(board) * 3240)
     expect(energy.listen).toBeCloseTo(4.9 * 360)
   })
@@ -55,11 +53,6 @@ describe('energy', () => {
     expect(flashMillijoule(4_096)).toBeCloseTo(25 * 3.3 * 0.0562, 3)
     // 664 µJ in 29 ms
     expect(awakeMilliwatt(board)).toBeCloseTo(22.9, 1)
-  })
-
-  it('macs are those of the level, none where it runs no network', () => {
-    expect(macsOf(manifestSample, full)).toBe(2_656_768)
-    expect(macsOf(manifestSample, { ...full, graph: null })).toBe(0)
   })
 
   it('radios have names', () => {
@@ -73,14 +66,8 @@ describe('energy', () => {
   })
 
   it('of no time is nothing', () => {
-    const nothing = { elapsedMs: 0, listeningMs: 0, inferences: 0 }
-    expect(listeningEnergy(board, KWS_REFERENCE_MACS, nothing)).toEqual({ sleep: 0, listen: 0, inference: 0 })
+    expect(listeningEnergy(board, 0, { elapsedMs: 0, listeningMs: 0 })).toEqual({ sleep: 0, listen: 0, inference: 0 })
     expect(flashMillijoule(0)).toBe(0)
-  })
-
-  it('macs of a graph that the bundle has not are none', () => {
-    expect(macsOf(manifestSample, { ...full, graph: 'lite' })).toBe(250_000)
-    expect(macsOf(manifestSample, { ...full, graph: 'no such graph' })).toBe(0)
   })
 
   it('on the slow radios one block is under way at a time', () => {

@@ -9,14 +9,12 @@ import {
   observeListening,
 } from '../../../../../device/core/power/governor.ts'
 import { boardNamed } from '../../../../../model/boards.ts'
-import { manifestSample } from '../../../../fixtures/manifest.ts'
+import { pipelineSample } from '../../../../fixtures/manifest.ts'
 
 const board = boardNamed('NUCLEO-U575ZI')!
-const timing = { frameMs: 20, windowMs: 1_000 }
 const HOUR = 3_600_000
-const power = (step: LadderStep, openShare = 0.1) =>
-  levelMilliwatt(manifestSample, board, step, timing.frameMs, timing.windowMs, openShare)
-const [full, gated, lite, sparse] = manifestSample.ladder as [LadderStep, LadderStep, LadderStep, LadderStep]
+const power = (step: LadderStep, openShare = 0.1) => levelMilliwatt(pipelineSample, board, step, openShare)
+const [full, gated, lite, sparse] = pipelineSample.ladder as [LadderStep, LadderStep, LadderStep, LadderStep]
 
 describe('ladder levels', () => {
   it('take less power from one to the next, in a quiet place', () => {
@@ -37,10 +35,9 @@ describe('governor', () => {
   const at = (level: number, remaining: number, hours: number, nowMs = start) =>
     govern(
       { ...initialGovernor(level, start), movedAtMs: start },
-      manifestSample,
-      manifestSample.ladder,
+      pipelineSample,
+      pipelineSample.ladder,
       board,
-      timing,
       { capacityMj, horizonMs: nowMs + hours * HOUR },
       remaining,
       nowMs,

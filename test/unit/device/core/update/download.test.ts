@@ -21,11 +21,11 @@ import {
   wantedRelease,
 } from '../../../../fixtures/agent.ts'
 import { assignmentBytes } from '../../../../fixtures/documents.ts'
-import { manifestSample } from '../../../../fixtures/manifest.ts'
+import { pipelineSample } from '../../../../fixtures/manifest.ts'
 
 const HOUR = 3_600_000
 const ACTIVE = bytesToHex(ACTIVE_SHA)
-const arena = Math.max(...manifestSample.graphs.map(({ ramBytes }) => ramBytes))
+const arena = Math.max(...pipelineSample.graphs.map(({ ramBytes }) => ramBytes))
 const patch = (base: string | null, bytes: number, sha256: string): ReleasePatch => ({ base, bytes, sha256 })
 const mine = patch(ACTIVE, 30_000, '01'.repeat(32))
 const compact = patch(null, 60_000, '02'.repeat(32))
