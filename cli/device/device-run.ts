@@ -64,6 +64,8 @@ interface Totals {
 export async function runOnAudio(run: AudioRun, clock: Clock): Promise<void> {
   const device = await startLocal(run)
   const { host, bundle } = device
+  const { kind } = bundle.manifest.input
+  if (kind !== 'audio') throw new CommandFailure(`${run.bundle}: this command hears sound, the bundle reads ${kind}`)
   const labels = bundle.manifest.pipelines.flatMap(({ head }) => labelsOf(head))
   const silent = bundle.manifest.pipelines.flatMap(({ head }) => (head.kind === 'wake' ? head.policy.ignoreLabels : []))
   const totals: Totals = { files: 0, skipped: 0, wakes: 0, expected: 0, found: 0, audioMs: 0 }

@@ -12,6 +12,7 @@ import { readBounded } from '../bounded-file.ts'
 import { CommandFailure } from '../failure.ts'
 import { OutputFile } from '../output-file.ts'
 import { readModelFile } from './model-file.ts'
+import { pipelinePackText } from './pipeline-init.ts'
 
 /** The words of MLPerf Tiny's keyword spotting, in the order of its networks' outputs.
  *  @see mlcommons/tiny, benchmark/training/keyword_spotting */
@@ -57,22 +58,31 @@ export function initPackFile(modelPath: string, outPath: string, replaces: boole
       hint: 'a .tflite or an .onnx file is expected',
     })
   }
-  const { inputs, outputs } = describeGraph(found.graph)
+  const description = describeGraph(found.graph)
+  const { inputs, outputs } = description
+  const needs = graphNeeds(readBounded(modelPath, TFLITE_LIMITS.modelBytes))
   const [input] = inputs
   const [output] = outputs
-  if (inputs.length !== 1 || outputs.length !== 1 || input === undefined || output === undefined) {
+  const single = inputs.length === 1 && outputs.length === 1
+  const guess = single && input !== undefined ? guessedFeatures(input) : undefined
+  if (guess === undefined) {
+    const pipeline = pipelinePackText(modelPath, outPath, nameOf(modelPath), description, needs.ok)
+    if (pipeline !== undefined) {
+      OutputFile.write(outPath, new TextEncoder().encode(pipeline.yaml), replaces)
+      return pipeline.open
+    }
+  }
+  if (!single || input === undefined || output === undefined) {
     throw new CommandFailure(`${modelPath}: ${inputs.length} inputs and ${outputs.length} outputs`, {
-      hint: 'a bundle runs networks with one of each; state is kept in variables of the graph',
+      hint: 'which is which is not told by their names: write a pack file with "pipelines" that says it, docs/bundle.md explains how',
     })
   }
-  const guess = guessedFeatures(input)
   if (guess === undefined) {
     const shape = (input.dims ?? []).map((dim) => dim ?? '?').join(' × ')
     throw new CommandFailure(`${modelPath}: no front end is known whose windows are ${shape}`, {
-      hint: `networks of 490 MFCC values and of frames of ${microFrontendDefinition.channels} are; "kinglet model inspect" says what this one is`,
+      hint: `networks of 490 MFCC values, of frames of ${microFrontendDefinition.channels}, words of openWakeWord and autoencoders are; "kinglet model inspect" says what this one is, and a pack file with "pipelines" takes any`,
     })
   }
-  const needs = graphNeeds(readBounded(modelPath, TFLITE_LIMITS.modelBytes))
   if (!needs.ok) throw new CommandFailure(`${modelPath}: ${needs.error.code}: ${needs.error.detail}`)
   const boards = BOARDS.filter((board) => needs.value.ramBytes <= modelRamBytes(board)).map((board) => board.name)
   const count = valuesOf(output)

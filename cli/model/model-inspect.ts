@@ -1,5 +1,5 @@
 import { labelsOf } from '../../contract/head.ts'
-import { type BundleManifest, type LadderStep, labelsOfPipeline } from '../../contract/manifest.ts'
+import { type BundleManifest, type GraphClaim, type LadderStep, labelsOfPipeline } from '../../contract/manifest.ts'
 import { EngineOrtNode } from '../../model/engine/engine-ort-node.ts'
 import { loadTinyFile } from '../../model/engine-tiny/load.ts'
 import {
@@ -9,6 +9,7 @@ import {
   type GraphFile,
   planGraph,
 } from '../../model/graph-file.ts'
+import { graphIo } from '../../model/opened-bundle.ts'
 import type { ModelPlan } from '../../model/plan/arena-planner.ts'
 import { openBundleFile } from '../open-bundle-file.ts'
 import { type ModelFile, readModelFile } from './model-file.ts'
@@ -37,11 +38,12 @@ export async function inspectFile(file: string): Promise<Inspection> {
   if (format === 'bundle') await (await openBundleFile(file, Number.POSITIVE_INFINITY)).dispose()
   const inspected: InspectedGraph[] = []
   for (const { id, graph } of graphs) {
+    const claim = manifest?.graphs.find((one) => one.id === id)
     inspected.push({
       id,
       ...describeGraph(graph),
-      engines: { tiny: tinyRefusal(graph), onnxruntime: await onnxruntimeRefusal(graph) },
-      memory: memoryOf(graph),
+      engines: { tiny: tinyRefusal(graph), onnxruntime: await onnxruntimeRefusal(graph, claim) },
+      memory: memoryOf(graph, claim),
     })
   }
   return { file, format, fileBytes, manifest, graphs: inspected }
@@ -53,17 +55,21 @@ function tinyRefusal({ bytes }: GraphFile): EngineRefusal {
   return loaded.ok ? null : `${loaded.error.code}: ${loaded.error.detail}`
 }
 
-async function onnxruntimeRefusal({ format, bytes }: GraphFile): Promise<EngineRefusal> {
+/** With the ends that a bundle states of it, if it is in one. */
+async function onnxruntimeRefusal({ format, bytes }: GraphFile, claim: GraphClaim | undefined): Promise<EngineRefusal> {
   if (format === 'tflite') return 'it reads ONNX, not TFLite'
-  const session = await new EngineOrtNode().load(bytes)
+  const session = await new EngineOrtNode().load(bytes, claim && graphIo(claim))
   if (!session.ok) return session.error.detail
   await session.value.dispose()
   return null
 }
 
-function memoryOf(graph: GraphFile): InspectedGraph['memory'] {
+function memoryOf(graph: GraphFile, claim: GraphClaim | undefined): InspectedGraph['memory'] {
   const planned = planGraph(graph)
-  if (!planned.ok) return { refused: `${planned.error.code}: ${planned.error.detail}` }
+  if (!planned.ok) {
+    const stated = claim && `; its packer states ${claim.ramBytes} bytes of RAM and ${claim.macs} multiply-accumulates`
+    return { refused: `${planned.error.code}: ${planned.error.detail}${stated ?? ''}` }
+  }
   const { arenaBytes, lowerBoundBytes, constantBytes, stateBytes, macs } = planned.value
   return { arenaBytes, lowerBoundBytes, constantBytes, stateBytes, macs }
 }

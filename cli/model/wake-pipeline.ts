@@ -13,7 +13,9 @@ export interface WakePipeline extends Pick<WakeHead, 'labels' | 'policy'> {
 /** The pipeline of a bundle that hears words.
  *  @param id one of several; default: the first that does
  *  @throws CommandFailure when there is none */
-export function wakePipeline(path: string, { pipelines }: BundleManifest, id?: string): WakePipeline {
+export function wakePipeline(path: string, { input, pipelines }: BundleManifest, id?: string): WakePipeline {
+  if (input.kind !== 'audio')
+    throw new CommandFailure(`${path}: this command hears sound, the bundle reads ${input.kind}`)
   for (const [index, pipeline] of pipelines.entries()) {
     if (id !== undefined && pipeline.id !== id) continue
     const { head } = pipeline
@@ -21,7 +23,7 @@ export function wakePipeline(path: string, { pipelines }: BundleManifest, id?: s
   }
   const known = pipelines.map((pipeline) => `${pipeline.id} (${pipeline.head.kind})`).join(', ')
   throw new CommandFailure(
-    `${path}: ${id === undefined ? 'no pipeline' : `pipeline "${id}" is not there or`} hears words`,
+    `${path}: ${id === undefined ? 'no pipeline hears words' : `pipeline "${id}" is not there or hears no words`}`,
     {
       hint: `its pipelines are ${known}`,
     },

@@ -248,8 +248,13 @@ describe('silero-vad itself', () => {
         })
         const listener = listenerOf(bundle)
         const heard: number[] = []
-        for (const clip of speech) heard.push((await listen(listener, clip)).wakes.length)
-        expect(heard.filter((wakes) => wakes > 0).length).toBeGreaterThanOrEqual(6)
+        // With a pause after each that is longer than a wake's refractory time; the state goes on over all of them.
+        for (const clip of speech) {
+          const samples = new Float32Array(clip.length + 2 * RATE)
+          samples.set(clip)
+          heard.push((await listen(listener, samples)).wakes.length)
+        }
+        expect(heard.filter((wakes) => wakes === 1).length).toBeGreaterThanOrEqual(7)
         const random = seededRandom(3)
         const noise = Float32Array.from({ length: 8 * RATE }, () => 0.02 * (random.next() - 0.5))
         expect((await listen(listenerOf(bundle), noise)).wakes).toEqual([])
@@ -297,6 +302,46 @@ describe('a pack file that does not hold', () => {
     await expect(
       packSpec(`${sileroSpec(1, 1)}`.replace('threshold: 1 ', 'threshold: 1, ignoreLabels: [speech] '), sileroFiles()),
     ).rejects.toThrow(/ignores every label/)
+  })
+})
+
+describe('a bundle that does not hold', () => {
+  it('runs a graph that remembers at two places: refused, as their states would mix', async () => {
+    const two = `${sileroSpec()}  - id: slow
+    window: { length: 576, every: 576 }
+    graphs: [{ file: silero_vad.onnx, ramBytes: 60000, macs: 1000 }]
+    wake: { labels: [speech] }
+`
+    await expect(packSpec(two, sileroFiles())).rejects.toThrow(
+      /graph "silero-vad" remembers .* give each a graph of its own/,
+    )
+  })
+
+  it('golden vectors of which some do not come, and of another state, are golden-mismatch', async () => {
+    const bundle = await openPacked(await packSpec(wakeWordSpec, wakeWordFiles()))
+    const { manifest } = bundle
+    const [pipeline] = manifest.pipelines
+    // A buffer that needs one row more gives one result less, the others of other rows.
+    const links = pipeline!.links.map((link, i) => (i === 1 ? { ...link!, step: 2 } : link))
+    const fewer = { ...bundle, manifest: { ...manifest, pipelines: [{ ...pipeline!, links }] } }
+    expect(await checkGolden(fewer)).toMatchObject({
+      ok: false,
+      error: { code: 'golden-mismatch', detail: expect.stringMatching(/2 results .* not 3/) },
+    })
+    const vad = await openPacked(await packSpec(sileroSpec(), sileroFiles()))
+    const [session] = vad.sessions.values()
+    // A session that forgets after each window.
+    const run = async (window: Float32Array | Int8Array | Uint8Array) => {
+      session!.reset?.()
+      return session!.run(window)
+    }
+    const forgetful = { input: session!.input, output: session!.output, run, dispose: async () => undefined }
+    expect(await checkGolden({ ...vad, sessions: new Map([['silero-vad', forgetful]]) })).toMatchObject({
+      ok: false,
+      error: { code: 'golden-mismatch', detail: expect.stringContaining('pipeline "voice", vector 1') },
+    })
+    await bundle.dispose()
+    await vad.dispose()
   })
 })
 
