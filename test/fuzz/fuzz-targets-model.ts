@@ -120,13 +120,20 @@ function tinyLies(name: string, graphs: readonly Uint8Array[]): FuzzTarget {
 
 /** The same of ONNX graphs: bytes that may be changed and leave a file that can be read, which are sizes, counts, names, types and data. */
 function loweringLies(graphs: readonly Uint8Array[]): FuzzTarget {
-  const places = graphs.map((graph) =>
-    Array.from(graph.keys()).filter((at) => {
-      const changed = Uint8Array.from(graph)
-      changed[at]! ^= 1
-      return readOnnx(changed).ok
-    }),
-  )
+  // Found when a graph is first asked for: every target is built, whichever is run.
+  const found = new Map<number, readonly number[]>()
+  const placesIn = (which: number): readonly number[] => {
+    const graph = graphs[which]!
+    const places =
+      found.get(which) ??
+      Array.from(graph.keys()).filter((at) => {
+        const changed = Uint8Array.from(graph)
+        changed[at]! ^= 1
+        return readOnnx(changed).ok
+      })
+    found.set(which, places)
+    return places
+  }
   return {
     name: 'lowering-lies',
     corpus: [Uint8Array.of(0), Uint8Array.of(1, 0, 7, 0), Uint8Array.of(5, 0, 77, 3, 1, 10, 9)],
@@ -135,10 +142,10 @@ function loweringLies(graphs: readonly Uint8Array[]): FuzzTarget {
     ignoresTail: true,
     run(input, isOriginal) {
       const which = (input[0] ?? 0) % graphs.length
-      const file = Uint8Array.from(graphs[which]!)
+      const [file, places] = [Uint8Array.from(graphs[which]!), placesIn(which)]
       for (let at = 1; at + 3 <= Math.min(input.length, 10); at += 3) {
         const [high = 0, low = 0, lie = 0] = input.subarray(at, at + 3)
-        const place = places[which]![(256 * high + low) % places[which]!.length]!
+        const place = places[(256 * high + low) % places.length]!
         file[place] = LIES[lie % LIES.length]!(file[place]!)
       }
       const code = runGraph(file)

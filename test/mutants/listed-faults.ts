@@ -951,6 +951,34 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'device/core/listen/heads.ts',
     find: 'score >= threshold && at.armed && atMs',
     change: 'score >= threshold && atMs',
+    name: 'an LSTM keeps its state where other tensors are',
+    file: 'model/engine-tiny/kernels/lstm.ts',
+    find: '  for (const state of [hidden, cells]) if (!state.variable)',
+    change: '  for (const state of [cells]) if (!state.variable)',
+  },
+  {
+    name: 'the table of the logistic function is rounded as one would',
+    file: 'model/engine-tiny/kernels/sigmoid-16.ts',
+    find: ' + (ROUNDED_UP.has(at) ? 1 : 0)',
+    change: '',
+  },
+  {
+    name: 'a sum of 64 bits is moved by a negative number of places',
+    file: 'model/engine-tiny/kernels/wide-convolution.ts',
+    find: 'factor >= 128)) node',
+    change: 'factor >= 2 ** 31)) node',
+  },
+  {
+    name: 'SLICE from a computed begin reads beyond its input',
+    file: 'model/engine-tiny/kernels/rearranging.ts',
+    find: '[dim - (output.shape[axis] ?? 0), bytes *',
+    change: '[dim, bytes *',
+  },
+  {
+    name: 'weights of an ONNX graph are not turned where they have to be',
+    file: 'model/engine-tiny/lowering/onnx-constants.ts',
+    find: 'axis > (moved[at - 1] ?? 0)',
+    change: 'axis >= 0',
   },
 ]
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */

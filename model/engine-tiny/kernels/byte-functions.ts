@@ -44,20 +44,36 @@ export function prepareTanh(node: NodeContext): Prepared {
 
 /** LeakyReluOptions of the schema. @see QuantizeLeakyRelu of reference/leaky_relu.h; scales are multiplied and divided as float32 */
 export function prepareLeakyRelu(node: NodeContext): Prepared {
-  const [input] = samePair(node, 'int8', 'float32')
+  const [input] = samePair(node, 'int8', 'int16', 'float32')
+  if (input.elementType === 'int16') return leakyReluOfShorts(node)
   if (input.elementType === 'float32') {
     return mappedFloats(node, FLOAT_FUNCTIONS.leakyRelu, node.options?.float32(0) ?? 0)
   }
   return prepare(node, ({ from, to }) => {
-    const alpha = node.options?.float32(0) ?? 0
-    const negative = signedMultiplier(node, Math.fround(Math.fround(from.scale * alpha) / to.scale))
-    const positive = signedMultiplier(node, Math.fround(from.scale / to.scale))
+    const { positive, negative } = leakyFactors(node, from.scale, to.scale)
     return (value) => {
       const x = value - from.zeroPoint
       const { multiplier, shift } = x >= 0 ? positive : negative
       return to.zeroPoint + requantize(x, multiplier, shift)
     }
   })
+}
+
+function leakyFactors(node: NodeContext, from: number, to: number) {
+  const alpha = node.options?.float32(0) ?? 0
+  return {
+    positive: signedMultiplier(node, Math.fround(from / to)),
+    negative: signedMultiplier(node, Math.fround(Math.fround(from * alpha) / to)),
+  }
+}
+
+function leakyReluOfShorts(node: NodeContext): Prepared {
+  const [input, output] = [node.input(0), node.output(0)]
+  const [from, to] = [node.quantization(input), node.quantization(output)]
+  const { positive, negative } = leakyFactors(node, from.scale, to.scale)
+  const places = [input.address, output.address, input.elements, from.zeroPoint, to.zeroPoint]
+  const factors = [positive, negative].flatMap(({ multiplier, shift }) => [multiplier, shift])
+  return { calls: [{ kernel: 'leakyRelu16', words: [...places, ...factors] }] }
 }
 
 /** A slope may be negative. */

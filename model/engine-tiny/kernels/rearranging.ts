@@ -8,10 +8,12 @@ import { axisOf } from './moving.ts'
 
 /** Operators that only move elements. What decides where to has to be constant, as TFLite Micro wants it of all but GATHER. */
 
-/** Input, begin, size; a size of -1 goes to the end. @see reference/slice.h */
+/** Input, begin, size; a size of -1 goes to the end. A begin that is computed is kept where the output's shape fits.
+ *  @see reference/slice.h */
 export function prepareSlice(node: NodeContext): Prepared {
   node.expectPorts(3, 3, 1)
   const [input, output] = [node.input(0), node.output(0)]
+  if (node.input(1).constant === null) return sliceFrom(node)
   const begin = node.integers(node.input(1), TINY_LIMITS.dims)
   const size = node.integers(node.input(2), TINY_LIMITS.dims)
   if (begin.length !== input.shape.length || size.length !== input.shape.length) {
@@ -31,6 +33,36 @@ export function prepareSlice(node: NodeContext): Prepared {
       ...{ sourceStrides: strides, sizes },
       ...{ destination: output, destinationAt: 0, destinationStrides: stridesOf(sizes) },
     }),
+  }
+}
+
+function sliceFrom(node: NodeContext): Prepared {
+  const [input, begin, output] = [node.input(0), node.input(1), node.output(0)]
+  node.expectType(begin, 'int32')
+  node.expectElements(begin, input.shape.length)
+  const fits = input.shape.every((dim, axis) => (output.shape[axis] ?? 0) <= dim)
+  if (output.shape.length !== input.shape.length || !fits) {
+    node.malformed(`"${output.name}" is [${output.shape}], which does not fit into [${input.shape}]`)
+  }
+  const size = node.input(2)
+  if (size.constant !== null) {
+    const stated = node.integers(size, TINY_LIMITS.dims)
+    const agrees = stated.length === output.shape.length && stated.every((n, at) => n === -1 || n === output.shape[at])
+    if (!agrees) node.malformed(`size [${stated}] of "${output.name}", which is [${output.shape}]`)
+  }
+  const bytes = bytesOfElements(input.elementType, 1)
+  const strides = stridesOf(input.shape)
+  const steps = input.shape.flatMap((dim, axis) => [dim - (output.shape[axis] ?? 0), bytes * (strides[axis] ?? 0)])
+  while (steps.length < 2 * TINY_LIMITS.dims) steps.push(0, 0)
+  const calls = copyBox(node, {
+    ...{ source: input, sourceAt: 0, sourceStrides: strides, sizes: output.shape },
+    ...{ destination: output, destinationAt: 0, destinationStrides: stridesOf(output.shape) },
+  })
+  return {
+    calls: calls.map(({ words }) => ({
+      kernel: 'copyFrom',
+      words: [begin.address, input.shape.length, ...steps, ...words],
+    })),
   }
 }
 

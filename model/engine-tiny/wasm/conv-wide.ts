@@ -83,19 +83,19 @@ export function convWide(words: usize): void {
 /** Transposed convolution of float32, each output gathered in the order in which the reference scatters into it.
  *  Words: as `transposeConv`, with least and most where that has offsets. */
 export function transposeConvFloat(words: usize): void {
-  const input = <usize>load<u32>(words)
-  const weights = <usize>load<u32>(words, 4)
-  const bias = <usize>load<u32>(words, 8)
-  let to = <usize>load<u32>(words, 12)
-  const batches = load<i32>(words, 16)
-  const inputHeight = load<i32>(words, 20)
-  const inputWidth = load<i32>(words, 24)
-  const channels = load<i32>(words, 28)
-  const filterHeight = load<i32>(words, 32)
-  const filterWidth = load<i32>(words, 36)
-  const outputs = load<i32>(words, 48)
   const down = load<i32>(words, 52)
   const across = load<i32>(words, 56)
+  const outputs = load<i32>(words, 48)
+  const filterWidth = load<i32>(words, 36)
+  const filterHeight = load<i32>(words, 32)
+  const channels = load<i32>(words, 28)
+  const inputWidth = load<i32>(words, 24)
+  const inputHeight = load<i32>(words, 20)
+  const batches = load<i32>(words, 16)
+  let to = <usize>load<u32>(words, 12)
+  const bias = <usize>load<u32>(words, 8)
+  const weights = <usize>load<u32>(words, 4)
+  const input = <usize>load<u32>(words)
   for (let batch = 0; batch < batches; batch++) {
     for (let y = 0; y < load<i32>(words, 40); y++) {
       for (let x = 0; x < load<i32>(words, 44); x++) {

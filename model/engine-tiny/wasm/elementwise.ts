@@ -107,6 +107,19 @@ export function logistic(words: usize): void {
   }
 }
 
+/** int16, what is below zero by a factor of its own. Words: input, output, elements, input zero point, output zero point, multiplier and shift from
+ *  zero on, below. */
+export function leakyRelu16(words: usize): void {
+  const input = <usize>load<u32>(words)
+  const output = <usize>load<u32>(words, 4)
+  for (let at: usize = 0; at < (<usize>load<u32>(words, 8)) << 1; at += 2) {
+    const x = <i32>load<i16>(input + at) - load<i32>(words, 12)
+    const factor = words + (x >= 0 ? 20 : 28)
+    const y = requantize(x, load<i32>(factor), load<i32>(factor, 4)) + load<i32>(words, 16)
+    store<i16>(output + at, <i16>clamp(y, -0x8000, 0x7fff))
+  }
+}
+
 /** Logistic function and tanh of int16, between neighbours of a table of the logistic function at 0, 1/24, 2/24 and on, of 16 bits.
  *  Words: input, output, elements, table, multiplier, shift to the right, 1 for tanh.
  *  @see reference/integer_ops/logistic.h and tanh.h of TensorFlow Lite */

@@ -7,11 +7,12 @@ export { binaryWide } from './binary-wide'
 export { copyBlocks, gatherBlocks, lookUpBytes } from './blocks'
 export { conv2d, finish, sumRows, sumWidened } from './conv'
 export { convWide, transposeConvFloat } from './conv-wide'
-export { copyBytes, copyStrided, fillBytes, fillElements } from './copy'
+export { copyBytes, copyFrom, copyStrided, fillBytes, fillElements } from './copy'
 export { convolvePlace, depthwiseConv2d } from './depthwise'
 export {
   clampElements,
   dequantizeElements,
+  leakyRelu16,
   logistic,
   quantizeElements,
   requantizeElements,

@@ -6,6 +6,8 @@ import { type Browser, chromium, type Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type OperatorVectors, operatorKinds, operatorVectors } from '../../fixtures/int8-operators.ts'
 import { hasReferenceData, REFERENCE_DATA } from '../../fixtures/reference-data.ts'
+import { loadedGraph } from '../../fixtures/tflite-operator.ts'
+import { wideGraphs } from '../../fixtures/wide-graphs.ts'
 import { builtScript, ROOT } from '../node/cli-process.ts'
 
 /** Debian's; Playwright's own browsers are not downloaded. */
@@ -27,6 +29,22 @@ const caseOf = ({ name, graph, runs }: OperatorVectors): Case => ({
   ...{ name, graph: hex(graph) },
   runs: runs.map((run) => ({ in: run.in.map(hex), out: run.out.map(hex) })),
 })
+
+/** What this process computes of a graph, three runs on from each other. */
+function computed(file: Uint8Array, at: number): Case {
+  const graph = loadedGraph(file)
+  const runs = [0, 1, 2].map((run) => {
+    const inputs = graph.inputs.map(({ elementType, bytes, elements }) =>
+      elementType === 'float32'
+        ? new Uint8Array(Float32Array.from({ length: elements }, (_, i) => ((i * 37 + run * 11) % 97) / 9 - 5).buffer)
+        : Uint8Array.from({ length: bytes }, (_, i) => (i * 37 + run * 11) & 0xff),
+    )
+    for (const [input, data] of inputs.entries()) graph.inputBytes(input).set(data)
+    graph.run()
+    return { in: inputs.map(hex), out: graph.outputs.map((_, output) => hex(graph.outputBytes(output))) }
+  })
+  return { name: `wide graph ${at}`, graph: hex(file), runs }
+}
 
 /** In the page: which runs came out otherwise. */
 function differences(cases: readonly Case[]): string[] {
@@ -96,6 +114,10 @@ describe('the engine tiny in Chromium', () => {
     const cases = operatorKinds().flatMap((kind) => operatorVectors(kind).map(caseOf))
     expect(cases.length).toBeGreaterThanOrEqual(252)
     expect(await page.evaluate(differences, cases)).toEqual([])
+  })
+
+  it('computes wide elements and an LSTM as Node does, to the byte', async () => {
+    expect(await page.evaluate(differences, wideGraphs().map(computed))).toEqual([])
   })
 
   it('tells where a byte is another', async () => {

@@ -131,6 +131,36 @@ describe('operators that move or reduce, in files that lie', () => {
       /^tiny-unsupported-operator.*rows of 40000/,
     ],
     [
+      'CONV_2D of int16 with sums of 64 bits and a factor beyond them',
+      () =>
+        refusal(
+          3,
+          [
+            { type: 'int16', shape: [1, 1, 1, 1], quantization: { scales: [20], zeroPoints: [0] } },
+            weights([1, 1, 1, 1], { quantization: { scales: [10], zeroPoints: [0] } }),
+            { type: 'int64', shape: [1], data: new Uint8Array(8) },
+          ],
+          [{ type: 'int16', shape: [1, 1, 1, 1], quantization: { scales: [1], zeroPoints: [0] } }],
+          [int8(1), int32(1), int32(1)],
+        ),
+      /^tiny-malformed.*a factor of 128 or more/,
+    ],
+    [
+      'FULLY_CONNECTED of int16 that is not around 0',
+      () =>
+        refusal(
+          9,
+          [{ type: 'int16', shape: [1, 2], quantization: { scales: [1], zeroPoints: [5] } }, weights([1, 2])],
+          [{ type: 'int16', shape: [1, 1], quantization: { scales: [1], zeroPoints: [0] } }],
+        ),
+      /^tiny-unsupported-type.*int16 around 5, not 0/,
+    ],
+    [
+      'SLICE of more than there is from a computed begin',
+      () => refusal(65, [q([4, 4]), { type: 'int32', shape: [2] }, ints(5, 4)], [q([5, 4])]),
+      /^tiny-malformed.*does not fit into/,
+    ],
+    [
       'TANH of int32',
       () => refusal(28, [{ type: 'int32', shape: [4] }], [{ type: 'int32', shape: [4] }]),
       /^tiny-unsupported-type.*int32/,

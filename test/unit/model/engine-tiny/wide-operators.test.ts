@@ -549,6 +549,18 @@ describe('element by element', () => {
     }
   })
 
+  it('LEAKY_RELU of int16', () => {
+    const elements = [-32_768, 32_767, ...drawn(seededRandom(5), 'int16', 100)]
+    for (const alpha of [0.1, -0.4]) {
+      const ends = [tensor('int16', [102], 0.001, 50), tensor('int16', [102], 0.0007, -20)]
+      const graph = loadedGraph(operatorGraph(98, ends.slice(0, 1), ends.slice(1), [word(alpha)]))
+      const [positive, negative] = [f(f(0.001) / f(0.0007)), f(f(f(0.001) * f(alpha)) / f(0.0007))]
+      const of = (x: number) => (x >= 0 ? rescaled(x, positive) : rescaled(alpha < 0 ? -x : x, Math.abs(negative)))
+      // A multiplier that is negative rounds the other way at a half; none of these is one.
+      expect(runGraph(graph, [elements])[0]).toEqual(elements.map((x) => within(of(x - 50) - 20, -32_768, 32_767)))
+    }
+  })
+
   it('RELU and RELU6 of int16', () => {
     const elements = [-32_768, 32_767, ...drawn(seededRandom(4), 'int16', 100)]
     const ends = [tensor('int16', [102], 0.001, 50), tensor('int16', [102], 0.0007, -20)]
@@ -581,6 +593,21 @@ describe('moving elements', () => {
     )
     const p = value ?? zero
     expect(runGraph(graph, [[1, 0, 0, 1]])[0]).toEqual([p, p, p, p, p, p, p, 1, 0, p, p, p, 0, 1, p])
+  })
+
+  it('SLICE from a begin that is computed, kept where the output fits', () => {
+    const from = tensor('int16', [3, 4, 2])
+    const ports: OperatorTensor[] = [
+      ...[from, { type: 'int32', shape: [3] } as const],
+      { type: 'int32', shape: [3], elements: [2, -1, 1] },
+    ]
+    const graph = loadedGraph(operatorGraph(65, ports, [tensor('int16', [2, 3, 1])]))
+    const elements = Array.from({ length: 24 }, (_, at) => at)
+    const at = (y: number, x: number, z: number) =>
+      [0, 1].flatMap((row) => [0, 1, 2].map((column) => ((y + row) * 4 + x + column) * 2 + z))
+    expect(runGraph(graph, [elements, [1, 0, 1]])[0]).toEqual(at(1, 0, 1))
+    expect(runGraph(graph, [elements, [0, 1, 0]])[0]).toEqual(at(0, 1, 0))
+    expect(runGraph(graph, [elements, [2 ** 31 - 1, -(2 ** 31), 7]])[0]).toEqual(at(1, 0, 1))
   })
 
   it('GATHER by indices that are computed, kept within the axis', () => {
