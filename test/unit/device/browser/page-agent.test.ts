@@ -92,8 +92,13 @@ describe('the agent of a page', () => {
     await new Promise((resolve) => setImmediate(resolve))
     bench.agent.file('second.wav', encodeWav(new Float32Array(8_000), 16_000), true)
     expect(await bench.played()).toMatchObject({ name: 'second.wav', wakes: [] })
-    await bench.played()
+    // Time enough for the first to come to its end.
+    for (let i = 0; i < 100; i++) {
+      bench.clock.advanceTo(bench.clock.wallMs() + 100)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
     expect(bench.of('played')).toHaveLength(1)
+    expect(bench.of('wake')).toEqual([])
     await bench.agent.close()
   })
 
