@@ -135,7 +135,7 @@ function list(wallMs: number | undefined, what: string, detail: string, classNam
 }
 
 function show(now: AgentView): void {
-  say('who', `${now.device} at ${now.site}`)
+  say('who', now.keyId === null && settings.token === '' ? 'not enrolled' : `${now.device} at ${now.site}`)
   element('link').dataset.state = now.link
   const links = { off: 'by itself, without a gateway', connected: 'connected', disconnected: 'no connection' }
   present(element('link').querySelector('.text'), 'the words of the link').textContent = `${links[now.link]}${
@@ -165,17 +165,21 @@ function show(now: AgentView): void {
   showCounters(now.counters)
   element<HTMLButtonElement>('stop').disabled = now.playing === null && microphone === undefined
   const key = now.keyId === null ? undefined : `enrolled as ${now.device} at ${now.site}, key ${now.keyId.slice(0, 16)}`
-  const connectable = config.gateway === null ? 'This page has no gateway: start it with --gateway. ' : ''
-  say('identity-text', key ?? `${connectable}This flash holds no key.`)
+  const alone = 'This flash holds no key. To enrol it, start the page with --gateway.'
+  say('identity-text', key ?? (config.gateway === null ? alone : 'This flash holds no key.'))
+  for (const way of document.querySelectorAll<HTMLElement>('#identity > label, #identity > details')) {
+    way.hidden = config.gateway === null || now.keyId !== null
+  }
 }
 
 function showLadder({ levels, level, levelMs }: AgentView): void {
   const ladder = element('ladder')
-  if (ladder.children.length === 0) ladder.append(...LADDER_LEVELS.map((name) => make('li', '', name)))
+  if (ladder.children.length === 0) ladder.append(...LADDER_LEVELS.map(() => make('li', '')))
   for (const [index, name] of LADDER_LEVELS.entries()) {
     const item = present(ladder.children[index] as HTMLElement | undefined, 'a rung')
     item.className = name === level ? 'now' : levels.includes(name) || name === 'hibernate' ? '' : 'off'
     item.title = `${name}: ${clockOf(levelMs[index] ?? 0)} of this boot`
+    item.setAttribute('aria-label', item.title)
   }
 }
 

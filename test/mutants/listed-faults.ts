@@ -979,6 +979,34 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'model/engine-tiny/lowering/onnx-constants.ts',
     find: 'axis > (moved[at - 1] ?? 0)',
     change: 'axis >= 0',
+    name: 'a microphone is heard at the rate that it does not have',
+    file: 'device/browser/page-agent.ts',
+    find: 'resample: createStreamResampler(rateHz, toHz)',
+    change: 'resample: createStreamResampler(toHz, toHz)',
+  },
+  {
+    name: 'a file that another has replaced is heard on',
+    file: 'device/browser/page-agent.ts',
+    find: 'if (this.#playing !== undefined) this.#playing.stopped = true',
+    change: 'if (this.#playing === null) this.#playing = undefined',
+  },
+  {
+    name: 'what a page writes to its flash is not flushed',
+    file: 'device/browser/flash-opfs.ts',
+    find: '    this.#writeAll(offset, data)\n    this.#file.flush()',
+    change: '    this.#writeAll(offset, data)',
+  },
+  {
+    name: 'a part that the browser has written is taken for the whole',
+    file: 'device/browser/flash-opfs.ts',
+    find: 'if (done !== data.length)',
+    change: 'if (done > data.length)',
+  },
+  {
+    name: 'sound that comes in stretches is resampled before the filter has all of it',
+    file: 'model/audio/resample.ts',
+    find: 'filter.needs(next + count) <= end',
+    change: 'filter.needs(next + count) <= end + 1',
   },
 ]
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */

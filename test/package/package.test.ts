@@ -90,6 +90,8 @@ const ALLOWED = [
   // Of what can be imported; the others would only be weight.
   /^dist\/(contract|device|firmware-sim|model|platform)\/.*\.d\.ts$/,
   /^dist\/cloud\/console\/static\/[\w.-]+$/,
+  // The agent's page: what build-page.mjs makes, with the WebAssembly of ONNX Runtime.
+  /^dist\/device\/browser\/page\/(index\.html|page\.css|(page|agent-worker|microphone-worklet|chunk-\w+|ort\.[\w.-]+)\.js|ort-wasm-simd-threaded\.wasm)$/,
   /^zoo\/bank\/(keyword|noise|other)\/.*\.wav$/,
   /^zoo\/bundles\/[\w-]+\.kinglet$/,
   /^zoo\/models\/[\w-]+\.(onnx|json)$/,
@@ -131,6 +133,9 @@ describe('the tarball', () => {
     expect(files.filter((file) => !ALLOWED.some((pattern) => pattern.test(file)))).toEqual([])
     for (const file of ['LICENSE', 'README.md', 'CHANGELOG.md', 'zoo/models/verifier.onnx', 'docs/bundle.md']) {
       expect(files).toContain(file)
+    }
+    for (const file of ['index.html', 'page.js', 'agent-worker.js', 'ort-wasm-simd-threaded.wasm']) {
+      expect(files).toContain(`dist/device/browser/page/${file}`)
     }
     const bundles = readdirSync(join(ROOT, 'zoo/bundles')).filter((name) => name.endsWith('.kinglet'))
     expect(files).toEqual(expect.arrayContaining(bundles.map((name) => `zoo/bundles/${name}`)))

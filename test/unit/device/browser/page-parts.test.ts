@@ -43,7 +43,8 @@ describe('the supply of a page', () => {
 
   it('of a cell falls by what is spent, to nothing', () => {
     const cell = new BatteryPage({ kind: 'cell', capacityMj: 1_000 })
-    cell.spent(250)
+    cell.spent(100)
+    cell.spent(150)
     expect([cell.remainingMj(), cell.share]).toEqual([750, 0.75])
     cell.spent(2_000)
     expect(cell.remainingMj()).toBe(0)
