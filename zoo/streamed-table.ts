@@ -60,10 +60,13 @@ export const streamedTable = ({ bundles }: Streamed): string => {
   ].join('\n')
 }
 
-/** Whether one is nowhere worse than the other: no more misses and no more false wakes of any kind, in any condition. */
+/** False wakes of every kind in a condition. */
+export const falseWakesOf = ({ falseWakes }: Counts): number =>
+  Object.values(falseWakes).reduce((sum, { wakes }) => sum + wakes, 0)
+
+/** Whether one is nowhere worse than the other: neither more misses nor more false wakes, in any condition. */
 export const nowhereWorse = (one: Readonly<Record<string, Counts>>, other: Readonly<Record<string, Counts>>): boolean =>
   Object.entries(other).every(
-    ([condition, { misses, falseWakes }]) =>
-      one[condition]!.misses <= misses &&
-      Object.entries(falseWakes).every(([kind, { wakes }]) => one[condition]!.falseWakes[kind]!.wakes <= wakes),
+    ([condition, counts]) =>
+      one[condition]!.misses <= counts.misses && falseWakesOf(one[condition]!) <= falseWakesOf(counts),
   )

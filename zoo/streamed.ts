@@ -1,9 +1,9 @@
 // Streams held-out speakers, sentences and noises that no model had a say in through the shipping listener, and counts what the bundles
-// of zoo/bundles miss and where they wake falsely. Writes zoo/streamed.json, or with --choose prints the settings of a network's
-// detector that are nowhere worse than another bundle.
-// Usage: streamed.js --speech DIR --work DIR --zoo DIR [--seed N] [--share test|validation] [--bundle NAME ...] [--level LEVEL]
-//        streamed.js ... --share validation --choose FILE.onnx --against kws-1
-import { readFileSync, writeFileSync } from 'node:fs'
+// of zoo/bundles miss and where they wake falsely; --out FILE keeps the counts, beside those of other bundles. With --choose it prints the
+// settings of a network's detector that are nowhere worse than another bundle, and --out keeps the counts of all of them.
+// Usage: streamed.js --speech DIR --work DIR --zoo DIR [--seed N] [--share test|validation] [--bundle NAME ...] [--level LEVEL] [--out FILE]
+//        streamed.js ... --share validation --choose FILE.onnx --against kws-1 [--out FILE]
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { hearWindows } from '../cli/model/curve-hearing.ts'
@@ -27,7 +27,7 @@ import {
   saidNegatives,
   saidWords,
 } from './material.ts'
-import { type Counts, nowhereWorse, type Streamed, streamedTable } from './streamed-table.ts'
+import { type Counts, falseWakesOf, nowhereWorse, type Streamed, streamedTable } from './streamed-table.ts'
 
 const BUNDLES = ['kws-1', 'kws-2', 'kws-2-sparse', 'kws-regressed']
 
@@ -87,9 +87,18 @@ const count = (heard: Heard, { manifest }: OpenedBundle, setting: CurveSetting):
 
 const sums = (counts: Record<string, Counts>) => {
   const rows = Object.values(counts)
-  const misses = rows.reduce((sum, row) => sum + row.misses, 0)
-  const wakes = rows.flatMap((row) => Object.values(row.falseWakes)).reduce((sum, row) => sum + row.wakes, 0)
-  return { misses, wakes }
+  return {
+    misses: rows.reduce((sum, row) => sum + row.misses, 0),
+    falseWakes: rows.reduce((sum, row) => sum + falseWakesOf(row), 0),
+  }
+}
+
+/** Bundles that a file holds already, measured over the same material. */
+const measuredBefore = (path: string | undefined, { bundles: _, ...material }: Streamed): Streamed['bundles'] => {
+  if (path === undefined || !existsSync(path)) return {}
+  const { bundles, ...before } = JSON.parse(readFileSync(path, 'utf8')) as Streamed
+  if (JSON.stringify(before) !== JSON.stringify(material)) throw new Error(`${path} was measured over other material`)
+  return bundles
 }
 
 const main = async () => {
@@ -162,8 +171,9 @@ const main = async () => {
     bundles: {},
   }
   for (const name of values.bundle) streamed.bundles[name] = await own(name)
-  console.log(streamedTable(streamed))
-  if (values.out !== undefined) writeFileSync(values.out, `${JSON.stringify(streamed, null, 1)}\n`)
+  const whole = { ...streamed, bundles: { ...measuredBefore(values.out, streamed), ...streamed.bundles } }
+  console.log(streamedTable(whole))
+  if (values.out !== undefined) writeFileSync(values.out, `${JSON.stringify(whole, null, 1)}\n`)
 }
 
 await main()
