@@ -4,7 +4,7 @@ import type { ClipScore } from './card.ts'
 import type { Clip } from './corpus.ts'
 import { LABELS, type Label } from './labels.ts'
 import { classify, type Network } from './network.ts'
-import { NOISE_KINDS, type NoiseKind } from './noise.ts'
+import { LOUD_KINDS } from './noise.ts'
 import { cut, type NoisePool } from './noise-pool.ts'
 import { pick, seeded } from './random.ts'
 
@@ -14,9 +14,6 @@ export type LabelledClip = { readonly label: Label; readonly samples: Float32Arr
 export const share = (part: number, whole: number): number =>
   whole === 0 ? 0 : Math.round((part / whole) * 10_000) / 10_000
 
-/** The noises that a clip is tried in. */
-export const LOUD: readonly NoiseKind[] = NOISE_KINDS.filter((kind) => kind !== 'room')
-
 /** The held-out clips mixed with noise at 0 dB.
  *  @param draw 0 gives the noises of the cards, any other number others of the same pool */
 export const clipsInNoise = (heldOut: readonly LabelledClip[], pool: NoisePool, seed: number, draw: number) => {
@@ -24,7 +21,7 @@ export const clipsInNoise = (heldOut: readonly LabelledClip[], pool: NoisePool, 
   return heldOut.map(
     ({ label, samples }): LabelledClip => ({
       label,
-      samples: mixAtSnr(samples, cut(pick(random, pool[pick(random, LOUD)]), random), 0),
+      samples: mixAtSnr(samples, cut(pick(random, pool[pick(random, LOUD_KINDS)]), random), 0),
     }),
   )
 }

@@ -4,11 +4,11 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSy
 import { basename, join, relative } from 'node:path'
 import { parseArgs } from 'node:util'
 import { type Card, type Metadata, renderCard, type StreamScore, sha256 } from './card.ts'
-import { LOUD, scoreClips, share, testClips } from './clip-score.ts'
+import { scoreClips, share, testClips } from './clip-score.ts'
 import { type Clip, hashFiles, readAudio, readCorpus } from './corpus.ts'
 import { KEYWORDS, type Label, RATE_HZ } from './labels.ts'
 import { detect, type Network, openNetwork, type WakePolicy, wakePolicyOf } from './network.ts'
-import type { NoiseKind } from './noise.ts'
+import { LOUD_KINDS, type NoiseKind } from './noise.ts'
 import { createNoisePool, type NoisePool } from './noise-pool.ts'
 import { seeded } from './random.ts'
 import { createStream, type Stream, trimmed, type Word } from './streams.ts'
@@ -70,15 +70,15 @@ const buildStreams = (
     createStream(minutes * 60, list, pool, kinds, snrDb, seeded(seed, `stream/${name}`))
   return {
     'keywords, quiet': make('keywords', keywords, ['room'], 40),
-    'keywords, 10 dB': make('keywords', keywords, LOUD, 10),
-    'keywords, 0 dB': make('keywords', keywords, LOUD, 0),
+    'keywords, 10 dB': make('keywords', keywords, LOUD_KINDS, 10),
+    'keywords, 0 dB': make('keywords', keywords, LOUD_KINDS, 0),
     'other words, quiet': make('others', others, ['room'], 40),
-    'other words, 0 dB': make('others', others, LOUD, 0),
+    'other words, 0 dB': make('others', others, LOUD_KINDS, 0),
     'no words, quiet room': make('nothing', [], ['room'], 40),
     'no words, noise': make(
       'nothing',
       [],
-      LOUD.filter((kind) => kind !== 'babble'),
+      LOUD_KINDS.filter((kind) => kind !== 'babble'),
       0,
     ),
     'no words, babble': make('nothing', [], ['babble'], 0),

@@ -4,6 +4,8 @@ import { below, between, normal, pick, type Random } from './random.ts'
 /** Places a listening device lives in; each is a generator, so that any amount of it can be made from a seed. */
 export const NOISE_KINDS = ['fan', 'pink', 'babble', 'street', 'kitchen', 'hum', 'machine', 'music', 'room'] as const
 export type NoiseKind = (typeof NOISE_KINDS)[number]
+/** The noises that something is tried in: all but a quiet room. */
+export const LOUD_KINDS: readonly NoiseKind[] = NOISE_KINDS.filter((kind) => kind !== 'room')
 
 /** Noise with a slope between white (0) and brown (1), by a leaky integrator mixed with white. */
 const coloured = (length: number, slope: number, random: Random): Float32Array => {

@@ -20,18 +20,13 @@ export const trimmed = (samples: Float32Array): Float32Array => {
   return samples.slice(from, to)
 }
 
-/** Pieces of noise one after another, faded into each other, at a fixed mean power. */
-const bed = (
-  seconds: number,
-  pool: NoisePool,
-  kinds: readonly NoiseKind[],
-  rms: number,
-  random: Random,
-): Float32Array => {
-  const out = new Float32Array(seconds * RATE_HZ)
+/** Pieces of noise one after another, faded into each other, at a fixed mean power.
+ *  @param next the piece that comes next; none may be shorter than a fifth of a second */
+export const bed = (length: number, next: () => Float32Array, rms: number): Float32Array => {
+  const out = new Float32Array(length)
   const fade = RATE_HZ / 10
   for (let at = 0; at < out.length; ) {
-    const piece = pick(random, pool[pick(random, kinds)])
+    const piece = next()
     const gain = rms / Math.sqrt(meanPower(piece) + 1e-12)
     for (let i = 0; i < piece.length && at + i < out.length; i += 1) {
       const edge = Math.min(1, i / fade, (piece.length - i) / fade)
@@ -41,6 +36,9 @@ const bed = (
   }
   return out
 }
+
+/** Mean level of a word in a stream: about -23 dB of full scale. */
+export const WORD_RMS = 0.07
 
 /** Builds a stream: a bed of noise, and words on it at irregular times.
  *  @param words drawn at random; none makes a stream of noise alone
@@ -53,8 +51,9 @@ export const createStream = (
   snrDb: number,
   random: Random,
 ): Stream => {
-  const level = 0.07
-  const samples = bed(seconds, pool, kinds, level * 10 ** (-snrDb / 20), random)
+  const level = WORD_RMS
+  const next = () => pick(random, pool[pick(random, kinds)])
+  const samples = bed(seconds * RATE_HZ, next, level * 10 ** (-snrDb / 20))
   const said: { label: Label; fromSeconds: number; toSeconds: number }[] = []
   if (words.length === 0) return { samples, said }
   for (let at = RATE_HZ + below(random, RATE_HZ); at < samples.length; ) {

@@ -172,15 +172,46 @@ export type SynthPlan = {
 
 const TRAINING_PLAN: SynthPlan = { keyword: 170, other: 18, sentence: 20 }
 
-const plan = (random: Random, counts: SynthPlan) => {
+/** What is to be spoken, and by whom. */
+export type Script = readonly Omit<Utterance, 'file'>[]
+
+/** Texts that hold no keyword, each spoken by `each` voices of one side of the split.
+ *  @param share of 0 and 1: only every second variant, so that material to choose by and material to report on share no voice */
+export const negativeScript = (
+  texts: readonly string[],
+  sentence: boolean,
+  each: number,
+  split: SynthSplit,
+  random: Random,
+  share?: 0 | 1,
+): Script => {
+  const variants = VARIANTS.filter((variant) => variantSplit(variant) === split).filter(
+    (_, n) => share === undefined || n % 2 === share,
+  )
+  return texts.flatMap((text) =>
+    Array.from({ length: each }, () => spokenBy(random, variants, text, 'unknown', sentence)),
+  )
+}
+
+const spokenBy = (
+  random: Random,
+  variants: readonly string[],
+  text: string,
+  label: Label,
+  sentence: boolean,
+): Omit<Utterance, 'file'> => {
+  const variant = pick(random, variants)
+  const speed = Math.round(between(random, 110, 230))
+  const pitch = 15 + below(random, 75)
+  const voice = `${pick(random, ACCENTS)}+${variant}`
+  return { text, label, voice, speed, pitch, split: variantSplit(variant), sentence }
+}
+
+const plan = (random: Random, counts: SynthPlan): Script => {
   const variants = VARIANTS.filter((variant) => counts.split === undefined || variantSplit(variant) === counts.split)
   const out: Omit<Utterance, 'file'>[] = []
   const say = (text: string, label: Label, sentence: boolean) => {
-    const variant = pick(random, variants)
-    const speed = Math.round(between(random, 110, 230))
-    const pitch = 15 + below(random, 75)
-    const voice = `${pick(random, ACCENTS)}+${variant}`
-    out.push({ text, label, voice, speed, pitch, split: variantSplit(variant), sentence })
+    out.push(spokenBy(random, variants, text, label, sentence))
   }
   for (const word of KEYWORDS) for (let n = 0; n < counts.keyword; n += 1) say(word, word, false)
   for (const word of OTHER_WORDS) for (let n = 0; n < counts.other; n += 1) say(word, 'unknown', false)
@@ -191,18 +222,21 @@ const plan = (random: Random, counts: SynthPlan) => {
 /** Speaks the plan with espeak-ng into `directory`, trimmed, 16 kHz; does nothing when its manifest is already there.
  *  @returns the utterances, in an order that depends on the seed alone
  *  @throws Error when espeak-ng is missing */
-export const synthesize = async (
+export const synthesize = (
   directory: string,
   seed: number,
   counts: SynthPlan = TRAINING_PLAN,
-): Promise<Utterance[]> => {
+): Promise<readonly Utterance[]> => speak(directory, () => plan(seeded(seed, 'synthesize'), counts))
+
+/** Speaks a script into `directory`, as `synthesize` does. */
+export const speak = async (directory: string, script: () => Script): Promise<readonly Utterance[]> => {
   const manifest = join(directory, 'manifest.json')
   if (existsSync(manifest)) return JSON.parse(readFileSync(manifest, 'utf8')) as Utterance[]
   mkdirSync(directory, { recursive: true })
   const run = promisify(execFile)
-  const wanted = plan(seeded(seed, 'synthesize'), counts)
+  const wanted = script()
   const done = new Array<Utterance | undefined>(wanted.length)
-  const speak = async (index: number) => {
+  const sayOne = async (index: number) => {
     const item = wanted[index]!
     const args = ['-v', item.voice, '-s', String(item.speed), '-p', String(item.pitch), '--stdout', item.text]
     const { stdout } = await run('espeak-ng', args, { encoding: 'buffer', maxBuffer: 1 << 24 })
@@ -220,7 +254,7 @@ export const synthesize = async (
     while (next < wanted.length) {
       const index = next
       next += 1
-      await speak(index)
+      await sayOne(index)
     }
   }
   await Promise.all([worker(), worker(), worker()])
