@@ -7,7 +7,7 @@ import { LADDER_LEVELS } from './messages.ts'
 
 export const permille = z.int().check(z.minimum(0), z.maximum(1000))
 export const finite = z.number()
-export const labelField = z.string().check(z.maxLength(LIMITS.labelLength))
+const labelField = z.string().check(z.maxLength(LIMITS.labelLength))
 export const levelField = z.enum(LADDER_LEVELS)
 export const hopFramesField = z.int().check(z.minimum(1), z.maximum(500))
 export const labelsField = z.array(labelField).check(z.minLength(1), z.maxLength(LIMITS.labels))

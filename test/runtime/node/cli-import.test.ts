@@ -2,10 +2,9 @@ import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from '
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { decodeBundle } from '../../../contract/bundle.ts'
-import { parseManifest } from '../../../contract/manifest.ts'
 import { seededRandom } from '../../../contract/random.ts'
 import { encodeWav } from '../../../model/audio/wav.ts'
+import { writtenManifest } from '../../fixtures/manifest.ts'
 import { hasReferenceData, REFERENCE_DATA } from '../../fixtures/reference-data.ts'
 import { loudnessNetwork } from '../../fixtures/wake-network.ts'
 import { expectRefusal, kinglet } from './cli-process.ts'
@@ -28,12 +27,7 @@ const write = (name: string, json: unknown) => {
   writeFileSync(path(name), JSON.stringify(json))
   return path(name)
 }
-const manifestOf = (file: string) => {
-  const sections = decodeBundle(readFileSync(file))
-  const parsed = sections.ok ? parseManifest(sections.value) : sections
-  if (!parsed.ok) throw new Error(parsed.error.detail)
-  return parsed.value
-}
+const manifestOf = (file: string) => writtenManifest(readFileSync(file))
 const SPEC = path('loud.json')
 const BUNDLE = path('loud.kinglet')
 

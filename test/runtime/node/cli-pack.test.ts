@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { parse, stringify } from 'yaml'
 import { decodeBundle } from '../../../contract/bundle.ts'
-import { parseManifest } from '../../../contract/manifest.ts'
+import { writtenManifest } from '../../fixtures/manifest.ts'
 import { hasReferenceData, REFERENCE_DATA } from '../../fixtures/reference-data.ts'
 import { loudnessNetwork } from '../../fixtures/wake-network.ts'
 import { expectRefusal, kinglet, ROOT } from './cli-process.ts'
@@ -157,9 +157,9 @@ describe('model init', () => {
     writeFileSync(path('stream.yaml'), stringify({ ...read, golden: { audio: BANK, count: 4, tolerance: 0 } }))
     const packed = await kinglet('model', 'pack', path('stream.yaml'), '-o', path('stream.kinglet'))
     expect(packed.code, packed.stderr).toBe(0)
-    const sections = decodeBundle(readFileSync(path('stream.kinglet')))
-    const manifest = sections.ok ? parseManifest(sections.value) : sections
-    expect(manifest).toMatchObject({ ok: true, value: { golden: { count: 4, inputLength: 120 } } })
+    expect(writtenManifest(readFileSync(path('stream.kinglet')))).toMatchObject({
+      golden: { count: 4, inputLength: 120 },
+    })
   })
 
   it('refuses a bundle, a file that is no network, and one whose windows no front end makes', async () => {
