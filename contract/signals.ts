@@ -93,10 +93,14 @@ export function addToSignal({ signal, at, length }: SignalPlace, numbers: number
       add(0, 1)
       if (value > 0) add(1, 1)
       break
-    case 'mean':
+    case 'mean': {
+      const steps = Math.max(0, Math.round((value - signal.lowest) / signal.step))
+      // Together, or the mean would sink once one of them is at its bound.
+      if ((numbers[at + 1] ?? 0) + steps > LIMITS.signalNumber) break
       add(0, 1)
-      add(1, Math.max(0, Math.round((value - signal.lowest) / signal.step)))
+      add(1, steps)
       break
+    }
     case 'histogram': {
       const bin = signal.edges.findIndex((most) => value <= most)
       add(bin < 0 ? signal.edges.length : bin, 1)

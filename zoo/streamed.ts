@@ -14,6 +14,7 @@ import {
   type HeardWindows,
   type HeardWord,
 } from '../cli/model/operating-curve.ts'
+import { wakePipeline } from '../cli/model/wake-pipeline.ts'
 import type { EngineSession } from '../model/engine/engine.ts'
 import { EngineOrtNode } from '../model/engine/engine-ort-node.ts'
 import { type OpenedBundle, openBundle } from '../model/opened-bundle.ts'
@@ -45,9 +46,10 @@ const hear = async (
   seed: number,
 ): Promise<Heard> => {
   const step = bundle.manifest.ladder.find((candidate) => candidate.level === level)
-  const session = network ?? bundle.sessions.get(step?.graph ?? '')
-  if (step === undefined || session === undefined) throw new Error(`${bundle.manifest.name} runs no level ${level}`)
-  const listen = (sound: Iterable<Float32Array>) => hearWindows(bundle, step, session, sound)
+  const graph = step?.runs[0]?.graphs[0]
+  if (step === undefined || graph === undefined) throw new Error(`${bundle.manifest.name} runs no level ${level}`)
+  const sessions = network === undefined ? bundle.sessions : new Map([...bundle.sessions, [graph, network]])
+  const listen = (sound: Iterable<Float32Array>) => hearWindows({ ...bundle, sessions }, step, 0, sound)
   const heard = new Map<string, { words: HeardWord[]; others: Map<string, HeardWindows> }>()
   for (const condition of CONDITIONS) {
     const words: HeardWord[] = []
@@ -65,18 +67,21 @@ const hear = async (
   return heard
 }
 
+/** Bundles of the zoo have one pipeline, which hears words. */
+const wordsOf = ({ manifest }: OpenedBundle) => wakePipeline(manifest.name, manifest)
+
 /** Counts of one setting in every condition. */
-const count = (heard: Heard, { manifest }: OpenedBundle, setting: CurveSetting): Record<string, Counts> =>
-  Object.fromEntries(
+const count = (heard: Heard, bundle: OpenedBundle, setting: CurveSetting): Record<string, Counts> => {
+  const { policy, labels } = wordsOf(bundle)
+  return Object.fromEntries(
     [...heard].map(([condition, { words, others }]) => {
-      const point = (sound: readonly HeardWindows[]) =>
-        curvePoint(setting, manifest.policy, manifest.labels, words, sound)
+      const point = (sound: readonly HeardWindows[]) => curvePoint(setting, policy, labels, words, sound)
       const { misses, confused } = point([])
       const falseWakes = Object.fromEntries(
         [...others].map(([kind, sound]) => [
           kind,
           {
-            wakes: curvePoint(setting, manifest.policy, manifest.labels, [], [sound]).falseWakes,
+            wakes: curvePoint(setting, policy, labels, [], [sound]).falseWakes,
             hours: Number((sound.audioMs / 3_600_000).toFixed(4)),
           },
         ]),
@@ -84,6 +89,7 @@ const count = (heard: Heard, { manifest }: OpenedBundle, setting: CurveSetting):
       return [condition, { words: words.length, misses, confused, falseWakes }]
     }),
   )
+}
 
 const sums = (counts: Record<string, Counts>) => {
   const rows = Object.values(counts)
@@ -136,7 +142,7 @@ const main = async () => {
   const own = async (name: string) => {
     const bundle = await open(name)
     const heard = await hear(bundle, level, undefined, material, seed)
-    const { smoothingWindows, thresholdPermille } = bundle.manifest.policy
+    const { smoothingWindows, thresholdPermille } = wordsOf(bundle).policy
     return {
       smoothingWindows,
       thresholdPermille,
@@ -149,7 +155,7 @@ const main = async () => {
     const network = await engine.load(readFileSync(values.choose))
     if (!network.ok) throw new Error(`${values.choose}: ${network.error.detail}`)
     const heard = await hear(bundle, level, network.value, material, seed)
-    const tried = curveSettings(bundle.manifest.policy, false)
+    const tried = curveSettings(wordsOf(bundle).policy, false)
       .filter(({ thresholdPermille, smoothingWindows }) => thresholdPermille >= 300 && smoothingWindows <= 5)
       .map((setting) => ({ ...setting, conditions: count(heard, bundle, setting) }))
     if (values.out !== undefined) writeFileSync(values.out, JSON.stringify({ against, tried }))

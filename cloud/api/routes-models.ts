@@ -8,13 +8,17 @@ import { problemResponse } from '../../platform/problem-response.ts'
 import { ownSites, requireRole } from './auth.ts'
 import { bodyLimitOf } from './body-limit.ts'
 import type { CloudApp, CloudServices } from './environment.ts'
-import { fail, unwrap } from './problem.ts'
+import { fail, integerQuery, unwrap } from './problem.ts'
 import * as schemas from './schemas.ts'
+import { signalFigures } from '../telemetry/signal-figures.ts'
 import { releaseView } from './views.ts'
+
+/** chosen: a month; older sums are read as a series */
+const SIGNAL_HOURS_MAX = 31 * 24
 
 /** Artifacts (raw bytes by hash, with ranges), releases and their patches. */
 export function modelRoutes(app: CloudApp, services: CloudServices): void {
-  const { store, registry, repository, artifacts } = services
+  const { store, registry, repository, artifacts, clock } = services
 
   const stored = (description: string) => ({
     description,
@@ -100,6 +104,26 @@ export function modelRoutes(app: CloudApp, services: CloudServices): void {
     const seen = sites === undefined ? all : all.filter(({ sha256 }) => store.models.isNeededAt(sha256, sites))
     const views = seen.map((release) => releaseView(store, release))
     return c.json({ models: sites === undefined ? views : views.map((view) => ({ ...view, history: [] })) }, 200)
+  })
+
+  const signals = createRoute({
+    method: 'get',
+    path: '/v1/models/{name}/{version}/signals',
+    summary: 'What the devices of a release have counted, by the names that its bundle declares',
+    middleware: requireRole(services, 'viewer'),
+    request: { params: schemas.releaseParams, query: z.object({ hours: z.string().optional() }) },
+    responses: schemas.answers(
+      z.object({ listeningMs: z.number(), signals: z.array(schemas.signal).readonly() }),
+      'Signals in the order of the bundle; none where it declares none',
+    ),
+  })
+  app.openapi(signals, (c) => {
+    const { name, version } = c.req.valid('param')
+    const release = store.models.byName(name, version) ?? fail('not-found', `no release ${name} ${version}`)
+    const sinceMs = clock.wallMs() - 3_600_000 * integerQuery(c, 'hours', 24, 1, SIGNAL_HOURS_MAX)
+    const manifest = unwrap(registry.manifest(release))
+    const sums = store.fleet.signalSums(release.prefix, sinceMs)
+    return c.json({ listeningMs: sums.listeningMs, signals: signalFigures(manifest, sums) }, 200)
   })
 
   const patches = createRoute({

@@ -243,6 +243,24 @@ export const releasePatch = z
     stored: z.boolean(),
   })
   .openapi('ReleasePatch')
+export const signal = z
+  .object({
+    pipeline: z.string(),
+    name: z.string(),
+    kind: z.enum(['count', 'ratio', 'mean', 'histogram']),
+    unit: z.string(),
+    harm: z.enum(['higher', 'lower']).nullable(),
+    /** of a count: how many; of a ratio and a mean: of how many; of a histogram: in all bins */
+    count: z.number(),
+    /** rate per listening hour, share or mean; null: nothing to divide by */
+    value: z.number().nullable(),
+    /** of a histogram: upper edge of each bin and how many; the last is open */
+    bins: z
+      .array(z.object({ most: z.number().nullable(), count: z.number() }))
+      .readonly()
+      .nullable(),
+  })
+  .openapi('Signal')
 export const releaseParams = z.object({
   name,
   version: z.coerce

@@ -2,7 +2,7 @@ import { decodeBundle } from '../../contract/bundle.ts'
 import { bytesEqual, hexToBytes } from '../../contract/bytes.ts'
 import type { Clock } from '../../contract/clock.ts'
 import { type ContractError, contractError } from '../../contract/errors.ts'
-import { parseManifest, requirementSha256 } from '../../contract/manifest.ts'
+import { type BundleManifest, parseManifest, requirementSha256 } from '../../contract/manifest.ts'
 import { isPatchImage, readPatchHeader, sha256Half } from '../../contract/patch/patch-header.ts'
 import { present } from '../../contract/present.ts'
 import type { Release, ReleasePatch, ReleaseVerifier } from '../../contract/release.ts'
@@ -182,6 +182,14 @@ export class Registry {
       return err(contractError('contradicts-release', 'the bundle has another feature definition than the release'))
     }
     return ok(parent)
+  }
+
+  /** What the bundle of a registered release says of itself. @returns `artifact-not-found`, the codes of decodeBundle and parseManifest */
+  manifest({ sha256 }: Pick<ReleaseRecord, 'sha256'>): Result<BundleManifest, ContractError> {
+    const data = this.#artifacts.read(sha256)
+    if (data === undefined) return err(contractError('artifact-not-found', `the bundle ${sha256} is not here any more`))
+    const sections = decodeBundle(data)
+    return sections.ok ? parseManifest(sections.value) : sections
   }
 
   /** Moves a release by hand.

@@ -35,6 +35,14 @@ export interface FleetCounters {
   readonly verdicts: { readonly confirmed: number; readonly rejected: number; readonly unjudged: number }
 }
 
+/** What a model's devices have counted, contract/signals.ts. */
+export interface SignalSums {
+  /** of the same devices and hours */
+  readonly listeningMs: number
+  readonly signals: readonly number[]
+  readonly verdicts: ReadonlyMap<number, FleetCounters['verdicts']>
+}
+
 const sums = (column: string, names: readonly string[]): string =>
   names.map((name, i) => `total(json_extract(${column}, '$[${i}]')) AS "${name}"`).join(', ')
 
@@ -130,6 +138,30 @@ export class FleetStore {
          FROM fleet_hours WHERE hour >= ? AND hour < ? ORDER BY hour, model`,
       )
       .all(from, to)
+  }
+
+  /** What a model's devices have counted in the hours from `sinceMs` on, as gateways add it up.
+   *  @param model first 8 bytes of its hash, hex
+   *  @returns the longest list of signals; `verdicts` by pipeline */
+  signalSums(model: string, sinceMs: number): SignalSums {
+    const signals: number[] = []
+    let listeningMs = 0
+    const rows = this.#db.prepare<[string, number], { listeningMs: number; signals: string | null }>(
+      `SELECT listening_ms AS listeningMs, signals FROM aggregates WHERE model = ? AND hour_ms >= ?
+         AND gateway NOT IN (SELECT name FROM gateways WHERE quarantined_ms IS NOT NULL)`,
+    )
+    for (const row of rows.iterate(model, sinceMs)) {
+      listeningMs += row.listeningMs
+      if (row.signals === null) continue
+      for (const [i, value] of (JSON.parse(row.signals) as number[]).entries()) signals[i] = (signals[i] ?? 0) + value
+    }
+    const verdicts = this.#db
+      .prepare<[string, number], Verdicts & { pipeline: number }>(
+        `SELECT pipeline, total(confirmed) AS confirmed, total(rejected) AS rejected, total(unjudged) AS unjudged FROM verdicts
+         WHERE model = ? AND hour >= ? AND ${COUNTED('verdicts')} GROUP BY pipeline`,
+      )
+      .all(model, Math.ceil(sinceMs / HOUR_MS))
+    return { listeningMs, signals, verdicts: new Map(verdicts.map(({ pipeline, ...sums }) => [pipeline, sums])) }
   }
 
   /** Exact sums of every counter over all boots of all devices. Reads every boot: for audits, not for dashboards. */

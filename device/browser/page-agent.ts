@@ -1,6 +1,7 @@
 import { bytesToHex } from '../../contract/bytes.ts'
 import type { Clock } from '../../contract/clock.ts'
 import type { ContractError } from '../../contract/errors.ts'
+import { labelsOfPipeline } from '../../contract/manifest.ts'
 import { LADDER_LEVELS } from '../../contract/messages.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 import { createStreamResampler, resample } from '../../model/audio/resample.ts'
@@ -44,6 +45,8 @@ const LIVE_WAITING_MS = 2_000
 const VIEW_MS = 250
 /** Chosen: hours of sound heard as fast as it goes must leave the worker its other work: a pause after so many hops. */
 const HOPS_AT_ONCE = 25
+/** Of a pipeline that listens for none. */
+const NO_WORDS = { labels: [], policy: { ignoreLabels: [], thresholdPermille: 1_000 } } as const
 
 /** One file that is being heard. */
 interface Playing {
@@ -230,7 +233,7 @@ export class PageAgent {
     const columns = this.#spectrogram.columns(samples)
     this.#parts.tell({ type: 'heard', columns, seconds: samples.length / sampleRateHz, posteriors: this.#posteriors })
     const wakes = heard.ok ? (heard.value?.wakes ?? []) : []
-    return wakes.map(({ label }) => bundle.manifest.labels[label] ?? '?')
+    return wakes.map(({ label, pipeline }) => labelsOfPipeline(bundle.manifest, pipeline)[label] ?? '?')
   }
 
   /** Golden vectors of an image that is checked meanwhile run too, in sessions of their own. */
@@ -244,7 +247,7 @@ export class PageAgent {
       const { code, error, detail = '' } = effect
       this.#event(code, error === undefined ? detail : `${error}${detail && `: ${detail}`}`, error !== undefined)
     } else if (effect.type === 'tell-wake') {
-      const label = state.manifest.labels[effect.wake.label] ?? '?'
+      const label = labelsOfPipeline(state.manifest, effect.wake.pipeline)[effect.wake.label] ?? '?'
       const level = LADDER_LEVELS[state.governor.level] ?? ''
       const posterior = effect.wake.posteriorPermille / 1000
       this.#parts.tell({ type: 'wake', wallMs: this.#parts.clock.wallMs(), label, posterior, level })
@@ -270,7 +273,7 @@ export class PageAgent {
     const { bundle, level } = this.#host
     if (bundle === undefined) return 1_600
     const step = bundle.manifest.ladder.find((candidate) => candidate.level === level)
-    return (step?.hopFrames ?? 1) * featureShape(bundle.definition).strideSamples
+    return (step?.runs[0]?.hopFrames ?? 1) * featureShape(bundle.definition).strideSamples
   }
 
   #tellView(): void {
@@ -283,14 +286,18 @@ export class PageAgent {
     const { state, bundle, level } = this.#host
     if (state === undefined || bundle === undefined || level === undefined) return undefined
     const { manifest, measures, record, update, config } = state
-    const { labels, policy } = manifest
+    // The picture of posteriors is the first pipeline's.
+    const head = manifest.pipelines[0]?.head
+    const { labels, policy } = head?.kind === 'wake' ? head : NO_WORDS
     return {
       device: config.device,
       site: config.site,
       keyId: this.#parts.keyId,
       model: manifest.name,
       labels,
-      waking: labels.flatMap((label, index) => (policy.ignoreLabels.includes(label) ? [] : [index])),
+      waking: labels.flatMap((label, index) =>
+        (policy.ignoreLabels as readonly string[]).includes(label) ? [] : [index],
+      ),
       threshold: policy.thresholdPermille / 1000,
       engine: this.#parts.engine.name,
       level,

@@ -911,6 +911,8 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     find: 'offeredLevels(manifest, this.state.engine)',
     change: 'manifest.ladder',
     noticedBy: ['test/unit/device/core/agent/agent-engine.test.ts'],
+  },
+  {
     name: 'a state that a graph feeds back stays what it was at the beginning',
     file: 'model/engine/engine-ort-node.ts',
     find: 'for (const { now, next } of this.#states) now.set(next)',
@@ -951,6 +953,8 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'device/core/listen/heads.ts',
     find: 'score >= threshold && at.armed && atMs',
     change: 'score >= threshold && atMs',
+  },
+  {
     name: 'an LSTM keeps its state where other tensors are',
     file: 'model/engine-tiny/kernels/lstm.ts',
     find: '  for (const state of [hidden, cells]) if (!state.variable)',
@@ -979,6 +983,8 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'model/engine-tiny/lowering/onnx-constants.ts',
     find: 'axis > (moved[at - 1] ?? 0)',
     change: 'axis >= 0',
+  },
+  {
     name: 'a microphone is heard at the rate that it does not have',
     file: 'device/browser/page-agent.ts',
     find: 'resample: createStreamResampler(rateHz, toHz)',

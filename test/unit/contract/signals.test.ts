@@ -56,6 +56,13 @@ describe('the numbers of a report', () => {
     expect(numbers).toEqual([3, 1, 2, 0, 2, 3, 2, 3, 121])
   })
 
+  it('of a mean stop together at the bound, so that it stays what it was', () => {
+    const numbers = [0, 0, 0, 0, 0, 0, 0, 100, LIMITS.signalNumber - 1]
+    addToSignal(of('warmth'), numbers, 0)
+    addToSignal(of('warmth'), numbers, -40)
+    expect(numbers.slice(7)).toEqual([101, LIMITS.signalNumber - 1])
+  })
+
   it('take nothing that is no number, and stay at the bound of a report', () => {
     const numbers = [LIMITS.signalNumber - 1, ...new Array<number>(8).fill(0)]
     for (const place of places) {
