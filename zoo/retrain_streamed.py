@@ -2,7 +2,7 @@
 windows cut anywhere from talk and noise that hold no word. What kws-1 or the network itself still wakes on among them is shown
 more often; it is mined among training material only, again for each cycle.
 
-    retrain_streamed.py --work zoo/work --models zoo/models --start FILE.onnx --out FILE.onnx [--seed 1] [--grid 4] [--samples N] [--cycles N]
+    retrain_streamed.py --work zoo/work --models zoo/models --start FILE.onnx --out FILE.onnx [--seed 1] [--grid 4] [--samples N] [--cycles N] [--rate X]
 
 Reads the features that export-streamed.ts wrote, kws-1, the network to start from, and the verifier, who teaches. A speaker held out
 (corpus.ts) is in none of them.
@@ -41,9 +41,9 @@ def main():
     parser.add_argument("--out", required=True)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--grid", type=int, default=4, help="changes from kws-1 are multiples of this many int8 steps")
-    parser.add_argument("--samples", type=int, default=120_000, help="windows a cycle")
-    parser.add_argument("--cycles", type=int, default=2)
-    parser.add_argument("--rate", type=float, default=0.5, help="of Adam, in int8 steps")
+    parser.add_argument("--samples", type=int, default=32_000, help="windows a cycle")
+    parser.add_argument("--cycles", type=int, default=1)
+    parser.add_argument("--rate", type=float, default=0.3, help="of Adam, in int8 steps")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
