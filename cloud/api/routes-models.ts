@@ -5,12 +5,12 @@ import { contractError } from '../../contract/errors.ts'
 import { isSha256Hex } from '../../contract/fields.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { problemResponse } from '../../platform/problem-response.ts'
+import { signalFigures } from '../telemetry/signal-figures.ts'
 import { ownSites, requireRole } from './auth.ts'
 import { bodyLimitOf } from './body-limit.ts'
 import type { CloudApp, CloudServices } from './environment.ts'
 import { fail, integerQuery, unwrap } from './problem.ts'
 import * as schemas from './schemas.ts'
-import { signalFigures } from '../telemetry/signal-figures.ts'
 import { releaseView } from './views.ts'
 
 /** chosen: a month; older sums are read as a series */

@@ -22,7 +22,10 @@ const over = (a: number, b: number): number | null => (b > 0 ? a / b : null)
 
 /** Names what a model's devices have counted, as its bundle declares it. Sums of a model that says more numbers or fewer than it declares are
  *  read as far as they go: the rest is 0. */
-export function signalFigures({ pipelines }: Pick<BundleManifest, 'pipelines'>, sums: SignalSums): readonly SignalFigure[] {
+export function signalFigures(
+  { pipelines }: Pick<BundleManifest, 'pipelines'>,
+  sums: SignalSums,
+): readonly SignalFigure[] {
   const hours = sums.listeningMs / HOUR_MS
   return signalPlaces(pipelines.map(({ signals }) => signals)).map(({ pipeline, signal, at, length }) => {
     const { name, kind, unit, harm } = signal
@@ -39,7 +42,12 @@ export function signalFigures({ pipelines }: Pick<BundleManifest, 'pipelines'>, 
         return { ...known, count: first, value: over(second, first), bins: null }
       case 'mean': {
         const steps = over(second, first)
-        return { ...known, count: first, value: steps === null ? null : signal.lowest + signal.step * steps, bins: null }
+        return {
+          ...known,
+          count: first,
+          value: steps === null ? null : signal.lowest + signal.step * steps,
+          bins: null,
+        }
       }
       case 'histogram': {
         const bins = numbers.map((count, i) => ({ most: signal.edges[i] ?? null, count }))

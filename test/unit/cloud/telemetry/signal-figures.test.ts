@@ -26,7 +26,16 @@ const dir = mkdtempSync(join(tmpdir(), 'kinglet-signals-'))
 afterEach(() => rmSync(dir, { recursive: true, force: true }))
 const row = (change: Partial<AggregateRow>): AggregateRow => ({
   ...{ hourMs: T0, revision: 1, model: MODEL, board: 'b', site: 'site-1', rollout: '', stage: 0, arm: 'none' },
-  ...{ listeningMs: HOUR, activeMs: 0, wakes: 0, gateOpenings: 0, confirmed: 0, rejected: 0, energyMj: 0, radioBytes: 0 },
+  ...{
+    listeningMs: HOUR,
+    activeMs: 0,
+    wakes: 0,
+    gateOpenings: 0,
+    confirmed: 0,
+    rejected: 0,
+    energyMj: 0,
+    radioBytes: 0,
+  },
   ...change,
 })
 
@@ -44,10 +53,14 @@ describe('what a fleet has counted', () => {
     ingest('g-2', [row({ site: 'site-2', signals: [1, 0, 0, 0, 0, 0, 1, 1] })])
     ingest('g-1', [row({ hourMs: T0 - 2 * HOUR, signals: [900, 900, 900, 900, 900, 900, 900, 900] })])
     ingest('g-1', [row({ model: 'cd'.repeat(8), signals: [700] }), row({ board: 'c' })])
-    const origin = { site: 'site-1', device: 'device-0000', boot: 1, model: MODEL }
-    const report = { ...reportOf(), ...origin, receivedMs: T0 + 2 * HOUR }
+    const report = { ...world.fleet[0]!.report(), model: MODEL, uptimeMs: HOUR, receivedMs: T0 + 2 * HOUR }
+    const { site, device, boot } = report
+    const origin = { site, device, boot, model: MODEL }
     const verdict = { ...origin, slot: 0, confirmed: 2, rejected: 3 }
-    ingest('g-1', [], { reports: [report], verdicts: [verdict, { ...verdict, pipeline: 1, confirmed: 0, rejected: 7 }] })
+    ingest('g-1', [], {
+      reports: [report],
+      verdicts: [verdict, { ...verdict, pipeline: 1, confirmed: 0, rejected: 7 }],
+    })
 
     const sums = fleet.signalSums(MODEL, T0)
     // A row without signals was listened to all the same.
@@ -61,7 +74,16 @@ describe('what a fleet has counted', () => {
     const bearing = { pipeline: 'bearing' }
     expect(signalFigures(manifest, sums)).toEqual([
       { ...words, name: 'wakes', kind: 'count', unit: 'wakes', harm: null, count: 6, value: 1.5, bins: null },
-      { ...words, name: 'false-wakes', kind: 'count', unit: 'wakes', harm: 'higher', count: 3, value: 0.75, bins: null },
+      {
+        ...words,
+        name: 'false-wakes',
+        kind: 'count',
+        unit: 'wakes',
+        harm: 'higher',
+        count: 3,
+        value: 0.75,
+        bins: null,
+      },
       {
         ...{ ...words, name: 'posterior', kind: 'histogram', unit: 'permille', harm: null, count: 62, value: null },
         bins: [
@@ -71,7 +93,16 @@ describe('what a fleet has counted', () => {
         ],
       },
       { ...bearing, name: 'worn', kind: 'ratio', unit: 'windows', harm: 'higher', count: 10, value: 0.3, bins: null },
-      { ...bearing, name: 'warmth', kind: 'mean', unit: '°C', harm: 'higher', count: 5, value: -40 + 0.5 * (501 / 5), bins: null },
+      {
+        ...bearing,
+        name: 'warmth',
+        kind: 'mean',
+        unit: '°C',
+        harm: 'higher',
+        count: 5,
+        value: -40 + 0.5 * (501 / 5),
+        bins: null,
+      },
     ])
     // Of a gateway in quarantine nothing is evidence.
     gateways.enrol('g-2', ['site-2'], null, T0)
