@@ -72,7 +72,9 @@ export function channelFactors(
   factorOf: (scale: number) => number,
 ): Float64Array {
   if (scales.length === 1) return new Float64Array(channels).fill(factorOf(scales[0] ?? 0))
-  return Float64Array.from(scales, factorOf)
+  const factors = new Float64Array(channels)
+  for (let channel = 0; channel < channels; channel++) factors[channel] = factorOf(scales[channel] ?? 0)
+  return factors
 }
 
 /** A bias of int32, one for each channel; 0 where there is none. @returns its address */
