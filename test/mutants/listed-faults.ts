@@ -700,8 +700,8 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
   {
     name: 'sums are shifted together where that overflows',
     file: 'model/engine-tiny/kernels/channels.ts',
-    find: '< 2 ** 31\n  const power',
-    change: '< 2 ** 62\n  const power',
+    find: '2 ** (-least - 1) < 2 ** 31',
+    change: '2 ** (-least - 1) < 2 ** 62',
   },
   {
     name: 'variables do not start as their subgraph says',
