@@ -914,7 +914,7 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
   },
   {
     name: 'a state that a graph feeds back stays what it was at the beginning',
-    file: 'model/engine/engine-ort-node.ts',
+    file: 'model/engine/engine-ort-session.ts',
     find: 'for (const { now, next } of this.#states) now.set(next)',
     change: 'for (const { now, next } of this.#states) now.set(now.length === 0 ? next : now)',
   },
