@@ -112,7 +112,7 @@ export class PageAgent {
   live(samples: Float32Array, rateHz: number): void {
     const toHz = this.#rateHz()
     if (toHz === undefined) return
-    this.#playing = undefined
+    this.#stopPlaying()
     if (this.#live?.rateHz !== rateHz) {
       const ears = new Ears(this.#host, { clock: this.#parts.clock })
       this.#live = { ears, resample: createStreamResampler(rateHz, toHz), rateHz }
@@ -129,8 +129,7 @@ export class PageAgent {
   silence(): void {
     this.#live = undefined
     this.#waiting = []
-    if (this.#playing !== undefined) this.#playing.stopped = true
-    this.#playing = undefined
+    this.#stopPlaying()
   }
 
   /** Hears a WAV file from a fresh start.
@@ -209,6 +208,12 @@ export class PageAgent {
     if (playing.stopped) return
     this.#playing = undefined
     tell({ type: 'played', name: playing.name, wakes, seconds: samples.length / rateHz })
+  }
+
+  /** One sound at a time. */
+  #stopPlaying(): void {
+    if (this.#playing !== undefined) this.#playing.stopped = true
+    this.#playing = undefined
   }
 
   /** @returns labels of its wakes */

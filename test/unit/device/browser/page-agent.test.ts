@@ -102,6 +102,20 @@ describe('the agent of a page', () => {
     await bench.agent.close()
   })
 
+  it('hears no more of a file once the microphone is on', async () => {
+    const bench = await new Bench().start()
+    bench.agent.file('first.wav', encodeWav(spoken(), 16_000), false)
+    await new Promise((resolve) => setImmediate(resolve))
+    bench.agent.live(new Float32Array(1_600), 16_000)
+    for (let i = 0; i < 100; i++) {
+      bench.clock.advanceTo(bench.clock.wallMs() + 100)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    expect(bench.of('played')).toEqual([])
+    expect(bench.of('wake')).toEqual([])
+    await bench.agent.close()
+  })
+
   it('hears a microphone at its own rate, in stretches of any length', async () => {
     const bench = await new Bench().start()
     const sound = resample(spoken(), 16_000, 48_000)
