@@ -1,5 +1,5 @@
 import type { BundleManifest } from '../../contract/manifest.ts'
-import { type Signal, signalPlaces } from '../../contract/signals.ts'
+import { type Signal, type SignalPlace, signalPlaces } from '../../contract/signals.ts'
 import type { SignalSums } from '../store/fleet-store.ts'
 
 /** What a fleet has counted of one declared signal. */
@@ -26,33 +26,34 @@ export function signalFigures(
   { pipelines }: Pick<BundleManifest, 'pipelines'>,
   sums: SignalSums,
 ): readonly SignalFigure[] {
-  const hours = sums.listeningMs / HOUR_MS
-  return signalPlaces(pipelines.map(({ signals }) => signals)).map(({ pipeline, signal, at, length }) => {
+  return signalPlaces(pipelines.map(({ signals }) => signals)).map((place) => {
+    const { pipeline, signal } = place
     const { name, kind, unit, harm } = signal
-    const numbers = Array.from({ length }, (_, i) => sums.signals[at + i] ?? 0)
-    const [first = 0, second = 0] = numbers
-    const known = { pipeline: pipelines[pipeline]?.id ?? '', name, kind, unit, harm }
-    switch (signal.kind) {
-      case 'count': {
-        const { per, verdict } = signal
-        const count = verdict === undefined ? first : (sums.verdicts.get(pipeline)?.[verdict] ?? 0)
-        return { ...known, count, value: per === 'listening-hour' ? over(count, hours) : null, bins: null }
-      }
-      case 'ratio':
-        return { ...known, count: first, value: over(second, first), bins: null }
-      case 'mean': {
-        const steps = over(second, first)
-        return {
-          ...known,
-          count: first,
-          value: steps === null ? null : signal.lowest + signal.step * steps,
-          bins: null,
-        }
-      }
-      case 'histogram': {
-        const bins = numbers.map((count, i) => ({ most: signal.edges[i] ?? null, count }))
-        return { ...known, count: numbers.reduce((sum, count) => sum + count, 0), value: null, bins }
-      }
-    }
+    return { pipeline: pipelines[pipeline]?.id ?? '', name, kind, unit, harm, ...readingOf(place, sums) }
   })
+}
+
+function readingOf(
+  { pipeline, signal, at, length }: SignalPlace,
+  sums: SignalSums,
+): Pick<SignalFigure, 'count' | 'value' | 'bins'> {
+  const numbers = Array.from({ length }, (_, i) => sums.signals[at + i] ?? 0)
+  const [first = 0, second = 0] = numbers
+  switch (signal.kind) {
+    case 'count': {
+      const { per, verdict } = signal
+      const count = verdict === undefined ? first : (sums.verdicts.get(pipeline)?.[verdict] ?? 0)
+      return { count, value: per === 'listening-hour' ? over(count, sums.listeningMs / HOUR_MS) : null, bins: null }
+    }
+    case 'ratio':
+      return { count: first, value: over(second, first), bins: null }
+    case 'mean': {
+      const steps = over(second, first)
+      return { count: first, value: steps === null ? null : signal.lowest + signal.step * steps, bins: null }
+    }
+    case 'histogram': {
+      const bins = numbers.map((count, i) => ({ most: signal.edges[i] ?? null, count }))
+      return { count: numbers.reduce((sum, count) => sum + count, 0), value: null, bins }
+    }
+  }
 }
