@@ -285,6 +285,14 @@ describe('cloud over HTTP', () => {
     expect((await call('GET', '/v1/models')).json.models[0].verifier).toBeNull()
   })
 
+  it('signals of a release are read by name: none of a bundle that declares none, and of none that is not there', async () => {
+    const at = '/v1/models/kws-1/1/signals'
+    expect(await call('GET', at)).toMatchObject({ status: 200, json: { signals: [] } })
+    expect(await call('GET', `${at}?hours=0`)).toMatchObject({ status: 400, json: { code: 'invalid-request' } })
+    expect(await call('GET', '/v1/models/kws-1/7/signals')).toMatchObject({ status: 404, json: { code: 'not-found' } })
+    expect((await call('GET', at, undefined, gatewayToken)).status).toBe(403)
+  })
+
   const names = Array.from({ length: 40 }, (_, i) => `d-${String(i).padStart(2, '0')}`)
   it('enrolment: tokens that the JWKS verifies, and a signed assignment that devices accept', async () => {
     const rows = names.map((device) => ({ device, site: 'site-1', board: 'board-a' }))
