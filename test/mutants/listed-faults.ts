@@ -297,6 +297,7 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'cloud/rollout/evidence.ts',
     find: ' && sinceSeq !== null && (word.assignmentSeq ?? 0) >= sinceSeq',
     change: '',
+    noticedBy: ['test/unit/cloud/rollout/attested-rollout.test.ts'],
   },
   {
     name: 'a signed word of a failure in an earlier rollout counts in this one',

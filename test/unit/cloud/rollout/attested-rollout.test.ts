@@ -176,7 +176,9 @@ describe('a rollout under a gateway that lies', () => {
     hear(...kept)
     expect(evidence().exposure.installed).toBe(0)
     expect(evidence().installs).toEqual({ started: 0, failed: 0, refused: 0 })
-    expect(evidence().signals.falseWakesPerHour?.batch?.canary ?? []).toEqual([])
+    world.hours(12)
+    hear(...kept)
+    expect(evidence().counted.canary[0]).toBe(0)
     // Their word since then counts, and the one that says that nothing had to be installed.
     const [a, b] = second as [number, number]
     hear(says(a, 'install-confirmed', 4), says(b, 'already-installed', 4))
