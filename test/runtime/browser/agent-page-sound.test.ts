@@ -69,7 +69,7 @@ describe('the agent in a page hears', () => {
       expect(agent.errors).toEqual([])
       await agent.page.context().close()
     },
-    120_000,
+    600_000,
   )
 
   it.skipIf(!hasReferenceData)(
@@ -92,7 +92,7 @@ describe('the agent in a page hears', () => {
       }
       await agent.page.context().close()
     },
-    240_000,
+    600_000,
   )
 
   it('a file at another rate, at the speed of sound; another in the middle of it takes its place', async () => {
@@ -107,7 +107,7 @@ describe('the agent in a page hears', () => {
     expect(await agent.text('played')).not.toMatch(/long/)
     await expect.poll(() => agent.page.locator('#stop').isDisabled()).toBe(true)
     await agent.page.context().close()
-  }, 60_000)
+  }, 600_000)
 
   it('what the browser decodes, and says of what nobody does why', async () => {
     const agent = await AgentPage.open(browser, served.url, { engine: 'tiny' })
@@ -126,7 +126,7 @@ describe('the agent in a page hears', () => {
     expect(await agent.hear('words.wav', readFileSync(file))).toHaveLength((await wakesUnderNode(file)).length)
     expect(await agent.text('trouble').catch(() => '')).toBe('')
     await agent.page.context().close()
-  }, 60_000)
+  }, 600_000)
 
   it('the microphone, resampled from what the machine records at', async () => {
     const agent = await AgentPage.open(browser, served.url, { engine: 'tiny' })
@@ -137,7 +137,7 @@ describe('the agent in a page hears', () => {
     await agent.until('microphone', /^Microphone$/)
     expect(agent.errors).toEqual([])
     await agent.page.context().close()
-  }, 60_000)
+  }, 600_000)
 
   it('a scene that its server renders; a power cut in the middle boots it from flash again', async () => {
     const agent = await AgentPage.open(browser, served.url, { engine: 'tiny' })
@@ -152,5 +152,5 @@ describe('the agent in a page hears', () => {
     await agent.until('boot', /^boot 3,/)
     await agent.until('slots', /kws-2runs, confirmed/)
     await agent.page.context().close()
-  }, 120_000)
+  }, 600_000)
 })

@@ -123,7 +123,7 @@ describe('the agent in a page takes updates', () => {
     await done('release', 'promote', 'kws-2', '--to', 'staging', '--reason', 'next', ...operator)
     browser = await launchChromium()
     gateway = await wire.open()
-  }, 240_000)
+  }, 900_000)
   afterAll(async () => {
     await browser?.close()
     wire.close()
@@ -165,10 +165,10 @@ describe('the agent in a page takes updates', () => {
     wire.damages = false
     // The next attempt comes by itself in a minute, or at the next boot.
     await agent.page.locator('#power-cut').click()
-    await agent.until('slots', /slot 1kws-2runs, on trial/, 120_000)
+    await agent.until('slots', /slot 1kws-2runs, on trial/, 300_000)
     await agent.until('events', /trial-started/)
     await murmur(agent)
-    await agent.until('slots', /slot 1kws-2runs, confirmed/, 120_000)
+    await agent.until('slots', /slot 1kws-2runs, confirmed/, 300_000)
     await agent.until('events', /install-confirmed/)
     const shown = JSON.parse(await done('device', 'show', 'wren-1', '--json', ...operator)) as Record<string, unknown>
     expect(shown).toMatchObject({ name: 'wren-1' })
@@ -178,18 +178,18 @@ describe('the agent in a page takes updates', () => {
     expect(await agent.text('model')).toBe('kws-2')
     expect(agent.errors).toEqual([])
     await agent.page.context().close()
-  }, 400_000)
+  }, 900_000)
 
   it('which is cut in its trial goes back to the model of before', async () => {
     const agent = await opened('wren-2', '--trust', rootOf('ours'))
     await retarget('wren-2')
     // Nothing is heard, so nothing confirms it.
-    await agent.until('slots', /slot 1kws-2runs, on trial/, 120_000)
+    await agent.until('slots', /slot 1kws-2runs, on trial/, 300_000)
     await agent.page.locator('#power-cut').click()
     await agent.until('events', /reverted/)
     await agent.until('slots', /slot 0kws-1runs, confirmed/)
     await agent.page.context().close()
-  }, 240_000)
+  }, 900_000)
 
   it('of its own repository only: with the root of another, or with none, nothing is installed', async () => {
     for (const [device, trust, told] of [
@@ -205,7 +205,7 @@ describe('the agent in a page takes updates', () => {
       expect(await agent.text('slots')).not.toMatch(/kws-2/)
       await agent.page.context().close()
     }
-  }, 240_000)
+  }, 900_000)
 
   it('and of a claim that is none says so', async () => {
     const page = await servedPage('--gateway', gateway)
@@ -222,5 +222,5 @@ describe('the agent in a page takes updates', () => {
     await send(readFileSync(path('wren-1.claim')))
     await agent.until('trouble', /not enrolled: claim-used/)
     await agent.page.context().close()
-  }, 120_000)
+  }, 900_000)
 })

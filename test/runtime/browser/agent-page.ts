@@ -49,7 +49,7 @@ export class AgentPage {
   }
 
   /** Waits until an element's text matches; fails with all that the page says. */
-  async until(id: string, pattern: RegExp, timeoutMs = 60_000): Promise<string> {
+  async until(id: string, pattern: RegExp, timeoutMs = 180_000): Promise<string> {
     const end = performance.now() + timeoutMs
     for (;;) {
       const text = (await this.page.locator(`#${id}`).textContent()) ?? ''
