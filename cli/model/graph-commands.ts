@@ -10,9 +10,9 @@ export const inspectCommand = (): Command =>
     .argument('<FILE>', 'bundle, TFLite or ONNX file')
     .option('--json', 'print it as JSON; of a bundle with its manifest')
     .action(async (file: string, { json }: { json?: boolean }) => {
-      const { inspectFile, inspectionLines } = await import('./model-inspect.ts')
+      const { inspectFile, inspectionJson, inspectionLines } = await import('./model-inspect.ts')
       const inspection = await inspectFile(file)
-      console.log(json ? JSON.stringify(inspection, null, 2) : inspectionLines(inspection).join('\n'))
+      console.log(json ? inspectionJson(inspection) : inspectionLines(inspection).join('\n'))
     })
 
 interface PlanOptions {

@@ -1,6 +1,6 @@
 import { basename } from 'node:path'
 import { decodeBundle, hasBundleMagic } from '../../contract/bundle.ts'
-import { type BundleManifest, graphSection, parseManifest } from '../../contract/manifest.ts'
+import { type BundleManifest, graphSection, parseManifest, SECTIONS } from '../../contract/manifest.ts'
 import { present } from '../../contract/present.ts'
 import { type GraphFile, readGraph } from '../../model/graph-file.ts'
 import { TFLITE_LIMITS } from '../../model/tflite/tflite-limits.ts'
@@ -14,6 +14,8 @@ export interface ModelFile {
   readonly fileBytes: number
   /** null for a bare graph */
   readonly manifest: BundleManifest | null
+  /** the manifest as it was written, of whichever version; null for a bare graph */
+  readonly written: unknown
   /** by the id that the bundle gives, or the file's name */
   readonly graphs: readonly { readonly id: string; readonly graph: GraphFile }[]
 }
@@ -29,7 +31,13 @@ export function readModelFile(path: string): ModelFile {
     throw new CommandFailure(`${path}: ${graph.error.code}: ${graph.error.detail}`, hint === undefined ? {} : { hint })
   }
   const id = basename(path).replace(/\.[^.]*$/, '')
-  return { format: graph.value.format, fileBytes: bytes.length, manifest: null, graphs: [{ id, graph: graph.value }] }
+  return {
+    format: graph.value.format,
+    fileBytes: bytes.length,
+    manifest: null,
+    written: null,
+    graphs: [{ id, graph: graph.value }],
+  }
 }
 
 function readBundle(path: string): ModelFile {
@@ -44,5 +52,7 @@ function readBundle(path: string): ModelFile {
     if (!graph.ok) throw failure(graph.error.code, `graph "${id}": ${graph.error.detail}`)
     return { id, graph: graph.value }
   })
-  return { format: 'bundle', fileBytes: bytes.length, manifest: manifest.value, graphs }
+  const section = present(sections.value.get(SECTIONS.manifest), 'the manifest of a bundle')
+  const written: unknown = JSON.parse(new TextDecoder().decode(section))
+  return { format: 'bundle', fileBytes: bytes.length, manifest: manifest.value, written, graphs }
 }

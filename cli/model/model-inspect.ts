@@ -26,7 +26,7 @@ export interface InspectedGraph extends GraphDescription {
     | { readonly refused: string }
 }
 
-export interface Inspection extends Pick<ModelFile, 'format' | 'fileBytes' | 'manifest'> {
+export interface Inspection extends Pick<ModelFile, 'format' | 'fileBytes' | 'manifest' | 'written'> {
   readonly file: string
   readonly graphs: readonly InspectedGraph[]
 }
@@ -34,7 +34,7 @@ export interface Inspection extends Pick<ModelFile, 'format' | 'fileBytes' | 'ma
 /** Says what is in a model file. A bundle is checked as a device would before.
  *  @throws CommandFailure when it is no model, or a bundle that no device would open */
 export async function inspectFile(file: string): Promise<Inspection> {
-  const { format, fileBytes, manifest, graphs } = readModelFile(file)
+  const { format, fileBytes, manifest, written, graphs } = readModelFile(file)
   if (format === 'bundle') await (await openBundleFile(file, Number.POSITIVE_INFINITY)).dispose()
   const inspected: InspectedGraph[] = []
   for (const { id, graph } of graphs) {
@@ -46,7 +46,7 @@ export async function inspectFile(file: string): Promise<Inspection> {
       memory: memoryOf(graph, claim),
     })
   }
-  return { file, format, fileBytes, manifest, graphs: inspected }
+  return { file, format, fileBytes, manifest, written, graphs: inspected }
 }
 
 /** By loading it, since nothing less would know. */
@@ -73,6 +73,10 @@ function memoryOf(graph: GraphFile, claim: GraphClaim | undefined): InspectedGra
   const { arenaBytes, lowerBoundBytes, constantBytes, stateBytes, macs } = planned.value
   return { arenaBytes, lowerBoundBytes, constantBytes, stateBytes, macs }
 }
+
+/** The inspection for programs: the manifest as the bundle has it. */
+export const inspectionJson = ({ written, ...inspection }: Inspection): string =>
+  JSON.stringify({ ...inspection, manifest: written }, null, 2)
 
 /** The inspection for people, line by line. */
 export function inspectionLines({ file, format, fileBytes, manifest, graphs }: Inspection): string[] {
