@@ -2,7 +2,7 @@ import { bytesToHex } from '../contract/bytes.ts'
 import type { Wake } from '../contract/messages.ts'
 import type { Engine } from '../model/engine/engine.ts'
 import { judgeWake, type WakeFormat, type WakeVerifier, wakeFormatsOf, windowOf } from '../model/wake-judge.ts'
-import { type OpenedVerifier, openVerifier } from '../model/wake-verifier.ts'
+import { type OpenedVerifier, openGivenVerifier, openVerifier } from '../model/wake-verifier.ts'
 import type { ArtifactFolder } from './registry/artifact-folder.ts'
 import type { ReleaseRecord } from './store/model-store.ts'
 import type { Store } from './store/store.ts'
@@ -22,6 +22,8 @@ export class SecondJudge {
   readonly #engine: Engine
   /** at most one a release; null: it cannot be read */
   readonly #means = new Map<string, Promise<Means | null>>()
+  /** by hash, since versions of a model share one; null: it cannot be opened */
+  readonly #own = new Map<string, Promise<OpenedVerifier | null>>()
 
   private constructor(store: Store, artifacts: Pick<ArtifactFolder, 'read'>, given: OpenedVerifier, engine: Engine) {
     this.#store = store
@@ -37,11 +39,7 @@ export class SecondJudge {
     model: SecondVerifier,
     engine: Engine,
   ): Promise<SecondJudge> {
-    const session = await engine.load(model.graph)
-    if (!session.ok) throw new Error(`verifier: ${session.error.code}: ${session.error.detail}`)
-    const { labels, threshold } = model
-    const given = { labels, threshold, session: session.value, close: () => session.value.dispose() }
-    return new SecondJudge(store, artifacts, given, engine)
+    return new SecondJudge(store, artifacts, await openGivenVerifier(model, engine), engine)
   }
 
   /** @returns undefined when the wake cannot be judged */
@@ -57,9 +55,8 @@ export class SecondJudge {
   }
 
   async close(): Promise<void> {
-    const opened = new Set([this.#given])
-    for (const means of await Promise.all(this.#means.values())) if (means !== null) opened.add(means.verifier)
-    for (const verifier of opened) await verifier.close()
+    for (const verifier of await Promise.all(this.#own.values())) await verifier?.close()
+    await this.#given.close()
   }
 
   #meansOf(model: string): Promise<Means | null> {
@@ -79,9 +76,16 @@ export class SecondJudge {
     if (formats?.ok !== true) return null
     const pipelines = formats.value
     if (verifier === null) return { pipelines, verifier: this.#given }
-    const own = this.#artifacts.read(verifier)
-    const opened = own && (await openVerifier(own, this.#engine))
-    return opened?.ok === true ? { pipelines, verifier: opened.value } : null
+    const own = this.#own.get(verifier) ?? this.#openOwn(verifier)
+    this.#own.set(verifier, own)
+    const opened = await own
+    return opened && { pipelines, verifier: opened }
+  }
+
+  async #openOwn(sha256: string): Promise<OpenedVerifier | null> {
+    const bundle = this.#artifacts.read(sha256)
+    const opened = bundle && (await openVerifier(bundle, this.#engine))
+    return opened?.ok === true ? opened.value : null
   }
 }
 

@@ -1,4 +1,5 @@
 import canonicalize from 'canonicalize'
+import { decodeBundle } from './bundle.ts'
 import { sha256Hex } from './bytes.ts'
 import { type ContractError, contractError } from './errors.ts'
 import { labelsOf } from './head.ts'
@@ -64,6 +65,12 @@ export function parseManifest(sections: ReadonlyMap<string, Uint8Array>): Result
   const expected = goldenBytes(manifest.golden)
   if (golden?.length !== expected) return bad(`golden vectors have ${golden?.length ?? 0} bytes, expected ${expected}`)
   return ok(manifest)
+}
+
+/** The manifest of a bundle file. @returns the codes of decodeBundle and parseManifest */
+export function readManifest(bundle: Uint8Array): Result<BundleManifest, ContractError> {
+  const sections = decodeBundle(bundle)
+  return sections.ok ? parseManifest(sections.value) : sections
 }
 
 /** Schema and cross-checks of the version that it says it has. @returns `malformed` | `unknown-schema-version` */

@@ -7,7 +7,7 @@ import type { Result } from '../contract/result.ts'
 import type { Engine } from '../model/engine/engine.ts'
 import type { Quantization } from '../model/features/quantize.ts'
 import { judgeWake, type WakeVerifier, windowOf } from '../model/wake-judge.ts'
-import { type OpenedVerifier, openVerifier } from '../model/wake-verifier.ts'
+import { type OpenedVerifier, openGivenVerifier, openVerifier } from '../model/wake-verifier.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { MessageCounters } from './message-counters.ts'
 import type { PendingWake } from './store/pending-wakes.ts'
@@ -98,11 +98,7 @@ export class Verifier {
 
   /** @throws when the engine cannot load the graph: a gateway with a broken verifier must not start */
   static async open(parts: Parts, model: VerifierModel, engine: Engine): Promise<Verifier> {
-    const session = await engine.load(model.graph)
-    if (!session.ok) throw new Error(`verifier: ${session.error.code}: ${session.error.detail}`)
-    const { labels, threshold } = model
-    const given = { labels, threshold, session: session.value, close: () => session.value.dispose() }
-    return new Verifier(parts, given, engine)
+    return new Verifier(parts, await openGivenVerifier(model, engine), engine)
   }
 
   /** Looks for pending wakes; called after each commit that added some, and once at the start. */

@@ -1,6 +1,5 @@
-import { decodeBundle } from '../contract/bundle.ts'
 import type { ContractError } from '../contract/errors.ts'
-import { featuresSha256, labelsOfPipeline, parseManifest } from '../contract/manifest.ts'
+import { featuresSha256, labelsOfPipeline, readManifest } from '../contract/manifest.ts'
 import { ok, type Result } from '../contract/result.ts'
 import { dequantizeFeatures, type Quantization } from './features/quantize.ts'
 
@@ -28,9 +27,7 @@ const THRESHOLD = 0.5
 
 /** Reads from a bundle how the wakes of each of its pipelines are read. @returns the codes of a bundle or manifest that is none */
 export function wakeFormatsOf(bundle: Uint8Array): Result<readonly WakeFormat[], ContractError> {
-  const sections = decodeBundle(bundle)
-  if (!sections.ok) return sections
-  const manifest = parseManifest(sections.value)
+  const manifest = readManifest(bundle)
   if (!manifest.ok) return manifest
   return ok(
     manifest.value.pipelines.map(({ featureQuantization, features }, pipeline) => ({

@@ -1,16 +1,10 @@
-import { decodeBundle } from '../contract/bundle.ts'
 import { type ContractError, contractError } from '../contract/errors.ts'
 import { labelsOf } from '../contract/head.ts'
-import { type BundleManifest, featuresSha256, parseManifest } from '../contract/manifest.ts'
+import { type BundleManifest, featuresSha256, readManifest } from '../contract/manifest.ts'
 import { err, ok, type Result } from '../contract/result.ts'
 import type { Engine, EngineSession } from './engine/engine.ts'
 import { openBundle } from './opened-bundle.ts'
 import type { WakeVerifier } from './wake-judge.ts'
-
-function manifestOf(bundle: Uint8Array): Result<BundleManifest, ContractError> {
-  const sections = decodeBundle(bundle)
-  return sections.ok ? parseManifest(sections.value) : sections
-}
 
 /** What judges: one pipeline of one graph, whose posteriors have labels. */
 interface Judging {
@@ -36,7 +30,7 @@ function judgingOf({ pipelines, ladder }: BundleManifest): Result<Judging, Contr
 /** Whether one bundle can judge wakes of another: it reads what they carry, and knows a word that wakes by its name.
  *  @returns `contradicts-release` with what is wanting, or the codes of decodeBundle and parseManifest */
 export function verifierFits(verifier: Uint8Array, release: Uint8Array): Result<void, ContractError> {
-  const [own, judged] = [manifestOf(verifier), manifestOf(release)]
+  const [own, judged] = [readManifest(verifier), readManifest(release)]
   const judges = own.ok ? judgingOf(own.value) : own
   if (!judges.ok) return err({ ...judges.error, detail: `the verifier: ${judges.error.detail}` })
   if (!judged.ok) return judged
@@ -60,6 +54,18 @@ export function verifierFits(verifier: Uint8Array, release: Uint8Array): Result<
 export interface OpenedVerifier extends WakeVerifier {
   readonly session: EngineSession
   close(): Promise<void>
+}
+
+/** Opens a bare network as a verifier, which comes with its labels.
+ *  @param given.graph float32 ONNX, window in, posteriors out
+ *  @throws when the engine cannot load it: who has a broken verifier must not start */
+export async function openGivenVerifier(
+  { graph, labels, threshold }: WakeVerifier & { readonly graph: Uint8Array },
+  engine: Engine,
+): Promise<OpenedVerifier> {
+  const session = await engine.load(graph)
+  if (!session.ok) throw new Error(`verifier: ${session.error.code}: ${session.error.detail}`)
+  return { labels, threshold, session: session.value, close: () => session.value.dispose() }
 }
 
 /** Opens a bundle as a verifier: the network of its best level, whatever is below.

@@ -2,7 +2,7 @@ import canonicalize from 'canonicalize'
 import { decodeBundle, encodeBundle } from '../../contract/bundle.ts'
 import { sha256Hex } from '../../contract/bytes.ts'
 import type { ContractError } from '../../contract/errors.ts'
-import { type BundleManifest, parseManifest, SECTIONS } from '../../contract/manifest.ts'
+import { type BundleManifest, parseManifest, readManifest, SECTIONS } from '../../contract/manifest.ts'
 import type { Result } from '../../contract/result.ts'
 import { readBundleFile } from '../open-bundle-file.ts'
 import { zooFile } from '../package-root.ts'
@@ -15,7 +15,7 @@ export const REISSUED = 'kws-1-again'
  *  @param name of the release */
 export function storyBundle(name: string): { readonly bytes: Uint8Array; readonly manifest: BundleManifest } {
   const bytes = name === REISSUED ? reissued(readZoo('kws-1'), REISSUED) : readZoo(name)
-  return { bytes, manifest: whole(parseManifest(whole(decodeBundle(bytes)))) }
+  return { bytes, manifest: whole(readManifest(bytes)) }
 }
 
 const readZoo = (name: string): Uint8Array => readBundleFile(zooFile('bundles', `${name}.kinglet`))

@@ -1,8 +1,7 @@
-import { decodeBundle } from '../../contract/bundle.ts'
 import { bytesEqual, hexToBytes } from '../../contract/bytes.ts'
 import type { Clock } from '../../contract/clock.ts'
 import { type ContractError, contractError } from '../../contract/errors.ts'
-import { type BundleManifest, parseManifest, requirementSha256 } from '../../contract/manifest.ts'
+import { type BundleManifest, readManifest, requirementSha256 } from '../../contract/manifest.ts'
 import { isPatchImage, readPatchHeader, sha256Half } from '../../contract/patch/patch-header.ts'
 import { present } from '../../contract/present.ts'
 import type { Release, ReleasePatch, ReleaseVerifier } from '../../contract/release.ts'
@@ -168,9 +167,7 @@ export class Registry {
         contractError('size-mismatch', `the bundle has ${data.length} bytes, the release says ${release.bytes}`),
       )
     }
-    const sections = decodeBundle(data)
-    if (!sections.ok) return sections
-    const manifest = parseManifest(sections.value)
+    const manifest = readManifest(data)
     if (!manifest.ok) return manifest
     const { name, version, securityCounter, parent } = manifest.value
     if (name !== release.name || version !== release.version || securityCounter !== release.securityCounter) {
@@ -188,8 +185,7 @@ export class Registry {
   manifest({ sha256 }: Pick<ReleaseRecord, 'sha256'>): Result<BundleManifest, ContractError> {
     const data = this.#artifacts.read(sha256)
     if (data === undefined) return err(contractError('artifact-not-found', `the bundle ${sha256} is not here any more`))
-    const sections = decodeBundle(data)
-    return sections.ok ? parseManifest(sections.value) : sections
+    return readManifest(data)
   }
 
   /** Moves a release by hand.

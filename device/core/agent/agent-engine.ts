@@ -37,7 +37,6 @@ export function engineRan(step: Step, stretch: Heard): void {
   if (engine === before) return
   step.set({ engine })
   if (!isTooSlow(engine)) return
-  step.set({ engine: { ...engine, overrunShare: 0 } })
   const level = present(LADDER_LEVELS[step.state.governor.level], 'a level of the ladder')
   step.tellRarely('engine-failed', {
     error: { code: 'latency-over-budget', detail: `level ${level} drops more windows than it infers` },
@@ -46,8 +45,9 @@ export function engineRan(step: Step, stretch: Heard): void {
     step.reboot('too slow on trial')
     return
   }
-  if (engine.slowLevels.includes(level)) return
-  step.set({ engine: { ...engine, overrunShare: 0, slowLevels: [...engine.slowLevels, level] } })
+  // On the last one again and again: while an update is under way there is no image to go to.
+  const slowLevels = [...new Set([...engine.slowLevels, level])]
+  step.set({ engine: { ...engine, overrunShare: 0, slowLevels } })
   stepDown(step, 'too slow')
 }
 

@@ -11,6 +11,7 @@ import {
   ofType,
   PureAgent,
   recordSample,
+  wantedRelease,
 } from '../../../../fixtures/agent.ts'
 import { assignmentBytes, releaseSample } from '../../../../fixtures/documents.ts'
 
@@ -103,6 +104,21 @@ describe('an engine that is too slow', () => {
     expect(moves(agent.all)).toEqual(['full to gated: too slow'])
     for (let i = 0; i < 6; i++) agent.after(60 * SECOND, { type: 'heard', heard: stretch(290) })
     expect(levels(agent)).toEqual(['gated', 'lite', 'sparse'])
+    expect(ofType(agent.all, 'reboot')).toHaveLength(1)
+  })
+
+  it('on its last level while an update is under way reverts when that has ended without another image', () => {
+    const agent = new PureAgent(withBefore)
+    const update = {
+      ...{ phase: 'checking', release: wantedRelease, slot: 1, artifact: null },
+      deadlineMs: 1e12,
+    } as const
+    agent.state = { ...agent.state, update }
+    for (let i = 0; i < 12; i++) agent.after(60 * SECOND, { type: 'heard', heard: stretch(290) })
+    expect(levels(agent)).toEqual(['gated', 'lite', 'sparse'])
+    expect(ofType(agent.all, 'reboot')).toEqual([])
+    agent.state = { ...agent.state, update: { phase: 'idle' } }
+    for (let i = 0; i < 2; i++) agent.after(60 * SECOND, { type: 'heard', heard: stretch(290) })
     expect(ofType(agent.all, 'reboot')).toHaveLength(1)
   })
 
