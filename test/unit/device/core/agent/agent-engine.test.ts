@@ -110,7 +110,10 @@ describe('an engine that is too slow', () => {
   it('on its last level while an update is under way reverts when that has ended without another image', () => {
     const agent = new PureAgent(withBefore)
     const update = {
-      ...{ phase: 'checking', release: wantedRelease, slot: 1, artifact: null },
+      phase: 'checking',
+      release: wantedRelease,
+      slot: 1,
+      artifact: null,
       deadlineMs: 1e12,
     } as const
     agent.state = { ...agent.state, update }
