@@ -1,5 +1,5 @@
-/** Agent step (audio window, features, inference, decision, counters) against the bare `session.run` of the same model, in the
- *  same run: `npm run build && node dist/bench/agent.js [--bundle FILE] [--rounds 21] [--hops 250]`.
+/** Agent step (audio window, features, inference, decision, counters) against a bare run of the same model on the same engine, in the
+ *  same run: `npm run build && node dist/bench/agent.js [--engine ort|tiny] [--bundle FILE] [--rounds 21] [--hops 250]`.
  *  Both sides run one after the other in every round, in turning order, so that a slow moment of the machine meets both.
  */
 import { readdirSync, readFileSync } from 'node:fs'
@@ -20,6 +20,8 @@ import { parseWav } from '../model/audio/wav.ts'
 import { BOARDS } from '../model/boards.ts'
 import { EngineOrtNode } from '../model/engine/engine-ort-node.ts'
 import { readGraphIo } from '../model/engine/tensor-io.ts'
+import { EngineTiny } from '../model/engine-tiny/engine-tiny.ts'
+import { loadTinyFile } from '../model/engine-tiny/load.ts'
 import { createFeatureStream, featureShape } from '../model/features/feature-definition.ts'
 import { quantizeFeatures } from '../model/features/quantize.ts'
 
@@ -27,11 +29,14 @@ const GOAL = 1.25
 
 const { values } = parseArgs({
   options: {
+    engine: { type: 'string', default: 'ort' },
     bundle: { type: 'string' },
     rounds: { type: 'string', default: '21' },
     hops: { type: 'string', default: '250' },
   },
 })
+const isTiny = values.engine === 'tiny'
+if (!isTiny && values.engine !== 'ort') throw new Error(`--engine is ort or tiny, not ${values.engine}`)
 const [rounds, hops] = [Number(values.rounds), Number(values.hops)]
 // From dist/bench and from bench alike.
 const root = fileURLToPath(new URL(import.meta.url.includes('/dist/') ? '../..' : '..', import.meta.url))
@@ -59,6 +64,37 @@ const quantile = (sample: readonly number[], q: number): number => {
 }
 const microseconds = (ms: number): string => (1000 * ms).toFixed(1).padStart(8)
 
+/** A run of the graph alone, its window in place. */
+function bareTiny(graph: Uint8Array): () => void {
+  const loaded = loadTinyFile(graph)
+  if (!loaded.ok) throw new Error(loaded.error.detail)
+  const window = Uint8Array.from(loaded.value.inputBytes(0))
+  return () => {
+    // An input lies in the arena, where the run before has written.
+    loaded.value.inputBytes(0).set(window)
+    loaded.value.run()
+  }
+}
+
+async function bareOrt(graph: Uint8Array): Promise<() => Promise<unknown>> {
+  const ends = readGraphIo(graph)
+  if (!ends.ok) throw new Error(ends.error.detail)
+  const [input, output] = [ends.value.inputs[0]!, ends.value.outputs[0]!]
+  const session = await InferenceSession.create(graph, {
+    executionProviders: ['cpu'],
+    intraOpNumThreads: 1,
+    interOpNumThreads: 1,
+    executionMode: 'sequential',
+    graphOptimizationLevel: 'all',
+  })
+  const tensor = ({ elementType, dims, elements }: typeof input) => {
+    const arrays = { float32: Float32Array, int8: Int8Array, uint8: Uint8Array }
+    return new Tensor(elementType, new arrays[elementType](elements), dims)
+  }
+  const [feeds, fetches] = [{ [input.name]: tensor(input) }, { [output.name]: tensor(output) }]
+  return () => session.run(feeds, fetches)
+}
+
 async function main(): Promise<void> {
   const flash = new FlashNor({ sizeBytes: 2 * 1024 * 1024 })
   const provisioned = provision(flash, image, 0)
@@ -67,7 +103,7 @@ async function main(): Promise<void> {
   const started = await AgentHost.start({
     config: agentConfig({ device: 'bench', site: 'bench', board: BOARDS[0]!, radio: RADIOS[0]!, level: 'full' }),
     flash,
-    engine: new EngineOrtNode(),
+    engine: isTiny ? new EngineTiny() : new EngineOrtNode(),
     transport: { open: () => undefined, publish: () => undefined, close: async () => undefined },
     battery: MAINS,
     clock,
@@ -86,21 +122,7 @@ async function main(): Promise<void> {
   )
 
   const graph = sections.get(graphSection(run.graphs[0]!))!
-  const ends = readGraphIo(graph)
-  if (!ends.ok) throw new Error(ends.error.detail)
-  const [input, output] = [ends.value.inputs[0]!, ends.value.outputs[0]!]
-  const bare = await InferenceSession.create(graph, {
-    executionProviders: ['cpu'],
-    intraOpNumThreads: 1,
-    interOpNumThreads: 1,
-    executionMode: 'sequential',
-    graphOptimizationLevel: 'all',
-  })
-  const tensor = ({ elementType, dims, elements }: typeof input) => {
-    const arrays = { float32: Float32Array, int8: Int8Array, uint8: Uint8Array }
-    return new Tensor(elementType, new arrays[elementType](elements), dims)
-  }
-  const [feeds, fetches] = [{ [input.name]: tensor(input) }, { [output.name]: tensor(output) }]
+  const bare = isTiny ? bareTiny(graph) : await bareOrt(graph)
   const stream = createFeatureStream(definition, run.hopFrames)
   const features = new Float32Array(featureShape(definition).elements)
   const quantized = new Int8Array(features.length)
@@ -111,6 +133,7 @@ async function main(): Promise<void> {
     windows: 1,
     openWindows: 0,
     inferences: 1,
+    inferenceRuns: [{ fromMs: 200, count: 1, hopMs: 200, macs: 2_700_000 }],
     gateOpenings: 0,
     overruns: 0,
     wakes: [],
@@ -120,7 +143,7 @@ async function main(): Promise<void> {
   let next = 0
   const chunk = () => chunks[next++ % chunks.length]!
   const sides: Record<string, () => unknown> = {
-    'bare session.run': () => bare.run(feeds, fetches),
+    'bare run': bare,
     'agent step': async () => {
       const heard = await ears.hear(chunk(), ({ elapsedMs }) => clock.advanceTo(clock.wallMs() + elapsedMs))
       if (!heard.ok) throw new Error(heard.error.detail)
@@ -155,7 +178,7 @@ async function main(): Promise<void> {
   if (counters.inferences < rounds * hops)
     throw new Error(`only ${counters.inferences} inferences: nothing was measured`)
 
-  const base = perHop.get('bare session.run')!
+  const base = perHop.get('bare run')!
   console.log(
     `${manifest.name}, ${hops} hops a round, ${rounds} rounds; microseconds a hop (a hop is ${(1000 * hop) / definition.sampleRateHz} ms of audio)`,
   )
@@ -172,10 +195,11 @@ async function main(): Promise<void> {
     perHop.get('agent step')!.map((ms, i) => ms / base[i]!),
     0.5,
   )
-  console.log(`agent step / bare session.run = ${ratio.toFixed(3)}, goal at most ${GOAL}; ${counters.wakes} wakes`)
+  console.log(
+    `${values.engine}: agent step / bare run = ${ratio.toFixed(3)}, goal at most ${GOAL}; ${counters.wakes} wakes`,
+  )
   if (ratio > GOAL) process.exitCode = 1
   await host.close()
-  await bare.release()
 }
 
 await main()

@@ -153,6 +153,7 @@ async function standInCloud(count: number): Promise<{ url: string; close(): void
     request.resume()
     request.once('end', () => {
       const url = new URL(request.url ?? '', 'http://x')
+      if (url.pathname === '/v1/wake-checks') return response.writeHead(200).end('{"v":1,"checks":[]}')
       if (url.pathname !== '/v1/assignments') return response.writeHead(200).end('{"cursor":0,"items":[]}')
       const after = Number(url.searchParams.get('after'))
       if (after >= count) return undefined

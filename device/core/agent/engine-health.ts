@@ -24,7 +24,8 @@ const OVERRUN_MS = 2 * 60_000
 /** Takes note of a stretch that was heard: the engine runs. */
 export function ranWell(health: EngineHealth, { inferences, overruns, elapsedMs }: Heard): EngineHealth {
   const due = inferences + overruns
-  if (due === 0) return health
+  // Five times a second nothing is wrong.
+  if (due === 0 || (overruns === 0 && health.overrunShare === 0 && health.faults === 0)) return health
   const weight = 1 - Math.exp(-elapsedMs / OVERRUN_MS)
   const overrunShare = health.overrunShare + weight * (overruns / due - health.overrunShare)
   return { ...health, faults: inferences > 0 ? 0 : health.faults, overrunShare }

@@ -54,9 +54,9 @@ export interface Heard {
   readonly overruns: number
   readonly wakes: readonly HeardWake[]
   /** what the windows add to the bundle's signals, in the report's order; events are added by who admits them. Omitted: nothing */
-  readonly signals?: readonly number[]
+  readonly signals?: readonly number[] | undefined
   /** newest of each pipeline that classifies or measures; omitted: none */
-  readonly readings?: readonly Reading[]
+  readonly readings?: readonly Reading[] | undefined
   /** inferred windows by smoothed posterior, see POSTERIOR_BIN_EDGES */
   readonly posteriorBins: readonly number[]
   /** what says that the microphone is broken; omitted: nothing does */

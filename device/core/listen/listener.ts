@@ -127,6 +127,7 @@ export function createListener({ manifest, definitions, step, sessions, clock }:
   const sampleRateHz =
     first === undefined ? 1 : featureShape(present(definitions[first.pipeline], 'a front end')).sampleRateHz
   const signals = pipelineSignals(manifest)
+  const hears = manifest.input.kind === 'audio'
   const meter = createMicrophoneMeter()
   /** how far inference is behind the input, ms, and up to which time of the input that is so */
   let behindMs = 0
@@ -229,10 +230,21 @@ export function createListener({ manifest, definitions, step, sessions, clock }:
 
   return {
     async listen(samples, onWake) {
+      // Written out, as what is returned: an object put together from others takes as long as the front end.
       const tally: Tally = {
-        ...{ windows: 0, openWindows: 0, inferences: 0, overruns: 0, inferenceMs: 0, microphone: NO_TROUBLE, onWake },
-        ...{ posteriorBins: zeroBins(), noiseBins: zeroBins(), wakes: [], runs: [], readings: new Map() },
+        windows: 0,
+        openWindows: 0,
+        inferences: 0,
+        overruns: 0,
+        inferenceMs: 0,
+        microphone: NO_TROUBLE,
+        posteriorBins: zeroBins(),
+        noiseBins: zeroBins(),
         signals: new Array<number>(signals.length).fill(0),
+        wakes: [],
+        runs: [],
+        readings: new Map(),
+        onWake,
       }
       const openingsBefore = openings()
       for (const group of groups) {
@@ -243,11 +255,10 @@ export function createListener({ manifest, definitions, step, sessions, clock }:
       for (let group = behindMost(groups, samples.length); group !== undefined; ) {
         const taken = group.stream.push(samples, group.at)
         // The microphone is one, whoever hears it; what is no sound may well stand still.
-        if (group === first && manifest.input.kind === 'audio') meter.take(samples, group.at, group.at + taken)
+        if (group === first && hears) meter.take(samples, group.at, group.at + taken)
         group.at += taken
         if (group.stream.windowReady()) {
-          if (group === first && manifest.input.kind === 'audio')
-            tally.microphone = addTrouble(tally.microphone, meter.judge(group.hopMs))
+          if (group === first && hears) tally.microphone = addTrouble(tally.microphone, meter.judge(group.hopMs))
           const error = await hearWindow(group, tally)
           if (error !== undefined) return err(error)
         }
@@ -269,8 +280,8 @@ export function createListener({ manifest, definitions, step, sessions, clock }:
         noiseBins: tally.noiseBins,
         microphone: tally.microphone,
         inferenceMs: clock && tally.inferenceMs,
-        ...(signals.length > 0 && { signals: tally.signals }),
-        ...(tally.readings.size > 0 && { readings: [...tally.readings.values()] }),
+        signals: signals.length > 0 ? tally.signals : undefined,
+        readings: tally.readings.size > 0 ? [...tally.readings.values()] : undefined,
       })
     },
   }
