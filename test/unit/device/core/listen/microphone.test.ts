@@ -73,6 +73,24 @@ describe('a hop of samples', () => {
     expect(judge(sampleAt)).toEqual(NO_TROUBLE)
   })
 
+  it.each([0, 1, 4, 1_600, 3_197, 3_198])(
+    'sees the one sample that moves, whichever it is (%i), in parts of odd length',
+    (moved) => {
+      for (const up of [0.1, -0.1]) {
+        const meter = createMicrophoneMeter()
+        const samples = Float32Array.from({ length: 3_199 }, (_, i) => (i === moved ? 0.3 + up : 0.3))
+        for (const [from, to] of [
+          [0, 1],
+          [1, 4],
+          [4, 4],
+          [4, 3_199],
+        ] as const)
+          meter.take(samples, from, to)
+        expect(meter.judge(HOP_MS)).toEqual(NO_TROUBLE)
+      }
+    },
+  )
+
   it('is judged by itself, and nothing by nothing', () => {
     const meter = createMicrophoneMeter()
     meter.take(new Float32Array(10), 0, 10)
