@@ -15,7 +15,7 @@ const shared = {
 }
 const edge = z.number().check(z.refine(Number.isFinite, 'a finite number'))
 
-export const signalSchema = z.discriminatedUnion('kind', [
+const numeric = [
   /** Events over an exposure. A number of its own, or, with `verdict`, what a verifier said of the pipeline's events: then the device sends
    *  none, since the gateway counts them. */
   z.strictObject({
@@ -28,6 +28,13 @@ export const signalSchema = z.discriminatedUnion('kind', [
   z.strictObject({ ...shared, kind: z.literal('ratio') }),
   /** Two numbers: of how many, and their sum, in steps of `step` above `lowest`: what is below counts as `lowest`. */
   z.strictObject({ ...shared, kind: z.literal('mean'), lowest: edge, step: z.number().check(z.gt(0)) }),
+] as const
+
+/** Of which there is one number: a rate, a share or a mean. */
+export const numericSignalSchema = z.discriminatedUnion('kind', numeric)
+
+export const signalSchema = z.discriminatedUnion('kind', [
+  ...numeric,
   /** A number a bin: up to and with each edge, rising, and above the last. */
   z.strictObject({
     ...shared,

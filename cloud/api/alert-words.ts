@@ -1,10 +1,10 @@
 import { threeDigits } from '../../contract/three-digits.ts'
-import { signalOf } from '../rollout/signals.ts'
+import { signalWords } from '../rollout/signals.ts'
 import type { AlertRecord } from '../store/alert-store.ts'
 
 const OF_DRIFT: Readonly<Record<string, string>> = { dutyCycle: 'duty cycle', noiseFloor: 'noise floor' }
 
-const metricName = (metric: string): string => signalOf(metric)?.words ?? OF_DRIFT[metric] ?? metric
+const metricName = (metric: string): string => OF_DRIFT[metric] ?? signalWords(metric)
 
 const capitalize = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)
 

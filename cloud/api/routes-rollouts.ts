@@ -14,11 +14,33 @@ import { deviceView, rolloutView } from './views.ts'
 /** chosen: canary, half, all */
 const DEFAULT_PERCENTS = [20, 50, 100]
 
-function policyOf(changes: Record<string, unknown> | undefined) {
-  const parsed = gatePolicySchema.safeParse({ ...DEFAULT_GATE_POLICY, ...changes })
+/** chosen: what a signal has that a request only names; it ends and holds nothing until the request gives it a share */
+const NAMED_SIGNAL = { alphaRollback: 0, alphaAdvance: 0, marginRatio: 1.25, planRatio: 1.5 }
+
+const signalChanges = z.record(z.string(), z.record(z.string(), z.unknown()))
+
+/** The default with what a request changes. Of `metrics` it says all; `signals` changes some of them by name, and adds to them. */
+function policyOf({ signals, metrics = DEFAULT_GATE_POLICY.metrics, ...changes }: Record<string, unknown> = {}) {
+  const bySignal = signalChanges.safeParse(signals ?? {})
+  if (!bySignal.success) {
+    return fail('invalid-request', 'gate.signals: an object of fields by name, {"energyPerHour": {"marginRatio": 1.5}}')
+  }
+  const changed = Array.isArray(metrics) ? withSignals(metrics, bySignal.data) : metrics
+  const parsed = gatePolicySchema.safeParse({ ...DEFAULT_GATE_POLICY, ...changes, metrics: changed })
   if (parsed.success) return parsed.data
   const issue = parsed.error.issues[0]
   return fail('invalid-request', `gate.${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'invalid'}`)
+}
+
+function withSignals(metrics: readonly unknown[], changes: z.infer<typeof signalChanges>): unknown[] {
+  const named = new Map(Object.entries(changes))
+  const changed = metrics.map((metric) => {
+    const name = typeof metric === 'object' && metric !== null && 'name' in metric ? String(metric.name) : ''
+    const change = named.get(name)
+    named.delete(name)
+    return change === undefined ? metric : { ...(metric as object), ...change, name }
+  })
+  return [...changed, ...[...named].map(([name, change]) => ({ ...NAMED_SIGNAL, ...change, name }))]
 }
 
 /** Rollouts: start, watch, pause, resume, roll back. */

@@ -1,6 +1,6 @@
 import { present } from '../../contract/present.ts'
 import { gateWords } from '../rollout/gate-words.ts'
-import { signalOf } from '../rollout/signals.ts'
+import { signalWords } from '../rollout/signals.ts'
 import type { AlertRecord } from '../store/alert-store.ts'
 import type { DeviceRecord } from '../store/device-store.ts'
 import type { EventRecord } from '../store/event-store.ts'
@@ -126,7 +126,7 @@ export function rolloutView(store: Store, rollout: RolloutRecord) {
       ...rollout.reading,
       metrics: rollout.reading.metrics.map((metric) => ({
         ...metric,
-        words: signalOf(metric.name)?.words ?? metric.name,
+        words: signalWords(metric.name),
       })),
     },
     gateWords: rollout.reading === null ? null : gateWords(rollout.reading),

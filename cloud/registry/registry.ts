@@ -127,8 +127,12 @@ export class Registry {
     if (known !== undefined || taken !== undefined) {
       return err(contractError('conflict', `${release.name} ${release.version} or its bundle is registered already`))
     }
-    const parent = this.#inspect(release)
-    if (!parent.ok) return parent
+    const inspected = this.#inspect(release)
+    if (!inspected.ok) return inspected
+    const { parent, pipelines } = inspected.value
+    const signals = pipelines.some((pipeline) => pipeline.signals.length > 0)
+      ? pipelines.map(({ id, signals: own }) => ({ id, signals: own }))
+      : []
     const missing = release.patches?.find(({ sha256, bytes }) => this.#artifacts.size(sha256) !== bytes)
     if (missing !== undefined) {
       return err(contractError('artifact-not-found', `upload the patch ${missing.sha256} first`))
@@ -141,7 +145,7 @@ export class Registry {
       if (this.#store.models.list().some(({ prefix }) => prefix === release.sha256.slice(0, 16))) {
         return err(contractError('conflict', 'another release has the same first 8 bytes of its hash'))
       }
-      const record = this.#store.models.add(release, parent.value, now, verifier)
+      const record = this.#store.models.add(release, parent, now, verifier, signals)
       this.#store.models.record(record.id, null, 'candidate', by, 'registered', now)
       this.#audit(by, 'release.registered', record, { version: record.version, sha256: record.sha256 })
       return ok({ release: record, created: true })
@@ -158,8 +162,8 @@ export class Registry {
     return verifierFits(data, present(this.#artifacts.read(release.sha256), 'the bundle of a release'))
   }
 
-  /** Checks the bundle behind a release. @returns sha256 of the bundle it descends from, or null */
-  #inspect(release: Release): Result<string | null, ContractError> {
+  /** Checks the bundle behind a release. @returns what it says of itself */
+  #inspect(release: Release): Result<BundleManifest, ContractError> {
     const data = this.#artifacts.read(release.sha256)
     if (data === undefined) return err(contractError('artifact-not-found', `upload ${release.sha256} first`))
     if (data.length !== release.bytes) {
@@ -169,7 +173,7 @@ export class Registry {
     }
     const manifest = readManifest(data)
     if (!manifest.ok) return manifest
-    const { name, version, securityCounter, parent } = manifest.value
+    const { name, version, securityCounter } = manifest.value
     if (name !== release.name || version !== release.version || securityCounter !== release.securityCounter) {
       return err(
         contractError('contradicts-release', `the bundle says it is ${name} ${version}, counter ${securityCounter}`),
@@ -178,7 +182,7 @@ export class Registry {
     if (requirementSha256(manifest.value) !== release.featuresSha256) {
       return err(contractError('contradicts-release', 'the bundle has another feature definition than the release'))
     }
-    return ok(parent)
+    return manifest
   }
 
   /** What the bundle of a registered release says of itself. @returns `artifact-not-found`, the codes of decodeBundle and parseManifest */

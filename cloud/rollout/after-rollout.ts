@@ -38,7 +38,7 @@ export function lookAfter(store: Store, nowMs: number): readonly AlertRecord[] {
   const start = from + window * WINDOW_HOURS * HOUR_MS
   const arms = gatherAfter(store, rollout, start, until)
   for (const policy of rollout.policy.metrics) {
-    const signal = signalOf(policy.name)
+    const signal = signalOf(policy)
     const arm = arms[policy.name]
     if (signal === undefined || arm === undefined || signal.kind === 'first') continue
     const paired = pairedLogRatio(arm.canary, arm.control, signal.kind)

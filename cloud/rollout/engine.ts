@@ -15,12 +15,12 @@ import type { Store } from '../store/store.ts'
 import { HOUR_MS } from '../store/telemetry-store.ts'
 import { lookAfter } from './after-rollout.ts'
 import { bucketOf, isExposed } from './cohort.ts'
+import { resolvePolicy } from './declared-signals.ts'
 import { gatherEvidence, pastOf, stageHours } from './evidence.ts'
 import { fitsBoard, KINGLET, pauseDevices, performStep, resumeDevices, takers } from './executor.ts'
 import { judgeStage } from './gate.ts'
 import { gateWords } from './gate-words.ts'
 import { planRollout, type RolloutStep, stepsOn } from './planner.ts'
-import { SIGNALS, signalOf } from './signals.ts'
 import { silenceBoundMs } from './silence-bound.ts'
 import { type FleetPast, planStages } from './stage-plan.ts'
 
@@ -35,6 +35,16 @@ export interface RolloutRequest {
   readonly policy: GatePolicy
   /** start although the candidate raises the security counter, which makes rolling back impossible */
   readonly irreversible: boolean
+}
+
+/** A rollout that could start. */
+interface Prepared {
+  readonly release: ReleaseRecord
+  /** the release that most devices run */
+  readonly previous: ReleaseRecord
+  /** the request's, with what the release declares */
+  readonly policy: GatePolicy
+  readonly plan: RolloutPlan
 }
 
 /** What a tick did. */
@@ -65,15 +75,8 @@ export class RolloutEngine {
     return prepared.ok ? ok(prepared.value.plan) : prepared
   }
 
-  #prepare(
-    request: RolloutRequest,
-  ): Result<{ release: ReleaseRecord; previous: ReleaseRecord; plan: RolloutPlan }, ContractError> {
+  #prepare(request: RolloutRequest): Result<Prepared, ContractError> {
     const { models, rollouts } = this.#store
-    const unknown = request.policy.metrics.find(({ name }) => signalOf(name) === undefined)
-    if (unknown !== undefined) {
-      const known = SIGNALS.map(({ name }) => name).join(', ')
-      return err(contractError('invalid-request', `no signal "${unknown.name}" to gate; known: ${known}`))
-    }
     const release = models.byName(request.name, request.version)
     if (release === undefined) return err(contractError('not-found', `no release "${request.name}"`))
     const open = rollouts.open()
@@ -104,9 +107,11 @@ export class RolloutEngine {
         contractError('security-counter-too-low', `${lower.name} has ${counter}: devices could not go back to it`),
       )
     }
-    const { percents, policy } = request
+    const resolved = resolvePolicy(request.policy, release, releases)
+    if (!resolved.ok) return resolved
+    const policy = resolved.value
     const fleet = { devices: heard.length, unheard, past: this.#fleetPast(heard, policy, now) }
-    return ok({ release, previous, plan: planStages(policy, percents, fleet) })
+    return ok({ release, previous, policy, plan: planStages(policy, request.percents, fleet) })
   }
 
   /** False wakes of the devices before now; of a large fleet those of every so many. */
@@ -116,8 +121,8 @@ export class RolloutEngine {
     if (name === undefined) return []
     return heard.flatMap((device, i) => {
       if (i % every !== 0 || device.target === null) return []
-      const model = present(this.#store.models.byId(device.target), 'the target of a device').prefix
-      const past = pastOf(this.#store, device.id, model, policy.covariateHours, nowMs)[name]
+      const release = present(this.#store.models.byId(device.target), 'the target of a device')
+      const past = pastOf(this.#store, device.id, release, policy, nowMs)[name]
       return past === undefined ? [] : Array.from({ length: every }, () => past)
     })
   }
@@ -130,11 +135,10 @@ export class RolloutEngine {
     return this.#store.atomically(() => {
       const prepared = this.#prepare(request)
       if (!prepared.ok) return prepared
-      const { release, previous, plan } = prepared.value
+      const { release, previous, policy, plan } = prepared.value
       const now = this.#clock.wallMs()
       const id = `r-${bytesToHex(this.#random.bytes(5))}`
       const salt = bytesToHex(this.#random.bytes(16))
-      const { policy } = request
       const percents = plan.stages.map(({ percent }) => percent)
       rollouts.add({
         ...{

@@ -1,5 +1,7 @@
 import { present } from '../../contract/present.ts'
+import type { GatePolicy } from '../store/gate-policy.ts'
 import type { GateReading } from '../store/gate-reading.ts'
+import type { ReleaseRecord } from '../store/model-store.ts'
 import type { SlotOutcome } from '../store/outcome-store.ts'
 import type { RolloutDevice, RolloutRecord } from '../store/rollout-store.ts'
 import type { Store } from '../store/store.ts'
@@ -7,7 +9,7 @@ import { HOUR_MS, hourIndex, hourStartMs } from '../store/telemetry-store.ts'
 import type { Spell } from './first-event.ts'
 import type { ArmOutcomes, GateInput, SignalInput } from './gate.ts'
 import type { DeviceOutcome } from './log-ratio.ts'
-import { SIGNALS, type Signal } from './signals.ts'
+import { type DeclaredPlaces, declaredPlaces, type Signal, signalOf } from './signals.ts'
 
 /** Collects what the gate reads. Everything is of whole hours that are known from both ends, numerator and exposure of the same hours of the
  *  same device, so what is late is missing in both and weighs nothing.
@@ -49,6 +51,8 @@ function mayRun(store: Store, { device, sinceSeq }: RolloutDevice, model: string
 interface Member {
   readonly row: RolloutDevice
   readonly hours: readonly SlotOutcome[]
+  /** of the model that it ran in them */
+  readonly places: DeclaredPlaces
 }
 
 /** Weights of hours, by which both arms have listened to each hour of the day alike: where the share of devices with data differs, the
@@ -73,7 +77,7 @@ function balance(arms: readonly (readonly Member[])[]): readonly ((hour: number)
 
 function outcomeOf(
   signal: Signal,
-  hours: readonly SlotOutcome[],
+  { hours, places }: Pick<Member, 'hours' | 'places'>,
   weight: (hour: number) => number = () => 1,
 ): DeviceOutcome | undefined {
   if (signal.ofHour === undefined) return undefined
@@ -83,22 +87,24 @@ function outcomeOf(
   let unjudged = 0
   for (const each of hours) {
     const w = weight(each.hour)
-    const [events, exposure] = signal.ofHour(each)
+    const [events, exposure] = signal.ofHour(each, places)
     y += w * events
     x += w * exposure
-    judged += w * (each.confirmed + each.rejected)
-    unjudged += w * each.unjudged
+    const verdicts = signal.judged?.(each, places)
+    if (verdicts === undefined) continue
+    judged += w * (verdicts.confirmed + verdicts.rejected)
+    unjudged += w * verdicts.unjudged
   }
-  if (signal.ofJudged === true && unjudged > 0) x *= judged / (judged + unjudged)
+  if (unjudged > 0) x *= judged / (judged + unjudged)
   return x > 0 ? { y, x } : undefined
 }
 
 function armOutcomes(signal: Signal, canary: readonly Member[], control: readonly Member[]): ArmOutcomes {
   const [ofCanary, ofControl] = balance([canary, control])
   const arm = (members: readonly Member[], weight: ((hour: number) => number) | undefined): DeviceOutcome[] =>
-    members.flatMap(({ row, hours }) => {
-      const outcome = outcomeOf(signal, hours, weight)
-      return outcome === undefined ? [] : [{ ...outcome, past: row.past?.[signal.name] }]
+    members.flatMap((member) => {
+      const outcome = outcomeOf(signal, member, weight)
+      return outcome === undefined ? [] : [{ ...outcome, past: member.row.past?.[signal.name] }]
     })
   return { canary: arm(canary, ofCanary), control: arm(control, ofControl) }
 }
@@ -108,7 +114,7 @@ function pairsOf(signal: Signal, members: readonly Member[]): ArmOutcomes {
   const canary: DeviceOutcome[] = []
   const control: DeviceOutcome[] = []
   for (const member of members) {
-    const after = outcomeOf(signal, member.hours)
+    const after = outcomeOf(signal, member)
     const before = member.row.past?.[signal.name]
     if (after === undefined || before === undefined || before[1] <= 0) continue
     canary.push(after)
@@ -121,11 +127,11 @@ function pairsOf(signal: Signal, members: readonly Member[]): ArmOutcomes {
 function spellsOfHours(signal: Signal, arm: Spell['arm'], members: readonly Member[]): Spell[] {
   const { ofHour } = signal
   if (ofHour === undefined) return []
-  return members.flatMap(({ hours }) => {
+  return members.flatMap(({ hours, places }) => {
     const first = hours[0]
     const last = hours.at(-1)
     if (first === undefined || last === undefined) return []
-    const event = hours.find((hour) => ofHour(hour)[0] > 0)
+    const event = hours.find((hour) => ofHour(hour, places)[0] > 0)
     return [{ arm, from: first.hour, to: last.hour + 1, event: event?.hour ?? null }]
   })
 }
@@ -177,15 +183,30 @@ class LifeSpells {
   }
 }
 
+/** A release as its devices report it. */
+interface Model {
+  readonly prefix: string
+  readonly places: DeclaredPlaces
+}
+
+const toModel = (release: ReleaseRecord | undefined): Model => ({
+  prefix: release?.prefix ?? '',
+  places: declaredPlaces(release?.signals ?? []),
+})
+
+const signalsOf = ({ metrics }: Pick<GatePolicy, 'metrics'>): readonly Signal[] =>
+  metrics.flatMap((metric) => signalOf(metric) ?? [])
+
 /** Collects what the gate needs for the running stage. */
 export function gatherEvidence(store: Store, rollout: RolloutRecord, nowMs: number): GateInput {
   const { rollouts, models, outcomes } = store
-  const candidate = present(models.byId(rollout.release), 'the release of a rollout').prefix
-  const previous = new Map<number, string>()
-  const modelBefore = ({ previous: id }: RolloutDevice): string => {
-    const known = previous.get(id) ?? models.byId(id)?.prefix ?? ''
-    previous.set(id, known)
-    return known
+  const release = present(models.byId(rollout.release), 'the release of a rollout')
+  const candidate = release.prefix
+  const known = new Map<number, Model>()
+  const modelOf = (id: number): Model => {
+    const model = known.get(id) ?? toModel(models.byId(id))
+    known.set(id, model)
+    return model
   }
   const rows = rollouts.devices(rollout.id)
   const counted = rows.filter(({ late, device }) => !late && !store.gateways.isHeldOut(device))
@@ -195,27 +216,31 @@ export function gatherEvidence(store: Store, rollout: RolloutRecord, nowMs: numb
   const { comparison } = rollout.plan
   const start = comparisonStart(store, fresh, candidate, rollout.stageStartedMs)
   const end = hourStartMs(nowMs)
-  const member = (row: RolloutDevice, model: string, from: number): Member => ({
+  const member = (row: RolloutDevice, { prefix, places }: Model, from: number): Member => ({
     row,
-    hours: end > from ? outcomes.slots(row.device, model, from, end) : [],
+    hours: end > from ? outcomes.slots(row.device, prefix, from, end) : [],
+    places,
   })
   const withHours = (members: readonly Member[]): Member[] => members.filter(({ hours }) => hours.length > 0)
   const none: readonly Member[] = []
   const canaries =
     start === undefined && comparison !== 'past'
       ? none
-      : withHours(exposed.map((row) => member(row, candidate, comparison === 'past' ? row.sinceMs : (start ?? end))))
+      : withHours(
+          exposed.map((row) => member(row, modelOf(release.id), comparison === 'past' ? row.sinceMs : (start ?? end))),
+        )
   const controls =
     start === undefined || comparison !== 'control'
       ? none
-      : withHours(control.map((row) => member(row, modelBefore(row), start)))
+      : withHours(control.map((row) => member(row, modelOf(row.previous), start)))
   const batch = canaries.filter(({ row }) => row.stage === rollout.stage)
   const life = new LifeSpells(store, candidate, nowMs)
 
   const signals: Record<string, SignalInput> = {}
-  for (const { name } of rollout.policy.metrics) {
-    const signal = SIGNALS.find((each) => each.name === name)
+  for (const metric of rollout.policy.metrics) {
+    const signal = signalOf(metric)
     if (signal === undefined) continue
+    const { name } = signal
     const compared = signal.kind !== 'first' && start !== undefined && controls.length > 0
     signals[name] = {
       batch: comparison === 'past' ? pairsOf(signal, canaries) : compared ? armOutcomes(signal, batch, controls) : null,
@@ -261,20 +286,21 @@ export function stageHours({ stageStartedMs, pausedMs, pausedSinceMs }: RolloutR
   return Math.max(0, nowMs - stageStartedMs - paused) / HOUR_MS
 }
 
-/** What each signal of a device was in the hours before a moment. Signals it has no data of are left out. */
+/** What each signal of a policy was, of a device that ran a release in the hours before a moment. Signals it has no data of are left out. */
 export function pastOf(
   store: Store,
   device: number,
-  model: string,
-  hours: number,
+  release: ReleaseRecord,
+  policy: Pick<GatePolicy, 'metrics' | 'covariateHours'>,
   nowMs: number,
 ): Record<string, readonly [y: number, x: number]> {
   const to = hourStartMs(nowMs)
-  const own = store.outcomes.slots(device, model, to - Math.floor(hours) * HOUR_MS, to)
+  const { prefix, places } = toModel(release)
+  const hours = store.outcomes.slots(device, prefix, to - Math.floor(policy.covariateHours) * HOUR_MS, to)
   const past: Record<string, readonly [y: number, x: number]> = {}
-  for (const signal of SIGNALS) {
+  for (const signal of signalsOf(policy)) {
     if (signal.kind === 'first') continue
-    const outcome = outcomeOf(signal, own)
+    const outcome = outcomeOf(signal, { hours, places })
     if (outcome !== undefined) past[signal.name] = [outcome.y, outcome.x]
   }
   return past
@@ -287,12 +313,14 @@ export function gatherAfter(
   fromMs: number,
   toMs: number,
 ): Readonly<Record<string, ArmOutcomes>> {
-  const candidate = present(store.models.byId(rollout.release), 'the release of a rollout').prefix
+  const { prefix, places } = toModel(store.models.byId(rollout.release))
   const members = store.rollouts
     .devices(rollout.id)
     .filter(({ stage }) => stage !== null)
-    .map((row) => ({ row, hours: store.outcomes.slots(row.device, candidate, fromMs, toMs) }))
+    .map((row) => ({ row, hours: store.outcomes.slots(row.device, prefix, fromMs, toMs), places }))
   return Object.fromEntries(
-    SIGNALS.filter(({ kind }) => kind !== 'first').map((signal) => [signal.name, pairsOf(signal, members)]),
+    signalsOf(rollout.policy)
+      .filter(({ kind }) => kind !== 'first')
+      .map((signal) => [signal.name, pairsOf(signal, members)]),
   )
 }

@@ -115,8 +115,8 @@ function beginStage(
     const { device, late } = row
     // What it did before is kept for the end of its gateway's quarantine.
     if (store.gateways.isHeldOut(device)) continue
-    const model = present(models.byId(row.previous), 'the release before a rollout').prefix
-    rollouts.setPast(rollout.id, device, pastOf(store, device, model, rollout.policy.covariateHours, nowMs))
+    const before = present(models.byId(row.previous), 'the release before a rollout')
+    rollouts.setPast(rollout.id, device, pastOf(store, device, before, rollout.policy, nowMs))
     if (fresh.has(device)) {
       rollouts.expose(rollout.id, device, stage, nowMs)
       devices.retarget(device, { release: candidate.id, rollout: rollout.id, stage, arm: 'canary' })

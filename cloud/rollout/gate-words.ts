@@ -1,6 +1,6 @@
 import { threeDigits } from '../../contract/three-digits.ts'
 import type { GateReading, GateReason, SignalReading } from '../store/gate-reading.ts'
-import { signalOf } from './signals.ts'
+import { signalWords } from './signals.ts'
 
 const REASON_WORDS: Readonly<Record<GateReason, string>> = {
   'metric-worse': 'worse than the margin allows',
@@ -28,8 +28,7 @@ const AGAINST = {
   none: '',
 }
 
-const nameOf = (metric: string): string =>
-  metric === 'installFailures' ? 'install failures' : (signalOf(metric)?.words ?? metric)
+const nameOf = (metric: string): string => (metric === 'installFailures' ? 'install failures' : signalWords(metric))
 
 const margin = (ratio: number): string => `${threeDigits((ratio - 1) * 100)} %`
 

@@ -8,6 +8,7 @@ import type {
   TestReading,
   Verdict,
 } from '../store/gate-reading.ts'
+import { gates } from './declared-signals.ts'
 import { exactLogE } from './exact-test.ts'
 import { type FirstEventTest, firstEventTest, type Spell } from './first-event.ts'
 import { type DeviceOutcome, type LogRatio, logRatio, pairedLogRatio } from './log-ratio.ts'
@@ -77,6 +78,8 @@ const signOf = (signal: Signal): 1 | -1 => (signal.worse === 'higher' ? 1 : -1)
 
 /** Log e-value against "the candidate is worse by no more than the margin" (theta0 = ln margin). */
 export function harmLogE(batches: readonly BatchEvidence[], policy: SignalPolicy, signal: Signal): number {
+  // Without a share of the error probability there is no test, and none to plan.
+  if (policy.alphaRollback === 0) return 0
   const { s, information } = evidence(batches, signOf(signal), Math.log(policy.marginRatio))
   const rho = oneSidedRho(informationForPower(Math.log(policy.planRatio), policy.alphaRollback), policy.alphaRollback)
   return information === 0 ? 0 : oneSidedLogE(s, information, rho)
@@ -179,7 +182,8 @@ function readSignal(policy: SignalPolicy, signal: Signal, gate: GatePolicy, inpu
   const harm = signOf(signal) * mean
   return {
     missing,
-    suspect: information > 0 && harm > Math.log(policy.marginRatio) && harm - spread > 0,
+    // What a policy gives no share to is told, and holds nothing up.
+    suspect: gates(policy) && information > 0 && harm > Math.log(policy.marginRatio) && harm - spread > 0,
     reading: {
       name: signal.name,
       worse: signal.worse,
@@ -287,7 +291,7 @@ type Reasons = GateReading['reasons']
  */
 export function judgeStage(policy: GatePolicy, input: GateInput): GateReading {
   const reads = policy.metrics.flatMap((each) => {
-    const signal = signalOf(each.name)
+    const signal = signalOf(each)
     return signal === undefined ? [] : [readSignal(each, signal, policy, input)]
   })
   const { started, failed } = input.installs

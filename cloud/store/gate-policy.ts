@@ -1,7 +1,10 @@
 import * as z from 'zod/mini'
+import { LIMITS } from '../../contract/limits.ts'
+import { numericSignalSchema } from '../../contract/signals.ts'
 
 /** What a rollout's gate reads and how strict it is. Chosen before the start and frozen with the rollout: the error guarantees
- *  hold only for a policy that did not see the data. Signals are named here and defined in `rollout/signals.ts`.
+ *  hold only for a policy that did not see the data. Signals are named here and defined in `rollout/signals.ts`, or declared by the bundle: those
+ *  are `pipeline/name`.
  */
 const alpha = z.number().check(z.minimum(0), z.maximum(0.2))
 const ratio = z.number().check(z.gte(1), z.maximum(10))
@@ -9,8 +12,14 @@ const count = z.int().check(z.minimum(0), z.maximum(1_000_000))
 const hours = z.number().check(z.minimum(0), z.maximum(8_760))
 const share = z.number().check(z.minimum(0), z.maximum(1))
 
+const direction = z.enum(['higher', 'lower'])
+
+/** A signal as the candidate's bundle declares it. */
+const declaredSignalSchema = z.strictObject({ signal: numericSignalSchema, worse: direction })
+export type DeclaredSignal = z.infer<typeof declaredSignalSchema>
+
 const signalPolicySchema = z.strictObject({
-  name: z.string().check(z.minLength(1), z.maxLength(40)),
+  name: z.string().check(z.minLength(1), z.maxLength(2 * LIMITS.nameLength + 1)),
   /** this signal's share of the false-rollback probability; 0: it never rolls back */
   alphaRollback: alpha,
   /** probability to advance although the candidate is worse by the margin or more; 0: no proof is asked of this signal */
@@ -20,6 +29,10 @@ const signalPolicySchema = z.strictObject({
   marginRatio: ratio,
   /** smallest harm beyond the margin that the roll back test is planned to find with 80 % power, as a ratio; fixes its rho */
   planRatio: z.number().check(z.gt(1), z.maximum(10)),
+  /** the direction that harms, of a declared signal whose bundle says none */
+  worse: z.optional(direction),
+  /** what the bundle declares it as, filled in when the rollout is planned: whoever asks for it only names it */
+  declared: z.optional(declaredSignalSchema),
 })
 export type SignalPolicy = z.infer<typeof signalPolicySchema>
 

@@ -751,6 +751,12 @@ ALTER TABLE aggregates ADD COLUMN signals TEXT; -- JSON list, contract/signals.t
 ALTER TABLE releases ADD COLUMN verifier TEXT;  -- sha256 of the bundle that judges its wakes; NULL: what gateways have does
 `
 
+/** What gates read of a device's signals. */
+const DEVICE_SIGNALS = `
+ALTER TABLE device_hours ADD COLUMN signals TEXT; -- as of the report, JSON list, contract/signals.ts; NULL: the model declares none
+ALTER TABLE releases ADD COLUMN signals TEXT;     -- JSON list of { id, signals } by pipeline; NULL: it declares none
+`
+
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, name: 'fleet, registry, assignments, audit', sql: FLEET },
   { version: 2, name: 'telemetry', sql: TELEMETRY },
@@ -766,4 +772,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 12, name: 'what a signed word is about', sql: WORDS },
   { version: 13, name: 'records of service tokens', sql: TOKEN_RECORDS },
   { version: 14, name: 'signals, verifiers of releases', sql: SIGNALS },
+  { version: 15, name: 'signals of devices', sql: DEVICE_SIGNALS },
 ]

@@ -1,9 +1,13 @@
+import type { BundleManifest } from '../../contract/manifest.ts'
 import { present } from '../../contract/present.ts'
 import type { Release, ReleaseVerifier } from '../../contract/release.ts'
 import type { SqliteDatabase, Statement } from './database.ts'
 
 export const RELEASE_STATES = ['candidate', 'staging', 'production', 'archived'] as const
 export type ReleaseState = (typeof RELEASE_STATES)[number]
+
+/** What a pipeline of a release counts. */
+export type PipelineSignals = Pick<BundleManifest['pipelines'][number], 'id' | 'signals'>
 
 export interface ReleaseRecord {
   readonly id: number
@@ -18,6 +22,8 @@ export interface ReleaseRecord {
   readonly content: Release
   /** sha256 of the bundle that judges its wakes; null: what gateways have does */
   readonly verifier: string | null
+  /** by pipeline, in the order of its bundle; empty: it declares none */
+  readonly signals: readonly PipelineSignals[]
   readonly registeredMs: number
 }
 
@@ -29,14 +35,16 @@ export interface ReleaseTransition {
   readonly reason: string
 }
 
-interface Row extends Omit<ReleaseRecord, 'content' | 'registeredMs'> {
+interface Row extends Omit<ReleaseRecord, 'content' | 'signals' | 'registeredMs'> {
   content: string
+  signals: string | null
   registered_ms: number
 }
 
-const toRecord = ({ registered_ms, content, ...row }: Row): ReleaseRecord => ({
+const toRecord = ({ registered_ms, content, signals, ...row }: Row): ReleaseRecord => ({
   ...row,
   content: JSON.parse(content) as Release,
+  signals: signals === null ? [] : (JSON.parse(signals) as PipelineSignals[]),
   registeredMs: registered_ms,
 })
 
@@ -59,17 +67,24 @@ export class ModelStore {
     return this.#db.prepare<[string], { bytes: number }>('SELECT bytes FROM artifacts WHERE sha256 = ?').get(sha256)
   }
 
-  /** @param verifier what is to judge its wakes; undefined: what gateways have */
-  add(release: Release, parent: string | null, nowMs: number, verifier?: ReleaseVerifier): ReleaseRecord {
+  /** @param verifier what is to judge its wakes; undefined: what gateways have
+   *  @param signals by pipeline */
+  add(
+    release: Release,
+    parent: string | null,
+    nowMs: number,
+    verifier?: ReleaseVerifier,
+    signals: readonly PipelineSignals[] = [],
+  ): ReleaseRecord {
     const { name, version, sha256, bytes } = release
     this.#db
       .prepare(
-        `INSERT INTO releases (name, version, sha256, prefix, bytes, parent, state, content, verifier, registered_ms)
-         VALUES (?, ?, ?, ?, ?, ?, 'candidate', ?, ?, ?)`,
+        `INSERT INTO releases (name, version, sha256, prefix, bytes, parent, state, content, verifier, signals, registered_ms)
+         VALUES (?, ?, ?, ?, ?, ?, 'candidate', ?, ?, ?, ?)`,
       )
       .run(
         ...[name, version, sha256, sha256.slice(0, 16), bytes, parent, JSON.stringify(release)],
-        ...[verifier?.sha256 ?? null, nowMs],
+        ...[verifier?.sha256 ?? null, signals.length === 0 ? null : JSON.stringify(signals), nowMs],
       )
     return present(this.bySha256(sha256), 'the model just stored')
   }

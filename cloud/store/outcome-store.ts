@@ -22,6 +22,16 @@ export interface SlotOutcome {
   readonly rejected: number
   /** wakes that the verifier could not judge */
   readonly unjudged: number
+  /** what the signals of the model's bundle counted, contract/signals.ts; empty: it declares none */
+  readonly numbers: readonly number[]
+  /** verdicts by index of the pipeline; of pipelines that have none it has no entry */
+  readonly verdicts: ReadonlyMap<number, Verdicts>
+}
+
+export interface Verdicts {
+  readonly confirmed: number
+  readonly rejected: number
+  readonly unjudged: number
 }
 
 interface Asked {
@@ -30,21 +40,20 @@ interface Asked {
   from: number
   to: number
 }
-interface ReportRow extends SlotPoint {
+interface ReportRow extends Omit<SlotPoint, 'numbers'> {
   boot: number
   started_ms: number
+  signals: string | null
 }
-interface VerdictSums {
+interface VerdictSums extends Verdicts {
   boot: number
   slot: number
-  confirmed: number
-  rejected: number
-  unjudged: number
+  pipeline: number
 }
 
 /** Slot of a boot in which a moment lies. */
 const SLOT_OF = (ms: string): string => `cast(max(0, ${ms} - b.started_ms) / ${HOUR_MS} AS INTEGER)`
-const NO_VERDICTS = { confirmed: 0, rejected: 0, unjudged: 0 }
+const NO_VERDICTS: ReadonlyMap<number, Verdicts> = new Map()
 
 /** Per-device outcomes, for gates and drift.
  *
@@ -75,17 +84,17 @@ export class OutcomeStore {
     const slots = (edge: string): string =>
       `(SELECT ${edge.startsWith('<') ? 'max' : 'min'}(slot) FROM device_hours WHERE device = b.device AND boot = b.boot AND slot ${edge})`
     this.#reports = db.prepare<[Asked], ReportRow>(
-      `SELECT b.boot, b.started_ms, h.uptime_ms, h.received_ms, ${SLOT_COLUMNS.map((name) => `h.${name}`).join(', ')}
+      `SELECT b.boot, b.started_ms, h.uptime_ms, h.received_ms, h.signals, ${SLOT_COLUMNS.map((name) => `h.${name}`).join(', ')}
        FROM boots b JOIN device_hours h ON h.device = b.device AND h.boot = b.boot WHERE ${running}
          AND h.slot >= coalesce(${slots(`< ${SLOT_OF('@from')}`)}, 0)
          AND h.slot <= coalesce(${slots(`>= ${SLOT_OF('@to')}`)}, ${Number.MAX_SAFE_INTEGER})
        ORDER BY b.boot, h.slot`,
     )
     this.#verdicts = db.prepare<[Asked], VerdictSums>(
-      `SELECT v.boot, v.slot, sum(v.confirmed) AS confirmed, sum(v.rejected) AS rejected, sum(v.unjudged) AS unjudged
+      `SELECT v.boot, v.slot, v.pipeline, sum(v.confirmed) AS confirmed, sum(v.rejected) AS rejected, sum(v.unjudged) AS unjudged
        FROM boots b JOIN verdicts v ON v.device = b.device AND v.boot = b.boot WHERE ${running}
          AND v.model = @model AND v.slot >= ${SLOT_OF('@from')} AND v.slot <= ${SLOT_OF('@to')}
-       GROUP BY v.boot, v.slot`,
+       GROUP BY v.boot, v.slot, v.pipeline`,
     )
     this.#noise = db.prepare<[number, number, number], { noise_bins: string }>(
       'SELECT noise_bins FROM device_hours WHERE device = ? AND boot = ? AND slot < ? ORDER BY slot DESC LIMIT 1',
@@ -120,22 +129,22 @@ export class OutcomeStore {
   slots(device: number, model: string, fromMs: number, toMs: number): readonly SlotOutcome[] {
     if (this.#isHeldOut(device)) return []
     const asked = { device, model, from: fromMs, to: toMs }
-    const boots = new Map<number, ReportRow[]>()
-    for (const row of this.#reports.all(asked)) {
-      const reports = boots.get(row.boot)
-      if (reports === undefined) boots.set(row.boot, [row])
-      else reports.push(row)
+    const boots = new Map<number, { readonly startedMs: number; readonly reports: SlotPoint[] }>()
+    for (const { boot, started_ms, signals, ...report } of this.#reports.all(asked)) {
+      const point = { ...report, numbers: signals === null ? [] : (JSON.parse(signals) as number[]) }
+      const known = boots.get(boot)
+      if (known === undefined) boots.set(boot, { startedMs: started_ms, reports: [point] })
+      else known.reports.push(point)
     }
     if (boots.size === 0) return []
-    const verdicts = new Map(this.#verdicts.all(asked).map((row) => [`${row.boot}/${row.slot}`, row]))
+    const verdicts = this.#verdictsOf(asked)
     const outcomes: SlotOutcome[] = []
-    for (const [boot, reports] of boots) {
-      const startedMs = reports[0]?.started_ms ?? 0
+    for (const [boot, { startedMs, reports }] of boots) {
       const first = Math.ceil(Math.max(0, fromMs - startedMs) / HOUR_MS)
       const end = Math.floor(Math.max(0, toMs - startedMs) / HOUR_MS)
-      for (const { slot, values, closing } of completeSlots(reports, first, end)) {
+      for (const { slot, values, numbers, closing } of completeSlots(reports, first, end)) {
         if (closing.received_ms - (startedMs + closing.uptime_ms) > GAP_MS_MAX) continue
-        const { confirmed, rejected, unjudged } = verdicts.get(`${boot}/${slot}`) ?? NO_VERDICTS
+        const said = verdicts.get(`${boot}/${slot}`) ?? NO_VERDICTS
         outcomes.push({
           hour: baseHour(startedMs) + slot,
           uptimeMs: HOUR_MS,
@@ -147,13 +156,25 @@ export class OutcomeStore {
           overruns: values.overruns,
           energyMj: values.energy_mj,
           radioBytes: values.radio_bytes,
-          confirmed,
-          rejected,
-          unjudged,
+          ...sumOf(said),
+          numbers,
+          verdicts: said,
         })
       }
     }
     return outcomes
+  }
+
+  /** By boot and slot, and by pipeline. */
+  #verdictsOf(asked: Asked): ReadonlyMap<string, ReadonlyMap<number, Verdicts>> {
+    const slots = new Map<string, Map<number, Verdicts>>()
+    for (const { boot, slot, pipeline, ...verdicts } of this.#verdicts.all(asked)) {
+      const key = `${boot}/${slot}`
+      const known = slots.get(key)
+      if (known === undefined) slots.set(key, new Map([[pipeline, verdicts]]))
+      else known.set(pipeline, verdicts)
+    }
+    return slots
   }
 
   /** Noise floor histogram of a window: differences between the last reports before its ends (no interpolation). */
@@ -170,4 +191,14 @@ export class OutcomeStore {
     }
     return sum
   }
+}
+
+function sumOf(verdicts: ReadonlyMap<number, Verdicts>): Verdicts {
+  const sum = { confirmed: 0, rejected: 0, unjudged: 0 }
+  for (const { confirmed, rejected, unjudged } of verdicts.values()) {
+    sum.confirmed += confirmed
+    sum.rejected += rejected
+    sum.unjudged += unjudged
+  }
+  return sum
 }

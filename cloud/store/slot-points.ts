@@ -17,6 +17,8 @@ export type SlotValues = Readonly<Record<(typeof SLOT_COLUMNS)[number], number>>
 
 /** A report, as a point on the line of its boot. */
 export interface SlotPoint extends SlotValues {
+  /** cumulative numbers of the signals that its bundle declares, contract/signals.ts; omitted: nobody asks for them */
+  readonly numbers?: readonly number[]
   readonly uptime_ms: number
   /** believed time of receipt, Unix ms */
   readonly received_ms: number
@@ -37,6 +39,7 @@ export interface CompleteSlot {
   readonly slot: number
   /** what was counted in it */
   readonly values: SlotValues
+  readonly numbers: readonly number[]
   /** the first report after its end: with it the slot was known */
   readonly closing: SlotPoint
 }
@@ -49,25 +52,45 @@ export function* completeSlots(reports: readonly SlotPoint[], from: number, to: 
   let index = 0
   let before = ORIGIN
   /** @returns the counters at that uptime, which rises from call to call; undefined where they are not known */
-  const at = (uptimeMs: number): { readonly values: SlotValues; readonly closing: SlotPoint } | undefined => {
-    if (uptimeMs === 0) return { values: ORIGIN, closing: ORIGIN }
+  const at = (uptimeMs: number): Known | undefined => {
+    if (uptimeMs === 0) return { values: ORIGIN, numbers: [], closing: ORIGIN }
     while (index < reports.length && present(reports[index], 'a report').uptime_ms < uptimeMs) {
       before = present(reports[index++], 'a report')
     }
     const closing = reports[index]
     if (closing === undefined || closing.uptime_ms - before.uptime_ms > GAP_MS_MAX) return undefined
     const share = (uptimeMs - before.uptime_ms) / (closing.uptime_ms - before.uptime_ms)
-    return { values: combine(before, closing, (a, b) => a + share * (b - a)), closing }
+    const between = (a: number, b: number): number => a + share * (b - a)
+    const numbers = combineNumbers(before.numbers, closing.numbers ?? [], between)
+    return { values: combine(before, closing, between), numbers, closing }
   }
   let low = at(from * HOUR_MS)
   for (let slot = from; slot < to; slot++) {
     const high = at((slot + 1) * HOUR_MS)
     if (low !== undefined && high !== undefined) {
-      yield { slot, closing: high.closing, values: combine(low.values, high.values, (a, b) => Math.max(0, b - a)) }
+      const values = combine(low.values, high.values, difference)
+      yield { slot, closing: high.closing, values, numbers: combineNumbers(low.numbers, high.numbers, difference) }
     }
     low = high
   }
 }
+
+/** The counters of a boot at a moment. */
+interface Known {
+  readonly values: SlotValues
+  readonly numbers: readonly number[]
+  /** the first report at or after it */
+  readonly closing: SlotPoint
+}
+
+const difference = (a: number, b: number): number => Math.max(0, b - a)
+
+/** A boot begins without any: what is not there yet is 0. */
+const combineNumbers = (
+  a: readonly number[] = [],
+  b: readonly number[],
+  by: (a: number, b: number) => number,
+): readonly number[] => (b.length === 0 ? b : b.map((value, i) => by(a[i] ?? 0, value)))
 
 const combine = (a: SlotValues, b: SlotValues, by: (a: number, b: number) => number): SlotValues =>
   Object.fromEntries(SLOT_COLUMNS.map((name) => [name, by(a[name], b[name])])) as SlotValues

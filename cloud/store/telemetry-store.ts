@@ -47,12 +47,12 @@ const SQL = {
       battery_permille = excluded.battery_permille, assignment_seq = excluded.assignment_seq, counters = excluded.counters,
       level_ms = excluded.level_ms, energy_mj = excluded.energy_mj, posterior_bins = excluded.posterior_bins,
       noise_bins = excluded.noise_bins ${GATED('boots')}`,
-  hour: `INSERT INTO device_hours VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  hour: `INSERT INTO device_hours VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET seq = excluded.seq, model = excluded.model, received_ms = excluded.received_ms,
       uptime_ms = excluded.uptime_ms, listening_ms = excluded.listening_ms, active_ms = excluded.active_ms,
       wakes = excluded.wakes, gate_openings = excluded.gate_openings, energy_mj = excluded.energy_mj,
       radio_bytes = excluded.radio_bytes, overruns = excluded.overruns, inferences = excluded.inferences,
-      inference_ms = excluded.inference_ms, noise_bins = excluded.noise_bins ${GATED('device_hours')}
+      inference_ms = excluded.inference_ms, noise_bins = excluded.noise_bins, signals = excluded.signals ${GATED('device_hours')}
       OR (excluded.seq = device_hours.seq AND excluded.received_ms < device_hours.received_ms)`,
   verdict: `INSERT INTO verdicts (device, boot, slot, model, pipeline, gateway, hour, confirmed, rejected, unjudged, revision)
       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -223,6 +223,7 @@ export class TelemetryStore {
       ...[device, boot, slot, base + slot, seq, row.model, receivedMs, uptimeMs, listening, counter('activeMs')],
       ...[counter('wakes'), counter('gateOpenings'), energyMj, counter('radioRxBytes') + counter('radioTxBytes')],
       ...[counter('overruns'), counter('inferences'), row.inferenceMs ?? 0, noise],
+      row.signals === undefined ? null : JSON.stringify(row.signals),
     )
     // It is an end of what is interpolated on both of its sides.
     const { low, high } = present(this.#neighbours.get({ device, boot, slot }), 'the row of an aggregate')

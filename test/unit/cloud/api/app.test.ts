@@ -1,3 +1,4 @@
+import { DEFAULT_GATE_POLICY } from '../../../../cloud/rollout/gate-defaults.ts'
 import { randomBytes } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
@@ -382,13 +383,20 @@ describe('cloud over HTTP', () => {
     const cursor = (await call('GET', '/v1/assignments?after=0', undefined, gatewayToken)).json.cursor
     const poll = call('GET', `/v1/assignments?after=${cursor}&waitSeconds=25`, undefined, gatewayToken)
 
-    const gate = { minHours: 1 }
+    const of = (signals: unknown) => call('POST', '/v1/rollouts', { name: 'kws-2', gate: { signals } })
+    expect((await of({ 'bearing/alarms': { alphaRollback: 0.01 } })).json.detail).toMatch(/no signal "bearing\/alarms"/)
+    expect((await of({ energyPerHour: { marginRatio: 0.5 } })).json.detail).toMatch(/^gate\.metrics\.3\.marginRatio/)
+    expect((await of([1])).json.detail).toMatch(/^gate\.signals: an object of fields by name/)
+    const gate = { minHours: 1, signals: { energyPerHour: { marginRatio: 1.5 } } }
     const started = await call('POST', '/v1/rollouts', { name: 'kws-2', percents: [50, 100], gate })
     expect(started).toMatchObject({
       status: 200,
       json: { state: 'running', model: 'kws-2', policy: { minHours: 1, maxHours: 168 } },
     })
-    const { id } = started.json
+    const { id, policy } = started.json
+    const energy = policy.metrics.filter(({ name }: { name: string }) => name === 'energyPerHour')
+    expect(energy).toEqual([{ ...DEFAULT_GATE_POLICY.metrics[3], marginRatio: 1.5 }])
+    expect(policy.metrics).toHaveLength(DEFAULT_GATE_POLICY.metrics.length)
     expect((await call('POST', '/v1/rollouts', { name: 'kws-2' })).json.code).toBe('conflict')
     clock.advanceTo(clock.wallMs() + 10)
     const changed = (await poll).json.items

@@ -1,0 +1,97 @@
+import { type ContractError, contractError } from '../../contract/errors.ts'
+import { err, ok, type Result } from '../../contract/result.ts'
+import type { Signal as Declared, SignalPlace } from '../../contract/signals.ts'
+import type { DeclaredSignal, GatePolicy, SignalPolicy } from '../store/gate-policy.ts'
+import type { ReleaseRecord } from '../store/model-store.ts'
+import { type DeclaredPlaces, declaredPlaces, SIGNALS, signalOf } from './signals.ts'
+
+/** chosen: as many as a policy may name */
+const SIGNALS_MAX = 40
+
+/** Looks up what a policy names among what the candidate's bundle declares, and adds what else is declared: to be read and told, without a
+ *  share of the error probability until somebody gives it one.
+ *  @param before releases that the devices run, the most frequent first
+ *  @returns `invalid-request`
+ */
+export function resolvePolicy(
+  policy: GatePolicy,
+  candidate: ReleaseRecord,
+  before: readonly ReleaseRecord[],
+): Result<GatePolicy, ContractError> {
+  const own = declaredPlaces(candidate.signals)
+  const others = before.map((release) => ({ release, places: declaredPlaces(release.signals) }))
+  const metrics: SignalPolicy[] = []
+  for (const { declared: _, ...metric } of policy.metrics) {
+    const { name, worse } = metric
+    if (metrics.some((each) => each.name === name)) return refused(`gates ${name} twice`)
+    const fixed = signalOf(metric)
+    if (fixed !== undefined) {
+      if (worse !== undefined && worse !== fixed.worse) return refused(`${name}: ${fixed.worse} is what harms`)
+      metrics.push(metric)
+      continue
+    }
+    const place = own.get(name)
+    if (place === undefined) return refused(`no signal "${name}" to gate; known: ${known(own)}`)
+    const declared = gateable(place.signal, worse)
+    if (typeof declared === 'string') return refused(`${name} ${declared}`)
+    const stranger = others.find(({ places }) => !isAlike(place, places.get(name)))
+    if (stranger !== undefined && gates(metric)) {
+      const { release } = stranger
+      return refused(
+        `${release.name} ${release.version}, which devices run now, does not declare ${name} as ${candidate.name} ${candidate.version} does: there is nothing to compare with`,
+      )
+    }
+    metrics.push({ ...metric, declared })
+  }
+  const [most] = others
+  for (const [name, place] of own) {
+    const declared = gateable(place.signal)
+    if (typeof declared === 'string' || metrics.some((each) => each.name === name)) continue
+    if (metrics.length >= SIGNALS_MAX) break
+    if (!isAlike(place, most?.places.get(name)) || isSaidAlready(place, own)) continue
+    metrics.push({ name, alphaRollback: 0, alphaAdvance: 0, marginRatio: 1.25, planRatio: 1.5, declared })
+  }
+  return ok({ ...policy, metrics })
+}
+
+/** Whether a signal can end or hold a rollout; one that cannot is only read. */
+export const gates = ({ alphaRollback, alphaAdvance }: SignalPolicy): boolean => alphaRollback > 0 || alphaAdvance > 0
+
+const refused = (detail: string): { ok: false; error: ContractError } => err(contractError('invalid-request', detail))
+
+/** Names that a policy for the release may use. */
+const known = (own: DeclaredPlaces): string =>
+  [
+    ...SIGNALS.map(({ name }) => name),
+    ...[...own].flatMap(([name, { signal }]) => (signal.kind === 'histogram' ? [] : [name])),
+  ].join(', ')
+
+/** @param worse the direction that harms where the signal says none
+ *  @returns why it cannot be gated, in words, where that is so */
+function gateable(signal: Declared, worse?: DeclaredSignal['worse']): DeclaredSignal | string {
+  if (signal.kind === 'histogram') return 'is a histogram: gates read counts, ratios and means'
+  if (signal.harm !== null && worse !== undefined && worse !== signal.harm)
+    return `says itself that ${signal.harm} harms`
+  const harm = signal.harm ?? worse
+  return harm === undefined
+    ? 'declares no direction that harms: say which, "worse": "higher" or "worse": "lower"'
+    : { signal, worse: harm }
+}
+
+/** Whether two releases mean the same by a signal, in numbers that can be compared. */
+const isAlike = ({ signal }: SignalPlace, other: SignalPlace | undefined): boolean =>
+  other !== undefined && meaning(signal) === meaning(other.signal)
+
+function meaning(signal: Declared): string {
+  const { name: _, unit: __, harm: ___, ...numbers } = signal
+  return Object.entries(numbers).map(String).sort().join()
+}
+
+/** Verdicts of the only pipeline that wakes anybody are the gate's own false and verified wakes. */
+function isSaidAlready({ signal }: SignalPlace, own: DeclaredPlaces): boolean {
+  const isVerdict = (each: Declared): boolean => each.kind === 'count' && each.verdict !== undefined
+  if (!isVerdict(signal)) return false
+  return (
+    new Set([...own.values()].filter((place) => isVerdict(place.signal)).map(({ pipeline }) => pipeline)).size === 1
+  )
+}
