@@ -61,6 +61,22 @@ export function cloudCommand(system: Clock): Command {
     )
     .requiredOption('--data <DIR>', 'folder of the database')
     .action(async ({ data }: { data: string }) => (await import('./cloud-compact.ts')).compactCloud(data))
+  cloud
+    .command('backup')
+    .description('copy database, artifacts, keys and operator token of a cloud, which may run meanwhile')
+    .argument('<INTO>', 'folder to make; it must not be there, or be empty')
+    .requiredOption('--data <DIR>', 'folder of the cloud')
+    .action(async (into: string, { data }: { data: string }) =>
+      (await import('./cloud-backup.ts')).backUp(data, into, system),
+    )
+  cloud
+    .command('restore')
+    .description('make the folder of a cloud from a backup, after checking all of it')
+    .argument('<FROM>', 'folder that "cloud backup" has made')
+    .requiredOption('--data <DIR>', 'folder to make; it must not be there, or be empty')
+    .action(async (from: string, { data }: { data: string }) =>
+      (await import('./cloud-backup.ts')).restore(from, data, system),
+    )
   return cloud
 }
 

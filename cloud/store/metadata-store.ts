@@ -41,6 +41,11 @@ export class MetadataStore {
       .run(role, version, content, nowMs)
   }
 
+  /** Leaves versions out, which others may have made. What is made next is above them. */
+  skip(role: string, count: number): void {
+    this.#db.prepare('UPDATE metadata_versions SET version = version + ? WHERE role = ?').run(count, role)
+  }
+
   get(role: string, version: number): Uint8Array | undefined {
     const row = this.#db
       .prepare<[string, number], { content: Buffer }>('SELECT content FROM metadata WHERE role = ? AND version = ?')

@@ -67,6 +67,11 @@ export class ModelStore {
     return this.#db.prepare<[string], { bytes: number }>('SELECT bytes FROM artifacts WHERE sha256 = ?').get(sha256)
   }
 
+  /** All that were ever stored. */
+  artifacts(): readonly { readonly sha256: string; readonly bytes: number }[] {
+    return this.#db.prepare<[], { sha256: string; bytes: number }>('SELECT sha256, bytes FROM artifacts').all()
+  }
+
   /** @param verifier what is to judge its wakes; undefined: what gateways have
    *  @param signals by pipeline */
   add(

@@ -1015,6 +1015,37 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     find: 'filter.needs(next + count) <= end',
     change: 'filter.needs(next + count) <= end + 1',
   },
+  {
+    name: 'a signal is read at its place in the candidate, not in the model that the device ran',
+    file: 'cloud/rollout/evidence.ts',
+    find: '    hours: end > from ? outcomes.slots(row.device, prefix, from, end) : [],\n    places,',
+    change:
+      '    hours: end > from ? outcomes.slots(row.device, prefix, from, end) : [],\n    places: toModel(release).places,',
+  },
+  {
+    name: 'two releases that mean something else by a name are compared',
+    file: 'cloud/rollout/declared-signals.ts',
+    find: 'other !== undefined && meaning(signal) === meaning(other.signal)',
+    change: 'other !== undefined',
+  },
+  {
+    name: 'a signal without a share of the error probability holds a rollout',
+    file: 'cloud/rollout/gate.ts',
+    find: 'suspect: gates(policy) && information > 0',
+    change: 'suspect: information > 0',
+  },
+  {
+    name: 'a restored cloud goes on with the versions of its backup',
+    file: 'cloud/backup.ts',
+    find: "      store.metadata.skip('snapshot', ahead)\n      store.metadata.skip('timestamp', ahead)\n",
+    change: '',
+  },
+  {
+    name: 'a backup with one bit turned is restored',
+    file: 'cloud/backup.ts',
+    find: ' || hashFile(copy) !== backup.database.sha256',
+    change: '',
+  },
 ]
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */
 export function located({ name, file, find, change }: ListedFault, source: string): Mutant {
