@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { systemClock } from '../../../cli/clock-system.ts'
+import { restoreCloud } from '../../../cloud/backup.ts'
 import { type RunningCloud, startCloud } from '../../../cloud/cloud.ts'
 import { sha256Hex } from '../../../contract/bytes.ts'
 import { releaseOf } from '../../fixtures/cloud-world.ts'
@@ -136,7 +137,7 @@ describe('a cloud that runs', () => {
         (_, ms) => `"madeMs": ${ms - 120_000}`,
       ),
     )
-    expect(await kinglet('cloud', 'restore', path('saved'), '--data', path('cloud-2'))).toMatchObject({ code: 0 })
+    restoreCloud(path('saved'), path('cloud-2'), systemClock.wallMs(), () => undefined)
     cloud = await start('cloud-2')
     await upload('kws-2')
     publish()
@@ -192,6 +193,7 @@ describe('what is no backup', () => {
   ])('is refused and leaves nothing: %s', async (what, damage, words) => {
     const from = copy(`damaged ${what}`)
     damage(from)
+    expect(() => restoreCloud(from, path('made'), systemClock.wallMs(), () => undefined)).toThrow(words)
     expectRefusal(await kinglet('cloud', 'restore', from, '--data', path('made')), 1, words)
     expect(readdirSync(dir).filter((name) => name.startsWith('made'))).toEqual([])
   })
