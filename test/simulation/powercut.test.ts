@@ -40,7 +40,7 @@ import {
   undecidedOf,
 } from '../../firmware-sim/power-cut/power-cut-sweep.ts'
 import { EngineOrtNode } from '../../model/engine/engine-ort-node.ts'
-import { packSpec, sileroFiles, sileroSpec } from '../fixtures/pipeline-bundles.ts'
+import { fourFiles, fourSpec, packSpec, sileroFiles, sileroSpec } from '../fixtures/pipeline-bundles.ts'
 
 /** `KINGLET_SEED=… npx vitest run test/simulation/powercut.test.ts` repeats a run. */
 const seed = Number(process.env.KINGLET_SEED ?? 20_261_121)
@@ -105,11 +105,23 @@ describe('the power goes', () => {
     expect(options.tally).toMatchObject({ breaches: NONE, stories: [] })
   })
 
-  it('in an install of pipelines that remember, whose golden vectors are a row: at a share of all points', async () => {
-    const { bundle } = await packSpec(sileroSpec(), sileroFiles())
-    const pipelines = imageOf(bundle, 'vad')
+  it.each([
+    ['vad', 'of one that remembers, whose golden vectors are a row', () => packSpec(sileroSpec(), sileroFiles())],
+    // Stated as small as the board is: what they take is not tried here.
+    [
+      'four',
+      'of four on one input',
+      () => packSpec(fourSpec.replaceAll(/ramBytes: \d+/g, 'ramBytes: 2000'), fourFiles()),
+    ],
+  ])('in an install of pipelines (%s), %s: at a share of all points', async (name, _what, pack) => {
+    const { bundle } = await pack()
+    const pipelines = imageOf(bundle, name)
     const images = [first, pipelines, third]
-    const options = optionsOf('pipelines', { images, repository: cutRepository(images), share: 0.02 })
+    const options = optionsOf('pipelines', {
+      images,
+      repository: cutRepository(images),
+      share: name === 'vad' ? 0.02 : 0.005,
+    })
     const { operations } = await sweep(options, factory, { ...install, name: 'pipelines', target: pipelines })
     expect(operations).toBeGreaterThan(2 * Math.ceil(bundle.length / 4_096))
     expect(options.tally.cuts).toBeGreaterThan(10)

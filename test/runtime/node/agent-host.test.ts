@@ -2,11 +2,14 @@ import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { decodeBundle, encodeBundle } from '../../../contract/bundle.ts'
 import { bytesToHex, sha256Hex } from '../../../contract/bytes.ts'
 import { EVENT_CODES } from '../../../contract/messages.ts'
+import { present } from '../../../contract/present.ts'
 import type { Release } from '../../../contract/release.ts'
 import { err } from '../../../contract/result.ts'
 import { Ears } from '../../../device/core/ears.ts'
 import { layoutOf } from '../../../device/core/flash/flash-layout.ts'
 import { provision } from '../../../device/core/flash/provision.ts'
+import type { Heard } from '../../../device/core/listen/heard.ts'
+import { createListener } from '../../../device/core/listen/listener.ts'
 import type { Flash } from '../../../device/ports/flash.ts'
 import type { TransportEvent } from '../../../device/ports/transport.ts'
 import { FlashNor } from '../../../firmware-sim/flash-nor.ts'
@@ -18,7 +21,18 @@ import { graphFile, packKws } from '../../fixtures/bundles.ts'
 import { BenchDevice, FLASH_BYTES, HOUR, MINUTE, until } from '../../fixtures/device.ts'
 import { strangerKey } from '../../fixtures/keys.ts'
 import { writtenManifest } from '../../fixtures/manifest.ts'
-import { packSpec, sileroFiles, sileroSpec } from '../../fixtures/pipeline-bundles.ts'
+import {
+  anomalyFiles,
+  anomalySpec,
+  fourFiles,
+  fourSpec,
+  openPacked,
+  packSpec,
+  sileroFiles,
+  sileroSpec,
+  wakeWordFiles,
+  wakeWordSpec,
+} from '../../fixtures/pipeline-bundles.ts'
 
 let first: Packed
 let second: Packed
@@ -151,6 +165,72 @@ describe('an update, end to end', () => {
     await install(device, first, 2)
     expect(device.host.state!.measures.signals).toEqual([])
   })
+
+  it.each([
+    ['an anomaly detector', () => packSpec(anomalySpec, anomalyFiles())],
+    ['a word of three graphs in a row', () => packSpec(wakeWordSpec, wakeWordFiles())],
+    ['four pipelines on one input', () => packSpec(fourSpec, fourFiles())],
+  ])(
+    '%s comes over the air, hears as it would alone, begins anew after a boot, and is back from its slot',
+    async (_what, pack) => {
+      const packed = await pack()
+      const device = await factory()
+      device.gateway.store(packed.bundle)
+      await install(device, packed)
+      const sound = new Float32Array(6 * 16_000).fill(20 / 32_768).fill(0.2, 5 * 16_000)
+      const alone = await openPacked(packed)
+      const step = present(
+        alone.manifest.ladder.find(({ level }) => level === 'full'),
+        'a level',
+      )
+      const expected = await createListener({ ...alone, step }).listen(sound)
+      if (!expected.ok) throw new Error(expected.error.detail)
+      const summary = ({ wakes, signals, windows }: Heard) => ({
+        ...{ windows, signals },
+        wakes: wakes.map(({ pipeline, label, posteriorPermille, features }) => ({
+          pipeline,
+          label,
+          posteriorPermille,
+          features,
+        })),
+      })
+      const hear = async () => {
+        const ears = new Ears(device.host)
+        const parts: Heard[] = []
+        // In pieces that are no hops: what is between them is kept.
+        for (let at = 0; at < sound.length; at += 7_001) {
+          const heard = await ears.hear(sound.subarray(at, at + 7_001))
+          if (!heard.ok || heard.value === undefined) throw new Error('heard nothing')
+          parts.push(heard.value)
+        }
+        return parts.map(summary).reduce((sum, part) => ({
+          windows: sum.windows + part.windows,
+          signals: sum.signals?.map((value, i) => value + (part.signals?.[i] ?? 0)),
+          wakes: [...sum.wakes, ...part.wakes],
+        }))
+      }
+      const whole = summary(expected.value)
+      expect(whole.windows).toBeGreaterThan(40)
+    expect(whole.wakes.length).toBeGreaterThan(0)
+      expect(await hear()).toEqual(whole)
+      await device.off()
+      await device.boot()
+      expect(device.model).toBe(packed.release.name)
+      expect(await hear()).toEqual(whole)
+      // A trial that the power ends goes back, and the slot is still good.
+      await install(device, first, 2)
+      const blocks = device.gateway.blocksServed.get(packed.release.sha256)
+      device.assign(packed.release, 3)
+      await until('trial', () => device.phase === 'trial' && device.model === packed.release.name)
+      await device.off()
+      await device.boot()
+      expect(device.model).toBe('kws-1')
+      await install(device, packed, 4)
+      expect(device.gateway.blocksServed.get(packed.release.sha256)).toBe(blocks)
+      expect(await hear()).toEqual(whole)
+      await alone.dispose()
+    },
+  )
 
   it('an agent that knows no pipelines refuses them before it downloads', async () => {
     const vad = await packSpec(sileroSpec(), sileroFiles())
