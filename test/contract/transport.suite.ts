@@ -20,7 +20,7 @@ export interface TransportBench {
   dispose(): Promise<void>
 }
 
-async function until(what: string, probe: () => boolean, ms = 10_000): Promise<void> {
+async function until(what: string, probe: () => boolean, ms = 120_000): Promise<void> {
   const end = performance.now() + ms
   while (!probe()) {
     if (performance.now() > end) throw new Error(`timed out: ${what}`)

@@ -212,5 +212,5 @@ describe('a fresh project with the package', () => {
     expect(JSON.parse(battery.stdout)).toMatchObject({ governed: { devices: 1, reachedHorizon: 1 } })
     const inspected = await kinglet('model', 'inspect', '--json', join(installed, 'zoo/bundles/kws-1.kinglet'))
     expect(JSON.parse(inspected.stdout)).toMatchObject({ manifest: { name: 'kws-1' } })
-  }, 120_000)
+  })
 })

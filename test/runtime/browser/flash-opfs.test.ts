@@ -40,4 +40,4 @@ it('a flash in the origin-private file system of a real browser does what every 
   expect(results.filter(([, wrong]) => wrong !== '')).toEqual([])
   // As many as the suite has.
   expect(results.length).toBe(14)
-}, 60_000)
+})

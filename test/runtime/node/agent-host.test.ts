@@ -211,7 +211,7 @@ describe('an update, end to end', () => {
       }
       const whole = summary(expected.value)
       expect(whole.windows).toBeGreaterThan(40)
-    expect(whole.wakes.length).toBeGreaterThan(0)
+      expect(whole.wakes.length).toBeGreaterThan(0)
       expect(await hear()).toEqual(whole)
       await device.off()
       await device.boot()

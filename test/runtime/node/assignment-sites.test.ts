@@ -67,7 +67,7 @@ async function retained(gateway: Gateway, device: string, site: string): Promise
 const feed = async (query: string) => (await world.call('GET', `/v1/assignments?${query}`)).json
 
 it('a gateway takes the assignments of its sites and no others; without sites, of all', async () => {
-  await until('all are signed', async () => (await feed('after=0')).items.length === 103, 60_000)
+  await until('all are signed', async () => (await feed('after=0')).items.length === 103)
   expect((await feed('after=0&site=yard')).items).toHaveLength(3)
   expect((await feed('after=0&site=yard&site=lab&gateway=g')).items).toHaveLength(103)
   expect((await feed('after=0&site=none')).items).toEqual([])

@@ -96,9 +96,9 @@ describe('an enrolled device that floods', () => {
     expect(messages.wake).toEqual({ accepted: 600, unverified: 500 })
     expect(depths.pendingWakes).toBe(600)
     judge()
-    await until('all are judged', () => gateway.stats().depths.pendingWakes === 0, 60_000)
-    await until('the cloud has the verdicts', () => HONEST.every((name) => verdictsOf(name) === 5), 30_000)
-  }, 120_000)
+    await until('all are judged', () => gateway.stats().depths.pendingWakes === 0)
+    await until('the cloud has the verdicts', () => HONEST.every((name) => verdictsOf(name) === 5))
+  })
 
   it('the spool while the cloud is away loses rows of its own, and nobody else one', async () => {
     await world({ spool: { reportsMax: 1_200, eventsMax: 1_200, verdictsMax: 10_000 } })
@@ -126,11 +126,11 @@ describe('an enrolled device that floods', () => {
     const { spoolReports, spoolEvents } = gateway.stats().depths
     expect([spoolReports <= 1_020, spoolEvents <= 1_020]).toEqual([true, true])
     await cloud.start()
-    await until('the spool is empty', () => gateway.stats().depths.spoolEvents === 0, 60_000)
+    await until('the spool is empty', () => gateway.stats().depths.spoolEvents === 0)
     const missing = HONEST.filter((name) => !cloud.reports.has(`${name}/1/0`) || !cloud.events.has(`${name}/1/0`))
     expect(missing).toEqual([])
     expect(cloud.events.has('flood/1/2999')).toBe(true)
-  }, 120_000)
+  })
 
   it('is taken from as fast as its share allows; others are answered meanwhile, and none of it is lost', async () => {
     await world({ messages: { perSecond: 20, burst: 50 } })
@@ -162,7 +162,7 @@ describe('an enrolled device that floods', () => {
       times(10, (i) => event(200 + i)),
     )
     expect(gateway.stats().messages.publish!.slowed).toBeGreaterThan(slowed)
-  }, 60_000)
+  })
 
   it('the way to the cloud with artifacts and metadata that do not exist waits in line behind nobody else', async () => {
     await world({})
@@ -198,7 +198,7 @@ describe('an enrolled device that floods', () => {
     expect(asked.indexOf('/v1/metadata/timestamp.json')).toBeLessThan(6)
     const statuses = await Promise.all(floods)
     expect(statuses.filter((status) => status === 200)).toHaveLength(8)
-  }, 60_000)
+  })
 })
 
 const verdictsOf = (name: string): number =>

@@ -93,7 +93,7 @@ it('a gateway: shown, in quarantine and out of it, revoked; without a claim it i
   const again = await kinglet('gateway', 'claim', 'gw-lab', '--site', 'lab', '-o', path('y.claim'), ...operator())
   expectRefusal(again, 1, /is enrolled; say that it is to be replaced/)
   expectRefusal(await kinglet('gateway', 'revoke', 'gw-none', '--reason', 'x', ...operator()), 1, /no gateway/)
-}, 120_000)
+})
 
 it('a device from its claim to its revocation, through the gateway', async () => {
   const claimed = await kinglet(
@@ -153,7 +153,7 @@ it('a device from its claim to its revocation, through the gateway', async () =>
   expect(await run.stop()).toMatchObject({ code: 0 })
   const list = await kinglet('device', 'list', ...operator())
   expect(list.stdout).toMatch(/^wren-1 {2}lab {2}NUCLEO-U575ZI {2}.* {2}no target {2}.* {2}revoked\n$/)
-}, 120_000)
+})
 
 it('a claim and a token are asked for only where they can be kept', async () => {
   const made = async (action: string) => {
@@ -214,7 +214,7 @@ it('a key is changed by the device, and an identity is needed for it', async () 
   expectRefusal(await kinglet('device', 'rotate-key', '--flash', path('none'), '--cloud', cloudUrl), 1, /no such file/)
   expectRefusal(await kinglet(...claim, ...operator()), 1, /exists; a secret is never overwritten/)
   expect(readFileSync(path('any.flash')).length).toBeGreaterThan(100_000)
-}, 60_000)
+})
 
 /** What holds a secret, by its name or because a token is in it: all that any command of this file has made. */
 function secrets(folder = dir): string[] {
@@ -286,4 +286,4 @@ it('one that is open to others is taken from them, and that is said', async () =
     (line) => line.path === path('gateway/identity.json') && line.level === 40,
   )
   says(gateway!.lines.join('\n'), key)
-}, 60_000)
+})

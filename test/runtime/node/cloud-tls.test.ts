@@ -65,7 +65,7 @@ beforeAll(async () => {
     async () => (await ask('/healthz', 'first.crt').catch(() => undefined))?.status === 200,
     40_000,
   )
-}, 60_000)
+})
 afterAll(async () => {
   await Promise.all([gateway?.stop('SIGKILL'), cloud?.stop('SIGKILL')])
   rmSync(dir, { recursive: true, force: true })
@@ -110,7 +110,7 @@ describe('a cloud with a certificate', () => {
     ])
     await gateway.line('it is heard', ({ msg }) => msg === 'the cloud answers')
     expect((await fetch(`http://127.0.0.1:${http}/readyz`)).status).toBe(200)
-  }, 60_000)
+  })
 
   it('takes a new certificate at SIGHUP, and keeps the old one when the new one cannot be used', async () => {
     expect(await shown()).toBe('first')
@@ -124,7 +124,7 @@ describe('a cloud with a certificate', () => {
     cloud.child.kill('SIGHUP')
     await until('it is in use', async () => (await shown()) === 'second')
     expect((await ask('/readyz', 'second.crt')).text).not.toContain('certificate')
-  }, 60_000)
+  })
 })
 
 describe('in the clear', () => {
@@ -144,7 +144,7 @@ describe('in the clear', () => {
     writeFileSync(path('any.token'), 'a.b.c')
     const run = ['gateway', 'run', '--data', path('g'), '--cloud', url(), '--token-file', path('any.token')]
     expectRefusal(await kinglet(...run, '--host', '0.0.0.0'), 2, refused)
-  }, 60_000)
+  })
 
   it('a cloud listens at any address when that is said, and at its own machine´s anyway', async () => {
     for (const args of [cloudRun('0.0.0.0', '--insecure'), cloudRun('localhost')]) {
@@ -152,5 +152,5 @@ describe('in the clear', () => {
       await running.line('it is up', ({ msg }) => msg === 'cloud is up')
       expect((await running.stop()).code).toBe(0)
     }
-  }, 60_000)
+  })
 })

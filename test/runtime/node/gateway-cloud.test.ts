@@ -63,7 +63,7 @@ describe('uplink', () => {
     let lost = 0
     cloud.ingestFault = () => (lost++ < 2 ? 599 : undefined)
     await cloud.start()
-    await until('an empty spool', () => gateway.stats().depths.spoolReports === 0, 15_000)
+    await until('an empty spool', () => gateway.stats().depths.spoolReports === 0)
     await until('the verdict', () => cloud.verdicts.size === 1)
     expect(cloud.reports.size).toBe(20)
     expect(cloud.rowsReceived).toBeGreaterThan(20)
@@ -103,7 +103,7 @@ describe('uplink', () => {
     expect(gateway.stats().depths.spoolReports).toBeLessThanOrEqual(600 + 1_024)
     expect(count('spool', 'superseded')).toBeGreaterThan(1_000)
     await cloud.start()
-    await until('an empty spool', () => gateway.stats().depths.spoolReports === 0, 15_000)
+    await until('an empty spool', () => gateway.stats().depths.spoolReports === 0)
     expect([...cloud.reports.keys()].filter((key) => key.startsWith('d2'))).toHaveLength(10)
     for (const name of names) expect(cloud.reports.get(`${name}/1/899`)).toBeDefined()
     await until('exact sums', () => [...cloud.aggregates.values()].some((row) => row.wakes === 3 * 2_700 + 10 * 3))

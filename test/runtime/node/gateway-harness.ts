@@ -38,7 +38,7 @@ export const systemClock: Clock = {
 export async function until<T>(
   what: string,
   probe: () => T | undefined | false | Promise<T | undefined | false>,
-  ms = 10_000,
+  ms = 120_000,
 ): Promise<T> {
   const end = performance.now() + ms
   for (;;) {

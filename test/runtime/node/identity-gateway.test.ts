@@ -357,7 +357,7 @@ describe('two devices of one flash', () => {
         }),
     )
     for (const transport of two) transport.open(() => undefined)
-    await until('one is held off', () => count('connection', 'held-off') >= 1, 30_000)
+    await until('one is held off', () => count('connection', 'held-off') >= 1)
     // Eight until it is too much; after that one each ten seconds and more.
     expect(count('connection', 'taken-over')).toBeLessThanOrEqual(9)
     expect(gateway!.stats().depths.connectedDevices).toBe(1)

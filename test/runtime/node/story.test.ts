@@ -33,7 +33,7 @@ describe('kinglet story', () => {
       expect(ended.stderr.trimEnd().split('\n').length).toBeLessThanOrEqual(3)
     }
     taken.close()
-  }, 60_000)
+  })
 
   it('starts real services and a listening fleet, and leaves nothing behind when it is interrupted', async () => {
     const data = join(dir, 'data')
@@ -41,7 +41,7 @@ describe('kinglet story', () => {
     writeFileSync(json, '{"the": "last result"}')
     const story = new Running(['story', '--data', data, '--seed', '5', '--devices', '160', '--json', json, '--force'])
     const said = async (words: RegExp) => {
-      await expect.poll(() => story.lines.find((line) => words.test(line)), { timeout: 60_000 }).toBeDefined()
+      await expect.poll(() => story.lines.find((line) => words.test(line)), { timeout: 120_000 }).toBeDefined()
       return words.exec(story.lines.find((line) => words.test(line))!)!
     }
     const url = (await said(/status page (http:\S+)/))[1]!
@@ -59,7 +59,7 @@ describe('kinglet story', () => {
             () => 'up',
             () => 'gone',
           ),
-        { timeout: 10_000 },
+        { timeout: 120_000 },
       )
       .toBe('gone')
     // A folder the user named is the user's.
@@ -67,5 +67,5 @@ describe('kinglet story', () => {
     // So is the result of the run before: this one has none to take its place.
     expect(readFileSync(json, 'utf8')).toBe('{"the": "last result"}')
     expect(readFileSync(join(data, 'cloud.log'), 'utf8')).not.toMatch(/"level":[56]0/)
-  }, 120_000)
+  })
 })

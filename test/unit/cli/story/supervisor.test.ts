@@ -42,9 +42,9 @@ it('one that has answered is started again when it dies', async () => {
   )
   await service.untilHealthy(`http://127.0.0.1:${port}/`, 30_000)
   service.kill()
-  await expect.poll(() => service.restarts, { timeout: 10_000 }).toBe(1)
+  await expect.poll(() => service.restarts, { timeout: 120_000 }).toBe(1)
   await expect
-    .poll(async () => (await fetch(`http://127.0.0.1:${port}/`).catch(() => undefined))?.ok, { timeout: 10_000 })
+    .poll(async () => (await fetch(`http://127.0.0.1:${port}/`).catch(() => undefined))?.ok, { timeout: 120_000 })
     .toBe(true)
   await service.stop()
 })

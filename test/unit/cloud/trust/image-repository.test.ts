@@ -136,7 +136,7 @@ describe('what the cloud makes', () => {
     await lifecycle.renew(['root'])
     world.publish(repository)
     expect(stored('root')).toEqual([1, 2])
-  }, 120_000)
+  })
 })
 
 describe('what the cloud takes', () => {

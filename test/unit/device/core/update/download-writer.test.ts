@@ -139,7 +139,7 @@ describe.each([
         expect(bench.slot).toBe(release.sha256)
       }
     }
-  }, 60_000)
+  })
 
   it('on sectors larger and smaller than a block', () => {
     for (const sectorBytes of [512, 16_384]) {
