@@ -1,5 +1,5 @@
 import type { NodeContext, Prepared } from '../node-context.ts'
-import { biasAddress, channelFactors, channelTables, sumBound, weightScales } from './channels.ts'
+import { biasAddress, channelFactors, channelTables, sumBounds, weightScales } from './channels.ts'
 import { wideConvolution } from './wide-convolution.ts'
 
 /** FullyConnectedOptions of the schema. */
@@ -42,7 +42,7 @@ export function prepareFullyConnected(node: NodeContext): Prepared {
   )
   const bias = biasAddress(node, 2, outputs)
   const [least, most] = node.activation(OPTIONS.activation, output)
-  const tables = channelTables(node, factors, sumBound(node, depth, node.optionalInput(2)))
+  const tables = channelTables(node, factors, sumBounds(node, depth, node.optionalInput(2), outputs))
   const places = [input.address, weights.address, bias, output.address]
   const sizes = [batches, depth, outputs]
   const { multipliers, shifts, powers, shift } = tables

@@ -1,5 +1,5 @@
 import type { NodeContext, Prepared } from '../node-context.ts'
-import { biasAddress, channelFactors, channelTables, weightScales } from './channels.ts'
+import { biasAddress, channelFactors, weightScales } from './channels.ts'
 import { imageShape } from './window.ts'
 
 /** TransposeConvOptions of the schema. */
@@ -45,11 +45,10 @@ export function prepareTransposeConv(node: NodeContext): Prepared {
   const scales = weightScales(node, weights, 0)
   const factors = channelFactors(scales, outputs, (scale) => (from.scale * scale) / to.scale)
   const bias = biasAddress(node, 3, outputs)
-  // The kernel goes channel by channel, whatever the sums.
-  const { multipliers, shifts } = channelTables(node, factors, Number.POSITIVE_INFINITY)
+  const { multipliers, shifts } = node.multipliers(factors)
   const words = [
     ...[input.address, weights.address, bias, output.address, ...sizes],
-    ...[-from.zeroPoint, to.zeroPoint, multipliers, shifts],
+    ...[-from.zeroPoint, to.zeroPoint, node.table(multipliers), node.table(shifts)],
   ]
   return { calls: [{ kernel: 'transposeConv', words }] }
 }

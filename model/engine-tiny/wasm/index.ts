@@ -5,10 +5,10 @@
 export { binary } from './binary'
 export { binaryWide } from './binary-wide'
 export { copyBlocks, gatherBlocks, lookUpBytes } from './blocks'
-export { conv2d, finish, sumRows, sumWidened } from './conv'
+export { conv2d, sumRows, sumTiles } from './conv'
 export { convWide, transposeConvFloat } from './conv-wide'
 export { copyBytes, copyFrom, copyStrided, fillBytes, fillElements } from './copy'
-export { convolvePlace, depthwiseConv2d } from './depthwise'
+export { depthwiseConv2d, sumPlaces } from './depthwise'
 export {
   clampElements,
   dequantizeElements,
@@ -28,4 +28,5 @@ export { prelu, preluFloat } from './prelu'
 export { sumElements } from './reduce'
 export { softmax } from './softmax'
 export { svdf } from './svdf'
+export { finishTiles } from './tiles'
 export { transposeConv } from './transpose-conv'
