@@ -92,7 +92,10 @@ function operands(
   node.expectPorts(2, 3, 1)
   const [input, weights, output] = [node.input(0), node.input(1), node.output(0)]
   node.expectType(input, 'int8', 'int16', 'float32')
-  if (input.elementType === 'int8') for (const tensor of [weights, output]) node.expectType(tensor, 'int8')
+  if (input.elementType === 'int8') {
+    node.expectType(weights, 'int8', 'int4')
+    node.expectType(output, 'int8')
+  }
   const [, height, width] = imageShape(node, input)
   const [, rows, columns] = imageShape(node, weights)
   const [, outputHeight, outputWidth] = imageShape(node, output)
@@ -143,7 +146,7 @@ function convolutionWords(
   const tables = channelTables(node, factors, sumBounds(node, count, node.optionalInput(2), outputs))
   const { multipliers, shifts, powers, shift, factors: floats, distance } = tables
   return [
-    ...[input.address, weights.address, bias, output.address, multipliers, shifts, powers, shift],
+    ...[input.address, node.weightBytes(weights), bias, output.address, multipliers, shifts, powers, shift],
     ...[batches, height, width, channels, rows, columns, depth, y.output, x.output, outputs],
     ...[y.stride, x.stride, y.dilation, x.dilation, y.padding, x.padding],
     ...[-from.zeroPoint, to.zeroPoint, ...node.activation(activation, output)],
