@@ -175,7 +175,7 @@ export function prepareGather(node: NodeContext): Prepared {
   return { calls: [copyBlocks(node, input, output, offsets, inner)] }
 }
 
-/** chosen, the reference's MAX_INDICES_ND */
+/** spec: what gather_nd.cc of TFLite Micro takes at most. */
 const PLACE_DIMS = 5
 
 /** Elements or blocks of the input at places of `n` dimensions, indices [..., n] of int32: output [..., the input's dimensions behind the first n].
