@@ -18,6 +18,8 @@ const INDEXED = [
   'model/onnx/onnx-shapes-*.ts',
   'model/onnx/onnx-scope.ts',
   'model/plan/*.ts',
+  // Factors of the channels of one operator, as many as it has.
+  'model/engine-tiny/kernels/channels.ts',
   // Signals: samples, filters and windows, whose lengths are those of the arrays made just above.
   'model/audio/*.ts',
   'model/features/*.ts',

@@ -3,7 +3,6 @@
 declare const WebAssembly:
   | undefined
   | {
-      readonly validate: (bytes: Uint8Array) => boolean
       readonly Module: new (bytes: Uint8Array) => object
       readonly Memory: new (size: { initial: number; maximum: number }) => { readonly buffer: ArrayBuffer }
       readonly Instance: new (module: object, imports: object) => { readonly exports: object }
@@ -32,8 +31,12 @@ export class SimdModule {
     if (typeof WebAssembly === 'undefined') throw new Error(`${this.#what} needs WebAssembly`)
     if (this.#module === undefined) {
       const bytes = bytesOfBase64(this.#base64)
-      if (!WebAssembly.validate(bytes)) throw new Error(`${this.#what} needs WebAssembly with 128-bit SIMD`)
-      this.#module = new WebAssembly.Module(bytes)
+      try {
+        // Compiling validates: to ask first would be to validate twice.
+        this.#module = new WebAssembly.Module(bytes)
+      } catch (cause) {
+        throw new Error(`${this.#what} needs WebAssembly with 128-bit SIMD`, { cause })
+      }
     }
     const pages = Math.ceil(memoryBytes / PAGE_BYTES)
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages })

@@ -121,8 +121,11 @@ export interface OpenedSpec {
 
 /** Opens a pack file, YAML or JSON (which is YAML too).
  *  @throws CommandFailure with file, line and column where it is neither */
-export function openPackSpec(path: string): OpenedSpec {
-  const text = readBounded(path, SPEC_BYTES).toString('utf8')
+export const openPackSpec = (path: string): OpenedSpec =>
+  packSpecOf(readBounded(path, SPEC_BYTES).toString('utf8'), path)
+
+/** The same of its text. @param path what messages call it */
+export function packSpecOf(text: string, path: string): OpenedSpec {
   const lines = new LineCounter()
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
   const at = (offset: number): string => {

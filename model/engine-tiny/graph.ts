@@ -12,7 +12,15 @@ import { GuardedRun } from './guarded-run.ts'
 import { type KernelCall, NodeContext, type Prepared } from './node-context.ts'
 import { TINY_OPERATORS } from './operators.ts'
 import { catchTinyFault, type TinyErrorCode, TinyFault } from './tiny-fault.ts'
-import { ALIGNMENT_BYTES, aligned, GLOBAL_BYTES, SCRATCH_WORD, TINY_LIMITS } from './tiny-limits.ts'
+import {
+  ALIGNMENT_BYTES,
+  aligned,
+  CONSTANTS,
+  CONSTANTS_WORD,
+  GLOBAL_BYTES,
+  SCRATCH_WORD,
+  TINY_LIMITS,
+} from './tiny-limits.ts'
 import { elementsOf, type TinyTensor } from './tiny-tensor.ts'
 import { type TinyWasm, tinyWasm } from './tiny-wasm.ts'
 
@@ -138,7 +146,9 @@ class TinyLoader {
     const all = new Uint8Array(wasm.memory)
     all.set(this.#file, GLOBAL_BYTES)
     for (const { at, bytes } of this.#records) all.set(bytes, at)
-    new DataView(wasm.memory).setUint32(SCRATCH_WORD, scratchAt, true)
+    const globals = new DataView(wasm.memory, 0, GLOBAL_BYTES)
+    globals.setUint32(SCRATCH_WORD, scratchAt, true)
+    for (const [at, constant] of CONSTANTS.entries()) globals.setUint32(CONSTANTS_WORD + 4 * at, constant, true)
     const memory: TinyMemory = {
       fileBytes: this.#file.length,
       stateBytes: this.#arenaAt - this.#stateAt,

@@ -206,6 +206,21 @@ export class NodeContext {
     return this.#file.subarray(constant.offset, constant.offset + constant.length)
   }
 
+  /** Where weights of a byte are: those of int8 in the file, those of int4, which are two to a byte, the lower first, unpacked among the tables.
+   *  @see UnpackDenseInt4IntoInt8 of TensorFlow Lite, which TFLite Micro does at every run */
+  weightBytes(weights: TinyTensor): number {
+    this.expectType(weights, 'int8', 'int4')
+    if (weights.elementType === 'int8') return weights.address
+    const packed = this.constant(weights)
+    const bytes = new Int8Array(2 * packed.length)
+    for (let at = 0; at < packed.length; at++) {
+      const both = packed[at] ?? 0
+      bytes[2 * at] = (both << 28) >> 28
+      bytes[2 * at + 1] = (both << 24) >> 28
+    }
+    return this.table(bytes)
+  }
+
   #view(tensor: TinyTensor): DataView {
     const bytes = this.constant(tensor)
     return new DataView(bytes.buffer, bytes.byteOffset, bytes.length)

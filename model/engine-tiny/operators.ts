@@ -23,6 +23,7 @@ import { prepareAveragePool2d, prepareMaxPool2d } from './kernels/pooling.ts'
 import { preparePrelu } from './kernels/prelu.ts'
 import {
   prepareGather,
+  prepareGatherNd,
   preparePack,
   prepareResizeNearestNeighbor,
   prepareSlice,
@@ -69,6 +70,7 @@ export const TINY_OPERATORS: ReadonlyMap<number, (node: NodeContext) => Prepared
   [27, prepareSvdf],
   [28, prepareTanh],
   [36, prepareGather],
+  [107, prepareGatherNd],
   [39, prepareTranspose],
   [54, preparePrelu],
   [56, prepareArgMax],

@@ -22,6 +22,9 @@ export const TINY_LIMITS = {
 export const GLOBAL_BYTES = 64
 /** Where kernels find the address of their scratch. */
 export const SCRATCH_WORD = 16
+/** Where they find constants that a compiler would make anew in a loop, and these: 1.5 · 2^23 as float32, the sign and the exponent of a float32. */
+export const CONSTANTS_WORD = 20
+export const CONSTANTS: readonly number[] = [0x4b400000, 0x80000000, 0x7f800000]
 /** spec: alignment of buffers in an arena, TFLite Micro's. */
 export const ALIGNMENT_BYTES = 16
 

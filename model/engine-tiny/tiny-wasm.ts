@@ -19,6 +19,7 @@ export type KernelName =
   | 'fillElements'
   | 'fullyConnected'
   | 'gatherBlocks'
+  | 'gatherPlaces'
   | 'l2Normalization'
   | 'l2NormalizationFloat'
   | 'leakyRelu16'
@@ -36,10 +37,13 @@ export type KernelName =
   | 'requantizeElements'
   | 'sigmoid16'
   | 'softmax'
+  | 'softmax16'
   | 'softmaxFloat'
   | 'sumElements'
   | 'svdf'
+  | 'svdfFloat'
   | 'transposeConv'
+  | 'transposeConv16'
   | 'transposeConvFloat'
 
 export interface TinyWasm {

@@ -31,6 +31,8 @@ export const planTflite = (model: TfliteModel, scratchOf: ScratchOf = () => []):
  *  Micro's of the same buffers. */
 function smallerPlan({ buffers, definedBy }: LoweredTflite): ArenaPlan {
   const byProducer = planArena(buffers)
+  // As small as any can be.
+  if (byProducer.arenaBytes === byProducer.lowerBoundBytes) return byProducer
   const { alignmentBytes } = RUNTIME_COSTS
   const order = buffers.map((_, index) => index).sort((a, b) => definedBy[a]! - definedBy[b]!)
   const byTensor = planArena(

@@ -141,8 +141,10 @@ export class FlatTable {
 
   /** Longs, each of which must be an exact double. */
   int64s(field: number, max: number): number[] {
+    const { view } = this.#file
     return this.#numbers(field, 8, max, (at) => {
-      const value = Number(this.#file.view.getBigInt64(at, true))
+      // In halves: a network has hundreds of zero points, and each would be a BigInt first.
+      const value = view.getInt32(at + 4, true) * 2 ** 32 + view.getUint32(at, true)
       return Number.isSafeInteger(value) ? value : this.#file.malformed(`integer ${value} in ${this.name}`)
     })
   }

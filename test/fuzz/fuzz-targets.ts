@@ -1,5 +1,8 @@
 import { createPrivateKey } from 'node:crypto'
 import { createLocalJWKSet, exportJWK, SignJWT } from 'jose'
+import { CommandFailure } from '../../cli/failure.ts'
+import { packSpecOf, parseSpec, readPackSpec } from '../../cli/model/pack-spec.ts'
+import { pipelineFileSchema } from '../../cli/model/pipeline-spec.ts'
 import type { DeviceKeyRecord } from '../../cloud/store/identity-store.ts'
 import { attestedBy } from '../../cloud/trust/attestation.ts'
 import { Challenges } from '../../cloud/trust/challenges.ts'
@@ -9,7 +12,7 @@ import { bytesEqual, bytesToHex, hexToBytes } from '../../contract/bytes.ts'
 import type { Clock } from '../../contract/clock.ts'
 import type { ContractError } from '../../contract/errors.ts'
 import { LIMITS } from '../../contract/limits.ts'
-import { parseManifest } from '../../contract/manifest.ts'
+import { labelsOfPipeline, parseManifest } from '../../contract/manifest.ts'
 import {
   blockCodec,
   EVENT_CODES,
@@ -35,6 +38,9 @@ import { parseWav } from '../../model/audio/wav.ts'
 import { contractSamples } from '../fixtures/contract-samples.ts'
 import { assignmentBytes, BOARD, DEVICE, ISSUED_MS, SITE } from '../fixtures/documents.ts'
 import { directorKey, strangerKey } from '../fixtures/keys.ts'
+import { manifestSample } from '../fixtures/manifest.ts'
+import { manifestV2Sample } from '../fixtures/manifest-v2.ts'
+import { anomalySpec, fourSpec, sileroSpec, wakeWordSpec } from '../fixtures/pipeline-bundles.ts'
 import { wavKinds } from '../fixtures/wav-bytes.ts'
 import type { FuzzTarget } from './fuzz-run.ts'
 import { codeOf, MIB, must } from './fuzz-soundness.ts'
@@ -162,17 +168,71 @@ function bundle(samples: Readonly<Record<string, Uint8Array>>): FuzzTarget {
 }
 
 /** The manifest behind the container, whose hashes stop a byte-level mutation: so the mutation comes first and the hashes after. */
-function manifest(bundleFile: Uint8Array): FuzzTarget {
-  const decoded = decodeBundle(bundleFile)
-  if (!decoded.ok) throw new Error(decoded.error.detail)
-  const sections = decoded.value
+function manifest(name: string, sections: ReadonlyMap<string, Uint8Array>): FuzzTarget {
   return {
-    name: 'manifest',
+    name,
     corpus: [sections.get('manifest.json')!],
     tree: 'json',
     weight: 4,
     allocationBytes: 4 * MIB,
-    run: (input) => codeOf(parseManifest(new Map(sections).set('manifest.json', input))),
+    run(input) {
+      const parsed = parseManifest(new Map(sections).set('manifest.json', input))
+      if (parsed.ok) {
+        const { pipelines, ladder } = parsed.value
+        must(pipelines.length > 0 && ladder.length > 0, 'a manifest of no pipeline or no level')
+        for (const at of pipelines.keys()) labelsOfPipeline(parsed.value, at)
+      }
+      return codeOf(parsed)
+    },
+  }
+}
+
+function sectionsOf(bundleFile: Uint8Array): ReadonlyMap<string, Uint8Array> {
+  const decoded = decodeBundle(bundleFile)
+  if (!decoded.ok) throw new Error(decoded.error.detail)
+  return decoded.value
+}
+
+/** A manifest of pipelines and sections of the sizes that it says. */
+const pipelineSections = (): ReadonlyMap<string, Uint8Array> =>
+  new Map([
+    ['manifest.json', new TextEncoder().encode(JSON.stringify(manifestV2Sample))],
+    ['golden.bin', new Uint8Array(10)],
+    ...manifestV2Sample.graphs.map(({ id }) => [`graph/${id}`, new Uint8Array(1)] as const),
+  ])
+
+/** Pack files, YAML of a person. What is wrong is told as a failure of the command, with file, line and column; whatever else is thrown is a bug. */
+function packFile(): FuzzTarget {
+  const simple = {
+    ...{ name: 'kws', version: 1, parent: null, securityCounter: 0, labels: ['no', 'yes'], boards: [] },
+    featureQuantization: { scale: 0.5, zeroPoint: 3 },
+    graphs: [{ id: 'full', file: 'full.onnx' }],
+    ladder: [{ level: 'full', graph: 'full', hopFrames: 10, gate: null }],
+    policy: manifestSample.policy,
+    golden: { audio: 'clips', count: 4, tolerance: 0.1 },
+  }
+  const texts = [sileroSpec(), wakeWordSpec, fourSpec, anomalySpec]
+  const corpus = [...texts, JSON.stringify({ ...simple, policy: { ...simple.policy, ignoreLabels: ['no'] } })]
+  return {
+    name: 'pack-file',
+    corpus: corpus.map((text) => new TextEncoder().encode(text)),
+    weight: 4,
+    // A tree of the text with the place of each word, hundreds of bytes for each.
+    allocationBytes: 512 * MIB,
+    run(input) {
+      try {
+        // The command reads no more of a file.
+        if (input.length > 1024 * 1024) return 'too-large'
+        const opened = packSpecOf(new TextDecoder().decode(input), 'pack.yaml')
+        if ('pipelines' in opened.json) parseSpec(pipelineFileSchema, opened)
+        else readPackSpec(opened)
+        return 'accepted'
+      } catch (cause) {
+        if (!(cause instanceof CommandFailure)) throw cause
+        must(cause.message.startsWith('pack.yaml'), `a failure that names no file: ${cause.message}`)
+        return 'refused'
+      }
+    },
   }
 }
 
@@ -322,7 +382,9 @@ export async function fuzzTargets(files: FuzzFiles): Promise<readonly FuzzTarget
     signedEvent(samples['event-signed']!),
     challenge(),
     bundle(samples),
-    manifest(files.bundle),
+    manifest('manifest', sectionsOf(files.bundle)),
+    manifest('manifest-v2', pipelineSections()),
+    packFile(),
     ...modelTargets(files.graph),
     ...patchTargets(),
     wav(files.clip),

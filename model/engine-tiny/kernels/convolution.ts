@@ -1,7 +1,7 @@
-import type { NodeContext, Prepared } from '../node-context.ts'
+import { float32Word, type NodeContext, type Prepared } from '../node-context.ts'
 import { aligned } from '../tiny-limits.ts'
 import type { TinyTensor } from '../tiny-tensor.ts'
-import { biasAddress, channelFactors, channelTables, sumBound, weightScales } from './channels.ts'
+import { biasAddress, channelFactors, channelTables, sumBounds, weightScales } from './channels.ts'
 import { wideConvolution } from './wide-convolution.ts'
 import { type Axis, imageShape, windowAxis } from './window.ts'
 
@@ -10,10 +10,12 @@ const CONV = { padding: 0, strideX: 1, strideY: 2, activation: 3, dilationX: 4, 
 /** DepthwiseConv2DOptions of the schema. */
 const DEPTHWISE = { padding: 0, strideX: 1, strideY: 2, activation: 4, dilationX: 5, dilationY: 6 } as const
 
-/** Of the scratch of `wasm/conv.ts`: what sums take, the least distance of two patches, and the most that widened weights take. */
-const SUMS_BYTES = 2_048
-const PATCHES_APART = 4_096
-const ROWS_BYTES = 16_384
+/** What packed rows of weights may take of the scratch: a part of the smallest first-level caches. */
+const PACKED_BYTES = 16_384
+/** Channels whose sums are in the scratch at a time, at most. */
+const CHANNELS = 64
+/** From so many outputs on, packing weights pays. */
+const PACKING_PIXELS = 4
 
 /** Input [batches, height, width, channels], weights [outputs, rows, columns, depth], where channels are a multiple of depth; bias [outputs].
  *  @see conv_common.cc of TFLite Micro and integer_ops/conv.h of TensorFlow Lite */
@@ -34,11 +36,19 @@ export function prepareConv2d(node: NodeContext): Prepared {
     })
   }
   const words = convolutionWords(node, CONV.activation, { y, x, outputs, depth, channelDimension: 0 })
-  const widenedBytes = 8 * Math.ceil(patch / 8) * 2 * outputs
-  return {
-    calls: [{ kernel: 'conv2d', words }],
-    scratchBytes: SUMS_BYTES + 2 * Math.max(PATCHES_APART, aligned(2 * patch)) + Math.min(ROWS_BYTES, widenedBytes),
+  // Rows of weights as int16, by eights, as many as the scratch has room for.
+  const padded = 8 * Math.ceil(patch / 8)
+  const room = 8 * Math.floor(PACKED_BYTES / (16 * padded))
+  const block = Math.min(CHANNELS, room, 8 * Math.ceil(outputs / (channels / depth) / 8))
+  if (batches * y.output * x.output < PACKING_PIXELS || block === 0) {
+    return {
+      calls: [{ kernel: 'conv2d', words: [...words, 0] }],
+      scratchBytes: 16 * CHANNELS + 2 * aligned(2 * patch + 16),
+    }
   }
+  // Packed rows, sums of four outputs, four patches with what the last goes beyond its end, and the same pair by pair.
+  const scratchBytes = 2 * padded * block + 16 * block + (8 * padded + 16) + 8 * padded
+  return { calls: [{ kernel: 'conv2d', words: [...words, block] }], scratchBytes }
 }
 
 /** Weights [1, rows, columns, channels · multiplier].
@@ -61,10 +71,11 @@ export function prepareDepthwiseConv2d(node: NodeContext): Prepared {
   }
   const sizes = { y, x, outputs, depth: outputs / channels, channelDimension: 3 }
   const words = convolutionWords(node, DEPTHWISE.activation, sizes)
-  // Two vectors of sums, weights in pairs of int16, starts of int32, a row of zero points, and an address for each place of the filter.
+  // Sums, weights in pairs of int16, starts of int32, a row of zero points, and for two outputs an address for each place of the filter, and
+  // how far these are apart.
+  const eights = 8 * Math.ceil(channels / 8)
   const places = 2 * Math.ceil((y.filter * x.filter) / 2)
-  const scratchBytes =
-    32 + aligned(2 * places * channels) + aligned(4 * channels) + aligned(channels) + aligned(4 * places + 4)
+  const scratchBytes = 16 * CHANNELS + 2 * places * eights + 4 * eights + aligned(eights) + 12 * places
   return { calls: [{ kernel: 'depthwiseConv2d', words }], scratchBytes }
 }
 
@@ -81,7 +92,10 @@ function operands(
   node.expectPorts(2, 3, 1)
   const [input, weights, output] = [node.input(0), node.input(1), node.output(0)]
   node.expectType(input, 'int8', 'int16', 'float32')
-  if (input.elementType === 'int8') for (const tensor of [weights, output]) node.expectType(tensor, 'int8')
+  if (input.elementType === 'int8') {
+    node.expectType(weights, 'int8', 'int4')
+    node.expectType(output, 'int8')
+  }
   const [, height, width] = imageShape(node, input)
   const [, rows, columns] = imageShape(node, weights)
   const [, outputHeight, outputWidth] = imageShape(node, output)
@@ -129,12 +143,13 @@ function convolutionWords(
   const bias = biasAddress(node, 2, outputs)
   // A filter of the depthwise kind reads one channel.
   const count = rows * columns * (channelDimension === 0 ? depth : 1)
-  const tables = channelTables(node, factors, sumBound(node, count, node.optionalInput(2)))
-  const { multipliers, shifts, powers, shift } = tables
+  const tables = channelTables(node, factors, sumBounds(node, count, node.optionalInput(2), outputs))
+  const { multipliers, shifts, powers, shift, factors: floats, distance } = tables
   return [
-    ...[input.address, weights.address, bias, output.address, multipliers, shifts, powers, shift],
+    ...[input.address, node.weightBytes(weights), bias, output.address, multipliers, shifts, powers, shift],
     ...[batches, height, width, channels, rows, columns, depth, y.output, x.output, outputs],
     ...[y.stride, x.stride, y.dilation, x.dilation, y.padding, x.padding],
     ...[-from.zeroPoint, to.zeroPoint, ...node.activation(activation, output)],
+    ...[floats, float32Word(distance)],
   ]
 }

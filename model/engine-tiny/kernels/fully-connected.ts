@@ -1,5 +1,5 @@
 import type { NodeContext, Prepared } from '../node-context.ts'
-import { biasAddress, channelFactors, channelTables, sumBound, weightScales } from './channels.ts'
+import { biasAddress, channelFactors, channelTables, sumBounds, weightScales } from './channels.ts'
 import { wideConvolution } from './wide-convolution.ts'
 
 /** FullyConnectedOptions of the schema. */
@@ -30,7 +30,7 @@ export function prepareFullyConnected(node: NodeContext): Prepared {
       ...{ together: outputs, weightSteps: [depth, depth], sumBits: 32, floatProduct: true },
     })
   }
-  for (const tensor of [weights, output]) node.expectType(tensor, 'int8')
+  node.expectType(output, 'int8')
   const from = node.quantization(input)
   const to = node.quantization(output)
   node.expectZeroPoint(input)
@@ -42,8 +42,8 @@ export function prepareFullyConnected(node: NodeContext): Prepared {
   )
   const bias = biasAddress(node, 2, outputs)
   const [least, most] = node.activation(OPTIONS.activation, output)
-  const tables = channelTables(node, factors, sumBound(node, depth, node.optionalInput(2)))
-  const places = [input.address, weights.address, bias, output.address]
+  const tables = channelTables(node, factors, sumBounds(node, depth, node.optionalInput(2), outputs))
+  const places = [input.address, node.weightBytes(weights), bias, output.address]
   const sizes = [batches, depth, outputs]
   const { multipliers, shifts, powers, shift } = tables
   const words = [...places, ...sizes, -from.zeroPoint, to.zeroPoint, least, most, multipliers, shifts, powers, shift]

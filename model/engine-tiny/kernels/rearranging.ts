@@ -15,7 +15,8 @@ export function prepareSlice(node: NodeContext): Prepared {
   const [input, output] = [node.input(0), node.output(0)]
   if (node.input(1).constant === null) return sliceFrom(node)
   const begin = node.integers(node.input(1), TINY_LIMITS.dims)
-  const size = node.integers(node.input(2), TINY_LIMITS.dims)
+  // A size that is computed can only be what the output's tensor says: a run cannot make another.
+  const size = node.input(2).constant === null ? output.shape : node.integers(node.input(2), TINY_LIMITS.dims)
   if (begin.length !== input.shape.length || size.length !== input.shape.length) {
     node.malformed(`begin [${begin}] and size [${size}] of [${input.shape}]`)
   }
@@ -172,6 +173,36 @@ export function prepareGather(node: NodeContext): Prepared {
     offsets.push((row * axisSize + value) * inner)
   }
   return { calls: [copyBlocks(node, input, output, offsets, inner)] }
+}
+
+/** spec: what gather_nd.cc of TFLite Micro takes at most. */
+const PLACE_DIMS = 5
+
+/** Elements or blocks of the input at places of `n` dimensions, indices [..., n] of int32: output [..., the input's dimensions behind the first n].
+ *  @see gather_nd.cc of TFLite Micro */
+export function prepareGatherNd(node: NodeContext): Prepared {
+  node.expectPorts(2, 2, 1)
+  const [input, indices, output] = [node.input(0), node.input(1), node.output(0)]
+  node.expectType(indices, 'int32')
+  const places = indices.shape.at(-1) ?? node.malformed(`"${indices.name}" has no dimensions`)
+  if (places > input.shape.length) node.malformed(`${places} indices into [${input.shape}]`)
+  if (places > PLACE_DIMS) node.unsupported(`${places} indices of a place, at most ${PLACE_DIMS}`)
+  node.expectShape(output, [...indices.shape.slice(0, -1), ...input.shape.slice(places)])
+  const bytes = bytesOfElements(input.elementType, 1)
+  if (input.elementType !== output.elementType || bytesOfElements(input.elementType, 2) !== 2 * bytes) {
+    node.unsupportedType(`copies from ${input.elementType} to ${output.elementType}`)
+  }
+  if (indices.constant !== null) {
+    for (const [at, index] of node.integers(indices, TINY_LIMITS.tableEntries).entries()) {
+      const dim = input.shape[at % places] ?? 0
+      if (index < 0 || index >= dim) node.malformed(`index ${index} of ${dim}`)
+    }
+  }
+  const strides = stridesOf(input.shape)
+  const axes = input.shape.slice(0, places).flatMap((dim, axis) => [dim, bytes * (strides[axis] ?? 0)])
+  const sizes = [indices.elements / places, bytes * productOf(input.shape.slice(places)), places]
+  const words = [input.address, indices.address, output.address, ...sizes, ...axes]
+  return { calls: [{ kernel: 'gatherPlaces', words }] }
 }
 
 /** ResizeNearestNeighborOptions of the schema. */

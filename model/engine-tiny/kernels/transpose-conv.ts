@@ -1,5 +1,5 @@
 import type { NodeContext, Prepared } from '../node-context.ts'
-import { biasAddress, channelFactors, channelTables, weightScales } from './channels.ts'
+import { biasAddress, channelFactors, weightScales } from './channels.ts'
 import { imageShape } from './window.ts'
 
 /** TransposeConvOptions of the schema. */
@@ -11,8 +11,9 @@ const SAME = 0
 export function prepareTransposeConv(node: NodeContext): Prepared {
   node.expectPorts(3, 4, 1)
   const [weights, input, output] = [node.input(1), node.input(2), node.output(0)]
-  node.expectType(input, 'int8', 'float32')
-  for (const tensor of [weights, output]) node.expectType(tensor, input.elementType)
+  node.expectType(input, 'int8', 'int16', 'float32')
+  node.expectType(output, input.elementType)
+  node.expectType(weights, input.elementType === 'float32' ? 'float32' : 'int8')
   const [batches, height, width, channels] = imageShape(node, input)
   const [outputs, rows, columns] = imageShape(node, weights)
   const [, outputHeight, outputWidth] = imageShape(node, output)
@@ -44,12 +45,35 @@ export function prepareTransposeConv(node: NodeContext): Prepared {
   const [from, to] = [node.quantization(input), node.quantization(output)]
   const scales = weightScales(node, weights, 0)
   const factors = channelFactors(scales, outputs, (scale) => (from.scale * scale) / to.scale)
-  const bias = biasAddress(node, 3, outputs)
-  // The kernel goes channel by channel, whatever the sums.
-  const { multipliers, shifts } = channelTables(node, factors, Number.POSITIVE_INFINITY)
-  const words = [
-    ...[input.address, weights.address, bias, output.address, ...sizes],
-    ...[-from.zeroPoint, to.zeroPoint, multipliers, shifts],
-  ]
+  const { multipliers, shifts } = node.multipliers(factors)
+  const tables = [node.table(multipliers), node.table(shifts)]
+  if (input.elementType === 'int16') {
+    node.expectSymmetric(input)
+    node.expectSymmetric(output)
+    // A long sum moves no further to the left.
+    if (factors.some((factor) => factor >= 128)) node.malformed('scales make a factor of 128 or more')
+    const places = [input.address, weights.address, longBias(node, outputs), output.address]
+    return { calls: [{ kernel: 'transposeConv16', words: [...places, ...sizes, 0, 0, ...tables] }] }
+  }
+  const places = [input.address, weights.address, biasAddress(node, 3, outputs), output.address]
+  const words = [...places, ...sizes, -from.zeroPoint, to.zeroPoint, ...tables]
   return { calls: [{ kernel: 'transposeConv', words }] }
+}
+
+/** A bias of int64 where it is, one of int16 widened, as the reference does; 0 where there is none. */
+function longBias(node: NodeContext, outputs: number): number {
+  const bias = node.optionalInput(3)
+  if (bias === null) return 0
+  node.expectType(bias, 'int64', 'int16')
+  node.expectElements(bias, outputs)
+  if (bias.elementType === 'int64') return bias.address
+  const bytes = node.constant(bias)
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+  // An int64 as two words.
+  const words = new Int32Array(2 * outputs)
+  for (let at = 0; at < outputs; at++) {
+    words[2 * at] = view.getInt16(2 * at, true)
+    words[2 * at + 1] = view.getInt16(2 * at, true) < 0 ? -1 : 0
+  }
+  return node.table(words)
 }

@@ -17,7 +17,8 @@ export function dequantize(graph: LoweredValues, node: LoweredNode): Value {
       tensor.elementType === 'int32'
         ? Int32Array.from(numbersOf(tensor, node.where))
         : centred(tensor, zeroPoints, node.where)
-    const axis = node.view.axis(node.view.int('axis', 1), Math.max(1, tensor.dims.length))
+    // Of one scale for all the axis says nothing, and its default is beyond the one dimension of a bias.
+    const axis = scales.length === 1 ? 0 : node.view.axis(node.view.int('axis', 1), Math.max(1, tensor.dims.length))
     return { kind: 'constant', constant: { dims: tensor.dims, stored, scales, axis } }
   }
   const value = graph.values.get(name)
@@ -49,7 +50,8 @@ export function quantize(graph: LoweredValues, node: LoweredNode): Value {
   const type = node.shaped.outputs[0]?.elementType ?? ''
   const tensor = graph.constants.get(node.inputName(0))
   if (tensor !== undefined) {
-    const axis = node.view.axis(node.view.int('axis', 1), Math.max(1, tensor.dims.length))
+    // Of one scale for all the axis says nothing, and its default is beyond the one dimension of a bias.
+    const axis = scales.length === 1 ? 0 : node.view.axis(node.view.int('axis', 1), Math.max(1, tensor.dims.length))
     return {
       kind: 'constant',
       constant: quantizedConstant(node, tensor, scales, zeroPoints, axis, type),

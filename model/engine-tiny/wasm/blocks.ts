@@ -41,3 +41,19 @@ export function gatherBlocks(words: usize): void {
     }
   }
 }
+
+/** Blocks at places of several dimensions, each index moved to the nearest within. Words: source, indices (int32), destination, blocks, bytes of a block, indices of a
+ *  block, and for each its dimension and the bytes of a step. */
+export function gatherPlaces(words: usize): void {
+  let indices = <usize>load<u32>(words, 4)
+  let to = <usize>load<u32>(words, 8)
+  const bytes = <usize>load<u32>(words, 16)
+  const axes = words + 24 + ((<usize>load<u32>(words, 20)) << 3)
+  for (let block = load<i32>(words, 12); block > 0; block--, to += bytes) {
+    let from = <usize>load<u32>(words)
+    for (let axis = words + 24; axis < axes; axis += 8, indices += 4) {
+      from += <usize>(min(max(load<i32>(indices), 0), load<i32>(axis) - 1) * load<i32>(axis, 4))
+    }
+    memory.copy(to, from, bytes)
+  }
+}

@@ -34,37 +34,28 @@ function highMul4(a: v128, b: v128): v128 {
   return v128.shuffle<i32>(low, high, 0, 2, 4, 6)
 }
 
-/** Eight sums, requantized and saturated to int8, in the low half of a vector; for factors below 1/2.
+/** Eight sums, requantized and saturated to int16; for factors below 1/2.
  *
  *  Dividing by 2^e half away from zero is moving what is negative by one towards minus infinity, adding half and shifting. A lane's own e is made
  *  one for all by a multiplication with a power of two before, where that cannot overflow; else the high half of a product with 2^(31 - e)
  *  is the same thing. `../kernels/channels.ts` decides.
- *  @param low, high the sums of four channels each; their multipliers and powers likewise
+ *  @param low, high the sums of four channels each
+ *  @param multipliers, powers addresses of those of the eight
  *  @param shift for all; 0 for the second way */
-export function requantize8(
-  low: v128,
-  high: v128,
-  lowMultipliers: v128,
-  highMultipliers: v128,
-  lowPowers: v128,
-  highPowers: v128,
-  shift: i32,
-  outputOffset8: v128,
-): v128 {
-  let a = highMul4(low, lowMultipliers)
-  let b = highMul4(high, highMultipliers)
+export function narrowed16(low: v128, high: v128, multipliers: usize, powers: usize, shift: i32): v128 {
+  let a = highMul4(low, v128.load(multipliers))
+  let b = highMul4(high, v128.load(multipliers, 16))
   a = i32x4.add(a, i32x4.shr_s(a, 31))
   b = i32x4.add(b, i32x4.shr_s(b, 31))
   if (shift !== 0) {
     const half = i32x4.splat(1 << (shift - 1))
-    a = i32x4.shr_s(i32x4.add(i32x4.mul(a, lowPowers), half), shift)
-    b = i32x4.shr_s(i32x4.add(i32x4.mul(b, highPowers), half), shift)
+    a = i32x4.shr_s(i32x4.add(i32x4.mul(a, v128.load(powers)), half), shift)
+    b = i32x4.shr_s(i32x4.add(i32x4.mul(b, v128.load(powers, 16)), half), shift)
   } else {
-    a = highMul4(a, lowPowers)
-    b = highMul4(b, highPowers)
+    a = highMul4(a, v128.load(powers))
+    b = highMul4(b, v128.load(powers, 16))
   }
-  const moved = i16x8.add_sat_s(i16x8.narrow_i32x4_s(a, b), outputOffset8)
-  return i8x16.narrow_i16x8_s(moved, moved)
+  return i16x8.narrow_i32x4_s(a, b)
 }
 
 /** Requantizes some sums of int32, one by one, into bytes. */

@@ -1,4 +1,4 @@
-import { clamp, requantize, requantize8, requantizeEach, sums4 } from './fixed-point'
+import { clamp, narrowed16, requantize, requantizeEach, sums4 } from './fixed-point'
 
 /** int8 rows times int8 rows of weights.
  *  Words: input, weights, bias (0 for none), output, batches, depth, outputs, input offset, output offset, least, most,
@@ -64,9 +64,8 @@ export function fullyConnected(words: usize): void {
         row += 4 * depth
         continue
       }
-      const factors = v128.load(multipliers + from)
-      const scales = v128.load(powers + from)
-      const bytes = requantize8(sums, sums, factors, factors, scales, scales, shift, outputOffset8)
+      const four = i16x8.add_sat_s(narrowed16(sums, sums, multipliers + from, powers + from, shift), outputOffset8)
+      const bytes = i8x16.narrow_i16x8_s(four, four)
       v128.store32_lane(output + out, i8x16.min_s(i8x16.max_s(bytes, least16), most16), 0)
       row += 4 * depth
     }

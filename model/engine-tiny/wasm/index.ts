@@ -4,11 +4,11 @@
 
 export { binary } from './binary'
 export { binaryWide } from './binary-wide'
-export { copyBlocks, gatherBlocks, lookUpBytes } from './blocks'
-export { conv2d, finish, sumRows, sumWidened } from './conv'
+export { copyBlocks, gatherBlocks, gatherPlaces, lookUpBytes } from './blocks'
+export { conv2d, sumRows, sumTiles } from './conv'
 export { convWide, transposeConvFloat } from './conv-wide'
 export { copyBytes, copyFrom, copyStrided, fillBytes, fillElements } from './copy'
-export { convolvePlace, depthwiseConv2d } from './depthwise'
+export { depthwiseConv2d, sumPlaces } from './depthwise'
 export {
   clampElements,
   dequantizeElements,
@@ -27,5 +27,7 @@ export { poolWide } from './pool-wide'
 export { prelu, preluFloat } from './prelu'
 export { sumElements } from './reduce'
 export { softmax } from './softmax'
-export { svdf } from './svdf'
-export { transposeConv } from './transpose-conv'
+export { softmax16 } from './softmax-16'
+export { svdf, svdfFloat } from './svdf'
+export { finishTiles } from './tiles'
+export { transposeConv, transposeConv16 } from './transpose-conv'

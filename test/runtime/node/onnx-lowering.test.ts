@@ -308,3 +308,31 @@ describe('graphs of one layer, against onnxruntime', () => {
     ).toMatch(/^onnx-malformed/)
   })
 })
+
+it('takes a bias of one scale whose DequantizeLinear leaves the axis at 1, which a bias does not have', async () => {
+  const net = new OnnxBuilder()
+  const parameters = (scale: number, type: 'int8' | 'int32' = 'int8') => [
+    net.constant('float32', [], [scale]),
+    net.constant(type, [], [0]),
+  ]
+  const x = net.op('DequantizeLinear', [net.input('x', 'int8', [1, 4]), ...parameters(0.5)])
+  const weights = net.constant('int8', [3, 4], [1, -2, 3, -4, 5, 6, -7, 8, 9, 10, 11, -12])
+  const bias = net.constant('int32', [3], [101, -203, 302])
+  const sum = net.op(
+    'Gemm',
+    [
+      x,
+      net.op('DequantizeLinear', [weights, ...parameters(0.25)]),
+      net.op('DequantizeLinear', [bias, ...parameters(0.125, 'int32')]),
+    ],
+    { transB: 1 },
+  )
+  const file = net.output(net.op('QuantizeLinear', [sum, ...parameters(1)]), 'int8', [1, 3]).model()
+  const input = Int8Array.of(10, 20, -30, 40)
+  // Eighths, none of which is a half.
+  const made = new Int8Array(run(tiny(file), new Uint8Array(input.buffer)).buffer)
+  expect([...made]).toEqual([-22, 62, -27])
+  const session = await InferenceSession.create(file, { logSeverityLevel: 4 })
+  const theirs = await session.run({ x: new Tensor('int8', input, [1, 4]) })
+  expect([...(Object.values(theirs)[0]!.data as Int8Array)]).toEqual([...made])
+})

@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest'
-import { defaultSignals, type Head } from '../../../contract/head.ts'
 import { LIMITS } from '../../../contract/limits.ts'
 import {
   decodeGolden,
@@ -10,49 +9,8 @@ import {
 } from '../../../contract/manifest.ts'
 import type { PipelineManifest } from '../../../contract/manifest-v2.ts'
 import { manifestSample, pipelineSample } from '../../fixtures/manifest.ts'
+import { manifestV2Sample as base, manifestV2Link as link, manifestV2Wake as wake } from '../../fixtures/manifest-v2.ts'
 
-const wake: Head = {
-  kind: 'wake',
-  labels: ['hey'],
-  policy: { smoothingWindows: 1, thresholdPermille: 500, refractoryMs: 0, wakeHoldMs: 0, ignoreLabels: [] },
-  cutoffs: null,
-}
-const figures = {
-  input: null,
-  output: null,
-  arenaBytes: 1,
-  ramBytes: 1,
-  constantBytes: 1,
-  macs: 1,
-  planned: true,
-  ends: null,
-}
-const link = { rowValues: 32, rowsPerRun: 8, rows: 76, step: 8, divisor: 10, offset: 2, fill: null }
-const base: PipelineManifest = {
-  v: 2,
-  ...{ name: 'hey', version: 1, parent: null, securityCounter: 0, boards: [] },
-  input: { kind: 'audio', sampleRateHz: 16_000 },
-  graphs: [
-    { id: 'mel', ...figures },
-    { id: 'word', ...figures },
-  ],
-  pipelines: [
-    {
-      id: 'hey',
-      features: { kind: 'vector-windows' },
-      featureQuantization: { scale: 1, zeroPoint: 0 },
-      links: [link],
-      head: wake,
-      signals: [...defaultSignals(wake)],
-    },
-  ],
-  ladder: [{ level: 'full', runs: [{ graphs: ['mel', 'word'], hopFrames: 1, gate: null }] }],
-  golden: {
-    inputs: [{ count: 2, inputLength: 3 }],
-    runs: [{ pipeline: 0, input: 0, graphs: ['mel', 'word'], results: 1, outputLength: 1 }],
-    tolerance: 0,
-  },
-}
 const [pipeline] = base.pipelines as [PipelineManifest['pipelines'][number]]
 const [run] = base.ladder[0]!.runs
 const judge = (change: Partial<PipelineManifest>) => {
