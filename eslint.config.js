@@ -25,6 +25,7 @@ const INDEXED = [
   'model/pipeline/chain.ts',
   'device/core/listen/*.ts',
   'firmware-sim/scene.ts',
+  'firmware-sim/bearing.ts',
   'firmware-sim/hearing.ts',
   // A heap, and a flash of bytes.
   'firmware-sim/clock-virtual.ts',
