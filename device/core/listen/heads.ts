@@ -43,9 +43,9 @@ export function createHead(head: Head, smooths: boolean): HeadRunner {
     case 'classification':
       return classification(head.labels.length, windows(head.smoothingWindows))
     case 'anomaly':
-      return anomaly(head, windows(head.smoothingWindows))
+      return anomaly(head, head.smoothingWindows)
     case 'regression': {
-      const mean = createMean(1, windows(head.smoothingWindows))
+      const mean = createMean(1, head.smoothingWindows)
       return {
         judge(output) {
           const value = mean.add(0, head.scale * output[0]! + head.offset)
