@@ -86,7 +86,7 @@ function anomaly(head: Extract<Head, { kind: 'anomaly' }>, smoothingWindows: num
   const at = { armed: true, quietUntilMs: Number.NEGATIVE_INFINITY }
   return {
     judge(output, input, atMs) {
-      const score = mean.add(0, head.score === 'output' ? output[0]! : squaredDifference(output, input))
+      const score = mean.add(0, anomalyScore(head, output, input))
       const isFull = mean.step()
       if (!Number.isFinite(score)) return undefined
       if (score < rearm) at.armed = true
@@ -102,6 +102,13 @@ function anomaly(head: Extract<Head, { kind: 'anomaly' }>, smoothingWindows: num
     },
   }
 }
+
+/** What an anomaly head makes of one window. @param output of the last graph, real values, @param input what it read */
+export const anomalyScore = (
+  { score }: Pick<Extract<Head, { kind: 'anomaly' }>, 'score'>,
+  output: Float32Array,
+  input: Float32Array,
+): number => (score === 'output' ? output[0]! : squaredDifference(output, input))
 
 /** Mean of the squared differences, as an autoencoder is trained and judged by. */
 function squaredDifference(output: Float32Array, input: Float32Array): number {
