@@ -23,6 +23,7 @@ const INDEXED = [
   'model/features/*.ts',
   'model/engine/window-codec.ts',
   'model/pipeline/chain.ts',
+  'model/pipeline/anomaly-score.ts',
   'device/core/listen/*.ts',
   'firmware-sim/scene.ts',
   'firmware-sim/bearing.ts',

@@ -85,7 +85,7 @@ const SPEED_WANDER = 0.004
 const between = (random: SeededRandom, low: number, high: number): number => low + (high - low) * random.next()
 
 /** Standard normal numbers. @see G. E. P. Box, M. E. Muller, "A note on the generation of random normal deviates", 1958 */
-export function normals(random: SeededRandom): () => number {
+function normals(random: SeededRandom): () => number {
   let spare: number | undefined
   return () => {
     if (spare !== undefined) {
