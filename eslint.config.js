@@ -25,8 +25,10 @@ const INDEXED = [
   'model/features/*.ts',
   'model/engine/window-codec.ts',
   'model/pipeline/chain.ts',
+  'model/pipeline/anomaly-score.ts',
   'device/core/listen/*.ts',
   'firmware-sim/scene.ts',
+  'firmware-sim/bearing.ts',
   'firmware-sim/hearing.ts',
   // A heap, and a flash of bytes.
   'firmware-sim/clock-virtual.ts',

@@ -12,7 +12,7 @@ import { SharedEngine } from './engine-shared.ts'
 import { Fleet } from './fleet.ts'
 import { Hearing } from './hearing.ts'
 import { Ledger } from './ledger.ts'
-import { SCENES, scenePools } from './scene.ts'
+import { SCENES, scenePools, soundSenses, soundTakes } from './scene.ts'
 import type { SoundBank } from './sound-bank.ts'
 import { SILENT_TRANSPORT } from './transport-silent.ts'
 
@@ -75,12 +75,11 @@ export async function runBatteryTrial(options: BatteryTrialOptions, governed: bo
     specs,
     world: {
       engine: shared,
-      hearing: new Hearing(bank, random.fork('sounds')),
+      hearing: new Hearing(soundSenses(bank, random.fork('sounds'))),
       ledger,
-      pools: scenePools([...bank.keywords.keys()]),
+      takesOf: soundTakes(scenePools([...bank.keywords.keys()]), () => 0),
       trustRoot: new Uint8Array(0),
       schemes: PORTABLE_SCHEMES,
-      raisedShare: () => 0,
     },
     time,
     real,

@@ -11,17 +11,18 @@ import { agentConfig } from '../device/core/agent/agent-config.ts'
 import { provision } from '../device/core/flash/provision.ts'
 import { AgentHost } from '../device/core/host.ts'
 import type { Heard } from '../device/core/listen/heard.ts'
+import { createListener, type Listener } from '../device/core/listen/listener.ts'
 import type { Radio } from '../device/core/power/energy.ts'
 import { type Battery, MAINS } from '../device/ports/battery.ts'
 import type { Transport } from '../device/ports/transport.ts'
 import type { Board } from '../model/boards.ts'
-import type { Engine } from '../model/engine/engine.ts'
+import { type Engine, engineFailure } from '../model/engine/engine.ts'
 import type { OpenedBundle } from '../model/opened-bundle.ts'
 import { BatteryCell } from './battery-cell.ts'
 import { FlashNor } from './flash-nor.ts'
-import { type Hearing, joinHeard } from './hearing.ts'
+import { type Hearing, hasLastingState, joinHeard, levelOf } from './hearing.ts'
 import type { Ledger } from './ledger.ts'
-import { drawTake, type Scene, type Take, type TakePool } from './scene.ts'
+import type { SensedTake, TakeSource } from './take.ts'
 
 /** What one simulated device is made of. */
 export interface DeviceSpec {
@@ -29,7 +30,8 @@ export interface DeviceSpec {
   readonly site: string
   readonly board: Board
   readonly radio: Radio
-  readonly scene: Scene
+  /** the kind of place that it is in */
+  readonly scene: { readonly name: string }
   /** battery and the time it must reach; null on mains */
   readonly power: { readonly capacityMj: number; readonly horizonMs: number } | null
   readonly governed: boolean
@@ -40,47 +42,42 @@ export interface DeviceSpec {
   readonly reportPhaseMs: number
 }
 
-export interface DeviceWorld {
+export interface DeviceWorld<T extends SensedTake> {
   readonly clock: Clock
   readonly engine: Engine
-  readonly hearing: Hearing
+  readonly hearing: Hearing<T>
   readonly ledger: Ledger
-  /** takes of each scene, calm and raised, made once for the fleet */
-  readonly pools: (scene: Scene) => readonly [calm: TakePool, raised: TakePool]
+  /** where each device's takes come from */
+  readonly takesOf: (spec: DeviceSpec) => TakeSource<T>
   /** first root of the image repository, the factory's */
   readonly trustRoot: Uint8Array
   readonly schemes: SignatureSchemes
   /** the key that a device signs its events with; undefined: none has one */
   readonly signOf?: ((spec: DeviceSpec) => Sign) | undefined
-  /** share of the field whose noise floor is raised now, 0 to 1 */
-  readonly raisedShare: () => number
 }
-
-const HOUR_MS = 3_600_000
 
 /** Bytes of a seeded stream, where a real device has randomness of its own. */
 const drawnBytes = (random: SeededRandom): SecureRandom => ({
   bytes: (length) => Uint8Array.from({ length }, () => Math.floor(256 * random.next())),
 })
 
-/** Share of the day's activity at an hour of the day, mean about 1: quiet nights, busy afternoons. */
-const diurnal = (wallMs: number): number => 1 - 0.2 * Math.cos((2 * Math.PI * (wallMs - 3 * HOUR_MS)) / (24 * HOUR_MS))
-
 /** One device of the fleet: the shipping agent on simulated flash, battery, board and sound. */
-export class DeviceSim {
+export class DeviceSim<T extends SensedTake> {
   readonly spec: DeviceSpec
-  readonly #world: DeviceWorld
+  readonly #world: DeviceWorld<T>
   readonly #host: AgentHost
   readonly #cell: BatteryCell | undefined
   readonly #random: SeededRandom
-  readonly #pools: readonly [TakePool, TakePool]
+  readonly #takes: TakeSource<T>
   /** names of the models that ran here, in order of their first boot */
   readonly modelsRun: string[] = []
   diedAtMs: number | undefined
+  /** who hears what lasts from take to take */
+  #followed: { readonly bundle: OpenedBundle; readonly level: LadderLevel; readonly listener: Listener } | undefined
 
   private constructor(
     spec: DeviceSpec,
-    world: DeviceWorld,
+    world: DeviceWorld<T>,
     host: AgentHost,
     cell: BatteryCell | undefined,
     random: SeededRandom,
@@ -90,17 +87,17 @@ export class DeviceSim {
     this.#host = host
     this.#cell = cell
     this.#random = random
-    this.#pools = world.pools(spec.scene)
+    this.#takes = world.takesOf(spec)
   }
 
   /** Flashes the factory image and boots. */
-  static async start(
+  static async start<T extends SensedTake>(
     spec: DeviceSpec,
-    world: DeviceWorld,
+    world: DeviceWorld<T>,
     factoryImage: Uint8Array,
     transport: Transport,
     random: SeededRandom,
-  ): Promise<Result<DeviceSim, ContractError>> {
+  ): Promise<Result<DeviceSim<T>, ContractError>> {
     const flash = new FlashNor({ sizeBytes: spec.board.flashBytes })
     const provisioned = provision(flash, factoryImage, 0, drawnBytes(random.fork('incarnation')))
     if (!provisioned.ok) return provisioned
@@ -140,16 +137,13 @@ export class DeviceSim {
     if (bundle === undefined || level === undefined || this.diedAtMs !== undefined) return undefined
     const { name } = bundle.manifest
     if (this.modelsRun.at(-1) !== name && !this.modelsRun.includes(name)) this.modelsRun.push(name)
-    const { clock, hearing, raisedShare } = this.#world
-    const [calm, raised] = this.#pools
-    const activity = diurnal(clock.wallMs()) * this.spec.busyness
-    const share = raisedShare()
+    const { clock, hearing } = this.#world
+    const nowMs = clock.wallMs()
+    const takes = Array.from({ length: count }, () => this.#takes.draw(nowMs, this.#random))
+    if (level !== 'hibernate' && hasLastingState(bundle, level)) return this.#follow(bundle, level, takes)
     const memory = hearing.memoryOf(bundle, level)
-    const takes: Take[] = []
     const heards: Heard[] = []
-    for (let i = 0; i < count; i++) {
-      const take = drawTake(share > 0 && this.#random.next() < share ? raised : calm, activity, this.#random)
-      takes.push(take)
+    for (const take of takes) {
       const heard = hearing.recall(memory, take)
       if (heard !== undefined) heards.push(heard)
     }
@@ -160,7 +154,27 @@ export class DeviceSim {
     return Promise.all(takes.map((take) => hearing.hear(memory, take))).then((all) => this.#take(bundle, takes, all))
   }
 
-  #take(bundle: OpenedBundle, takes: readonly Take[], heards: readonly Heard[]): void {
+  /** Hears takes with a listener of the device's own, which knows what went before them. */
+  async #follow(bundle: OpenedBundle, level: LadderLevel, takes: readonly T[]): Promise<void> {
+    if (this.#followed?.bundle !== bundle || this.#followed.level !== level) {
+      const { manifest, definitions, sessions } = bundle
+      const step = present(levelOf(manifest, level), `the level ${level}`)
+      this.#followed = { bundle, level, listener: createListener({ manifest, definitions, step, sessions }) }
+    }
+    const { listener } = this.#followed
+    const heards: Heard[] = []
+    for (const take of takes) {
+      const heard = await listener.listen(this.#world.hearing.sense(take))
+      if (!heard.ok) {
+        this.#host.dispatch({ type: 'engine-failed', error: engineFailure(heard.error) })
+        return
+      }
+      heards.push(heard.value)
+    }
+    this.#take(bundle, takes, heards)
+  }
+
+  #take(bundle: OpenedBundle, takes: readonly T[], heards: readonly Heard[]): void {
     const joined = joinHeard(heards)
     // A device that rebooted while it listened has lost that audio, on hardware and here.
     if (this.#host.bundle !== bundle || !this.#host.hear(joined)) return

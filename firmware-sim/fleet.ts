@@ -4,11 +4,11 @@ import type { Transport } from '../device/ports/transport.ts'
 import type { ClockMaster } from './clock-shared.ts'
 import type { VirtualClock } from './clock-virtual.ts'
 import { DeviceSim, type DeviceSpec, type DeviceWorld } from './device-sim.ts'
-import { TAKE_MS } from './scene.ts'
+import { type SensedTake, TAKE_MS } from './take.ts'
 
-export interface FleetOptions {
+export interface FleetOptions<T extends SensedTake> {
   readonly specs: readonly DeviceSpec[]
-  readonly world: Omit<DeviceWorld, 'clock'>
+  readonly world: Omit<DeviceWorld<T>, 'clock'>
   /** time as the devices see it; the fleet moves it */
   readonly time: VirtualClock
   /** paces the fleet against the clock that cloud and gateway share; undefined: as fast as the machine can */
@@ -35,20 +35,20 @@ const GROUPS = TURN_MS / STEP_MS
 const BOOTS_AT_ONCE = 8
 
 /** Runs many simulated devices against one time. Time waits for the fleet: it never runs ahead of devices that still listen. */
-export class Fleet {
-  readonly devices: readonly DeviceSim[]
-  readonly #options: FleetOptions
+export class Fleet<T extends SensedTake> {
+  readonly devices: readonly DeviceSim<T>[]
+  readonly #options: FleetOptions<T>
   #minute = 0
 
-  private constructor(options: FleetOptions, devices: readonly DeviceSim[]) {
+  private constructor(options: FleetOptions<T>, devices: readonly DeviceSim<T>[]) {
     this.#options = options
     this.devices = devices
   }
 
   /** Flashes and boots all devices. Throws when one cannot boot from its factory image. */
-  static async start(options: FleetOptions): Promise<Fleet> {
+  static async start<T extends SensedTake>(options: FleetOptions<T>): Promise<Fleet<T>> {
     const { specs, world, time, factoryImage, transportOf, random } = options
-    const devices: DeviceSim[] = []
+    const devices: DeviceSim<T>[] = []
     for (const spec of specs) {
       const started = await DeviceSim.start(
         spec,

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto'
 import canonicalize from 'canonicalize'
+import { LRUCache } from 'lru-cache'
 import { sha256Hex } from '../contract/bytes.ts'
 import { type BundleManifest, graphSection, type LadderStep } from '../contract/manifest.ts'
 import type { LadderLevel } from '../contract/messages.ts'
 import { present } from '../contract/present.ts'
-import type { SeededRandom } from '../contract/random.ts'
 import { ok } from '../contract/result.ts'
 import { type Heard, type HeardWake, type InferenceRun, zeroBins } from '../device/core/listen/heard.ts'
 import { createListener } from '../device/core/listen/listener.ts'
@@ -12,33 +12,40 @@ import { addTrouble, NO_TROUBLE } from '../device/core/listen/microphone.ts'
 import type { EngineInput, EngineSession } from '../model/engine/engine.ts'
 import { featureShape } from '../model/features/feature-definition.ts'
 import type { OpenedBundle } from '../model/opened-bundle.ts'
-import { LEAD_SAMPLES, renderTake, sceneNamed, TAKE_MS, type Take } from './scene.ts'
-import { BANK_RATE_HZ, type SoundBank } from './sound-bank.ts'
+import { type SensedTake, type Senses, TAKE_MS } from './take.ts'
+
+/** Chosen: sensed takes that are kept, 25 MB of three axes at 3 200 Hz; those that are heard with what went before them come again and again. */
+const SENSED_MAX = 64
 
 /** What one graph heard at one ladder level. */
-export interface Memory {
+export interface Memory<T extends SensedTake> {
   readonly bundle: OpenedBundle
   readonly level: LadderLevel
-  readonly heard: Map<Take, Heard>
-  readonly pending: Map<Take, Promise<Heard>>
+  readonly heard: Map<T, Heard>
+  readonly pending: Map<T, Promise<Heard>>
 }
 
 /** What the shipping listener hears in a take. Inference is real; because it is deterministic, the result is remembered for
  *  (model, level, take) and shared by all devices that hear the same. */
-export class Hearing {
-  readonly #bank: SoundBank
-  readonly #random: SeededRandom
-  readonly #memories = new Map<string, Memory>()
+export class Hearing<T extends SensedTake> {
+  readonly #senses: Senses<T>
+  readonly #sensed = new LRUCache<T, Float32Array>({ max: SENSED_MAX })
+  readonly #memories = new Map<string, Memory<T>>()
   /** fingerprints by level, by bundle */
   readonly #fingerprints = new WeakMap<OpenedBundle, Map<LadderLevel, string>>()
   /** posteriors by window, by graph; at most the windows of all takes of all pools, since nothing else is ever listened to */
   readonly #posteriors = new Map<string, Map<string, Float32Array>>()
   #inferred = 0
 
-  /** @param random seeds the takes' clips, positions and noises */
-  constructor(bank: SoundBank, random: SeededRandom) {
-    this.#bank = bank
-    this.#random = random
+  constructor(senses: Senses<T>) {
+    this.#senses = senses
+  }
+
+  /** What a take is as input, without what stands before it. */
+  sense(take: T): Float32Array {
+    const sensed = this.#sensed.get(take) ?? this.#senses.render(take).subarray(this.#senses.leadValues)
+    this.#sensed.set(take, sensed)
+    return sensed
   }
 
   /** windows inferred for real so far */
@@ -47,7 +54,7 @@ export class Hearing {
   }
 
   /** What is remembered for a model at a level; empty for one that nobody ran yet. Looked up once a turn, not once a take. */
-  memoryOf(bundle: OpenedBundle, level: LadderLevel): Memory {
+  memoryOf(bundle: OpenedBundle, level: LadderLevel): Memory<T> {
     const key = this.#fingerprint(bundle, level)
     const memory = this.#memories.get(key) ?? { bundle, level, heard: new Map(), pending: new Map() }
     this.#memories.set(key, memory)
@@ -55,12 +62,12 @@ export class Hearing {
   }
 
   /** The outcome of a take, at once if it is known. */
-  recall({ level, heard }: Memory, take: Take): Heard | undefined {
+  recall({ level, heard }: Memory<T>, take: T): Heard | undefined {
     return level === 'hibernate' ? HIBERNATED : heard.get(take)
   }
 
   /** The outcome of a take; listens to it if nobody has. */
-  async hear(memory: Memory, take: Take): Promise<Heard> {
+  async hear(memory: Memory<T>, take: T): Promise<Heard> {
     const known = this.recall(memory, take)
     if (known !== undefined) return known
     const pending = memory.pending.get(take) ?? this.#listen(memory.bundle, memory.level, take)
@@ -102,12 +109,11 @@ export class Hearing {
     return fingerprint
   }
 
-  async #listen(bundle: OpenedBundle, level: LadderLevel, take: Take): Promise<Heard> {
+  async #listen(bundle: OpenedBundle, level: LadderLevel, take: T): Promise<Heard> {
     const { manifest, definition, definitions } = bundle
-    const step = stepOf(manifest, level)
-    const scene = sceneNamed(take.scene)
-    if (step === undefined || scene === undefined) throw new Error(`no level ${level} or no scene ${take.scene}`)
-    const sound = renderTake(take, take.raised ? scene.raised : scene.calm, this.#bank, this.#random)
+    const step = present(levelOf(manifest, level), `the level ${level}`)
+    const { leadValues, valuesPerSecond } = this.#senses
+    const sensed = this.#senses.render(take)
     const sessions = new Map(
       [...bundle.sessions].map(([id, session]) => [id, this.#remembering(networkOf(bundle, id), session)]),
     )
@@ -118,10 +124,10 @@ export class Hearing {
     const sparse = hopSamples > windowSamples
     // The lead-in fills the first window but one hop: the take then holds exactly its own hops.
     const lead = sparse ? 0 : windowSamples - hopSamples
-    const samples = sound.subarray(LEAD_SAMPLES - lead)
+    const samples = sensed.subarray(leadValues - lead)
     const heard = await listener.listen(samples)
     if (!heard.ok) throw new Error(`${heard.error.code}: ${heard.error.detail}`)
-    const leadMs = (lead * 1000) / BANK_RATE_HZ
+    const leadMs = (lead * 1000) / valuesPerSecond
     return {
       ...heard.value,
       listeningMs: sparse ? heard.value.listeningMs : TAKE_MS,
@@ -152,7 +158,7 @@ function networkOf({ manifest, sections }: OpenedBundle, id: string): string {
  *  bundle, and the signals that a pipeline declares are counted beside. */
 function fingerprintOf(bundle: OpenedBundle, level: LadderLevel): string {
   const { manifest } = bundle
-  const step = stepOf(manifest, level)
+  const step = levelOf(manifest, level)
   // A hibernating device runs no graph.
   if (step === undefined || step.runs.every((run) => run === null)) return level
   const running = step.runs.map((run, pipeline) => {
@@ -164,7 +170,8 @@ function fingerprintOf(bundle: OpenedBundle, level: LadderLevel): string {
   return JSON.stringify([level, running])
 }
 
-const stepOf = (manifest: BundleManifest, level: LadderLevel): LadderStep | undefined =>
+/** A level of a bundle's ladder; undefined: it has none of that name. */
+export const levelOf = (manifest: BundleManifest, level: LadderLevel): LadderStep | undefined =>
   manifest.ladder.find((candidate) => candidate.level === level)
 
 const HIBERNATED: Heard = {
@@ -178,6 +185,15 @@ const HIBERNATED: Heard = {
   wakes: [],
   posteriorBins: zeroBins(),
   noiseBins: zeroBins(),
+}
+
+/** Whether what a level's heads say of a take depends on the takes before it: a score or a measured number is a mean of a state that lasts, and an
+ *  alarm is told once for as long as it does. Words are heard take by take. */
+export function hasLastingState({ manifest }: OpenedBundle, level: LadderLevel): boolean {
+  const runs = levelOf(manifest, level)?.runs ?? []
+  return manifest.pipelines.some(
+    ({ head }, pipeline) => runs[pipeline] != null && (head.kind === 'anomaly' || head.kind === 'regression'),
+  )
 }
 
 /** Adds up takes that follow each other. */

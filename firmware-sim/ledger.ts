@@ -1,7 +1,7 @@
 import type { AgentEffect, AgentState } from '../device/core/agent/agent-state.ts'
 import type { Heard } from '../device/core/listen/heard.ts'
 import { blockAirBytes, downloadAirBytes } from '../device/core/update/air-bytes.ts'
-import type { Take } from './scene.ts'
+import type { SensedTake } from './take.ts'
 
 /** What really happened, kept apart from the agents' own counters, so that the two can be compared at the end of a run. */
 export class Ledger {
@@ -18,10 +18,10 @@ export class Ledger {
   /** bytes on the air of the blocks that were written, with their requests; and what the same downloads had taken as whole bundles */
   downloadBytes = 0
   bundleBytes = 0
-  /** keywords spoken to listening devices, and how many of those takes woke with that word */
+  /** takes that should wake listening devices, as a keyword that is spoken, and how many of them woke with that label */
   keywordsSpoken = 0
   keywordsFound = 0
-  /** takes without a keyword that woke the device */
+  /** wakes and alarms in takes that should wake nobody */
   falseWakes = 0
 
   heard(heard: Heard): void {
@@ -31,14 +31,14 @@ export class Ledger {
     this.gateOpenings += heard.gateOpenings
   }
 
-  take(take: Take, heard: Heard, labels: readonly string[]): void {
+  take({ expected }: SensedTake, heard: Heard, labels: readonly string[]): void {
     if (heard.listeningMs === 0) return
-    if (take.kind !== 'keyword') {
+    if (expected === undefined) {
       this.falseWakes += heard.wakes.length
       return
     }
     this.keywordsSpoken++
-    if (heard.wakes.some(({ label }) => labels[label] === take.keyword)) this.keywordsFound++
+    if (heard.wakes.some(({ label }) => labels[label] === expected)) this.keywordsFound++
   }
 
   /** @param state after the step that led to the effect */

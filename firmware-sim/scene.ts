@@ -1,9 +1,9 @@
 import { present } from '../contract/present.ts'
 import type { SeededRandom } from '../contract/random.ts'
 import { BANK_RATE_HZ, type SoundBank } from './sound-bank.ts'
+import { type SensedTake, type Senses, TAKE_MS, type TakeSource } from './take.ts'
 
-/** Sound around a device, in takes of ten seconds. Ten, because every ladder level then sees a whole number of hops in one. */
-export const TAKE_MS = 10_000
+/** Sound around a device. */
 const TAKE_SAMPLES = (TAKE_MS / 1000) * BANK_RATE_HZ
 
 /** Extra sound before a take, so that its first window is a full one: as long as the longest feature window. */
@@ -36,18 +36,16 @@ export interface Scene {
 export type TakeKind = 'steady' | 'burst' | 'speech' | 'keyword'
 
 /** Ten seconds of a scene, named by what determines it: equal takes sound equal, bit for bit. */
-export interface Take {
+export interface Take extends SensedTake {
   readonly scene: string
   readonly raised: boolean
   readonly kind: TakeKind
   /** which of the scene's variants: decides clip, noise, position and gain */
   readonly variant: number
-  /** keyword spoken, for kind `keyword` */
-  readonly keyword?: string
 }
 
-export const takeKey = ({ scene, raised, kind, variant, keyword }: Take): string =>
-  `${scene}/${raised ? 'raised' : 'calm'}/${kind}/${variant}/${keyword ?? ''}`
+export const takeKey = ({ scene, raised, kind, variant, expected }: Take): string =>
+  `${scene}/${raised ? 'raised' : 'calm'}/${kind}/${variant}/${expected ?? ''}`
 
 /** Distinct takes of a kind in one ambience. Devices of a scene draw from the same ones, each by its own chance: what is common to them is how
  *  often these takes happen to wake a model, a tenth or less of speech. Chosen: with 48 of speech the calm fleet's rate under kws-1 was between 0.54 and 1.17
@@ -102,8 +100,8 @@ export function renderTake(take: Take, ambience: Ambience, bank: SoundBank, rand
     addLoop(out, noiseOf(pick(ambience.bursts, own)), level, from, Math.floor(seconds * BANK_RATE_HZ), own)
   }
   if (take.kind === 'speech' || take.kind === 'keyword') {
-    const clips = take.kind === 'keyword' ? bank.keywords.get(take.keyword ?? '') : bank.other
-    if (clips === undefined) throw new Error(`the sound bank has no keyword "${take.keyword}"`)
+    const clips = take.kind === 'keyword' ? bank.keywords.get(take.expected ?? '') : bank.other
+    if (clips === undefined) throw new Error(`the sound bank has no keyword "${take.expected}"`)
     const clip = pick(clips, own)
     const gain = gainOf(ambience.speechDbfs + 6 * (own.next() - 0.5)) / rmsOf(clip)
     const from = LEAD_SAMPLES + Math.floor(own.next() * Math.max(1, TAKE_SAMPLES - clip.length - BANK_RATE_HZ))
@@ -128,7 +126,7 @@ export function takePool(scene: Scene, raised: boolean, keywords: readonly strin
   const takes = (kind: TakeKind, keyword?: string) =>
     Array.from(
       { length: VARIANTS[kind] },
-      (_, variant): Take => ({ ...base, kind, variant, ...(keyword !== undefined && { keyword }) }),
+      (_, variant): Take => ({ ...base, kind, variant, ...(keyword !== undefined && { expected: keyword }) }),
     )
   return {
     ambience: raised ? scene.raised : scene.calm,
@@ -201,10 +199,46 @@ export const SCENES: readonly Scene[] = [
 
 export const sceneNamed = (name: string): Scene | undefined => SCENES.find((scene) => scene.name === name)
 
-/** The pools of all scenes, for `DeviceWorld.pools`. */
-export function scenePools(keywords: readonly string[]): (scene: Scene) => readonly [calm: TakePool, raised: TakePool] {
+/** The pools of all scenes, for `soundTakes`. */
+export function scenePools(
+  keywords: readonly string[],
+): (scene: { readonly name: string }) => readonly [calm: TakePool, raised: TakePool] {
   const pools = new Map(
     SCENES.map((scene) => [scene.name, [takePool(scene, false, keywords), takePool(scene, true, keywords)] as const]),
   )
   return ({ name }) => present(pools.get(name), `the scene ${name}`)
 }
+
+/** Makes the sound of takes. @param random seeds their clips, positions and noises */
+export const soundSenses = (bank: SoundBank, random: SeededRandom): Senses<Take> => ({
+  valuesPerSecond: BANK_RATE_HZ,
+  leadValues: LEAD_SAMPLES,
+  render(take) {
+    const scene = present(sceneNamed(take.scene), `the scene ${take.scene}`)
+    return renderTake(take, take.raised ? scene.raised : scene.calm, bank, random)
+  },
+})
+
+const HOUR_MS = 3_600_000
+
+/** Share of the day's activity at an hour of the day, mean about 1: quiet nights, busy afternoons. */
+const diurnal = (wallMs: number): number => 1 - 0.2 * Math.cos((2 * Math.PI * (wallMs - 3 * HOUR_MS)) / (24 * HOUR_MS))
+
+/** What a device hears in a scene, at its hours.
+ *  @param pools takes of each scene, calm and raised, made once for the fleet
+ *  @param raisedShare share of the field whose noise floor is raised now, 0 to 1 */
+export const soundTakes =
+  (
+    pools: (scene: { readonly name: string }) => readonly [calm: TakePool, raised: TakePool],
+    raisedShare: () => number,
+  ) =>
+  ({ scene, busyness }: { readonly scene: { readonly name: string }; readonly busyness: number }): TakeSource<Take> => {
+    const [calm, raised] = pools(scene)
+    return {
+      draw(nowMs, random) {
+        const share = raisedShare()
+        const pool = share > 0 && random.next() < share ? raised : calm
+        return drawTake(pool, diurnal(nowMs) * busyness, random)
+      },
+    }
+  }

@@ -1,13 +1,15 @@
 import { type ContractError, contractError } from '../contract/errors.ts'
-import { labelsOf } from '../contract/head.ts'
+import { type Head, labelsOf } from '../contract/head.ts'
 import { type BundleManifest, featuresSha256, readManifest } from '../contract/manifest.ts'
 import { err, ok, type Result } from '../contract/result.ts'
 import type { Engine, EngineSession } from './engine/engine.ts'
 import { openBundle } from './opened-bundle.ts'
+import { anomalyScore } from './pipeline/anomaly-score.ts'
 import type { WakeVerifier } from './wake-judge.ts'
 
-/** What judges: one pipeline of one graph, whose posteriors have labels. */
+/** What judges: one pipeline of one graph, whose posteriors have labels or whose score has a threshold. */
 interface Judging {
+  readonly head: Exclude<Head, { kind: 'regression' }>
   readonly labels: readonly string[]
   readonly featuresSha256: string
   readonly graph: string
@@ -21,10 +23,15 @@ function judgingOf({ pipelines, ladder }: BundleManifest): Result<Judging, Contr
     return err(contractError('bundle-bad-manifest', 'a verifier is one pipeline with one graph at its best level'))
   }
   const { head, features } = pipeline
-  if (head.kind !== 'wake' && head.kind !== 'classification') {
-    return err(contractError('bundle-bad-manifest', `a verifier has labels; its head is ${head.kind}`))
+  if (head.kind === 'regression') {
+    return err(
+      contractError(
+        'bundle-bad-manifest',
+        'a verifier says yes or no: its head is wake, classification or anomaly, not regression',
+      ),
+    )
   }
-  return ok({ labels: head.labels, featuresSha256: featuresSha256(features), graph })
+  return ok({ head, labels: labelsOf(head), featuresSha256: featuresSha256(features), graph })
 }
 
 /** Whether one bundle can judge wakes of another: it reads what they carry, and knows a word that wakes by its name.
@@ -68,6 +75,21 @@ export async function openGivenVerifier(
   return { labels, threshold, session: session.value, close: () => session.value.dispose() }
 }
 
+/** A session that gives one posterior in place of what an anomaly head scores: one half at its threshold. */
+const scoring = (session: EngineSession, head: Extract<Head, { kind: 'anomaly' }>): EngineSession => ({
+  input: session.input,
+  output: { ...session.output, dims: [1, 1], elements: 1, quantization: null },
+  async run(window) {
+    const result = await session.run(window)
+    if (!result.ok) return result
+    const score = Math.max(0, anomalyScore(head, result.value, Float32Array.from(window)))
+    if (!Number.isFinite(score))
+      return err({ code: 'engine-run-failed', detail: 'the verifier scores no number' } as const)
+    return ok(Float32Array.of(score / (score + head.threshold)))
+  },
+  dispose: () => session.dispose(),
+})
+
 /** Opens a bundle as a verifier: the network of its best level, whatever is below.
  *  @returns the codes of openBundle, `bundle-bad-manifest` for what cannot judge */
 export async function openVerifier(bundle: Uint8Array, engine: Engine): Promise<Result<OpenedVerifier, ContractError>> {
@@ -78,8 +100,9 @@ export async function openVerifier(bundle: Uint8Array, engine: Engine): Promise<
   const judges = judgingOf(manifest)
   const session = judges.ok ? sessions.get(judges.value.graph) : undefined
   if (judges.ok && session !== undefined) {
-    const { labels, featuresSha256: reads } = judges.value
-    return ok({ labels, session, featuresSha256: reads, close: () => opened.value.dispose() })
+    const { head, labels, featuresSha256: reads } = judges.value
+    const asked = head.kind === 'anomaly' ? scoring(session, head) : session
+    return ok({ labels, session: asked, featuresSha256: reads, close: () => opened.value.dispose() })
   }
   await opened.value.dispose()
   return judges.ok ? err(contractError('bundle-bad-manifest', 'the graph of the verifier is not open')) : judges

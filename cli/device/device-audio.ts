@@ -1,16 +1,17 @@
 import { basename, dirname } from 'node:path'
 import { present } from '../../contract/present.ts'
 import { seededRandom } from '../../contract/random.ts'
-import { drawTake, LEAD_SAMPLES, renderTake, SCENES, sceneNamed, TAKE_MS, takePool } from '../../firmware-sim/scene.ts'
+import { drawTake, LEAD_SAMPLES, renderTake, SCENES, sceneNamed, takePool } from '../../firmware-sim/scene.ts'
+import { TAKE_MS } from '../../firmware-sim/take.ts'
 import { readAudio, wavFiles } from '../audio-files.ts'
 import { CommandFailure } from '../failure.ts'
 import { zooFile } from '../package-root.ts'
 import { openSoundBank } from '../sound-bank-folder.ts'
 
-/** One piece of audio to listen to from a fresh start. */
-export interface AudioPiece {
+/** One piece of input to sense from a fresh start. */
+export interface InputPiece {
   readonly name: string
-  /** the keyword it should hold, when its folder or scene says so */
+  /** the label that it should wake or alarm with, when its folder or scene says so */
   readonly expected: string | undefined
   readonly samples: Float32Array
   readonly notes: readonly string[]
@@ -23,7 +24,7 @@ export function* audioPieces(
   sampleRateHz: number,
   labels: readonly string[],
   onSkipped: (file: string, reason: string) => void,
-): Generator<AudioPiece> {
+): Generator<InputPiece> {
   if (audio.startsWith('scene:')) {
     yield* scenePieces(audio)
     return
@@ -48,9 +49,10 @@ export function* audioPieces(
   }
 }
 
-const SCENE_SECONDS = 300
+/** of a scene that says no number of its own */
+export const SCENE_SECONDS = 300
 
-function* scenePieces(audio: string): Generator<AudioPiece> {
+function* scenePieces(audio: string): Generator<InputPiece> {
   const [, name = '', ...options] = audio.split(':')
   const scene = sceneNamed(name)
   if (scene === undefined) {
@@ -82,7 +84,7 @@ function* scenePieces(audio: string): Generator<AudioPiece> {
     const sound = renderTake(take, raised ? scene.raised : scene.calm, bank, seededRandom(1))
     yield {
       name: `${scene.name} ${(i * TAKE_MS) / 1000} s (${take.kind})`,
-      expected: take.keyword,
+      expected: take.expected,
       samples: sound.subarray(LEAD_SAMPLES),
       notes: [],
     }

@@ -13,6 +13,7 @@ import type { PageFlags } from './device-page.ts'
 import { updateWindowOption } from './update-window-option.ts'
 
 interface RunFlags {
+  readonly input?: string
   readonly audio?: string
   readonly bundle: string
   readonly board: string
@@ -50,10 +51,14 @@ export function deviceCommand(clock: Clock): Command {
   const device = new Command('device').description('run the agent that ships on devices')
   device
     .command('run')
-    .description('listen to audio and print wakes; with --gateway also report and take updates')
+    .description('listen, or feel, and print wakes and alarms; with --gateway also report and take updates')
     .option(
       '--audio <PATH>',
       'a WAV file, a folder of WAV files, or scene:NAME[:raised][:SECONDS]; with --gateway also - for standard input',
+    )
+    .option(
+      '--input <PATH>',
+      'the same of whatever the bundle reads: of vectors .csv, .jsonl or .f32 at its rate, or scene:pump[:raised][:wear=0.5][:SECONDS]',
     )
     .option(
       '--bundle <FILE>',
@@ -93,10 +98,18 @@ export function deviceCommand(clock: Clock): Command {
     )
     .option('--clock <FILE>', 'clock file of a simulation (with --gateway; default: this machine’s clock)')
     .action(async (flags: RunFlags) => {
+      if (flags.audio !== undefined && flags.input !== undefined) {
+        throw new CommandFailure('--audio and --input are two inputs', { hint: 'give one', exitCode: 2 })
+      }
+      const input = flags.input ?? flags.audio
       if (flags.gateway !== undefined) {
         const { runConnected } = await import('./device-connected.ts')
         const { serviceClock } = await import('../service-clock.ts')
-        return runConnected({ ...required(flags), gateway: flags.gateway }, serviceClock(clock, flags.clock), clock)
+        return runConnected(
+          { ...required(flags), input, gateway: flags.gateway },
+          serviceClock(clock, flags.clock),
+          clock,
+        )
       }
       const idle = CONNECTED_ONLY.filter((name) => flags[name] !== undefined)
       if (idle.length > 0) {
@@ -106,14 +119,14 @@ export function deviceCommand(clock: Clock): Command {
           exitCode: 2,
         })
       }
-      if (flags.audio === undefined) {
+      if (input === undefined) {
         throw new CommandFailure('nothing to listen to', {
-          hint: 'give --audio FILE, --audio DIR or --audio scene:office, or --gateway URL to serve one',
+          hint: 'give --audio FILE, --audio DIR or --audio scene:office, --input of what else the bundle reads, or --gateway URL to serve one',
           exitCode: 2,
         })
       }
-      const { runOnAudio } = await import('./device-run.ts')
-      await runOnAudio({ ...flags, audio: flags.audio, json: flags.json === true }, clock)
+      const { runOnInput } = await import('./device-run.ts')
+      await runOnInput({ ...flags, input, json: flags.json === true }, clock)
     })
   device
     .command('page')

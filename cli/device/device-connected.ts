@@ -1,5 +1,7 @@
 import { existsSync } from 'node:fs'
 import type { Clock } from '../../contract/clock.ts'
+import { readManifest } from '../../contract/manifest.ts'
+import type { BundleInput } from '../../contract/manifest-v2.ts'
 import type { LadderLevel } from '../../contract/messages.ts'
 import { present } from '../../contract/present.ts'
 import { parseDeviceId, parseSiteId } from '../../contract/topics.ts'
@@ -19,13 +21,15 @@ import type { Transport } from '../../device/ports/transport.ts'
 import { type Board, boardNamed } from '../../model/boards.ts'
 import { bundleEngine } from '../engines.ts'
 import { CommandFailure } from '../failure.ts'
+import { readBundleFile } from '../open-bundle-file.ts'
 import { chance } from '../random-secure.ts'
 import { readToken } from '../token-file.ts'
 import { openFlash } from './device-flash.ts'
 import { httpUrl } from './device-identity.ts'
+import { valuesPerSecond } from './device-input.ts'
 import { Narration } from './device-narration.ts'
 import { noIdentity, readTls, type Self, type SelfFlags, tokenSource, whoAmI } from './device-self.ts'
-import { microphone, paced, playback } from './sound-stream.ts'
+import { paced, playback, standardInput } from './sound-stream.ts'
 import { readTrustRoot } from './trust-root.ts'
 
 export interface ConnectedRun extends SelfFlags {
@@ -33,7 +37,8 @@ export interface ConnectedRun extends SelfFlags {
   /** where a device with an identity gets its tokens; a long token otherwise */
   readonly cloud?: string | undefined
   readonly trust: string
-  readonly audio?: string
+  /** what it hears or feels; `-`: standard input */
+  readonly input: string | undefined
   readonly bundle: string
   readonly radio: string
   readonly level: LadderLevel
@@ -69,8 +74,11 @@ export async function runConnected(run: ConnectedRun, clock: Clock, system: Cloc
     host = await startHost(run, checked, self, flash, linkOf(run, checked, self, tokens, narration), narration, clock)
     const stop = new AbortController()
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort())
-    const { sound } = checked
-    const chunks = sound === undefined ? microphone(stop.signal) : paced(sound.first, sound.rest, clock, stop.signal)
+    const { sound, reads } = checked
+    const chunks =
+      sound === undefined
+        ? standardInput(reads, stop.signal)
+        : paced(sound.first, sound.rest, valuesPerSecond(reads), clock, stop.signal)
     await listenTo(chunks, host, narration, clock)
   } finally {
     // Also when listening failed: an open link would keep the process.
@@ -89,7 +97,9 @@ interface CheckedRun {
   readonly longToken: string | undefined
   readonly tls: ReturnType<typeof readTls>
   readonly trustRoot: Uint8Array
-  /** undefined: the microphone */
+  /** what the bundle of the command line reads, which is what its device senses */
+  readonly reads: BundleInput
+  /** undefined: standard input */
   readonly sound:
     | { readonly first: IteratorResult<Float32Array>; readonly rest: ReturnType<typeof playback> }
     | undefined
@@ -106,16 +116,17 @@ function checkRun(run: ConnectedRun): CheckedRun {
       exitCode: 2,
     })
   }
-  if (run.audio === undefined) {
+  if (run.input === undefined) {
     throw new CommandFailure('a connected device needs ears', {
-      hint: 'give --audio - for a microphone (16 kHz, 16-bit mono, raw, on standard input), or a file, folder or scene to play',
+      hint: 'give --audio - for a microphone (16 kHz, 16-bit mono, raw, on standard input), --input - for vectors (little-endian float32), or a file, folder or scene to play',
       exitCode: 2,
     })
   }
   const longToken = run.tokenFile === undefined ? undefined : readToken(run.tokenFile)
   const tls = readTls(run)
   const trustRoot = readTrustRoot(run.trust)
-  const rest = run.audio === '-' ? undefined : playback(run.audio)
+  const reads = inputOf(run.bundle)
+  const rest = run.input === '-' ? undefined : playback(run.input, reads)
   // The first piece now: audio that cannot be played is refused before the device goes on the air.
   const sound = rest && { first: rest.next(), rest }
   // Before a new file is made: it could hold no identity.
@@ -128,7 +139,15 @@ function checkRun(run: ConnectedRun): CheckedRun {
     tls,
     trustRoot,
     sound,
+    reads,
   }
+}
+
+/** What a bundle reads: said before the device goes on the air, as what it is to be fed with is. */
+function inputOf(path: string): BundleInput {
+  const manifest = readManifest(readBundleFile(path))
+  if (manifest.ok) return manifest.value.input
+  throw new CommandFailure(`${path}: ${manifest.error.code}: ${manifest.error.detail}`)
 }
 
 function linkOf(

@@ -23,10 +23,12 @@ import { planLevel } from '../../model/pipeline/level-plan.ts'
 import { bundleEngine } from '../engines.ts'
 import { CommandFailure } from '../failure.ts'
 import { openBundleForBoard, readBundleFile } from '../open-bundle-file.ts'
-import { type AudioPiece, audioPieces } from './device-audio.ts'
+import type { InputPiece } from './device-audio.ts'
+import { inputPieces, valuesPerSecond } from './device-input.ts'
 
-export interface AudioRun {
-  readonly audio: string
+export interface LocalRun {
+  /** what it hears or feels: a file, a folder or a scene */
+  readonly input: string
   readonly bundle: string
   readonly board: string
   readonly radio: string
@@ -34,7 +36,7 @@ export interface AudioRun {
   readonly json: boolean
 }
 
-/** Silence before and after each piece: the detector looks at whole seconds, and a word may begin at a file's first sample. */
+/** Silence before and after each piece of sound: the detector looks at whole seconds, and a word may begin at a file's first sample. */
 const PAD_BEFORE_MS = 800
 const PAD_AFTER_MS = 600
 
@@ -53,32 +55,31 @@ interface Totals {
   files: number
   skipped: number
   wakes: number
-  /** pieces that hold a keyword, and those of them in which it was found */
+  /** pieces that should wake or alarm, as they say, and those of them that did */
   expected: number
   found: number
-  audioMs: number
+  inputMs: number
 }
 
-/** Runs the agent over audio as fast as the machine can, and prints wakes as they happen. Each piece is heard from a fresh start;
+/** Runs the agent over recorded or made input as fast as the machine can, and prints wakes as they happen. Each piece is heard from a fresh start;
  *  counters and energy add up over all of them. */
-export async function runOnAudio(run: AudioRun, clock: Clock): Promise<void> {
+export async function runOnInput(run: LocalRun, clock: Clock): Promise<void> {
   const device = await startLocal(run)
   const { host, bundle } = device
-  const { kind } = bundle.manifest.input
-  if (kind !== 'audio') throw new CommandFailure(`${run.bundle}: this command hears sound, the bundle reads ${kind}`)
+  const { input } = bundle.manifest
   const labels = bundle.manifest.pipelines.flatMap(({ head }) => labelsOf(head))
   const silent = bundle.manifest.pipelines.flatMap(({ head }) => (head.kind === 'wake' ? head.policy.ignoreLabels : []))
-  const totals: Totals = { files: 0, skipped: 0, wakes: 0, expected: 0, found: 0, audioMs: 0 }
+  const totals: Totals = { files: 0, skipped: 0, wakes: 0, expected: 0, found: 0, inputMs: 0 }
   const skipped = (file: string, reason: string) => {
     totals.skipped++
     console.error(`skipped ${file}: ${reason}`)
   }
-  for (const piece of audioPieces(run.audio, bundle.definition.sampleRateHz, labels, skipped)) {
+  for (const piece of inputPieces(run.input, input, labels, skipped)) {
     for (const note of piece.notes) console.error(`${piece.name}: ${note}`)
     const heard = await hearPiece(piece, device, run, clock)
     totals.files++
     totals.wakes += heard.length
-    totals.audioMs += Math.round((piece.samples.length * 1000) / bundle.definition.sampleRateHz)
+    totals.inputMs += Math.round((piece.samples.length * 1000) / valuesPerSecond(input))
     if (piece.expected !== undefined && !silent.includes(piece.expected)) {
       totals.expected++
       if (heard.includes(piece.expected)) totals.found++
@@ -87,14 +88,16 @@ export async function runOnAudio(run: AudioRun, clock: Clock): Promise<void> {
   const { measures } = present(host.state, 'the state of a host that has started')
   await host.close()
   if (totals.files === 0) {
-    throw new CommandFailure(`${run.audio}: none of the ${totals.skipped} WAV files could be read`)
+    throw new CommandFailure(
+      `${run.input}: none of the ${totals.skipped} ${input.kind === 'audio' ? 'WAV ' : ''}files could be read`,
+    )
   }
   console.log(
     run.json ? JSON.stringify(summaryOf(device, run, totals, measures)) : sentenceOf(device, totals, measures),
   )
 }
 
-async function startLocal(run: AudioRun): Promise<LocalDevice> {
+async function startLocal(run: LocalRun): Promise<LocalDevice> {
   const board = present(boardNamed(run.board), 'a board among the choices')
   // Opened once by itself, so that a bad bundle is refused with its file's name.
   await (await openBundleForBoard(run.bundle, board)).dispose()
@@ -129,12 +132,11 @@ async function startLocal(run: AudioRun): Promise<LocalDevice> {
 }
 
 /** @returns the labels of its wakes */
-async function hearPiece(piece: AudioPiece, device: LocalDevice, run: AudioRun, clock: Clock): Promise<string[]> {
+async function hearPiece(piece: InputPiece, device: LocalDevice, run: LocalRun, clock: Clock): Promise<string[]> {
   const { host, bundle, step, audioTime } = device
   const { sampleRateHz, strideSamples } = featureShape(bundle.definition)
-  const before = Math.round((PAD_BEFORE_MS * sampleRateHz) / 1000)
-  const samples = new Float32Array(before + piece.samples.length + Math.round((PAD_AFTER_MS * sampleRateHz) / 1000))
-  samples.set(piece.samples, before)
+  const isSound = bundle.manifest.input.kind === 'audio'
+  const samples = isSound ? padded(piece.samples, sampleRateHz) : piece.samples
   const ears = new Ears(host)
   const labels: string[] = []
   // Hop by hop, as a microphone delivers it, so that a wake is printed when it is decided and its latency is its own.
@@ -150,11 +152,18 @@ async function hearPiece(piece: AudioPiece, device: LocalDevice, run: AudioRun, 
     if (!heard.ok) throw new CommandFailure(`${piece.name}: ${heard.error.code}: ${heard.error.detail}`)
     for (const wake of heard.value?.wakes ?? []) {
       labels.push(labelOf(wake, bundle))
-      const atMs = Math.round((at * 1000) / sampleRateHz + wake.atMs - PAD_BEFORE_MS)
+      const atMs = Math.round((at * 1000) / sampleRateHz + wake.atMs - (isSound ? PAD_BEFORE_MS : 0))
       tellWake(wake, atMs, latencyMs, piece.name, device, run)
     }
   }
   return labels
+}
+
+function padded(piece: Float32Array, sampleRateHz: number): Float32Array {
+  const before = Math.round((PAD_BEFORE_MS * sampleRateHz) / 1000)
+  const samples = new Float32Array(before + piece.length + Math.round((PAD_AFTER_MS * sampleRateHz) / 1000))
+  samples.set(piece, before)
+  return samples
 }
 
 const labelOf = ({ label, pipeline }: HeardWake, { manifest }: OpenedBundle): string =>
@@ -166,7 +175,7 @@ function tellWake(
   latencyMs: number,
   file: string,
   { host, bundle, step, board }: LocalDevice,
-  run: AudioRun,
+  run: LocalRun,
 ): void {
   const { pipeline = 0 } = wake
   const branches = planLevel(bundle.manifest, step).flatMap((group) => group.branches)
@@ -197,7 +206,7 @@ function tellWake(
 
 const summaryOf = (
   { bundle, board, imageSha256 }: LocalDevice,
-  { level }: AudioRun,
+  { level }: LocalRun,
   totals: Totals,
   { counters, energy }: Measures,
 ) => ({
@@ -206,6 +215,7 @@ const summaryOf = (
   sha256: imageSha256,
   level,
   ...totals,
+  ...(bundle.manifest.input.kind === 'audio' && { audioMs: totals.inputMs }),
   rate: totals.expected === 0 ? null : totals.found / totals.expected,
   windows: counters.windows,
   inferences: counters.inferences,
@@ -220,10 +230,12 @@ const estimatesOf = ({ name, source }: Board) => {
   return { boardLatencyMs: words, activeFraction: words, energyMj: words }
 }
 
-function sentenceOf({ board }: LocalDevice, totals: Totals, { counters, energy }: Measures): string {
-  const found = totals.expected === 0 ? '' : `, keyword found in ${totals.found} of ${totals.expected}`
+function sentenceOf({ board, bundle }: LocalDevice, totals: Totals, { counters, energy }: Measures): string {
+  const { kind } = bundle.manifest.input
+  const [what, wakes] = kind === 'audio' ? ['keyword ', 'wakes'] : ['', 'alarms']
+  const found = totals.expected === 0 ? '' : `, ${what}found in ${totals.found} of ${totals.expected}`
   return (
-    `${totals.files} pieces, ${(totals.audioMs / 1000).toFixed(1)} s of audio: ${totals.wakes} wakes${found}; ` +
+    `${totals.files} pieces, ${(totals.inputMs / 1000).toFixed(1)} s of ${kind}: ${totals.wakes} ${wakes}${found}; ` +
     `${counters.inferences} inferences in ${counters.windows} windows, ${totalEnergy(energy).toFixed(1)} mJ on ${board.name} ` +
     `(an estimate; ${board.source})`
   )

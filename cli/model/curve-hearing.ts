@@ -1,14 +1,16 @@
+import type { Head } from '../../contract/head.ts'
 import { type LadderStep, labelsOfPipeline } from '../../contract/manifest.ts'
 import { present } from '../../contract/present.ts'
 import { createListener } from '../../device/core/listen/listener.ts'
 import type { EngineSession } from '../../model/engine/engine.ts'
 import { featureShape } from '../../model/features/feature-definition.ts'
 import type { OpenedBundle } from '../../model/opened-bundle.ts'
+import { anomalyScore } from '../../model/pipeline/anomaly-score.ts'
 import { CommandFailure } from '../failure.ts'
 import type { HeardWindows } from './operating-curve.ts'
 import { onlyPipeline } from './wake-pipeline.ts'
 
-/** Hears a stream of sound through the shipping listener and keeps what a pipeline's last graph said of each window, so that other settings of the
+/** Hears a stream of sound through the shipping listener and keeps what a pipeline's last graph said of each window, of an anomaly head its score, so that other settings of the
  *  detector can be tried without hearing again.
  *  @param pipeline one that runs at the level
  *  @param sound pieces of it, one after the other
@@ -20,12 +22,13 @@ export async function hearWindows(
   sound: Iterable<Float32Array>,
 ): Promise<HeardWindows & { readonly wakes: readonly string[] }> {
   const { graphs, hopFrames } = present(step.runs[pipeline], 'the run of a pipeline')
+  const { head } = present(manifest.pipelines[pipeline], 'a pipeline')
   const { sampleRateHz, windowSamples, strideSamples } = featureShape(present(definitions[pipeline], 'a front end'))
   const hopSamples = hopFrames * strideSamples
   const msOf = (samples: number): number => (samples * 1000) / sampleRateHz
   const said: Float32Array[] = []
   const last = present(graphs.at(-1), 'a graph')
-  const listening = new Map([...sessions, [last, saying(present(sessions.get(last), 'its session'), said)]])
+  const listening = new Map([...sessions, [last, saying(present(sessions.get(last), 'its session'), head, said)]])
   const listener = createListener({ manifest, definitions, step: onlyPipeline(step, pipeline), sessions: listening })
   const labels = labelsOfPipeline(manifest, pipeline)
   const windows: { atMs: number; posteriors: Float32Array; afterGap: boolean }[] = []
@@ -53,13 +56,16 @@ export async function hearWindows(
   return { windows, audioMs: msOf(samples), wakes }
 }
 
-/** A session that also tells what it answers. */
-const saying = (session: EngineSession, said: Float32Array[]): EngineSession => ({
+/** A session that also tells what it answers: of an anomaly head its score. */
+const saying = (session: EngineSession, head: Head, said: Float32Array[]): EngineSession => ({
   input: session.input,
   output: session.output,
   run: async (input) => {
     const result = await session.run(input)
-    if (result.ok) said.push(result.value.slice())
+    if (result.ok) {
+      const isScored = head.kind === 'anomaly' && input instanceof Float32Array
+      said.push(isScored ? Float32Array.of(anomalyScore(head, result.value, input)) : result.value.slice())
+    }
     return result
   },
   dispose: async () => undefined,

@@ -2,8 +2,8 @@ import { poisson } from './intervals.ts'
 import type { CurveReport } from './model-curve.ts'
 import type { CurvePoint } from './operating-curve.ts'
 
-const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
-const rate = (perHour: number): string => (perHour < 10 ? perHour.toFixed(2) : perHour.toFixed(0))
+export const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
+export const rate = (perHour: number): string => (perHour < 10 ? perHour.toFixed(2) : perHour.toFixed(0))
 
 const row = (name: string, point: CurvePoint): string => {
   const { smoothingWindows, thresholdPermille, missShare, missInterval, falsePerHour, falseInterval } = point

@@ -1,5 +1,4 @@
-import type { CurveReport } from './model-curve.ts'
-import type { CurvePoint } from './operating-curve.ts'
+import type { Interval } from './intervals.ts'
 
 const WIDTH = 900
 const HEIGHT = 560
@@ -9,11 +8,35 @@ const COLOURS = ['#4477aa', '#66ccee', '#228833', '#ccbb44', '#ee6677', '#aa3377
 /** Left of the least rate that can be counted stands what has none at all. */
 const NONE_GAP = 40
 
-/** Draws misses against false wakes an hour, a line for each number of windows, and the bundle's own setting and the proposed one with
+/** A setting of a detector and what it costs. */
+export interface DrawnPoint {
+  readonly smoothingWindows: number
+  /** on the scale on which it is set */
+  readonly threshold: number
+  readonly missShare: number
+  readonly missInterval: Interval
+  readonly falsePerHour: number
+  readonly falseInterval: Interval
+}
+
+export interface CurveDrawing {
+  readonly title: string
+  readonly subtitle: string
+  /** of the two axes */
+  readonly falseWords: string
+  readonly missWords: string
+  readonly negativeHours: number
+  readonly maxFalsePerHour: number
+  readonly own: DrawnPoint
+  readonly proposal: DrawnPoint | null
+  readonly points: readonly DrawnPoint[]
+}
+
+/** Draws misses against false events an hour, a line for each number of windows, and the bundle's own setting and the proposed one with
  *  their intervals.
  *  @returns an SVG document without scripts, fonts or links */
-export function curveSvg(report: CurveReport): string {
-  const { points, own, proposal, negativeHours, maxFalsePerHour } = report
+export function curveSvg(drawing: CurveDrawing): string {
+  const { points, own, proposal, negativeHours, maxFalsePerHour } = drawing
   const least = 1 / negativeHours
   const most = Math.max(10 * least, ...points.map(({ falsePerHour }) => falsePerHour))
   const decades = { from: Math.floor(Math.log10(least)), to: Math.ceil(Math.log10(most)) }
@@ -25,17 +48,15 @@ export function curveSvg(report: CurveReport): string {
   }
   const y = (share: number): number => PLOT.bottom - share * (PLOT.bottom - PLOT.top)
   const smoothing = [...new Set(points.map(({ smoothingWindows }) => smoothingWindows))]
-  const marked: readonly (readonly [CurvePoint, string, string])[] = [
+  const marked: readonly (readonly [DrawnPoint, string, string])[] = [
     [own, 'as packed', '#000000'],
     ...(proposal === null ? [] : [[proposal, 'proposed', '#bb1111'] as const]),
   ]
-  const title = `${report.bundle} ${report.version} at ${report.level}`
-  const subtitle = `${report.words} recordings of ${report.labels.length} words, ${negativeHours.toFixed(2)} h without a word; bars: 95 %`
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${HEIGHT}" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="12" fill="#222222">`,
     `<rect width="${WIDTH}" height="${HEIGHT}" fill="#ffffff"/>`,
-    text(PLOT.left, 28, title, 'font-size="16"'),
-    text(PLOT.left, 48, subtitle, 'fill="#666666"'),
+    text(PLOT.left, 28, drawing.title, 'font-size="16"'),
+    text(PLOT.left, 48, drawing.subtitle, 'fill="#666666"'),
     ...rateTicks(decades, x),
     ...[0, 0.2, 0.4, 0.6, 0.8, 1].flatMap((share) => [
       line(PLOT.left, y(share), PLOT.right, y(share), 'stroke="#eeeeee"'),
@@ -56,8 +77,8 @@ export function curveSvg(report: CurveReport): string {
     }),
     ...marked.flatMap(([point, name, colour], i) => cross(point, name, colour, i, x, y)),
     `<path d="M${PLOT.left} ${PLOT.top}V${PLOT.bottom}H${PLOT.right}" fill="none" stroke="#222222"/>`,
-    text((PLOT.left + PLOT.right) / 2, PLOT.bottom + 42, 'false wakes an hour', 'text-anchor="middle"'),
-    `<text transform="translate(20 ${(PLOT.top + PLOT.bottom) / 2}) rotate(-90)" text-anchor="middle">words missed</text>`,
+    text((PLOT.left + PLOT.right) / 2, PLOT.bottom + 42, drawing.falseWords, 'text-anchor="middle"'),
+    `<text transform="translate(20 ${(PLOT.top + PLOT.bottom) / 2}) rotate(-90)" text-anchor="middle">${drawing.missWords}</text>`,
     '</svg>',
     '',
   ].join('\n')
@@ -77,14 +98,14 @@ function rateTicks({ from, to }: { readonly from: number; readonly to: number },
 
 /** A setting with its intervals, and its name beside the plot. */
 function cross(
-  point: CurvePoint,
+  point: DrawnPoint,
   name: string,
   colour: string,
   at: number,
   x: (perHour: number) => number,
   y: (share: number) => number,
 ): readonly string[] {
-  const { falsePerHour, falseInterval, missShare, missInterval, thresholdPermille, smoothingWindows } = point
+  const { falsePerHour, falseInterval, missShare, missInterval, threshold, smoothingWindows } = point
   const stroke = `stroke="${colour}" stroke-width="1.5"`
   const legend = PLOT.bottom - 60 + 44 * at
   return [
@@ -93,7 +114,7 @@ function cross(
     `<circle cx="${fixed(x(falsePerHour))}" cy="${fixed(y(missShare))}" r="5" fill="${colour}"/>`,
     `<circle cx="${PLOT.right + 26}" cy="${legend - 4}" r="5" fill="${colour}"/>`,
     text(PLOT.right + 38, legend, name),
-    text(PLOT.right + 38, legend + 16, `${thresholdPermille / 1000} over ${smoothingWindows}`, 'fill="#666666"'),
+    text(PLOT.right + 38, legend + 16, `${threshold} over ${smoothingWindows}`, 'fill="#666666"'),
   ]
 }
 

@@ -5,7 +5,6 @@ import type { OpenedBundle } from '../../model/opened-bundle.ts'
 import { foldersWithAudio, readAudio } from '../audio-files.ts'
 import { AudioNotes } from '../audio-notes.ts'
 import { CommandFailure } from '../failure.ts'
-import { openBundleFile } from '../open-bundle-file.ts'
 import { hearWindows } from './curve-hearing.ts'
 import {
   type CurvePoint,
@@ -18,8 +17,8 @@ import {
 } from './operating-curve.ts'
 import { type WakePipeline, wakePipeline } from './wake-pipeline.ts'
 
-/** Folder of sound that holds no word, beside those of the labels. */
-const NEGATIVE = '_negative'
+/** Folder of recordings that hold no word and no anomaly, beside those of the labels. */
+export const NEGATIVE = '_negative'
 const HOUR_MS = 3_600_000
 
 type ByLabel = ReturnType<typeof missesByLabel>
@@ -56,54 +55,51 @@ interface CurveOptions {
  *  @returns with what people should know of the recordings
  *  @throws CommandFailure for a folder that is laid out otherwise */
 export async function curveOf(
+  bundle: OpenedBundle,
   bundlePath: string,
   dir: string,
   { level, pipeline: id, maxFalsePerHour }: CurveOptions,
   onProgress: (share: number) => void,
 ): Promise<{ readonly report: CurveReport; readonly notes: readonly string[] }> {
-  const bundle = await openBundleFile(bundlePath, Number.POSITIVE_INFINITY)
-  try {
-    const { manifest } = bundle
-    const pipeline = wakePipeline(bundlePath, manifest, id)
-    const step = levelOf(bundlePath, manifest, pipeline, level)
-    const heard = new Hearing(bundle, pipeline.index, step, laidOut(dir, pipeline), onProgress)
-    const words = await heard.words()
-    const others = await heard.others()
-    const { policy, labels } = pipeline
-    const { sparse, skipped, notes } = heard
-    if (words.length === 0 || others.audioMs === 0) {
-      throw new CommandFailure(`${dir}: no ${words.length === 0 ? 'word' : 'sound without a word'} could be read`, {
-        hint: skipped[0] === undefined ? 'the files are empty' : `${skipped[0].file}: ${skipped[0].reason}`,
-      })
-    }
-    const pointOf = (setting: Parameters<typeof curvePoint>[0]) => curvePoint(setting, policy, labels, words, [others])
-    const points = curveSettings(policy, sparse).map(pointOf)
-    const withLabels = (point: CurvePoint) => ({ ...point, byLabel: missesByLabel(point, policy, labels, words) })
-    const best = proposed(points, maxFalsePerHour)
-    const own = { smoothingWindows: sparse ? 1 : policy.smoothingWindows, thresholdPermille: policy.thresholdPermille }
-    const report: CurveReport = {
-      bundle: manifest.name,
-      version: manifest.version,
-      level: step.level,
-      words: words.length,
-      labels: [...new Set(words.map(({ label }) => label))],
-      negativeHours: others.audioMs / HOUR_MS,
-      maxFalsePerHour,
-      own: withLabels(pointOf(own)),
-      proposal: best === undefined ? null : withLabels(best),
-      points,
-      skipped,
-    }
-    return { report, notes: notes.lines() }
-  } finally {
-    await bundle.dispose()
+  const { manifest } = bundle
+  const pipeline = wakePipeline(bundlePath, manifest, id)
+  const step = levelOf(bundlePath, manifest, pipeline, level)
+  const heard = new Hearing(bundle, pipeline.index, step, laidOut(dir, pipeline), onProgress)
+  const words = await heard.words()
+  const others = await heard.others()
+  const { policy, labels } = pipeline
+  const { sparse, skipped, notes } = heard
+  if (words.length === 0 || others.audioMs === 0) {
+    throw new CommandFailure(`${dir}: no ${words.length === 0 ? 'word' : 'sound without a word'} could be read`, {
+      hint: skipped[0] === undefined ? 'the files are empty' : `${skipped[0].file}: ${skipped[0].reason}`,
+    })
   }
+  const pointOf = (setting: Parameters<typeof curvePoint>[0]) => curvePoint(setting, policy, labels, words, [others])
+  const points = curveSettings(policy, sparse).map(pointOf)
+  const withLabels = (point: CurvePoint) => ({ ...point, byLabel: missesByLabel(point, policy, labels, words) })
+  const best = proposed(points, maxFalsePerHour)
+  const own = { smoothingWindows: sparse ? 1 : policy.smoothingWindows, thresholdPermille: policy.thresholdPermille }
+  const report: CurveReport = {
+    bundle: manifest.name,
+    version: manifest.version,
+    level: step.level,
+    words: words.length,
+    labels: [...new Set(words.map(({ label }) => label))],
+    negativeHours: others.audioMs / HOUR_MS,
+    maxFalsePerHour,
+    own: withLabels(pointOf(own)),
+    proposal: best === undefined ? null : withLabels(best),
+    points,
+    skipped,
+  }
+  return { report, notes: notes.lines() }
 }
 
-function levelOf(
+/** The level that is asked for, or the first. @throws CommandFailure when the pipeline does not run there */
+export function levelOf(
   path: string,
   manifest: BundleManifest,
-  { index, id }: WakePipeline,
+  { index, id }: Pick<WakePipeline, 'index' | 'id'>,
   level: string | undefined,
 ): LadderStep {
   const step = manifest.ladder.find((candidate) => level === undefined || candidate.level === level)

@@ -63,7 +63,7 @@ export function pipelinePackText(
     '  - id: main',
     ...found.lines.map((line) => `    ${line}`),
     `    ${found.head}`,
-    '# golden: { audio: clips }   # recordings for golden vectors; without them noise is taken',
+    '# golden: { audio: clips }   # recordings for golden vectors, of vectors .csv, .jsonl or .f32; without them noise is taken',
     '',
   ].join('\n')
   return { yaml, open }

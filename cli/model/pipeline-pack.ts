@@ -208,7 +208,7 @@ function goldenOf(
   notes: AudioNotes,
   pathOf: (audio: string) => string,
 ) {
-  const audio = golden.audio === undefined || input.kind !== 'audio' ? undefined : pathOf(golden.audio)
+  const audio = golden.audio === undefined || input.kind === 'image' ? undefined : pathOf(golden.audio)
   const hops = pipelines.map(({ hopFrames }, at) => hopFrames ?? hopOf(present(definitions[at], 'a front end')))
   const keys = definitions.map((definition, at) =>
     JSON.stringify([definition, hops[at], pipelines[at]?.featureQuantization ?? null]),

@@ -5,10 +5,11 @@ import type { Quantization } from '../../model/features/quantize.ts'
 import { readAudio, wavFiles } from '../audio-files.ts'
 import type { AudioNotes } from '../audio-notes.ts'
 import { CommandFailure } from '../failure.ts'
+import { readVectors, vectorFiles } from '../vector-files.ts'
 
 /** Windows of a front end in a row, for golden vectors: of recordings, or of noise, since a runtime that reproduces what noise gives reproduces
  *  what words give.
- *  @param audio folder or file of recordings; undefined: noise
+ *  @param audio folder or file of recordings, of sound or of vectors; undefined: noise
  *  @param count as many as the recordings have, at most */
 export function windowsInRow(
   input: BundleInput,
@@ -21,7 +22,7 @@ export function windowsInRow(
   const { elements } = featureShape(definition)
   const stream = createFeatureStream(definition, hopFrames)
   const windows: Float32Array[] = []
-  for (const samples of audio === undefined ? noiseOf(input) : soundOf(audio, definition.sampleRateHz, notes)) {
+  for (const samples of audio === undefined ? noiseOf(input) : recorded(audio, input, definition.sampleRateHz, notes)) {
     for (let at = 0; at < samples.length && windows.length < count; ) {
       at += stream.push(samples, at)
       if (!stream.windowReady()) continue
@@ -34,12 +35,14 @@ export function windowsInRow(
   return windows
 }
 
-function* soundOf(path: string, sampleRateHz: number, notes: AudioNotes): Generator<Float32Array> {
-  for (const file of wavFiles(path)) {
-    const audio = readAudio(file, sampleRateHz)
-    if ('refusal' in audio) throw new CommandFailure(`${file}: ${audio.refusal}`)
-    notes.add(file, audio.notes)
-    yield audio.samples
+function* recorded(path: string, input: BundleInput, sampleRateHz: number, notes: AudioNotes): Generator<Float32Array> {
+  const files = input.kind === 'vectors' ? vectorFiles(path) : wavFiles(path)
+  if (files.length === 0) throw new CommandFailure(`${path}: no recordings for golden vectors in it`)
+  for (const file of files) {
+    const read = input.kind === 'vectors' ? readVectors(file, input.channels) : readAudio(file, sampleRateHz)
+    if ('refusal' in read) throw new CommandFailure(`${file}: ${read.refusal}`)
+    notes.add(file, read.notes)
+    yield read.samples
   }
 }
 

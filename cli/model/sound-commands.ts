@@ -29,14 +29,16 @@ interface CurveFlags {
 /** `kinglet model curve` */
 export const curveCommand = (): Command =>
   new Command('curve')
-    .description('hear labelled recordings and say what each setting of the wake policy would miss and wake for')
+    .description(
+      'hear labelled recordings and say what each setting of the wake policy, or of an anomaly head, would miss and wake for',
+    )
     .argument('<BUNDLE>', 'bundle file')
     .argument(
       '<DIR>',
-      'DIR/<label>/*.wav with one word each; DIR/_negative, and labels that never wake, hold sound without a word',
+      'DIR/<label>/*.wav with one word each; DIR/_negative, and labels that never wake, hold sound without a word; of an anomaly head DIR/anomaly and DIR/_negative, of vectors .csv, .jsonl or .f32',
     )
     .option('--level <LEVEL>', "ladder level (default: the bundle's first)")
-    .option('--pipeline <ID>', 'one of several that hear words (default: the first)')
+    .option('--pipeline <ID>', 'one of several that hear words or score anomalies (default: the first)')
     .option('--max-false-per-hour <N>', 'rate that the proposed setting may have', numberOption(0.001, 10_000), 1)
     .option('--csv <FILE>', 'write a row for each setting')
     .option('--svg <FILE>', 'draw misses against false wakes')

@@ -15,16 +15,16 @@ import { planFleet } from '../../firmware-sim/fleet-plan.ts'
 import { Hearing } from '../../firmware-sim/hearing.ts'
 import { Ledger } from '../../firmware-sim/ledger.ts'
 import { rememberedSchemes } from '../../firmware-sim/power-cut/remembered-signatures.ts'
-import { scenePools } from '../../firmware-sim/scene.ts'
+import { scenePools, soundSenses, soundTakes, type Take } from '../../firmware-sim/scene.ts'
 import type { CloudApi } from '../cloud-api.ts'
 import { bundleEngine } from '../engines.ts'
 import { chance } from '../random-secure.ts'
 import { openSoundBank } from '../sound-bank-folder.ts'
 
 export interface StoryFleet {
-  readonly fleet: Fleet
+  readonly fleet: Fleet<Take>
   readonly ledger: Ledger
-  readonly hearing: Hearing
+  readonly hearing: Hearing<Take>
   readonly time: VirtualClock
   /** lets the noise floor rise from now on, over the next hours */
   raiseNoise(overHours: number): void
@@ -96,7 +96,7 @@ export async function startStoryFleet(options: {
   options.doing(() => `booting devices: ${booted} of ${devices}`)
   const time = new VirtualClock(startMs)
   const ledger = new Ledger()
-  const hearing = new Hearing(bank, random.fork('sounds'))
+  const hearing = new Hearing(soundSenses(bank, random.fork('sounds')))
   const engine = new SharedEngine(bundleEngine())
   const drift = { fromMs: Number.POSITIVE_INFINITY, overMs: 1 }
   const fleet = await Fleet.start({
@@ -105,11 +105,12 @@ export async function startStoryFleet(options: {
       engine,
       hearing,
       ledger,
-      pools: scenePools([...bank.keywords.keys()]),
+      takesOf: soundTakes(scenePools([...bank.keywords.keys()]), () =>
+        Math.min(1, Math.max(0, (time.wallMs() - drift.fromMs) / drift.overMs)),
+      ),
       trustRoot: options.trustRoot,
       schemes: rememberedSchemes(),
       signOf: ({ device }) => present(deviceKeys.get(device), `the key of ${device}`).sign,
-      raisedShare: () => Math.min(1, Math.max(0, (time.wallMs() - drift.fromMs) / drift.overMs)),
     },
     time,
     master,

@@ -1,5 +1,5 @@
 import { LIMITS } from '../../contract/limits.ts'
-import type { FeatureRecord } from '../../contract/manifest-v2.ts'
+import type { BundleInput, FeatureRecord } from '../../contract/manifest-v2.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 import type { FeatureStream } from './feature-stream.ts'
 import { createFrameStream } from './frame-stream.ts'
@@ -140,8 +140,13 @@ export const featureTiming = (features: FeatureRecord): { readonly frameMs: numb
 }
 
 /** @param hopFrames frames between windows, 1 or more
+ *  @param input kind of what comes: the level of vectors is what varies in them, see `createFrameStream`
  *  @throws RangeError when the definition is not implemented or the hop is no positive whole number */
-export const createFeatureStream = (definition: FeatureDefinition, hopFrames: number): FeatureStream => {
+export const createFeatureStream = (
+  definition: FeatureDefinition,
+  hopFrames: number,
+  input: BundleInput['kind'] = 'audio',
+): FeatureStream => {
   switch (definition.kind) {
     case 'mfcc':
       return createMfccStream(definition, hopFrames)
@@ -158,7 +163,8 @@ export const createFeatureStream = (definition: FeatureDefinition, hopFrames: nu
       const { windowSamples, strideSamples } = featureShape(definition)
       const source = { frameReady: windows.windowReady, takeFrame: windows.takeWindow, reset: windows.reset }
       const sizes = { values: windows.values, stepSamples: strideSamples, frameSamples: windowSamples }
-      return createFrameStream({ ...sizes, ...source, push: windows.push }, 1, hopFrames)
+      const channels = input === 'vectors' ? definition.channels : 0
+      return createFrameStream({ ...sizes, ...source, push: windows.push }, 1, hopFrames, channels)
     }
   }
 }

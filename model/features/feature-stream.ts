@@ -20,7 +20,7 @@ export type FeatureStream = {
   readonly skipWindow: () => void
   /** Samples since the start or the last reset; the due window ends with the newest. */
   readonly samplesTaken: () => number
-  /** Root mean square of the whole due (or last) window: level for the noise floor's histogram. */
+  /** Root mean square of the whole due (or last) window, of vectors less the mean of each channel: level for the noise floor's histogram. */
   readonly windowRms: () => number
   /** Root mean square of the newest hop alone: what a voice activity gate looks at. */
   readonly hopRms: () => number

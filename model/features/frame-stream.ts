@@ -19,8 +19,14 @@ export type FrameSource = {
  *  frame to frame.
  *  @param frames of a window
  *  @param hopFrames frames between windows, 1 or more
+ *  @param channels of vectors whose level is what varies in each, since gravity shakes nothing; 0: of samples that swing around 0
  *  @throws RangeError when the hop is no positive whole number */
-export const createFrameStream = (source: FrameSource, frames: number, hopFrames: number): FeatureStream => {
+export const createFrameStream = (
+  source: FrameSource,
+  frames: number,
+  hopFrames: number,
+  channels = 0,
+): FeatureStream => {
   if (!Number.isInteger(hopFrames) || hopFrames < 1) throw new RangeError(`hop of ${hopFrames} frames`)
   const { values, stepSamples, frameSamples } = source
   const window = new Float32Array(frames * values)
@@ -29,11 +35,21 @@ export const createFrameStream = (source: FrameSource, frames: number, hopFrames
   const steps = Math.max(hopFrames, frames + Math.ceil(frameSamples / stepSamples) - 1)
   const energies = new Float64Array(steps)
   const counts = new Float64Array(steps)
-  const at = { taken: 0, made: 0, due: frames }
+  // Of each channel, for its mean.
+  const sums = new Float64Array(steps * channels)
+  const at = { taken: 0, made: 0, due: frames, measured: 0 }
 
   const measure = (samples: Float32Array, from: number, end: number): void => {
     let energy = 0
     for (let i = from; i < end; i += 1) energy += samples[i]! * samples[i]!
+    if (channels > 0) {
+      const newestSums = (steps - 1) * channels
+      for (let i = from; i < end; i += 1) {
+        const place = newestSums + ((at.measured + i - from) % channels)
+        sums[place] = sums[place]! + samples[i]!
+      }
+      at.measured = (at.measured + end - from) % channels
+    }
     energies[steps - 1] = energies[steps - 1]! + energy
     counts[steps - 1] = counts[steps - 1]! + end - from
   }
@@ -61,6 +77,8 @@ export const createFrameStream = (source: FrameSource, frames: number, hopFrames
     counts.copyWithin(0, 1)
     energies[steps - 1] = 0
     counts[steps - 1] = 0
+    sums.copyWithin(0, channels)
+    sums.fill(0, (steps - 1) * channels)
   }
 
   const takeDue = (): void => {
@@ -73,11 +91,20 @@ export const createFrameStream = (source: FrameSource, frames: number, hopFrames
     let [energy, count] = [0, 0]
     // After a window was taken, the newest place is that of the frame to come.
     const end = at.made === at.due ? steps : steps - 1
-    for (let i = Math.max(0, end - frameCount); i < end; i += 1) {
+    const from = Math.max(0, end - frameCount)
+    for (let i = from; i < end; i += 1) {
       energy += energies[i]!
       count += counts[i]!
     }
-    return count === 0 ? 0 : Math.sqrt(energy / count)
+    if (count === 0) return 0
+    let still = 0
+    for (let channel = 0; channel < channels; channel += 1) {
+      let sum = 0
+      for (let i = from; i < end; i += 1) sum += sums[i * channels + channel]!
+      still += (sum / (count / channels)) ** 2 / channels
+    }
+    // Rounding may leave less than nothing of a sensor that lies still.
+    return Math.sqrt(Math.max(0, energy / count - still))
   }
 
   return {
@@ -97,7 +124,8 @@ export const createFrameStream = (source: FrameSource, frames: number, hopFrames
       window.fill(0)
       energies.fill(0)
       counts.fill(0)
-      Object.assign(at, { taken: 0, made: 0, due: frames })
+      sums.fill(0)
+      Object.assign(at, { taken: 0, made: 0, due: frames, measured: 0 })
     },
   }
 }

@@ -1067,6 +1067,46 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'model/engine-tiny/kernels/rearranging.ts',
     find: 'if (index < 0 || index >= dim)',
     change: 'if (index < 0 || index > dim)',
+    name: 'a device that is told a level which its model lacks hears nothing',
+    file: 'device/core/agent/engine-health.ts',
+    find: 'return running.find((candidate) => candidate >= level) ?? running.at(-1) ?? level',
+    change: 'return level',
+  },
+  {
+    name: 'at a sparse level the score of one window alarms',
+    file: 'device/core/listen/heads.ts',
+    find: 'return anomaly(head, head.smoothingWindows)',
+    change: 'return anomaly(head, windows(head.smoothingWindows))',
+  },
+  {
+    name: 'gravity opens the gate of an accelerometer',
+    file: 'model/features/feature-definition.ts',
+    find: "input === 'vectors' ? definition.channels : 0",
+    change: "input === 'image' ? definition.channels : 0",
+  },
+  {
+    name: 'rollers pass the inner race as seldom as the outer one',
+    file: 'firmware-sim/bearing.ts',
+    find: "(race === 'outer' ? 1 - ratio : 1 + ratio)",
+    change: "(race === 'outer' ? 1 - ratio : 1 - ratio)",
+  },
+  {
+    name: 'an alarm that lasts is told again in each ten seconds of a simulated device',
+    file: 'firmware-sim/hearing.ts',
+    find: "(head.kind === 'anomaly' || head.kind === 'regression')",
+    change: "head.kind === 'regression'",
+  },
+  {
+    name: 'a line of a recording with a number too few shifts all that follow it',
+    file: 'cli/vector-files.ts',
+    find: 'if (vector.length !== channels)',
+    change: 'if (vector.length > channels)',
+  },
+  {
+    name: 'an anomaly head is tried with the rearming of its own threshold, whatever the tried one is',
+    file: 'cli/model/anomaly-curve.ts',
+    find: 'const rearm = (head.rearm / head.threshold) * threshold',
+    change: 'const rearm = head.rearm',
   },
 ]
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */

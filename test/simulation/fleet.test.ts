@@ -8,6 +8,7 @@ import { Fleet } from '../../firmware-sim/fleet.ts'
 import { planFleet } from '../../firmware-sim/fleet-plan.ts'
 import { Hearing } from '../../firmware-sim/hearing.ts'
 import { Ledger } from '../../firmware-sim/ledger.ts'
+import { soundSenses, soundTakes } from '../../firmware-sim/scene.ts'
 import { configSample } from '../fixtures/agent.ts'
 import { packKws } from '../fixtures/bundles.ts'
 import { EngineFake, fewTakes, TransportRecorder } from '../fixtures/sim-world.ts'
@@ -33,12 +34,13 @@ async function run(devices: number, seed: number, hours: number) {
     specs: planFleet(devices, START_MS, random.fork('fleet')),
     world: {
       engine: new SharedEngine(new EngineFake()),
-      hearing: new Hearing(bank, random.fork('sounds')),
+      hearing: new Hearing(soundSenses(bank, random.fork('sounds'))),
       ledger,
-      pools: fewTakes([...bank.keywords.keys()]),
+      takesOf: soundTakes(fewTakes([...bank.keywords.keys()]), () =>
+        Math.min(1, Math.max(0, (time.wallMs() - START_MS - HOUR_MS) / HOUR_MS)),
+      ),
       trustRoot: configSample.trustRoot,
       schemes: PORTABLE_SCHEMES,
-      raisedShare: () => Math.min(1, Math.max(0, (time.wallMs() - START_MS - HOUR_MS) / HOUR_MS)),
     },
     time,
     real: realClock,

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { bundleEngine } from '../../cli/engines.ts'
 import { seededRandom } from '../../contract/random.ts'
 import { layoutOf } from '../../device/core/flash/flash-layout.ts'
 import type { Flash } from '../../device/ports/flash.ts'
@@ -127,6 +128,23 @@ describe('the power goes', () => {
     expect(options.tally.cuts).toBeGreaterThan(10)
     expect(options.tally.lived).toBeGreaterThan(0)
     expect(options.tally).toMatchObject({ breaches: NONE, stories: [] })
+  })
+
+  it('in a patch install of an anomaly detector of vectors over the one before: at a share of all points', async () => {
+    const bearings = new RememberedEngine(bundleEngine())
+    const [one, two, other] = [zoo('bearing-1'), zoo('bearing-2'), zoo('bearing-regressed')]
+    const target = withPatch(two, one)
+    const images = [one, target, other]
+    const options = optionsOf('anomaly', {
+      ...{ engine: bearings, images, repository: cutRepository(images), share: 0.02 },
+    })
+    const start = factoryStart({ ...options, breach: () => undefined }, one)
+    const { operations } = await sweep(options, start, { ...install, name: 'anomaly', target, other, byPatch: true })
+    expect(operations).toBeGreaterThan(2 * Math.ceil(two.bundle.length / 4_096))
+    expect(options.tally.cuts).toBeGreaterThan(50)
+    expect(options.tally.lived).toBeGreaterThan(0)
+    expect(options.tally).toMatchObject({ breaches: NONE, stories: [] })
+    await bearings.close()
   })
 
   it('of the radio at every block of a patch install', async () => {

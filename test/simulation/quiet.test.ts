@@ -6,7 +6,7 @@ import { labelsOfPipeline } from '../../contract/manifest.ts'
 import { type SeededRandom, seededRandom } from '../../contract/random.ts'
 import { planFleet } from '../../firmware-sim/fleet-plan.ts'
 import { Hearing } from '../../firmware-sim/hearing.ts'
-import { SCENES, type Scene, takePool } from '../../firmware-sim/scene.ts'
+import { SCENES, soundSenses, takePool } from '../../firmware-sim/scene.ts'
 import { loadSoundBank } from '../../firmware-sim/sound-bank.ts'
 import { EngineOrtNode } from '../../model/engine/engine-ort-node.ts'
 import { openBundle } from '../../model/opened-bundle.ts'
@@ -29,7 +29,7 @@ async function sceneRates(seed: number): Promise<ReadonlyMap<string, Rates>> {
   const bank = loadSoundBank('zoo/bank')
   const opened = await openBundle(storyBundle('kws-1').bytes, new EngineOrtNode(), Number.POSITIVE_INFINITY)
   if (!opened.ok) throw new Error(opened.error.detail)
-  const hearing = new Hearing(bank, seededRandom(seed).fork('sounds'))
+  const hearing = new Hearing(soundSenses(bank, seededRandom(seed).fork('sounds')))
   const memory = hearing.memoryOf(opened.value, 'gated')
   const labels = labelsOfPipeline(opened.value.manifest)
   const rates = new Map<string, Rates>()
@@ -45,7 +45,7 @@ async function sceneRates(seed: number): Promise<ReadonlyMap<string, Rates>> {
     for (const kind of ['burst', 'speech', 'keyword'] as const) {
       for (const take of pool[kind]) {
         const { wakes } = await hearing.hear(memory, take)
-        const right = wakes.filter(({ label }) => labels[label] === take.keyword).length
+        const right = wakes.filter(({ label }) => labels[label] === take.expected).length
         verified += (arrivals[kind] * right) / pool[kind].length
         falseWakes += (arrivals[kind] * (wakes.length - right)) / pool[kind].length
       }
@@ -89,7 +89,7 @@ async function tellQuiet(
   world.addRelease('kws-2', 2, 'staging')
   world.enrol(DEVICES)
   const random = seededRandom(seed)
-  planFleet(DEVICES, T0, random.fork('fleet')).forEach(({ scene, busyness }: { scene: Scene; busyness: number }, i) => {
+  planFleet(DEVICES, T0, random.fork('fleet')).forEach(({ scene, busyness }, i) => {
     const { name, site } = world.fleet[i]!
     world.fleet[i] = new QuietDevice(name, site, random.fork(`hearing of ${name}`), busyness, rates.get(scene.name)!)
   })

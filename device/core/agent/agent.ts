@@ -18,7 +18,7 @@ import type { AgentConfig, AgentEvent, AgentState, BootContext, Now, StepResult 
 import { GOVERN_INTERVAL_MS, Step } from './agent-step.ts'
 import { assigned, consulted, POLL_INTERVAL_MS, updateTimers } from './agent-update.ts'
 import { noAttempt } from './attempt.ts'
-import { ENGINE_WELL } from './engine-health.ts'
+import { ENGINE_WELL, nearestLevel } from './engine-health.ts'
 import { noMeasures } from './measures.ts'
 import { nothingReported } from './reporting.ts'
 import { repositoryAtBoot } from './repository-view.ts'
@@ -32,7 +32,7 @@ const TRIAL_REPORT_MS = 10 * 60_000
 export function startAgent(config: AgentConfig, boot: BootContext, now: Now): StepResult {
   const { record, slot, outcome, manifest } = boot
   const trial = outcome === 'trial'
-  const level = LADDER_LEVELS.indexOf(config.fixedLevel)
+  const level = nearestLevel(manifest, LADDER_LEVELS.indexOf(config.fixedLevel))
   const nowMs = now.monotonicMs
   const firstReportMs = trial ? Math.min(TRIAL_REPORT_MS, config.reportPhaseMs) : config.reportPhaseMs
   const step = new Step(

@@ -50,3 +50,14 @@ export const offeredLevels = (manifest: BundleManifest, health: EngineHealth): r
 /** The best level below one that still runs a network; undefined when there is none. */
 export const levelBelow = (manifest: BundleManifest, health: EngineHealth, level: number): LadderStep | undefined =>
   offeredLevels(manifest, health).find((step) => graphsOf(step).length > 0 && LADDER_LEVELS.indexOf(step.level) > level)
+
+/** Where to be when a level is asked for that a model need not have: there, or at the next one below that runs a network, or above. A device
+ *  that is told "gated" and gets a model of one level would be deaf otherwise.
+ *  @returns index into LADDER_LEVELS */
+export function nearestLevel(manifest: BundleManifest, level: number): number {
+  if (LADDER_LEVELS[level] === 'hibernate') return level
+  const running = manifest.ladder
+    .filter((step) => graphsOf(step).length > 0)
+    .map((step) => LADDER_LEVELS.indexOf(step.level))
+  return running.find((candidate) => candidate >= level) ?? running.at(-1) ?? level
+}

@@ -1,4 +1,5 @@
 import type { Head } from '../../../contract/head.ts'
+import { anomalyScore } from '../../../model/pipeline/anomaly-score.ts'
 import { createDetector } from './detector.ts'
 
 /** What a head makes of a window. */
@@ -43,9 +44,9 @@ export function createHead(head: Head, smooths: boolean): HeadRunner {
     case 'classification':
       return classification(head.labels.length, windows(head.smoothingWindows))
     case 'anomaly':
-      return anomaly(head, windows(head.smoothingWindows))
+      return anomaly(head, head.smoothingWindows)
     case 'regression': {
-      const mean = createMean(1, windows(head.smoothingWindows))
+      const mean = createMean(1, head.smoothingWindows)
       return {
         judge(output) {
           const value = mean.add(0, head.scale * output[0]! + head.offset)
@@ -86,7 +87,7 @@ function anomaly(head: Extract<Head, { kind: 'anomaly' }>, smoothingWindows: num
   const at = { armed: true, quietUntilMs: Number.NEGATIVE_INFINITY }
   return {
     judge(output, input, atMs) {
-      const score = mean.add(0, head.score === 'output' ? output[0]! : squaredDifference(output, input))
+      const score = mean.add(0, anomalyScore(head, output, input))
       const isFull = mean.step()
       if (!Number.isFinite(score)) return undefined
       if (score < rearm) at.armed = true
@@ -101,13 +102,6 @@ function anomaly(head: Extract<Head, { kind: 'anomaly' }>, smoothingWindows: num
       at.armed = true
     },
   }
-}
-
-/** Mean of the squared differences, as an autoencoder is trained and judged by. */
-function squaredDifference(output: Float32Array, input: Float32Array): number {
-  let sum = 0
-  for (let i = 0; i < input.length; i++) sum += (output[i]! - input[i]!) ** 2
-  return sum / input.length
 }
 
 /** Means over the newest windows of several numbers. */

@@ -104,7 +104,7 @@ export function createListener({ manifest, definitions, step, sessions, clock }:
     const sparse = plan.hopMs > plan.windowMs
     return {
       ...{ ...plan, sparse, windowSamples, at: 0, startSamples: 0 },
-      stream: createFeatureStream(definition, plan.hopFrames),
+      stream: createFeatureStream(definition, plan.hopFrames, manifest.input.kind),
       window: new Float32Array(elements),
       branches: plan.branches.map((branch) => ({
         ...{ ...branch, isStale: true, run: undefined },
@@ -116,7 +116,7 @@ export function createListener({ manifest, definitions, step, sessions, clock }:
         heads: new Map(
           branch.pipelines.map((pipeline) => [
             pipeline,
-            // Sparse windows are seconds apart: a mean over several would be about different sounds.
+            // Sparse windows are seconds apart: a mean over several would be about different events.
             createHead(present(manifest.pipelines[pipeline], 'a pipeline').head, !sparse),
           ]),
         ),

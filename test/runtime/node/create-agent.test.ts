@@ -1,14 +1,17 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
+import { seededRandom } from '../../../contract/random.ts'
 import { layoutOf } from '../../../device/core/flash/flash-layout.ts'
 import { writeIdentity } from '../../../device/core/flash/identity.ts'
 import { type Agent, type AgentOptions, createAgent } from '../../../device/create-agent.ts'
+import { drawMachine, SENSOR, senseBearing } from '../../../firmware-sim/bearing.ts'
 import { VirtualClock } from '../../../firmware-sim/clock-virtual.ts'
 import { FlashNor } from '../../../firmware-sim/flash-nor.ts'
 import { SILENT_TRANSPORT } from '../../../firmware-sim/transport-silent.ts'
 import { parseWav } from '../../../model/audio/wav.ts'
 import { EngineOrtNode } from '../../../model/engine/engine-ort-node.ts'
+import { EngineTiny } from '../../../model/engine-tiny/engine-tiny.ts'
 import { ROOT } from './cli-process.ts'
 
 const bundle = readFileSync(join(ROOT, 'zoo/bundles/kws-2.kinglet'))
@@ -57,6 +60,35 @@ describe('an agent as a library', () => {
     expect(wakes).toEqual(['yes'])
     expect(told).toEqual(wakes)
     expect(agent.state?.measures.counters).toBeDefined()
+  })
+
+  it('feels a bearing as it hears a word: vectors go in, however they are cut, and at the default level, which its bundle lacks', async () => {
+    const random = seededRandom(2)
+    const floor = { turningG: 0, strokesPerSecond: 0, strokeG: 0 }
+    const [sound, worn] = [0, 0.9].map((wear) =>
+      senseBearing(drawMachine(random), { wear, load: 0.7, shaftHz: 25, floor }, SENSOR.rateHz * 10, random),
+    )
+    const { level: _none, ...defaults } = options()
+    const agent = await createAgent({
+      ...{ ...defaults, engine: new EngineTiny() },
+      bundle: readFileSync(join(ROOT, 'zoo/bundles/bearing-1.kinglet')),
+    })
+    if (!agent.ok) throw new Error(agent.error.detail)
+    agents.push(agent.value)
+    expect(agent.value.level).toBe('lite')
+    const alarms: (readonly string[])[] = []
+    for (const vectors of [sound!, worn!]) {
+      const labels: string[] = []
+      for (let at = 0; at < vectors.length; at += 1_000) {
+        const felt = await agent.value.hear(vectors.subarray(at, at + 1_000))
+        if (!felt.ok) throw new Error(felt.error.detail)
+        labels.push(...felt.value.map(({ label }) => label))
+      }
+      alarms.push(labels)
+    }
+    expect(alarms).toEqual([[], ['anomaly']])
+    // Its steady shake is no fault of a microphone, and gravity no loud background.
+    expect(agent.value.state?.microphone.health.fault).toBeNull()
   })
 
   it('boots what its flash holds, and does not flash it anew', async () => {

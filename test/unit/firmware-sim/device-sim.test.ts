@@ -8,7 +8,7 @@ import { DeviceSim, type DeviceSpec } from '../../../firmware-sim/device-sim.ts'
 import { SharedEngine } from '../../../firmware-sim/engine-shared.ts'
 import { Hearing } from '../../../firmware-sim/hearing.ts'
 import { Ledger } from '../../../firmware-sim/ledger.ts'
-import { SCENES } from '../../../firmware-sim/scene.ts'
+import { SCENES, soundSenses, soundTakes } from '../../../firmware-sim/scene.ts'
 import { SILENT_TRANSPORT } from '../../../firmware-sim/transport-silent.ts'
 import { boardNamed } from '../../../model/boards.ts'
 import { type Packed, packBundle } from '../../../model/pack.ts'
@@ -55,12 +55,11 @@ async function start(spec: DeviceSpec, transport: Transport = SILENT_TRANSPORT, 
   const world = {
     clock,
     engine: new SharedEngine(engine),
-    hearing: new Hearing(bank, seededRandom(1)),
+    hearing: new Hearing(soundSenses(bank, seededRandom(1))),
     ledger,
-    pools: fewTakes([...bank.keywords.keys()]),
+    takesOf: soundTakes(fewTakes([...bank.keywords.keys()]), raisedShare),
     trustRoot: configSample.trustRoot,
     schemes: PORTABLE_SCHEMES,
-    raisedShare,
   }
   const started = await DeviceSim.start(spec, world, first.bundle, transport, seededRandom(2))
   if (!started.ok) throw new Error(started.error.detail)
@@ -164,12 +163,11 @@ describe('a simulated device', () => {
     const world = {
       clock: new VirtualClock(0),
       engine: new EngineFake(),
-      hearing: new Hearing(bank, seededRandom(1)),
+      hearing: new Hearing(soundSenses(bank, seededRandom(1))),
       ledger: new Ledger(),
-      pools: fewTakes(['go']),
+      takesOf: soundTakes(fewTakes(['go']), () => 0),
       trustRoot: configSample.trustRoot,
       schemes: PORTABLE_SCHEMES,
-      raisedShare: () => 0,
     }
     const started = await DeviceSim.start(specOf(), world, graphFile('kws-1'), SILENT_TRANSPORT, seededRandom(1))
     expect(started).toMatchObject({ ok: false, error: { code: 'bundle-bad-magic' } })

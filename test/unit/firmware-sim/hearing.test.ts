@@ -5,7 +5,8 @@ import { seededRandom } from '../../../contract/random.ts'
 import type { Heard } from '../../../device/core/listen/heard.ts'
 import { createListener } from '../../../device/core/listen/listener.ts'
 import { Hearing, joinHeard } from '../../../firmware-sim/hearing.ts'
-import { LEAD_SAMPLES, renderTake, SCENES, TAKE_MS, type Take, takePool } from '../../../firmware-sim/scene.ts'
+import { LEAD_SAMPLES, renderTake, SCENES, soundSenses, type Take, takePool } from '../../../firmware-sim/scene.ts'
+import { TAKE_MS } from '../../../firmware-sim/take.ts'
 import { EngineOrtNode } from '../../../model/engine/engine-ort-node.ts'
 import { featureShape } from '../../../model/features/feature-definition.ts'
 import { type OpenedBundle, openBundle } from '../../../model/opened-bundle.ts'
@@ -32,8 +33,8 @@ beforeAll(async () => {
 })
 afterAll(() => Promise.all(opened.map((bundle) => bundle.dispose())))
 
-const hearing = (seed = 1) => new Hearing(bank, seededRandom(seed))
-const hearAll = (ears: Hearing, bundle: OpenedBundle, level: LadderLevel, takes = few) => {
+const hearing = (seed = 1) => new Hearing(soundSenses(bank, seededRandom(seed)))
+const hearAll = (ears: Hearing<Take>, bundle: OpenedBundle, level: LadderLevel, takes = few) => {
   const memory = ears.memoryOf(bundle, level)
   return Promise.all(takes.map((take) => ears.hear(memory, take)))
 }
@@ -55,7 +56,7 @@ describe('hearing', () => {
     )
     expect(heard!.windows).toBe((TAKE_MS / 1000) * 5)
     expect(heard!.listeningMs).toBe(TAKE_MS)
-    expect(labelsOfPipeline(kws.manifest)[heard!.wakes[0]!.label]).toBe(take.keyword)
+    expect(labelsOfPipeline(kws.manifest)[heard!.wakes[0]!.label]).toBe(take.expected)
   })
 
   it('remembers: heard again is the very same, at once, and equals what is heard afresh', async () => {

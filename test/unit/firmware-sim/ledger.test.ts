@@ -26,12 +26,12 @@ const heardOf = (wakes: readonly string[], change: Partial<Heard> = {}): Heard =
   })),
   ...change,
 })
-const take = (kind: Take['kind'], keyword?: string): Take => ({
+const take = (kind: Take['kind'], expected?: string): Take => ({
   scene: 'office',
   raised: false,
   kind,
   variant: 0,
-  ...(keyword !== undefined && { keyword }),
+  ...(expected !== undefined && { expected }),
 })
 const idle = { config: configSample, update: { phase: 'idle' } } as const
 const event = (

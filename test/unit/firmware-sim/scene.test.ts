@@ -8,13 +8,13 @@ import {
   renderTake,
   SCENES,
   scenePools,
-  TAKE_MS,
   type Take,
   type TakeKind,
   takeKey,
   takePool,
 } from '../../../firmware-sim/scene.ts'
 import { BANK_RATE_HZ } from '../../../firmware-sim/sound-bank.ts'
+import { TAKE_MS } from '../../../firmware-sim/take.ts'
 import { syntheticBank } from '../../fixtures/sound-bank.ts'
 
 const bank = syntheticBank()
@@ -87,7 +87,7 @@ describe('pools', () => {
   })
 
   it('can say every keyword of the bank', () => {
-    const said = takePool(SCENES[0]!, false, keywords).keyword.map(({ keyword }) => keyword)
+    const said = takePool(SCENES[0]!, false, keywords).keyword.map(({ expected }) => expected)
     expect(new Set(said)).toEqual(new Set(keywords))
   })
 })

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { createFeatureStream } from '../../../../model/features/feature-definition.ts'
 import {
   checkVectorWindowDefinition,
   createVectorWindows,
@@ -136,5 +137,58 @@ describe('checkVectorWindowDefinition', () => {
   ])('refuses: %s', (detail, value) => {
     const checked = checkVectorWindowDefinition(value)
     expect(checked.ok ? '' : checked.error.detail).toContain(detail)
+  })
+})
+
+describe('the level of vectors', () => {
+  const definition: VectorWindowDefinition = {
+    kind: 'vector-windows',
+    version: 1,
+    channels: 3,
+    sampleRateHz: 1_600,
+    windowVectors: 32,
+    hopVectors: 32,
+    normalization: 'mean',
+  }
+  /** Gravity on one axis, and a shake of the amplitude on another. */
+  const shaken = (vectors: number, amplitude: number) =>
+    Float32Array.from({ length: 3 * vectors }, (_, i) =>
+      i % 3 === 2 ? 9.81 : i % 3 === 0 ? amplitude * Math.sin((2 * Math.PI * Math.floor(i / 3)) / 16) : 0.5,
+    )
+  const levels = (input: 'audio' | 'vectors', samples: Float32Array, piece: number, hopFrames = 1) => {
+    const stream = createFeatureStream(definition, hopFrames, input)
+    const heard: number[] = []
+    for (let from = 0; from < samples.length; from += piece) {
+      const part = samples.subarray(from, from + piece)
+      for (let at = 0; at < part.length; ) {
+        at += stream.push(part, at)
+        if (!stream.windowReady()) continue
+        heard.push(stream.hopRms())
+        stream.skipWindow()
+      }
+    }
+    return heard
+  }
+  it('is what varies in each channel, in whatever pieces they come, and gravity is none of it', () => {
+    const expected = 0.1 / Math.sqrt(2) / Math.sqrt(3)
+    for (const piece of [1, 7, 96, 1_000]) {
+      const heard = levels('vectors', shaken(160, 0.1), piece)
+      expect(heard).toHaveLength(5)
+      for (const level of heard) expect(level).toBeCloseTo(expected, 5)
+    }
+    for (const level of levels('vectors', shaken(160, 0), 50)) expect(level).toBeLessThan(1e-3)
+    for (const level of levels('vectors', shaken(320, 0.1), 64, 2)) expect(level).toBeCloseTo(expected, 5)
+  })
+  it('of sound is all of it', () => {
+    for (const level of levels('audio', shaken(160, 0), 96))
+      expect(level).toBeCloseTo(Math.hypot(9.81, 0.5) / Math.sqrt(3), 4)
+  })
+  it('of a hop is forgotten by the next', () => {
+    const loud = shaken(64, 1)
+    const both = new Float32Array(2 * loud.length)
+    both.set(loud)
+    both.set(shaken(64, 0), loud.length)
+    const heard = levels('vectors', both, 40)
+    expect(heard.map((level) => level > 0.3)).toEqual([true, true, false, false])
   })
 })

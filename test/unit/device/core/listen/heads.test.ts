@@ -53,7 +53,8 @@ describe('regression', () => {
       smoothingWindows: 2,
     }
     expect(judge(head, [[1], [2], [4]]).map((judged) => judged!.values[0])).toEqual([15, 20, 35])
-    expect(judge(head, [[1], [2]], false).map((judged) => judged!.values[0])).toEqual([15, 25])
+    // A state that lasts, however far apart the windows are.
+    expect(judge(head, [[1], [2]], false).map((judged) => judged!.values[0])).toEqual([15, 20])
     expect(judge(head, [[Number.POSITIVE_INFINITY]])).toEqual([undefined])
   })
 })
@@ -81,6 +82,10 @@ describe('an anomaly head', () => {
     // A window of 0 arms at once, and 250 ms have to pass.
     expect(alarms([20, 20, 0, 0, 20, 20])).toEqual([1, 4])
     expect(alarms([20, 20, -40, 40, 40])).toEqual([1, 4])
+  })
+  it('is a mean at a sparse level too, where a word would be taken window by window', () => {
+    const sparse = judge(head, [[30], [0], [30]], false).map((judged) => judged!.event)
+    expect(sparse).toEqual([-1, 0, -1])
   })
   it('says how far above its threshold it is', () => {
     expect(judge(head, [[10], [30]]).map((judged) => judged!.permille)).toEqual([500, 667])
