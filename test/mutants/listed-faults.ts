@@ -1015,6 +1015,18 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     find: 'filter.needs(next + count) <= end',
     change: 'filter.needs(next + count) <= end + 1',
   },
+  {
+    name: 'a level that was measured to hear nothing is offered',
+    file: 'device/core/agent/engine-health.ts',
+    find: 'levelHears(step.measured, step.runs) &&',
+    change: '',
+  },
+  {
+    name: 'a pipeline that is off makes a level one that hears',
+    file: 'contract/level-measures.ts',
+    find: 'run !== null && (own',
+    change: '(own',
+  },
 ]
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */
 export function located({ name, file, find, change }: ListedFault, source: string): Mutant {
