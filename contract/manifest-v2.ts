@@ -1,6 +1,7 @@
 import * as z from 'zod/mini'
 import { boardField, nameField, sha256Field, uintField } from './fields.ts'
 import { headFault, headSchema } from './head.ts'
+import { type LevelMeasures, levelMeasuresSchema } from './level-measures.ts'
 import { LIMITS } from './limits.ts'
 import { finite, gateField, graphFields, hopFramesField, levelField, quantizationSchema } from './manifest-fields.ts'
 import { LADDER_LEVELS } from './messages.ts'
@@ -118,7 +119,14 @@ export const manifestV2Schema = z.strictObject({
   pipelines: z.array(pipelineSchema).check(z.minLength(1), z.maxLength(LIMITS.pipelines)),
   /** best level first, with a run for each pipeline; `hibernate` needs no entry */
   ladder: z
-    .array(z.strictObject({ level: levelField, runs: z.array(runSchema).check(z.maxLength(LIMITS.pipelines)) }))
+    .array(
+      z.strictObject({
+        level: levelField,
+        runs: z.array(runSchema).check(z.maxLength(LIMITS.pipelines)),
+        /** what each pipeline was measured to do; null: not measured */
+        measured: z.optional(z.array(z.nullable(levelMeasuresSchema)).check(z.maxLength(LIMITS.pipelines))),
+      }),
+    )
     .check(z.minLength(1), z.maxLength(LIMITS.ladderLevels)),
   boards: z.array(boardField).check(z.maxLength(LIMITS.boards)),
   golden: z.strictObject({
@@ -175,7 +183,7 @@ export function checkManifestV2(manifest: PipelineManifest): Result<void, string
       ? undefined
       : `pipeline "${pipeline.id}" runs ${chain.length} graphs, its links join ${wanted}`
   }
-  for (const { level, runs } of ladder) {
+  for (const { level, runs, measured } of ladder) {
     if (runs.length !== pipelines.length)
       return err(`level ${level} has runs of ${runs.length} pipelines, there are ${pipelines.length}`)
     if (runs.every((run) => run === null)) return err(`level ${level} runs no pipeline`)
@@ -183,6 +191,8 @@ export function checkManifestV2(manifest: PipelineManifest): Result<void, string
       const fault = run === null ? undefined : chainFault(index, run.graphs)
       if (fault !== undefined) return err(`level ${level}: ${fault}`)
     }
+    const fault = measured === undefined ? undefined : measuresFault(runs, measured, manifest.boards)
+    if (fault !== undefined) return err(`level ${level}: ${fault}`)
   }
   for (const run of golden.runs) {
     const fault = chainFault(run.pipeline, run.graphs)
@@ -191,6 +201,22 @@ export function checkManifestV2(manifest: PipelineManifest): Result<void, string
   }
   const silent = pipelines.find((_, index) => !golden.runs.some((run) => run.pipeline === index))
   return silent === undefined ? ok(undefined) : err(`pipeline "${silent.id}" has no golden vectors`)
+}
+
+function measuresFault(
+  runs: PipelineManifest['ladder'][number]['runs'],
+  measured: readonly (LevelMeasures | null)[],
+  boards: readonly string[],
+): string | undefined {
+  if (measured.length !== runs.length) return `measures of ${measured.length} pipelines, there are ${runs.length}`
+  for (const [index, own] of measured.entries()) {
+    if (own === null) continue
+    if (runs[index] === null) return `measures of pipeline ${index}, which is off`
+    if (own.heard > own.words) return `${own.heard} of ${own.words} words heard`
+    if (boards.length > 0 && !boards.includes(own.board))
+      return `energy on ${own.board}, which the bundle does not list`
+  }
+  return undefined
 }
 
 function linkFault(links: Pipeline['links']): string | undefined {

@@ -11,7 +11,8 @@ import { readVectors, vectorFiles } from '../vector-files.ts'
 import { hearWindows } from './curve-hearing.ts'
 import type { DrawnPoint } from './curve-picture.ts'
 import { type Interval, poisson, wilson } from './intervals.ts'
-import { levelOf, NEGATIVE } from './model-curve.ts'
+import { NEGATIVE } from './labelled-hearing.ts'
+import { levelOf } from './model-curve.ts'
 import type { HeardWindows } from './operating-curve.ts'
 
 type AnomalyHead = Extract<Head, { kind: 'anomaly' }>

@@ -12,6 +12,7 @@ import {
 import { graphIo } from '../../model/opened-bundle.ts'
 import type { ModelPlan } from '../../model/plan/arena-planner.ts'
 import { openBundleFile } from '../open-bundle-file.ts'
+import { evidenceLines } from './level-evidence.ts'
 import { type ModelFile, readModelFile } from './model-file.ts'
 import { tableLines } from './table-lines.ts'
 
@@ -89,6 +90,7 @@ export function inspectionLines({ file, format, fileBytes, manifest, graphs }: I
           ['  model', `${name} ${version}${parent === null ? '' : `, trained from bundle ${parent}`}`],
           ...pipelineRows(manifest),
           ['  ladder', ladder.map((step) => levelText(manifest, step)).join(', ')],
+          ...ladder.flatMap((step) => evidenceLines(step, manifest.pipelines).map((line) => ['  measured', line])),
           ['  boards', boards.join(', ') || 'none'],
         ],
         'll',

@@ -14,7 +14,7 @@ import {
 import { mfccDefinitionHighPass, mfccDefinitionV1 } from '../../model/features/mfcc-definition.ts'
 import { quantizeFeatures } from '../../model/features/quantize.ts'
 import { describeGraph, readGraph } from '../../model/graph-file.ts'
-import { graphIo, graphNeeds } from '../../model/opened-bundle.ts'
+import { graphIo, graphNeeds, openBundle } from '../../model/opened-bundle.ts'
 import { type Packed, type PackPipelines, packPipelines } from '../../model/pack.ts'
 import { hasTfliteIdentifier } from '../../model/tflite/tflite-reader.ts'
 import { AudioNotes } from '../audio-notes.ts'
@@ -22,6 +22,7 @@ import { bundleEngine } from '../engines.ts'
 import { CommandFailure, fileFailure } from '../failure.ts'
 import { readBundleFile } from '../open-bundle-file.ts'
 import { endsOf } from './graph-ends.ts'
+import { evidenceLines, measureLevels } from './level-evidence.ts'
 import { cardText } from './model-card.ts'
 import { type OpenedSpec, parseSpec } from './pack-spec.ts'
 import { type GraphSpec, HEADS, type PipelineFile, type PipelineSpec, pipelineFileSchema } from './pipeline-spec.ts'
@@ -76,28 +77,48 @@ export async function packPipelineFile(
     })
     const onlyTflite = graphs.files().every(([, bytes]) => hasTfliteIdentifier(bytes))
     const { name, version, securityCounter, boards, parent, card } = spec
-    const packed = await packPipelines(
-      {
-        manifest: {
-          ...{ name, version, securityCounter, boards, input, pipelines, ladder },
-          parent: parent === null ? null : sha256Hex(readBundleFile(resolve(here, parent))),
-          graphs: graphs.claims(),
-          goldenTolerance: spec.golden.tolerance ?? (onlyTflite ? 0 : ONNX_TOLERANCE),
-        },
-        graphs: new Map(graphs.files()),
-        goldenInputs: golden.inputs,
-        goldenOf: golden.inputOf,
-        card:
-          card === undefined
-            ? JSON.stringify({ name, version, pipelines: pipelines.map(({ id, head }) => ({ id, head })) })
-            : cardText(resolve(here, card), graphs.read(card)),
+    const content: PackPipelines = {
+      manifest: {
+        ...{ name, version, securityCounter, boards, input, pipelines, ladder },
+        parent: parent === null ? null : sha256Hex(readBundleFile(resolve(here, parent))),
+        graphs: graphs.claims(),
+        goldenTolerance: spec.golden.tolerance ?? (onlyTflite ? 0 : ONNX_TOLERANCE),
       },
-      bundleEngine(),
-    )
-    if (!packed.ok) throw new CommandFailure(`${specPath}: ${packed.error.code}: ${packed.error.detail}`)
-    return { packed: packed.value, notes: notes.lines() }
+      graphs: new Map(graphs.files()),
+      goldenInputs: golden.inputs,
+      goldenOf: golden.inputOf,
+      card:
+        card === undefined
+          ? JSON.stringify({ name, version, pipelines: pipelines.map(({ id, head }) => ({ id, head })) })
+          : cardText(resolve(here, card), graphs.read(card)),
+    }
+    const pack = async (levels: PipelineManifest['ladder']): Promise<Packed> => {
+      const packed = await packPipelines(
+        { ...content, manifest: { ...content.manifest, ladder: levels } },
+        bundleEngine(),
+      )
+      if (!packed.ok) throw new CommandFailure(`${specPath}: ${packed.error.code}: ${packed.error.detail}`)
+      return packed.value
+    }
+    const packed = await pack(ladder)
+    if (spec.measure === undefined) return { packed, notes: notes.lines() }
+    const measured = await withEvidence(packed, specPath, resolve(here, spec.measure))
+    const lines = measured.flatMap((step) => evidenceLines(step, pipelines))
+    return { packed: await pack(measured), notes: [...notes.lines(), ...lines] }
   } finally {
     await graphs.dispose()
+  }
+}
+
+/** The ladder with what its levels were measured to do. */
+async function withEvidence({ bundle }: Packed, path: string, dir: string): Promise<PipelineManifest['ladder']> {
+  const opened = await openBundle(bundle, bundleEngine(), Number.POSITIVE_INFINITY)
+  if (!opened.ok) throw new CommandFailure(`${path}: ${opened.error.code}: ${opened.error.detail}`)
+  try {
+    const measures = await measureLevels(opened.value, path, dir)
+    return opened.value.manifest.ladder.map((step, at) => ({ ...step, measured: [...(measures[at] ?? [])] }))
+  } finally {
+    await opened.value.dispose()
   }
 }
 

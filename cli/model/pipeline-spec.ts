@@ -174,6 +174,8 @@ export const pipelineFileSchema = z
         tolerance: z.number().nonnegative().optional(),
       })
       .default({}),
+    /** folder of labelled recordings that the levels are measured on, as `kinglet model curve` reads it */
+    measure: z.string().optional(),
     card: z.string().optional(),
   })
   .superRefine((spec, context) => {

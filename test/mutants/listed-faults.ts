@@ -695,8 +695,8 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
   {
     name: 'a kernel that writes outside its outputs is not found in tests',
     file: 'model/engine-tiny/guarded-run.ts',
-    find: 'if (changed >= 0)',
-    change: 'if (changed > memory.length)',
+    find: 'if (words[at] !== others[at]) return false',
+    change: 'if (words[at] === others[at + words.length]) return false',
   },
   {
     name: 'sums are shifted together where that overflows',
@@ -1045,6 +1045,8 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'cloud/backup.ts',
     find: ' || hashFile(copy) !== backup.database.sha256',
     change: '',
+  },
+  {
     name: 'a product of float32 that comes out at a half is believed',
     file: 'model/engine-tiny/kernels/channels.ts',
     find: 'distance: floats ? 0.5 - FLOAT_ERROR : 0',
@@ -1067,6 +1069,8 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'model/engine-tiny/kernels/rearranging.ts',
     find: 'if (index < 0 || index >= dim)',
     change: 'if (index < 0 || index > dim)',
+  },
+  {
     name: 'a device that is told a level which its model lacks hears nothing',
     file: 'device/core/agent/engine-health.ts',
     find: 'return running.find((candidate) => candidate >= level) ?? running.at(-1) ?? level',
@@ -1107,6 +1111,18 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'cli/model/anomaly-curve.ts',
     find: 'const rearm = (head.rearm / head.threshold) * threshold',
     change: 'const rearm = head.rearm',
+  },
+  {
+    name: 'a level that was measured to hear nothing is offered',
+    file: 'device/core/agent/engine-health.ts',
+    find: 'levelHears(step.measured, step.runs) &&',
+    change: '',
+  },
+  {
+    name: 'a pipeline that is off makes a level one that hears',
+    file: 'contract/level-measures.ts',
+    find: 'run !== null && (own',
+    change: '(own',
   },
 ]
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */

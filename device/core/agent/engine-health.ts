@@ -1,3 +1,4 @@
+import { levelHears } from '../../../contract/level-measures.ts'
 import type { BundleManifest, LadderStep } from '../../../contract/manifest.ts'
 import { LADDER_LEVELS, type LadderLevel } from '../../../contract/messages.ts'
 import type { Heard } from '../listen/heard.ts'
@@ -38,12 +39,15 @@ export const graphsOf = ({ runs }: LadderStep): readonly string[] => [
   ...new Set(runs.flatMap((run) => run?.graphs ?? [])),
 ]
 
-/** The levels of a model that are still offered, best first: whatever runs all graphs of a level that failed would fail too. */
+/** The levels of a model that are still offered, best first: whatever runs all graphs of a level that failed would fail too, and one that was
+ *  measured to hear next to nothing takes energy for nothing. */
 export const offeredLevels = (manifest: BundleManifest, health: EngineHealth): readonly LadderStep[] =>
   manifest.ladder.filter((step) => {
     const graphs = graphsOf(step)
     return (
-      !health.slowLevels.includes(step.level) && !health.failed.some((set) => set.every((id) => graphs.includes(id)))
+      levelHears(step.measured, step.runs) &&
+      !health.slowLevels.includes(step.level) &&
+      !health.failed.some((set) => set.every((id) => graphs.includes(id)))
     )
   })
 

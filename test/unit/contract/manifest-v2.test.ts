@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { levelHears } from '../../../contract/level-measures.ts'
 import { LIMITS } from '../../../contract/limits.ts'
 import {
   decodeGolden,
@@ -11,6 +12,10 @@ import type { PipelineManifest } from '../../../contract/manifest-v2.ts'
 import { manifestSample, pipelineSample } from '../../fixtures/manifest.ts'
 import { manifestV2Sample as base, manifestV2Link as link, manifestV2Wake as wake } from '../../fixtures/manifest-v2.ts'
 
+const measures = {
+  ...{ words: 20, heard: 18, hours: 0.5, falseWakes: 2 },
+  ...{ ramBytes: 2, millijoulePerHour: 9_000, board: 'xG24' },
+}
 const [pipeline] = base.pipelines as [PipelineManifest['pipelines'][number]]
 const [run] = base.ladder[0]!.runs
 const judge = (change: Partial<PipelineManifest>) => {
@@ -27,6 +32,50 @@ const judge = (change: Partial<PipelineManifest>) => {
 describe('a manifest of pipelines', () => {
   it('is read as it is written', () => {
     expect(judge({})).toBe('ok')
+  })
+
+  it('may say what its levels were measured to do, pipeline by pipeline', () => {
+    expect(judge({ ladder: [{ ...base.ladder[0]!, measured: [measures] }] })).toBe('ok')
+    expect(judge({ ladder: [{ ...base.ladder[0]!, measured: [null] }] })).toBe('ok')
+    expect(judge({ boards: ['xG24'], ladder: [{ ...base.ladder[0]!, measured: [measures] }] })).toBe('ok')
+  })
+
+  it.each<[RegExp, (typeof measures | null)[]]>([
+    [/level full: measures of 2 pipelines, there are 1/, [measures, null]],
+    [/level full: 21 of 20 words heard/, [{ ...measures, heard: 21 }]],
+    [/words/, [{ ...measures, words: 0, heard: 0 }]],
+    [/words/, [{ ...measures, words: 1_000_001 }]],
+    [/hours/, [{ ...measures, hours: 0 }]],
+    [/hours/, [{ ...measures, hours: 1e9 }]],
+    [/falseWakes/, [{ ...measures, falseWakes: -1 }]],
+    [/millijoulePerHour/, [{ ...measures, millijoulePerHour: Number.MAX_VALUE }]],
+    [/board/, [{ ...measures, board: 'x'.repeat(1_000) }]],
+  ])('of which nothing is believed that cannot be: %s', (what, measured) => {
+    expect(judge({ ladder: [{ ...base.ladder[0]!, measured }] })).toMatch(what)
+  })
+
+  it('has no measures of a pipeline that is off, nor energy on a board that it does not list', () => {
+    const two = {
+      pipelines: [pipeline, { ...pipeline, id: 'other' }],
+      golden: { ...base.golden, runs: [base.golden.runs[0]!, { ...base.golden.runs[0]!, pipeline: 1 }] },
+    }
+    const ladder = (measured: (typeof measures | null)[]) => [{ level: 'full' as const, runs: [run!, null], measured }]
+    expect(judge({ ...two, ladder: ladder([measures, measures]) })).toMatch(/measures of pipeline 1, which is off/)
+    expect(judge({ boards: ['NDP9120'], ladder: [{ ...base.ladder[0]!, measured: [measures] }] })).toMatch(
+      /energy on xG24, which the bundle does not list/,
+    )
+  })
+
+  it('hears at a level where a pipeline is not measured, or found at least a quarter of its words', () => {
+    const { runs } = base.ladder[0]!
+    expect(levelHears(undefined, runs)).toBe(true)
+    expect(levelHears([null], runs)).toBe(true)
+    expect(levelHears([{ ...measures, heard: 5 }], runs)).toBe(true)
+    expect(levelHears([{ ...measures, heard: 4 }], runs)).toBe(false)
+    // Of two one is enough, unless it is off.
+    const deaf = { ...measures, heard: 0 }
+    expect(levelHears([deaf, measures], [run!, run!])).toBe(true)
+    expect(levelHears([deaf, null], [run!, null])).toBe(false)
   })
 
   it.each<[RegExp, Partial<PipelineManifest>]>([

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest'
+import type { BundleManifest } from '../../../../../contract/manifest.ts'
 import { directorOf } from '../../../../../contract/repository-target.ts'
 import type { AgentEffect } from '../../../../../device/core/agent/agent-state.ts'
 import { planBoot } from '../../../../../device/core/flash/boot-record.ts'
+import { levelMilliwatt } from '../../../../../device/core/power/governor.ts'
 import { confirmedRecord, judgeAssignment } from '../../../../../device/core/update/update.ts'
 import {
   ACTIVE_SHA,
@@ -14,6 +16,7 @@ import {
   wantedRelease,
 } from '../../../../fixtures/agent.ts'
 import { assignmentBytes, releaseSample } from '../../../../fixtures/documents.ts'
+import { pipelineSample } from '../../../../fixtures/manifest.ts'
 
 const error = { code: 'inference-failed', detail: 'run 1' } as const
 const BEFORE = { sha256: new Uint8Array(32).fill(7), bytes: 80_000 }
@@ -92,6 +95,35 @@ describe('an engine that fails', () => {
     expect(ofType(agent.all, 'reboot')).toEqual([])
     expect(ofType(agent.all, 'write-record')).toEqual([])
     expect(levels(agent)).toEqual(['lite'])
+  })
+})
+
+describe('a level that was measured to hear next to nothing', () => {
+  const measures = { words: 40, hours: 1, falseWakes: 0, ramBytes: 1, millijoulePerHour: 1, board: 'xG24' }
+  const manifest: BundleManifest = {
+    ...pipelineSample,
+    ladder: pipelineSample.ladder.map((step) => ({
+      ...step,
+      measured: [{ ...measures, heard: step.level === 'lite' || step.level === 'gated' ? 9 : 30 }],
+    })),
+  }
+
+  it('is passed over when a network fails, and the next that hears is taken', () => {
+    const agent = new PureAgent({ manifest })
+    fail(agent, 5)
+    expect(levels(agent)).toEqual(['sparse'])
+  })
+
+  it('is not what the governor goes to, whatever it would save', () => {
+    // A battery for a good deal less than "full", and far more than "sparse".
+    const full = levelMilliwatt(manifest, configSample.board, manifest.ladder[0]!, 0.1)
+    const hours = 1_000
+    const capacityMj = 0.7 * full * hours * 3_600
+    const power = { capacityMj, horizonMs: 1_700_000_000_000 + hours * 3_600_000 }
+    const governed = (of: BundleManifest) =>
+      levels(new PureAgent({ manifest: of, batteryMj: capacityMj }, { power })).at(-1)
+    expect(governed(manifest)).toBe('sparse')
+    expect(governed(pipelineSample)).not.toBe('sparse')
   })
 })
 
