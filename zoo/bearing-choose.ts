@@ -53,7 +53,7 @@ ladder:
   - { level: lite, pipelines: { bearing: { hopFrames: 5 } } }
   - { level: sparse, pipelines: { bearing: { hopFrames: 250 } } }
 boards: [${BOARDS.join(', ')}]
-card: ../cards/${name}.json
+card: ${name}.card.json
 `
 }
 

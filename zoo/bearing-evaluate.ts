@@ -1,6 +1,6 @@
 // Measures the bearing bundles on machines that no model has seen, through the shipping listener, at each level: alarms an hour of sound
 // bearings with their interval, worn bearings found by wear, the area under the curve of both, and what the verifier says. Writes
-// zoo/cards/NAME.json and zoo/bearing.json. Usage: bearing-evaluate.js --zoo DIR --work DIR [--hours N] [--machines N]
+// zoo/bundles/NAME.card.json and zoo/bearing.json. Usage: bearing-evaluate.js --zoo DIR --work DIR [--hours N] [--machines N]
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -199,7 +199,7 @@ const results: Record<string, unknown> = {}
 const models: Opened[] = []
 for (const name of NAMES) {
   // A bundle needs a card before it can be measured for one.
-  writeFileSync(join(zoo, 'cards', `${name}.json`), '{}\n')
+  writeFileSync(join(folder, `${name}.card.json`), '{}\n')
   models.push(await open(await pack(name)))
 }
 const { hours, machines } = values
@@ -215,7 +215,7 @@ for (const [i, name] of NAMES.entries()) {
   const carried = figures.filter(({ level }) => level === 'full')
   const threshold = head.kind === 'anomaly' ? head.threshold : 0
   const told = { name, threshold, simulated: true, hoursOfSound: Number(hours), machinesOfWear: Number(machines) }
-  writeFileSync(join(zoo, 'cards', `${name}.json`), `${JSON.stringify({ ...told, measured: carried })}\n`)
+  writeFileSync(join(folder, `${name}.card.json`), `${JSON.stringify({ ...told, measured: carried })}\n`)
   await pack(name)
   console.log(name, figures.map((cell) => JSON.stringify(cell)).join('\n'))
 }

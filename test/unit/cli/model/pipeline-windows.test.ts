@@ -5,6 +5,8 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { AudioNotes } from '../../../../cli/audio-notes.ts'
 import { windowsInRow } from '../../../../cli/model/pipeline-windows.ts'
 import type { VectorWindowDefinition } from '../../../../model/features/vector-windows.ts'
+import { packSpec } from '../../../fixtures/pipeline-bundles.ts'
+import { halvingAutoencoder } from '../../../fixtures/pipeline-graphs.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'kinglet-golden-'))
 afterAll(() => rmSync(dir, { recursive: true }))
@@ -37,4 +39,22 @@ describe('golden windows of vectors', () => {
     const empty = mkdtempSync(join(dir, 'empty-'))
     expect(() => windows(empty)).toThrow(/no recordings for golden vectors/)
   })
+})
+
+it('a pack file takes the windows of its recordings, and the quantization that holds them', async () => {
+  const spec = (golden: string) => `name: shake
+version: 1
+input: { vectors: { channels: 2, rate: 10 } }
+pipelines:
+  - id: main
+    window: { length: 2, every: 2 }
+    graphs: [auto.onnx]
+    anomaly: { threshold: 1 }
+${golden}`
+  const files = { 'auto.onnx': halvingAutoencoder(4), 'rec.csv': '100,0\n0,0\n0,0\n0,0\n0,0\n0,50\n' }
+  const scaleOf = async (golden: string) =>
+    (await packSpec(spec(golden), files)).manifest.pipelines[0]!.featureQuantization.scale
+  // Up to 100 in 255 steps, rounded up to a power of two; noise of a tenth has finer ones.
+  expect(await scaleOf('golden: { audio: rec.csv }\n')).toBe(0.5)
+  expect(await scaleOf('')).toBeLessThan(0.01)
 })
