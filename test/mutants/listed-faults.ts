@@ -1039,6 +1039,12 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     find: 'if (index < 0 || index >= dim)',
     change: 'if (index < 0 || index > dim)',
   },
+  {
+    name: 'a convolution has no scratch for its patches pair by pair',
+    file: 'model/engine-tiny/kernels/convolution.ts',
+    find: '+ (8 * padded + 16) + 8 * padded',
+    change: '+ (8 * padded + 16)',
+  },
 ]
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */
 export function located({ name, file, find, change }: ListedFault, source: string): Mutant {
