@@ -1,5 +1,5 @@
 /** Two networks of MLPerf Tiny by their published layers, as quantized ONNX with weights of a pattern, on which time does not depend: their trained files are not in the repository.
- *  @see mlcommons/tiny, where `keras_model` of anomaly detection and of the streaming wake word builds them */
+ *  @see the Keras models of anomaly_detection and of streaming_wakeword in the repository mlcommons/tiny */
 
 const TYPES = { int8: 3, int32: 6, float32: 1 } as const
 type Type = keyof typeof TYPES

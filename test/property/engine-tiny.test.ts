@@ -149,18 +149,52 @@ function convolution(shape: Shape): Built | null {
   return { file: builder.model(), input, expected }
 }
 
+function expectComputed({ file, input, expected }: Built): void {
+  const loaded = loadTiny(file, { guard: 0x5a })
+  if (!loaded.ok) throw new Error(`${loaded.error.code}: ${loaded.error.detail}`)
+  loaded.value.inputBytes(0).set(new Uint8Array(input.buffer))
+  loaded.value.run()
+  expect([...new Int8Array(Uint8Array.from(loaded.value.outputBytes(0)).buffer)]).toEqual([...expected])
+}
+
 describe('engine tiny', () => {
+  const large = {
+    stride: [1, 1],
+    dilation: [1, 1],
+    same: true,
+    zeroPoints: [-7, 5],
+    activation: 0,
+    bias: true,
+  } as const
+  it.each<[string, Pick<Shape, 'kind' | 'size' | 'filter' | 'groups' | 'depth' | 'outputs'>]>([
+    [
+      'more outputs than packed rows',
+      { kind: 'conv', size: [3, 3], filter: [1, 1], groups: 1, depth: 40, outputs: 150 },
+    ],
+    ['of two groups', { kind: 'conv', size: [3, 3], filter: [3, 2], groups: 2, depth: 19, outputs: 70 }],
+    ['rows too long to pack', { kind: 'conv', size: [4, 3], filter: [4, 4], groups: 1, depth: 70, outputs: 9 }],
+    ['rows that pack by eights', { kind: 'conv', size: [3, 3], filter: [3, 3], groups: 1, depth: 110, outputs: 20 }],
+    ['few places, many outputs', { kind: 'conv', size: [1, 3], filter: [1, 2], groups: 1, depth: 21, outputs: 150 }],
+    ['many channels', { kind: 'depthwise', size: [4, 5], filter: [3, 3], groups: 1, depth: 150, outputs: 4 }],
+    [
+      'a row of places, and an odd number of them',
+      { kind: 'depthwise', size: [1, 7], filter: [1, 4], groups: 1, depth: 67, outputs: 4 },
+    ],
+  ])('convolves in parts: %s', (_, sizes) => {
+    for (const seed of [1, 2, 3, 4]) {
+      const built = convolution({ ...large, ...sizes, seed })
+      if (built === null) throw new Error('the window does not fit')
+      expectComputed(built)
+    }
+  })
+
   it('convolves as integers of any size do, whatever filter, stride, padding, dilation, groups and factors', () => {
     let tried = 0
     fc.assert(
       fc.property(shapes, (shape) => {
         const built = convolution(shape)
         fc.pre(built !== null)
-        const loaded = loadTiny(built.file, { guard: 0x5a })
-        if (!loaded.ok) throw new Error(`${loaded.error.code}: ${loaded.error.detail}`)
-        loaded.value.inputBytes(0).set(new Uint8Array(built.input.buffer))
-        loaded.value.run()
-        expect([...new Int8Array(Uint8Array.from(loaded.value.outputBytes(0)).buffer)]).toEqual([...built.expected])
+        expectComputed(built)
         tried++
       }),
       { numRuns: 400, seed: 11 },

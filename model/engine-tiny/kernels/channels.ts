@@ -24,8 +24,14 @@ const FLOAT_ERROR = 2 ** -12
 
 /** Keeps a table of multipliers, one of shifts, and where all factors are below 1/2 those by which several channels go at once.
  *  @param factors one for each output channel
- *  @param sumMax for each channel what no sum of it, bias included, can pass */
-export function channelTables(node: NodeContext, factors: Float64Array, sumMax: Float64Array): ChannelTables {
+ *  @param sumMax for each channel what no sum of it, bias included, can pass
+ *  @param wanted whether the kernel takes float32 factors too */
+export function channelTables(
+  node: NodeContext,
+  factors: Float64Array,
+  sumMax: Float64Array,
+  wanted: { readonly floats: boolean },
+): ChannelTables {
   const { multipliers, shifts } = node.multipliers(factors)
   let [least, most] = [31, -31]
   for (let channel = 0; channel < shifts.length; channel++) {
@@ -40,7 +46,7 @@ export function channelTables(node: NodeContext, factors: Float64Array, sumMax: 
   }
   const tables = { multipliers: node.table(multipliers), shifts: node.table(shifts) }
   if (most >= 0) return { ...tables, powers: 0, shift: 0, factors: 0, distance: 0 }
-  let [fits, floats] = [true, true]
+  let [fits, floats] = [true, wanted.floats]
   for (let channel = 0; channel < shifts.length; channel++) {
     const [sum, shift] = [sumMax[channel]!, shifts[channel]!]
     // One for the rounding of the high half, one for what moves negative sums, and half of the last place.

@@ -143,7 +143,8 @@ function convolutionWords(
   const bias = biasAddress(node, 2, outputs)
   // A filter of the depthwise kind reads one channel.
   const count = rows * columns * (channelDimension === 0 ? depth : 1)
-  const tables = channelTables(node, factors, sumBounds(node, count, node.optionalInput(2), outputs))
+  const bounds = sumBounds(node, count, node.optionalInput(2), outputs)
+  const tables = channelTables(node, factors, bounds, { floats: true })
   const { multipliers, shifts, powers, shift, factors: floats, distance } = tables
   return [
     ...[input.address, node.weightBytes(weights), bias, output.address, multipliers, shifts, powers, shift],

@@ -42,7 +42,8 @@ export function prepareFullyConnected(node: NodeContext): Prepared {
   )
   const bias = biasAddress(node, 2, outputs)
   const [least, most] = node.activation(OPTIONS.activation, output)
-  const tables = channelTables(node, factors, sumBounds(node, depth, node.optionalInput(2), outputs))
+  const bounds = sumBounds(node, depth, node.optionalInput(2), outputs)
+  const tables = channelTables(node, factors, bounds, { floats: false })
   const places = [input.address, node.weightBytes(weights), bias, output.address]
   const sizes = [batches, depth, outputs]
   const { multipliers, shifts, powers, shift } = tables

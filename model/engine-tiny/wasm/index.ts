@@ -1,6 +1,6 @@
 // Kernels of the engine `tiny`, compiled by `npm run build:wasm` into ../tiny-bytes.ts. A kernel has one argument: the address of its words of
-// 32 bits, which ../kernels wrote after checking every size, so that no kernel reads outside its inputs or writes outside its outputs
-// and its scratch. Addresses among the words are absolute.
+// 32 bits, which ../kernels wrote after checking every size, so that no kernel writes outside its outputs and its scratch, or reads outside its inputs
+// and tables but for up to seven elements behind one, which come into no result. Addresses among the words are absolute.
 
 export { binary } from './binary'
 export { binaryWide } from './binary-wide'
