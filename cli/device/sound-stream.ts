@@ -39,7 +39,8 @@ export function* playback(path: string, input: BundleInput): Generator<Float32Ar
       if (round === 0) for (const note of notes) console.error(`${name}: ${note}`)
       for (let at = 0; at < samples.length; at += chunk, chunks++) yield samples.subarray(at, at + chunk)
     }
-    if (chunks === 0) throw new CommandFailure(`${path}: none of the files could be read`)
+    if (chunks === 0)
+      throw new CommandFailure(`${path}: none of the ${input.kind === 'audio' ? 'WAV ' : ''}files could be read`)
   }
 }
 

@@ -1123,6 +1123,8 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'contract/level-measures.ts',
     find: 'run !== null && (own',
     change: '(own',
+  },
+  {
     name: 'a convolution has no scratch for its patches pair by pair',
     file: 'model/engine-tiny/kernels/convolution.ts',
     find: '+ (8 * padded + 16) + 8 * padded',

@@ -51,7 +51,10 @@ pipelines:
     graphs: [auto.onnx]
     anomaly: { threshold: 1 }
 ${golden}`
-  const files = { 'auto.onnx': halvingAutoencoder(4), 'rec.csv': '100,0\n0,0\n0,0\n0,0\n0,0\n0,50\n' }
+  const files = {
+    'auto.onnx': halvingAutoencoder(4),
+    'rec.csv': new TextEncoder().encode('100,0\n0,0\n0,0\n0,0\n0,0\n0,50\n'),
+  }
   const scaleOf = async (golden: string) =>
     (await packSpec(spec(golden), files)).manifest.pipelines[0]!.featureQuantization.scale
   // Up to 100 in 255 steps, rounded up to a power of two; noise of a tenth has finer ones.
