@@ -40,6 +40,8 @@ export type Metadata = {
     readonly samples: number
     readonly changedWeightsPercent: number
     readonly changedBiases: number
+    /** whose network taught beside the verifier, and its licence */
+    readonly teacher?: string
   }
   /** The feature quantization every network of the zoo shares; `type` says what the graph itself takes. */
   readonly input: { readonly name: string; readonly type: string; readonly scale: number; readonly zeroPoint: number }
@@ -92,11 +94,12 @@ const percent = (value: number): string => `${(value * 100).toFixed(1)} %`
 const grouped = (value: number): string => value.toLocaleString('en-GB').replaceAll(',', ' ')
 
 const retrainingOf = (retraining: NonNullable<Metadata['retraining']>, parent: string | null): string => {
-  const { setting, grid, dense, samples, changedWeightsPercent, changedBiases } = retraining
+  const { setting, grid, dense, samples, changedWeightsPercent, changedBiases, teacher } = retraining
   return (
     `retrained with the scales and zero points of ${parent}, setting \`${setting}\`, ` +
     `${dense === null ? '' : `beginning with the changes of ${dense}, `}${grouped(samples)} windows: ` +
-    `${changedWeightsPercent} % of the weights${grid === 1 ? '' : ` (by multiples of ${grid} steps)`} and ${changedBiases} biases differ, nothing else does`
+    `${changedWeightsPercent} % of the weights${grid === 1 ? '' : ` (by multiples of ${grid} steps)`} and ${changedBiases} biases differ, nothing else does` +
+    `${teacher === undefined ? '' : `; taught beside the verifier by ${teacher}`}`
   )
 }
 

@@ -193,7 +193,7 @@ def allow(model, weights, biases):
     return model.confine()
 
 
-def train(model, mix, samples, seed, rate, name, steps_max=None, shrink=0.0, mixup=0.0):
+def train(model, mix, samples, seed, rate, name, steps_max=None, shrink=0.0, mixup=0.0, layout=torch.channels_last):
     """Trains the change: weights rounded to the deployed grid with straight-through gradients, activations inside their
     deployed ranges (rounding them too changes no accuracy here and costs half the speed).
 
@@ -208,7 +208,7 @@ def train(model, mix, samples, seed, rate, name, steps_max=None, shrink=0.0, mix
                 if steps_max is not None:
                     w.clamp_(-steps_max, steps_max)
     model.quantized, model.bounded = False, True
-    model = fit(model, mix, samples, seed, rate, 0.6, mixup=mixup, name=name, decay=0.0, project=project).confine()
+    model = fit(model, mix, samples, seed, rate, 0.6, mixup=mixup, name=name, decay=0.0, project=project, layout=layout).confine()
     model.quantized, model.bounded = True, False
     return model
 

@@ -60,6 +60,38 @@ export const streamedTable = ({ bundles }: Streamed): string => {
   ].join('\n')
 }
 
+/** What a level of a ladder hears, and what it costs: computed from the boards' published figures. */
+export type LevelRow = {
+  readonly bundle: string
+  readonly level: string
+  readonly ramBytes: number
+  readonly quiet: readonly { readonly board: string; readonly joulePerHour: number }[]
+  readonly talk: readonly { readonly board: string; readonly joulePerHour: number }[]
+  readonly conditions: Readonly<Record<string, Counts>>
+}
+
+const LOUD = 'synthesised noise, 10 dB'
+
+/** A row for each level: misses in quiet and in noise, false wakes an hour of sentences and of noise alone, RAM, energy. */
+export const levelsTable = (rows: readonly LevelRow[]): string => {
+  const boards = rows[0]!.quiet.map(({ board }) => board)
+  const joules = (cells: LevelRow['quiet']) => cells.map(({ joulePerHour }) => joulePerHour.toFixed(1)).join(' / ')
+  return [
+    `| level | missed, clean | missed, 10 dB | false wakes an hour: sentences | noise alone | RAM, bytes | J an hour, quiet (${boards.join(' / ')}) | J an hour of talk |`,
+    '|---|---|---|---|---|---|---|---|',
+    ...rows.map(({ bundle, level, ramBytes, quiet, talk, conditions }) => {
+      const { clean, [LOUD]: loud, 'synthesised noise alone': alone } = conditions
+      const cells = [
+        missed(clean!),
+        missed(loud!),
+        perHour(clean!.falseWakes['sentences']),
+        perHour(alone!.falseWakes['noise']),
+      ]
+      return `| \`${bundle}\` at ${level} | ${cells.join(' | ')} | ${ramBytes} | ${joules(quiet)} | ${joules(talk)} |`
+    }),
+  ].join('\n')
+}
+
 /** False wakes of every kind in a condition. */
 export const falseWakesOf = ({ falseWakes }: Counts): number =>
   Object.values(falseWakes).reduce((sum, { wakes }) => sum + wakes, 0)

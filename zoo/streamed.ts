@@ -3,6 +3,7 @@
 // settings of a network's detector that are nowhere worse than another bundle, and --out keeps the counts of all of them.
 // Usage: streamed.js --speech DIR --work DIR --zoo DIR [--seed N] [--share test|validation] [--bundle NAME ...] [--level LEVEL] [--out FILE]
 //        streamed.js ... --share validation --choose FILE.onnx --against kws-1 [--out FILE]
+//        streamed.js ... --levels [--bundle NAME ...] --out FILE: every level of the ladder, with its RAM and energy
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -15,9 +16,13 @@ import {
   type HeardWord,
 } from '../cli/model/operating-curve.ts'
 import { wakePipeline } from '../cli/model/wake-pipeline.ts'
+import { levelMilliwatt } from '../device/core/power/governor.ts'
+import { BOARDS } from '../model/boards.ts'
 import type { EngineSession } from '../model/engine/engine.ts'
 import { EngineOrtNode } from '../model/engine/engine-ort-node.ts'
+import { featureTiming } from '../model/features/feature-definition.ts'
 import { type OpenedBundle, openBundle } from '../model/opened-bundle.ts'
+import { levelRamBytes } from '../model/pipeline/level-plan.ts'
 import {
   CONDITIONS,
   type Material,
@@ -28,7 +33,15 @@ import {
   saidNegatives,
   saidWords,
 } from './material.ts'
-import { type Counts, falseWakesOf, nowhereWorse, type Streamed, streamedTable } from './streamed-table.ts'
+import {
+  type Counts,
+  falseWakesOf,
+  type LevelRow,
+  levelsTable,
+  nowhereWorse,
+  type Streamed,
+  streamedTable,
+} from './streamed-table.ts'
 
 const BUNDLES = ['kws-1', 'kws-2', 'kws-2-sparse', 'kws-regressed']
 
@@ -91,6 +104,25 @@ const count = (heard: Heard, bundle: OpenedBundle, setting: CurveSetting): Recor
   )
 }
 
+/** Energy is told for these, of which the first is the commonest and the second the most frugal that is measured. */
+const LEVEL_BOARDS = ['NUCLEO-U575ZI', 'NUCLEO-U385RG']
+
+/** RAM of a level and what it takes in an hour of nothing and in an hour of sentences, by the open share of its gate in them. */
+const costOf = (bundle: OpenedBundle, level: string, sentences: HeardWindows) => {
+  const { ladder, pipelines } = bundle.manifest
+  const step = ladder.find((candidate) => candidate.level === level)!
+  const run = step.runs[0]!
+  const { frameMs } = featureTiming(pipelines[0]!.features)
+  const openShare = Math.min(1, (sentences.windows.length * run.hopFrames * frameMs) / sentences.audioMs)
+  const boards = BOARDS.filter(({ name }) => LEVEL_BOARDS.includes(name))
+  const joules = (share: number) =>
+    boards.map((board) => ({
+      board: board.name,
+      joulePerHour: Number((3.6 * levelMilliwatt(bundle.manifest, board, step, share)).toFixed(2)),
+    }))
+  return { ramBytes: levelRamBytes(bundle.manifest, step), quiet: joules(0), talk: joules(openShare) }
+}
+
 const sums = (counts: Record<string, Counts>) => {
   const rows = Object.values(counts)
   return {
@@ -117,6 +149,7 @@ const main = async () => {
       share: { type: 'string', default: 'test' },
       bundle: { type: 'string', multiple: true, default: BUNDLES },
       level: { type: 'string', default: 'full' },
+      levels: { type: 'boolean', default: false },
       choose: { type: 'string' },
       against: { type: 'string', default: 'kws-1' },
       out: { type: 'string' },
@@ -162,6 +195,22 @@ const main = async () => {
     console.log(values.against, JSON.stringify(sums(against.conditions)))
     for (const { conditions, ...setting } of tried.filter((t) => nowhereWorse(t.conditions, against.conditions)))
       console.log(JSON.stringify({ ...setting, ...sums(conditions) }))
+    return
+  }
+  if (values.levels) {
+    const rows: LevelRow[] = []
+    for (const name of values.bundle) {
+      const bundle = await open(name)
+      for (const step of bundle.manifest.ladder) {
+        const heard = await hear(bundle, step.level, undefined, material, seed)
+        const conditions = count(heard, bundle, wordsOf(bundle).policy)
+        const sentences = heard.get('clean')?.others.get('sentences')
+        if (sentences === undefined) throw new Error('no sentences were heard')
+        rows.push({ bundle: name, level: step.level, ...costOf(bundle, step.level, sentences), conditions })
+      }
+    }
+    console.log(levelsTable(rows))
+    if (values.out !== undefined) writeFileSync(values.out, `${JSON.stringify(rows, null, 1)}\n`)
     return
   }
   const streamed: Streamed = {

@@ -303,13 +303,14 @@ def disturb(x, targets, told, generator, mixup):
     return x, targets, told
 
 
-def fit(model, mix, samples, seed, rate, distil=0.0, mixup=0.4, batch=128, warm=0.05, name="", decay=1e-4, project=None):
+def fit(model, mix, samples, seed, rate, distil=0.0, mixup=0.4, batch=128, warm=0.05, name="", decay=1e-4, project=None,
+        layout=torch.channels_last):
     """Cosine schedule, AdamW, weight average; returns the averaged model. `distil` is the weight of the teacher's word;
-    `project(model, rate)` brings the parameters back to what they may be, after each step."""
+    `project(model, rate)` brings the parameters back to what they may be, after each step; `layout` is how tensors lie in memory."""
     torch.manual_seed(seed)
     generator = np.random.default_rng(seed)
     mix.generator = generator
-    model = model.to(memory_format=torch.channels_last)
+    model = model.to(memory_format=layout)
     steps = max(60, samples // batch)
     groups = [{"params": [p for p in model.parameters() if p.dim() > 1], "weight_decay": decay},
               {"params": [p for p in model.parameters() if p.dim() <= 1], "weight_decay": 0.0}]
@@ -325,7 +326,7 @@ def fit(model, mix, samples, seed, rate, distil=0.0, mixup=0.4, batch=128, warm=
         model.train()
         x, y, told = mix.batch(batch)
         x, targets, told = disturb(x, smooth_targets(y), told, generator, mixup)
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = x.contiguous(memory_format=layout)
         logits = model(x)
         loss = -(targets * F.log_softmax(logits, 1)).sum(1).mean()
         if distil > 0:

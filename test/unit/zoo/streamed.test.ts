@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { meanPower } from '../../../model/audio/mix.ts'
-import { RATE_HZ } from '../../../zoo/labels.ts'
+import { type Label, RATE_HZ } from '../../../zoo/labels.ts'
 import {
   CONDITIONS,
   type Condition,
@@ -10,11 +10,19 @@ import {
   noiseAlone,
   saidNegatives,
   saidWords,
+  shareOf,
 } from '../../../zoo/material.ts'
 import { pseudoWord } from '../../../zoo/pseudo-words.ts'
 import { seeded } from '../../../zoo/random.ts'
 import { HELD_OUT_SENTENCES, TRAINING_SENTENCES } from '../../../zoo/sentences.ts'
-import { type Counts, nowhereWorse, type Streamed, streamedTable } from '../../../zoo/streamed-table.ts'
+import {
+  type Counts,
+  type LevelRow,
+  levelsTable,
+  nowhereWorse,
+  type Streamed,
+  streamedTable,
+} from '../../../zoo/streamed-table.ts'
 import { negativeScript } from '../../../zoo/synthesize.ts'
 
 const zoo = new URL('../../../zoo/', import.meta.url).pathname
@@ -58,6 +66,33 @@ describe('texts without a keyword', () => {
     for (const neighbour of ['st0', 'lEf', 'aUn', 'koU'])
       expect(plain.some((word) => word.includes(neighbour))).toBe(true)
     expect(pseudoWord(seeded(1, 'words'))).toBe(words[0])
+  })
+})
+
+describe('the two shares', () => {
+  const clips = (speaker: string, label: Label, count: number) =>
+    Array.from({ length: count }, () => ({ speaker, label }))
+  const all = [
+    ...clips('a', 'yes', 45),
+    ...clips('b', 'no', 39),
+    ...clips('c', 'yes', 30),
+    ...clips('d', 'unknown', 28),
+    ...clips('e', 'yes', 1),
+    ...clips('background-1', 'silence', 4),
+    ...clips('background-2', 'silence', 3),
+  ]
+
+  it('are of about the same size, have nobody in common, and noises go by themselves', () => {
+    const shares = shareOf(all)
+    const of = (share: string) => all.filter(({ speaker }) => shares.get(speaker) === share)
+    expect(of('validation').length + of('test').length).toBe(all.length)
+    const words = (share: string) => of(share).filter(({ label }) => label !== 'silence').length
+    expect(Math.abs(words('validation') - words('test'))).toBeLessThan(10)
+    expect(new Set(of('test').map(({ speaker }) => speaker))).toEqual(new Set(['a', 'd', 'e', 'background-1']))
+  })
+
+  it('do not depend on the order of the files', () => {
+    expect(new Map([...shareOf(all)].sort())).toEqual(new Map([...shareOf(all.toReversed())].sort()))
   })
 })
 
@@ -142,5 +177,16 @@ describe('what is committed', () => {
     expect(readFileSync(join(zoo, 'README.md'), 'utf8').replace(/ +\|/g, ' |')).toContain(
       streamedTable(streamed).replace(/ +\|/g, ' |'),
     )
+  })
+
+  it('is the table of levels too, which has every level of the bundle', () => {
+    const levels = JSON.parse(readFileSync(join(zoo, 'streamed-levels.json'), 'utf8')) as LevelRow[]
+    const { ladder } = JSON.parse(readFileSync(join(zoo, 'bundles', 'kws-2.pack.json'), 'utf8')) as {
+      ladder: { level: string }[]
+    }
+    expect(levels.map(({ bundle, level }) => [bundle, level])).toEqual(ladder.map(({ level }) => ['kws-2', level]))
+    for (const { conditions } of levels)
+      expect(conditions['clean']!.misses).toBeLessThan(conditions['clean']!.words / 2)
+    expect(readFileSync(join(zoo, 'README.md'), 'utf8')).toContain(levelsTable(levels))
   })
 })
