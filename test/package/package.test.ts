@@ -94,7 +94,7 @@ const ALLOWED = [
   /^dist\/device\/browser\/page\/(index\.html|page\.css|(page|agent-worker|microphone-worklet|chunk-\w+|ort\.[\w.-]+)\.js|ort-wasm-simd-threaded\.wasm)$/,
   /^zoo\/bank\/(keyword|noise|other)\/.*\.wav$/,
   /^zoo\/bundles\/[\w-]+\.kinglet$/,
-  /^zoo\/models\/[\w-]+\.(onnx|json)$/,
+  /^zoo\/models\/[\w-]+\.(onnx|tflite|json)$/,
 ]
 
 interface PackageJson {
