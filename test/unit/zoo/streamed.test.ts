@@ -179,12 +179,13 @@ describe('what is committed', () => {
     )
   })
 
-  it('is the table of levels too, which has every level of the bundle', () => {
+  it('is the table of levels too, which has every level of the bundle but the one that listens to a second in ten', () => {
     const levels = JSON.parse(readFileSync(join(zoo, 'streamed-levels.json'), 'utf8')) as LevelRow[]
     const { ladder } = JSON.parse(readFileSync(join(zoo, 'bundles', 'kws-2.pack.json'), 'utf8')) as {
       ladder: { level: string }[]
     }
-    expect(levels.map(({ bundle, level }) => [bundle, level])).toEqual(ladder.map(({ level }) => ['kws-2', level]))
+    const measured = ladder.filter(({ level }) => level !== 'sparse')
+    expect(levels.map(({ bundle, level }) => [bundle, level])).toEqual(measured.map(({ level }) => ['kws-2', level]))
     for (const { conditions } of levels)
       expect(conditions['clean']!.misses).toBeLessThan(conditions['clean']!.words / 2)
     expect(readFileSync(join(zoo, 'README.md'), 'utf8')).toContain(levelsTable(levels))
