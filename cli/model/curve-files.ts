@@ -8,7 +8,7 @@ import { curveCsv, curveLines } from './curve-lines.ts'
 import { type CurveDrawing, curveSvg } from './curve-picture.ts'
 import { curveOf } from './model-curve.ts'
 
-interface CurveOptions {
+export interface CurveOptions {
   readonly level?: string
   readonly pipeline?: string
   readonly maxFalsePerHour: number

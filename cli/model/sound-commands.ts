@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander'
 import { integerOption, numberOption } from '../number-option.ts'
+import type { CurveOptions } from './curve-files.ts'
 import { FRONT_ENDS, type FrontEnd } from './front-ends.ts'
 
 /** `kinglet model features` */
@@ -15,16 +16,6 @@ export const featuresCommand = (): Command =>
       for (const note of notes) console.error(`${file}: ${note}`)
       for (const line of lines) console.log(line)
     })
-
-interface CurveFlags {
-  readonly level?: string
-  readonly pipeline?: string
-  readonly maxFalsePerHour: number
-  readonly csv?: string
-  readonly svg?: string
-  readonly force?: boolean
-  readonly json?: boolean
-}
 
 /** `kinglet model curve` */
 export const curveCommand = (): Command =>
@@ -44,7 +35,7 @@ export const curveCommand = (): Command =>
     .option('--svg <FILE>', 'draw misses against false wakes')
     .option('--force', 'replace these files if there are such')
     .option('--json', 'print everything as JSON')
-    .action(async (file: string, dir: string, flags: CurveFlags) => {
+    .action(async (file: string, dir: string, flags: CurveOptions) => {
       const { drawCurve } = await import('./curve-files.ts')
       await drawCurve(file, dir, flags)
     })

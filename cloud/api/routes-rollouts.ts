@@ -1,6 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import type { RolloutRequest } from '../rollout/engine.ts'
-import { DEFAULT_GATE_POLICY } from '../rollout/gate-defaults.ts'
+import { DEFAULT_GATE_POLICY, READ_ONLY } from '../rollout/gate-defaults.ts'
 import { gateWords } from '../rollout/gate-words.ts'
 import { gatePolicySchema } from '../store/gate-policy.ts'
 import type { RolloutRecord } from '../store/rollout-store.ts'
@@ -13,9 +13,6 @@ import { deviceView, rolloutView } from './views.ts'
 
 /** chosen: canary, half, all */
 const DEFAULT_PERCENTS = [20, 50, 100]
-
-/** chosen: what a signal has that a request only names; it ends and holds nothing until the request gives it a share */
-const NAMED_SIGNAL = { alphaRollback: 0, alphaAdvance: 0, marginRatio: 1.25, planRatio: 1.5 }
 
 const signalChanges = z.record(z.string(), z.record(z.string(), z.unknown()))
 
@@ -40,7 +37,7 @@ function withSignals(metrics: readonly unknown[], changes: z.infer<typeof signal
     named.delete(name)
     return change === undefined ? metric : { ...(metric as object), ...change, name }
   })
-  return [...changed, ...[...named].map(([name, change]) => ({ ...NAMED_SIGNAL, ...change, name }))]
+  return [...changed, ...[...named].map(([name, change]) => ({ ...READ_ONLY, ...change, name }))]
 }
 
 /** Rollouts: start, watch, pause, resume, roll back. */

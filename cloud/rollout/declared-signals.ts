@@ -1,12 +1,10 @@
 import { type ContractError, contractError } from '../../contract/errors.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 import type { Signal as Declared, SignalPlace } from '../../contract/signals.ts'
-import type { DeclaredSignal, GatePolicy, SignalPolicy } from '../store/gate-policy.ts'
+import { type DeclaredSignal, type GatePolicy, POLICY_SIGNALS_MAX, type SignalPolicy } from '../store/gate-policy.ts'
 import type { ReleaseRecord } from '../store/model-store.ts'
+import { READ_ONLY } from './gate-defaults.ts'
 import { type DeclaredPlaces, declaredPlaces, SIGNALS, signalOf } from './signals.ts'
-
-/** chosen: as many as a policy may name */
-const SIGNALS_MAX = 40
 
 /** Looks up what a policy names among what the candidate's bundle declares, and adds what else is declared: to be read and told, without a
  *  share of the error probability until somebody gives it one.
@@ -47,9 +45,9 @@ export function resolvePolicy(
   for (const [name, place] of own) {
     const declared = gateable(place.signal)
     if (typeof declared === 'string' || metrics.some((each) => each.name === name)) continue
-    if (metrics.length >= SIGNALS_MAX) break
+    if (metrics.length >= POLICY_SIGNALS_MAX) break
     if (!isAlike(place, most?.places.get(name)) || isSaidAlready(place, own)) continue
-    metrics.push({ name, alphaRollback: 0, alphaAdvance: 0, marginRatio: 1.25, planRatio: 1.5, declared })
+    metrics.push({ name, ...READ_ONLY, declared })
   }
   return ok({ ...policy, metrics })
 }

@@ -5,6 +5,9 @@ const signal = (name: string, alphaRollback: number, alphaAdvance = 0, marginRat
   planRatio: 1.5,
 })
 
+/** chosen: what a signal has that is only named: it is read and told, and ends and holds nothing */
+export const READ_ONLY = { alphaRollback: 0, alphaAdvance: 0, marginRatio: 1.25, planRatio: 1.5 } as const
+
 /** Defaults. False-rollback probability .05 in all, most of it where the harm is expected: false wakes and, since a deaf model has none
  *  of them, verified wakes. What is beside the model's judgement (energy, time, faults, contact) only withdraws; no proof that it is not
  *  worse is asked before an advance.

@@ -3,6 +3,7 @@ import { present } from '../../contract/present.ts'
 import { BOOTS, HOUR_MS } from './boot-timeline.ts'
 import type { SqliteDatabase } from './database.ts'
 import { HELD_OUT_SQL } from './gateway-store.ts'
+import type { Verdicts } from './outcome-store.ts'
 import { completeSlots, SLOT_COLUMNS, type SlotPoint } from './slot-points.ts'
 
 /** Sums over devices of one model in one hour, of the slots whose middle lies in it and that are known to their end: what was counted in
@@ -247,11 +248,6 @@ interface BootOfHour {
   readonly boot: number
   readonly model: string
   readonly base_hour: number
-}
-interface Verdicts {
-  readonly confirmed: number
-  readonly rejected: number
-  readonly unjudged: number
 }
 interface HourSums extends Record<keyof Verdicts, number> {
   readonly devices: Set<number>

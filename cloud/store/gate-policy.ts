@@ -6,6 +6,9 @@ import { numericSignalSchema } from '../../contract/signals.ts'
  *  hold only for a policy that did not see the data. Signals are named here and defined in `rollout/signals.ts`, or declared by the bundle: those
  *  are `pipeline/name`.
  */
+/** chosen */
+export const POLICY_SIGNALS_MAX = 40
+
 const alpha = z.number().check(z.minimum(0), z.maximum(0.2))
 const ratio = z.number().check(z.gte(1), z.maximum(10))
 const count = z.int().check(z.minimum(0), z.maximum(1_000_000))
@@ -37,7 +40,7 @@ const signalPolicySchema = z.strictObject({
 export type SignalPolicy = z.infer<typeof signalPolicySchema>
 
 export const gatePolicySchema = z.strictObject({
-  metrics: z.array(signalPolicySchema).check(z.minLength(1), z.maxLength(40)),
+  metrics: z.array(signalPolicySchema).check(z.minLength(1), z.maxLength(POLICY_SIGNALS_MAX)),
   installFailures: z.strictObject({
     /** service level: at most this share of devices may fail to install */
     p0: z.number().check(z.gt(0), z.lt(1)),
