@@ -54,6 +54,33 @@ async function claimed(device: string): Promise<string> {
   return file
 }
 
+/** Damages every block of a download in what a gateway sends, however the network cuts and joins it. */
+class BlockDamage {
+  /** bytes of the topic's word that were seen */
+  #matched = 0
+  /** bytes until the one that is damaged; -1: none is due */
+  #due = -1
+
+  /** @returns how many blocks it damaged in these bytes */
+  apply(data: Buffer): number {
+    const word = Buffer.from('/block/')
+    let damaged = 0
+    for (let i = 0; i < data.length; i++) {
+      if (this.#due === 0) {
+        data[i]! ^= 0x10
+        damaged++
+      }
+      if (this.#due >= 0) this.#due--
+      this.#matched = data[i] === word[this.#matched] ? this.#matched + 1 : data[i] === word[0] ? 1 : 0
+      if (this.#matched < word.length) continue
+      this.#matched = 0
+      // Past the artifact's name and the head of the message, in the data.
+      this.#due = 172
+    }
+    return damaged
+  }
+}
+
 /** The way to the gateway, on which somebody may damage blocks of downloads. */
 class Wire {
   damages = false
@@ -61,12 +88,16 @@ class Wire {
   readonly #sockets = new Set<Socket>()
   readonly #server: Server = createServer((device) => {
     const gateway = connect(wsPort, '127.0.0.1')
+    const damage = new BlockDamage()
     for (const socket of [device, gateway]) {
       this.#sockets.add(socket)
       socket.on('error', () => socket.destroy()).on('close', () => this.#sockets.delete(socket))
     }
     device.pipe(gateway)
-    gateway.on('data', (data) => device.write(this.#passed(data)))
+    gateway.on('data', (data) => {
+      if (this.damages) this.damaged += damage.apply(data)
+      device.write(data)
+    })
     gateway.on('end', () => device.end())
     device.on('close', () => gateway.destroy())
   })
@@ -79,14 +110,6 @@ class Wire {
   close(): void {
     for (const socket of this.#sockets) socket.destroy()
     this.#server.close()
-  }
-
-  #passed(data: Buffer): Buffer {
-    const block = data.indexOf('/block/')
-    if (!this.damages || block < 0 || data.length < block + 200) return data
-    this.damaged++
-    data[block + 180]! ^= 0x10
-    return data
   }
 }
 
