@@ -404,7 +404,11 @@ export const alert = z
   })
   .openapi('Alert')
 export const audit = z
-  .object({ id: count, atMs: count, actor: z.string(), action: z.string(), subject: z.string(), detail: z.any() })
+  .object({
+    ...{ id: count, atMs: count, actor: z.string(), action: z.string(), subject: z.string(), detail: z.any() },
+    /** hash of the entry before, and its own: see docs/security.md */
+    ...{ prev: z.string(), hash: z.string() },
+  })
   .openapi('AuditEntry')
 export const ingestResponse = z
   .object({

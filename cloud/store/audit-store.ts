@@ -1,15 +1,5 @@
-import type { SqliteDatabase } from './database.ts'
-
-export interface AuditEntry {
-  readonly id: number
-  readonly atMs: number
-  /** subject of the token, or "kinglet" for what the cloud decided itself */
-  readonly actor: string
-  /** dotted, past tense: `rollout.started` */
-  readonly action: string
-  readonly subject: string
-  readonly detail: unknown
-}
+import { AUDIT_BEGINNING, type AuditContent, type AuditEntry, auditHash } from '../../contract/audit-chain.ts'
+import type { SqliteDatabase, Statement } from './database.ts'
 
 interface Row {
   id: number
@@ -18,19 +8,35 @@ interface Row {
   action: string
   subject: string
   detail: string
+  prev: string | null
+  hash: string | null
 }
 
-/** Who did what, when and why. Appended in the transaction of the change itself, never edited. */
+/** Who did what, when and why. Appended in the transaction of the change itself, never edited; each entry seals the one before
+ *  (contract/audit-chain.ts). */
 export class AuditStore {
   readonly #db: SqliteDatabase
+  readonly #last: Statement<[], { id: number; hash: string | null }>
+  readonly #insert: Statement<[number, number, string, string, string, string, string, string]>
+
   constructor(db: SqliteDatabase) {
     this.#db = db
+    this.#last = db.prepare('SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1')
+    this.#insert = db.prepare(
+      'INSERT INTO audit (id, at_ms, actor, action, subject, detail, prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+    )
   }
 
-  append(entry: Omit<AuditEntry, 'id'>): void {
-    this.#db
-      .prepare('INSERT INTO audit (at_ms, actor, action, subject, detail) VALUES (?, ?, ?, ?, ?)')
-      .run(entry.atMs, entry.actor, entry.action, entry.subject, JSON.stringify(entry.detail))
+  append(entry: Omit<AuditContent, 'id'>): void {
+    const { atMs, actor, action, subject } = entry
+    const detail = JSON.stringify(entry.detail)
+    // Read each time: a transaction that was rolled back took its entries along.
+    const last = this.#last.get()
+    const prev = last === undefined ? AUDIT_BEGINNING : (last.hash ?? '')
+    const id = (last?.id ?? 0) + 1
+    // As it will be read.
+    const hash = auditHash(prev, { id, atMs, actor, action, subject, detail: JSON.parse(detail) })
+    this.#insert.run(id, atMs, actor, action, subject, detail, prev, hash)
   }
 
   /** Newest first. @param before only entries with a smaller id */
@@ -38,6 +44,32 @@ export class AuditStore {
     return this.#db
       .prepare<[number, number], Row>('SELECT * FROM audit WHERE id < ? ORDER BY id DESC LIMIT ?')
       .all(before, limit)
-      .map(({ at_ms, detail, ...row }) => ({ ...row, atMs: at_ms, detail: JSON.parse(detail) as unknown }))
+      .map(entryOf)
+  }
+}
+
+/** What somebody has changed by hand is told as it is, and is found by its hash. */
+const entryOf = ({ at_ms, detail, prev, hash, ...row }: Row): AuditEntry => ({
+  ...{ ...row, atMs: at_ms, detail: jsonOr(detail) },
+  ...{ prev: prev ?? '', hash: hash ?? '' },
+})
+
+function jsonOr(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+
+/** Chains the entries of a log that was kept without. */
+export function chainAudit(db: SqliteDatabase): void {
+  const update = db.prepare<[string, string, number]>('UPDATE audit SET prev = ?, hash = ? WHERE id = ?')
+  const after = db.prepare<[number], Row>('SELECT * FROM audit WHERE id > ? ORDER BY id LIMIT 1')
+  let prev = AUDIT_BEGINNING
+  for (let row = after.get(0); row !== undefined; row = after.get(row.id)) {
+    const hash = auditHash(prev, entryOf(row))
+    update.run(prev, hash, row.id)
+    prev = hash
   }
 }

@@ -61,11 +61,12 @@ function migrate(db: SqliteDatabase, migrations: readonly Migration[], nowMs: nu
   const current = found?.version ?? 0
   const known = migrations.at(-1)?.version ?? 0
   if (current > known) throw new DatabaseTooNewError(current, known)
-  for (const { version, name, sql } of migrations) {
+  for (const { version, name, sql, fill } of migrations) {
     if (version <= current) continue
     // One transaction a migration: a crash leaves the last complete version, never half of one.
     db.transaction(() => {
       db.exec(sql)
+      fill?.(db)
       db.prepare('INSERT INTO migrations (version, name, at_ms) VALUES (?, ?, ?)').run(version, name, nowMs)
     }).immediate()
   }

@@ -1,8 +1,13 @@
+import { chainAudit } from './audit-store.ts'
+import type { SqliteDatabase } from './database.ts'
+
 /** Numbered, never edited once released: a change is a new entry. */
 export interface Migration {
   readonly version: number
   readonly name: string
   readonly sql: string
+  /** what SQL cannot compute, in the same transaction */
+  readonly fill?: (db: SqliteDatabase) => void
 }
 
 const FLEET = `
@@ -757,6 +762,12 @@ ALTER TABLE device_hours ADD COLUMN signals TEXT; -- as of the report, JSON list
 ALTER TABLE releases ADD COLUMN signals TEXT;     -- JSON list of { id, signals } by pipeline; NULL: it declares none
 `
 
+/** Each entry of the audit log names the hash of the one before. */
+const AUDIT_CHAIN = `
+ALTER TABLE audit ADD COLUMN prev TEXT;
+ALTER TABLE audit ADD COLUMN hash TEXT;
+`
+
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, name: 'fleet, registry, assignments, audit', sql: FLEET },
   { version: 2, name: 'telemetry', sql: TELEMETRY },
@@ -773,4 +784,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 13, name: 'records of service tokens', sql: TOKEN_RECORDS },
   { version: 14, name: 'signals, verifiers of releases', sql: SIGNALS },
   { version: 15, name: 'signals of devices', sql: DEVICE_SIGNALS },
+  { version: 16, name: 'audit chain', sql: AUDIT_CHAIN, fill: chainAudit },
 ]

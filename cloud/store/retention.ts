@@ -28,6 +28,10 @@ const EVENT_KEPT = `${isRunningWord('t')} AND
   (t.boot, t.seq) = (SELECT n.boot, n.seq FROM events n WHERE n.device = t.device AND ${isRunningWord('n')}
     ORDER BY n.boot DESC, n.seq DESC LIMIT 1)`
 
+/** Whether one before it is young enough to stay (the clock was set back), or it is the newest: the chain has no gaps, and goes on from its end. */
+const AUDIT_KEPT = `EXISTS (SELECT 1 FROM audit n NOT INDEXED WHERE n.id < t.id AND n.at_ms >= @cutoff)
+  OR NOT EXISTS (SELECT 1 FROM audit n WHERE n.id > t.id)`
+
 interface Plan {
   readonly of: Retained
   readonly table: string
@@ -64,7 +68,7 @@ const PLANS: readonly Plan[] = [
   { of: 'fleet-hours', table: 'fleet_hours', age: 'hour', unitMs: HOUR_MS, key: ['hour', 'model'] },
   { of: 'readings', table: 'gate_readings', age: 'at_ms', unitMs: 1, key: ['rollout', 'at_ms'] },
   { of: 'alerts', table: 'alerts', age: 'resolved_ms', unitMs: 1, key: ['id'], where: "t.state = 'resolved'" },
-  { of: 'audit', table: 'audit', age: 'at_ms', unitMs: 1, key: ['id'] },
+  { of: 'audit', table: 'audit', age: 'at_ms', unitMs: 1, key: ['id'], kept: AUDIT_KEPT },
   { of: 'claims', table: 'claims', age: 'expires_ms', unitMs: 1, key: ['id'] },
   { of: 'tokens', table: 'tokens', age: 'expires_ms', unitMs: 1, key: ['jti'] },
 ]

@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs'
 import { dirname, join, posix } from 'node:path'
 import ts from 'typescript'
 
-/** Tests of processes run what was built, where a fault in the source is not; those of the package, the page, documents and rules are of other things. */
+/** Tests of processes name no file that they concern, so they are asked only where a fault names them; those of the package, the page, documents
+ *  and rules are of other things. */
 const ELSEWHERE = /^test\/(?:package|docs|rules|runtime\/browser)\/|^test\/runtime\/node\/(?:cli|service-|story)/
 
 /** Real servers and processes, and whole fleets: dear, and asked when the others have missed a fault. */

@@ -394,18 +394,21 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'cloud/api/routes-devices.ts',
     find: 'if (ttlMs > leftMs) {',
     change: 'if (ttlMs < 0) {',
+    noticedBy: ['test/runtime/node/credential-ends.test.ts'],
   },
   {
     name: 'what was copied of a deleted operator token stays good',
     file: 'cloud/trust/operator-token.ts',
     find: "kept === '' ? store.tokens.revokeRole(SUBJECT, 'operator', now) : 0",
     change: '0',
+    noticedBy: ['test/runtime/node/credential-ends.test.ts'],
   },
   {
     name: 'a replaced seed of tokens waits for a restart',
     file: 'cloud/cloud.ts',
     find: 'if (!isSeedInUse()) {',
     change: 'if (store === undefined) {',
+    noticedBy: ['test/runtime/node/credential-ends.test.ts'],
   },
   {
     name: 'a gateway asks for the keys of tokens once',
@@ -1129,6 +1132,31 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'model/engine-tiny/kernels/convolution.ts',
     find: '+ (8 * padded + 16) + 8 * padded',
     change: '+ (8 * padded + 16)',
+  },
+  {
+    name: 'an entry of the audit log may be changed',
+    file: 'contract/audit-chain.ts',
+    find: 'if (entry.hash !== auditHash(entry.prev, entry))',
+    change: "if (entry.hash === '')",
+  },
+  {
+    name: 'an entry of the audit log may be taken out',
+    file: 'contract/audit-chain.ts',
+    find: 'if (entry.prev === before.hash) return undefined',
+    change: 'if (entry.prev !== entry.hash) return undefined',
+  },
+  {
+    name: 'age takes entries out of the middle of the audit log',
+    file: 'cloud/store/retention.ts',
+    find: 'n.id < t.id AND n.at_ms >= @cutoff',
+    change: 'n.id < 0 AND n.at_ms >= @cutoff',
+  },
+  {
+    name: 'the end of the audit log may be taken off',
+    file: 'cli/services/audit-verify.ts',
+    find: 'if (known !== undefined && !isKnownThere)',
+    change: 'if (known !== undefined && faults.length < 0)',
+    noticedBy: ['test/runtime/node/cli-audit.test.ts'],
   },
 ]
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */

@@ -2,6 +2,7 @@ import { execFileSync, spawn } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import ts from 'typescript'
 import type { Concerned } from './concerned-tests.ts'
 import { type Mutant, mutated } from './mutations.ts'
 
@@ -32,6 +33,7 @@ export class TrialCopy {
   readonly folder: string
   readonly #root: string
   readonly #timeoutMs: number
+  readonly #compilerOptions: ts.CompilerOptions
   /** whether a test file passes without any fault, once it was asked */
   readonly #sound = new Map<string, boolean>()
   readonly #inTime = new Map<string, boolean>()
@@ -48,8 +50,10 @@ export class TrialCopy {
       cpSync(join(root, file), join(this.folder, file))
     }
     symlinkSync(join(root, 'node_modules'), join(this.folder, 'node_modules'))
-    // Tests of processes that load the source beside it find what was built.
-    if (existsSync(join(root, 'dist'))) symlinkSync(join(root, 'dist'), join(this.folder, 'dist'))
+    // Tests of processes run what was built.
+    if (existsSync(join(root, 'dist'))) cpSync(join(root, 'dist'), join(this.folder, 'dist'), { recursive: true })
+    const config = ts.readConfigFile(join(root, 'tsconfig.build.json'), (path) => ts.sys.readFile(path))
+    this.#compilerOptions = ts.parseJsonConfigFileContent(config.config, ts.sys, root).options
   }
 
   /** Runs the tests with the fault in place, the dear ones when the others miss it. A test that fails without it too is no witness and is
@@ -66,12 +70,12 @@ export class TrialCopy {
     const source = readFileSync(path, 'utf8')
     let witnesses = tests.filter((test) => this.#sound.get(test) !== false)
     while (witnesses.length > 0) {
-      writeFileSync(path, mutated(source, mutant))
+      this.#put(mutant.file, mutated(source, mutant))
       let run: Run
       try {
         run = await this.#run(witnesses)
       } finally {
-        writeFileSync(path, source)
+        this.#put(mutant.file, source)
       }
       if (run.ok) return { verdict: 'missed' }
       if (run.timedOut) return { verdict: (await this.#endsInTime(witnesses)) ? 'hung' : 'undecided' }
@@ -80,6 +84,14 @@ export class TrialCopy {
       witnesses = witnesses.filter((test) => !accusers.includes(test))
     }
     return { verdict: 'undecided' }
+  }
+
+  /** Writes a source file, and what the build makes of it. */
+  #put(file: string, source: string): void {
+    writeFileSync(join(this.folder, file), source)
+    const built = join(this.folder, 'dist', file.replace(/\.ts$/, '.js'))
+    if (!existsSync(built)) return
+    writeFileSync(built, ts.transpileModule(source, { compilerOptions: this.#compilerOptions }).outputText)
   }
 
   /** Whether the tests end, without a fault, well within the time that they are given. */
