@@ -1,18 +1,8 @@
 import { Command } from 'commander'
-import { type CloudFlags, withCloud } from '../cloud-option.ts'
+import { withCloud } from '../cloud-option.ts'
 import { integerOption } from '../number-option.ts'
-
-export interface ListFlags extends CloudFlags {
-  readonly limit: number
-  readonly actor?: string
-  readonly action?: string
-  readonly subject?: string
-  readonly json?: boolean
-}
-
-export interface VerifyFlags extends CloudFlags {
-  readonly checkpoint?: string
-}
+import type { ListFlags } from './audit-list.ts'
+import type { VerifyFlags } from './audit-verify.ts'
 
 /** `kinglet audit …` */
 export function auditCommand(): Command {

@@ -1,7 +1,14 @@
 import type { AuditEntry } from '../../contract/audit-chain.ts'
 import type { CloudApi } from '../cloud-api.ts'
-import { apiOf } from '../cloud-option.ts'
-import type { ListFlags } from './audit-command.ts'
+import { apiOf, type CloudFlags } from '../cloud-option.ts'
+
+export interface ListFlags extends CloudFlags {
+  readonly limit: number
+  readonly actor?: string
+  readonly action?: string
+  readonly subject?: string
+  readonly json?: boolean
+}
 
 /** Chosen: as many entries as the cloud gives at once. */
 const PAGE = 1_000

@@ -1,13 +1,16 @@
 import { existsSync } from 'node:fs'
 import * as z from 'zod'
 import { type AuditEntry, auditFault } from '../../contract/audit-chain.ts'
-import { apiOf } from '../cloud-option.ts'
+import { apiOf, type CloudFlags } from '../cloud-option.ts'
 import { CommandFailure } from '../failure.ts'
 import { firstIssue, readJsonFile } from '../json-file.ts'
 import { OutputFile } from '../output-file.ts'
 import { ProgressLine } from '../progress-line.ts'
-import type { VerifyFlags } from './audit-command.ts'
 import { auditEntries } from './audit-list.ts'
+
+export interface VerifyFlags extends CloudFlags {
+  readonly checkpoint?: string
+}
 
 const checkpointSchema = z.strictObject({
   cloud: z.string(),

@@ -61,15 +61,3 @@ function jsonOr(text: string): unknown {
     return text
   }
 }
-
-/** Chains the entries of a log that was kept without. */
-export function chainAudit(db: SqliteDatabase): void {
-  const update = db.prepare<[string, string, number]>('UPDATE audit SET prev = ?, hash = ? WHERE id = ?')
-  const after = db.prepare<[number], Row>('SELECT * FROM audit WHERE id > ? ORDER BY id LIMIT 1')
-  let prev = AUDIT_BEGINNING
-  for (let row = after.get(0); row !== undefined; row = after.get(row.id)) {
-    const hash = auditHash(prev, entryOf(row))
-    update.run(prev, hash, row.id)
-    prev = hash
-  }
-}

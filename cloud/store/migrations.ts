@@ -1,5 +1,5 @@
-import { chainAudit } from './audit-store.ts'
-import type { SqliteDatabase } from './database.ts'
+import type { Database } from 'better-sqlite3'
+import { chainAudit } from './chain-audit.ts'
 
 /** Numbered, never edited once released: a change is a new entry. */
 export interface Migration {
@@ -7,7 +7,7 @@ export interface Migration {
   readonly name: string
   readonly sql: string
   /** what SQL cannot compute, in the same transaction */
-  readonly fill?: (db: SqliteDatabase) => void
+  readonly fill?: (db: Database) => void
 }
 
 const FLEET = `

@@ -428,6 +428,7 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'gateway/cloud-link/cloud-contact.ts',
     find: "if (isRefused === undefined && this.#state === 'refusing') return",
     change: '',
+    noticedBy: ['test/runtime/node/service-life.test.ts'],
   },
   {
     name: 'a service speaks to others in the clear without being told to',
@@ -452,18 +453,21 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'cloud/telemetry/ingest.ts',
     find: "if (!sites.has(row.site)) return refuse('foreign-site')",
     change: '',
+    noticedBy: ['test/runtime/node/gateway-enrolment.test.ts'],
   },
   {
     name: 'gateway: rows of a device of another site are taken',
     file: 'cloud/telemetry/ingest.ts',
     find: 'if (device.site !== row.site) {',
     change: "if (device.site === '') {",
+    noticedBy: ['test/runtime/node/gateway-enrolment.test.ts'],
   },
   {
     name: 'gateway: rows of a device that is not enrolled are taken for its own',
     file: 'cloud/telemetry/ingest.ts',
     find: "if (device === undefined || device.enrolledMs === null) return refuse('unknown-device')",
     change: 'if (device === undefined || device.enrolledMs === null) return true',
+    noticedBy: ['test/runtime/node/gateway-enrolment.test.ts'],
   },
   {
     name: 'gateway: nobody is told of rows that were refused',
