@@ -22,6 +22,9 @@ const CHARGE_SHARE_MIN = 0.1
  *  device that lives at this level for good would never get one. */
 const SPARSE_SHARE_MIN = 0.25
 const SPARSE = LADDER_LEVELS.indexOf('sparse')
+/** Chosen: and for one that cannot afford its model at all. It hears nothing until it gets another, and what is spent on that it does not spend on
+ *  listening; with less charge than this it lives on to call for somebody. */
+const HIBERNATE_SHARE_MIN = 0.5
 /** Chosen: a cell in the field does not recover within minutes. */
 const CHARGE_WAIT_MS = HOUR_MS
 
@@ -43,7 +46,7 @@ export function downloadDelay(
   charge: number | null,
   level: number,
 ): Delay | undefined {
-  const least = level < SPARSE ? CHARGE_SHARE_MIN : level === SPARSE ? SPARSE_SHARE_MIN : Number.POSITIVE_INFINITY
+  const least = level < SPARSE ? CHARGE_SHARE_MIN : level === SPARSE ? SPARSE_SHARE_MIN : HIBERNATE_SHARE_MIN
   if (charge !== null && charge < least) {
     const detail = `${Math.round(charge * 100)} % of the battery left at level ${LADDER_LEVELS[level]}`
     return { error: contractError('low-battery', detail), waitMs: CHARGE_WAIT_MS }

@@ -344,6 +344,10 @@ describe('a download waits', () => {
     const low = { power, governed: false, fixedLevel: 'sparse' } as const
     expect(codes(assigned(low, { batteryMj: 2e5 }).last)).toEqual(['install-delayed: low-battery'])
     expect(codes(assigned({ ...low, fixedLevel: 'full' }, { batteryMj: 9e5 }).last)).toEqual(['install-started'])
+    // It hears nothing until it runs a lighter model, so it takes that one.
+    const asleep = { ...low, fixedLevel: 'hibernate' } as const
+    expect(codes(assigned(asleep, { batteryMj: 9e5 }).last)).toEqual(['install-started'])
+    expect(codes(assigned(asleep, { batteryMj: 4e5 }).last)).toEqual(['install-delayed: low-battery'])
     const images: BootRecord['images'] = [
       recordSample.images[0],
       { sha256: hexToBytes(release.sha256), bytes: release.bytes },

@@ -47,7 +47,9 @@ describe('charge', () => {
     // What it runs may be why it saves: with charge left it takes the update that may mend that.
     expect(code(0.25, 'sparse')).toBeUndefined()
     expect(code(0.249, 'sparse')).toBe('low-battery')
-    expect(code(0.5, 'hibernate')).toBe('low-battery')
+    // So does one that cannot afford what it runs, at any level.
+    expect(code(0.5, 'hibernate')).toBeUndefined()
+    expect(code(0.499, 'hibernate')).toBe('low-battery')
     expect(code(0.1, 'full')).toBeUndefined()
     expect(code(0.099, 'full')).toBe('low-battery')
     expect(code(null, 'hibernate')).toBeUndefined()
