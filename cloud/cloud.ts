@@ -15,7 +15,7 @@ import { createApp } from './api/app.ts'
 import type { CloudServices } from './api/environment.ts'
 import { EventHub } from './api/event-hub.ts'
 import { Signal } from './api/signal.ts'
-import { alertView, modelNames } from './api/views.ts'
+import { alertView } from './api/views.ts'
 import { EvaluationLoop } from './evaluation-loop.ts'
 import { CloudReadiness } from './readiness.ts'
 import { ArtifactFolder } from './registry/artifact-folder.ts'
@@ -192,7 +192,7 @@ async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLoc
     const watch = new ExpiryWatch({
       ...{ store, clock, logger, expiries, contacts },
       silentMs: options.gatewaySilentMs ?? 2 * HOUR_MS,
-      changed: (alert, change) => hub.publish('alert', { change, ...alertView(alert, modelNames(store)) }),
+      changed: (alert, change) => hub.publish('alert', { change, ...alertView(store, alert) }),
     })
     // What cannot be used is said before anything listens.
     const tls = options.tlsFiles === undefined ? undefined : new TlsFiles(options.tlsFiles)

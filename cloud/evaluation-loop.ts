@@ -2,7 +2,7 @@ import type { Clock } from '../contract/clock.ts'
 import type { Logger } from '../platform/logger.ts'
 import type { EventHub } from './api/event-hub.ts'
 import type { Signal } from './api/signal.ts'
-import { alertView, modelNames, rolloutView } from './api/views.ts'
+import { alertView, rolloutView } from './api/views.ts'
 import type { Assigner } from './rollout/assigner.ts'
 import type { RolloutEngine } from './rollout/engine.ts'
 import type { Slices } from './slices.ts'
@@ -65,12 +65,12 @@ export class EvaluationLoop {
     this.#cancelSigning?.()
   }
 
-  /** Looks at the open rollout soon, after the present request was answered: somebody has just changed it. */
+  /** Looks at open rollouts soon, after the present request was answered: somebody has just changed it. */
   nudge(): void {
     if (this.#stopped || this.#cancelNudge !== undefined) return
     this.#cancelNudge = this.#parts.clock.after(0, () => {
       this.#cancelNudge = undefined
-      this.#attempt(() => this.#rollout())
+      this.#rollouts()
       this.#sign()
     })
   }
@@ -97,7 +97,7 @@ export class EvaluationLoop {
     if (this.#stopped) return
     const { machine, metrics } = this.#parts
     const startedMs = machine.monotonicMs()
-    this.#attempt(() => this.#rollout())
+    this.#rollouts()
     this.#attempt(() => this.#drift())
     this.#attempt(() => this.#hourly())
     this.#attempt(() => this.#parts.wakeAudit?.look(this.#parts.clock.wallMs()))
@@ -113,9 +113,16 @@ export class EvaluationLoop {
     }
   }
 
-  #rollout(): void {
+  /** Looks at each open rollout by itself: one that fails holds no other up. */
+  #rollouts(): void {
+    this.#attempt(() => {
+      for (const { id } of this.#parts.store.rollouts.allOpen()) this.#attempt(() => this.#rollout(id))
+    })
+  }
+
+  #rollout(open: string): void {
     const { store, engine, hub, logger } = this.#parts
-    const outcome = engine.tick()
+    const outcome = engine.tick(open)
     if (outcome === undefined) return
     if (outcome.steps.length > 0) {
       const { id, state, stage, why } = outcome.rollout
@@ -127,11 +134,11 @@ export class EvaluationLoop {
   #drift(): void {
     const { store, drift, hub, clock, logger } = this.#parts
     const changes = drift.evaluate(clock.wallMs())
-    if (changes.length === 0) return
-    const names = modelNames(store)
     for (const { alert, change } of changes) {
-      logger.warn({ metric: alert.metric, model: names.get(alert.model), ratio: alert.ratio }, `drift ${change}`)
-      hub.publish('alert', { change, ...alertView(alert, names) })
+      const view = alertView(store, alert)
+      const { metric, modelName: model, family, ratio } = view
+      logger.warn({ metric, model, family, ratio }, `drift ${change}`)
+      hub.publish('alert', { change, ...view })
     }
   }
 
@@ -189,10 +196,9 @@ export class EvaluationLoop {
   #lookAfter(nowMs: number): void {
     const { store, engine, hub, logger } = this.#parts
     const raised = [...engine.lookAfter(), ...lookForSilence(store, nowMs)]
-    const names = modelNames(store)
     for (const alert of raised) {
       logger.warn({ code: alert.code, metric: alert.metric, numbers: alert.numbers }, 'alert raised')
-      hub.publish('alert', { change: 'raised', ...alertView(alert, names) })
+      hub.publish('alert', { change: 'raised', ...alertView(store, alert) })
     }
   }
 

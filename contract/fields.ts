@@ -1,11 +1,9 @@
 import * as z from 'zod/mini'
-import { GIVEN_ID_PATTERN } from './id.ts'
+import { GIVEN_ID_PATTERN, NAME_PATTERN } from './id.ts'
 import { LIMITS } from './limits.ts'
 
 /** Fields that several documents share: one rule each, as pattern, as predicate and as schema. */
 
-/** Names of releases, graphs and roles: file names and folders are made of them. */
-export const NAME_PATTERN = new RegExp(`^[a-z0-9][a-z0-9-]{0,${LIMITS.nameLength - 1}}$`)
 /** Names of boards, in their makers' writing. No space and no slash: they stand in tokens, in keys of aggregates and in log lines. */
 export const BOARD_PATTERN = new RegExp(`^[A-Za-z0-9._-]{1,${LIMITS.nameLength}}$`)
 /** Hashes, public keys and key ids: lower-case hex. */

@@ -13,3 +13,8 @@ export const canonicalId = (text: string): string | undefined =>
   GIVEN_ID_PATTERN.test(text) ? text.toLowerCase() : undefined
 /** What an id is made of, for people who gave none. */
 export const ID_WORDS = `an id has 1 to ${LIMITS.idLength} letters, digits, dashes, underscores, dots and colons, and begins with a letter or digit`
+
+/** Names of releases, families, graphs and roles: file names and folders are made of them. */
+export const NAME_PATTERN = new RegExp(`^[a-z0-9][a-z0-9-]{0,${LIMITS.nameLength - 1}}$`)
+/** What a name is made of, for people who gave none. */
+export const NAME_WORDS = `a name has 1 to ${LIMITS.nameLength} lower-case letters, digits and dashes, and begins with a letter or digit`

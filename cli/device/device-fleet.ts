@@ -13,6 +13,7 @@ interface DeviceRow {
   readonly name: string
   readonly site: string
   readonly board: string
+  readonly family: string
   readonly tags: readonly string[]
   readonly enrolledMs: number | null
   readonly removedMs: number | null
@@ -50,6 +51,7 @@ export interface ListFlags extends CloudFlags {
   readonly json?: boolean
   readonly site?: string
   readonly board?: string
+  readonly family?: string
   readonly model?: string
   readonly tag?: string
   /** hours */
@@ -78,16 +80,24 @@ function lineOf(row: DeviceRow, nowMs: number): string {
   const { latest, target } = row
   const state = latest === null ? '-' : `${latest.level} ${Math.round(latest.batteryPermille / 10)} %`
   const wants = target === null ? 'no target' : `target ${target.name} ${target.version}`
-  return [row.name, row.site, row.board, `runs ${runs(latest)}`, wants, heard(row, nowMs), state, keyWords(row)].join(
-    '  ',
-  )
+  return [
+    row.name,
+    row.site,
+    row.board,
+    row.family,
+    `runs ${runs(latest)}`,
+    wants,
+    heard(row, nowMs),
+    state,
+    keyWords(row),
+  ].join('  ')
 }
 
 /** Prints the devices that the flags ask for. */
 export async function listDevices(flags: ListFlags): Promise<void> {
   const api = apiOf(flags)
-  const { site, board, model, tag, silent } = flags
-  const wanted = { site, board, model, tag, silentHours: silent?.toString() }
+  const { site, board, family, model, tag, silent } = flags
+  const wanted = { site, board, family, model, tag, silentHours: silent?.toString() }
   const query = new URLSearchParams(
     Object.entries(wanted).filter((entry): entry is [string, string] => entry[1] !== undefined),
   )
@@ -141,6 +151,7 @@ export async function showDevice(id: string, flags: CloudFlags & { json?: boolea
         ? 'nothing that is known'
         : `${runs(latest)} at level ${latest.level}, ${Math.round(latest.batteryPermille / 10)} % of its battery`,
     ],
+    ['family', row.family],
     ['target', target === null ? 'none' : `${target.name} ${target.version}`],
     ['assignment', `${row.assignmentSeq}, it has accepted ${latest?.acceptedSeq ?? 'none'}`],
     ['rollout', rollout === null ? 'none' : `${rollout.id}, stage ${rollout.stage}, ${rollout.arm}`],

@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { BOARDS } from '../../model/boards.ts'
 import { CA_WORDS, type CloudFlags, withCloud } from '../cloud-option.ts'
+import { familyOption } from '../family-option.ts'
 import { idOption } from '../id-option.ts'
 import { integerOption } from '../number-option.ts'
 import { zooFile } from '../package-root.ts'
@@ -17,7 +18,12 @@ export function identityCommands(device: Command): void {
     .requiredOption('--site <ID>', 'site of the device')
     .addOption(new Option('--board <NAME>', 'its board').choices(BOARDS.map(({ name }) => name)).makeOptionMandatory())
     .option('--device <ID>', 'its name (default: a new one)')
-    .option('--model <NAME>', 'release that it comes with (default: the production model)')
+    .option('--model <NAME>', 'release that it comes with (default: the production model of its family)')
+    .option(
+      '--family <NAME>',
+      'model family that it is to follow (default: what it follows, or that of --model, or the only one there is)',
+      familyOption,
+    )
     .option('--ttl-hours <H>', 'how long the claim may wait for the device', integerOption(1, 744), 24)
     .option('--replace', 'the device has a key, and this claim is to replace it')
     .requiredOption('-o, --out <FILE>', 'where to write the claim; a secret')
@@ -49,6 +55,7 @@ export function identityCommands(device: Command): void {
     .description('devices: what each runs and is to run, when it was heard, level and battery')
     .option('--site <ID>', 'of this site', idOption)
     .option('--board <NAME>', 'with this board')
+    .option('--family <NAME>', 'that follow this model family', familyOption)
     .option('--model <NAME>', 'that run this release')
     .option('--tag <TEXT>', 'with this tag')
     .option('--silent <TIME>', 'not heard for this long, as 36h or 2d', silentOption)
@@ -85,10 +92,21 @@ export function identityCommands(device: Command): void {
     .description('give a device a model that no rollout moves, or let it follow production again')
     .argument('<ID>', 'device')
     .option('--model <NAME>', 'this model, until told otherwise')
-    .option('--production', 'the production model of its board, and what rollouts make of it')
+    .option('--production', 'the production model of its family and board, and what rollouts make of it')
     .requiredOption('--reason <TEXT>', 'why, for the audit log')
     .action(async (id: string, flags: CloudFlags & { model?: string; production?: boolean; reason: string }) =>
       (await import('./device-identity.ts')).retarget(id, flags),
+    )
+
+  withCloud(device.command('move-family'))
+    .description(
+      'have a device follow another model family: its production model on the device’s board; refused while a rollout has it',
+    )
+    .argument('<ID>', 'device')
+    .requiredOption('--family <NAME>', 'the family to follow', familyOption)
+    .requiredOption('--reason <TEXT>', 'why, for the audit log')
+    .action(async (id: string, flags: CloudFlags & { family: string; reason: string }) =>
+      (await import('./device-identity.ts')).moveFamily(id, flags),
     )
 
   withCloud(device.command('remove'))

@@ -42,6 +42,7 @@ export interface ClaimFlags {
   readonly board: string
   readonly device?: string
   readonly model?: string
+  readonly family?: string
   readonly ttlHours: number
   readonly replace?: boolean
   readonly out: string
@@ -49,8 +50,8 @@ export interface ClaimFlags {
 
 /** Has the cloud make a claim, and keeps it in a new file. */
 export async function claim(flags: CloudFlags & ClaimFlags): Promise<void> {
-  const { site, board, device: name, model, ttlHours, replace } = flags
-  const wish = { ...{ site, board, device: name, model, replace }, ttlSeconds: ttlHours * 3_600 }
+  const { site, board, device: name, model, family, ttlHours, replace } = flags
+  const wish = { ...{ site, board, device: name, model, family, replace }, ttlSeconds: ttlHours * 3_600 }
   const claim = await keepSecret(
     flags.out,
     () => apiOf(flags).post<ClaimFile>('/v1/claims', wish),
@@ -149,6 +150,17 @@ export async function setWindow(text: string, flags: CloudFlags & { device?: str
     device === undefined ? `/v1/sites/${encodeURIComponent(site ?? '')}` : `/v1/devices/${encodeURIComponent(device)}`
   await apiOf(flags).put(`${path}/window`, { window })
   console.log(`${device ?? site}: ${window === null ? 'no hours of its own' : `updates are downloaded in ${window}`}`)
+}
+
+/** Has a device follow another family. */
+export async function moveFamily(id: string, flags: CloudFlags & { family: string; reason: string }): Promise<void> {
+  const path = `/v1/devices/${encodeURIComponent(id)}/family`
+  const { family, reason } = flags
+  const { target } = await apiOf(flags).post<{ target: { name: string; version: number } | null }>(path, {
+    family,
+    reason,
+  })
+  console.log(`${id} follows ${family}: ${target === null ? 'no model yet' : `${target.name} ${target.version}`}`)
 }
 
 /** Gives a device a model by hand. */

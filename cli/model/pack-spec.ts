@@ -1,6 +1,6 @@
 import { LineCounter, parseDocument } from 'yaml'
 import * as z from 'zod'
-import { NAME_PATTERN } from '../../contract/fields.ts'
+import { NAME_PATTERN } from '../../contract/id.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { wakePolicySchema } from '../../contract/manifest-fields.ts'
 import { LADDER_LEVELS } from '../../contract/messages.ts'

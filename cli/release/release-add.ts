@@ -13,6 +13,7 @@ export interface AddFlags extends OfflineFlags, CloudFlags {
   readonly patchFrom: readonly string[]
   readonly patches: boolean
   readonly verifier?: string
+  readonly family?: string
 }
 
 /** Signs a bundle file and its patches, publishes and registers it. */
@@ -31,9 +32,13 @@ export async function addRelease(file: string, flags: AddFlags, clock: Clock): P
     lifecycle,
     patchFrom,
     verifier,
+    family: flags.family,
+    parent: bundle.manifest.parent,
     print: console.log,
   })
-  if (added !== undefined) console.log(`${added.name} ${added.version} is registered as ${added.state}`)
+  if (added !== undefined) {
+    console.log(`${added.name} ${added.version} is registered as ${added.state} in family ${added.family}`)
+  }
 }
 
 /** Opened as a gateway will, so that what cannot judge is found before it is signed. */

@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander'
 import type { Clock } from '../../contract/clock.ts'
 import { apiOf, type CloudFlags, withCloud } from '../cloud-option.ts'
+import { familyOption } from '../family-option.ts'
 import { offlineOptions } from '../keys/keys-command.ts'
 import type { ModelView } from './model-view.ts'
 import type { AddFlags } from './release-add.ts'
@@ -26,10 +27,26 @@ export function releaseCommand(clock: Clock): Command {
     )
     .option('--no-patches', 'devices download the whole bundle')
     .option(
+      '--family <NAME>',
+      'model family that it belongs to (default: that of its name, of what its delegated role has signed, or of the bundle it was trained from; else the name of the role, or "default")',
+      familyOption,
+    )
+    .option(
       '--verifier <BUNDLE>',
       'bundle that gateways are to judge its wakes with, signed with the release (default: the verifier that each gateway was started with)',
     )
     .action(async (file: string, flags: AddFlags) => (await import('./release-add.ts')).addRelease(file, flags, clock))
+  withCloud(release.command('list'))
+    .description('releases, oldest first: family, state, boards')
+    .option('--family <NAME>', 'of this family', familyOption)
+    .option('--json', 'as JSON lines')
+    .action(async (flags: CloudFlags & { family?: string; json?: boolean }) => {
+      const { models } = await apiOf(flags).get<{ models: ModelView[] }>(
+        `/v1/models${flags.family === undefined ? '' : `?family=${flags.family}`}`,
+      )
+      if (models.length === 0 && flags.json !== true) console.log('no releases yet')
+      for (const model of models) console.log(flags.json === true ? JSON.stringify(model) : releaseLine(model))
+    })
   withCloud(release.command('promote'))
     .description('move a release on: candidate, staging, production, archived')
     .argument('<MODEL>', 'name of the release')
@@ -47,3 +64,8 @@ export function releaseCommand(clock: Clock): Command {
     })
   return release
 }
+
+const releaseLine = ({ family, name, version, state, bytes, boards, sha256 }: ModelView): string =>
+  [family, `${name} ${version}`, state, `${bytes} bytes`, boards.join(', ') || 'any board', sha256.slice(0, 16)].join(
+    '  ',
+  )

@@ -71,14 +71,12 @@ export async function repeatPatches(
   return made
 }
 
-/** Bundles of the releases that devices of a family may run: what the cloud lists and has not archived.
- *  @param isFamily whether the same keys speak for a release as for the new one */
-export async function basesInCloud(
-  api: CloudApi,
-  isFamily: (model: ModelView) => boolean,
-): Promise<readonly PatchBase[]> {
-  const { models } = await api.get<{ models: ModelView[] }>('/v1/models')
-  const current = models.filter((model) => model.state !== 'archived' && isFamily(model))
+type Base = Pick<ModelView, 'name' | 'version' | 'sha256' | 'state'>
+
+/** Bundles of the releases that devices of a family may run: those that are not archived.
+ *  @param models releases of the family, oldest first */
+export async function basesInCloud(api: CloudApi, models: readonly Base[]): Promise<readonly PatchBase[]> {
+  const current = models.filter(({ state }) => state !== 'archived')
   const bases: PatchBase[] = []
   for (const { name, version, sha256 } of current.slice(1 - LIMITS.releasePatches)) {
     bases.push({ name: `${name} ${version}`, bundle: await fetchBundle(api, sha256) })

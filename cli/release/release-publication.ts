@@ -33,6 +33,8 @@ export async function publishRelease(
     lifecycle,
     patchFrom,
     verifier,
+    family,
+    parent,
     print,
   }: {
     readonly api: CloudApi
@@ -41,6 +43,10 @@ export async function publishRelease(
     readonly patchFrom: PatchFrom
     /** bundle that is to judge its wakes */
     readonly verifier?: Uint8Array | undefined
+    /** model family; undefined: the cloud derives it */
+    readonly family?: string | undefined
+    /** sha256 of the bundle that it was trained from; null: none */
+    readonly parent?: string | null
     readonly print: (line: string) => void
   },
 ): Promise<ModelView | undefined> {
@@ -55,12 +61,16 @@ export async function publishRelease(
   // What was signed once is never changed: neither are its patches.
   let named = signed?.patches
   if (signed === undefined) {
-    const family = lifecycle.familyOf(content)
-    const isFamily = (model: ModelView) => lifecycle.familyOf(model) === family
+    const role = lifecycle.familyOf(content)
+    const models = patchFrom === 'cloud' ? (await api.get<{ models: ModelView[] }>('/v1/models')).models : []
+    const own = family ?? models.find((model) => model.name === name || model.sha256 === parent)?.family
+    const bases = models.filter(
+      (model) => lifecycle.familyOf(model) === role && (own === undefined || model.family === own),
+    )
     patches =
       patchFrom === 'none'
         ? []
-        : makePatches(bundle, patchFrom === 'cloud' ? await basesInCloud(api, isFamily) : patchFrom)
+        : makePatches(bundle, patchFrom === 'cloud' ? await basesInCloud(api, bases) : patchFrom)
     if (patchFrom !== 'none') for (const line of patchLines(patches, bundle.length)) print(line)
     if (patches.length > 0) named = patches.map(({ base, sha256, bytes }) => ({ base, sha256, bytes }))
   }
@@ -72,5 +82,5 @@ export async function publishRelease(
   }
   if (signed !== undefined) patches = await repeatPatches(bundle, signed, api)
   for (const { sha256, data } of patches) await api.put(`/v1/models/${name}/${version}/patches/${sha256}`, data)
-  return api.postAgain<ModelView>('/v1/models', { name, version })
+  return api.postAgain<ModelView>('/v1/models', { name, version, ...(family !== undefined && { family }) })
 }

@@ -3,12 +3,14 @@ import type { RolloutPlan } from '../../cloud/store/rollout-plan.ts'
 import type { CloudApi } from '../cloud-api.ts'
 import { apiOf, type CloudFlags, withCloud } from '../cloud-option.ts'
 import { CommandFailure } from '../failure.ts'
+import { familyOption } from '../family-option.ts'
 import { readJsonFile } from '../json-file.ts'
 import { integerOption, numberOption } from '../number-option.ts'
 import { planLines } from './rollout-plan-words.ts'
 
 interface RolloutView {
   readonly id: string
+  readonly family: string
   readonly model: string
   readonly state: string
   readonly reachedPercent: number
@@ -26,10 +28,10 @@ interface ReadingView {
 }
 
 const print = (rollout: RolloutView): void => {
-  const { id, model, state, reachedPercent, devicesExposed, devicesUnkeyed, why, gateWords, evidence } = rollout
+  const { id, family, model, state, reachedPercent, devicesExposed, devicesUnkeyed, why, gateWords, evidence } = rollout
   const unkeyed = devicesUnkeyed > 0 ? `, ${devicesUnkeyed} without a key` : ''
   console.log(
-    `${id}  ${model}  ${state} at ${reachedPercent} %, ${devicesExposed} devices exposed${unkeyed} (${evidence})`,
+    `${id}  ${family}  ${model}  ${state} at ${reachedPercent} %, ${devicesExposed} devices exposed${unkeyed} (${evidence})`,
   )
   if (why !== '') console.log(`  ${why}`)
   if (gateWords !== null && gateWords !== why) console.log(`  ${gateWords}`)
@@ -137,11 +139,24 @@ export function rolloutCommand(): Command {
       for (const line of planLines(plan)) console.log(line)
     })
   withCloud(rollout.command('list'))
-    .description('all rollouts, newest first')
-    .action(async (flags: CloudFlags) => {
-      const { rollouts } = await apiOf(flags).get<{ rollouts: RolloutView[] }>('/v1/rollouts')
-      if (rollouts.length === 0) console.log('no rollouts yet')
-      for (const each of rollouts) print(each)
+    .description('rollouts, newest first')
+    .option('--family <NAME>', 'of this family', familyOption)
+    .option('--open', 'only those that run or are paused')
+    .action(async (flags: CloudFlags & { family?: string; open?: boolean }) => {
+      const api = apiOf(flags)
+      const query = new URLSearchParams({
+        ...(flags.family !== undefined && { family: flags.family }),
+        ...(flags.open === true && { state: 'open' }),
+      })
+      let found = 0
+      for (let next: string | null = ''; next !== null; ) {
+        if (next !== '') query.set('before', next)
+        const page: { rollouts: RolloutView[]; next: string | null } = await api.get(`/v1/rollouts?${query}`)
+        for (const each of page.rollouts) print(each)
+        found += page.rollouts.length
+        next = page.next
+      }
+      if (found === 0) console.log('no rollouts')
     })
   withCloud(rollout.command('show'))
     .description('one rollout: its plan, its gate, what the gate said in the last hours')

@@ -17,7 +17,8 @@ export function admitDevice(
     device = { ...device, target: null, rollout: null, stage: 0, arm: 'none' }
   }
   const wanted = model === null ? undefined : store.models.byName(model)
-  if (wanted !== undefined && wanted.state !== 'production' && device.target === null) {
+  const isOwn = wanted?.family === device.family
+  if (wanted !== undefined && isOwn && wanted.state !== 'production' && device.target === null) {
     // A named model other than production is what the device left the factory with: recorded, signed like any other.
     store.devices.retarget(device.id, { release: wanted.id, rollout: null, stage: 0, arm: 'none' })
   } else engine.admit(device)

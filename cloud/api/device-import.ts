@@ -2,10 +2,11 @@ import type { z } from '@hono/zod-openapi'
 import { hexToBytes } from '../../contract/bytes.ts'
 import { present } from '../../contract/present.ts'
 import { keyIdOf } from '../../contract/signed.ts'
+import { familyOfDevice } from '../family.ts'
 import type { MintedToken } from '../trust/tokens.ts'
 import { admitDevice } from './device-admission.ts'
 import type { CloudServices } from './environment.ts'
-import { fail } from './problem.ts'
+import { fail, unwrap } from './problem.ts'
 import type { enrolRequest } from './schemas.ts'
 
 type ImportRow = z.infer<typeof enrolRequest>[number]
@@ -72,10 +73,16 @@ function refuseContradictions(rows: readonly ImportRow[]): void {
       seen.set(row.device, i)
       continue
     }
-    const { site, board, publicKey } = present(rows[before], 'an earlier row')
-    if (site === row.site && board === row.board && publicKey === row.publicKey) continue
+    const { site, board, publicKey, family } = present(rows[before], 'an earlier row')
+    const isAlike = publicKey === row.publicKey && family === row.family
+    if (site === row.site && board === row.board && isAlike) continue
     const places = `row ${before + 1} at ${site} on ${board}, row ${i + 1} at ${row.site} on ${row.board}`
-    const differs = site === row.site && board === row.board ? 'with another key' : places
+    const differs =
+      site === row.site && board === row.board
+        ? family === row.family
+          ? 'with another key'
+          : 'with another family'
+        : places
     fail('conflict', `${row.device} is named twice: ${differs}, rows ${before + 1} and ${i + 1}; nothing was imported`)
   }
 }
@@ -96,15 +103,15 @@ function newKeyOf({ store }: CloudServices, row: ImportRow): string | undefined 
 
 function check(services: CloudServices, row: ImportRow): void {
   newKeyOf(services, row)
-  if (row.model !== undefined && services.store.models.byName(row.model) === undefined) {
-    fail('not-found', `no release "${row.model}"`)
-  }
+  unwrap(familyOfDevice(services.store, row))
 }
 
 function storeRow(services: CloudServices, row: ImportRow, token: MintedToken | undefined, now: number): void {
   const { store } = services
   const keyId = newKeyOf(services, row)
-  const device = store.devices.enrol({ name: row.device, site: row.site, board: row.board, tags: row.tags ?? [] }, now)
+  const { device: name, site, board, tags = [] } = row
+  const family = unwrap(familyOfDevice(store, row))
+  const device = store.devices.enrol({ name, site, board, tags, family }, now)
   if (token !== undefined) {
     const { jti, issuedMs, expiresMs } = token
     store.tokens.add({ jti, kind: 'device', subject: row.device, issuedMs, expiresMs })

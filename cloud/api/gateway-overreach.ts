@@ -1,5 +1,5 @@
 import type { CloudServices } from './environment.ts'
-import { alertView, modelNames } from './views.ts'
+import { alertView } from './views.ts'
 
 /** Tells of a gateway that has sent rows which it may not: one alert, and one line of the audit, until it has kept to its own for a day.
  *  Inside a transaction.
@@ -18,5 +18,5 @@ export function noteOverreach(
   })
   const detail = { code: alert.code, ...numbers }
   store.audit.append({ atMs: nowMs, actor: 'kinglet', action: 'alert.raised', subject: gateway, detail })
-  hub.publish('alert', { change: 'raised', ...alertView(alert, modelNames(store)) })
+  hub.publish('alert', { change: 'raised', ...alertView(store, alert) })
 }

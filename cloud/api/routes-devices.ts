@@ -84,6 +84,7 @@ export function deviceRoutes(app: CloudApp, services: CloudServices): void {
         after: z.string().optional(),
         site: schemas.id.optional(),
         board: schemas.board.optional(),
+        family: schemas.ofFamily,
         tag: z.string().max(LIMITS.nameLength).optional(),
         model: schemas.name.optional().openapi({ description: 'Name of the release of its newest report' }),
         silentHours: z.string().optional(),
@@ -96,13 +97,13 @@ export function deviceRoutes(app: CloudApp, services: CloudServices): void {
   })
   app.openapi(list, (c) => {
     const limit = integerQuery(c, 'limit', 500, 1, LIMITS.ingestRows)
-    const { after = '', site, board, tag, model } = c.req.valid('query')
+    const { after = '', site, board, family, tag, model } = c.req.valid('query')
     const silentHours = integerQuery(c, 'silentHours', 0, 0, 87_600)
     const now = services.clock.wallMs()
     const silentSinceMs = silentHours === 0 ? undefined : now - silentHours * 3_600_000
     const names = modelNames(store)
     const devices = store.devices
-      .list(limit, after, { site, board, tag, model, silentSinceMs })
+      .list(limit, after, { site, board, family, tag, model, silentSinceMs })
       .map((device) => ({ ...deviceView(store, device), latest: latestView(store, device.id, names) }))
     return c.json({ atMs: now, devices, next: devices.length === limit ? (devices.at(-1)?.name ?? null) : null }, 200)
   })

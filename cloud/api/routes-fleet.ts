@@ -10,7 +10,7 @@ import type { CloudApp, CloudServices } from './environment.ts'
 import { noteOverreach } from './gateway-overreach.ts'
 import { fail, integerQuery, unwrap } from './problem.ts'
 import * as schemas from './schemas.ts'
-import { alertView, modelNames, seriesView, summaryView } from './views.ts'
+import { alertView, familyView, seriesView, summaryView } from './views.ts'
 
 /** chosen: a month of hours; a status page draws no more */
 const SERIES_HOURS_MAX = 744
@@ -123,29 +123,45 @@ export function fleetRoutes(app: CloudApp, services: CloudServices): void {
     return c.json({ v: 1 as const, cursor: rows.at(-1)?.cursor ?? after, items }, 200, timeHeader())
   })
 
-  const hours = { query: z.object({ hours: z.string().optional() }) }
+  const hours = { query: z.object({ hours: z.string().optional(), family: schemas.ofFamily }) }
   const summary = createRoute({
     method: 'get',
     path: '/v1/fleet/summary',
-    summary: 'Figures of the last full hours, over the fleet and by model',
+    summary: 'Figures of the last full hours, over the fleet or a family, and by model',
     middleware: reader,
     request: hours,
     responses: schemas.answers(schemas.summary, 'Figures'),
   })
-  app.openapi(summary, (c) =>
-    c.json(summaryView(store, clock.wallMs(), integerQuery(c, 'hours', 24, 1, SERIES_HOURS_MAX)), 200),
-  )
+  app.openapi(summary, (c) => {
+    const hours = integerQuery(c, 'hours', 24, 1, SERIES_HOURS_MAX)
+    return c.json(summaryView(store, clock.wallMs(), hours, c.req.valid('query').family), 200)
+  })
 
   const series = createRoute({
     method: 'get',
     path: '/v1/fleet/series',
-    summary: 'Figures hour by hour, over the fleet and by model; the last point is the running hour',
+    summary: 'Figures hour by hour, over the fleet or a family, and by model; the last point is the running hour',
     middleware: reader,
     request: hours,
     responses: schemas.answers(schemas.series, 'Points, oldest first'),
   })
-  app.openapi(series, (c) =>
-    c.json(seriesView(store, clock.wallMs(), integerQuery(c, 'hours', 72, 1, SERIES_HOURS_MAX)), 200),
+  app.openapi(series, (c) => {
+    const hours = integerQuery(c, 'hours', 72, 1, SERIES_HOURS_MAX)
+    return c.json(seriesView(store, clock.wallMs(), hours, c.req.valid('query').family), 200)
+  })
+
+  const families = createRoute({
+    method: 'get',
+    path: '/v1/families',
+    summary: 'Model families: their production by board, open rollouts, and how many releases and devices they have',
+    middleware: reader,
+    responses: schemas.answers(
+      z.object({ families: z.array(schemas.family) }),
+      'Families that have a release, by name',
+    ),
+  })
+  app.openapi(families, (c) =>
+    c.json({ families: store.models.families().map((family) => familyView(store, family)) }, 200),
   )
 
   const counters = createRoute({
@@ -162,17 +178,17 @@ export function fleetRoutes(app: CloudApp, services: CloudServices): void {
     path: '/v1/alerts',
     summary: 'Alerts, newest first',
     middleware: reader,
-    request: { query: page },
+    request: { query: page.extend({ family: schemas.ofFamily }) },
     responses: schemas.answers(
       z.object({ alerts: z.array(schemas.alert), next: z.number().nullable() }),
       'At most `limit` alerts with an id below `before`; `next` is the `before` of the page that follows',
     ),
   })
   app.openapi(alerts, (c) => {
-    const names = modelNames(store)
     const limit = integerQuery(c, 'limit', 200, 1, 1_000)
-    const found = store.alerts.list(limit, integerQuery(c, 'before', LIMITS.counter, 1, LIMITS.counter))
-    return c.json({ alerts: found.map((alert) => alertView(alert, names)), next: nextOf(found, limit) }, 200)
+    const before = integerQuery(c, 'before', LIMITS.counter, 1, LIMITS.counter)
+    const found = store.alerts.list(limit, before, c.req.valid('query').family)
+    return c.json({ alerts: found.map((alert) => alertView(store, alert)), next: nextOf(found, limit) }, 200)
   })
 
   const audit = createRoute({

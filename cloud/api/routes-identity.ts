@@ -9,7 +9,7 @@ import { fail, integerQuery, unwrap } from './problem.ts'
 import type { ProofLimits } from './proof-limits.ts'
 import * as schemas from './schemas.ts'
 import * as identity from './schemas-identity.ts'
-import { alertView, modelNames } from './views.ts'
+import { alertView } from './views.ts'
 
 /** Claims, enrolment, tokens and keys of devices, revocation. What devices call needs no bearer token: they prove a key. */
 export function identityRoutes(app: CloudApp, services: CloudServices, limits: ProofLimits): void {
@@ -167,7 +167,7 @@ export function identityRoutes(app: CloudApp, services: CloudServices, limits: P
     if (open === undefined) {
       const detail = { ...numbers, gateway: c.get('principal').subject }
       store.audit.append({ atMs: now, actor: 'kinglet', action: 'alert.raised', subject: device.name, detail })
-      hub.publish('alert', { change: 'raised', ...alertView(alert, modelNames(store)) })
+      hub.publish('alert', { change: 'raised', ...alertView(store, alert) })
     }
     return c.json({ alert: alert.id }, 200)
   })

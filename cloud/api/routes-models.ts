@@ -85,8 +85,8 @@ export function modelRoutes(app: CloudApp, services: CloudServices): void {
     responses: schemas.answers(schemas.release, 'The release, as candidate'),
   })
   app.openapi(register, (c) => {
-    const { name, version } = c.req.valid('json')
-    const { release } = unwrap(registry.register(name, version, c.get('principal').subject))
+    const { name, version, family } = c.req.valid('json')
+    const { release } = unwrap(registry.register(name, version, c.get('principal').subject, family))
     return c.json(releaseView(store, release), 200)
   })
 
@@ -96,11 +96,12 @@ export function modelRoutes(app: CloudApp, services: CloudServices): void {
     summary:
       'Releases, oldest first, with lineage and history; a gateway sees those that its devices may need, without history',
     middleware: requireRole(services, 'viewer', 'gateway'),
+    request: { query: z.object({ family: schemas.ofFamily }) },
     responses: schemas.answers(z.object({ models: z.array(schemas.release) }), 'All releases'),
   })
   app.openapi(list, (c) => {
     const sites = ownSites(services, c)
-    const all = store.models.list()
+    const all = store.models.list(c.req.valid('query').family)
     const seen = sites === undefined ? all : all.filter(({ sha256 }) => store.models.isNeededAt(sha256, sites))
     const views = seen.map((release) => releaseView(store, release))
     return c.json({ models: sites === undefined ? views : views.map((view) => ({ ...view, history: [] })) }, 200)

@@ -89,7 +89,14 @@ export function rolloutRoutes(app: CloudApp, services: CloudServices): void {
     path: '/v1/rollouts',
     summary: 'Rollouts, newest first',
     middleware: requireRole(services, 'viewer'),
-    request: { query: z.object({ limit: z.string().optional(), before: schemas.name.optional() }) },
+    request: {
+      query: z.object({
+        limit: z.string().optional(),
+        before: schemas.name.optional(),
+        family: schemas.ofFamily,
+        state: z.literal('open').optional().openapi({ description: '`open`: only those that run or are paused' }),
+      }),
+    },
     responses: schemas.answers(
       z.object({ rollouts: z.array(schemas.rollout), next: z.string().nullable() }),
       'At most `limit` (50) rollouts after the one that `before` names, which is `next` of the page before',
@@ -97,7 +104,8 @@ export function rolloutRoutes(app: CloudApp, services: CloudServices): void {
   })
   app.openapi(list, (c) => {
     const limit = integerQuery(c, 'limit', 50, 1, 500)
-    const page = store.rollouts.list(limit, c.req.valid('query').before)
+    const { before, family, state } = c.req.valid('query')
+    const page = store.rollouts.list(limit, before, { family, isOpen: state === 'open' })
     const rollouts = page.map((rollout) => rolloutView(store, rollout))
     return c.json({ rollouts, next: page.length === limit ? (page.at(-1)?.id ?? null) : null }, 200)
   })
@@ -175,6 +183,22 @@ export function rolloutRoutes(app: CloudApp, services: CloudServices): void {
     const { reason, model } = c.req.valid('json')
     const by = c.get('principal').subject
     const device = unwrap(engine.retarget(c.req.valid('param').id, model, by, reason))
+    services.signSoon()
+    return c.json(deviceView(store, device), 200)
+  })
+
+  const move = createRoute({
+    method: 'post',
+    path: '/v1/devices/{id}/family',
+    summary: 'Have a device follow another family; refused while it takes part in a rollout',
+    middleware: [requireRole(services), bodyLimitOf(4_096)],
+    request: { params: z.object({ id: schemas.id }), ...schemas.jsonBody(schemas.familyRequest) },
+    responses: schemas.answers(schemas.device, 'The device after it'),
+  })
+  app.openapi(move, (c) => {
+    const { reason, family } = c.req.valid('json')
+    const by = c.get('principal').subject
+    const device = unwrap(engine.moveFamily(c.req.valid('param').id, family, by, reason))
     services.signSoon()
     return c.json(deviceView(store, device), 200)
   })

@@ -19,6 +19,8 @@ export const claimRequest = z.strictObject({
   tags: z.array(z.string().min(1).max(LIMITS.nameLength)).max(16).optional(),
   /** name of the release it comes with; the production model when absent */
   model: name.optional(),
+  /** what it is to follow; default: that of `model`, the only one there is, or `default` */
+  family: name.optional(),
   ttlSeconds: z.number().int().min(60).max(CLAIM_SECONDS_MAX).optional(),
   /** the device has a key, and this claim is to replace it */
   replace: z.boolean().optional(),

@@ -1,6 +1,6 @@
 import { z } from '@hono/zod-openapi'
-import { BOARD_PATTERN, NAME_PATTERN, SHA256_PATTERN } from '../../contract/fields.ts'
-import { GIVEN_ID_PATTERN, ID_WORDS } from '../../contract/id.ts'
+import { BOARD_PATTERN, SHA256_PATTERN } from '../../contract/fields.ts'
+import { GIVEN_ID_PATTERN, ID_WORDS, NAME_PATTERN } from '../../contract/id.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { READINESS_CODES } from '../../platform/readiness.ts'
 import { RELEASE_STATES } from '../store/model-store.ts'
@@ -11,6 +11,8 @@ const HISTORY_PATTERN = new RegExp(`${GIVEN_ID_PATTERN.source.slice(0, -1)}(~[0-
 /** of a device, site or gateway; read in any case, canonical from here on */
 export const id = z.string().regex(GIVEN_ID_PATTERN, ID_WORDS).toLowerCase()
 export const name = z.string().regex(NAME_PATTERN)
+/** of a query: only what belongs to, or follows, this family */
+export const ofFamily = name.optional().openapi({ description: 'Only what belongs to, or follows, this family' })
 export const board = z
   .string()
   .regex(BOARD_PATTERN, 'a board is named by letters, digits, dots, dashes and underscores')
@@ -35,6 +37,8 @@ export const enrolRequest = z
       tags: z.array(z.string().min(1).max(LIMITS.nameLength)).max(16).optional(),
       /** name of the release it is to run; the production model when absent */
       model: name.optional(),
+      /** what it is to follow; default: what it follows, that of `model`, the only one there is, or `default` */
+      family: name.optional(),
       /** Ed25519, hex, vouched for by the operator: for devices whose keys a factory or a simulator has made */
       publicKey: sha256.optional(),
       /** validity of its bearer token; a device with a public key gets one only if this says so */
@@ -101,6 +105,8 @@ export const device = z
     name: z.string(),
     site: z.string(),
     board: z.string(),
+    /** what it follows: its production and rollouts */
+    family: z.string(),
     tags: z.array(z.string()).readonly(),
     enrolledMs: numberOrNull,
     lastSeenMs: count,
@@ -203,7 +209,12 @@ export const deviceDetail = device
   })
   .openapi('DeviceDetail')
 
-export const releaseRequest = z.strictObject({ name, version: count.max(LIMITS.counter) })
+export const releaseRequest = z.strictObject({
+  name,
+  version: count.max(LIMITS.counter),
+  /** what it belongs to; default: as others of its name or its delegated role, that of its parent, the role's name, `default` */
+  family: name.optional(),
+})
 export const release = z
   .object({
     name: z.string(),
@@ -213,6 +224,8 @@ export const release = z
     bytes: count,
     parent: z.string().nullable(),
     state: z.enum(RELEASE_STATES),
+    /** what it belongs to: its versions replace each other */
+    family: z.string(),
     registeredMs: count,
     securityCounter: count,
     boards: z.array(z.string()).readonly(),
@@ -231,6 +244,17 @@ export const release = z
       .readonly(),
   })
   .openapi('Release')
+/** What a family is at. */
+export const family = z
+  .object({
+    name: z.string(),
+    releases: count,
+    devices: count,
+    productions: z.array(label.extend({ boards: z.array(z.string()).readonly() })).readonly(),
+    /** ids of rollouts that are running or paused */
+    rollouts: z.array(z.string()).readonly(),
+  })
+  .openapi('Family')
 export const releasePatch = z
   .object({
     /** sha256 of the bundle that it turns into the release's; null: it needs none */
@@ -287,6 +311,7 @@ export const rolloutRequest = z.strictObject({
 export const rollout = z
   .object({
     id: z.string(),
+    family: z.string(),
     model: z.string(),
     version: count,
     sha256: z.string(),
@@ -320,6 +345,7 @@ export const reasonRequest = z.strictObject({ reason })
 export const advanceRequest = z.strictObject({ reason, full: z.boolean().optional() })
 export const rolloutChange = z.strictObject({ reason, minInstalledShare: z.number().min(0).max(1) })
 export const retargetRequest = z.strictObject({ reason, model: id.nullable() })
+export const familyRequest = z.strictObject({ reason, family: name })
 export const rolloutPlan = z.any().openapi({
   description: 'Devices that take part, what they are compared with, and for each stage what it can find',
 })
@@ -352,7 +378,10 @@ export const summary = z
     atMs: count,
     hours: count,
     devices: z.object({ known: count, enrolled: count, unkeyed: count, reporting: count }),
+    /** the one that came last */
     production: label.nullable(),
+    /** of each family and its boards (none named: all), the one that came last first */
+    productions: z.array(label.extend({ family: z.string(), boards: z.array(z.string()).readonly() })).readonly(),
     batteryPermille: numberOrNull,
     levels: z.array(count),
     running: z.array(modelKey.extend({ devices: count })),
@@ -393,6 +422,8 @@ export const alert = z
     metric: z.string(),
     model: z.string(),
     modelName: z.string().nullable(),
+    /** of the model; null: it is about none */
+    family: z.string().nullable(),
     state: z.enum(['open', 'resolved']),
     sinceMs: count,
     resolvedMs: numberOrNull,

@@ -70,6 +70,7 @@ export function whyNotView(store: Store, device: DeviceRecord, nowMs: number) {
     whyNot({
       nowMs,
       board: device.board,
+      family: device.family,
       removed: device.removedMs !== null,
       enrolled: device.enrolledMs !== null,
       revoked:
@@ -92,6 +93,9 @@ export function eventView(event: EventRecord, names: ReadonlyMap<string, string>
   return { ...event, modelName: event.model === null ? null : (names.get(event.model) ?? null) }
 }
 
+/** chosen: more than a family has boards */
+const OPEN_MAX = 1_000
+
 const EVIDENCE = { control: 'randomised', past: 'before-after', none: 'ungated' } as const
 
 export function rolloutView(store: Store, rollout: RolloutRecord) {
@@ -100,6 +104,7 @@ export function rolloutView(store: Store, rollout: RolloutRecord) {
   const end = rollout.endedMs
   return {
     id: rollout.id,
+    family: release.family,
     model: release.name,
     version: release.version,
     sha256: release.sha256,
@@ -137,10 +142,26 @@ export function rolloutView(store: Store, rollout: RolloutRecord) {
   }
 }
 
-export function alertView(alert: AlertRecord, names: ReadonlyMap<string, string>) {
-  const modelName = names.get(alert.model) ?? null
-  const [title, words] = alertWords(alert, modelName ?? alert.model)
-  return { ...alert, modelName, title, words }
+export function alertView(store: Store, alert: AlertRecord) {
+  const release = store.models.byPrefix(alert.model)
+  const [title, words] = alertWords(alert, release?.name ?? alert.model)
+  return { ...alert, modelName: release?.name ?? null, family: release?.family ?? null, title, words }
+}
+
+const productionViews = (store: Store, family?: string) =>
+  store.models.productions(family).map(({ name, version, family: of, content }) => ({
+    ...{ family: of, name, version, boards: content.boards },
+  }))
+
+/** What a family is at. */
+export function familyView(store: Store, family: string) {
+  return {
+    name: family,
+    releases: store.models.list(family).length,
+    devices: store.devices.count(family).enrolled,
+    productions: productionViews(store, family).map(({ family: _, ...production }) => production),
+    rollouts: store.rollouts.list(OPEN_MAX, undefined, { family, isOpen: true }).map(({ id }) => id),
+  }
 }
 
 const byModel = (rows: readonly FleetHour[]): Map<string, FleetHour[]> => {
@@ -153,17 +174,27 @@ const byModel = (rows: readonly FleetHour[]): Map<string, FleetHour[]> => {
   return groups
 }
 
-export function summaryView(store: Store, nowMs: number, hours: number) {
+/** Hours of a family's releases, or of all models. */
+function hoursOf(store: Store, from: number, to: number, family?: string): readonly FleetHour[] {
+  const rows = store.fleet.hours(from, to)
+  if (family === undefined) return rows
+  const own = new Set(store.models.list(family).map(({ prefix }) => prefix))
+  return rows.filter(({ model }) => own.has(model))
+}
+
+/** @param family only its devices and releases */
+export function summaryView(store: Store, nowMs: number, hours: number, family?: string) {
   const end = hourIndex(nowMs)
-  const rows = store.fleet.hours(end - hours, end)
+  const rows = hoursOf(store, end - hours, end, family)
   const names = modelNames(store)
-  const present = store.fleet.present()
-  const count = store.devices.count()
+  const present = store.fleet.present(family)
+  const count = store.devices.count(family)
   return {
     atMs: nowMs,
     hours,
     devices: { ...count, reporting: present.devices },
-    production: modelLabel(store.models.productions()[0]),
+    production: modelLabel(store.models.productions(family)[0]),
+    productions: productionViews(store, family),
     batteryPermille: present.batteryPermille,
     levels: present.levels,
     running: Object.entries(present.models).map(([model, devices]) => ({
@@ -177,13 +208,14 @@ export function summaryView(store: Store, nowMs: number, hours: number) {
       name: names.get(model) ?? null,
       ...fleetFigures(group),
     })),
-    openAlerts: store.alerts.allOpen().length,
+    openAlerts: store.alerts.allOpen(family).length,
   }
 }
 
-export function seriesView(store: Store, nowMs: number, hours: number) {
+/** @param family only its releases */
+export function seriesView(store: Store, nowMs: number, hours: number, family?: string) {
   const end = hourIndex(nowMs) + 1
-  const rows = store.fleet.hours(end - hours, end)
+  const rows = hoursOf(store, end - hours, end, family)
   const names = modelNames(store)
   const points = new Map<number, FleetHour[]>()
   for (const row of rows) {

@@ -7,13 +7,10 @@ import { present } from '../../contract/present.ts'
 import type { Release, ReleasePatch, ReleaseVerifier } from '../../contract/release.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 import { verifierFits } from '../../model/wake-verifier.ts'
-import type { ReleaseRecord, ReleaseState } from '../store/model-store.ts'
+import { unsaidFamily } from '../family.ts'
+import { type ReleaseRecord, type ReleaseState, shareBoards } from '../store/model-store.ts'
 import type { Store } from '../store/store.ts'
 import type { ArtifactFolder } from './artifact-folder.ts'
-
-/** Whether some board may run both. */
-const shareBoards = ({ content: a }: ReleaseRecord, { content: b }: ReleaseRecord): boolean =>
-  a.boards.length === 0 || b.boards.length === 0 || a.boards.some((board) => b.boards.includes(board))
 
 /** Which state may follow which by hand. Into production leads a rollout, or a hand where there is no production yet. */
 const BY_HAND: Readonly<Record<ReleaseState, readonly ReleaseState[]>> = {
@@ -30,11 +27,14 @@ export interface PatchRecord extends ReleasePatch {
 
 /** Where releases are found: the image repository, whose offline keys have signed them. */
 export interface PublishedReleases {
-  /** @returns the release and what is to judge its wakes, or `target-unknown` */
+  /** @returns the release, what is to judge its wakes and who has signed it, or `target-unknown` */
   release(
     name: string,
     version: number,
-  ): Result<{ readonly release: Release; readonly verifier: ReleaseVerifier | undefined }, ContractError>
+  ): Result<
+    { readonly release: Release; readonly verifier: ReleaseVerifier | undefined; readonly role: string },
+    ContractError
+  >
 }
 
 /** Models and their releases: what the image repository says, checked against the bundle itself, and how far each has come. */
@@ -108,19 +108,24 @@ export class Registry {
 
   /** Registers a release of the image repository as candidate, when everything that its document names is here. The same again is no
    *  error.
+   *  @param asked family that it is to belong to; undefined: see `#familyOf`
    *  @returns the codes of decodeBundle and parseManifest, `target-unknown`, `artifact-not-found`, `size-mismatch`,
-   *    `contradicts-release`, `conflict`
+   *    `contradicts-release`, `conflict`, `invalid-request`
    */
   register(
     name: string,
     version: number,
     by: string,
+    asked?: string,
   ): Result<{ release: ReleaseRecord; created: boolean }, ContractError> {
     const published = this.#releases.release(name, version)
     if (!published.ok) return published
-    const { release, verifier } = published.value
+    const { release, verifier, role } = published.value
     const known = this.#store.models.bySha256(release.sha256)
     if (known !== undefined && known.name === release.name && known.version === release.version) {
+      if (asked !== undefined && asked !== known.family) {
+        return err(contractError('conflict', `${name} ${version} is registered in family ${known.family}`))
+      }
       return ok({ release: known, created: false })
     }
     const taken = this.#store.models.byName(release.name, release.version)
@@ -139,17 +144,54 @@ export class Registry {
     }
     const judges = verifier === undefined ? ok(undefined) : this.#inspectVerifier(verifier, release)
     if (!judges.ok) return judges
+    const chosen = this.#familyOf(release, role, parent, asked)
+    if (!chosen.ok) return chosen
+    const family = chosen.value
     const now = this.#clock.wallMs()
     return this.#store.atomically(() => {
       // Reports name a model by 8 bytes of its hash; two releases with one name in the reports could not be told apart.
       if (this.#store.models.list().some(({ prefix }) => prefix === release.sha256.slice(0, 16))) {
         return err(contractError('conflict', 'another release has the same first 8 bytes of its hash'))
       }
-      const record = this.#store.models.add(release, parent, now, verifier, signals)
-      this.#store.models.record(record.id, null, 'candidate', by, 'registered', now)
-      this.#audit(by, 'release.registered', record, { version: record.version, sha256: record.sha256 })
+      const { models, devices } = this.#store
+      // What came before there was a family to follow follows the first.
+      const followers = models.families().length === 0 ? devices.followFirst(family) : 0
+      const record = models.add(release, parent, now, { verifier, signals, family })
+      models.record(record.id, null, 'candidate', by, 'registered', now)
+      this.#audit(by, 'release.registered', record, {
+        ...{ version: record.version, sha256: record.sha256, family },
+        ...(followers > 0 && { followers }),
+      })
       return ok({ release: record, created: true })
     })
+  }
+
+  /** The family of a release: of its name; as the newest release that its delegated role has signed; what is asked for; that of the release it
+   *  was trained from; of the role's name; else `unsaidFamily`. A name, and a delegated role, are of one family.
+   *  @returns `conflict` where another is asked for, `invalid-request` */
+  #familyOf(
+    { name }: Release,
+    role: string,
+    parent: string | null,
+    asked: string | undefined,
+  ): Result<string, ContractError> {
+    const { models } = this.#store
+    const isDelegated = role !== 'targets'
+    const newest = [...models.list()].reverse()
+    const roleOf = (each: ReleaseRecord): string | undefined => {
+      const found = this.#releases.release(each.name, each.version)
+      return found.ok ? found.value.role : undefined
+    }
+    const namesake = newest.find((each) => each.name === name)
+    const sibling = isDelegated ? newest.find((each) => roleOf(each) === role) : undefined
+    const bound = (namesake ?? sibling)?.family
+    if (asked !== undefined && bound !== undefined && asked !== bound) {
+      const why = namesake === undefined ? `what ${role} signs` : `the name ${name}`
+      return err(contractError('conflict', `${why} is of family ${bound}, not ${asked}`))
+    }
+    const trained = parent === null ? undefined : models.bySha256(parent)?.family
+    const family = asked ?? bound ?? trained ?? (isDelegated ? role : undefined)
+    return family === undefined ? unsaidFamily(models.families()) : ok(family)
   }
 
   /** Checks the bundle of a verifier. What it could judge nothing of would leave a rollout without evidence. */
@@ -210,11 +252,13 @@ export class Registry {
       if (!BY_HAND[release.state].includes(to)) {
         return err(contractError('conflict', `${name} is ${release.state}; by hand it cannot become ${to}`))
       }
-      if (rollouts.open()?.release === release.id) {
+      if (rollouts.allOpen().some((open) => open.release === release.id)) {
         return err(contractError('conflict', `a rollout of ${name} is open: roll it back or let it finish`))
       }
       const inProduction =
-        to === 'production' ? models.productions().find((other) => shareBoards(other, release)) : undefined
+        to === 'production'
+          ? models.productions(release.family).find((other) => shareBoards(other, release))
+          : undefined
       if (inProduction !== undefined) {
         return err(contractError('conflict', `${inProduction.name} is in production: start a rollout of ${name}`))
       }
@@ -223,7 +267,8 @@ export class Registry {
       if (to === 'production') {
         const { boards } = release.content
         for (const device of devices.enrolled()) {
-          if (device.target !== null || (boards.length > 0 && !boards.includes(device.board))) continue
+          if (device.family !== release.family || device.target !== null) continue
+          if (boards.length > 0 && !boards.includes(device.board)) continue
           devices.retarget(device.id, { release: release.id, rollout: null, stage: 0, arm: 'none' })
         }
       }

@@ -1,5 +1,6 @@
 import { present } from '../../contract/present.ts'
 import type { AlertRecord } from '../store/alert-store.ts'
+import { shareBoards } from '../store/model-store.ts'
 import type { RolloutRecord } from '../store/rollout-store.ts'
 import type { Store } from '../store/store.ts'
 import { HOUR_MS, hourStartMs } from '../store/telemetry-store.ts'
@@ -22,13 +23,28 @@ const PAIRS_MIN = 10
 
 const AFTER_ROLLOUT = 'after-rollout'
 
-/** Looks at the newest completed rollout. To be called inside a transaction.
+/** Looks at completed rollouts that none has followed. To be called inside a transaction.
  *  @returns alerts that were raised */
 export function lookAfter(store: Store, nowMs: number): readonly AlertRecord[] {
-  const rollout = store.rollouts.lastCompleted()
-  closeOld(store, rollout, nowMs)
-  const endedMs = rollout?.endedMs ?? null
-  if (rollout === undefined || endedMs === null) return []
+  closeOld(store, nowMs)
+  return store.rollouts
+    .completedLately(nowMs)
+    .filter((rollout) => !isFollowed(store, rollout))
+    .flatMap((rollout) => compareWithPast(store, rollout, nowMs))
+}
+
+/** Whether a rollout has started since that takes devices of this one: of its family, for a board of its own. */
+export function isFollowed({ rollouts, models }: Store, rollout: RolloutRecord): boolean {
+  const own = present(models.byId(rollout.release), 'the release of a rollout')
+  return rollouts.releasesAfter(rollout.id).some((id) => {
+    const later = present(models.byId(id), 'the release of a rollout')
+    return later.family === own.family && shareBoards(later, own)
+  })
+}
+
+function compareWithPast(store: Store, rollout: RolloutRecord, nowMs: number): readonly AlertRecord[] {
+  const { endedMs } = rollout
+  if (endedMs === null) return []
   const from = Math.ceil(endedMs / HOUR_MS) * HOUR_MS
   const until = Math.min(hourStartMs(nowMs), from + rollout.policy.afterHours * HOUR_MS)
   const raised: AlertRecord[] = []
@@ -62,9 +78,11 @@ export function lookAfter(store: Store, nowMs: number): readonly AlertRecord[] {
 }
 
 /** An alert of a rollout that was taken back, or that another one has followed, is about nothing any more. */
-function closeOld(store: Store, rollout: RolloutRecord | undefined, nowMs: number): void {
-  const model = rollout === undefined ? undefined : store.models.byId(rollout.release)?.prefix
+function closeOld(store: Store, nowMs: number): void {
   for (const alert of store.alerts.allOpen()) {
-    if (alert.code === AFTER_ROLLOUT && alert.model !== model) store.alerts.resolve(alert.id, nowMs)
+    if (alert.code !== AFTER_ROLLOUT) continue
+    const release = store.models.byPrefix(alert.model)
+    const rollout = release && store.rollouts.completedOf(release.id)
+    if (rollout === undefined || isFollowed(store, rollout)) store.alerts.resolve(alert.id, nowMs)
   }
 }

@@ -4,20 +4,21 @@ import { type ContractError, contractError } from '../../contract/errors.ts'
 import { present } from '../../contract/present.ts'
 import type { SecureRandom } from '../../contract/random.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
+import { noFamily } from '../family.ts'
 import type { AlertRecord } from '../store/alert-store.ts'
 import type { DeviceRecord } from '../store/device-store.ts'
 import type { GatePolicy } from '../store/gate-policy.ts'
 import type { GateReading } from '../store/gate-reading.ts'
-import type { ReleaseRecord } from '../store/model-store.ts'
+import { type ReleaseRecord, shareBoards } from '../store/model-store.ts'
 import type { RolloutPlan } from '../store/rollout-plan.ts'
 import type { RolloutRecord } from '../store/rollout-store.ts'
 import type { Store } from '../store/store.ts'
 import { HOUR_MS } from '../store/telemetry-store.ts'
-import { lookAfter } from './after-rollout.ts'
+import { isFollowed, lookAfter } from './after-rollout.ts'
 import { bucketOf, isExposed } from './cohort.ts'
 import { resolvePolicy } from './declared-signals.ts'
 import { gatherEvidence, pastOf, stageHours } from './evidence.ts'
-import { fitsBoard, KINGLET, pauseDevices, performStep, resumeDevices, takers } from './executor.ts'
+import { fits, KINGLET, pauseDevices, performStep, resumeDevices, takers } from './executor.ts'
 import { judgeStage } from './gate.ts'
 import { gateWords } from './gate-words.ts'
 import { planRollout, type RolloutStep, stepsOn } from './planner.ts'
@@ -76,21 +77,26 @@ export class RolloutEngine {
   }
 
   #prepare(request: RolloutRequest): Result<Prepared, ContractError> {
-    const { models, rollouts } = this.#store
+    const { models } = this.#store
     const release = models.byName(request.name, request.version)
     if (release === undefined) return err(contractError('not-found', `no release "${request.name}"`))
-    const open = rollouts.open()
-    if (open !== undefined) return err(contractError('conflict', `rollout ${open.id} is ${open.state}`))
+    const overlap = this.#overlap(release)
+    if (overlap !== undefined) return err(contractError('conflict', overlap))
     if (release.state !== 'staging') {
       return err(contractError('conflict', `${release.name} is ${release.state}: promote it to staging first`))
     }
-    if (models.productions().length === 0) {
-      return err(contractError('conflict', 'there is no production model to compare with'))
+    if (models.productions(release.family).length === 0) {
+      return err(contractError('conflict', `there is no production model of family ${release.family} to compare with`))
     }
     const now = this.#clock.wallMs()
-    const { heard, unheard } = takers(this.#store, release, now)
+    const { heard, unheard } = takers(this.#store, release, null, now)
     if (heard.length + unheard === 0) {
-      return err(contractError('wrong-board', `no device that runs another model has a board of ${release.name}`))
+      return err(
+        contractError(
+          'wrong-board',
+          `no device of family ${release.family} that runs another model has a board of ${release.name}`,
+        ),
+      )
     }
     if (heard.length === 0) {
       return err(contractError('conflict', `none of the ${unheard} devices that could take part has been heard lately`))
@@ -112,6 +118,20 @@ export class RolloutEngine {
     const policy = resolved.value
     const fleet = { devices: heard.length, unheard, past: this.#fleetPast(heard, policy, now) }
     return ok({ release, previous, policy, plan: planStages(policy, request.percents, fleet) })
+  }
+
+  /** Which open rollout stands in the way of one of the release, in words: a device is in one at a time, and of two for one board a device that
+   *  is enrolled meanwhile would belong to either. */
+  #overlap(release: ReleaseRecord): string | undefined {
+    const { models, rollouts, devices } = this.#store
+    for (const open of rollouts.allOpen()) {
+      const other = present(models.byId(open.release), 'the release of a rollout')
+      if (other.family !== release.family || !shareBoards(other, release)) continue
+      const both = devices.enrolled().find((device) => fits(device, other) && fits(device, release))
+      const what = both === undefined ? 'a board of this release' : `${both.name} and what else has its board`
+      return `rollout ${open.id} of ${other.name} ${other.version} is ${open.state} and has ${what}: a device is in one rollout at a time, so let it end or take it back first`
+    }
+    return undefined
   }
 
   /** False wakes of the devices before now; of a large fleet those of every so many. */
@@ -160,12 +180,12 @@ export class RolloutEngine {
     })
   }
 
-  /** Reads the gate of the open rollout, plans and performs. @returns undefined when no rollout is open */
-  tick(): TickOutcome | undefined {
+  /** Reads the gate of an open rollout, plans and performs. @returns undefined when it is not open any more */
+  tick(id: string): TickOutcome | undefined {
     const { rollouts } = this.#store
-    if (rollouts.open() === undefined) return undefined
     return this.#store.atomically(() => {
-      const rollout = present(rollouts.open(), 'the open rollout')
+      const rollout = rollouts.get(id)
+      if (rollout === undefined || rollout.endedMs !== null) return undefined
       const nowMs = this.#clock.wallMs()
       const reading = this.#read(rollout, nowMs)
       const why = reading === null ? 'Started.' : gateWords(reading)
@@ -192,8 +212,8 @@ export class RolloutEngine {
     return reading
   }
 
-  /** Compares the devices of the newest completed rollout with their past, and gives what has nothing to run, or what has been archived,
-   *  the production model of its board. @returns alerts that were raised */
+  /** Compares the devices of completed rollouts with their past, and gives what has nothing to run, or what has been archived,
+   *  the production model of its family and board. @returns alerts that were raised */
   lookAfter(): readonly AlertRecord[] {
     return this.#store.atomically(() => {
       this.#reconcile()
@@ -203,10 +223,10 @@ export class RolloutEngine {
 
   #reconcile(): void {
     const { devices, models, rollouts } = this.#store
-    const open = rollouts.open()
+    const open = new Set(rollouts.allOpen().map(({ id }) => id))
     for (const device of devices.stranded()) {
-      if (open !== undefined && device.rollout === open.id) continue
-      const production = models.productionFor(device.board)
+      if (device.rollout !== null && open.has(device.rollout)) continue
+      const production = models.productionFor(device.family, device.board)
       if (production === undefined || production.id === device.target) continue
       devices.retarget(device.id, { release: production.id, rollout: null, stage: 0, arm: 'none' })
     }
@@ -241,7 +261,7 @@ export class RolloutEngine {
     const { rollouts, models } = this.#store
     const rollout = rollouts.get(id)
     if (rollout?.state === 'completed') {
-      if (rollouts.lastCompleted()?.id !== id) {
+      if (isFollowed(this.#store, rollout)) {
         return err(
           contractError('conflict', `another rollout has followed ${id}: start one of the model to go back to`),
         )
@@ -304,21 +324,79 @@ export class RolloutEngine {
     return this.#store.atomically(() => {
       const device = devices.byName(name)
       if (device === undefined) return err(contractError('not-found', `no device "${name}"`))
-      const release = model === null ? models.productionFor(device.board) : models.byName(model)
+      const release = model === null ? models.productionFor(device.family, device.board) : models.byName(model)
       if (release === undefined) {
         return err(
           model === null
-            ? contractError('conflict', `no model is in production for board ${device.board}`)
+            ? contractError(
+                'conflict',
+                `no model of family ${device.family} is in production for board ${device.board}`,
+              )
             : contractError('not-found', `no release "${model}"`),
         )
       }
-      if (!fitsBoard(device, release)) {
+      if (device.family !== release.family) {
+        return err(
+          contractError('conflict', `${release.name} is of family ${release.family}, ${name} follows ${device.family}`),
+        )
+      }
+      if (!fits(device, release)) {
         return err(contractError('wrong-board', `${release.name} is not for board ${device.board}`))
       }
       devices.retarget(device.id, { release: release.id, rollout: null, stage: 0, arm: 'none' })
       devices.setPinned(device.id, model !== null)
       const detail = { model: release.name, pinned: model !== null, reason }
       audit.append({ atMs: this.#clock.wallMs(), actor: by, action: 'device.retargeted', subject: name, detail })
+      return ok(present(devices.byName(name), 'the device just changed'))
+    })
+  }
+
+  /** Has a device follow another family: its production model on the device's board, or its arm of the rollout that is open there.
+   *  @returns `not-found` | `wrong-board` | `security-counter-too-low` | `conflict`: it takes part in a rollout */
+  moveFamily(name: string, family: string, by: string, reason: string): Result<DeviceRecord, ContractError> {
+    const { devices, models, rollouts, audit } = this.#store
+    return this.#store.atomically(() => {
+      const device = devices.byName(name)
+      if (device === undefined || device.enrolledMs === null) {
+        return err(contractError('not-found', `no device "${name}" is enrolled`))
+      }
+      if (device.family === family) return ok(device)
+      const families = models.families()
+      if (!families.includes(family)) {
+        return err(contractError('not-found', noFamily(family, families)))
+      }
+      const open = rollouts.openOf(device.id)
+      if (open !== undefined) {
+        const { name: model } = present(models.byId(open.release), 'the release of a rollout')
+        return err(
+          contractError(
+            'conflict',
+            `${name} takes part in rollout ${open.id} of ${model}, which is ${open.state}: move it when that has ended`,
+          ),
+        )
+      }
+      const production = models.productionFor(family, device.board)
+      if (production === undefined) {
+        return err(
+          contractError('wrong-board', `no model of family ${family} is in production for board ${device.board}`),
+        )
+      }
+      // It has taken the counter of what it runs, and takes nothing below it.
+      const target = device.target === null ? undefined : models.byId(device.target)
+      const { securityCounter } = production.content
+      if (target !== undefined && target.content.securityCounter > securityCounter) {
+        const own = `${target.name} has ${target.content.securityCounter}`
+        return err(
+          contractError(
+            'security-counter-too-low',
+            `${production.name} has ${securityCounter}, ${own}: it would refuse it`,
+          ),
+        )
+      }
+      devices.moveFamily(device.id, family)
+      this.admit(present(devices.byName(name), 'the device just changed'))
+      const detail = { from: device.family, to: family, wasPinned: device.pinned, reason }
+      audit.append({ atMs: this.#clock.wallMs(), actor: by, action: 'device.family-moved', subject: name, detail })
       return ok(present(devices.byName(name), 'the device just changed'))
     })
   }
@@ -330,12 +408,14 @@ export class RolloutEngine {
   admit(device: DeviceRecord): void {
     const { models, rollouts, devices } = this.#store
     if (device.target !== null) return
-    const production = models.productionFor(device.board)
+    const production = models.productionFor(device.family, device.board)
     if (production === undefined) return
-    const open = rollouts.open()
-    const candidate = open && present(models.byId(open.release), 'the release of a rollout')
+    const releaseOf = (rollout: RolloutRecord): ReleaseRecord =>
+      present(models.byId(rollout.release), 'the release of a rollout')
+    const open = rollouts.allOpen().find((rollout) => fits(device, releaseOf(rollout)))
     // While a rollout is paused nobody is exposed.
-    if (open?.state === 'running' && candidate !== undefined && open.stage > 0 && fitsBoard(device, candidate)) {
+    if (open?.state === 'running' && open.stage > 0) {
+      const candidate = releaseOf(open)
       const bucket = bucketOf(open.salt, device.name)
       const nowMs = this.#clock.wallMs()
       const row = { device: device.id, bucket, late: true, previous: production.id, holdback: false, sinceMs: nowMs }

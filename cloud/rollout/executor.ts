@@ -23,25 +23,33 @@ export interface StepContext {
   readonly reading: GateReading | null
 }
 
-/** Whether a release is for the device's board. */
-export const fitsBoard = (device: DeviceRecord, release: ReleaseRecord): boolean => {
+/** Whether a release is for the device: of the family that it follows, and for its board. */
+export const fits = (device: DeviceRecord, release: ReleaseRecord): boolean => {
   const { boards } = release.content
-  return device.enrolledMs !== null && (boards.length === 0 || boards.includes(device.board))
+  return (
+    device.enrolledMs !== null &&
+    device.family === release.family &&
+    (boards.length === 0 || boards.includes(device.board))
+  )
 }
 
-/** Devices that a rollout of the release may take: of its board, neither pinned nor revoked, on another release; and, apart, those of them
- *  that were not heard for too long to be told anything. A device that has just been enrolled counts as heard.
+/** Devices that a rollout of the release may take: of its family and board, neither pinned nor revoked, on another release and in no other
+ *  rollout; and, apart, those of them that were not heard for too long to be told anything. A device that has just been enrolled counts as heard.
+ *  @param rollout the rollout that they are for; null: it has not begun
  */
 export function takers(
   store: Store,
   release: ReleaseRecord,
+  rollout: string | null,
   nowMs: number,
 ): { readonly heard: readonly DeviceRecord[]; readonly unheard: number } {
   const revoked = store.identities.revokedDevices()
+  const taken = store.rollouts.takenByOthers(rollout)
   const heard: DeviceRecord[] = []
   let unheard = 0
   for (const device of store.devices.enrolled()) {
-    if (device.pinned || device.target === null || device.target === release.id || !fitsBoard(device, release)) continue
+    if (device.pinned || device.target === null || device.target === release.id || !fits(device, release)) continue
+    if (taken.has(device.id)) continue
     const revokedMs = revoked.get(device.id)
     if (revokedMs !== undefined && device.lastSeenMs <= revokedMs) continue
     const silentMs = nowMs - Math.max(device.lastSeenMs, device.enrolledMs ?? 0)
@@ -98,7 +106,7 @@ function beginStage(
 ): { readonly exposed: number; readonly unheard: number } {
   const { rollouts, devices, models } = store
   const candidate = present(models.byId(rollout.release), 'the release of a rollout')
-  const { heard, unheard } = takers(store, candidate, nowMs)
+  const { heard, unheard } = takers(store, candidate, rollout.id, nowMs)
   join(heard, stage, { store, rollout, nowMs })
   rollouts.beginStage(rollout.id, stage, percent, nowMs)
   const reachable = new Set(heard.map(({ id }) => id))
@@ -171,7 +179,7 @@ const exposedOf = (store: Store, rollout: RolloutRecord): (RolloutDevice & { rea
   store.rollouts.devices(rollout.id).flatMap((row) => (row.stage === null ? [] : [{ ...row, stage: row.stage }]))
 
 /** Every exposed device gets an assignment back to its previous model: its image is still in the other slot. After the end of a rollout that is
- *  whoever runs the candidate, those who joined since among them. */
+ *  whoever runs the candidate, those who joined since among them: they get what is production of their board again. */
 function withdraw({ store, rollout, nowMs, actor, why }: StepContext): void {
   const { rollouts, devices, models } = store
   const candidate = present(models.byId(rollout.release), 'the release of a rollout')
@@ -179,46 +187,35 @@ function withdraw({ store, rollout, nowMs, actor, why }: StepContext): void {
     devices.retarget(device, { release, rollout: null, stage: 0, arm: 'none' })
   const before = new Map(rollouts.devices(rollout.id).map(({ device, previous }) => [device, previous]))
   if (rollout.state === 'completed') {
-    const former = present(models.byId(rollout.previous), 'the release before a rollout')
+    models.setState(candidate, 'archived', actor, `rollout ${rollout.id} rolled back`, nowMs)
+    models.restore(new Set([...before.values(), rollout.previous]), actor, `rollout ${rollout.id} taken back`, nowMs)
     for (const device of devices.enrolled()) {
       if (device.target !== candidate.id || device.pinned) continue
-      const known = before.get(device.id)
-      if (known !== undefined) back(device.id, known)
-      else if (fitsBoard(device, former)) back(device.id, former.id)
-    }
-    for (const id of new Set([...before.values(), rollout.previous])) {
-      const release = present(models.byId(id), 'the release before a rollout')
-      if (release.state === 'archived') {
-        models.setState(release, 'production', actor, `rollout ${rollout.id} taken back`, nowMs)
-      }
+      const release = before.get(device.id) ?? models.productionFor(device.family, device.board)?.id
+      if (release !== undefined) back(device.id, release)
     }
   } else {
+    models.setState(candidate, 'archived', actor, `rollout ${rollout.id} rolled back`, nowMs)
     for (const { device, previous } of exposedOf(store, rollout)) back(device, previous)
     if (rollout.stage > 0) rollouts.endStage(rollout.id, rollout.stage, nowMs)
   }
   rollouts.startClock(rollout.id, nowMs)
   rollouts.setState(rollout.id, 'rolled-back', why, nowMs)
-  models.setState(candidate, 'archived', actor, `rollout ${rollout.id} rolled back`, nowMs)
 }
 
-/** The candidate becomes production for its boards, and everybody who may gets it: the hold-back, who could not be heard, who joined late. */
+/** The candidate becomes production of its family for its boards, and everybody who may gets it: the hold-back, who could not be heard, who joined
+ *  late. A former production stays for as long as it is the newest for some board: devices of that board run it. */
 function complete({ store, rollout, nowMs, actor, why }: StepContext): void {
   const { rollouts, models, devices } = store
   const candidate = present(models.byId(rollout.release), 'the release of a rollout')
   rollouts.setState(rollout.id, 'completed', why, nowMs)
   const reason = `rollout ${rollout.id} completed`
   models.setState(candidate, 'production', actor, reason, nowMs)
-  const { boards } = candidate.content
-  for (const former of models.productions()) {
-    // One that is for other boards too stays: those devices still run it.
-    const replaced =
-      boards.length === 0 ||
-      (former.content.boards.length > 0 && former.content.boards.every((b) => boards.includes(b)))
-    if (former.id !== candidate.id && replaced) models.setState(former, 'archived', actor, reason, nowMs)
-  }
+  for (const former of models.superseded(candidate.family)) models.setState(former, 'archived', actor, reason, nowMs)
+  const taken = rollouts.takenByOthers(rollout.id)
   for (const device of devices.enrolled()) {
-    if (device.pinned || device.target === candidate.id || device.target === null || !fitsBoard(device, candidate))
-      continue
+    if (device.pinned || device.target === candidate.id || device.target === null || !fits(device, candidate)) continue
+    if (taken.has(device.id)) continue
     devices.retarget(device.id, { release: candidate.id, rollout: rollout.id, stage: rollout.stage, arm: 'none' })
   }
 }

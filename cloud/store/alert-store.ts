@@ -29,6 +29,11 @@ const toRecord = ({ since_ms, resolved_ms, numbers, ...row }: Row): AlertRecord 
   numbers: JSON.parse(numbers) as Record<string, number>,
 })
 
+interface FamilyParameter {
+  readonly family: string | null
+}
+const OF_FAMILY = '(@family IS NULL OR model IN (SELECT prefix FROM releases WHERE family = @family))'
+
 /** Alerts: at most one open for a code, metric and model. */
 export class AlertStore {
   readonly #db: SqliteDatabase
@@ -45,8 +50,12 @@ export class AlertStore {
     return row && toRecord(row)
   }
 
-  allOpen(): readonly AlertRecord[] {
-    return this.#db.prepare<[], Row>("SELECT * FROM alerts WHERE state = 'open' ORDER BY id").all().map(toRecord)
+  /** @param family only those about its releases */
+  allOpen(family?: string): readonly AlertRecord[] {
+    return this.#db
+      .prepare<[FamilyParameter], Row>(`SELECT * FROM alerts WHERE state = 'open' AND ${OF_FAMILY} ORDER BY id`)
+      .all({ family: family ?? null })
+      .map(toRecord)
   }
 
   raise(alert: Pick<AlertRecord, 'code' | 'metric' | 'model' | 'sinceMs' | 'ratio' | 'numbers'>): AlertRecord {
@@ -63,11 +72,13 @@ export class AlertStore {
     this.#db.prepare("UPDATE alerts SET state = 'resolved', resolved_ms = ? WHERE id = ?").run(nowMs, id)
   }
 
-  /** Newest first. @param before only alerts with a smaller id */
-  list(limit: number, before = Number.MAX_SAFE_INTEGER): readonly AlertRecord[] {
+  /** Newest first. @param before only alerts with a smaller id @param family only those about its releases */
+  list(limit: number, before = Number.MAX_SAFE_INTEGER, family?: string): readonly AlertRecord[] {
     return this.#db
-      .prepare<[number, number], Row>('SELECT * FROM alerts WHERE id < ? ORDER BY id DESC LIMIT ?')
-      .all(before, limit)
+      .prepare<[FamilyParameter & { before: number; limit: number }], Row>(
+        `SELECT * FROM alerts WHERE id < @before AND ${OF_FAMILY} ORDER BY id DESC LIMIT @limit`,
+      )
+      .all({ before, limit, family: family ?? null })
       .map(toRecord)
   }
 }

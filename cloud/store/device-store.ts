@@ -1,6 +1,7 @@
 import { present } from '../../contract/present.ts'
 import type { AssignmentStore } from './assignment-store.ts'
 import type { SqliteDatabase } from './database.ts'
+import { DEFAULT_FAMILY } from './model-store.ts'
 
 export interface DeviceRecord {
   /** row number, internal */
@@ -8,6 +9,8 @@ export interface DeviceRecord {
   readonly name: string
   readonly site: string
   readonly board: string
+  /** what it follows: production and rollouts of this family */
+  readonly family: string
   readonly tags: readonly string[]
   readonly enrolledMs: number | null
   readonly lastSeenMs: number
@@ -31,6 +34,7 @@ interface Row {
   name: string
   site: string
   board: string
+  family: string
   tags: string
   enrolled_ms: number | null
   last_seen_ms: number
@@ -49,6 +53,7 @@ const toRecord = (row: Row): DeviceRecord => ({
   name: row.name,
   site: row.site,
   board: row.board,
+  family: row.family,
   tags: JSON.parse(row.tags) as string[],
   enrolledMs: row.enrolled_ms,
   lastSeenMs: row.last_seen_ms,
@@ -73,6 +78,7 @@ export interface DeviceTarget {
 export interface DeviceFilter {
   readonly site?: string | undefined
   readonly board?: string | undefined
+  readonly family?: string | undefined
   readonly tag?: string | undefined
   /** name of the release of its newest report */
   readonly model?: string | undefined
@@ -82,11 +88,14 @@ export interface DeviceFilter {
 const FILTERS: Readonly<Record<keyof DeviceFilter, string>> = {
   site: 'd.site = @site',
   board: 'd.board = @board',
+  family: 'd.family = @family',
   tag: 'EXISTS (SELECT 1 FROM json_each(d.tags) t WHERE t.value = @tag)',
   model: `(SELECT b.model FROM boots b WHERE b.device = d.id ORDER BY b.boot DESC LIMIT 1)
     IN (SELECT r.prefix FROM releases r WHERE r.name = @model)`,
   silentSinceMs: 'd.last_seen_ms < @silentSinceMs',
 }
+
+const NO_TARGET_SQL = "target = NULL, rollout = NULL, stage = 0, arm = 'none', dirty = 0"
 
 /** Tables with rows of single devices, in an order that their references allow. */
 const TABLES_OF_A_DEVICE = [
@@ -123,9 +132,10 @@ export class DeviceStore {
       'SELECT left_ms AS leftMs FROM device_moves WHERE device = ? AND site = ?',
     )
     this.#isRemoved = db.prepare<[string]>('SELECT 1 FROM removals WHERE name = ?')
-    this.#enrol = db.prepare<[string, string, string, string, number]>(
-      `INSERT INTO devices (name, site, board, tags, enrolled_ms) VALUES (?, ?, ?, ?, ?)
+    this.#enrol = db.prepare<[string, string, string, string, number, string]>(
+      `INSERT INTO devices (name, site, board, tags, enrolled_ms, family) VALUES (?, ?, ?, ?, ?, ?)
          ON CONFLICT (name) DO UPDATE SET site = excluded.site, board = excluded.board, tags = excluded.tags,
+           family = iif(enrolled_ms IS NULL, excluded.family, family),
            enrolled_ms = coalesce(enrolled_ms, excluded.enrolled_ms)`,
     )
     this.#move = db.prepare<[number]>(
@@ -141,8 +151,12 @@ export class DeviceStore {
   }
 
   /** Enrols or re-enrols a device; its history and target stay. One that was removed begins anew, and its history stands under another name.
-   *  One that has moved to another site or board gets an assignment for its new place; that for the old one is served no more. */
-  enrol(device: { name: string; site: string; board: string; tags: readonly string[] }, nowMs: number): DeviceRecord {
+   *  One that has moved to another site or board gets an assignment for its new place; that for the old one is served no more.
+   *  @param device `family`: what a new one follows; one that is enrolled keeps its own */
+  enrol(
+    device: { name: string; site: string; board: string; tags: readonly string[]; family?: string },
+    nowMs: number,
+  ): DeviceRecord {
     const former = this.byName(device.name)
     if (former !== undefined && former.removedMs !== null) this.#setAside(former.id, former.name)
     const moved = former?.removedMs === null && (former.site !== device.site || former.board !== device.board)
@@ -151,7 +165,8 @@ export class DeviceStore {
       this.#move.run(former.id)
       if (former.site !== device.site) this.#leaveSite(former.id, former.site, device.site, nowMs)
     }
-    this.#enrol.run(device.name, device.site, device.board, JSON.stringify(device.tags), nowMs)
+    const family = device.family ?? DEFAULT_FAMILY
+    this.#enrol.run(device.name, device.site, device.board, JSON.stringify(device.tags), nowMs, family)
     const stored = present(this.byName(device.name), 'the device just stored')
     if (stored.id !== former?.id) this.#begin(stored.id, stored.name)
     return stored
@@ -197,10 +212,7 @@ export class DeviceStore {
     // Of history only the erasure is new, and its name is not the one that rows come under.
     if (device.removedMs === null) this.#refuseRows(id, name, nowMs)
     this.#db
-      .prepare(
-        `UPDATE devices SET enrolled_ms = NULL, target = NULL, rollout = NULL, stage = 0, arm = 'none', dirty = 0, removed_ms = ?
-         WHERE id = ?`,
-      )
+      .prepare(`UPDATE devices SET enrolled_ms = NULL, ${NO_TARGET_SQL}, removed_ms = ? WHERE id = ?`)
       .run(nowMs, id)
     if (erase) this.#erase(id, name)
   }
@@ -260,9 +272,19 @@ export class DeviceStore {
   untarget(id: number, nowMs: number): void {
     this.leave(id, nowMs)
     this.#assignments.withdraw(id)
-    this.#db
-      .prepare("UPDATE devices SET target = NULL, rollout = NULL, stage = 0, arm = 'none', dirty = 0 WHERE id = ?")
-      .run(id)
+    this.#db.prepare(`UPDATE devices SET ${NO_TARGET_SQL} WHERE id = ?`).run(id)
+  }
+
+  /** Has a device follow another family, with nothing to run until it is admitted to it. Inside a transaction. */
+  moveFamily(id: number, family: string): void {
+    this.#db.prepare(`UPDATE devices SET family = ?, pinned = 0, ${NO_TARGET_SQL} WHERE id = ?`).run(family, id)
+  }
+
+  /** Has devices, and those that are claimed, follow the first family that there is: when they came there was none to say. Inside a transaction.
+   *  @returns how many devices */
+  followFirst(family: string): number {
+    this.#db.prepare('UPDATE claims SET family = ? WHERE family = ?').run(family, DEFAULT_FAMILY)
+    return this.#db.prepare('UPDATE devices SET family = ? WHERE family = ?').run(family, DEFAULT_FAMILY).changes
   }
 
   /** Those of the names that belong to removed devices. */
@@ -301,13 +323,13 @@ export class DeviceStore {
   }
 
   /** unkeyed: enrolled without a key, so that who they are and what they say is the word of whoever has their token, and of their gateway */
-  count(): { known: number; enrolled: number; unkeyed: number } {
-    const counts = this.#db.prepare<[], { known: number; enrolled: number; unkeyed: number }>(
+  count(family?: string): { known: number; enrolled: number; unkeyed: number } {
+    const counts = this.#db.prepare<[{ family: string | null }], { known: number; enrolled: number; unkeyed: number }>(
       `SELECT count(*) AS known, count(enrolled_ms) AS enrolled,
          count(enrolled_ms) FILTER (WHERE NOT EXISTS (SELECT 1 FROM device_keys k WHERE k.device = d.id)) AS unkeyed
-       FROM devices d WHERE removed_ms IS NULL`,
+       FROM devices d WHERE removed_ms IS NULL AND (@family IS NULL OR family = @family)`,
     )
-    return present(counts.get(), 'the row of an aggregate')
+    return present(counts.get({ family: family ?? null }), 'the row of an aggregate')
   }
 
   /** Sets what a device is to run and marks it for signing. */

@@ -185,17 +185,22 @@ export class FleetStore {
     }
   }
 
-  /** Latest report of each device that is not removed, summarised. */
-  present(): { devices: number; batteryPermille: number | null; models: Record<string, number>; levels: number[] } {
+  /** Latest report of each device that is not removed, summarised. @param family only of those that follow it */
+  present(family?: string): {
+    devices: number
+    batteryPermille: number | null
+    models: Record<string, number>
+    levels: number[]
+  } {
     const rows = this.#db
-      .prepare<[], { model: string; level: number; n: number; battery: number }>(
+      .prepare<[{ family: string | null }], { model: string; level: number; n: number; battery: number }>(
         `SELECT b.model, b.level, count(*) AS n, total(b.battery_permille) AS battery FROM boots b
          JOIN (SELECT device, max(boot) AS boot FROM boots GROUP BY device) newest
            ON newest.device = b.device AND newest.boot = b.boot
-         JOIN devices d ON d.id = b.device AND d.removed_ms IS NULL
+         JOIN devices d ON d.id = b.device AND d.removed_ms IS NULL AND (@family IS NULL OR d.family = @family)
          WHERE ${COUNTED('b')} GROUP BY b.model, b.level`,
       )
-      .all()
+      .all({ family: family ?? null })
     const models: Record<string, number> = {}
     const levels = LADDER_LEVELS.map(() => 0)
     let devices = 0

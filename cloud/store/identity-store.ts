@@ -11,6 +11,8 @@ export interface ClaimRecord {
   readonly board: string
   readonly tags: readonly string[]
   readonly model: string | null
+  /** what the device is to follow; null: the claim is a gateway's */
+  readonly family: string | null
   /** of a gateway's claim, whose name stands in `device`: what it is to speak for; null: the claim is a device's */
   readonly sites: readonly string[] | null
   readonly createdMs: number
@@ -58,7 +60,7 @@ export const isRunningWord = (row: string): string =>
   `${row}.attested = 1 AND ${row}.model IS NOT NULL AND ${row}.code IN (${literals(RUNNING_CODES)})
    AND NOT (${row}.code = 'booted' AND coalesce(${row}.detail, '') IN (${literals(TRIAL_DETAILS)}))`
 
-const CLAIM = `SELECT id, public_key AS publicKey, device, site, board, tags, model, sites, created_ms AS createdMs, created_by AS createdBy,
+const CLAIM = `SELECT id, public_key AS publicKey, device, site, board, tags, model, family, sites, created_ms AS createdMs, created_by AS createdBy,
   expires_ms AS expiresMs, used_ms AS usedMs FROM claims`
 const KEY = `SELECT key_id AS keyId, public_key AS publicKey, device, state, since_ms AS sinceMs, until_ms AS untilMs,
   signs_reports AS signsReports FROM device_keys`
@@ -77,8 +79,8 @@ export class IdentityStore {
   addClaim({ tags, sites, ...claim }: Omit<ClaimRecord, 'usedMs'>): void {
     this.#db
       .prepare(
-        `INSERT INTO claims (id, public_key, device, site, board, tags, model, sites, created_ms, created_by, expires_ms)
-         VALUES (@id, @publicKey, @device, @site, @board, @tags, @model, @sites, @createdMs, @createdBy, @expiresMs)`,
+        `INSERT INTO claims (id, public_key, device, site, board, tags, model, family, sites, created_ms, created_by, expires_ms)
+         VALUES (@id, @publicKey, @device, @site, @board, @tags, @model, @family, @sites, @createdMs, @createdBy, @expiresMs)`,
       )
       .run({ ...claim, tags: JSON.stringify(tags), sites: sites === null ? null : JSON.stringify(sites) })
   }

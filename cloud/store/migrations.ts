@@ -762,6 +762,25 @@ ALTER TABLE device_hours ADD COLUMN signals TEXT; -- as of the report, JSON list
 ALTER TABLE releases ADD COLUMN signals TEXT;     -- JSON list of { id, signals } by pipeline; NULL: it declares none
 `
 
+/** Families: what a release belongs to and a device follows. Of before there is one, `default`. */
+const FAMILIES = `
+ALTER TABLE releases ADD COLUMN family TEXT NOT NULL DEFAULT 'default';
+ALTER TABLE devices ADD COLUMN family TEXT NOT NULL DEFAULT 'default';
+ALTER TABLE claims ADD COLUMN family TEXT;        -- NULL: the claim is a gateway's
+UPDATE claims SET family = 'default' WHERE sites IS NULL;
+CREATE INDEX releases_family ON releases (family, state);
+CREATE INDEX devices_family ON devices (family, name);
+
+-- Several rollouts may be open, each device in one of them.
+DROP INDEX one_open_rollout;
+CREATE INDEX open_rollouts ON rollouts (created_ms) WHERE state IN ('running', 'paused');
+CREATE TRIGGER one_rollout_a_device BEFORE INSERT ON rollout_devices
+WHEN EXISTS (SELECT 1 FROM rollouts WHERE id = NEW.rollout AND state IN ('running', 'paused'))
+  AND EXISTS (SELECT 1 FROM rollout_devices d JOIN rollouts r ON r.id = d.rollout WHERE d.device = NEW.device
+    AND d.rollout <> NEW.rollout AND d.left_ms IS NULL AND r.state IN ('running', 'paused'))
+BEGIN SELECT RAISE(ABORT, 'a device takes part in one rollout at a time'); END;
+`
+
 /** Each entry of the audit log names the hash of the one before. */
 const AUDIT_CHAIN = `
 ALTER TABLE audit ADD COLUMN prev TEXT;
@@ -784,5 +803,6 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 13, name: 'records of service tokens', sql: TOKEN_RECORDS },
   { version: 14, name: 'signals, verifiers of releases', sql: SIGNALS },
   { version: 15, name: 'signals of devices', sql: DEVICE_SIGNALS },
-  { version: 16, name: 'audit chain', sql: AUDIT_CHAIN, fill: chainAudit },
+  { version: 16, name: 'families', sql: FAMILIES },
+  { version: 17, name: 'audit chain', sql: AUDIT_CHAIN, fill: chainAudit },
 ]

@@ -6,6 +6,13 @@ import type { SqliteDatabase, Statement } from './database.ts'
 export const RELEASE_STATES = ['candidate', 'staging', 'production', 'archived'] as const
 export type ReleaseState = (typeof RELEASE_STATES)[number]
 
+/** The family of all releases and devices from before there were several. */
+export const DEFAULT_FAMILY = 'default'
+
+/** Whether some board may run both. */
+export const shareBoards = ({ content: a }: ReleaseRecord, { content: b }: ReleaseRecord): boolean =>
+  a.boards.length === 0 || b.boards.length === 0 || a.boards.some((board) => b.boards.includes(board))
+
 /** What a pipeline of a release counts. */
 export type PipelineSignals = Pick<BundleManifest['pipelines'][number], 'id' | 'signals'>
 
@@ -19,6 +26,8 @@ export interface ReleaseRecord {
   readonly bytes: number
   readonly parent: string | null
   readonly state: ReleaseState
+  /** versions of one family replace each other */
+  readonly family: string
   readonly content: Release
   /** sha256 of the bundle that judges its wakes; null: what gateways have does */
   readonly verifier: string | null
@@ -48,10 +57,22 @@ const toRecord = ({ registered_ms, content, signals, ...row }: Row): ReleaseReco
   registeredMs: registered_ms,
 })
 
+/** When `r` came into production last, as a number of its history. */
+const PRODUCED_SQL = "(SELECT max(h.id) FROM release_history h WHERE h.release = r.id AND h.to_state = 'production')"
+
+/** What a release has besides its document. */
+export interface ReleaseExtras {
+  /** what is to judge its wakes; undefined: what gateways have */
+  readonly verifier?: ReleaseVerifier | undefined
+  /** by pipeline */
+  readonly signals?: readonly PipelineSignals[] | undefined
+  readonly family?: string | undefined
+}
+
 /** Releases, their lineage and every change of their state. */
 export class ModelStore {
   readonly #db: SqliteDatabase
-  /** by condition, of which there are four */
+  /** by condition, of which there are five */
   readonly #lookups = new Map<string, Statement<(string | number)[], Row>>()
   constructor(db: SqliteDatabase) {
     this.#db = db
@@ -72,24 +93,21 @@ export class ModelStore {
     return this.#db.prepare<[], { sha256: string; bytes: number }>('SELECT sha256, bytes FROM artifacts').all()
   }
 
-  /** @param verifier what is to judge its wakes; undefined: what gateways have
-   *  @param signals by pipeline */
   add(
     release: Release,
     parent: string | null,
     nowMs: number,
-    verifier?: ReleaseVerifier,
-    signals: readonly PipelineSignals[] = [],
+    { verifier, signals = [], family = DEFAULT_FAMILY }: ReleaseExtras = {},
   ): ReleaseRecord {
     const { name, version, sha256, bytes } = release
     this.#db
       .prepare(
-        `INSERT INTO releases (name, version, sha256, prefix, bytes, parent, state, content, verifier, signals, registered_ms)
-         VALUES (?, ?, ?, ?, ?, ?, 'candidate', ?, ?, ?, ?)`,
+        `INSERT INTO releases (name, version, sha256, prefix, bytes, parent, state, content, verifier, signals, registered_ms, family)
+         VALUES (?, ?, ?, ?, ?, ?, 'candidate', ?, ?, ?, ?, ?)`,
       )
       .run(
         ...[name, version, sha256, sha256.slice(0, 16), bytes, parent, JSON.stringify(release)],
-        ...[verifier?.sha256 ?? null, signals.length === 0 ? null : JSON.stringify(signals), nowMs],
+        ...[verifier?.sha256 ?? null, signals.length === 0 ? null : JSON.stringify(signals), nowMs, family],
       )
     return present(this.bySha256(sha256), 'the model just stored')
   }
@@ -110,30 +128,68 @@ export class ModelStore {
   bySha256(sha256: string): ReleaseRecord | undefined {
     return this.#one('sha256 = ?', sha256)
   }
+  /** By the first 8 bytes of its hash, hex. */
+  byPrefix(prefix: string): ReleaseRecord | undefined {
+    return this.#one('prefix = ?', prefix)
+  }
   /** The version given, or the newest of the name. */
   byName(name: string, version?: number): ReleaseRecord | undefined {
     return version === undefined
       ? this.#one('name = ? ORDER BY version DESC LIMIT 1', name)
       : this.#one('name = ? AND version = ?', name, version)
   }
-  /** Releases in production, the one that came last first. */
-  productions(): readonly ReleaseRecord[] {
+  /** Families that have a release, by name. */
+  families(): readonly string[] {
+    return this.#db.prepare<[], string>('SELECT DISTINCT family FROM releases ORDER BY family').pluck().all()
+  }
+
+  /** Releases of a family, or of all, that are in production, the one that came last first. */
+  productions(family?: string): readonly ReleaseRecord[] {
     return this.#db
-      .prepare<[], Row>(
-        `SELECT r.* FROM releases r WHERE r.state = 'production' ORDER BY
-           (SELECT max(h.id) FROM release_history h WHERE h.release = r.id AND h.to_state = 'production') DESC, r.id DESC`,
+      .prepare<[{ family: string | null }], Row>(
+        `SELECT r.* FROM releases r WHERE r.state = 'production' AND (@family IS NULL OR r.family = @family)
+         ORDER BY ${PRODUCED_SQL} DESC, r.id DESC`,
       )
-      .all()
+      .all({ family: family ?? null })
       .map(toRecord)
   }
 
-  /** The production model of a board: the one that came last of those that are for it. */
-  productionFor(board: string): ReleaseRecord | undefined {
-    return this.productions().find(({ content }) => content.boards.length === 0 || content.boards.includes(board))
+  /** The production model of a family on a board: the one that came last of those that are for it. */
+  productionFor(family: string, board: string): ReleaseRecord | undefined {
+    return this.productions(family).find(({ content }) => content.boards.length === 0 || content.boards.includes(board))
   }
 
-  list(): readonly ReleaseRecord[] {
-    return this.#db.prepare<[], Row>('SELECT * FROM releases ORDER BY id').all().map(toRecord)
+  /** Productions of a family that no board would be given any more: of each board that they are for, another came later. */
+  superseded(family: string): readonly ReleaseRecord[] {
+    const later = new Set<string>()
+    let isAllLater = false
+    return this.productions(family).filter(({ content: { boards } }) => {
+      const isReplaced = isAllLater || (boards.length > 0 && boards.every((board) => later.has(board)))
+      isAllLater ||= boards.length === 0
+      for (const board of boards) later.add(board)
+      return isReplaced
+    })
+  }
+
+  /** Puts releases that were archived back into production, in the order in which they came into it before: of two for one board the later
+   *  one is the board's again. */
+  restore(ids: Iterable<number>, by: string, reason: string, nowMs: number): void {
+    const archived = this.#db
+      .prepare<[string], Row>(
+        `SELECT r.* FROM releases r WHERE r.state = 'archived' AND r.id IN (SELECT value FROM json_each(?)) ORDER BY ${PRODUCED_SQL}, r.id`,
+      )
+      .all(JSON.stringify([...ids]))
+    for (const row of archived) this.setState(toRecord(row), 'production', by, reason, nowMs)
+  }
+
+  /** Oldest first. */
+  list(family?: string): readonly ReleaseRecord[] {
+    return this.#db
+      .prepare<[{ family: string | null }], Row>(
+        'SELECT * FROM releases WHERE @family IS NULL OR family = @family ORDER BY id',
+      )
+      .all({ family: family ?? null })
+      .map(toRecord)
   }
 
   /** Whether devices of the sites may need an artifact: the bundle of a release that is in production, or that one of them is to run, was

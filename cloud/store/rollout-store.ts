@@ -115,6 +115,17 @@ const toRecord = (row: Row): RolloutRecord => ({
   reading: row.reading === null ? null : (JSON.parse(row.reading) as GateReading),
 })
 
+export interface RolloutFilter {
+  readonly family?: string | undefined
+  /** only those that are running or paused */
+  readonly isOpen?: boolean | undefined
+}
+
+const OPEN_SQL = "state IN ('running', 'paused')"
+const HOUR_MS = 3_600_000
+/** chosen: rollouts are looked back at once an hour, and an hour may be missed */
+const LOOK_HOURS = 2
+
 /** Whether the evidence that a stage left behind is free of what a gateway in quarantine said: no device of the rollout is held out for a
  *  gateway that was taken for honest when the stage ended. The sums cannot be taken apart, so they wait for the gateway's release. */
 const UNTAINTED = `NOT EXISTS (SELECT 1 FROM rollout_stages s JOIN gateways g ON g.quarantined_ms >= s.ended_ms
@@ -152,27 +163,80 @@ export class RolloutStore {
     return row && toRecord(row)
   }
 
-  /** The one rollout that is running or paused. */
-  open(): RolloutRecord | undefined {
-    const row = this.#db.prepare<[], Row>("SELECT * FROM rollouts WHERE state IN ('running', 'paused')").get()
-    return row && toRecord(row)
-  }
-
-  /** Newest first. @param before id of the last of the page before; one that is not known is followed by nothing */
-  list(limit: number, before?: string): readonly RolloutRecord[] {
+  /** Rollouts that are running or paused, oldest first. */
+  allOpen(): readonly RolloutRecord[] {
     return this.#db
-      .prepare<[string | null, string | null, number], Row>(
-        `SELECT * FROM rollouts WHERE ? IS NULL OR (created_ms, rowid) < (SELECT created_ms, rowid FROM rollouts WHERE id = ?)
-         ORDER BY created_ms DESC, rowid DESC LIMIT ?`,
-      )
-      .all(before ?? null, before ?? null, limit)
+      .prepare<[], Row>(`SELECT * FROM rollouts WHERE ${OPEN_SQL} ORDER BY created_ms, rowid`)
+      .all()
       .map(toRecord)
   }
 
-  /** The completed rollout whose devices are still compared with their past: the newest, while nothing has followed it. */
-  lastCompleted(): RolloutRecord | undefined {
-    const row = this.#db.prepare<[], Row>('SELECT * FROM rollouts ORDER BY created_ms DESC, rowid DESC LIMIT 1').get()
-    return row?.state === 'completed' ? toRecord(row) : undefined
+  /** The open rollout that a device takes part in. */
+  openOf(device: number): RolloutRecord | undefined {
+    const row = this.#db
+      .prepare<[number], Row>(
+        `SELECT * FROM rollouts WHERE ${OPEN_SQL} AND id IN
+           (SELECT rollout FROM rollout_devices WHERE device = ? AND left_ms IS NULL)`,
+      )
+      .get(device)
+    return row && toRecord(row)
+  }
+
+  /** Devices that take part in an open rollout other than this. */
+  takenByOthers(id: string | null): ReadonlySet<number> {
+    const taken = this.#db
+      .prepare<[string | null], number>(
+        `SELECT d.device FROM rollouts r JOIN rollout_devices d ON d.rollout = r.id
+         WHERE r.${OPEN_SQL} AND r.id IS NOT ? AND d.left_ms IS NULL`,
+      )
+      .pluck()
+    return new Set(taken.all(id))
+  }
+
+  /** Newest first. @param before id of the last of the page before; one that is not known is followed by nothing */
+  list(limit: number, before?: string, { family, isOpen }: RolloutFilter = {}): readonly RolloutRecord[] {
+    return this.#db
+      .prepare<[{ before: string | null; family: string | null; open: 0 | 1; limit: number }], Row>(
+        `SELECT * FROM rollouts WHERE
+           (@before IS NULL OR (created_ms, rowid) < (SELECT created_ms, rowid FROM rollouts WHERE id = @before))
+           AND (@family IS NULL OR release IN (SELECT id FROM releases WHERE family = @family))
+           AND (@open = 0 OR ${OPEN_SQL})
+         ORDER BY created_ms DESC, rowid DESC LIMIT @limit`,
+      )
+      .all({ before: before ?? null, family: family ?? null, open: isOpen === true ? 1 : 0, limit })
+      .map(toRecord)
+  }
+
+  /** Completed rollouts whose devices are still compared with their past, as far as their policy says, oldest first. */
+  completedLately(nowMs: number): readonly RolloutRecord[] {
+    return this.#db
+      .prepare<[number], Row>(
+        `SELECT * FROM rollouts WHERE state = 'completed'
+           AND ended_ms + ${HOUR_MS} * (json_extract(policy, '$.afterHours') + ${LOOK_HOURS}) >= ? ORDER BY created_ms, rowid`,
+      )
+      .all(nowMs)
+      .map(toRecord)
+  }
+
+  /** The newest completed rollout of a release. */
+  completedOf(release: number): RolloutRecord | undefined {
+    const row = this.#db
+      .prepare<[number], Row>(
+        `SELECT * FROM rollouts WHERE release = ? AND state = 'completed' ORDER BY created_ms DESC, rowid DESC LIMIT 1`,
+      )
+      .get(release)
+    return row && toRecord(row)
+  }
+
+  /** Releases of the rollouts that were started after this one. */
+  releasesAfter(id: string): readonly number[] {
+    return this.#db
+      .prepare<[string], number>(
+        `SELECT DISTINCT release FROM rollouts
+         WHERE (created_ms, rowid) > (SELECT created_ms, rowid FROM rollouts WHERE id = ?)`,
+      )
+      .pluck()
+      .all(id)
   }
 
   setState(id: string, state: RolloutState, why: string, endedMs: number | null): void {

@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Clock } from '../../contract/clock.ts'
+import { present } from '../../contract/present.ts'
 import type { Store } from '../store/store.ts'
 import { hourIndex } from '../store/telemetry-store.ts'
 import { fleetFigures } from './fleet-figures.ts'
@@ -47,15 +48,33 @@ export function createMetrics(store: Store, clock: Clock): CloudMetrics {
       },
     })
   }
+  const familyOf = (release: number): string => present(store.models.byId(release), 'the release of a rollout').family
   gauge('kinglet_devices_enrolled', 'Enrolled devices.', () => store.devices.count().enrolled)
   gauge('kinglet_devices_unkeyed', 'Enrolled devices without a key of their own.', () => store.devices.count().unkeyed)
   gauge('kinglet_alerts_open', 'Open alerts.', () => store.alerts.allOpen().length)
-  gauge('kinglet_rollout_open', '1 while a rollout is running or paused.', () => (store.rollouts.open() ? 1 : 0))
-  gauge(
-    'kinglet_rollout_stage',
-    'Stage of the open rollout, from 1; 0 without one.',
-    () => store.rollouts.open()?.stage ?? 0,
-  )
+  new Gauge({
+    name: 'kinglet_rollout_open',
+    help: 'Rollouts of a family that are running or paused.',
+    labelNames: ['family'],
+    registers,
+    collect() {
+      this.reset()
+      for (const family of store.models.families()) this.set({ family }, 0)
+      for (const { release } of store.rollouts.allOpen()) this.inc({ family: familyOf(release) })
+    },
+  })
+  new Gauge({
+    name: 'kinglet_rollout_stage',
+    help: 'Stage of each open rollout, from 1; 0 before the first.',
+    labelNames: ['family', 'rollout'],
+    registers,
+    collect() {
+      this.reset()
+      for (const { id, release, stage } of store.rollouts.allOpen()) {
+        this.set({ family: familyOf(release), rollout: id }, stage)
+      }
+    },
+  })
   gauge('kinglet_fleet_duty_cycle', 'Active over listening time, last three full hours.', () => recent().dutyCycle)
   gauge(
     'kinglet_fleet_false_wakes_per_hour',

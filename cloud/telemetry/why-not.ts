@@ -4,6 +4,7 @@ import { HOUR_MS } from '../store/telemetry-store.ts'
 export interface Situation {
   readonly nowMs: number
   readonly board: string
+  readonly family: string
   readonly removed: boolean
   readonly enrolled: boolean
   /** its tokens and keys were ended, and none was given since */
@@ -48,7 +49,8 @@ export function whyNot(at: Situation): WhyNot | undefined {
     return why('not-enrolled', 'A gateway has named it, but it was never enrolled: claim it or import it.')
   if (at.revoked) return why('revoked', 'Its keys and tokens are revoked; a new claim brings it back.')
   const { target, rollout } = at
-  if (target === null) return why('no-target', `There is no production model for its board, ${at.board}.`)
+  if (target === null)
+    return why('no-target', `Family ${at.family} has no production model for its board, ${at.board}.`)
   const name = `${target.name} ${target.version}`
   if (at.running === target.prefix) {
     if (rollout?.arm !== 'control') return undefined

@@ -6,6 +6,7 @@ import type { ContractError } from '../../contract/errors.ts'
 import type { SecureRandom } from '../../contract/random.ts'
 import { ok, type Result } from '../../contract/result.ts'
 import { keyIdOf } from '../../contract/signed.ts'
+import { familyOfDevice } from '../family.ts'
 import type { DeviceRecord } from '../store/device-store.ts'
 import type { DeviceKeyRecord } from '../store/identity-store.ts'
 import type { Store } from '../store/store.ts'
@@ -24,6 +25,8 @@ export interface ClaimWish {
   readonly device?: string | undefined
   readonly tags?: readonly string[] | undefined
   readonly model?: string | undefined
+  /** what it is to follow; of a device that is enrolled what it follows */
+  readonly family?: string | undefined
   readonly ttlMs: number
   /** lets the claim replace the key of a device that has one */
   readonly replace: boolean
@@ -73,18 +76,18 @@ export class DeviceIdentities {
   }
 
   /** Makes a claim; its secret is in the answer and nowhere else.
-   *  @returns `conflict` when the device has a key and the claim is not to replace it; `not-found`: the model */
+   *  @returns `conflict` when the device has a key and the claim is not to replace it; the codes of `familyOfDevice` */
   claim(wish: ClaimWish, by: string): Result<ClaimFile, ContractError> {
-    const { identities, devices, models, audit } = this.#store
+    const { identities, devices, audit } = this.#store
     const now = this.#clock.wallMs()
     const device = wish.device ?? `d-${bytesToHex(this.#random.bytes(6))}`
     const known = devices.byName(device)
     if (known !== undefined && !wish.replace && identities.activeKey(known.id) !== undefined) {
       return refuse('conflict', `${device} has a key; say that it is to be replaced`)
     }
-    if (wish.model !== undefined && models.byName(wish.model) === undefined) {
-      return refuse('not-found', `no release "${wish.model}"`)
-    }
+    const followed = familyOfDevice(this.#store, { ...wish, device })
+    if (!followed.ok) return followed
+    const family = followed.value
     const { claim, secret, publicKey } = claimKey(this.#random)
     const expiresMs = now + wish.ttlMs
     const { site, board } = wish
@@ -92,12 +95,12 @@ export class DeviceIdentities {
       identities.addClaim({
         id: claim,
         publicKey,
-        ...{ device, site, board, tags: wish.tags ?? [], model: wish.model ?? null, sites: null },
+        ...{ device, site, board, tags: wish.tags ?? [], model: wish.model ?? null, family, sites: null },
         createdMs: now,
         createdBy: by,
         expiresMs,
       })
-      const detail = { claim, site, board, expiresMs, replace: wish.replace }
+      const detail = { claim, site, board, family, expiresMs, replace: wish.replace }
       audit.append({ atMs: now, actor: by, action: 'device.claimed', subject: device, detail })
     })
     return ok({ v: 1, claim, secret, device, site, board, expiresMs })
@@ -120,8 +123,9 @@ export class DeviceIdentities {
     const { claim, keyId } = proven.value
     return this.#store.atomically(() => {
       if (!identities.burnClaim(claim.id, now)) return refuse('claim-used', 'the claim was used a moment ago')
-      const { site, board, tags, model } = claim
-      const device = devices.enrol({ name: claim.device, site, board, tags }, now)
+      const { site, board, tags, model, family } = claim
+      const of = { name: claim.device, site, board, tags, ...(family !== null && { family }) }
+      const device = devices.enrol(of, now)
       // What the device was before — imported with a long token, or lost to somebody — ends here.
       const ended = identities.revokeKeys(device.id, now)
       if (ended > 0 || device.enrolledMs !== now) identities.revokeTokens(device.name, now)

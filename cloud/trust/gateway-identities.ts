@@ -56,7 +56,7 @@ export class GatewayIdentities {
     const expiresMs = now + wish.ttlMs
     store.atomically(() => {
       identities.addClaim({
-        ...{ id: claim, publicKey, device: gateway, site: '', board: '', tags: [], model: null, sites },
+        ...{ id: claim, publicKey, device: gateway, site: '', board: '', tags: [], model: null, family: null, sites },
         ...{ createdMs: now, createdBy: by, expiresMs },
       })
       const detail = { claim, sites, expiresMs, replace }

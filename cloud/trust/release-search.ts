@@ -3,10 +3,12 @@ import { type Release, type ReleaseVerifier, VERIFIER_FIELD } from '../../contra
 import { matchesPattern } from '../../contract/tuf/delegation.ts'
 import type { TargetsDocument } from '../../release/tuf-document.ts'
 
-/** A release and what judges its wakes; undefined: what gateways have. */
 export interface FoundRelease {
   readonly release: Release
+  /** what judges its wakes; undefined: what gateways have */
   readonly verifier: ReleaseVerifier | undefined
+  /** who has signed it: `targets`, or a delegated role */
+  readonly role: string
 }
 
 /** The release that a client finds at a path: targets are asked first, then the delegations that match, in their order, and nobody
@@ -23,7 +25,7 @@ export function findRelease(
   const releaseOf = (role: string): FoundRelease | undefined => {
     const entries = targets.get(role)?.content.targets ?? {}
     const custom = Object.hasOwn(entries, path) ? entries[path]?.custom : undefined
-    return custom && { release: custom.kinglet, verifier: custom[VERIFIER_FIELD] }
+    return custom && { release: custom.kinglet, verifier: custom[VERIFIER_FIELD], role }
   }
   const found = releaseOf('targets')
   if (found !== undefined) return found

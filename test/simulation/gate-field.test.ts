@@ -210,7 +210,7 @@ describe('every stage has a gate', () => {
     expect(rollout()).toMatchObject({ state: 'rolled-back', why: 'Rolled back after its end by ann: false wakes' })
     world.hours(3)
     expect(world.running()).toEqual({ 'kws-1': 200 })
-    expect(world.store.models.productionFor('board-a')!.name).toBe('kws-1')
+    expect(world.store.models.productionFor('default', 'board-a')!.name).toBe('kws-1')
     world.engine.lookAfter()
     expect(world.store.alerts.allOpen()).toEqual([])
   })
@@ -310,7 +310,7 @@ describe('boards', () => {
   const finish = (world: CloudWorld, name: string) => {
     const started = world.start(name)
     if (!started.ok) throw new Error(started.error.detail)
-    world.hours(600, () => world.store.rollouts.open() === undefined)
+    world.hours(600, () => world.store.rollouts.allOpen()[0] === undefined)
     expect(world.store.rollouts.get(started.value.id)!.state).toBe('completed')
     world.hours(2)
   }
@@ -320,8 +320,8 @@ describe('boards', () => {
     finish(world, 'kws-2')
     expect(world.running()).toEqual({ 'kws-1': 60, 'kws-2': 60 })
     const { models } = world.store
-    expect(models.productionFor('board-a')!.name).toBe('kws-2')
-    expect(models.productionFor('board-b')!.name).toBe('kws-1')
+    expect(models.productionFor('default', 'board-a')!.name).toBe('kws-2')
+    expect(models.productionFor('default', 'board-b')!.name).toBe('kws-1')
     expect(models.byName('kws-1')!.state).toBe('production')
     finish(world, 'kws-bad')
     expect(world.running()).toEqual({ 'kws-bad': 120 })

@@ -47,7 +47,7 @@ describe('rollouts over a synthetic fleet', () => {
     expect(world.running()).toEqual({ 'kws-2': 210, 'kws-1': 30 })
     world.hours(2)
     expect(world.running()).toEqual({ 'kws-2': 240 })
-    expect(world.store.models.productionFor('board-a')!.name).toBe('kws-2')
+    expect(world.store.models.productionFor('default', 'board-a')!.name).toBe('kws-2')
     expect(world.store.models.byName('kws-1')!.state).toBe('archived')
 
     const bad = world.start('kws-bad')
@@ -70,13 +70,13 @@ describe('rollouts over a synthetic fleet', () => {
     const world = make(5, { ...BEHAVIOUR, 'kws-2': BEHAVIOUR['kws-1'], 'kws-bad': { falseWakes: 0, verified: 0.02 } })
     const equal = world.start('kws-2')
     if (!equal.ok) throw new Error(equal.error.detail)
-    world.hours(170, () => world.store.rollouts.open() === undefined)
+    world.hours(170, () => world.store.rollouts.allOpen()[0] === undefined)
     expect(['completed', 'running', 'paused']).toContain(world.store.rollouts.get(equal.value.id)!.state)
-    if (world.store.rollouts.open() !== undefined) world.engine.rollback(equal.value.id, 'tester', 'make room')
+    if (world.store.rollouts.allOpen()[0] !== undefined) world.engine.rollback(equal.value.id, 'tester', 'make room')
     world.hours(24)
     const deaf = world.start('kws-bad')
     if (!deaf.ok) throw new Error(deaf.error.detail)
-    world.hours(60, () => world.store.rollouts.open() === undefined)
+    world.hours(60, () => world.store.rollouts.allOpen()[0] === undefined)
     const rollout = world.store.rollouts.get(deaf.value.id)!
     expect(rollout.state).toBe('rolled-back')
     expect(rollout.stage).toBe(1)
@@ -87,7 +87,7 @@ describe('rollouts over a synthetic fleet', () => {
     const world = make(6, { ...BEHAVIOUR, 'kws-2': { ...BEHAVIOUR['kws-2'], failing: 0.5 } })
     const started = world.start('kws-2')
     if (!started.ok) throw new Error(started.error.detail)
-    const hours = world.hours(30, () => world.store.rollouts.open() === undefined)
+    const hours = world.hours(30, () => world.store.rollouts.allOpen()[0] === undefined)
     expect(hours).toBeLessThan(6)
     const rollout = world.store.rollouts.get(started.value.id)!
     expect(rollout.reading!.reasons).toEqual([{ code: 'installs-failing', metric: 'installFailures' }])
@@ -116,16 +116,16 @@ describe('rollouts over a synthetic fleet', () => {
     const world = make(8)
     const started = world.start('kws-2')
     if (!started.ok) throw new Error(started.error.detail)
-    const before = JSON.stringify([world.store.rollouts.open(), world.store.devices.list(1000)])
+    const before = JSON.stringify([world.store.rollouts.allOpen()[0], world.store.devices.list(1000)])
     const { audit } = world.store
     const append = audit.append.bind(audit)
     audit.append = () => {
       throw new Error('disk full')
     }
-    expect(() => world.engine.tick()).toThrow('disk full')
-    expect(JSON.stringify([world.store.rollouts.open(), world.store.devices.list(1000)])).toBe(before)
+    expect(() => world.tick()).toThrow('disk full')
+    expect(JSON.stringify([world.store.rollouts.allOpen()[0], world.store.devices.list(1000)])).toBe(before)
     audit.append = append
-    expect(world.engine.tick()!.steps).toEqual([{ kind: 'begin-stage', stage: 1, percent: 20 }])
+    expect(world.tick()!.steps).toEqual([{ kind: 'begin-stage', stage: 1, percent: 20 }])
   })
 
   it('one rollout at a time; pause holds it, resume lets it go on, a newcomer gets its arm', () => {
@@ -151,7 +151,7 @@ describe('rollouts over a synthetic fleet', () => {
     expect(late.length).toBeGreaterThan(0)
     expect(late.length).toBeLessThan(25)
     expect(runs(280)).toBe(late.length)
-    world.hours(170, () => world.store.rollouts.open() === undefined)
+    world.hours(170, () => world.store.rollouts.allOpen()[0] === undefined)
     world.hours(2)
     expect(world.running()).toEqual({ 'kws-2': 320 })
   })

@@ -53,10 +53,14 @@ function tile(name, value, unit, note) {
 }
 
 function showSummary(summary) {
-  const { devices, fleet, production, running } = summary
-  $('production').textContent = production
-    ? `${production.name} in production · ${day(summary.atMs)} UTC`
-    : 'no model in production yet'
+  const { devices, fleet, productions, running } = summary
+  const several = new Set(productions.map(({ family: of }) => of)).size > 1
+  const names = productions.map(({ name, family: of, boards }) => {
+    const where = [...(several ? [of] : []), ...(productions.length > 1 && boards.length > 0 ? boards : [])]
+    return where.length === 0 ? name : `${name} (${where.join(', ')})`
+  })
+  $('production').textContent =
+    names.length === 0 ? 'no model in production yet' : `${names.join(', ')} in production · ${day(summary.atMs)} UTC`
   const mix = running.map(({ name, model, devices: n }) => `${n} on ${name ?? model.slice(0, 8)}`).join(', ')
   const unkeyed = devices.unkeyed > 0 ? ` · ${devices.unkeyed} without a key` : ''
   $('tiles').replaceChildren(
@@ -140,12 +144,29 @@ function gateTable(gate) {
   )
 }
 
+/** The family that the page shows; '': all of them. */
+let family = ''
+
+/** Offers the families where there are several. */
+function showFamilies({ families }) {
+  const select = $('family')
+  select.hidden = families.length < 2
+  if (!families.some(({ name }) => name === family)) family = ''
+  const options = [['', 'all families'], ...families.map(({ name, devices }) => [name, `${name} (${devices})`])]
+  select.replaceChildren(
+    ...options.map(([value, text]) => Object.assign(h('option', '', text), { value, selected: value === family })),
+  )
+}
+
 const opened = new Set()
 
-function showRollouts({ rollouts }) {
+/** chosen: what is open, all of it, and of what has ended so many that the page stays one */
+const ROLLOUTS_SHOWN = 8
+
+function showRollouts(rollouts) {
   if (rollouts.length === 0) return $('rollouts').replaceChildren(h('p', 'empty', 'No rollout has been started.'))
   $('rollouts').replaceChildren(
-    ...rollouts.slice(0, 8).map((rollout) => {
+    ...rollouts.map((rollout) => {
       const stages = rollout.percents.map((share, i) => {
         const stage = i + 1
         const bad = rollout.state === 'rolled-back' && stage === rollout.stage
@@ -166,6 +187,7 @@ function showRollouts({ rollouts }) {
           'div',
           'head',
           h('span', 'model', rollout.model),
+          $('family').hidden ? null : h('span', 'badge', rollout.family),
           h('span', `badge ${rollout.state}`, rollout.state),
           h(
             'span',
@@ -209,7 +231,7 @@ function drawBands(plot) {
   ctx.beginPath()
   ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height)
   ctx.clip()
-  for (const { from, to, label, bad } of bands) {
+  for (const [i, { from, to, label, bad }] of bands.entries()) {
     const left = plot.valToPos(from, 'x', true)
     const right = plot.valToPos(to, 'x', true)
     ctx.fillStyle = css(bad ? '--band-bad' : '--band')
@@ -218,7 +240,8 @@ function drawBands(plot) {
     ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`
     ctx.textBaseline = 'top'
     ctx.textAlign = 'left'
-    if (left >= bbox.left) ctx.fillText(label, left + 4 * devicePixelRatio, bbox.top + 3 * devicePixelRatio)
+    if (left >= bbox.left)
+      ctx.fillText(label, left + 4 * devicePixelRatio, bbox.top + (3 + 13 * (i % 3)) * devicePixelRatio)
   }
   ctx.restore()
 }
@@ -259,7 +282,8 @@ function chart(id, title, color, format) {
   new ResizeObserver(() => charts[id].setSize({ width: host.clientWidth, height: 190 })).observe(host)
 }
 
-function showSeries({ points, atMs }, { rollouts }) {
+function showSeries({ points, atMs }, rollouts) {
+  // Rollouts of several families lie over each other: their names are written below each other.
   bands = rollouts.map(({ model, createdMs, endedMs, state }) => ({
     from: createdMs / 1000,
     to: (endedMs ?? atMs) / 1000,
@@ -284,13 +308,20 @@ async function refresh() {
   }
   running = true
   try {
-    const [summary, series, rollouts, alerts, audit] = await Promise.all(
-      ['/v1/fleet/summary', `/v1/fleet/series?hours=${HOURS}`, '/v1/rollouts', '/v1/alerts', '/v1/audit?limit=40'].map(
-        read,
-      ),
+    showFamilies(await read('/v1/families'))
+    const of = family === '' ? '' : `&family=${family}`
+    const [summary, series, open, recent, alerts, audit] = await Promise.all(
+      [
+        ...[`/v1/fleet/summary?hours=24${of}`, `/v1/fleet/series?hours=${HOURS}${of}`],
+        ...[`/v1/rollouts?state=open&limit=500${of}`, `/v1/rollouts?limit=50${of}`],
+        ...[`/v1/alerts?limit=200${of}`, '/v1/audit?limit=40'],
+      ].map(read),
     )
+    const openIds = new Set(open.rollouts.map(({ id }) => id))
+    const ended = recent.rollouts.filter(({ id }) => !openIds.has(id))
+    const rollouts = [...open.rollouts, ...ended]
     showSummary(summary)
-    showRollouts(rollouts)
+    showRollouts([...open.rollouts, ...ended.slice(0, ROLLOUTS_SHOWN)])
     showSeries(series, rollouts)
     showAlerts(alerts)
     showAudit(audit)
@@ -357,6 +388,11 @@ async function listen() {
     delayMs = Math.min(30_000, delayMs * 2)
   }
 }
+
+$('family').addEventListener('change', () => {
+  family = $('family').value
+  refresh().catch(show)
+})
 
 $('login').addEventListener('submit', (event) => {
   event.preventDefault()

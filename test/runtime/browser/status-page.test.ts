@@ -5,9 +5,12 @@ import { type Browser, chromium, type Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { secureRandom } from '../../../cli/random-secure.ts'
 import { type RunningCloud, startCloud } from '../../../cloud/cloud.ts'
+import { RolloutEngine } from '../../../cloud/rollout/engine.ts'
+import { DEFAULT_GATE_POLICY } from '../../../cloud/rollout/gate-defaults.ts'
+import { Store } from '../../../cloud/store/store.ts'
 import { seededRandom } from '../../../contract/random.ts'
 import { threeDigits } from '../../../contract/three-digits.ts'
-import { ManualClock } from '../../fixtures/cloud-world.ts'
+import { ManualClock, releaseOf, SHA } from '../../fixtures/cloud-world.ts'
 import { gatewayToken } from '../../fixtures/gateway-token.ts'
 import { batchOf, HOUR, SyntheticDevice, T0 } from '../../fixtures/synthetic-fleet.ts'
 
@@ -90,6 +93,45 @@ describe('the status page', () => {
     await tile('Devices').getByText('of 4').waitFor()
   })
 
+  it('shows each of several open rollouts with its family, and one family when it is asked to', async () => {
+    const store = new Store(join(dataDir, 'cloud.db'), clock.wallMs())
+    const engine = new RolloutEngine(store, clock, secureRandom)
+    const add = (name: keyof typeof SHA, version: number, family: string, state: 'production' | 'staging') => {
+      store.models.putArtifact(SHA[name], 1_000, T0)
+      const release = store.models.add(releaseOf(name, version, SHA[name]), null, T0, { family })
+      store.models.setState(release, state, 'test', 'test', T0)
+    }
+    add('kws-1', 1, 'wake', 'production')
+    add('hum-1', 1, 'hum', 'production')
+    add('kws-2', 2, 'wake', 'staging')
+    add('hum-2', 2, 'hum', 'staging')
+    for (const family of ['wake', 'hum'])
+      for (let i = 0; i < 4; i++) {
+        const device = { name: `${family}-${i}`, site: 'site-1', board: 'NUCLEO-U575ZI', tags: [], family }
+        store.atomically(() => engine.admit(store.devices.enrol(device, clock.wallMs())))
+      }
+    const request = { percents: [50, 100], policy: DEFAULT_GATE_POLICY, irreversible: false }
+    expect(engine.start({ ...request, name: 'kws-2' }, 'ann')).toMatchObject({ ok: true })
+    expect(engine.start({ ...request, name: 'hum-2' }, 'ann')).toMatchObject({ ok: true })
+    store.close()
+    // The cloud looks at both, and says so.
+    cloud.evaluate()
+    const shown = page.locator('#rollouts article')
+    await expect.poll(() => shown.count(), { timeout: 10_000 }).toBe(2)
+    expect(await shown.allInnerTexts()).toEqual([
+      expect.stringMatching(/^hum-2\s+hum\s+running/),
+      expect.stringMatching(/^kws-2\s+wake\s+running/),
+    ])
+    expect(await page.locator('#production').innerText()).toMatch(/^hum-1 \(hum\), kws-1 \(wake\) in production/)
+    await page.locator('#family').selectOption('wake')
+    await expect.poll(() => shown.count(), { timeout: 10_000 }).toBe(1)
+    expect(await shown.allInnerTexts()).toEqual([expect.stringMatching(/^kws-2\s+wake/)])
+    expect(await tile('Devices').locator('.value').innerText()).toMatch(/^0\s+of 4$/)
+    await page.locator('#family').selectOption('')
+    await tile('Devices').getByText('of 12').waitFor()
+    expect(pageErrors).toEqual([])
+  })
+
   it('writes figures as the commands do', async () => {
     const values = [0.0001, 0.0995, 0.5, 16.84, 100, 110, 168, 999.5, 12_345, 100_000]
     const written = await page.evaluate(`${JSON.stringify(values)}.map((value) => threeDigits(value))`)
@@ -103,7 +145,7 @@ describe('the status page', () => {
   it('says so when the cloud is gone, and keeps what it has shown', async () => {
     await cloud.close()
     await page.getByText('no connection, trying again').waitFor()
-    expect(await tile('Devices').locator('.value').innerText()).toContain('of 4')
+    expect(await tile('Devices').locator('.value').innerText()).toContain('of 12')
     expect(pageErrors).toEqual([])
   })
 })

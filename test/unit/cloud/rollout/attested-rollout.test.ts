@@ -43,7 +43,7 @@ describe('a rollout under a gateway that lies', () => {
       world.store.identities.addKey({ keyId: keyIdOf(hexToBytes(publicKey)), publicKey, device: id, sinceMs: 0 })
     })
   }
-  const evidence = () => gatherEvidence(world.store, world.store.rollouts.open()!, world.clock.wallMs())
+  const evidence = () => gatherEvidence(world.store, world.store.rollouts.allOpen()[0]!, world.clock.wallMs())
   const idOf = (index: number): number => world.store.devices.byName(world.fleet[index]!.name)!.id
   /** @param about the assignment it names; null: none, as a device that does not say */
   const says = (
@@ -76,7 +76,7 @@ describe('a rollout under a gateway that lies', () => {
     giveKeys(30)
     world.start('kws-2')
     world.hours(6)
-    const rollout = world.store.rollouts.open()!
+    const rollout = world.store.rollouts.allOpen()[0]!
     const { nowMs, ...views } = { nowMs: world.clock.wallMs(), rollout: rolloutView(world.store, rollout) }
     const { assigned, unkeyed } = evidence().exposure
     const keyless = world.store.rollouts
@@ -103,7 +103,7 @@ describe('a rollout under a gateway that lies', () => {
     expect(exposure.installed).toBe(0)
     expect(installs).toEqual({ started: 0, failed: 0, refused: 0 })
     expect(signals.falseWakesPerHour?.batch?.canary ?? []).toEqual([])
-    expect(world.store.rollouts.open()).toMatchObject({ state: 'running', stage: 1 })
+    expect(world.store.rollouts.allOpen()[0]).toMatchObject({ state: 'running', stage: 1 })
   })
 
   it('cannot be rolled back by failures that no device signed', () => {
@@ -112,16 +112,16 @@ describe('a rollout under a gateway that lies', () => {
     world.hours(1)
     const forged = world.fleet.map((_, i) => says(i, 'install-failed', 1, keys[(i + 1) % DEVICES]!.sign))
     ingestInto(world.store, batchOf({ events: forged }), attestedBy)
-    world.engine.tick()
+    world.tick()
     expect(evidence().installs.failed).toBe(0)
-    expect(world.store.rollouts.open()).toMatchObject({ state: 'running' })
+    expect(world.store.rollouts.allOpen()[0]).toMatchObject({ state: 'running' })
   })
 
   it('counts each device once by its own word, however often it is repeated and by whichever way', () => {
     giveKeys()
     world.start('kws-2')
     world.hours(2)
-    const rollout = world.store.rollouts.open()!
+    const rollout = world.store.rollouts.allOpen()[0]!
     const exposed = world.store.rollouts.devices(rollout.id).filter(({ stage }) => stage !== null)
     const indexOf = (id: number) => world.fleet.findIndex(({ name }) => world.store.devices.byName(name)!.id === id)
     const first = indexOf(exposed[0]!.device)
@@ -140,7 +140,7 @@ describe('a rollout under a gateway that lies', () => {
 
   /** The devices of the first stage, by their number in the fleet. */
   const exposed = (): readonly number[] => {
-    const { id } = world.store.rollouts.open()!
+    const { id } = world.store.rollouts.allOpen()[0]!
     const devices = world.store.rollouts.devices(id).filter(({ stage }) => stage !== null)
     return devices.map(({ device }) =>
       world.fleet.findIndex(({ name }) => world.store.devices.byName(name)!.id === device),
@@ -148,7 +148,7 @@ describe('a rollout under a gateway that lies', () => {
   }
   const hear = (...events: EventRow[]): void => {
     world.store.telemetry.ingest(batchOf({ events }), attestedBy)
-    world.store.rollouts.noteContact(world.store.rollouts.open()!.id, world.clock.wallMs())
+    world.store.rollouts.noteContact(world.store.rollouts.allOpen()[0]!.id, world.clock.wallMs())
   }
   /** A rollout of kws-2 that has told its first stage. */
   const begun = (): readonly number[] => {
@@ -157,7 +157,7 @@ describe('a rollout under a gateway that lies', () => {
     return exposed()
   }
   const takenBackAndBegunAgain = (): readonly number[] => {
-    const first = world.store.rollouts.open()!
+    const first = world.store.rollouts.allOpen()[0]!
     world.engine.rollback(first.id, 'tester', 'test')
     world.hours(2)
     world.store.models.setState(world.store.models.byName('kws-2')!, 'staging', 'tester', 'test', world.clock.wallMs())
@@ -207,7 +207,7 @@ describe('a rollout under a gateway that lies', () => {
   it('counts failures from before a pause, and no install of a device that was told to stay meanwhile', () => {
     giveKeys()
     const [a] = begun() as [number]
-    const { id } = world.store.rollouts.open()!
+    const { id } = world.store.rollouts.allOpen()[0]!
     const before = world.store.assignments.lastSeq(idOf(a))
     hear(says(a, 'install-failed', 1), says(a, 'install-confirmed', 2))
     // By the reports it has not installed it.

@@ -37,14 +37,14 @@ describe('a gateway in quarantine', () => {
     expect(gateways.admitByToken(LIAR, ['site-2'], 'test')).toMatchObject({ ok: true })
     world.hours(30)
     expect(world.start('kws-2', [20, 50, 100], { comparison: 'control' })).toMatchObject({ ok: true })
-    world.engine.tick()
+    world.tick()
     world.hours(8)
   })
   afterEach(() => {
     world.store.close()
     rmSync(dir, { recursive: true })
   })
-  const open = () => present(world.store.rollouts.open(), 'the open rollout')
+  const open = () => present(world.store.rollouts.allOpen()[0], 'the open rollout')
   const evidence = () => gatherEvidence(world.store, open(), world.clock.wallMs())
   const sizes = () => {
     const { counted, exposure, signals } = evidence()
@@ -131,7 +131,7 @@ describe('a gateway in quarantine', () => {
     gateways.quarantine(LIAR, 'it lies', 'cloud')
     const before = store.rollouts.devices(open().id).filter(({ stage }) => stage !== null).length
     expect(world.engine.advance(open().id, 'olga', 'a test', false)).toMatchObject({ ok: true })
-    world.engine.tick()
+    world.tick()
     const rows = store.rollouts.devices(open().id).filter(({ stage }) => stage === 2)
     expect(rows.length).toBeGreaterThan(0)
     expect(before + rows.length).toBeLessThan(60)

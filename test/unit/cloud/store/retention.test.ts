@@ -92,6 +92,7 @@ describe('retention', () => {
         board: 'b',
         tags: [],
         model: null,
+        family: 'default',
         sites: null,
         createdMs: T0,
         createdBy: 'x',

@@ -118,7 +118,7 @@ describe('database', () => {
       patches: [{ base: null, sha256: patch!, bytes: 5 }],
     }
     models.putArtifact(bundle!, 5, 0)
-    const record = models.add(release, null, 0, { sha256: verifier!, bytes: 9 })
+    const record = models.add(release, null, 0, { verifier: { sha256: verifier!, bytes: 9 } })
     const needed = (sites: string[]) =>
       [bundle, patch, verifier, '8'.repeat(64)].map((hash) => models.isNeededAt(hash!, sites))
     expect(needed(['site-1'])).toEqual([false, false, false, false])

@@ -8,7 +8,7 @@ const event = (code: string, error: string | null = null, model: string | null =
 })
 /** One that was told to go from aa to bb and has said nothing yet. */
 const told: Situation = {
-  ...{ nowMs: NOW, board: 'board-a', removed: false, enrolled: true, revoked: false },
+  ...{ nowMs: NOW, board: 'board-a', family: 'wake', removed: false, enrolled: true, revoked: false },
   target: { name: 'kws-2', version: 2, prefix: 'bb' },
   ...{ running: 'aa', lastSeenMs: NOW - HOUR, signedSeq: 5, acceptedSeq: 5, rollout: null, events: [] },
 }
@@ -20,7 +20,7 @@ describe('why a device does not run another model', () => {
     ['removed', /history/, { removed: true, enrolled: false }],
     ['not-enrolled', /claim it/, { enrolled: false }],
     ['revoked', /new claim/, { revoked: true }],
-    ['no-target', /board-a/, { target: null }],
+    ['no-target', /Family wake .* board-a/, { target: null }],
     [undefined, /^$/, { running: 'bb' }],
     [undefined, /^$/, { running: 'bb', rollout: canary }],
     ['control', /kws-2 2 as control of rollout r-1/, { running: 'bb', rollout: { ...canary, arm: 'control' } }],
