@@ -26,6 +26,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   gateway: async () => (await import('./services/service-commands.ts')).gatewayCommand(systemClock),
   cloud: async () => (await import('./services/service-commands.ts')).cloudCommand(systemClock),
   token: async () => (await import('./services/token-command.ts')).tokenCommand(),
+  group: async () => (await import('./services/group-command.ts')).groupCommand(),
   audit: async () => (await import('./services/audit-command.ts')).auditCommand(),
   keys: async () => (await import('./keys/keys-command.ts')).keysCommand(systemClock),
   release: async () => (await import('./release/release-command.ts')).releaseCommand(systemClock),

@@ -1,4 +1,6 @@
+import { parseDeviceQuery } from '../../contract/device-query.ts'
 import { apiOf, type CloudFlags } from '../cloud-option.ts'
+import { CommandFailure } from '../failure.ts'
 
 interface Latest {
   readonly modelName: string | null
@@ -49,6 +51,8 @@ interface EventPage {
 
 export interface ListFlags extends CloudFlags {
   readonly json?: boolean
+  readonly csv?: boolean
+  readonly count?: boolean
   readonly site?: string
   readonly board?: string
   readonly family?: string
@@ -93,21 +97,54 @@ function lineOf(row: DeviceRow, nowMs: number): string {
   ].join('  ')
 }
 
-/** Prints the devices that the flags ask for. */
-export async function listDevices(flags: ListFlags): Promise<void> {
+/** A field of a CSV. One that a spreadsheet would take for a formula begins with a quote. @see RFC 4180 section 2 */
+function csvField(value: string | number): string {
+  const text = typeof value === 'string' && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value)
+  return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
+}
+
+const CSV_COLUMNS: readonly (readonly [string, (row: DeviceRow) => string | number])[] = [
+  ['device', ({ name }) => name],
+  ['site', ({ site }) => site],
+  ['board', ({ board }) => board],
+  ['family', ({ family }) => family],
+  ['tags', ({ tags }) => tags.join(' ')],
+  ['runs', ({ latest }) => (latest === null ? '' : runs(latest))],
+  ['target', ({ target }) => target?.name ?? ''],
+  ['rollout', ({ rollout }) => rollout?.id ?? ''],
+  ['arm', ({ rollout }) => rollout?.arm ?? ''],
+  ['heard', ({ lastSeenMs }) => (lastSeenMs === 0 ? '' : new Date(lastSeenMs).toISOString())],
+  ['level', ({ latest }) => latest?.level ?? ''],
+  ['battery_percent', ({ latest }) => (latest === null ? '' : latest.batteryPermille / 10)],
+  ['key', ({ key }) => key?.keyId ?? ''],
+]
+
+/** Prints the devices that a query and the flags ask for. */
+export async function listDevices(text: string, flags: ListFlags): Promise<void> {
+  const query = parseDeviceQuery(text)
+  if (!query.ok) throw new CommandFailure(query.error.detail, { exitCode: 2 })
   const api = apiOf(flags)
   const { site, board, family, model, tag, silent } = flags
   const wanted = { site, board, family, model, tag, silentHours: silent?.toString() }
-  const query = new URLSearchParams(
+  const parameters = new URLSearchParams(
     Object.entries(wanted).filter((entry): entry is [string, string] => entry[1] !== undefined),
   )
-  let after: string | null = ''
-  while (after !== null) {
-    query.set('after', after)
-    const page: { atMs: number; devices: DeviceRow[]; next: string | null } = await api.get(`/v1/devices?${query}`)
-    for (const row of page.devices) console.log(flags.json ? JSON.stringify(row) : lineOf(row, page.atMs))
+  if (text !== '') parameters.set('where', text)
+  if (flags.csv && !flags.count) console.log(CSV_COLUMNS.map(([name]) => name).join(','))
+  let count = 0
+  for (let after: string | null = ''; after !== null; ) {
+    parameters.set('after', after)
+    const page: { atMs: number; devices: DeviceRow[]; next: string | null } = await api.get(`/v1/devices?${parameters}`)
+    count += page.devices.length
+    if (!flags.count) for (const row of page.devices) console.log(rowOf(row, page.atMs, flags))
     after = page.next
   }
+  if (flags.count) console.log(flags.json ? JSON.stringify({ count }) : String(count))
+}
+
+function rowOf(row: DeviceRow, nowMs: number, { json, csv }: ListFlags): string {
+  if (json) return JSON.stringify(row)
+  return csv ? CSV_COLUMNS.map(([, of]) => csvField(of(row))).join(',') : lineOf(row, nowMs)
 }
 
 const timeOf = (ms: number): string => new Date(ms).toISOString().slice(0, 19)

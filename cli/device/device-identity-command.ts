@@ -53,6 +53,10 @@ export function identityCommands(device: Command): void {
 
   withCloud(device.command('list'))
     .description('devices: what each runs and is to run, when it was heard, level and battery')
+    .argument(
+      '[QUERY...]',
+      "which, as 'site:berlin board:*u5* !tag:beta battery<30 silent>2d group:cellar': all hold at once; a comma: one is enough; !: must not hold",
+    )
     .option('--site <ID>', 'of this site', idOption)
     .option('--board <NAME>', 'with this board')
     .option('--family <NAME>', 'that follow this model family', familyOption)
@@ -60,7 +64,11 @@ export function identityCommands(device: Command): void {
     .option('--tag <TEXT>', 'with this tag')
     .option('--silent <TIME>', 'not heard for this long, as 36h or 2d', silentOption)
     .option('--json', 'as JSON lines')
-    .action(async (flags: ListFlags) => (await import('./device-fleet.ts')).listDevices(flags))
+    .addOption(new Option('--csv', 'as CSV, RFC 4180, with a line of names').conflicts('json'))
+    .option('--count', 'only how many')
+    .action(async (query: string[], flags: ListFlags) =>
+      (await import('./device-fleet.ts')).listDevices(query.join(' '), flags),
+    )
 
   withCloud(device.command('show'))
     .description('all that is known of a device, and why it does not run another model')

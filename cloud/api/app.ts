@@ -11,6 +11,7 @@ import { refusalPace } from './refusal-pace.ts'
 import { deviceRoutes } from './routes-devices.ts'
 import { fleetRoutes } from './routes-fleet.ts'
 import { gatewayRoutes } from './routes-gateways.ts'
+import { groupRoutes } from './routes-groups.ts'
 import { identityRoutes } from './routes-identity.ts'
 import { metadataRoutes } from './routes-metadata.ts'
 import { modelRoutes } from './routes-models.ts'
@@ -59,6 +60,7 @@ export function createApp(services: CloudServices): CloudApp {
   tokenRoutes(app, services)
   modelRoutes(app, services)
   metadataRoutes(app, services)
+  groupRoutes(app, services)
   rolloutRoutes(app, services)
   fleetRoutes(app, services)
   wakeCheckRoutes(app, services)

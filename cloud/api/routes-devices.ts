@@ -1,5 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
+import { literalPattern, parseDeviceQuery, type QueryField, type QueryTerm } from '../../contract/device-query.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { EVENT_CODES } from '../../contract/messages.ts'
 import type { EventPosition } from '../store/event-store.ts'
@@ -88,24 +89,38 @@ export function deviceRoutes(app: CloudApp, services: CloudServices): void {
         tag: z.string().max(LIMITS.nameLength).optional(),
         model: schemas.name.optional().openapi({ description: 'Name of the release of its newest report' }),
         silentHours: z.string().optional(),
+        where: z
+          .string()
+          .optional()
+          .openapi({ description: 'A query, such as `site:berlin battery<30 silent>2d`; beside the others' }),
       }),
     },
     responses: schemas.answers(
       z.object({ atMs: z.number(), devices: z.array(schemas.deviceRow), next: z.string().nullable() }),
-      'At most `limit` devices after the name `after`',
+      'At most `limit` devices after the name `after`; fewer, or none, where a page has looked at enough. `next` is null at the end',
     ),
   })
   app.openapi(list, (c) => {
     const limit = integerQuery(c, 'limit', 500, 1, LIMITS.ingestRows)
-    const { after = '', site, board, family, tag, model } = c.req.valid('query')
+    const { after = '', where = '', site, board, family, tag, model } = c.req.valid('query')
     const silentHours = integerQuery(c, 'silentHours', 0, 0, 87_600)
-    const now = services.clock.wallMs()
-    const silentSinceMs = silentHours === 0 ? undefined : now - silentHours * 3_600_000
+    const atMs = services.clock.wallMs()
+    const terms: readonly QueryTerm[] = [
+      ...unwrap(parseDeviceQuery(where)),
+      ...Object.entries({ site, board, family, tag, model }).flatMap(([field, value]) =>
+        value === undefined ? [] : [{ field: field as QueryField, negated: false, values: [literalPattern(value)] }],
+      ),
+      ...(silentHours > 0
+        ? [{ field: 'silent' as const, negated: false, operator: '>' as const, number: silentHours * 3_600_000 }]
+        : []),
+    ]
+    const { devices, next } = store.devices.page(limit, after, unwrap(store.groups.condition(terms, atMs)))
     const names = modelNames(store)
-    const devices = store.devices
-      .list(limit, after, { site, board, family, tag, model, silentSinceMs })
-      .map((device) => ({ ...deviceView(store, device), latest: latestView(store, device.id, names) }))
-    return c.json({ atMs: now, devices, next: devices.length === limit ? (devices.at(-1)?.name ?? null) : null }, 200)
+    const rows = devices.map((device) => ({
+      ...deviceView(store, device),
+      latest: latestView(store, device.id, names),
+    }))
+    return c.json({ atMs, devices: rows, next }, 200)
   })
 
   const one = createRoute({

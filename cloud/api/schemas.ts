@@ -434,6 +434,13 @@ export const alert = z
     words: z.string(),
   })
   .openapi('Alert')
+export const groupRequest = z.strictObject({
+  query: z.string().openapi({ description: 'Conditions that hold at once, such as `site:berlin tag:beta`' }),
+  reason,
+})
+export const group = z
+  .object({ name: z.string(), query: z.string(), changedMs: count, by: z.string() })
+  .openapi('DeviceGroup')
 export const audit = z
   .object({
     ...{ id: count, atMs: count, actor: z.string(), action: z.string(), subject: z.string(), detail: z.any() },

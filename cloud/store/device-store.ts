@@ -1,6 +1,7 @@
 import { present } from '../../contract/present.ts'
 import type { AssignmentStore } from './assignment-store.ts'
 import type { SqliteDatabase } from './database.ts'
+import type { DeviceCondition } from './device-conditions.ts'
 import { DEFAULT_FAMILY } from './model-store.ts'
 
 export interface DeviceRecord {
@@ -75,25 +76,9 @@ export interface DeviceTarget {
   readonly arm: 'canary' | 'control' | 'none'
 }
 
-export interface DeviceFilter {
-  readonly site?: string | undefined
-  readonly board?: string | undefined
-  readonly family?: string | undefined
-  readonly tag?: string | undefined
-  /** name of the release of its newest report */
-  readonly model?: string | undefined
-  /** not heard since, Unix ms */
-  readonly silentSinceMs?: number | undefined
-}
-const FILTERS: Readonly<Record<keyof DeviceFilter, string>> = {
-  site: 'd.site = @site',
-  board: 'd.board = @board',
-  family: 'd.family = @family',
-  tag: 'EXISTS (SELECT 1 FROM json_each(d.tags) t WHERE t.value = @tag)',
-  model: `(SELECT b.model FROM boots b WHERE b.device = d.id ORDER BY b.boot DESC LIMIT 1)
-    IN (SELECT r.prefix FROM releases r WHERE r.name = @model)`,
-  silentSinceMs: 'd.last_seen_ms < @silentSinceMs',
-}
+/** Chosen: rows that one page looks at, at most; some tens of milliseconds where each has to be asked for its newest boot. */
+const PAGE_SCAN = 10_000
+const EVERY_DEVICE: DeviceCondition = { sql: '1', parameters: [] }
 
 const NO_TARGET_SQL = "target = NULL, rollout = NULL, stage = 0, arm = 'none', dirty = 0"
 
@@ -303,16 +288,30 @@ export class DeviceStore {
     return row && toRecord(row)
   }
 
-  /** Devices in order of their names, without those that were removed. @param limit at most this many rows */
-  list(limit: number, after = '', filter: DeviceFilter = {}): readonly DeviceRecord[] {
-    const conditions = (Object.keys(FILTERS) as (keyof DeviceFilter)[]).filter((name) => filter[name] !== undefined)
-    return this.#db
-      .prepare<[Record<string, string | number | undefined>], Row>(
-        `SELECT * FROM devices d WHERE name > @after AND removed_ms IS NULL
-         ${conditions.map((name) => `AND ${FILTERS[name]}`).join(' ')} ORDER BY name LIMIT @limit`,
+  /** Devices in order of their names, without those that were removed. A page may be short, or empty, before the last: it looks at a
+   *  bounded number of rows.
+   *  @param limit at most this many rows
+   *  @returns `next`: the name to go on after; null at the end */
+  page(
+    limit: number,
+    after = '',
+    condition = EVERY_DEVICE,
+    scan = PAGE_SCAN,
+  ): { readonly devices: readonly DeviceRecord[]; readonly next: string | null } {
+    const devices = this.#db
+      .prepare<(string | number)[], Row>(
+        `SELECT * FROM (SELECT * FROM devices WHERE name > ? AND removed_ms IS NULL ORDER BY name LIMIT ?) d
+         WHERE ${condition.sql} ORDER BY d.name LIMIT ?`,
       )
-      .all({ ...filter, after, limit })
+      .all(after, scan, ...condition.parameters, limit)
       .map(toRecord)
+    if (devices.length === limit) return { devices, next: devices.at(-1)?.name ?? null }
+    const last = this.#db
+      .prepare<[string, number], { name: string }>(
+        'SELECT name FROM devices WHERE name > ? AND removed_ms IS NULL ORDER BY name LIMIT 1 OFFSET ?',
+      )
+      .get(after, scan - 1)
+    return { devices, next: last?.name ?? null }
   }
 
   enrolled(): readonly DeviceRecord[] {

@@ -787,6 +787,16 @@ ALTER TABLE audit ADD COLUMN prev TEXT;
 ALTER TABLE audit ADD COLUMN hash TEXT;
 `
 
+/** Queries with a name. */
+const GROUPS = `
+CREATE TABLE groups (
+  name TEXT PRIMARY KEY,
+  query TEXT NOT NULL,
+  changed_ms INTEGER NOT NULL,
+  changed_by TEXT NOT NULL
+) STRICT;
+`
+
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, name: 'fleet, registry, assignments, audit', sql: FLEET },
   { version: 2, name: 'telemetry', sql: TELEMETRY },
@@ -805,4 +815,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 15, name: 'signals of devices', sql: DEVICE_SIGNALS },
   { version: 16, name: 'families', sql: FAMILIES },
   { version: 17, name: 'audit chain', sql: AUDIT_CHAIN, fill: chainAudit },
+  { version: 18, name: 'saved groups', sql: GROUPS },
 ]

@@ -7,6 +7,7 @@ import { DeviceStore } from './device-store.ts'
 import { EventStore } from './event-store.ts'
 import { FleetStore } from './fleet-store.ts'
 import { GatewayStore } from './gateway-store.ts'
+import { GroupStore } from './group-store.ts'
 import { IdentityStore } from './identity-store.ts'
 import { MetadataStore } from './metadata-store.ts'
 import { ModelStore } from './model-store.ts'
@@ -21,6 +22,7 @@ import { WakeCheckStore } from './wake-check-store.ts'
 export class Store {
   readonly db: SqliteDatabase
   readonly devices: DeviceStore
+  readonly groups: GroupStore
   readonly identities: IdentityStore
   readonly gateways: GatewayStore
   readonly tokens: TokenStore
@@ -47,6 +49,7 @@ export class Store {
     this.models = new ModelStore(this.db)
     this.assignments = new AssignmentStore(this.db)
     this.devices = new DeviceStore(this.db, this.assignments)
+    this.groups = new GroupStore(this.db)
     this.audit = new AuditStore(this.db)
     this.identities = new IdentityStore(this.db)
     this.telemetry = new TelemetryStore(this.db, this.identities)

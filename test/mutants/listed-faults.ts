@@ -474,6 +474,7 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'cloud/api/routes-fleet.ts',
     find: 'if (suspicious > 0) noteOverreach(services, gateway.name, refused, nowMs)',
     change: '',
+    noticedBy: ['test/runtime/node/gateway-enrolment.test.ts'],
   },
   {
     name: 'gateway: a receipt that has not come yet is believed',
@@ -486,24 +487,28 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'cloud/api/routes-fleet.ts',
     find: "if (foreign !== undefined) fail('foreign-site',",
     change: "if (foreign === '') fail('foreign-site',",
+    noticedBy: ['test/runtime/node/gateway-enrolment.test.ts'],
   },
   {
     name: 'gateway: it hears of the revocations of every site',
     file: 'cloud/api/routes-identity.ts',
     find: 'store.identities.revocationsAfter(after, LIMITS.ingestRows, ownSites(services, c))',
     change: 'store.identities.revocationsAfter(after, LIMITS.ingestRows)',
+    noticedBy: ['test/runtime/node/gateway-enrolment.test.ts'],
   },
   {
     name: 'gateway: tokens outlive its revocation',
     file: 'cloud/trust/gateway-identities.ts',
     find: "if (gateway.revokedMs !== null) return refuse('gateway-revoked', `gateway ${subject} was revoked`)",
     change: '',
+    noticedBy: ['test/runtime/node/gateway-enrolment.test.ts'],
   },
   {
     name: 'gateway: a token without its key is taken',
     file: 'cloud/trust/gateway-identities.ts',
     find: '(keyId ?? null) !== gateway.keyId || issuedMs < gateway.tokensSinceMs',
     change: 'issuedMs < gateway.tokensSinceMs',
+    noticedBy: ['test/runtime/node/gateway-enrolment.test.ts'],
   },
   {
     name: 'gateway: the larger count of a verdict row stands, as if none could be taken back',
@@ -517,6 +522,7 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'cloud/store/outcome-store.ts',
     find: 'if (this.#isHeldOut(device)) return []',
     change: '',
+    noticedBy: ['test/unit/cloud/rollout/quarantine.test.ts'],
   },
   {
     name: 'gateway: in quarantine its devices count in the arms of a rollout',
@@ -1161,6 +1167,20 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     find: 'if (known !== undefined && !isKnownThere)',
     change: 'if (known !== undefined && faults.length < 0)',
     noticedBy: ['test/runtime/node/cli-audit.test.ts'],
+  },
+  {
+    name: 'a page of devices ends where it has looked at enough, as if it were the last',
+    file: 'cloud/store/device-store.ts',
+    find: 'return { devices, next: last?.name ?? null }',
+    change: 'return { devices, next: null }',
+    noticedBy: ['test/unit/cloud/store/device-page.test.ts'],
+  },
+  {
+    name: 'a query of stars may cost what it likes',
+    file: 'contract/device-query.ts',
+    find: "one.split('*').length > STARS_MAX + 1",
+    change: "one.split('*').length > 1e9",
+    noticedBy: ['test/runtime/node/cli-fleet.test.ts'],
   },
 ]
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */

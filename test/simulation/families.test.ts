@@ -272,7 +272,7 @@ describe('a device', () => {
     const move = (name: string) => world.engine.moveFamily(name, 'hum', 'ann', 'x')
     expect(move('device-0000')).toMatchObject({ error: { code: 'wrong-board' } })
     expect(move('device-0001')).toMatchObject({ error: { code: 'security-counter-too-low' } })
-    expect(world.store.devices.list(10).map(({ family }) => family)).toEqual(['wake', 'wake'])
+    expect(world.store.devices.page(10).devices.map(({ family }) => family)).toEqual(['wake', 'wake'])
   })
 })
 
@@ -286,7 +286,7 @@ describe('a database of before families', () => {
     const id = present(open, 'the rollout of before').id
     expect(open).toMatchObject({ state: 'running', stage: 1 })
     expect(store.models.families()).toEqual(['default'])
-    const known = store.devices.list(1_000)
+    const known = store.devices.page(1_000).devices
     expect(known).toHaveLength(120)
     expect(new Set(known.map(({ family }) => family))).toEqual(new Set(['default']))
     const exposed = store.rollouts.devices(id).filter(({ stage }) => stage !== null)

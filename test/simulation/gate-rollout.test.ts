@@ -116,14 +116,14 @@ describe('rollouts over a synthetic fleet', () => {
     const world = make(8)
     const started = world.start('kws-2')
     if (!started.ok) throw new Error(started.error.detail)
-    const before = JSON.stringify([world.store.rollouts.allOpen()[0], world.store.devices.list(1000)])
+    const before = JSON.stringify([world.store.rollouts.allOpen()[0], world.store.devices.page(1000).devices])
     const { audit } = world.store
     const append = audit.append.bind(audit)
     audit.append = () => {
       throw new Error('disk full')
     }
     expect(() => world.tick()).toThrow('disk full')
-    expect(JSON.stringify([world.store.rollouts.allOpen()[0], world.store.devices.list(1000)])).toBe(before)
+    expect(JSON.stringify([world.store.rollouts.allOpen()[0], world.store.devices.page(1000).devices])).toBe(before)
     audit.append = append
     expect(world.tick()!.steps).toEqual([{ kind: 'begin-stage', stage: 1, percent: 20 }])
   })

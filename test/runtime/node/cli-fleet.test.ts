@@ -59,7 +59,7 @@ describe('what an operator sees of the fleet', () => {
     const all = (await said('device', 'list')).trim().split('\n')
     expect(all).toHaveLength(3)
     expect(all[0]).toMatch(
-      /^auk-1 {2}north {2}board-a {2}runs kws-1 {2}target kws-2 2 {2}\d+ min ago {2}full 90 % {2}no key$/,
+      /^auk-1 {2}north {2}board-a {2}default {2}runs kws-1 {2}target kws-2 2 {2}\d+ min ago {2}full 90 % {2}no key$/,
     )
     expect(all[1]).toMatch(/^auk-2 .*runs - .*never heard/)
     expect(all[2]).toMatch(/^auk-3 .*runs kws-2 .*\d d ago/)
@@ -75,6 +75,97 @@ describe('what an operator sees of the fleet', () => {
     expect(await names('--silent', '2d')).toEqual(['auk-2', 'auk-3'])
     expect(await names('--silent', '2d', '--site', 'south')).toEqual(['auk-3'])
     expectRefusal(await kinglet('device', 'list', '--silent', 'long', ...operator()), 2, /--silent/)
+  })
+
+  it('device list QUERY: conditions that hold at once, values of which one is enough, and what must not be', async () => {
+    const names = async (query: string) => {
+      const path = `/v1/devices?where=${encodeURIComponent(query)}`
+      const { status, json } = await world.call('GET', path, undefined, world.cloud.operatorToken)
+      expect([query, status]).toEqual([query, 200])
+      return json.devices.map(({ name }: { name: string }) => name)
+    }
+    for (const [query, expected] of [
+      ['auk-2', ['auk-2']],
+      ['AUK-* !auk-2', ['auk-1', 'auk-3']],
+      ['site:north,south board:*-A', ['auk-1', 'auk-3']],
+      ['!site:north', ['auk-3']],
+      ['tag:att*', ['auk-1']],
+      ['!tag:attic', ['auk-2', 'auk-3']],
+      ['model:kws-1', ['auk-1']],
+      ['target:kws-2', ['auk-1', 'auk-2', 'auk-3']],
+      // Of auk-2 nothing was ever heard: no charge is known, and it has been silent for ever.
+      ['battery<91', ['auk-1', 'auk-3']],
+      ['battery<90', []],
+      ['battery>=90%', ['auk-1', 'auk-3']],
+      ['!battery<91', ['auk-2']],
+      ['silent>2d', ['auk-2', 'auk-3']],
+      ['silent<=100h site:south', ['auk-3']],
+      ['level:full arm:none key:no pinned:no', ['auk-1', 'auk-3']],
+      ['key:yes', []],
+      // In quotes a star is a star.
+      ['"auk-*"', []],
+      ["site:nor'th", []],
+      ['site:"nor[t]h"', []],
+      ['site:nor[t]h', []],
+    ] as const) {
+      expect([query, await names(query)]).toEqual([query, expected])
+    }
+    const [one] = (await said('device', 'list', 'auk-*', '!tag:attic', 'site:south')).trim().split('\n')
+    expect(one).toMatch(/^auk-3 /)
+  }, 600_000)
+
+  it('device list says what is wrong with a query, before it asks the cloud', async () => {
+    for (const [query, cause] of [
+      ['sight:north', /devices are not chosen by "sight", but by device, site, board/],
+      ['battery:30', /battery is compared by < or >/],
+      ['battery<130', /battery<130: charge/],
+      ['silent>2y', /silent>2y: time since it was heard/],
+      ['site<north', /site is compared by ":"/],
+      ['site:north,', /site: has an empty value/],
+      ['site:"north', /a value is a word, or stands in double quotes/],
+      ['a*a*a*a*a', /at most 3 "\*"/],
+      ['x '.repeat(33), /more than 32 conditions/],
+      ['x'.repeat(1_001), /1001 characters, at most 1000/],
+    ] as const) {
+      expectRefusal(await kinglet('device', 'list', query, ...operator()), 2, cause)
+    }
+    const { status } = await world.call('GET', '/v1/devices?where=sight:north', undefined, world.cloud.operatorToken)
+    expect(status).toBe(400)
+    expectRefusal(await kinglet('device', 'list', 'group:cellar', ...operator()), 1, /there is no group "cellar"/)
+  }, 600_000)
+
+  it('groups: a query with a name, as good as the query, changed and forgotten', async () => {
+    expect(await said('group', 'set', 'North', 'site:north', '!tag:attic', '--reason', 'try')).toMatch(
+      /north: .*\n1\n$/s,
+    )
+    expect(await said('device', 'list', 'group:north', '--count')).toBe('1\n')
+    await said('group', 'set', 'north', 'site:north', '--reason', 'all of it')
+    expect(await said('device', 'list', 'group:north', 'board:board-a', '--count')).toBe('1\n')
+    expect(await said('device', 'list', '--count', '!group:north')).toBe('1\n')
+    expect(await said('group', 'list')).toMatch(/^north {2}site:north {2}by operator, /)
+    const set = ['group', 'set', 'both', ...operator(), '--reason', 'x']
+    expectRefusal(await kinglet(...set, 'group:north'), 1, /a group is not made of groups/)
+    expectRefusal(await kinglet(...set, '""'), 2, /empty value/)
+    expect(await said('group', 'remove', 'north')).toMatch(/north is forgotten; it was site:north/)
+    expectRefusal(await kinglet('group', 'remove', 'north', ...operator()), 1, /no group "north"/)
+    const log = await said('audit', 'list', '--action', 'group.')
+    expect(
+      log
+        .trim()
+        .split('\n')
+        .map((line) => /group\.\w+ {2}\w+/.exec(line)?.[0]),
+    ).toEqual([...['group.removed  north', 'group.set  north', 'group.set  north']])
+  }, 600_000)
+
+  it('device list --csv: a line of names, then one a device, that no spreadsheet takes for a formula', async () => {
+    const tags = ['=1+1', 'a "b", c']
+    expect(
+      (await world.call('POST', '/v1/devices', [{ device: 'auk-2', site: 'north', board: 'board-b', tags }])).status,
+    ).toBe(200)
+    const lines = (await said('device', 'list', '--csv', 'site:north')).trim().split('\n')
+    expect(lines[0]).toMatch(/^device,site,board,family,tags,runs,target,rollout,arm,heard,level,battery_percent,key$/)
+    expect(lines[1]).toMatch(/^auk-1,north,board-a,default,attic,kws-1,kws-2,,,\d{4}-\d\d-\d\dT[\d:.]+Z,full,90,$/)
+    expect(lines[2]).toBe(`auk-2,north,board-b,default,"'=1+1 a ""b"", c",,kws-2,,,,,,`)
   })
 
   it('device show says why it does not update, with its last events', async () => {
