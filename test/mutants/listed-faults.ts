@@ -1130,6 +1130,66 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     find: '+ (8 * padded + 16) + 8 * padded',
     change: '+ (8 * padded + 16)',
   },
+  {
+    name: 'a rollout takes devices that follow another family',
+    file: 'cloud/rollout/executor.ts',
+    find: 'device.family === release.family &&',
+    change: '',
+  },
+  {
+    name: 'two open rollouts of families may have one device',
+    file: 'cloud/store/migrations.ts',
+    find: 'AND d.rollout <> NEW.rollout AND d.left_ms IS NULL',
+    change: 'AND d.rollout = NEW.rollout AND d.left_ms IS NULL',
+  },
+  {
+    name: 'a second rollout in a family starts for a board of the first',
+    file: 'cloud/rollout/engine.ts',
+    find: 'if (other.family !== release.family || !shareBoards(other, release)) continue',
+    change: 'continue',
+  },
+  {
+    name: 'a rollout of another family ends the watch over a completed one',
+    file: 'cloud/rollout/after-rollout.ts',
+    find: 'later.family === own.family && ',
+    change: '',
+  },
+  {
+    name: 'production of a family is archived while a board of it has no later one',
+    file: 'cloud/store/model-store.ts',
+    find: 'boards.every((board) => later.has(board))',
+    change: 'boards.some((board) => later.has(board))',
+  },
+  {
+    name: 'productions of a family come back in another order than they went',
+    file: 'cloud/store/model-store.ts',
+    find: 'json_each(?)) ORDER BY ${PRODUCED_SQL}, r.id`',
+    change: 'json_each(?)) ORDER BY r.id DESC`',
+  },
+  {
+    name: 'a device is moved to another family out of a rollout',
+    file: 'cloud/rollout/engine.ts',
+    find: 'const open = rollouts.openOf(device.id)',
+    change: 'const open = undefined as never as RolloutRecord | undefined',
+  },
+  {
+    name: 'a device is moved to a family whose production it would refuse',
+    file: 'cloud/rollout/engine.ts',
+    find: 'target.content.securityCounter > securityCounter',
+    change: 'target.content.securityCounter < securityCounter',
+  },
+  {
+    name: 'a rollout of one family that fails holds up those of the others',
+    file: 'cloud/evaluation-loop.ts',
+    find: 'this.#attempt(() => this.#rollout(id))',
+    change: 'this.#rollout(id)',
+  },
+  {
+    name: 'a release goes into another family than its name is of',
+    file: 'cloud/registry/registry.ts',
+    find: 'if (asked !== undefined && bound !== undefined && asked !== bound) {',
+    change: 'if (asked === undefined && bound !== undefined && asked !== bound) {',
+  },
 ]
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */
 export function located({ name, file, find, change }: ListedFault, source: string): Mutant {

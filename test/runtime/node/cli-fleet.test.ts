@@ -59,7 +59,7 @@ describe('what an operator sees of the fleet', () => {
     const all = (await said('device', 'list')).trim().split('\n')
     expect(all).toHaveLength(3)
     expect(all[0]).toMatch(
-      /^auk-1 {2}north {2}board-a {2}runs kws-1 {2}target kws-2 2 {2}\d+ min ago {2}full 90 % {2}no key$/,
+      /^auk-1 {2}north {2}board-a {2}default {2}runs kws-1 {2}target kws-2 2 {2}\d+ min ago {2}full 90 % {2}no key$/,
     )
     expect(all[1]).toMatch(/^auk-2 .*runs - .*never heard/)
     expect(all[2]).toMatch(/^auk-3 .*runs kws-2 .*\d d ago/)
