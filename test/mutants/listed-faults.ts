@@ -1164,7 +1164,7 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     name: 'productions of a family come back in another order than they went',
     file: 'cloud/store/model-store.ts',
     find: 'json_each(?)) ORDER BY ${PRODUCED_SQL}, r.id`',
-    change: 'json_each(?)) ORDER BY r.id DESC`',
+    change: 'json_each(?)) ORDER BY r.id`',
   },
   {
     name: 'a device is moved to another family out of a rollout',

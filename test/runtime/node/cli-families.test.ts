@@ -123,13 +123,13 @@ describe('an operator of two families', () => {
     )
     expect(namesOf(await said('release', 'list', '--json', '--family', 'hum'))).toEqual(['hum-1', 'hum-2'])
 
-    await said('rollout', 'start', 'kws-2', '--stages', '50,100')
-    await said('rollout', 'start', 'hum-2', '--stages', '50,100')
     // One that cannot go on holds the other up no longer than it takes to say so.
     const store = new Store(join(data, 'cloud.db'), 0)
-    const [first] = store.rollouts.allOpen()
-    store.db.exec(`CREATE TRIGGER broken BEFORE INSERT ON rollout_stages WHEN NEW.rollout = '${first!.id}'
+    store.db.exec(`CREATE TRIGGER broken BEFORE INSERT ON rollout_stages
+      WHEN NEW.rollout IN (SELECT o.id FROM rollouts o JOIN releases r ON r.id = o.release WHERE r.name = 'kws-2')
       BEGIN SELECT RAISE(ABORT, 'broken on purpose'); END`)
+    await said('rollout', 'start', 'kws-2', '--stages', '50,100')
+    await said('rollout', 'start', 'hum-2', '--stages', '50,100')
     world.cloud.evaluate()
     expect(store.rollouts.allOpen().map(({ stage }) => stage)).toEqual([0, 1])
     store.db.exec('DROP TRIGGER broken')
