@@ -1145,7 +1145,7 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
   {
     name: 'a second rollout in a family starts for a board of the first',
     file: 'cloud/rollout/engine.ts',
-    find: 'if (other.family !== release.family || !shareBoards(other, release)) continue',
+    find: 'if (!shareBoards(other, release)) continue',
     change: 'continue',
   },
   {
