@@ -15,7 +15,8 @@ export interface FleetOptions<T extends SensedTake> {
   readonly master?: ClockMaster
   /** the machine's clock, to wait on */
   readonly real: Clock
-  readonly factoryImage: Uint8Array
+  /** of all devices, or of each */
+  readonly factoryImage: Uint8Array | ((spec: DeviceSpec) => Uint8Array)
   readonly transportOf: (spec: DeviceSpec) => Transport
   readonly random: SeededRandom
   /** told how many devices have booted */
@@ -53,7 +54,7 @@ export class Fleet<T extends SensedTake> {
       const started = await DeviceSim.start(
         spec,
         { ...world, clock: time },
-        factoryImage,
+        typeof factoryImage === 'function' ? factoryImage(spec) : factoryImage,
         transportOf(spec),
         random.fork(`sound of ${spec.device}`),
       )

@@ -156,7 +156,7 @@ export function rolloutCommand(): Command {
         found += page.rollouts.length
         next = page.next
       }
-      if (found === 0) console.log('no rollouts')
+      if (found === 0) console.log('no rollouts yet')
     })
   withCloud(rollout.command('show'))
     .description('one rollout: its plan, its gate, what the gate said in the last hours')

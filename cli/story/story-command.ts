@@ -4,21 +4,27 @@ import { integerOption, numberOption } from '../number-option.ts'
 import { zooFile } from '../package-root.ts'
 import type { StoryFlags } from './story-run.ts'
 
+/** Chosen: each of the three families has devices for a control of its own. */
+const FAMILIES_DEVICES = 720
+
 /** `kinglet story` */
 export function storyCommand(real: Clock): Command {
   return new Command('story')
-    .description(
-      'start cloud, gateway and a simulated fleet, and tell the life of two updates: a good one and a bad one',
-    )
+    .description('start cloud, gateway and a simulated fleet, and tell the life of updates: good ones and bad ones')
     .addOption(
       new Option(
         '--scenario <NAME>',
-        'story: drift, a good and a bad update; quiet: no drift, the same model under a new version',
+        'story: drift, a good and a bad update; quiet: no drift, the same model under a new version; families: three with four rollouts at once, one harmful, one harmful on one board',
       )
-        .choices(['story', 'quiet'])
+        .choices(['story', 'quiet', 'families'])
         .default('story'),
     )
-    .option('--devices <N>', 'simulated devices (the gate needs 30 in each arm)', integerOption(160, 5_000), 240)
+    .option(
+      '--devices <N>',
+      'simulated devices; the gate needs 30 in each arm (with families: 720)',
+      integerOption(160, 5_000),
+      240,
+    )
     .option('--seed <N>', 'seed of fleet and sounds', integerOption(0, 0xffff_ffff), 1)
     .option(
       '--speed <X>',
@@ -36,5 +42,9 @@ export function storyCommand(real: Clock): Command {
     .option('--data <DIR>', 'keep the data there (default: a temporary folder, removed at the end)')
     .option('--json <FILE>', 'write the closing table as JSON')
     .option('--force', 'replace that file if there is one')
-    .action(async (flags: StoryFlags) => (await import('./story-run.ts')).runStory(flags, real))
+    .action(async (flags: StoryFlags, command: Command) => {
+      const isAsked = command.getOptionValueSource('devices') !== 'default'
+      const devices = flags.scenario === 'families' && !isAsked ? FAMILIES_DEVICES : flags.devices
+      await (await import('./story-run.ts')).runStory({ ...flags, devices }, real)
+    })
 }

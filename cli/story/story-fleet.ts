@@ -20,11 +20,14 @@ import type { CloudApi } from '../cloud-api.ts'
 import { bundleEngine } from '../engines.ts'
 import { chance } from '../random-secure.ts'
 import { openSoundBank } from '../sound-bank-folder.ts'
+import { familyOf, type StoryFamily } from './story-families.ts'
 
 export interface StoryFleet {
   readonly fleet: Fleet<Take>
   readonly ledger: Ledger
   readonly hearing: Hearing<Take>
+  /** what each device follows, by its name */
+  readonly families: ReadonlyMap<string, StoryFamily>
   readonly time: VirtualClock
   /** lets the noise floor rise from now on, over the next hours */
   raiseNoise(overHours: number): void
@@ -59,8 +62,9 @@ export async function startStoryFleet(options: {
   readonly seed: number
   readonly startMs: number
   readonly bankDir: string
-  readonly factoryImage: Uint8Array
-  readonly factoryModel: string
+  readonly families: readonly StoryFamily[]
+  /** bundle by the name of its release */
+  readonly imageOf: (release: string) => Uint8Array
   /** root of the image repository that the devices are built with */
   readonly trustRoot: Uint8Array
   readonly api: CloudApi
@@ -74,6 +78,8 @@ export async function startStoryFleet(options: {
   const random = seededRandom(seed)
   const bank = openSoundBank(options.bankDir)
   const specs = planFleet(devices, startMs, random.fork('fleet'))
+  const families = new Map(specs.map((spec, i) => [spec.device, familyOf(options.families, spec, i)]))
+  const ofDevice = (device: string): StoryFamily => present(families.get(device), `the family of ${device}`)
   const tokens = new Map<string, string>()
   const keyRandom = random.fork('keys')
   const deviceKeys = new Map(specs.map(({ device }) => [device, storyKey(device, keyRandom)]))
@@ -85,7 +91,8 @@ export async function startStoryFleet(options: {
       site,
       board: board.name,
       tags: [scene.name],
-      model: options.factoryModel,
+      model: ofDevice(device).factory,
+      family: ofDevice(device).name,
       publicKey: present(deviceKeys.get(device), `the key of ${device}`).publicKey,
       ttlSeconds: TOKEN_SECONDS,
     }))
@@ -115,7 +122,7 @@ export async function startStoryFleet(options: {
     time,
     master,
     real,
-    factoryImage: options.factoryImage,
+    factoryImage: ({ device }) => options.imageOf(ofDevice(device).factory),
     transportOf({ device, site }) {
       const ids = { device: parseDeviceId(device), site: parseSiteId(site) }
       if (!ids.device.ok || !ids.site.ok) throw new Error(`bad id ${site}/${device}`)
@@ -137,6 +144,7 @@ export async function startStoryFleet(options: {
     fleet,
     ledger,
     hearing,
+    families,
     time,
     raiseNoise(overHours) {
       drift.fromMs = time.wallMs()

@@ -27,7 +27,7 @@ export async function storyOutcome(
   const isGoodOut = rollouts.some(({ model, state }) => model === candidate && state === 'completed')
   const checks = [
     ...told.checks,
-    ...fleetChecks(stage.fleet, ledger, isGoodOut ? [candidate] : ['kws-1', candidate]),
+    ...fleetChecks(stage.fleet, ledger, told.ends ?? (isGoodOut ? [candidate] : ['kws-1', candidate])),
     { what: "the cloud's counters equal the simulator's ground truth", holds: groundTruthMatches },
   ]
   const phases = <T>(of: (figures: Figures | null) => T) => ({
@@ -72,9 +72,11 @@ export async function storyOutcome(
     })),
     hoursToDetect: {
       drift: told.hoursToDrift,
-      badModel: rollouts.find(({ model }) => model === 'kws-regressed')?.hoursToDecision ?? null,
+      badModel: rollouts.find(({ model }) => told.harmful.includes(model))?.hoursToDecision ?? null,
     },
-    devicesEverOnBadModel: fleet.devices.filter(({ modelsRun }) => modelsRun.includes('kws-regressed')).length,
+    devicesEverOnBadModel: fleet.devices.filter(({ modelsRun }) =>
+      modelsRun.some((model) => told.harmful.includes(model)),
+    ).length,
     restarts,
     groundTruthMatches,
     groundTruth,

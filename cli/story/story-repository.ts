@@ -69,12 +69,16 @@ export class StoryRepository {
     return new Uint8Array(readFileSync(join(this.#repository.path, 'metadata', '1.root.json')))
   }
 
-  /** Releases a bundle of the story. The cloud never sees a key that could. */
-  async release(name: string): Promise<void> {
+  /** Releases a bundle of the story. The cloud never sees a key that could.
+   *  @param family that it belongs to; undefined: that of its parent */
+  async release(name: string, family?: string): Promise<void> {
     const { bytes, manifest } = storyBundle(name)
     const content = releaseOf(bytes, manifest)
     const [api, repository, lifecycle] = [this.#api, this.#repository, this.#lifecycle]
-    await publishRelease(bytes, content, { api, repository, lifecycle, patchFrom: 'cloud', print: SILENT })
+    await publishRelease(bytes, content, {
+      ...{ api, repository, lifecycle, family },
+      ...{ parent: manifest.parent, patchFrom: 'cloud', print: SILENT },
+    })
   }
 }
 

@@ -10,7 +10,7 @@ import { resultLines } from './story-result.ts'
 import { ServiceFailure } from './supervisor.ts'
 
 export interface StoryFlags {
-  readonly scenario: 'story' | 'quiet'
+  readonly scenario: 'story' | 'quiet' | 'families'
   readonly devices: number
   readonly seed: number
   readonly speed: number

@@ -1,4 +1,6 @@
+import { present } from '../../contract/present.ts'
 import { REISSUED } from './story-bundles.ts'
+import { HARMED_BOARD } from './story-families.ts'
 import { type Figures, figureWords, perHour } from './story-figures.ts'
 import type { StoryCheck } from './story-result.ts'
 import type { StoryStage } from './story-stage.ts'
@@ -13,6 +15,10 @@ export interface Told {
   readonly hoursToDrift: number | null
   /** the release that is good enough for every device */
   readonly candidate: string
+  /** releases that are to be taken back */
+  readonly harmful: readonly string[]
+  /** models on which devices may end; default: the candidate, and where it has not come through the factory's */
+  readonly ends?: readonly string[]
   readonly checks: readonly StoryCheck[]
 }
 
@@ -71,6 +77,7 @@ async function drift(stage: StoryStage, chaos: boolean): Promise<Told> {
     driftMs,
     hoursToDrift,
     candidate: 'kws-2',
+    harmful: ['kws-regressed'],
     checks: [
       { what: 'the rise of the noise floor raised a drift alert', holds: alerted },
       {
@@ -105,6 +112,7 @@ async function quiet(stage: StoryStage, chaos: boolean): Promise<Told> {
     driftMs: null,
     hoursToDrift: null,
     candidate: REISSUED,
+    harmful: [],
     checks: [
       { what: 'no rollout was rolled back', holds: good !== undefined && good.state !== 'rolled-back' },
       {
@@ -116,5 +124,74 @@ async function quiet(stage: StoryStage, chaos: boolean): Promise<Told> {
   }
 }
 
-export const SCENARIOS = { story: drift, quiet } as const
+/** Four rollouts at once in three families: of one a good model, of one a harmful one, of one a good model for all boards but one, and a
+ *  harmful one for that. Each is to end as it deserves, and none to touch a device of another. */
+async function families(stage: StoryStage, chaos: boolean): Promise<Told> {
+  const { fleet } = stage
+  const driftMs = fleet.time.wallMs()
+  fleet.raiseNoise(RAMP_HOURS)
+  stage.say('the noise floor rises')
+  const fromHour = stage.hour + RAMP_HOURS
+  await stage.wait(RAMP_HOURS + UNDER_DRIFT_HOURS)
+  const before = await stage.figures(fromHour, stage.hour)
+  stage.say(`under noise: ${figureWords(before)}`)
+  const reason = 'all at once'
+  const ended = await stage.rollOutTogether(
+    ['kws-2', 'hall-2', 'yard-2', 'yard-3'],
+    reason,
+    GOOD_ROLLOUT_HOURS_MAX,
+    chaos,
+  )
+  const endOf = new Map(ended.map((rollout) => [rollout.model, rollout]))
+  /** What devices of a family are to end on. */
+  const meant = ({ board }: { board: { name: string } }, family: string): string => {
+    if (family === 'home') return 'kws-2'
+    if (family === 'hall') return 'hall-1'
+    return board.name === HARMED_BOARD ? 'yard-1' : 'yard-2'
+  }
+  const { devices } = fleet.fleet
+  const familyName = (device: string): string => present(fleet.families.get(device), device).name
+  const returned = await stage.until(
+    async () =>
+      devices.every(
+        ({ model, diedAtMs, spec }) => diedAtMs !== undefined || model === meant(spec, familyName(spec.device)),
+      ),
+    RETURN_HOURS_MAX,
+  )
+  const afterFrom = stage.hour
+  await stage.wait(AFTER_HOURS)
+  const after = await stage.figures(afterFrom, afterFrom + AFTER_HOURS)
+  stage.say(`after the updates: ${figureWords(after)}`)
+  const own: Readonly<Record<string, RegExp>> = { home: /^kws-/, hall: /^hall-/, yard: /^yard-/ }
+  const strayed = devices.filter(({ modelsRun, spec }) =>
+    modelsRun.some((model) => own[familyName(spec.device)]?.test(model) !== true),
+  )
+  const harmed = devices.filter(
+    ({ modelsRun, spec }) => modelsRun.includes('yard-3') && spec.board.name !== HARMED_BOARD,
+  )
+  const completed = (name: string): StoryCheck => ({
+    what: `${name} was released, gated and reached 100 %`,
+    holds: endOf.get(name)?.state === 'completed' && endOf.get(name)?.reachedPercent === 100,
+  })
+  const takenBack = (name: string, where: string): StoryCheck => ({
+    what: `${name} was rolled back by the gate${where}, still in canary`,
+    holds: endOf.get(name)?.state === 'rolled-back' && endOf.get(name)?.stage === 1,
+  })
+  return {
+    ...{ before, after, driftMs, hoursToDrift: null, candidate: 'kws-2' },
+    harmful: ['hall-2', 'yard-3'],
+    ends: ['kws-2', 'hall-1', 'yard-1', 'yard-2'],
+    checks: [
+      completed('kws-2'),
+      takenBack('hall-2', ''),
+      completed('yard-2'),
+      takenBack('yard-3', ` on ${HARMED_BOARD}`),
+      { what: 'every device runs what its family and board are meant to', holds: returned },
+      { what: `no device ran a model of another family: ${strayed.length}`, holds: strayed.length === 0 },
+      { what: `no board but ${HARMED_BOARD} ran yard-3: ${harmed.length}`, holds: harmed.length === 0 },
+    ],
+  }
+}
+
+export const SCENARIOS = { story: drift, quiet, families } as const
 export type Scenario = keyof typeof SCENARIOS

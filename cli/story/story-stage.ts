@@ -77,42 +77,67 @@ export class StoryStage {
   /** Releases a model, starts its rollout and waits for the decision.
    *  @param chaos kill -9 of the gateway, later of the cloud, in mid-rollout */
   async rollOut(name: string, reason: string, hoursMax: number, chaos: boolean): Promise<RolloutView | undefined> {
+    return (await this.rollOutTogether([name], reason, hoursMax, chaos))[0]
+  }
+
+  /** The same of several models at once, each in its family.
+   *  @returns their rollouts as they ended, or as they are when `hoursMax` are over */
+  async rollOutTogether(
+    names: readonly string[],
+    reason: string,
+    hoursMax: number,
+    chaos: boolean,
+  ): Promise<readonly RolloutView[]> {
     const { say, cloud } = this
-    const { repository, services, status } = this.#parts
-    await repository.release(name)
-    await cloud.promote(name, 'staging', reason)
-    const id = await cloud.startRollout(name)
-    say(`${name} is released (${reason}); stages 20, 50, 100 %`)
-    let stage = 0
-    let last: RolloutView | undefined
-    const chaosAt = {
-      gateway: this.hour + CHAOS_HOURS.gateway,
-      cloud: this.hour + CHAOS_HOURS.cloud,
-      done: chaos ? 0 : 2,
+    const { repository, status } = this.#parts
+    const open = new Map<string, string>()
+    for (const name of names) {
+      await repository.release(name)
+      await cloud.promote(name, 'staging', reason)
+      open.set(name, await cloud.startRollout(name))
+      say(`${name} is released (${reason}); stages 20, 50, 100 %`)
     }
+    const stages = new Map<string, number>()
+    const newest = new Map<string, RolloutView>()
+    const disturb = chaos ? this.#disturbances() : () => undefined
     await this.until(async () => {
-      const now = this.hour
-      if (chaosAt.done === 0 && now >= chaosAt.gateway) {
-        chaosAt.done = 1
-        say('kill -9 of the gateway')
-        services.gateway.kill()
+      disturb()
+      for (const [name, id] of open) {
+        const last = await cloud.rollout(id)
+        newest.set(name, last)
+        if (last.stage !== (stages.get(name) ?? 0)) {
+          stages.set(name, last.stage)
+          say(`${name}: stage ${last.stage}, ${last.percents[last.stage - 1]} % of its devices`)
+        }
+        status(`${name} ${last.state} at ${last.reachedPercent} %: ${last.gateWords ?? last.why}`)
+        if (last.state === 'running') continue
+        open.delete(name)
+        say(`${name}: ${last.state} at ${last.reachedPercent} %, ${last.devicesExposed} devices exposed: ${last.why}`)
       }
-      if (chaosAt.done === 1 && now >= chaosAt.cloud) {
-        chaosAt.done = 2
-        say('kill -9 of the cloud')
-        services.cloud.kill()
-      }
-      last = await cloud.rollout(id)
-      if (last.stage !== stage) {
-        stage = last.stage
-        say(`${name}: stage ${stage}, ${last.percents[stage - 1]} % of the fleet`)
-      }
-      status(`${name} ${last.state} at ${last.reachedPercent} %: ${last.gateWords ?? last.why}`)
-      return last.state !== 'running'
+      return open.size === 0
     }, hoursMax)
-    if (last !== undefined)
-      say(`${name}: ${last.state} at ${last.reachedPercent} %, ${last.devicesExposed} devices exposed: ${last.why}`)
-    return last
+    for (const name of open.keys()) {
+      const last = newest.get(name)
+      if (last !== undefined) say(`${name}: still ${last.state} at ${last.reachedPercent} %: ${last.why}`)
+    }
+    return [...newest.values()]
+  }
+
+  /** Kills the gateway, later the cloud, when it is asked at their times; each once. */
+  #disturbances(): () => void {
+    const { services } = this.#parts
+    const from = this.hour
+    const due = [
+      { atHour: from + CHAOS_HOURS.gateway, name: 'gateway', kill: () => services.gateway.kill() },
+      { atHour: from + CHAOS_HOURS.cloud, name: 'cloud', kill: () => services.cloud.kill() },
+    ]
+    return () => {
+      const [next] = due
+      if (next === undefined || this.hour < next.atHour) return
+      due.shift()
+      this.say(`kill -9 of the ${next.name}`)
+      next.kill()
+    }
   }
 
   /** Compares the cloud's sums with the ledger; the last messages get a while to arrive. */

@@ -1,14 +1,15 @@
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../../contract/clock.ts'
+import { present } from '../../contract/present.ts'
 import type { SecureRandom } from '../../contract/random.ts'
 import { ClockMaster } from '../../firmware-sim/clock-shared.ts'
 import { SITE_NAMES } from '../../firmware-sim/fleet-plan.ts'
 import { makeFolder } from '../../platform/make-folder.ts'
 import { CommandFailure, fileFailure } from '../failure.ts'
-import { zooFile } from '../package-root.ts'
 import { serviceClock } from '../service-clock.ts'
+import { storyBundle } from './story-bundles.ts'
 import { StoryCloud } from './story-cloud.ts'
+import { FAMILIES, ONE_FAMILY } from './story-families.ts'
 import { figureWords } from './story-figures.ts'
 import { type StoryFleet, startStoryFleet } from './story-fleet.ts'
 import { storyOutcome } from './story-outcome.ts'
@@ -57,7 +58,7 @@ const EVALUATE_EVERY_MS = 15 * 60_000
 const UPLINK_EVERY_MS = 10 * 60_000
 /** Chosen: before the rise of the noise half a day is enough, since what follows is large; that two equal models are equal takes two days of
  *  each device's own past to show. */
-const BASELINE_HOURS: Readonly<Record<Scenario, number>> = { story: 14, quiet: 50 }
+const BASELINE_HOURS: Readonly<Record<Scenario, number>> = { story: 14, quiet: 50, families: 14 }
 /** Chosen: the gateway's batches leave once a second while the last messages are waited for. */
 const DRAIN_SPEED = 600
 /** Hours in which a fleet that has just booted is not yet itself. */
@@ -154,15 +155,20 @@ async function startFactoryFleet(
   repository: StoryRepository,
   master: ClockMaster,
 ): Promise<StoryFleet> {
-  options.doing('releasing kws-1 to the image repository')
-  await repository.release('kws-1')
-  await cloud.promote('kws-1', 'staging', 'factory model')
-  await cloud.promote('kws-1', 'production', 'factory model')
+  const families = options.scenario === 'families' ? FAMILIES : ONE_FAMILY
+  const images = new Map<string, Uint8Array>()
+  for (const { name, factory } of families) {
+    options.doing(`releasing ${factory} to the image repository`)
+    images.set(factory, storyBundle(factory).bytes)
+    await repository.release(factory, name)
+    await cloud.promote(factory, 'staging', 'factory model')
+    await cloud.promote(factory, 'production', 'factory model')
+  }
   const fleet = await startStoryFleet({
     ...options,
     startMs: START_MS,
-    factoryImage: readFileSync(zooFile('bundles', 'kws-1.kinglet')),
-    factoryModel: 'kws-1',
+    families,
+    imageOf: (release) => present(images.get(release), release),
     trustRoot: repository.firstRoot,
     api,
     mqttUrl,
@@ -171,7 +177,8 @@ async function startFactoryFleet(
   // Booting took real time; fleet time begins now.
   master.holdAt(START_MS)
   const sites = new Set(fleet.fleet.devices.map(({ spec }) => spec.site)).size
-  options.say(`${options.devices} devices run kws-1 on ${sites} sites`)
+  const models = families.map(({ factory }) => factory).join(', ')
+  options.say(`${options.devices} devices run ${models} on ${sites} sites`)
   return fleet
 }
 

@@ -93,9 +93,6 @@ export function eventView(event: EventRecord, names: ReadonlyMap<string, string>
   return { ...event, modelName: event.model === null ? null : (names.get(event.model) ?? null) }
 }
 
-/** chosen: more than a family has boards */
-const OPEN_MAX = 1_000
-
 const EVIDENCE = { control: 'randomised', past: 'before-after', none: 'ungated' } as const
 
 export function rolloutView(store: Store, rollout: RolloutRecord) {
@@ -160,7 +157,7 @@ export function familyView(store: Store, family: string) {
     releases: store.models.list(family).length,
     devices: store.devices.count(family).enrolled,
     productions: productionViews(store, family).map(({ family: _, ...production }) => production),
-    rollouts: store.rollouts.list(OPEN_MAX, undefined, { family, isOpen: true }).map(({ id }) => id),
+    rollouts: store.rollouts.allOpen(family).map(({ id }) => id),
   }
 }
 

@@ -124,9 +124,9 @@ export class RolloutEngine {
    *  is enrolled meanwhile would belong to either. */
   #overlap(release: ReleaseRecord): string | undefined {
     const { models, rollouts, devices } = this.#store
-    for (const open of rollouts.allOpen()) {
+    for (const open of rollouts.allOpen(release.family)) {
       const other = present(models.byId(open.release), 'the release of a rollout')
-      if (other.family !== release.family || !shareBoards(other, release)) continue
+      if (!shareBoards(other, release)) continue
       const both = devices.enrolled().find((device) => fits(device, other) && fits(device, release))
       const what = both === undefined ? 'a board of this release' : `${both.name} and what else has its board`
       return `rollout ${open.id} of ${other.name} ${other.version} is ${open.state} and has ${what}: a device is in one rollout at a time, so let it end or take it back first`
@@ -412,7 +412,7 @@ export class RolloutEngine {
     if (production === undefined) return
     const releaseOf = (rollout: RolloutRecord): ReleaseRecord =>
       present(models.byId(rollout.release), 'the release of a rollout')
-    const open = rollouts.allOpen().find((rollout) => fits(device, releaseOf(rollout)))
+    const open = rollouts.allOpen(device.family).find((rollout) => fits(device, releaseOf(rollout)))
     // While a rollout is paused nobody is exposed.
     if (open?.state === 'running' && open.stage > 0) {
       const candidate = releaseOf(open)

@@ -121,6 +121,7 @@ export interface RolloutFilter {
   readonly isOpen?: boolean | undefined
 }
 
+const OF_FAMILY_SQL = '(@family IS NULL OR release IN (SELECT id FROM releases WHERE family = @family))'
 const OPEN_SQL = "state IN ('running', 'paused')"
 const HOUR_MS = 3_600_000
 /** chosen: rollouts are looked back at once an hour, and an hour may be missed */
@@ -163,11 +164,13 @@ export class RolloutStore {
     return row && toRecord(row)
   }
 
-  /** Rollouts that are running or paused, oldest first. */
-  allOpen(): readonly RolloutRecord[] {
+  /** Rollouts of a family, or of all, that are running or paused, oldest first. */
+  allOpen(family?: string): readonly RolloutRecord[] {
     return this.#db
-      .prepare<[], Row>(`SELECT * FROM rollouts WHERE ${OPEN_SQL} ORDER BY created_ms, rowid`)
-      .all()
+      .prepare<[{ family: string | null }], Row>(
+        `SELECT * FROM rollouts WHERE ${OPEN_SQL} AND ${OF_FAMILY_SQL} ORDER BY created_ms, rowid`,
+      )
+      .all({ family: family ?? null })
       .map(toRecord)
   }
 
@@ -199,7 +202,7 @@ export class RolloutStore {
       .prepare<[{ before: string | null; family: string | null; open: 0 | 1; limit: number }], Row>(
         `SELECT * FROM rollouts WHERE
            (@before IS NULL OR (created_ms, rowid) < (SELECT created_ms, rowid FROM rollouts WHERE id = @before))
-           AND (@family IS NULL OR release IN (SELECT id FROM releases WHERE family = @family))
+           AND ${OF_FAMILY_SQL}
            AND (@open = 0 OR ${OPEN_SQL})
          ORDER BY created_ms DESC, rowid DESC LIMIT @limit`,
       )

@@ -226,6 +226,30 @@ describe('production by board', () => {
   })
 })
 
+describe('productions that a rollout had replaced', () => {
+  it('are in their former order when it is taken back: the later one of a board is the board’s again', () => {
+    const world = new CloudWorld(':memory:', 37, {})
+    worlds.push(world)
+    world.addRelease('kws-2', 2, 'staging', { boards: ['board-b'] })
+    world.addRelease('kws-1', 1, 'production', { boards: ['board-a', 'board-b'] })
+    world.addRelease('kws-bad', 3, 'staging')
+    world.enrol(4, 'board-a')
+    world.enrol(4, 'board-b')
+    const { engine, store } = world
+    for (const name of ['kws-2', 'kws-bad']) {
+      const id = started(world, name, [100])
+      world.tick()
+      engine.advance(id, 'ann', 'done', true)
+      expect(rollout(world, id).state).toBe('completed')
+      if (name === 'kws-2') continue
+      expect(store.models.productions().map((release) => release.name)).toEqual(['kws-bad'])
+      expect(engine.rollback(id, 'ann', 'worse').ok).toBe(true)
+    }
+    expect(store.models.productionFor('default', 'board-a')?.name).toBe('kws-1')
+    expect(store.models.productionFor('default', 'board-b')?.name).toBe('kws-2')
+  })
+})
+
 describe('a device', () => {
   it('is moved to another family by a person, with a reason, and not while a rollout has it', () => {
     const world = twoFamilies(29, { 'kws-2': GOOD, 'hum-2': GOOD })

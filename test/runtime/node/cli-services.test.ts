@@ -186,18 +186,18 @@ describe('operator commands', () => {
     const first = await add('kws-1')
     expect(first.code, first.stderr).toBe(0)
     expect(first.stdout).toMatch(
-      /^patch from +bytes +of the bundle\nno base +\d+ +\d\d\.\d %\ncomplete: 2\.targets\.json\npublished 1\.root\.json, 2\.targets\.json; .*\nkws-1 1 is registered as candidate\n$/,
+      /^patch from +bytes +of the bundle\nno base +\d+ +\d\d\.\d %\ncomplete: 2\.targets\.json\npublished 1\.root\.json, 2\.targets\.json; .*\nkws-1 1 is registered as candidate in family default\n$/,
     )
     expect(await add('kws-1')).toMatchObject({
       code: 0,
-      stdout: 'the cloud has everything already\nkws-1 1 is registered as candidate\n',
+      stdout: 'the cloud has everything already\nkws-1 1 is registered as candidate in family default\n',
     })
     const second = (await add('kws-2')).stdout
     expect(second).toMatch(/^patch from +bytes +of the bundle\nkws-1 1 +\d+ +\d\d\.\d %\nno base +\d+ +\d\d\.\d %\n/)
-    expect(second).toMatch(/\nkws-2 2 is registered as candidate\n$/)
+    expect(second).toMatch(/\nkws-2 2 is registered as candidate in family default\n$/)
     // Signed is signed: other bases, or none, change nothing.
     expect((await add('kws-2', [...operator(), '--patch-from', zooBundle('kws-regressed')])).stdout).toBe(
-      'the cloud has everything already\nkws-2 2 is registered as candidate\n',
+      'the cloud has everything already\nkws-2 2 is registered as candidate in family default\n',
     )
     expectRefusal(await add('kws-2', [...operator(), '--no-patches', '--patch-from', zooBundle('kws-1')]), 2, /exclude/)
     const listed = await api<{ patches: { base: string | null; stored: boolean; share: number }[] }>(
