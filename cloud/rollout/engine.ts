@@ -18,6 +18,7 @@ import { bucketOf, isExposed } from './cohort.ts'
 import { resolvePolicy } from './declared-signals.ts'
 import { gatherEvidence, pastOf, stageHours } from './evidence.ts'
 import { fitsBoard, KINGLET, pauseDevices, performStep, resumeDevices, takers } from './executor.ts'
+import { environmentOf } from './fleet-slices.ts'
 import { judgeStage } from './gate.ts'
 import { gateWords } from './gate-words.ts'
 import { planRollout, type RolloutStep, stepsOn } from './planner.ts'
@@ -110,7 +111,11 @@ export class RolloutEngine {
     const resolved = resolvePolicy(request.policy, release, releases)
     if (!resolved.ok) return resolved
     const policy = resolved.value
-    const fleet = { devices: heard.length, unheard, past: this.#fleetPast(heard, policy, now) }
+    const noise = this.#store.outcomes.newestNoise()
+    const traits = heard.map(({ id, board, site }) => ({
+      ...{ board, site, environment: environmentOf(noise.get(id) ?? []) },
+    }))
+    const fleet = { devices: traits, unheard, past: this.#fleetPast(heard, policy, now) }
     return ok({ release, previous, policy, plan: planStages(policy, request.percents, fleet) })
   }
 
@@ -338,7 +343,12 @@ export class RolloutEngine {
     if (open?.state === 'running' && candidate !== undefined && open.stage > 0 && fitsBoard(device, candidate)) {
       const bucket = bucketOf(open.salt, device.name)
       const nowMs = this.#clock.wallMs()
-      const row = { device: device.id, bucket, late: true, previous: production.id, holdback: false, sinceMs: nowMs }
+      const { board, site } = device
+      const slices = { board, site, environment: null }
+      const row = {
+        ...{ device: device.id, bucket, late: true, previous: production.id, holdback: false, sinceMs: nowMs },
+        ...slices,
+      }
       rollouts.addDevice(open.id, { ...row, boundMs: silenceBoundMs(device) })
       if (isExposed(bucket, open.percents[open.stage - 1] ?? 0)) {
         rollouts.expose(open.id, device.id, open.stage, nowMs)

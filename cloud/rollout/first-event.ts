@@ -16,6 +16,8 @@ export interface Spell {
   readonly to: number
   /** hour of its first event, null: none */
   readonly event: number | null
+  /** slices of the fleet that it is in, indices into those of the rollout */
+  readonly slices?: readonly number[] | undefined
 }
 
 /** Alternatives, as multiples of the odds under the null hypothesis; equal weights. */

@@ -1,5 +1,5 @@
 import { present } from '../../contract/present.ts'
-import type { BatchEvidence, GateReading } from '../store/gate-reading.ts'
+import type { BatchEvidence, GateReading, SliceReading } from '../store/gate-reading.ts'
 
 /** What a rollout does next, as data; `executor.ts` performs it. */
 export type RolloutStep =
@@ -11,6 +11,8 @@ export type RolloutStep =
         readonly signal: string
         readonly batch: BatchEvidence | null
         readonly later: number
+        /** in the order of the rollout's slices */
+        readonly slices: readonly Pick<SliceReading, 'running' | 'later'>[]
       }[]
     }
   | { readonly kind: 'withdraw' }
@@ -60,6 +62,9 @@ export function stepsOn(rollout: RolloutSnapshot, reading: GateReading | null, f
   if (stage === 0) return [last]
   // A comparison with the past is of everybody exposed each time: adding it up would count the same twice.
   const metrics = reading?.comparison === 'control' ? reading.metrics : []
-  const freeze = metrics.map(({ name, running, later }) => ({ signal: name, batch: running, later }))
+  const freeze = metrics.map(({ name, running, later, slices = [] }) => ({
+    ...{ signal: name, batch: running, later },
+    slices: slices.map((slice) => ({ running: slice.running, later: slice.later })),
+  }))
   return [{ kind: 'end-stage', stage, freeze }, last]
 }

@@ -1,5 +1,7 @@
 import type { GatePolicy } from '../store/gate-policy.ts'
-import type { RolloutPlan, StagePlan } from '../store/rollout-plan.ts'
+import type { FleetSlice, RolloutPlan, StagePlan } from '../store/rollout-plan.ts'
+import { chooseSlices, type SliceTraits } from './fleet-slices.ts'
+import { RATIO_WEIGHT } from './gate.ts'
 import { oneSidedBoundary, oneSidedRho } from './normal-mixture.ts'
 
 /** What a rollout can find, worked out before it starts from the fleet's size and what its devices did before. */
@@ -60,22 +62,25 @@ const reach = (alpha: number): number => oneSidedBoundary(1, alpha, oneSidedRho(
 export function planStages(
   policy: GatePolicy,
   percents: readonly number[],
-  fleet: { readonly devices: number; readonly unheard: number; readonly past: FleetPast },
+  fleet: { readonly devices: readonly SliceTraits[]; readonly unheard: number; readonly past: FleetPast },
 ): RolloutPlan {
-  const { devices, unheard, past } = fleet
+  const { unheard, past } = fleet
+  const devices = fleet.devices.length
   const comparison = comparisonOf(policy, devices)
   const holdback = holdbackOf(policy, devices)
   const shape = shapeOf(past)
   const known = past.filter(([, x]) => x > 0)
   const hours = known.reduce((sum, [, x]) => sum + x, 0) / Math.max(1, known.length)
-  const context = { policy, devices, holdback, comparison, shape, pastHours: hours, pastDevices: known.length }
+  // What has changed at one site would be harm to a comparison with the past.
+  const slices = comparison === 'control' ? chooseSlices(policy, fleet.devices) : []
+  const context = { policy, devices, holdback, comparison, shape, pastHours: hours, pastDevices: known.length, slices }
   const stages = stagesOf(percents, context)
   let proposal: number[] | null = null
   if (comparison === 'control' && stages[0]?.decides === false) {
     const first = PROPOSED_FIRST.find((percent) => stagesOf([percent, 100], context)[0]?.decides === true)
     if (first !== undefined) proposal = [...new Set([first, Math.max(50, Math.min(100, 2 * first)), 100])]
   }
-  return { devices, unheard, holdback, comparison, history: { devices: known.length, hours }, stages, proposal }
+  return { devices, unheard, holdback, comparison, history: { devices: known.length, hours }, stages, slices, proposal }
 }
 
 interface PlanContext {
@@ -86,13 +91,17 @@ interface PlanContext {
   readonly shape: FleetShape
   readonly pastHours: number
   readonly pastDevices: number
+  readonly slices: readonly FleetSlice[]
 }
 
 function stagesOf(percents: readonly number[], context: PlanContext): StagePlan[] {
   const { policy, devices, holdback, comparison } = context
   const metric = policy.metrics.find(({ alphaAdvance }) => alphaAdvance > 0)
   const margin = Math.log(metric?.marginRatio ?? 1)
-  const find = metric === undefined || metric.alphaRollback === 0 ? null : reach(metric.alphaRollback / 2)
+  // The ratio's part of the test: the rest is for first events, for what begins later, and for slices.
+  const shareOfSlices = context.slices.reduce((sum, { weight }) => sum + weight, 0)
+  const weight = comparison === 'past' ? 1 : RATIO_WEIGHT * (1 - shareOfSlices)
+  const find = metric === undefined || metric.alphaRollback === 0 ? null : reach(metric.alphaRollback * weight)
   const prove = metric === undefined ? null : reach(metric.alphaAdvance / 2)
   const stages: StagePlan[] = []
   let information = 0

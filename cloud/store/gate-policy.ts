@@ -39,6 +39,9 @@ const signalPolicySchema = z.strictObject({
 })
 export type SignalPolicy = z.infer<typeof signalPolicySchema>
 
+/** chosen, `docs/decisions/0021-slices-of-a-fleet.md`: what slices have of each signal's error probability, and from how many devices on */
+export const SLICES = { share: 0.2, minDevices: 20 } as const
+
 export const gatePolicySchema = z.strictObject({
   metrics: z.array(signalPolicySchema).check(z.minLength(1), z.maxLength(POLICY_SIGNALS_MAX)),
   installFailures: z.strictObject({
@@ -60,6 +63,15 @@ export const gatePolicySchema = z.strictObject({
   undecided: z._default(z.enum(['auto', 'pause', 'advance']), 'auto'),
   /** how long a stage watches that cannot decide by its size */
   watchHours: z._default(hours, 96),
+  /** boards, sites and environments of the fleet are tested as the whole is. `share` of each signal's error probability is theirs; one of
+   *  fewer than `minDevices` devices at the start is left to the whole */
+  slices: z._default(
+    z.strictObject({
+      share: z.number().check(z.minimum(0), z.maximum(0.9)),
+      minDevices: z.int().check(z.minimum(10), z.maximum(1_000_000)),
+    }),
+    SLICES,
+  ),
   minDevicesPerArm: count,
   minEvents: count,
   minCanaryEvents: count,

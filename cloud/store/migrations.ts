@@ -757,6 +757,23 @@ ALTER TABLE device_hours ADD COLUMN signals TEXT; -- as of the report, JSON list
 ALTER TABLE releases ADD COLUMN signals TEXT;     -- JSON list of { id, signals } by pipeline; NULL: it declares none
 `
 
+/** Slices of a rollout's fleet. The number is free to change until it is released. */
+const SLICES = `
+ALTER TABLE rollout_devices ADD COLUMN board TEXT;       -- as of when it joined the rollout; NULL: it joined before there were slices
+ALTER TABLE rollout_devices ADD COLUMN site TEXT;
+ALTER TABLE rollout_devices ADD COLUMN environment TEXT; -- NULL also: it had reported no background level
+CREATE TABLE rollout_slices (
+  rollout TEXT NOT NULL REFERENCES rollouts (id),
+  stage INTEGER NOT NULL,
+  signal TEXT NOT NULL,
+  slice INTEGER NOT NULL,          -- index in the rollout's plan
+  d REAL,                          -- NULL: no batch
+  variance REAL,
+  log_e REAL NOT NULL,             -- of everybody exposed, as in rollout_later
+  PRIMARY KEY (rollout, stage, signal, slice)
+) STRICT, WITHOUT ROWID;
+`
+
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, name: 'fleet, registry, assignments, audit', sql: FLEET },
   { version: 2, name: 'telemetry', sql: TELEMETRY },
@@ -773,4 +790,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 13, name: 'records of service tokens', sql: TOKEN_RECORDS },
   { version: 14, name: 'signals, verifiers of releases', sql: SIGNALS },
   { version: 15, name: 'signals of devices', sql: DEVICE_SIGNALS },
+  { version: 16, name: 'slices of rollouts', sql: SLICES },
 ]

@@ -1,3 +1,18 @@
+/** How a fleet is sliced. */
+export type SliceBy = 'board' | 'site' | 'environment'
+
+export interface SliceName {
+  readonly by: SliceBy
+  readonly value: string
+}
+
+/** A slice that the gate tests, with its weight in the mean of each signal's e-values. */
+export interface FleetSlice extends SliceName {
+  /** devices at the start */
+  readonly devices: number
+  readonly weight: number
+}
+
 /** What is worked out when a rollout starts and frozen with it, as the policy is. */
 export interface StagePlan {
   readonly percent: number
@@ -24,6 +39,8 @@ export interface RolloutPlan {
   /** devices whose own past is known, and for how many hours in the mean */
   readonly history: { readonly devices: number; readonly hours: number }
   readonly stages: readonly StagePlan[]
+  /** boards, sites and environments that are tested beside the whole; absent in plans of before */
+  readonly slices?: readonly FleetSlice[]
   /** stages that could decide, when the first of these cannot */
   readonly proposal: readonly number[] | null
 }
