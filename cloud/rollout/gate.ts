@@ -157,6 +157,9 @@ function compare(arms: ArmOutcomes | null, signal: Signal, paired: boolean): Log
 /** What the log ratio of a count has in its test. */
 export const RATIO_WEIGHT = 1 / 2
 
+/** chosen: with fewer devices in an arm a slice says nothing but by first events */
+const SLICE_DEVICES_PER_ARM = 10
+
 /** Weights of the parts of a signal's roll back test. */
 const WEIGHTS = {
   count: { ratio: RATIO_WEIGHT, later: 1 / 4, first: 1 / 4 },
@@ -180,6 +183,22 @@ interface Read {
   readonly sliceSuspect: SliceName | null
 }
 
+/** The comparison of few devices with a variance by which the normal distribution is as seldom beyond the margin as Student's is: the
+ *  standard error of few is itself a guess, and slices are asked to be surer than one in thousands.
+ *  @see Wallace, "Bounds on normal approximations to Student's and the chi-square distributions", Ann. Math. Statist. 30 (1959)
+ */
+function studentized(comparison: LogRatio | undefined, policy: SignalPolicy, signal: Signal): LogRatio | undefined {
+  if (comparison === undefined) return undefined
+  const { d, variance, canary, control } = comparison
+  // The smaller arm's: at most what Welch's formula gives.
+  const freedom = Math.min(canary.devices, control.devices) - 1
+  const squared = (signOf(signal) * d - Math.log(policy.marginRatio)) ** 2 / variance
+  const shrink = (8 * freedom + 1) / (8 * freedom + 3)
+  // Its limit where the two are alike.
+  const share = squared < 1e-9 ? 1 : (freedom * Math.log1p(squared / freedom)) / squared
+  return { ...comparison, variance: variance / (shrink * shrink * share) }
+}
+
 /** What the tests of one signal say of the whole fleet, or of a slice of it. */
 interface Tests {
   readonly comparison: LogRatio | undefined
@@ -197,9 +216,11 @@ function testsOf(
   gate: GatePolicy,
   input: GateInput,
   data: SignalInput | undefined,
+  size: 'whole' | 'slice',
 ): Tests {
   const paired = input.comparison === 'past'
-  const comparison = compare(data?.batch ?? null, signal, paired)
+  const batch = compare(data?.batch ?? null, signal, paired)
+  const comparison = size === 'slice' ? studentized(batch, policy, signal) : batch
   const missing = signal.kind === 'first' ? [] : shortages(comparison, signal, gate, paired)
   // A batch below the minima adds nothing yet: its variance cannot be trusted.
   const running =
@@ -213,7 +234,7 @@ function testsOf(
           signal.worse,
           signal.worse === 'higher' ? policy.marginRatio : 1 / policy.marginRatio,
         )
-  const later = laterLogE(policy, signal, gate, data)
+  const later = laterLogE(policy, signal, gate, data, size)
   const parts = partsOf(policy, signal, input, data, { batches, later, first })
   return { comparison, missing, running, batches, later, first, parts }
 }
@@ -228,7 +249,7 @@ function estimateOf(batches: readonly BatchEvidence[]): { mean: number; spread: 
 
 function readSignal(policy: SignalPolicy, signal: Signal, gate: GatePolicy, input: GateInput): Read {
   const data = input.signals[signal.name]
-  const whole = testsOf(policy, signal, gate, input, data)
+  const whole = testsOf(policy, signal, gate, input, data, 'whole')
   const { comparison, missing, running, batches, later, first } = whole
   const slices = sliceTests(policy, signal, gate, input, data)
   const parts = slices.length === 0 ? whole.parts : withSlices(whole.parts, slices)
@@ -283,6 +304,7 @@ function sliceTests(
     const control = bySlice(arms.control, slices.length)
     return bySlice(arms.canary, slices.length).map((canary, i) => ({ canary, control: control[i] ?? [] }))
   }
+  const small = { ...gate, minDevicesPerArm: Math.min(gate.minDevicesPerArm, SLICE_DEVICES_PER_ARM) }
   const batch = divide(data?.batch ?? null)
   const later = divide(data?.later ?? null)
   const spells = bySlice(data?.spells ?? [], slices.length)
@@ -295,7 +317,7 @@ function sliceTests(
       frozen: frozen.flatMap((each) => each.batch ?? []),
       frozenLater: frozen.filter(({ stage }) => stage > 1).map((each) => ({ stage: each.stage, logE: each.later })),
     }
-    const tests = testsOf(policy, signal, gate, input, own)
+    const tests = testsOf(policy, signal, small, input, own, 'slice')
     return { slice, tests, logE: meanLogE(tests.parts) }
   })
 }
@@ -358,8 +380,15 @@ function blame(
 }
 
 /** What everybody who is exposed says in the running stage, which finds what begins long after an install. */
-function laterLogE(policy: SignalPolicy, signal: Signal, gate: GatePolicy, data: SignalInput | undefined): number {
-  const comparison = compare(data?.later ?? null, signal, false)
+function laterLogE(
+  policy: SignalPolicy,
+  signal: Signal,
+  gate: GatePolicy,
+  data: SignalInput | undefined,
+  size: 'whole' | 'slice',
+): number {
+  const later = compare(data?.later ?? null, signal, false)
+  const comparison = size === 'slice' ? studentized(later, policy, signal) : later
   if (comparison === undefined || shortages(comparison, signal, gate, false).length > 0) return 0
   return harmLogE([comparison], policy, signal)
 }
