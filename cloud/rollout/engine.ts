@@ -111,6 +111,12 @@ export class RolloutEngine {
     const resolved = resolvePolicy(request.policy, release, releases)
     if (!resolved.ok) return resolved
     const policy = resolved.value
+    const strange = policy.manual === 'none' || policy.manual === 'all' ? [] : policy.manual
+    const unknown = strange.find((percent) => !request.percents.includes(percent))
+    if (unknown !== undefined) {
+      const stages = request.percents.join(', ')
+      return err(contractError('invalid-request', `gate.manual: no stage of ${unknown} %; the stages are ${stages}`))
+    }
     const noise = this.#store.outcomes.newestNoise()
     const traits = heard.map(({ id, board, site }) => ({
       ...{ board, site, environment: environmentOf(noise.get(id) ?? []) },
@@ -173,7 +179,10 @@ export class RolloutEngine {
       const rollout = present(rollouts.open(), 'the open rollout')
       const nowMs = this.#clock.wallMs()
       const reading = this.#read(rollout, nowMs)
-      const why = reading === null ? 'Started.' : gateWords(reading)
+      const why =
+        reading === null
+          ? 'Started.'
+          : `${rollout.policy.advisory ? 'Advisory, nothing acts on it: ' : ''}${gateWords(reading)}`
       const steps = planRollout(rollout, reading)
       if (reading !== null) rollouts.setReading(rollout.id, reading, rollout.state === 'paused' ? rollout.why : why)
       for (const step of steps) {

@@ -295,6 +295,7 @@ export function gatherEvidence(store: Store, rollout: RolloutRecord, nowMs: numb
     isLast: rollout.stage === rollout.percents.length,
     comparison,
     decides: plan?.decides ?? true,
+    ...(isManual(rollout) && { manual: true }),
     elapsedHours: stageHours(rollout, nowMs),
     watchHours: watchHours(rollout),
     maxHours: rollout.policy.maxHours + rollout.grantedHours,
@@ -304,6 +305,13 @@ export function gatherEvidence(store: Store, rollout: RolloutRecord, nowMs: numb
     exposure: rollouts.exposure(rollout.id, candidate, nowMs),
     counted: counts,
   }
+}
+
+/** Whether the running stage waits for a person. Rollouts of before know no such stage. */
+function isManual({ policy, percents, stage }: RolloutRecord): boolean {
+  const { manual = 'none' } = policy as Partial<GatePolicy>
+  const percent = percents[stage - 1]
+  return manual === 'all' || (manual !== 'none' && percent !== undefined && manual.includes(percent))
 }
 
 /** A stage that is too small to decide watches a day where a later one decides, and longer where none does. */

@@ -30,6 +30,7 @@ export const DEFAULT_GATE_POLICY: GatePolicy = {
   comparison: 'auto',
   ungated: false,
   advisory: false,
+  manual: 'none',
   holdbackShare: 0.05,
   undecided: 'auto',
   watchHours: 96,

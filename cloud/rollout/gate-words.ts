@@ -20,6 +20,7 @@ const REASON_WORDS: Readonly<Record<GateReason, string>> = {
   suspect: 'looks worse than the margin allows',
   'slice-suspect': 'looks worse there than chance makes one of so many',
   undecided: 'not yet shown to be within the margin',
+  'waits-for-person': 'ready to go on; a person must end this stage (kinglet rollout advance)',
   'max-exposure': 'undecided at the longest exposure: a person must decide',
 }
 
@@ -106,7 +107,15 @@ export function gateWords(reading: GateReading): string {
     `${threeDigits(reading.elapsedHours)} h into the stage`,
   ]
   const words = `${VERDICT_WORDS[reading.verdict]}: ${[...new Set(reasons)].join('; ')}.`
-  return `${words} ${capitalize(numbers.join('; '))}.${AGAINST[reading.comparison]}`
+  return `${words} ${capitalize(numbers.join('; '))}.${adviceWords(reading)}${AGAINST[reading.comparison]}`
+}
+
+function adviceWords({ advice = [] }: GateReading): string {
+  const words = advice.map(
+    ({ code, metric = '', slice }) =>
+      `${nameOf(metric)}${slice === undefined ? '' : ` in ${sliceName(slice)}`}: ${REASON_WORDS[code]}`,
+  )
+  return words.length === 0 ? '' : ` Advisory, nothing acts on it: ${words.join('; ')}.`
 }
 
 const unkeyedWords = ({ assigned, unkeyed = 0 }: GateReading['exposure']): string[] =>

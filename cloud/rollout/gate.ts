@@ -58,6 +58,8 @@ export interface GateInput {
   readonly decides: boolean
   /** hours since the stage began, without those in which it was paused */
   readonly elapsedHours: number
+  /** the gate does not end this stage but to take it back; absent: it does */
+  readonly manual?: boolean
   /** how long a stage watches that cannot decide */
   readonly watchHours: number
   /** hours after which an undecided stage pauses: the policy's, plus what a person granted by resuming */
@@ -471,35 +473,49 @@ type Reasons = GateReading['reasons']
  *    every signal that is asked for a proof has given it and the minimum exposure is met; pause at maximum exposure; otherwise hold
  */
 export function judgeStage(policy: GatePolicy, input: GateInput): GateReading {
-  const reads = policy.metrics.flatMap((each) => {
+  const all = policy.metrics.flatMap((each) => {
     const signal = signalOf(each)
-    return signal === undefined ? [] : [readSignal(each, signal, policy, input)]
+    return signal === undefined
+      ? []
+      : [{ ...readSignal(each, signal, policy, input), advisory: each.advisory === true }]
   })
+  const reads = all.filter(({ advisory }) => !advisory)
   const { started, failed } = input.installs
   const { p0, alpha } = policy.installFailures
   const installs = { ...test(exactLogE(Math.min(failed, started), started, p0), alpha), started, failed, p0 }
   const harmful: Reasons = [
     ...(alpha > 0 && decided(installs) ? [{ code: 'installs-failing', metric: 'installFailures' } as const] : []),
-    ...reads
-      .filter(({ reading }) => decided(reading.rollback))
-      .flatMap(({ reading, wholeHarmed, harmed }): Reasons => {
-        const reason = { code: 'metric-worse', metric: reading.name } as const
-        return [...(wholeHarmed ? [reason] : []), ...harmed.map((slice) => ({ ...reason, slice }))]
-      }),
+    ...reads.flatMap(harmOf),
   ]
+  const advice = all.filter(({ advisory }) => advisory).flatMap(harmOf)
   const kind = stageKind(policy, input)
   const hours = hoursOf(policy, input, kind)
-  const [verdict, reasons] = choose(policy, input, kind, hours, harmful, reads)
+  const [verdict, reasons] = byHand(input, choose(policy, input, kind, hours, harmful, reads))
   return {
     ...{ verdict, reasons, comparison: input.comparison, elapsedHours: input.elapsedHours, minHours: hours },
+    ...(advice.length > 0 && { advice }),
     maxHours: Math.max(hours, input.maxHours),
-    metrics: reads.map(({ reading }) => reading),
+    metrics: all.map(({ reading }) => reading),
     ...(input.slices !== undefined && input.slices.length > 0 && { slices: input.slices }),
     installs,
     exposure: { ...input.exposure, minShare: policy.minInstalledShare },
     counted: input.counted,
   }
 }
+
+/** Why a signal takes the candidate back, if it does. */
+function harmOf({ reading, wholeHarmed, harmed }: Read): Reasons {
+  if (!decided(reading.rollback)) return []
+  const reason = { code: 'metric-worse', metric: reading.name } as const
+  return [...(wholeHarmed ? [reason] : []), ...harmed.map((slice) => ({ ...reason, slice }))]
+}
+
+/** A stage that a person ends is ready instead of over. */
+const byHand = (
+  { manual = false }: GateInput,
+  [verdict, reasons]: readonly [Verdict, Reasons],
+): readonly [Verdict, Reasons] =>
+  manual && verdict === 'advance' ? ['hold', [{ code: 'waits-for-person' }, ...reasons]] : [verdict, reasons]
 
 /** What a stage is for: `prove` that the candidate is no worse, `watch` for harm since it cannot prove, `soak` at the end. */
 type StageKind = 'prove' | 'watch' | 'soak' | 'ungated'

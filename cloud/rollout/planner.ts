@@ -32,10 +32,8 @@ export interface RolloutSnapshot {
  */
 export function planRollout(rollout: RolloutSnapshot, reading: GateReading | null): readonly RolloutStep[] {
   if (rollout.state === 'rolled-back' || rollout.state === 'completed') return []
-  if (rollout.policy.advisory && reading !== null) {
-    // What the gate says is told, and nobody exposed is added, until a person has decided.
-    return rollout.state === 'running' && reading.verdict !== 'hold' ? [{ kind: 'pause' }] : []
-  }
+  // What the gate says is told, and a person acts on it or does not.
+  if (rollout.policy.advisory && reading !== null) return []
   // Exposed devices suffer while a rollout is paused, so harm withdraws it all the same.
   if (reading?.verdict === 'rollback') return [{ kind: 'withdraw' }]
   if (rollout.state === 'paused') return []

@@ -96,7 +96,7 @@ interface PlanContext {
 
 function stagesOf(percents: readonly number[], context: PlanContext): StagePlan[] {
   const { policy, devices, holdback, comparison } = context
-  const metric = policy.metrics.find(({ alphaAdvance }) => alphaAdvance > 0)
+  const metric = policy.metrics.find(({ alphaAdvance, advisory }) => alphaAdvance > 0 && advisory !== true)
   const margin = Math.log(metric?.marginRatio ?? 1)
   // The ratio's part of the test: the rest is for first events, for what begins later, and for slices.
   const shareOfSlices = context.slices.reduce((sum, { weight }) => sum + weight, 0)

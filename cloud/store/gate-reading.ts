@@ -37,8 +37,15 @@ export const GATE_REASONS = [
   'slice-suspect',
   'undecided',
   'max-exposure',
+  'waits-for-person',
 ] as const
 export type GateReason = (typeof GATE_REASONS)[number]
+
+export interface Reason {
+  readonly code: GateReason
+  readonly metric?: string
+  readonly slice?: SliceName
+}
 
 /** One sequential test: it has decided once `logE >= threshold`. */
 export interface TestReading {
@@ -121,7 +128,9 @@ export interface Exposure {
 
 export interface GateReading {
   readonly verdict: Verdict
-  readonly reasons: readonly { readonly code: GateReason; readonly metric?: string; readonly slice?: SliceName }[]
+  readonly reasons: readonly Reason[]
+  /** what advisory signals say, on which nobody acts; absent: nothing */
+  readonly advice?: readonly Reason[]
   /** what canaries were compared with */
   readonly comparison: 'control' | 'past' | 'none'
   readonly elapsedHours: number

@@ -45,6 +45,7 @@ function input(changes: Changes = {}): GateInput {
     ...rest,
   }
 }
+const RUNNING = { state: 'running' as const, percents: [20, 50, 100], stage: 1, policy: { advisory: false } }
 const judge = (value: GateInput) => judgeStage(DEFAULT_GATE_POLICY, value)
 const codes = (value: GateInput) => judge(value).reasons.map(({ code }) => code)
 
@@ -184,6 +185,31 @@ describe('the gate decides', () => {
       reasons: [{ code: 'not-proven' }],
     })
   })
+  it('a stage that a person ends waits when it is ready, goes back when it harms, and pauses where nothing is certain', () => {
+    const manual = { manual: true }
+    const ready = judge(input(manual))
+    expect(ready).toMatchObject({ verdict: 'hold', reasons: [{ code: 'waits-for-person' }, { code: 'not-inferior' }] })
+    expect(gateWords(ready)).toMatch(/^Hold: ready to go on; a person must end this stage \(kinglet rollout advance\)/)
+    expect(planRollout({ ...RUNNING, percents: [20, 100] }, ready)).toEqual([])
+    expect(judge(input({ ...manual, elapsedHours: 500 })).verdict).toBe('hold')
+    expect(judge(input({ ...manual, canaryFalse: 30 })).verdict).toBe('rollback')
+    expect(judge(input({ ...manual, devices: 20, elapsedHours: 168 })).verdict).toBe('pause')
+  })
+  it('an advisory signal is told, and neither ends nor holds', () => {
+    const advisory = DEFAULT_GATE_POLICY.metrics.map((metric) =>
+      metric.name === 'verifiedWakesPerHour' ? { ...metric, advisory: true } : metric,
+    )
+    const policy = { ...DEFAULT_GATE_POLICY, metrics: advisory }
+    const deaf = input({ canaryFalse: 5, canaryVerified: 3 })
+    const reading = judgeStage(policy, deaf)
+    expect(judge(deaf).verdict).toBe('rollback')
+    expect(reading).toMatchObject({ verdict: 'advance', reasons: [{ code: 'not-inferior' }] })
+    expect(reading.advice).toEqual([{ code: 'metric-worse', metric: 'verifiedWakesPerHour' }])
+    expect(reading.metrics.find(({ name }) => name === 'verifiedWakesPerHour')?.rollback?.alpha).toBe(0.008)
+    expect(gateWords(reading)).toMatch(
+      /Advisory, nothing acts on it: verified wakes per hour: worse than the margin allows\.$/,
+    )
+  })
   it('an ungated rollout is called so, and still ends where installs fail', () => {
     const ungated = { ...DEFAULT_GATE_POLICY, ungated: true }
     const none = { comparison: 'none' as const, canaryFalse: 100 }
@@ -193,7 +219,7 @@ describe('the gate decides', () => {
 })
 
 describe('the planner', () => {
-  const running = { state: 'running' as const, percents: [20, 50, 100], stage: 1, policy: { advisory: false } }
+  const running = RUNNING
   it('begins, advances with frozen evidence, completes, withdraws, pauses', () => {
     expect(planRollout({ ...running, stage: 0 }, null)).toEqual([{ kind: 'begin-stage', stage: 1, percent: 20 }])
     const [end, begin] = planRollout(running, judge(input()))
@@ -213,8 +239,8 @@ describe('the planner', () => {
     expect(planRollout(paused, judge(input()))).toEqual([])
     expect(planRollout(paused, judge(input({ canaryFalse: 30 })))).toEqual([{ kind: 'withdraw' }])
     const advisory = { ...running, policy: { advisory: true } }
-    expect(planRollout(advisory, judge(input({ canaryFalse: 30 })))).toEqual([{ kind: 'pause' }])
-    expect(planRollout(advisory, judge(input()))).toEqual([{ kind: 'pause' }])
+    expect(planRollout(advisory, judge(input({ canaryFalse: 30 })))).toEqual([])
+    expect(planRollout(advisory, judge(input()))).toEqual([])
     expect(planRollout({ ...running, state: 'completed' }, judge(input({ canaryFalse: 30 })))).toEqual([])
   })
 })
