@@ -34,6 +34,8 @@ export interface RolloutRequest {
   /** rising, at most 10, the last 100 */
   readonly percents: readonly number[]
   readonly policy: GatePolicy
+  /** name@version of what it was made of */
+  readonly policyName?: string | null
   /** start although the candidate raises the security counter, which makes rolling back impossible */
   readonly irreversible: boolean
 }
@@ -163,9 +165,12 @@ export class RolloutEngine {
           createdMs: now,
           createdBy: by,
         },
+        policyName: request.policyName ?? null,
         why: 'Started; the first stage begins at the next evaluation.',
       })
-      const detail = { model: release.name, version: release.version, previous: previous.name, percents, policy, plan }
+      const { policyName = null } = request
+      const of = { model: release.name, version: release.version, previous: previous.name }
+      const detail = { ...of, percents, policyName, policy, plan }
       audit.append({ atMs: now, actor: by, action: 'rollout.started', subject: id, detail })
       return ok(present(rollouts.get(id), 'the rollout just changed'))
     })

@@ -10,6 +10,7 @@ import type { Spell } from './first-event.ts'
 import { slicesOf } from './fleet-slices.ts'
 import type { ArmOutcomes, FrozenSlice, GateInput, SignalInput } from './gate.ts'
 import type { DeviceOutcome } from './log-ratio.ts'
+import { manualStages } from './manual-stages.ts'
 import { type DeclaredPlaces, declaredPlaces, type Signal, signalOf } from './signals.ts'
 
 /** Collects what the gate reads. Everything is of whole hours that are known from both ends, numerator and exposure of the same hours of the
@@ -295,7 +296,7 @@ export function gatherEvidence(store: Store, rollout: RolloutRecord, nowMs: numb
     isLast: rollout.stage === rollout.percents.length,
     comparison,
     decides: plan?.decides ?? true,
-    ...(isManual(rollout) && { manual: true }),
+    ...(manualStages(rollout).includes(rollout.percents[rollout.stage - 1] ?? 0) && { manual: true }),
     elapsedHours: stageHours(rollout, nowMs),
     watchHours: watchHours(rollout),
     maxHours: rollout.policy.maxHours + rollout.grantedHours,
@@ -305,13 +306,6 @@ export function gatherEvidence(store: Store, rollout: RolloutRecord, nowMs: numb
     exposure: rollouts.exposure(rollout.id, candidate, nowMs),
     counted: counts,
   }
-}
-
-/** Whether the running stage waits for a person. Rollouts of before know no such stage. */
-function isManual({ policy, percents, stage }: RolloutRecord): boolean {
-  const { manual = 'none' } = policy as Partial<GatePolicy>
-  const percent = percents[stage - 1]
-  return manual === 'all' || (manual !== 'none' && percent !== undefined && manual.includes(percent))
 }
 
 /** A stage that is too small to decide watches a day where a later one decides, and longer where none does. */

@@ -40,7 +40,7 @@ export interface SignalInput {
   /** log e-values of `later`, frozen likewise */
   readonly frozenLater: readonly { readonly stage: number; readonly logE: number }[]
   /** both of each slice, by its index; absent: none has been frozen */
-  readonly frozenSlices?: readonly FrozenSlice[]
+  readonly frozenSlices?: readonly FrozenSlice[] | undefined
 }
 
 export interface FrozenSlice {
@@ -59,14 +59,14 @@ export interface GateInput {
   /** hours since the stage began, without those in which it was paused */
   readonly elapsedHours: number
   /** the gate does not end this stage but to take it back; absent: it does */
-  readonly manual?: boolean
+  readonly manual?: boolean | undefined
   /** how long a stage watches that cannot decide */
   readonly watchHours: number
   /** hours after which an undecided stage pauses: the policy's, plus what a person granted by resuming */
   readonly maxHours: number
   readonly signals: Readonly<Record<string, SignalInput>>
   /** the plan's; absent: the fleet is not sliced */
-  readonly slices?: readonly FleetSlice[]
+  readonly slices?: readonly FleetSlice[] | undefined
   /** devices of the whole rollout that began to install the candidate, and those that failed or reverted */
   readonly installs: { readonly started: number; readonly failed: number }
   readonly exposure: Omit<Exposure, 'minShare'>

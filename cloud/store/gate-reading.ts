@@ -122,7 +122,7 @@ export interface Exposure {
   /** of those that were heard, silent now for longer than ever before the rollout */
   readonly silent: number
   /** of those told, without a key, so that what they run and report is their gateway's word; absent in readings of before */
-  readonly unkeyed?: number
+  readonly unkeyed?: number | undefined
   readonly minShare: number
 }
 

@@ -774,6 +774,20 @@ CREATE TABLE rollout_slices (
 ) STRICT, WITHOUT ROWID;
 `
 
+/** Gate policies by name. The number is free to change until it is released. */
+const POLICIES = `
+CREATE TABLE gate_policies (
+  name TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  policy TEXT NOT NULL,            -- JSON, whole
+  created_ms INTEGER NOT NULL,
+  created_by TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  PRIMARY KEY (name, version)
+) STRICT, WITHOUT ROWID;
+ALTER TABLE rollouts ADD COLUMN policy_name TEXT; -- name@version that it was started with; NULL: none
+`
+
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, name: 'fleet, registry, assignments, audit', sql: FLEET },
   { version: 2, name: 'telemetry', sql: TELEMETRY },
@@ -791,4 +805,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 14, name: 'signals, verifiers of releases', sql: SIGNALS },
   { version: 15, name: 'signals of devices', sql: DEVICE_SIGNALS },
   { version: 16, name: 'slices of rollouts', sql: SLICES },
+  { version: 17, name: 'named gate policies', sql: POLICIES },
 ]

@@ -25,6 +25,8 @@ export interface RolloutRecord {
   /** how long the running stage has been paused before */
   readonly pausedMs: number
   readonly policy: GatePolicy
+  /** name@version of the policy that it was started with, before what was changed for it; null: none */
+  readonly policyName: string | null
   /** what was worked out at the start: who takes part, what each stage can find */
   readonly plan: RolloutPlan
   readonly salt: string
@@ -89,6 +91,7 @@ interface Row {
   paused_since_ms: number | null
   paused_ms: number
   policy: string
+  policy_name: string | null
   plan: string
   salt: string
   created_ms: number
@@ -110,6 +113,7 @@ const toRecord = (row: Row): RolloutRecord => ({
   pausedSinceMs: row.paused_since_ms,
   pausedMs: row.paused_ms,
   policy: JSON.parse(row.policy) as GatePolicy,
+  policyName: row.policy_name,
   plan: JSON.parse(row.plan) as RolloutPlan,
   salt: row.salt,
   createdMs: row.created_ms,
@@ -137,17 +141,28 @@ export class RolloutStore {
   add(
     row: Pick<
       RolloutRecord,
-      'id' | 'release' | 'previous' | 'percents' | 'policy' | 'plan' | 'salt' | 'createdMs' | 'createdBy' | 'why'
+      | 'id'
+      | 'release'
+      | 'previous'
+      | 'percents'
+      | 'policy'
+      | 'plan'
+      | 'salt'
+      | 'createdMs'
+      | 'createdBy'
+      | 'why'
+      | 'policyName'
     >,
   ): void {
     this.#db
       .prepare(
         `INSERT INTO rollouts (id, release, previous, state, percents, stage, stage_started_ms, granted_hours, policy, plan,
-           salt, created_ms, created_by, why) VALUES (?, ?, ?, 'running', ?, 0, ?, 0, ?, ?, ?, ?, ?, ?)`,
+           salt, created_ms, created_by, why, policy_name) VALUES (?, ?, ?, 'running', ?, 0, ?, 0, ?, ?, ?, ?, ?, ?, ?)`,
       )
       .run(
         ...[row.id, row.release, row.previous, JSON.stringify(row.percents), row.createdMs],
         ...[JSON.stringify(row.policy), JSON.stringify(row.plan), row.salt, row.createdMs, row.createdBy, row.why],
+        row.policyName,
       )
   }
 
