@@ -139,6 +139,11 @@ async function stage(api: CloudApi, model: string, { version, reason }: StartFla
   await api.post(`/v1/models/${encodeURIComponent(model)}/promote`, wish)
 }
 
+async function preview(api: CloudApi, request: object): Promise<void> {
+  const plan = await api.postAgain<RolloutPlan>('/v1/rollouts/plan', request)
+  for (const line of planLines(plan)) console.log(line)
+}
+
 const pathOf = (id: string): string => `/v1/rollouts/${encodeURIComponent(id)}`
 
 /** `kinglet rollout …` */
@@ -147,9 +152,11 @@ export function rolloutCommand(): Command {
   withRollout(rollout.command('start'))
     .description('promote a candidate to staging if need be and start its rollout; says what each stage can find')
     .option('--reason <TEXT>', 'why, for the audit log', 'started from the command line')
-    .action(async (model: string, flags: StartFlags) => {
+    .option('--preview', 'start nothing: say what "plan" says')
+    .action(async (model: string, flags: StartFlags & { preview?: boolean }) => {
       const request = requestOf(model, flags)
       const api = apiOf(flags)
+      if (flags.preview === true) return preview(api, request)
       await stage(api, model, flags)
       const started = await api.post<RolloutView>('/v1/rollouts', request)
       print(started)
@@ -158,8 +165,7 @@ export function rolloutCommand(): Command {
   withRollout(rollout.command('plan'))
     .description('who would take part and what each stage could find; starts nothing (the release must be in staging)')
     .action(async (model: string, flags: StartFlags) => {
-      const plan = await apiOf(flags).postAgain<RolloutPlan>('/v1/rollouts/plan', requestOf(model, flags))
-      for (const line of planLines(plan)) console.log(line)
+      await preview(apiOf(flags), requestOf(model, flags))
     })
   withCloud(rollout.command('list'))
     .description('all rollouts, newest first')

@@ -16,6 +16,7 @@ import { HOUR_MS } from '../store/telemetry-store.ts'
 import { lookAfter } from './after-rollout.ts'
 import { bucketOf, isExposed } from './cohort.ts'
 import { resolvePolicy } from './declared-signals.ts'
+import type { FleetHalves, FleetPast } from './detection.ts'
 import { gatherEvidence, pastOf, stageHours } from './evidence.ts'
 import { fitsBoard, KINGLET, pauseDevices, performStep, resumeDevices, takers } from './executor.ts'
 import { environmentOf } from './fleet-slices.ts'
@@ -23,7 +24,7 @@ import { judgeStage } from './gate.ts'
 import { gateWords } from './gate-words.ts'
 import { planRollout, type RolloutStep, stepsOn } from './planner.ts'
 import { silenceBoundMs } from './silence-bound.ts'
-import { type FleetPast, planStages } from './stage-plan.ts'
+import { planStages } from './stage-plan.ts'
 
 /** chosen: devices whose past is read to plan a rollout; more tell no more of a fleet's mean and spread */
 const PLANNED_DEVICES_MAX = 2_000
@@ -54,6 +55,12 @@ interface Prepared {
 export interface TickOutcome {
   readonly rollout: RolloutRecord
   readonly steps: readonly RolloutStep[]
+}
+
+/** Bytes on the air of a device that runs another release: its patch, else the compact image, else the bundle. */
+function bytesToTake({ content }: ReleaseRecord, from: ReleaseRecord | undefined): number {
+  const patch = (base: string | null): number | undefined => content.patches?.find((each) => each.base === base)?.bytes
+  return (from === undefined ? undefined : patch(from.sha256)) ?? patch(null) ?? content.bytes
 }
 
 /** Runs rollouts: reads the gate, plans, performs. Everything it knows is in the store and every tick is one transaction, so
@@ -123,21 +130,37 @@ export class RolloutEngine {
     const traits = heard.map(({ id, board, site }) => ({
       ...{ board, site, environment: environmentOf(noise.get(id) ?? []) },
     }))
-    const fleet = { devices: traits, unheard, past: this.#fleetPast(heard, policy, now) }
+    const bytes = heard.map(({ target }) => bytesToTake(release, target === null ? undefined : models.byId(target)))
+    const fleet = {
+      ...{ devices: traits, unheard, pasts: this.#fleetPasts(heard, policy, now) },
+      bytesPerDevice: bytes.reduce((sum, each) => sum + each, 0) / heard.length,
+    }
     return ok({ release, previous, policy, plan: planStages(policy, request.percents, fleet) })
   }
 
-  /** False wakes of the devices before now; of a large fleet those of every so many. */
-  #fleetPast(heard: readonly DeviceRecord[], policy: GatePolicy, nowMs: number): FleetPast {
+  /** What the devices did before now, by signal; of a large fleet that of every so many. */
+  #fleetPasts(
+    heard: readonly DeviceRecord[],
+    policy: GatePolicy,
+    nowMs: number,
+  ): ReadonlyMap<string, { readonly past: FleetPast; readonly halves: FleetHalves }> {
     const every = Math.ceil(heard.length / PLANNED_DEVICES_MAX)
-    const name = policy.metrics.find(({ alphaAdvance }) => alphaAdvance > 0)?.name
-    if (name === undefined) return []
-    return heard.flatMap((device, i) => {
-      if (i % every !== 0 || device.target === null) return []
+    const pasts = new Map<string, { past: FleetPast[number][]; halves: FleetHalves[number][] }>()
+    const of = (name: string) => {
+      const known = pasts.get(name) ?? { past: [], halves: [] }
+      pasts.set(name, known)
+      return known
+    }
+    for (const [i, device] of heard.entries()) {
+      if (i % every !== 0 || device.target === null) continue
       const release = present(this.#store.models.byId(device.target), 'the target of a device')
-      const past = pastOf(this.#store, device.id, release, policy, nowMs)[name]
-      return past === undefined ? [] : Array.from({ length: every }, () => past)
-    })
+      const before = pastOf(this.#store, device.id, release, policy, nowMs)
+      for (const [name, past] of Object.entries(before.past)) {
+        of(name).past.push(...Array.from({ length: every }, () => past))
+      }
+      for (const [name, halves] of Object.entries(before.halves)) of(name).halves.push(halves)
+    }
+    return pasts
   }
 
   /** Starts a rollout of a staged release; its first stage begins at the next tick.

@@ -319,24 +319,43 @@ export function stageHours({ stageStartedMs, pausedMs, pausedSinceMs }: RolloutR
   return Math.max(0, nowMs - stageStartedMs - paused) / HOUR_MS
 }
 
-/** What each signal of a policy was, of a device that ran a release in the hours before a moment. Signals it has no data of are left out. */
+type Sums = readonly [y: number, x: number]
+
+/** What a device did before a moment. */
+export interface DevicePast {
+  /** by signal, in all of the hours; signals it has no data of are left out */
+  readonly past: Readonly<Record<string, Sums>>
+  /** the same in two halves of those hours, where both say something: how far it wanders by itself */
+  readonly halves: Readonly<Record<string, readonly [earlier: Sums, later: Sums]>>
+}
+
+/** What each signal of a policy was, of a device that ran a release in the hours before a moment. */
 export function pastOf(
   store: Store,
   device: number,
   release: ReleaseRecord,
   policy: Pick<GatePolicy, 'metrics' | 'covariateHours'>,
   nowMs: number,
-): Record<string, readonly [y: number, x: number]> {
+): DevicePast {
   const to = hourStartMs(nowMs)
+  const covariateHours = Math.floor(policy.covariateHours)
   const { prefix, places } = toModel(release)
-  const hours = store.outcomes.slots(device, prefix, to - Math.floor(policy.covariateHours) * HOUR_MS, to)
-  const past: Record<string, readonly [y: number, x: number]> = {}
+  const hours = store.outcomes.slots(device, prefix, to - covariateHours * HOUR_MS, to)
+  const middle = hourIndex(to) - covariateHours / 2
+  const parts = [hours, hours.filter(({ hour }) => hour < middle), hours.filter(({ hour }) => hour >= middle)]
+  const past: Record<string, Sums> = {}
+  const halves: Record<string, readonly [Sums, Sums]> = {}
   for (const signal of signalsOf(policy)) {
     if (signal.kind === 'first') continue
-    const outcome = outcomeOf(signal, { hours, places })
-    if (outcome !== undefined) past[signal.name] = [outcome.y, outcome.x]
+    const [whole, earlier, later] = parts.map((some) => outcomeOf(signal, { hours: some, places }))
+    if (whole !== undefined) past[signal.name] = [whole.y, whole.x]
+    if (earlier !== undefined && later !== undefined)
+      halves[signal.name] = [
+        [earlier.y, earlier.x],
+        [later.y, later.x],
+      ]
   }
-  return past
+  return { past, halves }
 }
 
 /** The devices of a rollout that is over against what they did before it, in a window after its end. */

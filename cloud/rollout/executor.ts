@@ -120,7 +120,7 @@ function beginStage(
     // What it did before is kept for the end of its gateway's quarantine.
     if (store.gateways.isHeldOut(device)) continue
     const before = present(models.byId(row.previous), 'the release before a rollout')
-    rollouts.setPast(rollout.id, device, pastOf(store, device, before, rollout.policy, nowMs))
+    rollouts.setPast(rollout.id, device, pastOf(store, device, before, rollout.policy, nowMs).past)
     if (fresh.has(device)) {
       rollouts.expose(rollout.id, device, stage, nowMs)
       devices.retarget(device, { release: candidate.id, rollout: rollout.id, stage, arm: 'canary' })

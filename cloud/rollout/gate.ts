@@ -156,18 +156,17 @@ function compare(arms: ArmOutcomes | null, signal: Signal, paired: boolean): Log
   return { ...comparison, variance: (comparison.variance * (n - 1)) / (n - 3) }
 }
 
-/** What the log ratio of a count has in its test. */
-export const RATIO_WEIGHT = 1 / 2
-
 /** chosen: with fewer devices in an arm a slice says nothing but by first events */
-const SLICE_DEVICES_PER_ARM = 10
+export const SLICE_DEVICES_PER_ARM = 10
 
 /** Weights of the parts of a signal's roll back test. */
 const WEIGHTS = {
-  count: { ratio: RATIO_WEIGHT, later: 1 / 4, first: 1 / 4 },
+  count: { ratio: 1 / 2, later: 1 / 4, first: 1 / 4 },
   amount: { ratio: 2 / 3, later: 1 / 3, first: 0 },
   first: { ratio: 0, later: 0, first: 1 },
 } as const
+
+export const partWeights = (kind: Signal['kind']): (typeof WEIGHTS)[Signal['kind']] => WEIGHTS[kind]
 
 /** Share of the k-th stage (from the second) in the test of what begins later; they add up to one over any number of stages. */
 const laterShare = (stage: number): number => 1 / (stage * (stage - 1))
