@@ -118,7 +118,7 @@ export function simulateSlices(fleet: SlicedFleet, runs: number, seed: number): 
   const { devices, shape, signals, rate = 0.2, preHours = 168, percents = [20, 50, 100] } = fleet
   const { hoursOfStage = 48, every = 1, harm = () => 1 } = fleet
   const policy = policyOf(fleet)
-  const { harm: _, ...named } = fleet
+  const { harm: _, share: __, ...named } = fleet
   const root = seededRandom(seed).fork(JSON.stringify(named))
   const total = { mixture: 0, divided: 0, whole: 0, named: 0, exposed: 0 }
   const range = Array.from({ length: signals }, (_each, i) => i)

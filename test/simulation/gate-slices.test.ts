@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { type SlicedFleet, simulateSlices } from '../../bench/slice-simulation.ts'
 import { gatherEvidence } from '../../cloud/rollout/evidence.ts'
 import { type GateInput, judgeStage } from '../../cloud/rollout/gate.ts'
 import { gateWords } from '../../cloud/rollout/gate-words.ts'
@@ -159,5 +160,33 @@ describe('harm in a slice of the fleet', () => {
     // Nothing is compared in the new stage yet: what is known is what was frozen.
     const next = judgeStage(fleet.rollout().policy, gather())
     expect(next.metrics[0]?.slices?.[1]?.ratio).toBeCloseTo(Math.exp(present(b?.running, 'a batch').d), 9)
+  })
+})
+
+/** Few runs here; `npm run bench:gates` has the table. */
+const SEED = 20_261_130
+const RUNS = 25
+const LOOKS = { devices: 300, signals: 8, every: 6 } as const
+
+describe(`8 signals x 6 slices over three stages, seed ${SEED}`, () => {
+  it.each(['constant', 'gammaCv2', 'lognormal15', 'silent70', 'tenthAt20'] as const)(
+    'equal models are rolled back no more often than was said, on the line itself: %s',
+    (shape) => {
+      const { mixture } = simulateSlices({ ...LOOKS, shape, marginRatio: 1 }, RUNS, SEED)
+      expect(mixture).toBeLessThanOrEqual(0.05 + 3 * Math.sqrt((0.05 * 0.95) / RUNS))
+    },
+  )
+
+  it('x4 in a tenth with the others at a half is found by the slices and never by the whole', () => {
+    const fleet: SlicedFleet = {
+      ...{ ...LOOKS, devices: 600, shape: 'exponential' },
+      harm: ({ board }) => (board === 'b-small' ? 4 : 0.5),
+    }
+    const { mixture, divided, whole, named } = simulateSlices(fleet, 8, SEED)
+    expect(mixture).toBeGreaterThanOrEqual(0.75)
+    expect(named).toBe(mixture)
+    // The mean of e-values is never weaker than the same weights as shares of the error probability.
+    expect(mixture).toBeGreaterThanOrEqual(divided)
+    expect(whole).toBeLessThanOrEqual(0.125)
   })
 })
