@@ -1,4 +1,5 @@
 import { type FleetShape, type Scenario, simulate, simulateGate, type WholeScenario } from './gate-simulation.ts'
+import { simulateSlices } from './slice-simulation.ts'
 
 /** What the gate promises, by simulation: the tables of its source, fleets of heavy tails, the whole gate with every signal, `--runs N`
  *  (default 400). Fleets that follow their assignments through the real store and engine are in `test/simulation/gate-fleets.test.ts`.
@@ -96,4 +97,58 @@ for (const ratio of [1.05, 1.1, 1.5]) {
   const scenario: WholeScenario = { canary: 400, control: 1600, shape: 'exponential', preHours: 168, falseWakes: ratio }
   const { rollback, advance, hours } = simulateGate(scenario, Math.min(runs, 50), SEED)
   row('400 : 1600', '168', `false wakes ×${ratio}`, rollback, advance, hours)
+}
+
+say(
+  'Slices: equal models, 8 signals x 6 slices of 400 devices, stages 20, 50 and 100 % of 48 h each, looks every hour, equal on the line (margin 1): false roll backs',
+)
+row('shape', 'whole and slices', 'divided (Holm)', 'whole alone')
+row('---', '---', '---', '---')
+const sliced: FleetShape[] = [
+  ...(['constant', 'exponential', 'gammaCv2', 'lognormal15', 'silent70', 'tenthAt20', 'pareto15'] as const),
+]
+for (const shape of sliced) {
+  const {
+    mixture,
+    divided,
+    whole: alone,
+  } = simulateSlices({ devices: 400, shape, signals: 8, marginRatio: 1 }, Math.min(runs, 400), SEED)
+  row(shape, mixture, divided, alone)
+}
+
+say('Slices: harm in one board of a tenth of the devices, margin 1.25, 8 signals, looks every 3 h: rolled back')
+row('devices', 'candidate', 'whole and slices', 'divided (Holm)', 'whole alone', 'board named', 'exposed by then')
+row('---', '---', '---', '---', '---', '---', '---')
+for (const devices of [300, 600, 1_000]) {
+  for (const [name, inside, outside] of [
+    ['x4, the others x0.5', 4, 0.5],
+    ['x10 there', 10, 1],
+    ['x2 there', 2, 1],
+    ['x2 everywhere', 2, 2],
+  ] as const) {
+    const found = simulateSlices(
+      {
+        ...{ devices, shape: 'exponential', signals: 8, every: 3 },
+        harm: ({ board }) => (board === 'b-small' ? inside : outside),
+      },
+      Math.min(runs, 40),
+      SEED,
+    )
+    row(String(devices), name, found.mixture, found.divided, found.whole, found.named, found.exposed)
+  }
+}
+
+say('What slices cost the whole: one signal x1.5 in all of 200 devices, margin 1.25, half exposed, 48 h')
+row('share of slices', 'rolled back')
+row('---', '---')
+for (const share of [0, 0.1, 0.2, 0.4, 0.6]) {
+  const { mixture } = simulateSlices(
+    {
+      ...{ devices: 200, shape: 'exponential', signals: 1, every: 2, percents: [50, 100], share },
+      harm: () => 1.5,
+    },
+    runs,
+    SEED,
+  )
+  row(String(share), mixture)
 }

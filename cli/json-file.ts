@@ -4,11 +4,21 @@ import { CommandFailure, fileFailure } from './failure.ts'
 
 /** Reads a JSON file that a person wrote or keeps. */
 export function readJsonFile(path: string): unknown {
+  let bytes: Buffer
   try {
-    return JSON.parse(readFileSync(path, 'utf8'))
+    bytes = readFileSync(path)
   } catch (cause) {
-    if (cause instanceof SyntaxError) throw new CommandFailure(`${path}: not JSON: ${cause.message}`)
     throw fileFailure(path, cause)
+  }
+  return parseJson(path, bytes)
+}
+
+/** @param path for people */
+export function parseJson(path: string, bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString('utf8'))
+  } catch (cause) {
+    throw new CommandFailure(`${path}: not JSON: ${cause instanceof Error ? cause.message : String(cause)}`)
   }
 }
 

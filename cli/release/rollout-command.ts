@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { Command, InvalidArgumentError } from 'commander'
 import type { RolloutPlan } from '../../cloud/store/rollout-plan.ts'
 import type { CloudApi } from '../cloud-api.ts'
@@ -19,6 +20,8 @@ interface RolloutView {
   readonly why: string
   readonly gateWords: string | null
   readonly evidence: string
+  readonly policyName: string | null
+  readonly manualStages: readonly number[]
   readonly plan: RolloutPlan
 }
 
@@ -54,6 +57,7 @@ interface StartFlags extends CloudFlags {
   readonly gate?: Record<string, unknown>
   readonly ungated?: boolean
   readonly advisory?: boolean
+  readonly manual?: 'all' | readonly number[]
   readonly irreversible?: boolean
 }
 
@@ -76,14 +80,33 @@ const withRollout = (command: Command): Command =>
     .argument('<MODEL>', 'name of the release')
     .option('--version <N>', 'version of the release (default: the newest)', integerOption(0, 2 ** 31))
     .option('--stages <LIST>', 'percentages of the fleet, the last 100', '20,50,100')
-    .option('--policy <FILE>', 'JSON file with the fields of the gate policy that differ from the default')
+    .option(
+      '--policy <FILE|NAME[@VERSION]>',
+      'gate policy: a JSON file with the fields that differ from the default, or one that "gate policy add" has kept',
+    )
     .option('--gate <FIELD=VALUE>', 'one such field, for example maxHours=72; may be repeated', gateField)
     .option('--ungated', 'compare nothing: stages follow each other unless installs fail or devices fall silent')
     .option('--advisory', 'let the gate say what it would do, and a person do it')
+    .option(
+      '--manual <all|LIST>',
+      'stages that a person ends: all, or their percentages, for example 5,25',
+      manualStages,
+    )
     .option('--irreversible', 'although devices could not go back: the release raises the security counter')
 
+function manualStages(text: string): 'all' | readonly number[] {
+  if (text === 'all') return text
+  const values = text.split(',').map(Number)
+  if (values.every((value) => value > 0 && value <= 100)) return values
+  throw new InvalidArgumentError('expected all, or percentages of stages, for example 5,25.')
+}
+
+/** Whether it is the name of a policy that the cloud keeps. A file of that name is a file. */
+const isPolicyName = (text: string): boolean => /^[a-z0-9][a-z0-9-]*(@[1-9]\d*)?$/.test(text) && !existsSync(text)
+
 function requestOf(model: string, flags: StartFlags): object {
-  const file = flags.policy === undefined ? {} : readJsonFile(flags.policy)
+  const kept = flags.policy !== undefined && isPolicyName(flags.policy)
+  const file = flags.policy === undefined || kept ? {} : readJsonFile(flags.policy)
   if (typeof file !== 'object' || file === null || Array.isArray(file)) {
     throw new CommandFailure(`${flags.policy}: a policy is a JSON object of fields`, { exitCode: 2 })
   }
@@ -92,9 +115,11 @@ function requestOf(model: string, flags: StartFlags): object {
     ...flags.gate,
     ...(flags.ungated === true && { ungated: true }),
     ...(flags.advisory === true && { advisory: true }),
+    ...(flags.manual !== undefined && { manual: flags.manual }),
   }
   return {
     ...{ name: model, percents: percents(flags.stages), gate },
+    ...(kept && { policy: flags.policy }),
     ...(flags.version !== undefined && { version: flags.version }),
     ...(flags.irreversible === true && { irreversible: true }),
   }
@@ -116,6 +141,11 @@ async function stage(api: CloudApi, model: string, { version, reason }: StartFla
   await api.post(`/v1/models/${encodeURIComponent(model)}/promote`, wish)
 }
 
+async function preview(api: CloudApi, request: object): Promise<void> {
+  const plan = await api.postAgain<RolloutPlan>('/v1/rollouts/plan', request)
+  for (const line of planLines(plan)) console.log(line)
+}
+
 const pathOf = (id: string): string => `/v1/rollouts/${encodeURIComponent(id)}`
 
 /** `kinglet rollout …` */
@@ -124,9 +154,11 @@ export function rolloutCommand(): Command {
   withRollout(rollout.command('start'))
     .description('promote a candidate to staging if need be and start its rollout; says what each stage can find')
     .option('--reason <TEXT>', 'why, for the audit log', 'started from the command line')
-    .action(async (model: string, flags: StartFlags) => {
+    .option('--preview', 'start nothing: say what "plan" says')
+    .action(async (model: string, flags: StartFlags & { preview?: boolean }) => {
       const request = requestOf(model, flags)
       const api = apiOf(flags)
+      if (flags.preview === true) return preview(api, request)
       await stage(api, model, flags)
       const started = await api.post<RolloutView>('/v1/rollouts', request)
       print(started)
@@ -135,8 +167,7 @@ export function rolloutCommand(): Command {
   withRollout(rollout.command('plan'))
     .description('who would take part and what each stage could find; starts nothing (the release must be in staging)')
     .action(async (model: string, flags: StartFlags) => {
-      const plan = await apiOf(flags).postAgain<RolloutPlan>('/v1/rollouts/plan', requestOf(model, flags))
-      for (const line of planLines(plan)) console.log(line)
+      await preview(apiOf(flags), requestOf(model, flags))
     })
   withCloud(rollout.command('list'))
     .description('rollouts, newest first')
@@ -165,6 +196,8 @@ export function rolloutCommand(): Command {
       const api = apiOf(flags)
       const view = await api.get<RolloutView>(pathOf(id))
       print(view)
+      if (view.policyName !== null) console.log(`  gate policy ${view.policyName}`)
+      if (view.manualStages.length > 0) console.log(`  a person ends the stages of ${view.manualStages.join(', ')} %`)
       for (const line of planLines(view.plan)) console.log(`  ${line}`)
       const { readings } = await api.get<{ readings: ReadingView[] }>(`${pathOf(id)}/readings?limit=12`)
       for (const { atMs, words } of readings) console.log(`  ${new Date(atMs).toISOString()}  ${words}`)

@@ -10,6 +10,7 @@ import { ProofLimits } from './proof-limits.ts'
 import { refusalPace } from './refusal-pace.ts'
 import { deviceRoutes } from './routes-devices.ts'
 import { fleetRoutes } from './routes-fleet.ts'
+import { gatePolicyRoutes } from './routes-gate-policies.ts'
 import { gatewayRoutes } from './routes-gateways.ts'
 import { groupRoutes } from './routes-groups.ts'
 import { identityRoutes } from './routes-identity.ts'
@@ -62,6 +63,7 @@ export function createApp(services: CloudServices): CloudApp {
   metadataRoutes(app, services)
   groupRoutes(app, services)
   rolloutRoutes(app, services)
+  gatePolicyRoutes(app, services)
   fleetRoutes(app, services)
   wakeCheckRoutes(app, services)
   consoleRoutes(app)

@@ -1,44 +1,17 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import type { RolloutRequest } from '../rollout/engine.ts'
-import { DEFAULT_GATE_POLICY, READ_ONLY } from '../rollout/gate-defaults.ts'
 import { gateWords } from '../rollout/gate-words.ts'
-import { gatePolicySchema } from '../store/gate-policy.ts'
 import type { RolloutRecord } from '../store/rollout-store.ts'
 import { requireRole } from './auth.ts'
 import { bodyLimitOf } from './body-limit.ts'
 import type { CloudApp, CloudServices } from './environment.ts'
+import { policyOf, templateOf } from './gate-request.ts'
 import { fail, integerQuery, unwrap } from './problem.ts'
 import * as schemas from './schemas.ts'
 import { deviceView, rolloutView } from './views.ts'
 
 /** chosen: canary, half, all */
 const DEFAULT_PERCENTS = [20, 50, 100]
-
-const signalChanges = z.record(z.string(), z.record(z.string(), z.unknown()))
-
-/** The default with what a request changes. Of `metrics` it says all; `signals` changes some of them by name, and adds to them. */
-function policyOf({ signals, metrics = DEFAULT_GATE_POLICY.metrics, ...changes }: Record<string, unknown> = {}) {
-  const bySignal = signalChanges.safeParse(signals ?? {})
-  if (!bySignal.success) {
-    return fail('invalid-request', 'gate.signals: an object of fields by name, {"energyPerHour": {"marginRatio": 1.5}}')
-  }
-  const changed = Array.isArray(metrics) ? withSignals(metrics, bySignal.data) : metrics
-  const parsed = gatePolicySchema.safeParse({ ...DEFAULT_GATE_POLICY, ...changes, metrics: changed })
-  if (parsed.success) return parsed.data
-  const issue = parsed.error.issues[0]
-  return fail('invalid-request', `gate.${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'invalid'}`)
-}
-
-function withSignals(metrics: readonly unknown[], changes: z.infer<typeof signalChanges>): unknown[] {
-  const named = new Map(Object.entries(changes))
-  const changed = metrics.map((metric) => {
-    const name = typeof metric === 'object' && metric !== null && 'name' in metric ? String(metric.name) : ''
-    const change = named.get(name)
-    named.delete(name)
-    return change === undefined ? metric : { ...(metric as object), ...change, name }
-  })
-  return [...changed, ...[...named].map(([name, change]) => ({ ...READ_ONLY, ...change, name }))]
-}
 
 /** Rollouts: start, watch, pause, resume, roll back. */
 export function rolloutRoutes(app: CloudApp, services: CloudServices): void {
@@ -54,11 +27,15 @@ export function rolloutRoutes(app: CloudApp, services: CloudServices): void {
 
   /** The request of a rollout with everything that it leaves out. */
   function requestOf(body: z.infer<typeof schemas.rolloutRequest>): RolloutRequest {
-    const { name, version, percents = DEFAULT_PERCENTS, gate, irreversible = false } = body
+    const { name, version, percents = DEFAULT_PERCENTS, policy: reference, gate, irreversible = false } = body
     if (percents.at(-1) !== 100 || percents.some((percent, i) => percent <= (percents[i - 1] ?? 0))) {
       return fail('invalid-request', '"percents" must rise and end at 100')
     }
-    return { name, version, percents, policy: policyOf(gate), irreversible }
+    const template = reference === undefined ? undefined : templateOf(store, reference)
+    return {
+      ...{ name, version, percents, policy: policyOf(gate, template?.policy), irreversible },
+      policyName: template === undefined ? null : `${template.name}@${template.version}`,
+    }
   }
 
   const plan = createRoute({

@@ -4,6 +4,7 @@ import { GIVEN_ID_PATTERN, ID_WORDS, NAME_PATTERN } from '../../contract/id.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { READINESS_CODES } from '../../platform/readiness.ts'
 import { RELEASE_STATES } from '../store/model-store.ts'
+import { POLICY_REFERENCE } from '../store/policy-store.ts'
 
 /** Request and response shapes of the HTTP API, for validation and for /openapi.json. */
 
@@ -300,12 +301,35 @@ export const promoteRequest = z.strictObject({
   version: count.optional(),
 })
 
+const gateFields = z.record(z.string(), z.unknown())
+export const policyReference = z
+  .string()
+  .regex(POLICY_REFERENCE, 'NAME or NAME@VERSION of a gate policy')
+  .openapi({ description: 'NAME for the newest version, or NAME@VERSION' })
+export const gatePolicyRequest = z.strictObject({
+  name,
+  /** fields that differ from the default */
+  gate: gateFields,
+  reason,
+})
+export const gatePolicyHead = z.object({
+  name: z.string(),
+  version: count,
+  createdMs: count,
+  createdBy: z.string(),
+  reason: z.string(),
+})
+export const gatePolicy = gatePolicyHead
+  .extend({ policy: z.any().openapi({ description: 'All fields of the gate policy' }) })
+  .openapi('GatePolicy')
+
 export const rolloutRequest = z.strictObject({
   name,
   version: count.optional(),
   percents: z.array(z.number().gt(0).max(100)).min(1).max(10).optional(),
-  /** fields of the gate policy that differ from the default */
-  gate: z.record(z.string(), z.unknown()).optional(),
+  policy: policyReference.optional(),
+  /** fields of the gate policy that differ from those of `policy`, or from the default */
+  gate: gateFields.optional(),
   irreversible: z.boolean().optional(),
 })
 export const rollout = z
@@ -339,6 +363,14 @@ export const rollout = z
     pausedSinceMs: numberOrNull,
     plan: z.any().openapi({ description: 'What each stage can find, worked out at the start' }),
     policy: z.any().openapi({ description: 'The gate policy, frozen at the start' }),
+    policyName: z
+      .string()
+      .nullable()
+      .openapi({ description: 'NAME@VERSION that it was started with, before what the request changed; null: none' }),
+    manualStages: z
+      .array(z.number())
+      .readonly()
+      .openapi({ description: 'Percentages of the stages that a person ends' }),
   })
   .openapi('Rollout')
 export const reasonRequest = z.strictObject({ reason })

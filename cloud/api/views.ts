@@ -1,5 +1,6 @@
 import { present } from '../../contract/present.ts'
 import { gateWords } from '../rollout/gate-words.ts'
+import { manualStages } from '../rollout/manual-stages.ts'
 import { signalWords } from '../rollout/signals.ts'
 import type { AlertRecord } from '../store/alert-store.ts'
 import type { DeviceRecord } from '../store/device-store.ts'
@@ -136,6 +137,8 @@ export function rolloutView(store: Store, rollout: RolloutRecord) {
     pausedSinceMs: rollout.pausedSinceMs,
     plan: rollout.plan,
     policy: rollout.policy,
+    policyName: rollout.policyName,
+    manualStages: manualStages(rollout),
   }
 }
 

@@ -17,13 +17,15 @@ import { HOUR_MS } from '../store/telemetry-store.ts'
 import { isFollowed, lookAfter } from './after-rollout.ts'
 import { bucketOf, isExposed } from './cohort.ts'
 import { resolvePolicy } from './declared-signals.ts'
+import type { FleetHalves, FleetPast } from './detection.ts'
 import { gatherEvidence, pastOf, stageHours } from './evidence.ts'
 import { fits, KINGLET, pauseDevices, performStep, resumeDevices, takers } from './executor.ts'
+import { environmentOf } from './fleet-slices.ts'
 import { judgeStage } from './gate.ts'
 import { gateWords } from './gate-words.ts'
 import { planRollout, type RolloutStep, stepsOn } from './planner.ts'
 import { silenceBoundMs } from './silence-bound.ts'
-import { type FleetPast, planStages } from './stage-plan.ts'
+import { planStages } from './stage-plan.ts'
 
 /** chosen: devices whose past is read to plan a rollout; more tell no more of a fleet's mean and spread */
 const PLANNED_DEVICES_MAX = 2_000
@@ -34,6 +36,8 @@ export interface RolloutRequest {
   /** rising, at most 10, the last 100 */
   readonly percents: readonly number[]
   readonly policy: GatePolicy
+  /** name@version of what it was made of */
+  readonly policyName?: string | null
   /** start although the candidate raises the security counter, which makes rolling back impossible */
   readonly irreversible: boolean
 }
@@ -52,6 +56,12 @@ interface Prepared {
 export interface TickOutcome {
   readonly rollout: RolloutRecord
   readonly steps: readonly RolloutStep[]
+}
+
+/** Bytes on the air of a device that runs another release: its patch, else the compact image, else the bundle. */
+function bytesToTake({ content }: ReleaseRecord, from: ReleaseRecord | undefined): number {
+  const patch = (base: string | null): number | undefined => content.patches?.find((each) => each.base === base)?.bytes
+  return (from === undefined ? undefined : patch(from.sha256)) ?? patch(null) ?? content.bytes
 }
 
 /** Runs rollouts: reads the gate, plans, performs. Everything it knows is in the store and every tick is one transaction, so
@@ -116,7 +126,21 @@ export class RolloutEngine {
     const resolved = resolvePolicy(request.policy, release, releases)
     if (!resolved.ok) return resolved
     const policy = resolved.value
-    const fleet = { devices: heard.length, unheard, past: this.#fleetPast(heard, policy, now) }
+    const strange = policy.manual === 'none' || policy.manual === 'all' ? [] : policy.manual
+    const unknown = strange.find((percent) => !request.percents.includes(percent))
+    if (unknown !== undefined) {
+      const stages = request.percents.join(', ')
+      return err(contractError('invalid-request', `gate.manual: no stage of ${unknown} %; the stages are ${stages}`))
+    }
+    const noise = this.#store.outcomes.newestNoise()
+    const traits = heard.map(({ id, board, site }) => ({
+      ...{ board, site, environment: environmentOf(noise.get(id) ?? []) },
+    }))
+    const bytes = heard.map(({ target }) => bytesToTake(release, target === null ? undefined : models.byId(target)))
+    const fleet = {
+      ...{ devices: traits, unheard, pasts: this.#fleetPasts(heard, policy, now) },
+      bytesPerDevice: bytes.reduce((sum, each) => sum + each, 0) / heard.length,
+    }
     return ok({ release, previous, policy, plan: planStages(policy, request.percents, fleet) })
   }
 
@@ -134,17 +158,29 @@ export class RolloutEngine {
     return undefined
   }
 
-  /** False wakes of the devices before now; of a large fleet those of every so many. */
-  #fleetPast(heard: readonly DeviceRecord[], policy: GatePolicy, nowMs: number): FleetPast {
+  /** What the devices did before now, by signal; of a large fleet that of every so many. */
+  #fleetPasts(
+    heard: readonly DeviceRecord[],
+    policy: GatePolicy,
+    nowMs: number,
+  ): ReadonlyMap<string, { readonly past: FleetPast; readonly halves: FleetHalves }> {
     const every = Math.ceil(heard.length / PLANNED_DEVICES_MAX)
-    const name = policy.metrics.find(({ alphaAdvance }) => alphaAdvance > 0)?.name
-    if (name === undefined) return []
-    return heard.flatMap((device, i) => {
-      if (i % every !== 0 || device.target === null) return []
+    const pasts = new Map<string, { past: FleetPast[number][]; halves: FleetHalves[number][] }>()
+    const of = (name: string) => {
+      const known = pasts.get(name) ?? { past: [], halves: [] }
+      pasts.set(name, known)
+      return known
+    }
+    for (const [i, device] of heard.entries()) {
+      if (i % every !== 0 || device.target === null) continue
       const release = present(this.#store.models.byId(device.target), 'the target of a device')
-      const past = pastOf(this.#store, device.id, release, policy, nowMs)[name]
-      return past === undefined ? [] : Array.from({ length: every }, () => past)
-    })
+      const before = pastOf(this.#store, device.id, release, policy, nowMs)
+      for (const [name, past] of Object.entries(before.past)) {
+        of(name).past.push(...Array.from({ length: every }, () => past))
+      }
+      for (const [name, halves] of Object.entries(before.halves)) of(name).halves.push(halves)
+    }
+    return pasts
   }
 
   /** Starts a rollout of a staged release; its first stage begins at the next tick.
@@ -172,9 +208,12 @@ export class RolloutEngine {
           createdMs: now,
           createdBy: by,
         },
+        policyName: request.policyName ?? null,
         why: 'Started; the first stage begins at the next evaluation.',
       })
-      const detail = { model: release.name, version: release.version, previous: previous.name, percents, policy, plan }
+      const { policyName = null } = request
+      const of = { model: release.name, version: release.version, previous: previous.name }
+      const detail = { ...of, percents, policyName, policy, plan }
       audit.append({ atMs: now, actor: by, action: 'rollout.started', subject: id, detail })
       return ok(present(rollouts.get(id), 'the rollout just changed'))
     })
@@ -188,7 +227,10 @@ export class RolloutEngine {
       if (rollout === undefined || rollout.endedMs !== null) return undefined
       const nowMs = this.#clock.wallMs()
       const reading = this.#read(rollout, nowMs)
-      const why = reading === null ? 'Started.' : gateWords(reading)
+      const why =
+        reading === null
+          ? 'Started.'
+          : `${rollout.policy.advisory ? 'Advisory, nothing acts on it: ' : ''}${gateWords(reading)}`
       const steps = planRollout(rollout, reading)
       if (reading !== null) rollouts.setReading(rollout.id, reading, rollout.state === 'paused' ? rollout.why : why)
       for (const step of steps) {
@@ -418,7 +460,12 @@ export class RolloutEngine {
       const candidate = releaseOf(open)
       const bucket = bucketOf(open.salt, device.name)
       const nowMs = this.#clock.wallMs()
-      const row = { device: device.id, bucket, late: true, previous: production.id, holdback: false, sinceMs: nowMs }
+      const { board, site } = device
+      const slices = { board, site, environment: null }
+      const row = {
+        ...{ device: device.id, bucket, late: true, previous: production.id, holdback: false, sinceMs: nowMs },
+        ...slices,
+      }
       rollouts.addDevice(open.id, { ...row, boundMs: silenceBoundMs(device) })
       if (isExposed(bucket, open.percents[open.stage - 1] ?? 0)) {
         rollouts.expose(open.id, device.id, open.stage, nowMs)

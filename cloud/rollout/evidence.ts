@@ -7,8 +7,10 @@ import type { RolloutDevice, RolloutRecord } from '../store/rollout-store.ts'
 import type { Store } from '../store/store.ts'
 import { HOUR_MS, hourIndex, hourStartMs } from '../store/telemetry-store.ts'
 import type { Spell } from './first-event.ts'
-import type { ArmOutcomes, GateInput, SignalInput } from './gate.ts'
+import { slicesOf } from './fleet-slices.ts'
+import type { ArmOutcomes, FrozenSlice, GateInput, SignalInput } from './gate.ts'
 import type { DeviceOutcome } from './log-ratio.ts'
+import { manualStages } from './manual-stages.ts'
 import { type DeclaredPlaces, declaredPlaces, type Signal, signalOf } from './signals.ts'
 
 /** Collects what the gate reads. Everything is of whole hours that are known from both ends, numerator and exposure of the same hours of the
@@ -53,6 +55,8 @@ interface Member {
   readonly hours: readonly SlotOutcome[]
   /** of the model that it ran in them */
   readonly places: DeclaredPlaces
+  /** of the fleet that it is in; undefined: the rollout has none */
+  readonly slices: Spell['slices']
 }
 
 /** Weights of hours, by which both arms have listened to each hour of the day alike: where the share of devices with data differs, the
@@ -99,14 +103,22 @@ function outcomeOf(
   return x > 0 ? { y, x } : undefined
 }
 
-function armOutcomes(signal: Signal, canary: readonly Member[], control: readonly Member[]): ArmOutcomes {
+type ArmsOf = (signal: Signal) => ArmOutcomes
+
+/** Two arms in hours that both have alike; the slices of the fleet have the same hours as the whole. */
+function balancedArms(canary: readonly Member[], control: readonly Member[]): ArmsOf {
   const [ofCanary, ofControl] = balance([canary, control])
-  const arm = (members: readonly Member[], weight: ((hour: number) => number) | undefined): DeviceOutcome[] =>
+  const arm = (
+    signal: Signal,
+    members: readonly Member[],
+    weight: ((hour: number) => number) | undefined,
+  ): DeviceOutcome[] =>
     members.flatMap((member) => {
       const outcome = outcomeOf(signal, member, weight)
-      return outcome === undefined ? [] : [{ ...outcome, past: member.row.past?.[signal.name] }]
+      if (outcome === undefined) return []
+      return [{ ...outcome, past: member.row.past?.[signal.name], slices: member.slices }]
     })
-  return { canary: arm(canary, ofCanary), control: arm(control, ofControl) }
+  return (signal) => ({ canary: arm(signal, canary, ofCanary), control: arm(signal, control, ofControl) })
 }
 
 /** The same devices after and before; only those of which both are known. */
@@ -127,12 +139,12 @@ function pairsOf(signal: Signal, members: readonly Member[]): ArmOutcomes {
 function spellsOfHours(signal: Signal, arm: Spell['arm'], members: readonly Member[]): Spell[] {
   const { ofHour } = signal
   if (ofHour === undefined) return []
-  return members.flatMap(({ hours, places }) => {
+  return members.flatMap(({ hours, places, slices }) => {
     const first = hours[0]
     const last = hours.at(-1)
     if (first === undefined || last === undefined) return []
     const event = hours.find((hour) => ofHour(hour, places)[0] > 0)
-    return [{ arm, from: first.hour, to: last.hour + 1, event: event?.hour ?? null }]
+    return [{ arm, from: first.hour, to: last.hour + 1, event: event?.hour ?? null, slices }]
   })
 }
 
@@ -216,10 +228,14 @@ export function gatherEvidence(store: Store, rollout: RolloutRecord, nowMs: numb
   const { comparison } = rollout.plan
   const start = comparisonStart(store, fresh, candidate, rollout.stageStartedMs)
   const end = hourStartMs(nowMs)
+  const { slices = [] } = rollout.plan
+  const find = slicesOf(slices)
+  const sliced = new Map(slices.length === 0 ? [] : counted.map((row) => [row.device, find(row)]))
   const member = (row: RolloutDevice, { prefix, places }: Model, from: number): Member => ({
     row,
     hours: end > from ? outcomes.slots(row.device, prefix, from, end) : [],
     places,
+    slices: sliced.get(row.device),
   })
   const withHours = (members: readonly Member[]): Member[] => members.filter(({ hours }) => hours.length > 0)
   const none: readonly Member[] = []
@@ -236,21 +252,36 @@ export function gatherEvidence(store: Store, rollout: RolloutRecord, nowMs: numb
   const batch = canaries.filter(({ row }) => row.stage === rollout.stage)
   const life = new LifeSpells(store, candidate, nowMs)
 
+  const comparable = start !== undefined && controls.length > 0
+  const batchOf = comparable && comparison !== 'past' ? balancedArms(batch, controls) : null
+  const laterOf = comparable && rollout.stage > 1 ? balancedArms(canaries, controls) : null
+  const frozenSlices = new Map<string, FrozenSlice[]>()
+  for (const { signal, ...frozen } of slices.length === 0 ? [] : rollouts.sliceEvidence(rollout.id)) {
+    const known = frozenSlices.get(signal)
+    if (known === undefined) frozenSlices.set(signal, [frozen])
+    else known.push(frozen)
+  }
   const signals: Record<string, SignalInput> = {}
   for (const metric of rollout.policy.metrics) {
     const signal = signalOf(metric)
     if (signal === undefined) continue
     const { name } = signal
-    const compared = signal.kind !== 'first' && start !== undefined && controls.length > 0
+    const isFirst = signal.kind === 'first'
+    const frozen = frozenSlices.get(name)
     signals[name] = {
-      batch: comparison === 'past' ? pairsOf(signal, canaries) : compared ? armOutcomes(signal, batch, controls) : null,
-      later: compared && rollout.stage > 1 ? armOutcomes(signal, canaries, controls) : null,
+      batch: comparison === 'past' ? pairsOf(signal, canaries) : isFirst ? null : (batchOf?.(signal) ?? null),
+      later: isFirst ? null : (laterOf?.(signal) ?? null),
       spells:
         signal.source === undefined
           ? [...spellsOfHours(signal, 'canary', canaries), ...spellsOfHours(signal, 'control', controls)]
-          : counted.flatMap((row) => life.of(signal, row)),
+          : counted.flatMap((row) => {
+              const own = sliced.get(row.device)
+              const spells = life.of(signal, row)
+              return own === undefined ? spells : spells.map((spell) => ({ ...spell, slices: own }))
+            }),
       frozen: rollouts.batches(rollout.id, name),
       frozenLater: rollouts.later(rollout.id, name),
+      ...(frozen !== undefined && { frozenSlices: frozen }),
     }
   }
   const heard = (members: readonly RolloutDevice[]): number =>
@@ -265,10 +296,12 @@ export function gatherEvidence(store: Store, rollout: RolloutRecord, nowMs: numb
     isLast: rollout.stage === rollout.percents.length,
     comparison,
     decides: plan?.decides ?? true,
+    ...(manualStages(rollout).includes(rollout.percents[rollout.stage - 1] ?? 0) && { manual: true }),
     elapsedHours: stageHours(rollout, nowMs),
     watchHours: watchHours(rollout),
     maxHours: rollout.policy.maxHours + rollout.grantedHours,
     signals,
+    ...(slices.length > 0 && { slices }),
     installs: rollouts.installs(rollout.id, candidate, rollout.createdMs),
     exposure: rollouts.exposure(rollout.id, candidate, nowMs),
     counted: counts,
@@ -286,24 +319,43 @@ export function stageHours({ stageStartedMs, pausedMs, pausedSinceMs }: RolloutR
   return Math.max(0, nowMs - stageStartedMs - paused) / HOUR_MS
 }
 
-/** What each signal of a policy was, of a device that ran a release in the hours before a moment. Signals it has no data of are left out. */
+type Sums = readonly [y: number, x: number]
+
+/** What a device did before a moment. */
+export interface DevicePast {
+  /** by signal, in all of the hours; signals it has no data of are left out */
+  readonly past: Readonly<Record<string, Sums>>
+  /** the same in two halves of those hours, where both say something: how far it wanders by itself */
+  readonly halves: Readonly<Record<string, readonly [earlier: Sums, later: Sums]>>
+}
+
+/** What each signal of a policy was, of a device that ran a release in the hours before a moment. */
 export function pastOf(
   store: Store,
   device: number,
   release: ReleaseRecord,
   policy: Pick<GatePolicy, 'metrics' | 'covariateHours'>,
   nowMs: number,
-): Record<string, readonly [y: number, x: number]> {
+): DevicePast {
   const to = hourStartMs(nowMs)
+  const covariateHours = Math.floor(policy.covariateHours)
   const { prefix, places } = toModel(release)
-  const hours = store.outcomes.slots(device, prefix, to - Math.floor(policy.covariateHours) * HOUR_MS, to)
-  const past: Record<string, readonly [y: number, x: number]> = {}
+  const hours = store.outcomes.slots(device, prefix, to - covariateHours * HOUR_MS, to)
+  const middle = hourIndex(to) - covariateHours / 2
+  const parts = [hours, hours.filter(({ hour }) => hour < middle), hours.filter(({ hour }) => hour >= middle)]
+  const past: Record<string, Sums> = {}
+  const halves: Record<string, readonly [Sums, Sums]> = {}
   for (const signal of signalsOf(policy)) {
     if (signal.kind === 'first') continue
-    const outcome = outcomeOf(signal, { hours, places })
-    if (outcome !== undefined) past[signal.name] = [outcome.y, outcome.x]
+    const [whole, earlier, later] = parts.map((some) => outcomeOf(signal, { hours: some, places }))
+    if (whole !== undefined) past[signal.name] = [whole.y, whole.x]
+    if (earlier !== undefined && later !== undefined)
+      halves[signal.name] = [
+        [earlier.y, earlier.x],
+        [later.y, later.x],
+      ]
   }
-  return past
+  return { past, halves }
 }
 
 /** The devices of a rollout that is over against what they did before it, in a window after its end. */
@@ -317,7 +369,7 @@ export function gatherAfter(
   const members = store.rollouts
     .devices(rollout.id)
     .filter(({ stage }) => stage !== null)
-    .map((row) => ({ row, hours: store.outcomes.slots(row.device, prefix, fromMs, toMs), places }))
+    .map((row) => ({ row, hours: store.outcomes.slots(row.device, prefix, fromMs, toMs), places, slices: undefined }))
   return Object.fromEntries(
     signalsOf(rollout.policy)
       .filter(({ kind }) => kind !== 'first')

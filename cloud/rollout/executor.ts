@@ -6,6 +6,7 @@ import type { RolloutDevice, RolloutRecord } from '../store/rollout-store.ts'
 import type { Store } from '../store/store.ts'
 import { bucketOf } from './cohort.ts'
 import { pastOf } from './evidence.ts'
+import { environmentOf } from './fleet-slices.ts'
 import type { RolloutStep } from './planner.ts'
 import { silenceBoundMs, UNKNOWN_BOUND_MS } from './silence-bound.ts'
 import { exposedAt } from './stage-plan.ts'
@@ -74,8 +75,11 @@ export function performStep(step: RolloutStep, context: StepContext): void {
       return
     }
     case 'end-stage':
-      for (const { signal, batch, later } of step.freeze) {
+      for (const { signal, batch, later, slices } of step.freeze) {
         rollouts.freeze(rollout.id, step.stage, signal, { batch, later })
+        slices.forEach((each, slice) => {
+          rollouts.freezeSlice(rollout.id, step.stage, signal, { slice, batch: each.running, later: each.later })
+        })
       }
       rollouts.endStage(rollout.id, step.stage, nowMs)
       audit('rollout.stage-ended', { stage: step.stage })
@@ -124,7 +128,7 @@ function beginStage(
     // What it did before is kept for the end of its gateway's quarantine.
     if (store.gateways.isHeldOut(device)) continue
     const before = present(models.byId(row.previous), 'the release before a rollout')
-    rollouts.setPast(rollout.id, device, pastOf(store, device, before, rollout.policy, nowMs))
+    rollouts.setPast(rollout.id, device, pastOf(store, device, before, rollout.policy, nowMs).past)
     if (fresh.has(device)) {
       rollouts.expose(rollout.id, device, stage, nowMs)
       devices.retarget(device, { release: candidate.id, rollout: rollout.id, stage, arm: 'canary' })
@@ -145,11 +149,13 @@ function join(
   const ordered = heard
     .map((device) => ({ device, bucket: bucketOf(rollout.salt, device.name) }))
     .sort((a, b) => a.bucket - b.bucket)
+  const noise = store.outcomes.newestNoise()
   const held = stage === 1 ? ordered.length - rollout.plan.holdback : ordered.length
   ordered.forEach(({ device, bucket }, i) => {
     store.rollouts.addDevice(rollout.id, {
       ...{ device: device.id, bucket, late: stage > 1, previous: present(device.target, 'the target of a taker') },
       ...{ holdback: i >= held, sinceMs: nowMs, boundMs: silenceBoundMs(device) },
+      ...{ board: device.board, site: device.site, environment: environmentOf(noise.get(device.id) ?? []) },
     })
   })
 }

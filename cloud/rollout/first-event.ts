@@ -16,6 +16,8 @@ export interface Spell {
   readonly to: number
   /** hour of its first event, null: none */
   readonly event: number | null
+  /** slices of the fleet that it is in, indices into those of the rollout */
+  readonly slices?: readonly number[] | undefined
 }
 
 /** Alternatives, as multiples of the odds under the null hypothesis; equal weights. */
@@ -110,6 +112,24 @@ export function firstEventTest(spells: readonly Spell[], direction: 'higher' | '
   const top = Math.max(...logs)
   const mixed = top + Math.log(logs.reduce((sum, value) => sum + Math.exp(value - top), 0) / logs.length)
   return { ...counts, logE: mixed }
+}
+
+/** The log e-value where some canaries, each in an hour of its own, and no control device have the event: what a rollout of this size can
+ *  find at best. */
+export function firstEventLogE(
+  events: number,
+  { canary, control }: { readonly canary: number; readonly control: number },
+  ratio: number,
+): number {
+  const logs = ALTERNATIVES.map(() => 0)
+  for (let before = 0; before < events; before++) {
+    const odds = (ratio * (canary - before)) / control
+    ALTERNATIVES.forEach((multiple, i) => {
+      logs[i]! += Math.log(multiple) + Math.log1p(odds) - Math.log1p(odds * multiple)
+    })
+  }
+  const top = Math.max(...logs)
+  return top + Math.log(logs.reduce((sum, value) => sum + Math.exp(value - top), 0) / logs.length)
 }
 
 /** ln C(nCanary, k) + ln C(nControl, d − k) for each possible k, with the smallest k first. */

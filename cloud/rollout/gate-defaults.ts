@@ -1,4 +1,4 @@
-import type { GatePolicy, SignalPolicy } from '../store/gate-policy.ts'
+import { type GatePolicy, type SignalPolicy, SLICES } from '../store/gate-policy.ts'
 
 const signal = (name: string, alphaRollback: number, alphaAdvance = 0, marginRatio = 1.25): SignalPolicy => ({
   ...{ name, alphaRollback, alphaAdvance, marginRatio },
@@ -30,9 +30,11 @@ export const DEFAULT_GATE_POLICY: GatePolicy = {
   comparison: 'auto',
   ungated: false,
   advisory: false,
+  manual: 'none',
   holdbackShare: 0.05,
   undecided: 'auto',
   watchHours: 96,
+  slices: SLICES,
   minDevicesPerArm: 30,
   minEvents: 40,
   minCanaryEvents: 5,

@@ -1,5 +1,6 @@
 import { threeDigits } from '../../contract/three-digits.ts'
 import type { GateReading, GateReason, SignalReading } from '../store/gate-reading.ts'
+import type { SliceName } from '../store/rollout-plan.ts'
 import { signalWords } from './signals.ts'
 
 const REASON_WORDS: Readonly<Record<GateReason, string>> = {
@@ -17,7 +18,9 @@ const REASON_WORDS: Readonly<Record<GateReason, string>> = {
   'too-few-installed': 'too few devices run the candidate',
   'lost-canaries': 'canaries without data are too many for chance',
   suspect: 'looks worse than the margin allows',
+  'slice-suspect': 'looks worse there than chance makes one of so many',
   undecided: 'not yet shown to be within the margin',
+  'waits-for-person': 'ready to go on; a person must end this stage (kinglet rollout advance)',
   'max-exposure': 'undecided at the longest exposure: a person must decide',
 }
 
@@ -31,6 +34,32 @@ const AGAINST = {
 const nameOf = (metric: string): string => (metric === 'installFailures' ? 'install failures' : signalWords(metric))
 
 const margin = (ratio: number): string => `${threeDigits((ratio - 1) * 100)} %`
+
+/** chosen: more slices than this that harm is found in say that it is everywhere */
+const SLICES_TOLD_MAX = 3
+
+const sliceName = ({ by, value }: SliceName): string => `${by} ${value}`
+
+/** The numbers of the slices that the verdict names. */
+function sliceWords(reading: GateReading): string[] {
+  return reading.reasons.flatMap(({ metric, slice }) => {
+    if (slice === undefined) return []
+    const index = reading.slices?.findIndex(({ by, value }) => by === slice.by && value === slice.value) ?? -1
+    const own = reading.metrics.find(({ name }) => name === metric)?.slices?.[index]
+    if (own === undefined) return []
+    const name = sliceName(slice)
+    const { canary, control, ratio, first } = own
+    if (canary !== null && control !== null && ratio !== null) {
+      const rates = `${threeDigits(canary.rate)} against ${threeDigits(control.rate)}, ratio ${threeDigits(ratio)}`
+      return [`${name} ${rates}, ${canary.devices} canaries`]
+    }
+    return first === null
+      ? []
+      : [
+          `${name}: ${first.canary} of ${first.canaryAtRisk} canaries against ${first.control} of ${first.controlAtRisk}`,
+        ]
+  })
+}
 
 /** Devices that had a first event, where anybody had one. */
 function firstWords({ name, first }: SignalReading): string[] {
@@ -56,15 +85,19 @@ export function gateWords(reading: GateReading): string {
   const margins = [
     ...new Set(reading.metrics.flatMap(({ advance, marginRatio }) => (advance === null ? [] : [margin(marginRatio)]))),
   ]
-  const reasons = reading.reasons.map(({ code, metric }) => {
+  const slices = reading.reasons.filter(({ slice }) => slice !== undefined).slice(0, SLICES_TOLD_MAX)
+  const told = reading.reasons.filter((reason) => reason.slice === undefined || slices.includes(reason))
+  const reasons = told.map(({ code, metric, slice }) => {
+    if (slice !== undefined) return `${nameOf(metric ?? '')} in ${sliceName(slice)}: ${REASON_WORDS[code]}`
     if (code === 'not-inferior')
       return `${REASON_WORDS[code]} of ${margins.join(' and ')} in every metric that asks for a proof`
     return metric === undefined ? REASON_WORDS[code] : `${nameOf(metric)}: ${REASON_WORDS[code]}`
   })
   const { started, failed } = reading.installs
-  const told = reading.metrics.filter((metric) => isTold(reading, metric))
+  const metrics = reading.metrics.filter((metric) => isTold(reading, metric))
   const numbers = [
-    ...told.filter(({ canary }) => canary !== null).map(metricWords),
+    ...metrics.filter(({ canary }) => canary !== null).map(metricWords),
+    ...sliceWords({ ...reading, reasons: told }),
     ...reading.metrics
       .filter((metric) => metric.canary === null && (isTold(reading, metric) || metric.name === 'contact'))
       .flatMap(firstWords),
@@ -74,7 +107,15 @@ export function gateWords(reading: GateReading): string {
     `${threeDigits(reading.elapsedHours)} h into the stage`,
   ]
   const words = `${VERDICT_WORDS[reading.verdict]}: ${[...new Set(reasons)].join('; ')}.`
-  return `${words} ${capitalize(numbers.join('; '))}.${AGAINST[reading.comparison]}`
+  return `${words} ${capitalize(numbers.join('; '))}.${adviceWords(reading)}${AGAINST[reading.comparison]}`
+}
+
+function adviceWords({ advice = [] }: GateReading): string {
+  const words = advice.map(
+    ({ code, metric = '', slice }) =>
+      `${nameOf(metric)}${slice === undefined ? '' : ` in ${sliceName(slice)}`}: ${REASON_WORDS[code]}`,
+  )
+  return words.length === 0 ? '' : ` Advisory, nothing acts on it: ${words.join('; ')}.`
 }
 
 const unkeyedWords = ({ assigned, unkeyed = 0 }: GateReading['exposure']): string[] =>

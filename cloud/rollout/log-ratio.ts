@@ -13,6 +13,8 @@ export interface DeviceOutcome {
   readonly x: number
   /** y and x of the time before; undefined: unknown, the device is expected to be as all are */
   readonly past?: readonly [y: number, x: number] | undefined
+  /** slices of the fleet that it is in, indices into those of the rollout */
+  readonly slices?: readonly number[] | undefined
 }
 
 export type RatioKind = 'count' | 'amount'

@@ -35,18 +35,20 @@ export function twoSidedLogE(s: number, v: number, rho: number): number {
   return 0.5 * Math.log(rho / (v + rho)) + (s * s) / (2 * (v + rho))
 }
 
-/** The s at which the one-sided log e-value reaches ln(1/alpha): rises with s, so bisection finds it. */
+/** The s at which the one-sided log e-value reaches ln(1/alpha). It rises with s and is convex, so Newton's steps from above come down to it. */
 export function oneSidedBoundary(v: number, alpha: number, rho: number): number {
   const target = Math.log(1 / alpha)
-  let low = 0
   // With ln Φ >= ln ½ for s >= 0 the value at this s is above the target.
-  let high = Math.sqrt(2 * (v + rho) * (target + Math.log(2) + 0.5 * Math.log((v + rho) / (4 * rho)) + 1))
-  for (let round = 0; round < 100; round++) {
-    const middle = 0.5 * (low + high)
-    if (oneSidedLogE(middle, v, rho) < target) low = middle
-    else high = middle
+  let s = Math.sqrt(2 * (v + rho) * (target + Math.log(2) + 0.5 * Math.log((v + rho) / (4 * rho)) + 1))
+  const scale = Math.sqrt(v + rho)
+  for (let round = 0; round < 50; round++) {
+    const x = s / scale
+    const slope = (x + Math.exp(-0.5 * x * x - 0.5 * Math.log(2 * Math.PI) - logNormalCdf(x))) / scale
+    const step = (oneSidedLogE(s, v, rho) - target) / slope
+    s -= step
+    if (Math.abs(step) <= 1e-12 * s) break
   }
-  return 0.5 * (low + high)
+  return s
 }
 
 export function twoSidedBoundary(v: number, alpha: number, rho: number): number {

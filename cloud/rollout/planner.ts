@@ -1,5 +1,5 @@
 import { present } from '../../contract/present.ts'
-import type { BatchEvidence, GateReading } from '../store/gate-reading.ts'
+import type { BatchEvidence, GateReading, SliceReading } from '../store/gate-reading.ts'
 
 /** What a rollout does next, as data; `executor.ts` performs it. */
 export type RolloutStep =
@@ -11,6 +11,8 @@ export type RolloutStep =
         readonly signal: string
         readonly batch: BatchEvidence | null
         readonly later: number
+        /** in the order of the rollout's slices */
+        readonly slices: readonly Pick<SliceReading, 'running' | 'later'>[]
       }[]
     }
   | { readonly kind: 'withdraw' }
@@ -30,10 +32,8 @@ export interface RolloutSnapshot {
  */
 export function planRollout(rollout: RolloutSnapshot, reading: GateReading | null): readonly RolloutStep[] {
   if (rollout.state === 'rolled-back' || rollout.state === 'completed') return []
-  if (rollout.policy.advisory && reading !== null) {
-    // What the gate says is told, and nobody exposed is added, until a person has decided.
-    return rollout.state === 'running' && reading.verdict !== 'hold' ? [{ kind: 'pause' }] : []
-  }
+  // What the gate says is told, and a person acts on it or does not.
+  if (rollout.policy.advisory && reading !== null) return []
   // Exposed devices suffer while a rollout is paused, so harm withdraws it all the same.
   if (reading?.verdict === 'rollback') return [{ kind: 'withdraw' }]
   if (rollout.state === 'paused') return []
@@ -60,6 +60,9 @@ export function stepsOn(rollout: RolloutSnapshot, reading: GateReading | null, f
   if (stage === 0) return [last]
   // A comparison with the past is of everybody exposed each time: adding it up would count the same twice.
   const metrics = reading?.comparison === 'control' ? reading.metrics : []
-  const freeze = metrics.map(({ name, running, later }) => ({ signal: name, batch: running, later }))
+  const freeze = metrics.map(({ name, running, later, slices = [] }) => ({
+    ...{ signal: name, batch: running, later },
+    slices: slices.map((slice) => ({ running: slice.running, later: slice.later })),
+  }))
   return [{ kind: 'end-stage', stage, freeze }, last]
 }

@@ -1,14 +1,15 @@
-import type { GatePolicy } from '../store/gate-policy.ts'
-import type { RolloutPlan, StagePlan } from '../store/rollout-plan.ts'
-import { oneSidedBoundary, oneSidedRho } from './normal-mixture.ts'
+import type { GatePolicy, SignalPolicy } from '../store/gate-policy.ts'
+import type { FleetSlice, RolloutPlan, StagePlan } from '../store/rollout-plan.ts'
+import { amountShape, countShape, type FleetShape, findOf, reach, reachOfFew, type SignalPast } from './detection.ts'
+import { chooseSlices, type SliceTraits } from './fleet-slices.ts'
+import { partWeights, SLICE_DEVICES_PER_ARM } from './gate.ts'
+import { signalOf } from './signals.ts'
 
 /** What a rollout can find, worked out before it starts from the fleet's size and what its devices did before. */
 
 /** chosen: where nothing is known of a fleet, devices that differ as much as an exponential distribution does (CV 1), .2 events an hour */
-const UNKNOWN = { cv2: 1, eventsPerHour: 0.2 }
+const UNKNOWN: FleetShape = { unexplained: 1, eventsPerHour: 0.2 }
 const PROPOSED_FIRST = [1, 2, 5, 10, 20, 25, 33, 50]
-/** 80 % normal quantile */
-const Z_POWER = 0.84
 
 /** Devices of each arm once the stage's share is exposed.
  *  @param devices that take part, hold-back included */
@@ -29,53 +30,50 @@ function comparisonOf(policy: GatePolicy, devices: number): RolloutPlan['compari
   return devices >= 4 * policy.minDevicesPerArm ? 'control' : 'past'
 }
 
-/** False wakes and listening hours of devices before the rollout. */
-export type FleetPast = readonly (readonly [y: number, x: number])[]
-
-interface FleetShape {
-  readonly eventsPerHour: number
-  /** squared coefficient of variation of the devices' own rates that their past does not explain */
-  readonly unexplained: number
+export interface FleetBefore {
+  /** devices that take part */
+  readonly devices: readonly SliceTraits[]
+  readonly unheard: number
+  /** what they did before, by signal */
+  readonly pasts: ReadonlyMap<string, SignalPast>
+  /** bytes on the air of one of them, in the mean */
+  readonly bytesPerDevice: number
 }
-
-function shapeOf(past: FleetPast): FleetShape {
-  const known = past.filter(([, x]) => x > 0)
-  const y = known.reduce((sum, [events]) => sum + events, 0)
-  const x = known.reduce((sum, [, hours]) => sum + hours, 0)
-  if (known.length < 3 || y <= 0) return { eventsPerHour: UNKNOWN.eventsPerHour, unexplained: UNKNOWN.cv2 }
-  const mean = y / x
-  const squares = known.reduce((sum, [events, hours]) => sum + (events / hours - mean) ** 2, 0) / (known.length - 1)
-  const noise = known.reduce((sum, [, hours]) => sum + mean / hours, 0) / known.length
-  const between = Math.max(0, squares - noise)
-  const left = between === 0 ? 0 : (between * noise) / (between + noise)
-  return { eventsPerHour: mean, unexplained: left / mean ** 2 }
-}
-
-/** Standard errors beyond which a test of this strictness decides with 80 % power. */
-const reach = (alpha: number): number => oneSidedBoundary(1, alpha, oneSidedRho(1, alpha)) + Z_POWER
 
 /** @param percents rising, the last 100
  *  @returns the plan; its stages leave out those that would expose nobody new
  */
-export function planStages(
-  policy: GatePolicy,
-  percents: readonly number[],
-  fleet: { readonly devices: number; readonly unheard: number; readonly past: FleetPast },
-): RolloutPlan {
-  const { devices, unheard, past } = fleet
+export function planStages(policy: GatePolicy, percents: readonly number[], fleet: FleetBefore): RolloutPlan {
+  const { unheard } = fleet
+  const metric = policy.metrics.find(({ alphaAdvance, advisory }) => alphaAdvance > 0 && advisory !== true)
+  const past = fleet.pasts.get(metric?.name ?? '')?.past ?? []
+  const devices = fleet.devices.length
   const comparison = comparisonOf(policy, devices)
   const holdback = holdbackOf(policy, devices)
-  const shape = shapeOf(past)
+  const shape = countShape(past) ?? UNKNOWN
   const known = past.filter(([, x]) => x > 0)
   const hours = known.reduce((sum, [, x]) => sum + x, 0) / Math.max(1, known.length)
-  const context = { policy, devices, holdback, comparison, shape, pastHours: hours, pastDevices: known.length }
+  // What has changed at one site would be harm to a comparison with the past.
+  const slices = comparison === 'control' ? chooseSlices(policy, fleet.devices) : []
+  const context = {
+    policy,
+    devices,
+    holdback,
+    comparison,
+    shape,
+    pastHours: hours,
+    pastDevices: known.length,
+    slices,
+    metric,
+    fleet,
+  }
   const stages = stagesOf(percents, context)
   let proposal: number[] | null = null
   if (comparison === 'control' && stages[0]?.decides === false) {
     const first = PROPOSED_FIRST.find((percent) => stagesOf([percent, 100], context)[0]?.decides === true)
     if (first !== undefined) proposal = [...new Set([first, Math.max(50, Math.min(100, 2 * first)), 100])]
   }
-  return { devices, unheard, holdback, comparison, history: { devices: known.length, hours }, stages, proposal }
+  return { devices, unheard, holdback, comparison, history: { devices: known.length, hours }, stages, slices, proposal }
 }
 
 interface PlanContext {
@@ -86,15 +84,30 @@ interface PlanContext {
   readonly shape: FleetShape
   readonly pastHours: number
   readonly pastDevices: number
+  readonly slices: readonly FleetSlice[]
+  /** the first signal that asks for a proof */
+  readonly metric: SignalPolicy | undefined
+  readonly fleet: FleetBefore
 }
 
 function stagesOf(percents: readonly number[], context: PlanContext): StagePlan[] {
-  const { policy, devices, holdback, comparison } = context
-  const metric = policy.metrics.find(({ alphaAdvance }) => alphaAdvance > 0)
+  const { policy, devices, holdback, comparison, metric, fleet } = context
   const margin = Math.log(metric?.marginRatio ?? 1)
-  const find = metric === undefined || metric.alphaRollback === 0 ? null : reach(metric.alphaRollback / 2)
+  // The ratio's part of the test: the rest is for first events, for what begins later, and for slices.
+  const shareOfSlices = context.slices.reduce((sum, { weight }) => sum + weight, 0)
+  const weight = comparison === 'past' ? 1 : partWeights('count').ratio * (1 - shareOfSlices)
+  const find = metric === undefined || metric.alphaRollback === 0 ? null : reach(metric.alphaRollback * weight)
   const prove = metric === undefined ? null : reach(metric.alphaAdvance / 2)
   const stages: StagePlan[] = []
+  const tested = policy.metrics.flatMap((each) => {
+    const signal = signalOf(each)
+    if (signal === undefined || each.alphaRollback === 0 || each.advisory === true) return []
+    const { past = [], halves = [] } = fleet.pasts.get(each.name) ?? {}
+    const shape =
+      signal.kind === 'count' ? countShape(past) : signal.kind === 'amount' ? amountShape(halves) : undefined
+    return [{ policy: each, signal, shape, information: 0 }]
+  })
+  const ofSlices = context.slices.map(() => 0)
   let information = 0
   let before = 0
   for (const percent of percents) {
@@ -106,15 +119,55 @@ function stagesOf(percents: readonly number[], context: PlanContext): StagePlan[
     if (comparison === 'past') information = own
     else information += own
     const root = Math.sqrt(information)
+    if (comparison === 'control') {
+      for (const each of tested) {
+        if (each.shape !== undefined)
+          each.information += informationOf(fresh, exposed, control, { ...context, shape: each.shape })
+      }
+    }
+    const finds = tested.map((each) =>
+      findOf(each.policy, each.signal, {
+        ...{ information: each.information, sliced: shareOfSlices },
+        arms: { canary: exposed, control: comparison === 'control' ? control : 0 },
+      }),
+    )
     stages.push({
       ...{ percent, exposed, fresh, control },
       decides: prove !== null && own > 0 && Math.sqrt(own) * (margin + Math.LN2) >= prove,
       provesEqual: prove !== null && information > 0 && root * margin >= prove,
       smallestHarm: find === null || information === 0 ? null : Math.exp(margin + find / root),
+      ...(comparison !== 'past' && { finds }),
+      ...(context.slices.length > 0 && {
+        slices: context.slices.map((slice, i) => sliceHarm(slice, i, ofSlices, { fresh, control }, context)),
+      }),
+      bytes: Math.round(fresh * fleet.bytesPerDevice),
     })
     before = exposed
   }
   return stages
+}
+
+/** What is found in a slice, whose devices are among the new and the staying ones as often as in the whole.
+ *  @param sums information of each slice over the stages, which this adds to */
+function sliceHarm(
+  slice: FleetSlice,
+  index: number,
+  sums: number[],
+  { fresh, control }: { readonly fresh: number; readonly control: number },
+  context: PlanContext,
+): number | null {
+  const { metric, devices, policy } = context
+  if (metric === undefined || metric.alphaRollback === 0) return null
+  const share = slice.devices / devices
+  const own = { fresh: Math.floor(fresh * share), control: Math.floor(control * share) }
+  const minDevicesPerArm = Math.min(policy.minDevicesPerArm, SLICE_DEVICES_PER_ARM)
+  const small = { ...context, policy: { ...policy, minDevicesPerArm } }
+  const sum = (sums[index] ?? 0) + informationOf(own.fresh, own.fresh, own.control, small)
+  sums[index] = sum
+  if (sum === 0) return null
+  const alpha = metric.alphaRollback * partWeights('count').ratio * slice.weight
+  const fewest = Math.max(SLICE_DEVICES_PER_ARM, Math.min(own.fresh, own.control))
+  return metric.marginRatio * Math.exp(reachOfFew(alpha, fewest) / Math.sqrt(sum))
 }
 
 /** Information that a stage adds by its longest exposure; 0 where it lacks the devices or the events. */

@@ -32,12 +32,18 @@ const signalPolicySchema = z.strictObject({
   marginRatio: ratio,
   /** smallest harm beyond the margin that the roll back test is planned to find with 80 % power, as a ratio; fixes its rho */
   planRatio: z.number().check(z.gt(1), z.maximum(10)),
+  /** its tests are told and nothing acts on them: it ends, holds and advances nothing, and its alpha is no part of the sum. A gate earns trust
+   *  first */
+  advisory: z.optional(z.boolean()),
   /** the direction that harms, of a declared signal whose bundle says none */
   worse: z.optional(direction),
   /** what the bundle declares it as, filled in when the rollout is planned: whoever asks for it only names it */
   declared: z.optional(declaredSignalSchema),
 })
 export type SignalPolicy = z.infer<typeof signalPolicySchema>
+
+/** chosen, `docs/decisions/0021-slices-of-a-fleet.md`: what slices have of each signal's error probability, and from how many devices on */
+export const SLICES = { share: 0.2, minDevices: 20 } as const
 
 export const gatePolicySchema = z.strictObject({
   metrics: z.array(signalPolicySchema).check(z.minLength(1), z.maxLength(POLICY_SIGNALS_MAX)),
@@ -53,6 +59,11 @@ export const gatePolicySchema = z.strictObject({
   ungated: z._default(z.boolean(), false),
   /** verdicts are told and nobody acts on them but a person */
   advisory: z._default(z.boolean(), false),
+  /** stages that wait at their end for a person (`rollout advance`), by their percentage; harm takes them back all the same */
+  manual: z._default(
+    z.union([z.enum(['none', 'all']), z.array(z.number().check(z.gt(0), z.maximum(100))).check(z.maxLength(10))]),
+    'none',
+  ),
   /** share of the devices that stay on their model until the rollout completes, as control of the last stage */
   holdbackShare: z._default(share, 0.05),
   /** what follows when a stage is undecided at its longest exposure. `auto`: a stage that cannot decide by its size only watches for
@@ -60,6 +71,15 @@ export const gatePolicySchema = z.strictObject({
   undecided: z._default(z.enum(['auto', 'pause', 'advance']), 'auto'),
   /** how long a stage watches that cannot decide by its size */
   watchHours: z._default(hours, 96),
+  /** boards, sites and environments of the fleet are tested as the whole is. `share` of each signal's error probability is theirs; one of
+   *  fewer than `minDevices` devices at the start is left to the whole */
+  slices: z._default(
+    z.strictObject({
+      share: z.number().check(z.minimum(0), z.maximum(0.9)),
+      minDevices: z.int().check(z.minimum(10), z.maximum(1_000_000)),
+    }),
+    SLICES,
+  ),
   minDevicesPerArm: count,
   minEvents: count,
   minCanaryEvents: count,

@@ -1,3 +1,5 @@
+import type { FleetSlice, SliceName } from './rollout-plan.ts'
+
 /** Evidence of one finished or running batch: its log ratio and variance. Batches are added, raw counts never: pooling
  *  batches under a daily trend has 12 % false alarms.
  */
@@ -32,10 +34,18 @@ export const GATE_REASONS = [
   'too-few-installed',
   'lost-canaries',
   'suspect',
+  'slice-suspect',
   'undecided',
   'max-exposure',
+  'waits-for-person',
 ] as const
 export type GateReason = (typeof GATE_REASONS)[number]
+
+export interface Reason {
+  readonly code: GateReason
+  readonly metric?: string
+  readonly slice?: SliceName
+}
 
 /** One sequential test: it has decided once `logE >= threshold`. */
 export interface TestReading {
@@ -47,8 +57,8 @@ export interface TestReading {
 /** One part of a test. The test's e-value is the mean of its parts' with these weights, which is an e-value again. */
 export interface TestPart {
   /** `ratio`: log ratio of the batches; `later`: of everybody exposed, stage by stage; `first`: first events of devices; `level`: against a
-   *  service level */
-  readonly kind: 'ratio' | 'later' | 'first' | 'level'
+   *  service level; `slices`: the same in each slice of the fleet */
+  readonly kind: 'ratio' | 'later' | 'first' | 'level' | 'slices'
   readonly weight: number
   readonly logE: number
 }
@@ -75,8 +85,24 @@ export interface SignalReading {
   readonly first: FirstEvents | null
   readonly enough: boolean
   readonly parts: readonly TestPart[]
+  /** of each slice of the reading, in its order; absent where the fleet is not sliced */
+  readonly slices?: readonly SliceReading[]
   readonly rollback: TestReading | null
   readonly advance: TestReading | null
+}
+
+/** What one slice says of a signal. */
+export interface SliceReading {
+  readonly canary: ArmSummary | null
+  readonly control: ArmSummary | null
+  /** canary / control over all batches; null before there is any */
+  readonly ratio: number | null
+  readonly first: FirstEvents | null
+  /** log e-value of its own test, to be weighted */
+  readonly logE: number
+  /** frozen when the stage ends, as of the whole */
+  readonly running: BatchEvidence | null
+  readonly later: number
 }
 
 export interface FirstEvents {
@@ -96,19 +122,22 @@ export interface Exposure {
   /** of those that were heard, silent now for longer than ever before the rollout */
   readonly silent: number
   /** of those told, without a key, so that what they run and report is their gateway's word; absent in readings of before */
-  readonly unkeyed?: number
+  readonly unkeyed?: number | undefined
   readonly minShare: number
 }
 
 export interface GateReading {
   readonly verdict: Verdict
-  readonly reasons: readonly { readonly code: GateReason; readonly metric?: string }[]
+  readonly reasons: readonly Reason[]
+  /** what advisory signals say, on which nobody acts; absent: nothing */
+  readonly advice?: readonly Reason[]
   /** what canaries were compared with */
   readonly comparison: 'control' | 'past' | 'none'
   readonly elapsedHours: number
   readonly minHours: number
   readonly maxHours: number
   readonly metrics: readonly SignalReading[]
+  readonly slices?: readonly FleetSlice[]
   readonly installs: TestReading & { readonly started: number; readonly failed: number; readonly p0: number }
   readonly exposure: Exposure
   /** devices with data over devices that should have some, by arm */

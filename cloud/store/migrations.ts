@@ -797,6 +797,37 @@ CREATE TABLE groups (
 ) STRICT;
 `
 
+/** Slices of a rollout's fleet. */
+const SLICES = `
+ALTER TABLE rollout_devices ADD COLUMN board TEXT;       -- as of when it joined the rollout; NULL: it joined before there were slices
+ALTER TABLE rollout_devices ADD COLUMN site TEXT;
+ALTER TABLE rollout_devices ADD COLUMN environment TEXT; -- NULL also: it had reported no background level
+CREATE TABLE rollout_slices (
+  rollout TEXT NOT NULL REFERENCES rollouts (id),
+  stage INTEGER NOT NULL,
+  signal TEXT NOT NULL,
+  slice INTEGER NOT NULL,          -- index in the rollout's plan
+  d REAL,                          -- NULL: no batch
+  variance REAL,
+  log_e REAL NOT NULL,             -- of everybody exposed, as in rollout_later
+  PRIMARY KEY (rollout, stage, signal, slice)
+) STRICT, WITHOUT ROWID;
+`
+
+/** Gate policies by name. */
+const POLICIES = `
+CREATE TABLE gate_policies (
+  name TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  policy TEXT NOT NULL,            -- JSON, whole
+  created_ms INTEGER NOT NULL,
+  created_by TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  PRIMARY KEY (name, version)
+) STRICT, WITHOUT ROWID;
+ALTER TABLE rollouts ADD COLUMN policy_name TEXT; -- name@version that it was started with; NULL: none
+`
+
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, name: 'fleet, registry, assignments, audit', sql: FLEET },
   { version: 2, name: 'telemetry', sql: TELEMETRY },
@@ -816,4 +847,6 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 16, name: 'families', sql: FAMILIES },
   { version: 17, name: 'audit chain', sql: AUDIT_CHAIN, fill: chainAudit },
   { version: 18, name: 'saved groups', sql: GROUPS },
+  { version: 19, name: 'slices of rollouts', sql: SLICES },
+  { version: 20, name: 'named gate policies', sql: POLICIES },
 ]

@@ -70,6 +70,7 @@ export class OutcomeStore {
   readonly #reports
   readonly #verdicts
   readonly #noise
+  readonly #newestNoise
   readonly #restart
   readonly #event
   readonly #isHeldOut: (device: number) => boolean
@@ -98,6 +99,10 @@ export class OutcomeStore {
     )
     this.#noise = db.prepare<[number, number, number], { noise_bins: string }>(
       'SELECT noise_bins FROM device_hours WHERE device = ? AND boot = ? AND slot < ? ORDER BY slot DESC LIMIT 1',
+    )
+    // Of the row with the largest boot, as SQLite has it for a bare column beside max().
+    this.#newestNoise = db.prepare<[], { device: number; noise_bins: string }>(
+      'SELECT device, max(boot), noise_bins FROM boots GROUP BY device',
     )
     this.#restart = db.prepare<[number, number], { ms: number | null }>(
       'SELECT min(started_ms) AS ms FROM boots WHERE device = ? AND started_ms > ?',
@@ -175,6 +180,13 @@ export class OutcomeStore {
       else known.set(pipeline, verdicts)
     }
     return slots
+  }
+
+  /** Noise floor histograms of all devices, of the newest boot of each: one reading of all boots. */
+  newestNoise(): ReadonlyMap<number, readonly number[]> {
+    return new Map(
+      this.#newestNoise.all().map(({ device, noise_bins }) => [device, JSON.parse(noise_bins) as number[]]),
+    )
   }
 
   /** Noise floor histogram of a window: differences between the last reports before its ends (no interpolation). */

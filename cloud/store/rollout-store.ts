@@ -25,6 +25,8 @@ export interface RolloutRecord {
   /** how long the running stage has been paused before */
   readonly pausedMs: number
   readonly policy: GatePolicy
+  /** name@version of the policy that it was started with, before what was changed for it; null: none */
+  readonly policyName: string | null
   /** what was worked out at the start: who takes part, what each stage can find */
   readonly plan: RolloutPlan
   readonly salt: string
@@ -62,6 +64,10 @@ export interface RolloutDevice {
   readonly boundMs: number
   /** last contact of all */
   readonly lastSeenMs: number
+  /** slices of the fleet that it is in, as of when it joined; null: it joined before there were any, or (environment) is in none */
+  readonly board: string | null
+  readonly site: string | null
+  readonly environment: string | null
   /** y and x of each signal before its stage; null: not frozen yet */
   readonly past: Readonly<Record<string, readonly [y: number, x: number]>> | null
 }
@@ -85,6 +91,7 @@ interface Row {
   paused_since_ms: number | null
   paused_ms: number
   policy: string
+  policy_name: string | null
   plan: string
   salt: string
   created_ms: number
@@ -106,6 +113,7 @@ const toRecord = (row: Row): RolloutRecord => ({
   pausedSinceMs: row.paused_since_ms,
   pausedMs: row.paused_ms,
   policy: JSON.parse(row.policy) as GatePolicy,
+  policyName: row.policy_name,
   plan: JSON.parse(row.plan) as RolloutPlan,
   salt: row.salt,
   createdMs: row.created_ms,
@@ -145,17 +153,28 @@ export class RolloutStore {
   add(
     row: Pick<
       RolloutRecord,
-      'id' | 'release' | 'previous' | 'percents' | 'policy' | 'plan' | 'salt' | 'createdMs' | 'createdBy' | 'why'
+      | 'id'
+      | 'release'
+      | 'previous'
+      | 'percents'
+      | 'policy'
+      | 'plan'
+      | 'salt'
+      | 'createdMs'
+      | 'createdBy'
+      | 'why'
+      | 'policyName'
     >,
   ): void {
     this.#db
       .prepare(
         `INSERT INTO rollouts (id, release, previous, state, percents, stage, stage_started_ms, granted_hours, policy, plan,
-           salt, created_ms, created_by, why) VALUES (?, ?, ?, 'running', ?, 0, ?, 0, ?, ?, ?, ?, ?, ?)`,
+           salt, created_ms, created_by, why, policy_name) VALUES (?, ?, ?, 'running', ?, 0, ?, 0, ?, ?, ?, ?, ?, ?, ?)`,
       )
       .run(
         ...[row.id, row.release, row.previous, JSON.stringify(row.percents), row.createdMs],
         ...[JSON.stringify(row.policy), JSON.stringify(row.plan), row.salt, row.createdMs, row.createdBy, row.why],
+        row.policyName,
       )
   }
 
@@ -299,16 +318,19 @@ export class RolloutStore {
 
   addDevice(
     id: string,
-    row: Pick<RolloutDevice, 'device' | 'bucket' | 'late' | 'previous' | 'holdback' | 'sinceMs' | 'boundMs'>,
+    row: Pick<
+      RolloutDevice,
+      'device' | 'bucket' | 'late' | 'previous' | 'holdback' | 'sinceMs' | 'boundMs' | 'board' | 'site' | 'environment'
+    >,
   ): void {
     this.#db
       .prepare(
-        `INSERT INTO rollout_devices (rollout, device, bucket, late, previous, holdback, since_ms, bound_ms)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+        `INSERT INTO rollout_devices (rollout, device, bucket, late, previous, holdback, since_ms, bound_ms, board, site,
+           environment) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
       )
       .run(
         ...[id, row.device, row.bucket, row.late ? 1 : 0, row.previous, row.holdback ? 1 : 0],
-        ...[row.sinceMs, row.boundMs],
+        ...[row.sinceMs, row.boundMs, row.board, row.site, row.environment],
       )
   }
 
@@ -321,7 +343,7 @@ export class RolloutStore {
       >(
         `SELECT r.device, r.bucket, r.stage, r.late, r.previous, r.holdback, r.since_ms AS sinceMs,
            r.entered_ms AS enteredMs, r.control_entered_ms AS controlEnteredMs, r.since_seq AS sinceSeq, r.silent_ms AS silentMs,
-           r.bound_ms AS boundMs, r.past, d.last_seen_ms AS lastSeenMs
+           r.bound_ms AS boundMs, r.board, r.site, r.environment, r.past, d.last_seen_ms AS lastSeenMs
          FROM rollout_devices r JOIN devices d ON d.id = r.device
          WHERE r.rollout = ? AND r.left_ms IS NULL ORDER BY r.device`,
       )
@@ -396,6 +418,40 @@ export class RolloutStore {
     this.#db
       .prepare('INSERT INTO rollout_later (rollout, stage, signal, log_e) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING')
       .run(id, stage, signal, later)
+  }
+
+  freezeSlice(
+    id: string,
+    stage: number,
+    signal: string,
+    { slice, batch, later }: { slice: number; batch: BatchEvidence | null; later: number },
+  ): void {
+    this.#db
+      .prepare(
+        `INSERT INTO rollout_slices (rollout, stage, signal, slice, d, variance, log_e) VALUES (?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT DO NOTHING`,
+      )
+      .run(id, stage, signal, slice, batch?.d ?? null, batch?.variance ?? null, later)
+  }
+
+  /** What the slices said of each signal in the stages that have ended. */
+  sliceEvidence(id: string): readonly {
+    readonly signal: string
+    readonly slice: number
+    readonly stage: number
+    readonly batch: BatchEvidence | null
+    readonly later: number
+  }[] {
+    return this.#db
+      .prepare<
+        [string],
+        { signal: string; slice: number; stage: number; d: number | null; variance: number | null; later: number }
+      >(
+        `SELECT signal, slice, stage, d, variance, log_e AS later FROM rollout_slices f WHERE rollout = ? AND ${UNTAINTED}
+         ORDER BY signal, slice, stage`,
+      )
+      .all(id)
+      .map(({ d, variance, ...row }) => ({ ...row, batch: d === null || variance === null ? null : { d, variance } }))
   }
 
   batches(id: string, signal: string): readonly BatchEvidence[] {

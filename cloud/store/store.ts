@@ -12,6 +12,7 @@ import { IdentityStore } from './identity-store.ts'
 import { MetadataStore } from './metadata-store.ts'
 import { ModelStore } from './model-store.ts'
 import { OutcomeStore } from './outcome-store.ts'
+import { PolicyStore } from './policy-store.ts'
 import { ReadingStore } from './reading-store.ts'
 import { RolloutStore } from './rollout-store.ts'
 import { TelemetryStore } from './telemetry-store.ts'
@@ -35,6 +36,7 @@ export class Store {
   readonly events: EventStore
   readonly rollouts: RolloutStore
   readonly readings: ReadingStore
+  readonly policies: PolicyStore
   readonly alerts: AlertStore
   readonly baselines: BaselineStore
   readonly metadata: MetadataStore
@@ -58,6 +60,7 @@ export class Store {
     this.fleet = new FleetStore(this.db)
     this.rollouts = new RolloutStore(this.db)
     this.readings = new ReadingStore(this.db)
+    this.policies = new PolicyStore(this.db)
     this.alerts = new AlertStore(this.db)
     this.baselines = new BaselineStore(this.db)
     this.metadata = new MetadataStore(this.db)

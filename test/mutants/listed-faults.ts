@@ -1181,6 +1181,8 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     find: "one.split('*').length > STARS_MAX + 1",
     change: "one.split('*').length > 1e9",
     noticedBy: ['test/runtime/node/cli-fleet.test.ts'],
+  },
+  {
     name: 'a rollout takes devices that follow another family',
     file: 'cloud/rollout/executor.ts',
     find: 'device.family === release.family &&',

@@ -368,8 +368,32 @@ describe('by hand', () => {
   it('an advisory gate tells a person and does nothing else', () => {
     const { rollout, run } = begin({ devices: 200, candidate: { ...USUAL, falseWakes: 2 }, policy: { advisory: true } })
     run(30)
-    expect(rollout()).toMatchObject({ state: 'paused', stage: 1 })
-    expect(rollout().why).toContain('Roll back')
+    expect(rollout()).toMatchObject({ state: 'running', stage: 1 })
+    expect(rollout().reading?.verdict).toBe('rollback')
+    expect(rollout().why).toMatch(/^Advisory, nothing acts on it: Roll back/)
+  })
+  it('a manual stage waits for a person, whose word is kept; the others go by themselves', () => {
+    const { world, id, rollout } = begin({
+      ...{ devices: 200, candidate: { ...USUAL, falseWakes: 0.2 }, percents: [20, 50, 100] },
+      policy: { manual: [50], minHours: 6, soakHours: 3 },
+    })
+    world.hours(60)
+    expect(rollout()).toMatchObject({ state: 'running', stage: 2 })
+    expect(reasons(rollout())).toEqual(['waits-for-person', 'not-inferior'])
+    const { policy, input, reading } = world.store.readings.get(id)!
+    expect(JSON.parse(JSON.stringify(judgeStage(policy, input as GateInput)))).toEqual(reading)
+    expect(world.engine.advance(id, 'ann', 'seen enough', false).ok).toBe(true)
+    world.hours(10)
+    expect(rollout().state).toBe('completed')
+    const said = world.store.audit.list(50).find(({ action }) => action === 'rollout.advanced')
+    expect(said).toMatchObject({ actor: 'ann', detail: { stage: 2, why: 'seen enough' } })
+    const strange = begin({ devices: 20 }).world
+    strange.engine.rollback(strange.store.rollouts.allOpen()[0]!.id, 'ann', 'make room')
+    strange.addRelease('kws-bad', 3, 'staging')
+    expect(strange.start('kws-bad', [20, 100], { manual: [50] })).toMatchObject({
+      ok: false,
+      error: { code: 'invalid-request', detail: 'gate.manual: no stage of 50 %; the stages are 20, 100' },
+    })
   })
   it('what the gate said is kept with what it said it of, and comes out again', () => {
     const { world, id, run } = begin({ devices: 160, candidate: { ...USUAL, falseWakes: 2 } })

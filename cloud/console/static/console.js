@@ -123,6 +123,20 @@ function gateTable(gate) {
     test(metric.rollback),
     test(metric.advance),
   ])
+  for (const { metric: name, slice } of [...gate.reasons, ...(gate.advice ?? [])]) {
+    if (!slice) continue
+    const index = gate.slices.findIndex(({ by, value }) => by === slice.by && value === slice.value)
+    const metric = gate.metrics.find((each) => each.name === name)
+    const own = metric.slices[index]
+    rows.push([
+      `${metric.words}, ${slice.by} ${slice.value}`,
+      arm(own.canary, own.first?.canary, own.first?.canaryAtRisk),
+      arm(own.control, own.first?.control, own.first?.controlAtRisk),
+      own.ratio === null ? '–' : number(own.ratio),
+      '–',
+      '–',
+    ])
+  }
   const { started, failed } = gate.installs
   rows.push([
     'failed installs',
@@ -171,7 +185,12 @@ function showRollouts(rollouts) {
         const stage = i + 1
         const bad = rollout.state === 'rolled-back' && stage === rollout.stage
         const done = rollout.state === 'completed' || stage < rollout.stage
-        return h('div', bad ? 'bad' : done ? 'done' : stage === rollout.stage ? 'now' : '', h('i', ''), `${share} %`)
+        return h(
+          'div',
+          bad ? 'bad' : done ? 'done' : stage === rollout.stage ? 'now' : '',
+          h('i', ''),
+          rollout.manualStages.includes(share) ? `${share} %, then a person` : `${share} %`,
+        )
       })
       const hours = rollout.hoursToDecision === null ? '' : ` · decided after ${number(rollout.hoursToDecision)} h`
       const details = h('details', '')
@@ -192,7 +211,7 @@ function showRollouts(rollouts) {
           h(
             'span',
             'meta',
-            `over ${rollout.previous.name} · ${rollout.evidence} · ${rollout.devicesExposed} devices exposed${rollout.devicesUnkeyed > 0 ? `, ${rollout.devicesUnkeyed} without a key` : ''} · started ${day(rollout.createdMs)}${hours}`,
+            `over ${rollout.previous.name} · ${rollout.evidence}${rollout.policyName ? ` · policy ${rollout.policyName}` : ''} · ${rollout.devicesExposed} devices exposed${rollout.devicesUnkeyed > 0 ? `, ${rollout.devicesUnkeyed} without a key` : ''} · started ${day(rollout.createdMs)}${hours}`,
           ),
         ),
         h('div', 'stages', ...stages),

@@ -387,8 +387,35 @@ describe('cloud over HTTP', () => {
     expect((await of({ 'bearing/alarms': { alphaRollback: 0.01 } })).json.detail).toMatch(/no signal "bearing\/alarms"/)
     expect((await of({ energyPerHour: { marginRatio: 0.5 } })).json.detail).toMatch(/^gate\.metrics\.3\.marginRatio/)
     expect((await of([1])).json.detail).toMatch(/^gate\.signals: an object of fields by name/)
-    const gate = { minHours: 1, signals: { energyPerHour: { marginRatio: 1.5 } } }
-    const started = await call('POST', '/v1/rollouts', { name: 'kws-2', percents: [50, 100], gate })
+    const signals = { energyPerHour: { marginRatio: 1.5 } }
+    const keep = (gate: object, token?: string) =>
+      call('POST', '/v1/gate-policies', { name: 'loose', gate, reason: 'a noisy site' }, token)
+    expect((await keep({ minHours: 1 }, gatewayToken)).status).toBe(403)
+    expect((await keep({ signals: { energyPerHour: { marginRatio: 0.5 } } })).json.detail).toMatch(/^gate\.metrics\.3/)
+    expect((await keep({ minHours: 9 })).json).toMatchObject({ version: 1, created: true, policy: { minHours: 9 } })
+    expect((await keep({ minHours: 2, signals })).json).toMatchObject({ version: 2, created: true })
+    expect((await keep({ minHours: 2, signals })).json).toMatchObject({ version: 2, created: false })
+    const { policies } = (await call('GET', '/v1/gate-policies')).json
+    expect(policies.map(({ name, version }: { name: string; version: number }) => `${name}@${version}`)).toEqual([
+      ...['loose@2', 'loose@1'],
+    ])
+    expect((await call('GET', '/v1/gate-policies/loose@1')).json.policy).toEqual({
+      ...DEFAULT_GATE_POLICY,
+      minHours: 9,
+    })
+    expect((await call('GET', '/v1/gate-policies/loose')).json.version).toBe(2)
+    expect((await call('GET', '/v1/gate-policies/loose@3')).json).toMatchObject({
+      code: 'not-found',
+      detail: 'no gate policy "loose@3": GET /v1/gate-policies lists them',
+    })
+    const wish = { name: 'kws-2', percents: [50, 100] }
+    expect((await call('POST', '/v1/rollouts', { ...wish, policy: 'strict' })).status).toBe(404)
+    const started = await call('POST', '/v1/rollouts', {
+      ...wish,
+      policy: 'loose',
+      gate: { minHours: 1, manual: [50] },
+    })
+    expect(started.json).toMatchObject({ policyName: 'loose@2', manualStages: [50] })
     expect(started).toMatchObject({
       status: 200,
       json: { state: 'running', model: 'kws-2', policy: { minHours: 1, maxHours: 168 } },

@@ -45,6 +45,7 @@ function input(changes: Changes = {}): GateInput {
     ...rest,
   }
 }
+const RUNNING = { state: 'running' as const, percents: [20, 50, 100], stage: 1, policy: { advisory: false } }
 const judge = (value: GateInput) => judgeStage(DEFAULT_GATE_POLICY, value)
 const codes = (value: GateInput) => judge(value).reasons.map(({ code }) => code)
 
@@ -184,6 +185,31 @@ describe('the gate decides', () => {
       reasons: [{ code: 'not-proven' }],
     })
   })
+  it('a stage that a person ends waits when it is ready, goes back when it harms, and pauses where nothing is certain', () => {
+    const manual = { manual: true }
+    const ready = judge(input(manual))
+    expect(ready).toMatchObject({ verdict: 'hold', reasons: [{ code: 'waits-for-person' }, { code: 'not-inferior' }] })
+    expect(gateWords(ready)).toMatch(/^Hold: ready to go on; a person must end this stage \(kinglet rollout advance\)/)
+    expect(planRollout({ ...RUNNING, percents: [20, 100] }, ready)).toEqual([])
+    expect(judge(input({ ...manual, elapsedHours: 500 })).verdict).toBe('hold')
+    expect(judge(input({ ...manual, canaryFalse: 30 })).verdict).toBe('rollback')
+    expect(judge(input({ ...manual, devices: 20, elapsedHours: 168 })).verdict).toBe('pause')
+  })
+  it('an advisory signal is told, and neither ends nor holds', () => {
+    const advisory = DEFAULT_GATE_POLICY.metrics.map((metric) =>
+      metric.name === 'verifiedWakesPerHour' ? { ...metric, advisory: true } : metric,
+    )
+    const policy = { ...DEFAULT_GATE_POLICY, metrics: advisory }
+    const deaf = input({ canaryFalse: 5, canaryVerified: 3 })
+    const reading = judgeStage(policy, deaf)
+    expect(judge(deaf).verdict).toBe('rollback')
+    expect(reading).toMatchObject({ verdict: 'advance', reasons: [{ code: 'not-inferior' }] })
+    expect(reading.advice).toEqual([{ code: 'metric-worse', metric: 'verifiedWakesPerHour' }])
+    expect(reading.metrics.find(({ name }) => name === 'verifiedWakesPerHour')?.rollback?.alpha).toBe(0.008)
+    expect(gateWords(reading)).toMatch(
+      /Advisory, nothing acts on it: verified wakes per hour: worse than the margin allows\.$/,
+    )
+  })
   it('an ungated rollout is called so, and still ends where installs fail', () => {
     const ungated = { ...DEFAULT_GATE_POLICY, ungated: true }
     const none = { comparison: 'none' as const, canaryFalse: 100 }
@@ -192,8 +218,118 @@ describe('the gate decides', () => {
   })
 })
 
+describe('slices of the fleet', () => {
+  const SLICES = [
+    { by: 'board' as const, value: 'a', devices: 200, weight: 0.1 },
+    { by: 'board' as const, value: 'b', devices: 40, weight: 0.1 },
+  ]
+  /** Devices of two boards; those of b have so many false wakes among the canaries. */
+  const sliced = (ofB: number, canariesOfB = 15, changes: Changes = {}): GateInput => ({
+    ...input({
+      ...changes,
+      signals: {
+        falseWakesPerHour: {
+          batch: {
+            canary: [
+              ...arm(100, 10).map((each) => ({ ...each, slices: [0] })),
+              ...arm(canariesOfB, ofB).map((each) => ({ ...each, slices: [1] })),
+            ],
+            control: [
+              ...arm(150, 10).map((each) => ({ ...each, slices: [0] })),
+              ...arm(24, 10).map((each) => ({ ...each, slices: [1] })),
+            ],
+          },
+        },
+      },
+    }),
+    slices: SLICES,
+  })
+  const falseWakes = (value: GateInput) => judge(value).metrics[0]!
+
+  it('share the error probability with the whole: weights of one, a mean of e-values', () => {
+    const { parts, rollback, slices } = falseWakes(sliced(14))
+    expect(parts.map(({ kind, weight }) => [kind, weight])).toEqual([
+      ['ratio', 0.4],
+      ['later', 0.2],
+      ['first', 0.2],
+      ['slices', 0.2],
+    ])
+    const whole = parts.filter(({ kind }) => kind !== 'slices')
+    const e =
+      whole.reduce((sum, { weight, logE }) => sum + weight * Math.exp(logE), 0) +
+      SLICES.reduce((sum, { weight }, i) => sum + weight * Math.exp(slices![i]!.logE), 0)
+    expect(rollback!.logE).toBeCloseTo(Math.log(e), 9)
+    expect(rollback!.threshold).toBeCloseTo(Math.log(1 / 0.015), 9)
+  })
+
+  it('are compared each by its own devices, with a variance for few: Student’s', () => {
+    const [, b] = falseWakes(sliced(40)).slices!
+    expect(b).toMatchObject({ canary: { devices: 15, events: 600 }, control: { devices: 24, events: 240 } })
+    const alone = judge(
+      input({ signals: { falseWakesPerHour: { batch: { canary: arm(39, 40), control: arm(39, 10) } } } }),
+    )
+    // The whole of as many devices has the normal one.
+    expect(alone.metrics[0]!.running!.variance).toBeCloseTo(1 / 1560.5 + 1 / 390.5, 9)
+    const normal = 1 / 600.5 + 1 / 240.5
+    const distance = (Math.log(600.5 / 450 / (240.5 / 720)) - Math.log(1.25)) ** 2 / normal
+    const wallace = (113 / 115) ** 2 * 14 * Math.log1p(distance / 14)
+    expect(b!.running!.variance).toBeCloseTo((normal * distance) / wallace, 9)
+    expect(b!.ratio).toBeCloseTo(600.5 / 450 / (240.5 / 720), 9)
+    // Fewer than ten in an arm say nothing by their rates.
+    expect(falseWakes(sliced(40, 9)).slices![1]).toMatchObject({ ratio: null, running: null })
+  })
+
+  it('are named where they harm, in words and reasons; the whole only where it does', () => {
+    const reading = judge(sliced(40))
+    expect(reading.reasons).toEqual([
+      { code: 'metric-worse', metric: 'falseWakesPerHour', slice: { by: 'board', value: 'b' } },
+    ])
+    expect(gateWords(reading)).toMatch(
+      /^Roll back: false wakes per hour in board b: worse than the margin allows\. .*; board b 1\.33 against 0\.334, ratio 4, 15 canaries; /,
+    )
+    expect(judge({ ...sliced(40), slices: [] }).verdict).not.toBe('rollback')
+    // All of them worse: it is no board's fault.
+    const everywhere = sliced(30)
+    const { batch } = everywhere.signals.falseWakesPerHour!
+    const canary = batch!.canary.map((each) => ({ ...each, y: 30 }))
+    const all = { ...everywhere.signals, falseWakesPerHour: { ...NOTHING, batch: { ...batch!, canary } } }
+    expect(judge({ ...everywhere, signals: all }).reasons).toEqual([
+      { code: 'metric-worse', metric: 'falseWakesPerHour' },
+    ])
+  })
+
+  it('hold an advance where one looks worse than chance makes the worst of so many', () => {
+    const looks = Array.from({ length: 30 }, (_, i) => judge(sliced(12 + i)))
+    const suspect = looks.find(({ reasons }) => reasons.some(({ code }) => code === 'slice-suspect'))
+    expect(suspect).toMatchObject({
+      verdict: 'hold',
+      reasons: [{ code: 'slice-suspect', metric: 'falseWakesPerHour', slice: { by: 'board', value: 'b' } }],
+    })
+    expect(judge(sliced(12))).toMatchObject({ verdict: 'advance' })
+  })
+
+  it('have what stages froze of them, which is added as that of the whole is', () => {
+    const later = sliced(10)
+    const frozen = [{ slice: 1, stage: 1, batch: { d: 1.2, variance: 0.02 }, later: 0 }]
+    const signals = {
+      ...later.signals,
+      falseWakesPerHour: { ...later.signals.falseWakesPerHour!, frozenSlices: frozen },
+    }
+    const [a, b] = falseWakes({ ...later, stage: 2, signals }).slices!
+    expect(a!.ratio).toBeCloseTo(falseWakes(later).slices![0]!.ratio!, 9)
+    expect(b!.ratio).toBeGreaterThan(1.5)
+    expect(b!.logE).toBeGreaterThan(falseWakes(later).slices![1]!.logE)
+  })
+
+  it('are left out of a comparison with the past, where a site may have changed by itself', () => {
+    const past = judge({ ...sliced(40), comparison: 'past' as const })
+    expect(past.metrics[0]!.slices).toBeUndefined()
+    expect(past.metrics[0]!.parts.map(({ weight }) => weight)).toEqual([1])
+  })
+})
+
 describe('the planner', () => {
-  const running = { state: 'running' as const, percents: [20, 50, 100], stage: 1, policy: { advisory: false } }
+  const running = RUNNING
   it('begins, advances with frozen evidence, completes, withdraws, pauses', () => {
     expect(planRollout({ ...running, stage: 0 }, null)).toEqual([{ kind: 'begin-stage', stage: 1, percent: 20 }])
     const [end, begin] = planRollout(running, judge(input()))
@@ -213,8 +349,8 @@ describe('the planner', () => {
     expect(planRollout(paused, judge(input()))).toEqual([])
     expect(planRollout(paused, judge(input({ canaryFalse: 30 })))).toEqual([{ kind: 'withdraw' }])
     const advisory = { ...running, policy: { advisory: true } }
-    expect(planRollout(advisory, judge(input({ canaryFalse: 30 })))).toEqual([{ kind: 'pause' }])
-    expect(planRollout(advisory, judge(input()))).toEqual([{ kind: 'pause' }])
+    expect(planRollout(advisory, judge(input({ canaryFalse: 30 })))).toEqual([])
+    expect(planRollout(advisory, judge(input()))).toEqual([])
     expect(planRollout({ ...running, state: 'completed' }, judge(input({ canaryFalse: 30 })))).toEqual([])
   })
 })

@@ -180,7 +180,10 @@ describe('retention', () => {
     store.db.pragma('foreign_keys = OFF')
     add.run('r-open', 'running', null)
     add.run('r-old', 'completed', T0)
-    const device = { bucket: 0.5, late: false, previous: 1, holdback: false, sinceMs: T0, boundMs: DAY }
+    const device = {
+      ...{ bucket: 0.5, late: false, previous: 1, holdback: false, sinceMs: T0, boundMs: DAY },
+      ...{ board: 'b', site: 's', environment: null },
+    }
     const enrol = (i: number) => store.devices.enrol({ name: `d-${i}`, site: 's', board: 'b', tags: [] }, T0).id
     const ids = Array.from({ length: 100 }, (_, i) => enrol(i))
     for (const id of ['r-open', 'r-old'])
