@@ -65,7 +65,7 @@ export class EvaluationLoop {
     this.#cancelSigning?.()
   }
 
-  /** Looks at open rollouts soon, after the present request was answered: somebody has just changed it. */
+  /** Looks at open rollouts soon, after the present request was answered: somebody has just changed one. */
   nudge(): void {
     if (this.#stopped || this.#cancelNudge !== undefined) return
     this.#cancelNudge = this.#parts.clock.after(0, () => {

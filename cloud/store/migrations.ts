@@ -770,8 +770,10 @@ ALTER TABLE claims ADD COLUMN family TEXT;        -- NULL: the claim is a gatewa
 UPDATE claims SET family = 'default' WHERE sites IS NULL;
 CREATE INDEX releases_family ON releases (family, state);
 CREATE INDEX devices_family ON devices (family, name);
+`
 
--- Several rollouts may be open, each device in one of them.
+/** Several rollouts may be open, each device in one of them. */
+const OPEN_ROLLOUTS = `
 DROP INDEX one_open_rollout;
 CREATE INDEX open_rollouts ON rollouts (created_ms) WHERE state IN ('running', 'paused');
 CREATE TRIGGER one_rollout_a_device BEFORE INSERT ON rollout_devices
@@ -845,8 +847,9 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 14, name: 'signals, verifiers of releases', sql: SIGNALS },
   { version: 15, name: 'signals of devices', sql: DEVICE_SIGNALS },
   { version: 16, name: 'families', sql: FAMILIES },
-  { version: 17, name: 'audit chain', sql: AUDIT_CHAIN, fill: chainAudit },
-  { version: 18, name: 'saved groups', sql: GROUPS },
-  { version: 19, name: 'slices of rollouts', sql: SLICES },
-  { version: 20, name: 'named gate policies', sql: POLICIES },
+  { version: 17, name: 'several open rollouts', sql: OPEN_ROLLOUTS },
+  { version: 18, name: 'audit chain', sql: AUDIT_CHAIN, fill: chainAudit },
+  { version: 19, name: 'saved groups', sql: GROUPS },
+  { version: 20, name: 'slices of rollouts', sql: SLICES },
+  { version: 21, name: 'named gate policies', sql: POLICIES },
 ]
