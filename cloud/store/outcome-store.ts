@@ -100,9 +100,9 @@ export class OutcomeStore {
     this.#noise = db.prepare<[number, number, number], { noise_bins: string }>(
       'SELECT noise_bins FROM device_hours WHERE device = ? AND boot = ? AND slot < ? ORDER BY slot DESC LIMIT 1',
     )
-    // Of the row with the largest boot, as SQLite has it for a bare column beside max().
     this.#newestNoise = db.prepare<[], { device: number; noise_bins: string }>(
-      'SELECT device, max(boot), noise_bins FROM boots GROUP BY device',
+      `SELECT b.device, b.noise_bins FROM devices d JOIN boots b ON b.device = d.id
+         AND b.boot = (SELECT max(boot) FROM boots WHERE device = d.id)`,
     )
     this.#restart = db.prepare<[number, number], { ms: number | null }>(
       'SELECT min(started_ms) AS ms FROM boots WHERE device = ? AND started_ms > ?',
@@ -182,7 +182,7 @@ export class OutcomeStore {
     return slots
   }
 
-  /** Noise floor histograms of all devices, of the newest boot of each: one reading of all boots. */
+  /** Noise floor histograms of all devices, of the newest boot of each, in one query. */
   newestNoise(): ReadonlyMap<number, readonly number[]> {
     return new Map(
       this.#newestNoise.all().map(({ device, noise_bins }) => [device, JSON.parse(noise_bins) as number[]]),

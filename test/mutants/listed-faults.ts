@@ -1241,6 +1241,46 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'cloud/registry/registry.ts',
     find: 'if (asked !== undefined && bound !== undefined && asked !== bound) {',
     change: 'if (asked === undefined && bound !== undefined && asked !== bound) {',
+    name: 'slices have their error probability beside that of the whole',
+    file: 'cloud/rollout/gate.ts',
+    find: 'weight: part.weight * (1 - share)',
+    change: 'weight: part.weight',
+  },
+  {
+    name: 'few devices of a slice are taken for many',
+    file: 'cloud/rollout/gate.ts',
+    find: 'variance: variance / (shrink * shrink * share)',
+    change: 'variance',
+  },
+  {
+    name: 'what a stage said of the slices is forgotten in the next',
+    file: 'cloud/rollout/evidence.ts',
+    find: '...(frozen !== undefined && { frozenSlices: frozen }),',
+    change: '',
+  },
+  {
+    name: 'an advisory signal takes the candidate back',
+    file: 'cloud/rollout/gate.ts',
+    find: 'const reads = all.filter(({ advisory }) => !advisory)',
+    change: 'const reads = all',
+  },
+  {
+    name: 'a stage that a person ends goes on by itself',
+    file: 'cloud/rollout/gate.ts',
+    find: "manual && verdict === 'advance'",
+    change: "manual && verdict === 'pause'",
+  },
+  {
+    name: 'a rollout by the name of a policy has the default',
+    file: 'cloud/api/routes-rollouts.ts',
+    find: 'policyOf(gate, template?.policy)',
+    change: 'policyOf(gate)',
+  },
+  {
+    name: 'a kept verdict that is another is called the same',
+    file: 'cli/release/gate-command.ts',
+    find: 'if (isDeepStrictEqual(',
+    change: 'if (!isDeepStrictEqual(',
   },
 ]
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */

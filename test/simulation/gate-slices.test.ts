@@ -141,14 +141,29 @@ describe('harm in a slice of the fleet', () => {
     })
     fleet.world.hours(8)
     const gather = () => gatherEvidence(fleet.world.store, fleet.rollout(), fleet.world.clock.wallMs())
-    const first = judgeStage(fleet.rollout().policy, gather())
-    const metric = present(first.metrics[0], 'false wakes')
+    const before = judgeStage(fleet.rollout().policy, gather())
+    const metric = present(before.metrics[0], 'false wakes')
     const [a, b] = present(metric.slices, 'slices')
     for (const arm of ['canary', 'control'] as const) {
       for (const of of ['devices', 'events', 'exposure'] as const) {
         const sum = present(a?.[arm], 'an arm')[of] + present(b?.[arm], 'an arm')[of]
         expect(sum).toBeCloseTo(present(metric[arm], 'an arm')[of], 6)
       }
+    }
+    // Contact and faults are of the devices too, whose life is asked of the store.
+    for (const name of ['contact', 'restarts', 'falseWakesPerHour']) {
+      const { first, slices } = present(
+        before.metrics.find((each) => each.name === name),
+        name,
+      )
+      const sum = (of: 'canaryAtRisk' | 'controlAtRisk') =>
+        slices?.reduce((total, slice) => total + present(slice.first, 'first events')[of], 0)
+      expect([name, sum('canaryAtRisk'), sum('controlAtRisk')]).toEqual([
+        name,
+        first?.canaryAtRisk,
+        first?.controlAtRisk,
+      ])
+      expect(first?.canaryAtRisk).toBeGreaterThan(40)
     }
     expect(fleet.world.engine.advance(fleet.id, 'ann', 'seen enough', false)).toMatchObject({ ok: true })
     const { frozenSlices } = present(gather().signals.falseWakesPerHour, 'false wakes')
