@@ -42,7 +42,7 @@ const signalPolicySchema = z.strictObject({
 })
 export type SignalPolicy = z.infer<typeof signalPolicySchema>
 
-/** chosen, `docs/decisions/0021-slices-of-a-fleet.md`: what slices have of each signal's error probability, and from how many devices on */
+/** chosen, `docs/decisions/0022-slices-of-a-fleet.md`: what slices have of each signal's error probability, and from how many devices on */
 export const SLICES = { share: 0.2, minDevices: 20 } as const
 
 export const gatePolicySchema = z.strictObject({
