@@ -6,6 +6,7 @@ import type { MappedTensor } from '../../model/mapped-tensor.ts'
 import { readTensorMap } from '../../model/tensor-map.ts'
 import { BytePlanner, type LiteralPrices, type Stretch } from './byte-plan.ts'
 import { BytePrices } from './byte-prices.ts'
+import { looseNumbers } from './loose-numbers.ts'
 import { NumberPlanner } from './number-plan.ts'
 import { type Copy, type OnLiteral, PatchWriter, type PlacedRun } from './patch-writer.ts'
 import { BitCounter, RangeEncoder } from './range-encoder.ts'
@@ -59,7 +60,9 @@ function coded(base: Uint8Array | null, result: Uint8Array, onProgress: PatchPro
   const asBytes = planner.plan(plain.stretches, new BytePrices(new BitCounter(NUMBERS_AT)), guess)
   onProgress(0.4)
   const numbers = new NumberPlanner(space, baseBytes, base === null ? [] : tensorsOf(base))
-  const runs = numbers.plan(tensorsOf(result), asBytes.bits, (at) => onProgress(0.4 + (0.4 * at) / result.length))
+  const mapped = tensorsOf(result)
+  const tensors = [...mapped, ...looseNumbers(result, mapped, asBytes.bits)].sort(byOffset)
+  const runs = numbers.plan(tensors, asBytes.bits, (at) => onProgress(0.4 + (0.4 * at) / result.length))
   const plan: PatchPlan =
     runs.length === 0 ? plain : { method: 'numbers', stretches: between(runs, result.length), runs }
   let copies =
@@ -82,6 +85,8 @@ function coded(base: Uint8Array | null, result: Uint8Array, onProgress: PatchPro
   write(encoder, space, baseBytes, plan, best.copies, literals)
   return framed(plan.method, base, result, encoder.finish())
 }
+
+const byOffset = (a: MappedTensor, b: MappedTensor): number => a.range.offset - b.range.offset
 
 function tensorsOf(file: Uint8Array): readonly MappedTensor[] {
   const map = readTensorMap(file)

@@ -1136,6 +1136,24 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     find: 'const PASSES_APART = 3',
     change: 'const PASSES_APART = 30',
   },
+  {
+    name: 'of an operator set that is imported twice the last version counts',
+    file: 'model/onnx/onnx-reader.ts',
+    find: 'opsets.set(domain, Math.max(version, opsets.get(domain) ?? 0))',
+    change: 'opsets.set(domain, version)',
+  },
+  {
+    name: 'floats that lie in no tensor are taken from their second byte on',
+    file: 'release/patch/loose-numbers.ts',
+    find: 'phase: (at + lowest) % width',
+    change: 'phase: (at + top) % width',
+  },
+  {
+    name: 'one large float decides the exponent of all',
+    file: 'release/patch/number-plan.ts',
+    find: 'if (within > most) [most, best] = [within, exponent]',
+    change: 'if (counts[exponent]! > 0) [most, best] = [within, exponent]',
+  },
 ]
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */
 export function located({ name, file, find, change }: ListedFault, source: string): Mutant {
