@@ -8,6 +8,10 @@ const LONG = 384
 /** Chosen: shorter ends of a copy are tried one by one up to here. */
 const ENDS = 24
 
+/** Chosen: a walk keeps 30 bytes an address, so that a long stretch is gone through in parts. A copy over the end of one goes on with the
+ *  same shift in the next, for a few bits. */
+const WALK_BYTES = 1 << 20
+
 /** What each byte of the result takes as a literal, bits: where it is the byte that a copy with the last shift would give, and where it is
  *  not. Inside what is the same but for a few bytes the first is a fraction of a bit, so that going on through it literal by literal is
  *  cheaper than a copy between every two of them. */
@@ -55,9 +59,14 @@ export class BytePlanner {
     const finder = new CopyFinder(this.#space)
     const carried: Carried = { shifts: [this.#baseBytes, 0, 0], baseEnd: 0, history: 0 }
     const bits = new Float32Array(this.#resultBytes)
-    const copies = stretches.map((stretch) => {
-      const walk = new Walk(this.#space, this.#baseBytes, finder, prices, literals, stretch, carried)
-      return walk.take(bits)
+    const copies = stretches.map(({ from, end }) => {
+      const chosen: Copy[] = []
+      for (let at = from; at < end; at += WALK_BYTES) {
+        const part = { from: at, end: Math.min(at + WALK_BYTES, end) }
+        const walk = new Walk(this.#space, this.#baseBytes, finder, prices, literals, part, carried)
+        for (const copy of walk.take(bits)) chosen.push(copy)
+      }
+      return chosen
     })
     return { copies, bits }
   }

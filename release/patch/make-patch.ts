@@ -48,6 +48,8 @@ const PASSES_APART = 3
 const PASSES_MIN = 6
 const PASSES_IDLE = 2
 const PASSES_MAX = 10
+/** Chosen: of more than this, each pass takes minutes for what the first ones have all but found. */
+const PASSES_BYTES_MAX = 1 << 18
 
 function coded(base: Uint8Array | null, result: Uint8Array, onProgress: PatchProgress): Uint8Array {
   const baseBytes = base?.length ?? 0
@@ -71,21 +73,23 @@ function coded(base: Uint8Array | null, result: Uint8Array, onProgress: PatchPro
       : planner.plan(plan.stretches, new BytePrices(new BitCounter(NUMBERS_AT)), guess).copies
   let best = { bits: Number.POSITIVE_INFINITY, copies, pass: 0 }
   let literals = guess
+  const most = bytesOf(plan.stretches) > PASSES_BYTES_MAX ? PASSES_APART : PASSES_MAX
   for (let pass = 1; ; pass++) {
     const counter = new BitCounter(PATCH_MEMORY[plan.method].bits)
     literals = write(counter, space, baseBytes, plan, copies, literals)
     if (counter.bits < best.bits) best = { bits: counter.bits, copies, pass }
-    if (pass === PASSES_MAX || (pass >= PASSES_MIN && pass - best.pass >= PASSES_IDLE)) break
+    if (pass === most || (pass >= PASSES_MIN && pass - best.pass >= PASSES_IDLE)) break
     const { other } = literals
     const prices = pass < PASSES_APART ? { expected: other, other } : literals
     copies = planner.plan(plan.stretches, new BytePrices(counter), prices).copies
-    onProgress(0.8 + (0.2 * pass) / PASSES_MAX)
+    onProgress(0.8 + (0.2 * pass) / most)
   }
   const encoder = new RangeEncoder(PATCH_MEMORY[plan.method].bits)
   write(encoder, space, baseBytes, plan, best.copies, literals)
   return framed(plan.method, base, result, encoder.finish())
 }
 
+const bytesOf = (stretches: readonly Stretch[]): number => stretches.reduce((sum, { from, end }) => sum + end - from, 0)
 const byOffset = (a: MappedTensor, b: MappedTensor): number => a.range.offset - b.range.offset
 
 function tensorsOf(file: Uint8Array): readonly MappedTensor[] {
