@@ -45,13 +45,15 @@ export function makePatches(bundle: Uint8Array, bases: readonly PatchBase[]): re
   return compact.bytes < bundle.length ? [...patches, compact] : patches
 }
 
-/** Makes the very patches that a signed document names, as when a release is added again: a bundle that was archived meanwhile is still a
- *  base, and one that came since is none. What the cloud has already is not made.
- *  @throws CommandFailure when the document's patches cannot be made any more, as by another version of this program */
+/** The very patches that a signed document names, as when a release is added again: those that were kept, and the others made anew; a bundle
+ *  that was archived meanwhile is still a base, and one that came since is none. What the cloud has already is left out.
+ *  @param kept patches by hash, as KeptPatches has them
+ *  @throws CommandFailure when a patch was not kept and cannot be made any more, as by another version of this program */
 export async function repeatPatches(
   bundle: Uint8Array,
   { name, version, patches = [] }: Release,
   api: CloudApi,
+  kept: (sha256: string) => Uint8Array | undefined,
 ): Promise<readonly MadePatch[]> {
   const path = `/v1/models/${name}/${version}/patches`
   const { patches: known } = await api.get<{ patches: { sha256: string; stored: boolean }[] }>(path)
@@ -59,17 +61,19 @@ export async function repeatPatches(
   const made: MadePatch[] = []
   for (const patch of patches) {
     if (stored.has(patch.sha256)) continue
-    const base = patch.base === null ? null : await fetchBundle(api, patch.base)
-    const data = makePatch(base, bundle)
+    const data = kept(patch.sha256) ?? (await madeAgain(bundle, patch.base, api))
     if (sha256Hex(data) !== patch.sha256) {
       throw new CommandFailure(`a patch that ${name} ${version} was signed with cannot be made again`, {
-        hint: 'pack the bundle with a higher version, and add that',
+        hint: 'repeat it with the repository folder that it was signed in, or pack the bundle with a higher version and add that',
       })
     }
     made.push({ ...patch, data, from: patch.base?.slice(0, 16) ?? NO_BASE })
   }
   return made
 }
+
+const madeAgain = async (bundle: Uint8Array, base: string | null, api: CloudApi): Promise<Uint8Array> =>
+  makePatch(base === null ? null : await fetchBundle(api, base), bundle)
 
 type Base = Pick<ModelView, 'name' | 'version' | 'sha256' | 'state'>
 

@@ -5,6 +5,7 @@ import type { KeyLifecycle } from '../keys/key-lifecycle.ts'
 import { noRepository } from '../keys/repository-change.ts'
 import type { RepositoryFolder } from '../keys/repository-folder.ts'
 import { publishRepository } from '../keys/repository-publish.ts'
+import { KeptPatches } from './kept-patches.ts'
 import type { ModelView } from './model-view.ts'
 import {
   basesInCloud,
@@ -56,6 +57,7 @@ export async function publishRelease(
   const judge = verifier && { sha256: sha256Hex(verifier), bytes: verifier.length }
   if (verifier !== undefined && judge !== undefined) await api.put(`/v1/artifacts/${judge.sha256}`, verifier)
   const { name, version } = content
+  const kept = new KeptPatches(repository.path)
   const signed = lifecycle.release(content)
   let patches: readonly MadePatch[] = []
   // What was signed once is never changed: neither are its patches.
@@ -72,6 +74,8 @@ export async function publishRelease(
         ? []
         : makePatches(bundle, patchFrom === 'cloud' ? await basesInCloud(api, bases) : patchFrom)
     if (patchFrom !== 'none') for (const line of patchLines(patches, bundle.length)) print(line)
+    // Before they are signed: what is signed and lost could not be published.
+    kept.keep(patches)
     if (patches.length > 0) named = patches.map(({ base, sha256, bytes }) => ({ base, sha256, bytes }))
   }
   await lifecycle.addRelease({ ...content, ...(named && { patches: named }) }, judge)
@@ -80,7 +84,9 @@ export async function publishRelease(
     print('when the signatures are there: "kinglet release add" again')
     return undefined
   }
-  if (signed !== undefined) patches = await repeatPatches(bundle, signed, api)
+  if (signed !== undefined) patches = await repeatPatches(bundle, signed, api, (sha256) => kept.get(sha256))
   for (const { sha256, data } of patches) await api.put(`/v1/models/${name}/${version}/patches/${sha256}`, data)
-  return api.postAgain<ModelView>('/v1/models', { name, version, ...(family !== undefined && { family }) })
+  const added = await api.postAgain<ModelView>('/v1/models', { name, version, ...(family !== undefined && { family }) })
+  kept.drop((named ?? []).map(({ sha256 }) => sha256))
+  return added
 }

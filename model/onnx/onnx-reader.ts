@@ -56,6 +56,7 @@ function readModel(reader: WireReader, reading: OnnxReading): OnnxModel {
   const { limits } = reading
   const budget: Budget = { ...reading, nodes: 0, tensors: 0, attributes: 0, numbers: 0 }
   const opsets = new Map<string, number>()
+  let opsetImports = 0
   let irVersion = 0
   let producer = ''
   let graph: OnnxGraph | null = null
@@ -70,10 +71,10 @@ function readModel(reader: WireReader, reading: OnnxReading): OnnxModel {
       reader.once()
       graph = readGraph(reader.sub('GraphProto'), budget, 1)
     } else if (reader.field === 8) {
-      if (opsets.size >= limits.opsetImports) reader.tooLarge(`more than ${limits.opsetImports} opset imports`)
+      if (opsetImports++ >= limits.opsetImports) reader.tooLarge(`more than ${limits.opsetImports} opset imports`)
       const [domain, version] = readOpset(reader.sub('OperatorSetIdProto'), limits)
-      if (opsets.has(domain)) reader.malformed(`opset of domain "${domain}" twice`)
-      opsets.set(domain, version)
+      // Of several versions of a domain nodes bind to the highest, as onnx.proto says of ModelProto.opset_import.
+      opsets.set(domain, Math.max(version, opsets.get(domain) ?? 0))
     } else reader.skip()
   }
   if (graph === null) throw new OnnxFault('onnx-malformed', 'ModelProto without a graph')

@@ -8,6 +8,18 @@ const LONG = 384
 /** Chosen: shorter ends of a copy are tried one by one up to here. */
 const ENDS = 24
 
+/** Chosen: a walk keeps 30 bytes an address, so that a long stretch is gone through in parts. A copy over the end of one goes on with the
+ *  same shift in the next, for a few bits. */
+const WALK_BYTES = 1 << 20
+
+/** What each byte of the result takes as a literal, bits: where it is the byte that a copy with the last shift would give, and where it is
+ *  not. Inside what is the same but for a few bytes the first is a fraction of a bit, so that going on through it literal by literal is
+ *  cheaper than a copy between every two of them. */
+export interface LiteralPrices {
+  readonly expected: Float32Array
+  readonly other: Float32Array
+}
+
 /** Part of the result that is coded as bytes. */
 export interface Stretch {
   readonly from: number
@@ -37,19 +49,24 @@ export class BytePlanner {
   }
 
   /** @param stretches in order; bytes between them are made by other means, and may be copied from
-   *  @param literalBits what each byte of the result takes as a literal
+   *  @param literals what each byte of the result takes as a literal
    *  @returns the copies of each stretch, and what each byte of the result takes, bits */
   plan(
     stretches: readonly Stretch[],
     prices: BytePrices,
-    literalBits: Float32Array,
+    literals: LiteralPrices,
   ): { readonly copies: Copy[][]; readonly bits: Float32Array } {
     const finder = new CopyFinder(this.#space)
     const carried: Carried = { shifts: [this.#baseBytes, 0, 0], baseEnd: 0, history: 0 }
     const bits = new Float32Array(this.#resultBytes)
-    const copies = stretches.map((stretch) => {
-      const walk = new Walk(this.#baseBytes, finder, prices, literalBits, stretch, carried)
-      return walk.take(bits)
+    const copies = stretches.map(({ from, end }) => {
+      const chosen: Copy[] = []
+      for (let at = from; at < end; at += WALK_BYTES) {
+        const part = { from: at, end: Math.min(at + WALK_BYTES, end) }
+        const walk = new Walk(this.#space, this.#baseBytes, finder, prices, literals, part, carried)
+        for (const copy of walk.take(bits)) chosen.push(copy)
+      }
+      return chosen
     })
     return { copies, bits }
   }
@@ -65,26 +82,29 @@ class Walk {
   readonly #shifts: Int32Array
   readonly #baseEnd: Int32Array
   readonly #history: Uint8Array
+  readonly #space: Uint8Array
   readonly #baseBytes: number
   readonly #finder: CopyFinder
   readonly #prices: BytePrices
-  readonly #literalBits: Float32Array
+  readonly #literals: LiteralPrices
   readonly #from: number
   readonly #size: number
   readonly #carried: Carried
 
   constructor(
+    space: Uint8Array,
     baseBytes: number,
     finder: CopyFinder,
     prices: BytePrices,
-    literalBits: Float32Array,
+    literals: LiteralPrices,
     { from, end }: Stretch,
     carried: Carried,
   ) {
+    this.#space = space
     this.#baseBytes = baseBytes
     this.#finder = finder
     this.#prices = prices
-    this.#literalBits = literalBits
+    this.#literals = literals
     this.#from = from
     this.#size = end - from
     this.#carried = carried
@@ -131,7 +151,10 @@ class Walk {
     const most = this.#size - i
     const here = this.#bits[i]!
     const state = (this.#history[i]! & 7) | ((at & 3) << 3)
-    this.#relax(i, 1, 0, 0, here + prices.isCopy[0][state]! + this.#literalBits[at]!)
+    const first = this.#shifts[i * SHIFTS]!
+    const isExpected = first > 0 && first <= target && this.#space[target - first] === this.#space[target]
+    const literal = isExpected ? this.#literals.expected[at]! : this.#literals.other[at]!
+    this.#relax(i, 1, 0, 0, here + prices.isCopy[0][state]! + literal)
 
     const copy = here + prices.isCopy[1][state]!
     const before = this.#history[i]! & 3

@@ -7,6 +7,9 @@ export interface Match {
 
 /** Chosen: zeros and tables repeat everywhere; the nearest places of the same four bytes are tried, newest first, and the first ones. */
 const CHAIN = 160
+/** Chosen: beyond this size of base and result fewer are tried, since chains grow with what is there. */
+const LARGE_BYTES = 5 << 18
+const CHAIN_LARGE = 24
 
 /** Finds earlier places of the bytes at an address: base and result are one space, searched by the hash of four bytes, and of two for
  *  what lies near. */
@@ -16,12 +19,14 @@ export class CopyFinder {
   readonly #head: Int32Array
   readonly #chain: Int32Array
   readonly #pairs = new Int32Array(65_536).fill(-1)
+  readonly #tries: number
   #filled = 0
 
   constructor(space: Uint8Array) {
     this.#space = space
+    this.#tries = space.length > LARGE_BYTES ? CHAIN_LARGE : CHAIN
     // About one head an address: chains of equal hashes and other bytes cost time.
-    const bits = Math.min(22, Math.max(10, 32 - Math.clz32(space.length)))
+    const bits = Math.min(24, Math.max(10, 32 - Math.clz32(space.length)))
     this.#hashShift = 32 - bits
     this.#head = new Int32Array(1 << bits).fill(-1)
     this.#chain = new Int32Array(space.length)
@@ -72,7 +77,7 @@ export class CopyFinder {
     }
     if (most < 4) return found
     let source = this.#head[this.#hash(target)]!
-    for (let tried = 0; source >= 0 && tried < CHAIN && best < most; tried++) {
+    for (let tried = 0; source >= 0 && tried < this.#tries && best < most; tried++) {
       if (space[source + best] === space[target + best]) {
         const length = this.lengthOf(source, target, most)
         if (length > best) {

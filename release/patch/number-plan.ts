@@ -24,6 +24,8 @@ const RUN_BITS = 48
 const STRETCH_BITS = 16
 /** Chosen: tensors of another name that may be the same one renamed. */
 const RENAMED_MAX = 6
+/** Exponents that a float without a source says without an escape: 0 to 30 below the run's. */
+const EXPONENT_SPAN = 31
 /** Chosen: lists of numbers of which another one may be a multiple. */
 const MULTIPLES_MAX = 24
 
@@ -214,16 +216,21 @@ export class NumberPlanner {
     return value
   }
 
+  /** The exponent of which the most numbers are at most 2^30 times smaller, and none of those larger: the others take eight bits more. */
   #exponent(kind: NumberKind, from: number, count: number): number {
     const width = bytesOfNumber(kind)
     const mantissa = kind === 'float32' ? 23 : kind === 'bfloat16' ? 7 : 10
     const mask = kind === 'float16' ? 31 : 255
-    let largest = 0
-    for (let i = 0; i < count; i++) {
-      const exponent = (this.#bits(kind, from + i * width) >>> mantissa) & mask
-      if (exponent > largest && exponent < mask) largest = exponent
+    const counts = new Uint32Array(mask + 1)
+    for (let i = 0; i < count; i++) counts[(this.#bits(kind, from + i * width) >>> mantissa) & mask]!++
+    let within = 0
+    let most = 0
+    let best = 0
+    for (let exponent = 0; exponent < mask; exponent++) {
+      within += counts[exponent]! - (counts[exponent - EXPONENT_SPAN] ?? 0)
+      if (within > most) [most, best] = [within, exponent]
     }
-    return largest
+    return best
   }
 
   #zeroBits(kind: NumberKind, from: number, count: number): number {

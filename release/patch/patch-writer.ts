@@ -24,6 +24,9 @@ export interface PlacedRun {
   readonly channels: readonly ChannelPlan[]
 }
 
+/** Told of a literal: its address in the result, what it took in bits, whether it was the byte that a copy with the last shift would give. */
+export type OnLiteral = (at: number, bits: number, isExpected: boolean) => void
+
 /** Writes the payload of a patch into a coder, in the order in which PatchDecoder reads it. */
 export class PatchWriter {
   readonly bytes: ByteCoder
@@ -43,7 +46,7 @@ export class PatchWriter {
   }
 
   /** @param onLiteral told of every literal and what it took, by a coder that counts */
-  stretch(from: number, end: number, copies: readonly Copy[], onLiteral?: (at: number, bits: number) => void): void {
+  stretch(from: number, end: number, copies: readonly Copy[], onLiteral?: OnLiteral): void {
     this.#coder.uint(STRETCH_AT, end - from)
     let at = from
     for (const copy of copies) {
@@ -55,7 +58,7 @@ export class PatchWriter {
     for (; at < end; at++) this.#literal(at, onLiteral)
   }
 
-  #literal(at: number, onLiteral?: (at: number, bits: number) => void): void {
+  #literal(at: number, onLiteral?: OnLiteral): void {
     const { bytes } = this
     const space = this.#space
     const target = this.#baseBytes + at
@@ -66,7 +69,7 @@ export class PatchWriter {
     for (let i = Math.min(4, at); i > 0; i--) recent = ((recent << 8) | space[target - i]!) >>> 0
     const before = onLiteral === undefined ? 0 : this.#spent()
     bytes.literal(at, recent, expected, space[target]!)
-    onLiteral?.(at, this.#spent() - before)
+    onLiteral?.(at, this.#spent() - before, expected === space[target])
   }
 
   run({ at, run, channels }: PlacedRun): void {

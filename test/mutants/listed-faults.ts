@@ -1281,6 +1281,28 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'cli/release/gate-command.ts',
     find: 'if (isDeepStrictEqual(',
     change: 'if (!isDeepStrictEqual(',
+    name: 'the encoder thinks of expected literals as of others in every pass',
+    file: 'release/patch/make-patch.ts',
+    find: 'const PASSES_APART = 3',
+    change: 'const PASSES_APART = 30',
+  },
+  {
+    name: 'of an operator set that is imported twice the last version counts',
+    file: 'model/onnx/onnx-reader.ts',
+    find: 'opsets.set(domain, Math.max(version, opsets.get(domain) ?? 0))',
+    change: 'opsets.set(domain, version)',
+  },
+  {
+    name: 'floats that lie in no tensor are taken from their second byte on',
+    file: 'release/patch/loose-numbers.ts',
+    find: 'phase: (at + lowest) % width',
+    change: 'phase: (at + top) % width',
+  },
+  {
+    name: 'one large float decides the exponent of all',
+    file: 'release/patch/number-plan.ts',
+    find: 'if (within > most) [most, best] = [within, exponent]',
+    change: 'if (counts[exponent]! > 0) [most, best] = [within, exponent]',
   },
 ]
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */

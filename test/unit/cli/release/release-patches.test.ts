@@ -1,5 +1,9 @@
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import type { CloudApi } from '../../../../cli/cloud-api.ts'
+import { KeptPatches } from '../../../../cli/release/kept-patches.ts'
 import { basesInCloud, makePatches, patchLines, repeatPatches } from '../../../../cli/release/release-patches.ts'
 import { sha256, sha256Hex } from '../../../../contract/bytes.ts'
 import { LIMITS } from '../../../../contract/limits.ts'
@@ -102,11 +106,27 @@ describe('with the cloud', () => {
     const listed = (stored: boolean[]) => ({
       [path]: { patches: named.map((each, i) => ({ ...each, stored: stored[i] })) },
     })
+    let kept = (_: string): Uint8Array | undefined => undefined
     const repeat = async (stored: boolean[], of = release) =>
-      (await repeatPatches(bundle, of, cloudOf([older.bundle], listed(stored)))).map(({ sha256: hash }) => hash)
+      (await repeatPatches(bundle, of, cloudOf([older.bundle], listed(stored)), kept)).map(({ sha256: hash }) => hash)
     expect(await repeat([false, false])).toEqual(named.map(({ sha256: hash }) => hash))
     expect(await repeat([false, true])).toEqual([named[0]!.sha256])
     const other = { ...release, patches: [{ ...named[0]!, sha256: '00'.repeat(32) }] }
     await expect(repeat([false, false], other)).rejects.toThrow(/cannot be made again/)
+    // An encoder of before made other bytes; they were kept.
+    const earlier = noise(99)
+    const folder = mkdtempSync(join(tmpdir(), 'kinglet-kept-patches-'))
+    const shelf = new KeptPatches(folder)
+    const madeThen = { ...patches[0]!, sha256: sha256Hex(earlier), bytes: earlier.length, data: earlier }
+    shelf.keep([madeThen])
+    kept = (hash) => new KeptPatches(folder).get(hash)
+    const signedThen = { ...release, patches: [{ ...named[0]!, sha256: madeThen.sha256, bytes: 99 }] }
+    expect(await repeat([false], signedThen)).toEqual([madeThen.sha256])
+    // One that rotted counts as none.
+    writeFileSync(join(folder, 'patches', madeThen.sha256), noise(99))
+    await expect(repeat([false], signedThen)).rejects.toThrow(/cannot be made again/)
+    shelf.drop([madeThen.sha256])
+    expect(readdirSync(join(folder, 'patches'))).toEqual([])
+    rmSync(folder, { recursive: true })
   })
 })

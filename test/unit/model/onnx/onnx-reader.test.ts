@@ -52,6 +52,28 @@ describe('what it reads', () => {
     expect(conv?.attributes.get('auto_pad')).toEqual({ kind: 'string', value: new TextEncoder().encode('NOTSET') })
   })
 
+  it('an operator set that is imported twice counts with its highest version, whichever comes first', () => {
+    const imported = (domain: string, version: number) => new ProtobufWriter().bytes(1, domain).varint(2, version)
+    const withImports = (...imports: ProtobufWriter[]) => {
+      const model = new ProtobufWriter().varint(1, 8).bytes(7, new OnnxBuilder().output('y', 'float32', []).graph())
+      for (const each of imports) model.bytes(8, each)
+      return model.finish()
+    }
+    for (const versions of [
+      [11, 14],
+      [14, 11],
+    ]) {
+      const [first, second] = versions as [number, number]
+      const model = read(withImports(imported('', first), imported('ai.onnx', second), imported('x', 1)))
+      expect([...model.opsets]).toEqual([
+        ['', 14],
+        ['x', 1],
+      ])
+    }
+    // Each import counts towards the bound, the same one too.
+    expect(refusal(withImports(...Array.from({ length: 65 }, () => imported('', 11))))).toBe('onnx-too-large')
+  })
+
   it('gives every raw initializer as a view with its byte range in the file', () => {
     const builder = new OnnxBuilder()
     builder.constant('int8', [2, 2], [1, -2, 3, -4])
