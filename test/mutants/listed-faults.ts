@@ -1241,6 +1241,8 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'cloud/registry/registry.ts',
     find: 'if (asked !== undefined && bound !== undefined && asked !== bound) {',
     change: 'if (asked === undefined && bound !== undefined && asked !== bound) {',
+  },
+  {
     name: 'slices have their error probability beside that of the whole',
     file: 'cloud/rollout/gate.ts',
     find: 'weight: part.weight * (1 - share)',
@@ -1281,6 +1283,8 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'cli/release/gate-command.ts',
     find: 'if (isDeepStrictEqual(',
     change: 'if (!isDeepStrictEqual(',
+  },
+  {
     name: 'the encoder thinks of expected literals as of others in every pass',
     file: 'release/patch/make-patch.ts',
     find: 'const PASSES_APART = 3',
