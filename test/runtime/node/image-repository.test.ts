@@ -91,7 +91,9 @@ describe('the life of the keys', { timeout: 300_000 }, () => {
     })
     const artifact = await fetch(`${url}/v1/artifacts/${target!.hashes.sha256}`)
     expect(Buffer.compare(Buffer.from(await artifact.arrayBuffer()), bundle)).toBe(0)
-    expect(await done(release('kws-1'))).toBe('the cloud has everything already\nkws-1 1 is registered as candidate in family default\n')
+    expect(await done(release('kws-1'))).toBe(
+      'the cloud has everything already\nkws-1 1 is registered as candidate in family default\n',
+    )
   })
 
   it('files are served with what caches need, by strict names, and not taken without a token', async () => {
