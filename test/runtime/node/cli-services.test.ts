@@ -274,7 +274,7 @@ describe('a device process', () => {
     await again.line('the link is up', ({ type, state }) => type === 'link' && state === 'connected')
 
     const list = await kinglet('rollout', 'list', ...operator())
-    expect(list.stdout).toMatch(new RegExp(`^${id} {2}kws-2 {2}`))
+    expect(list.stdout).toMatch(new RegExp(`^${id} {2}default {2}kws-2 {2}`))
     const act = (action: string) => kinglet('rollout', action, id, '--reason', 'a test', ...operator())
     expect((await act('pause')).stdout).toMatch(/paused/)
     expect((await act('resume')).stdout).toMatch(/running/)
