@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander'
 import { CommandFailure } from '../failure.ts'
 import type { OutputFlags } from './patch-actions.ts'
+import type { VerifyDecoderFlags } from './patch-verify-decoder.ts'
 
 /** `kinglet patch …` */
 export function patchCommand(): Command {
@@ -58,6 +59,20 @@ export function patchCommand(): Command {
     .action(async (path: string, flags: { readonly json?: boolean }) => {
       const { info } = await import('./patch-actions.ts')
       info(path, flags)
+    })
+
+  patch
+    .command('verify-decoder')
+    .description('run a decoder that is not ours over test vectors: does it make, and refuse, what ours does?')
+    .argument('<VECTORS>', 'file of test vectors: test/fixtures/patch-vectors.json of the repository')
+    .requiredOption(
+      '--exec <COMMAND>',
+      'decoder: gets the path of the old file as last argument, the patch on standard input; writes the new file to standard output, exit code 0',
+    )
+    .option('--json', 'print the result as JSON')
+    .action(async (vectors: string, flags: VerifyDecoderFlags) => {
+      const { verifyDecoder } = await import('./patch-verify-decoder.ts')
+      await verifyDecoder(vectors, flags)
     })
   return patch
 }

@@ -1308,6 +1308,18 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     find: 'if (within > most) [most, best] = [within, exponent]',
     change: 'if (counts[exponent]! > 0) [most, best] = [within, exponent]',
   },
+  {
+    name: 'a foreign decoder that makes other bytes is right',
+    file: 'cli/patch/patch-verify-decoder.ts',
+    find: 'return sha256 === vector.sha256 ? undefined',
+    change: 'return code === 0 ? undefined',
+  },
+  {
+    name: 'patches are signed before they are kept',
+    file: 'cli/release/kept-patches.ts',
+    find: 'for (const { sha256, data } of patches) writeFileDurably(join(this.#folder, sha256), data)',
+    change: 'patches.length',
+  },
 ]
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */
 export function located({ name, file, find, change }: ListedFault, source: string): Mutant {
