@@ -28,9 +28,12 @@ export function readPatchVectors(path: string): readonly PatchVector[] {
   const parsed = z.array(vectorSchema).check(z.minLength(1), z.maxLength(VECTORS_MAX)).safeParse(readJsonFile(path))
   if (!parsed.success) {
     const issue = parsed.error.issues[0]
-    throw new CommandFailure(`${path}: no test vectors of patches: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`, {
-      hint: 'the vectors of this version are test/fixtures/patch-vectors.json in the repository',
-    })
+    throw new CommandFailure(
+      `${path}: no test vectors of patches: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`,
+      {
+        hint: 'the vectors of this version are test/fixtures/patch-vectors.json in the repository',
+      },
+    )
   }
   const bytes = (base64: string): Uint8Array => new Uint8Array(Buffer.from(base64, 'base64'))
   return parsed.data.map(({ name, base, patch, sha256 }) => ({
