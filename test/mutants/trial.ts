@@ -53,7 +53,9 @@ export class TrialCopy {
     // Tests of processes run what was built.
     if (existsSync(join(root, 'dist'))) cpSync(join(root, 'dist'), join(this.folder, 'dist'), { recursive: true })
     const config = ts.readConfigFile(join(root, 'tsconfig.build.json'), (path) => ts.sys.readFile(path))
-    this.#compilerOptions = ts.parseJsonConfigFileContent(config.config, ts.sys, root).options
+    const { options } = ts.parseJsonConfigFileContent(config.config, ts.sys, root)
+    // Alone, a file says nothing of the package it is of, whose modules are those of the language.
+    this.#compilerOptions = { ...options, module: ts.ModuleKind.ESNext }
   }
 
   /** Runs the tests with the fault in place, the dear ones when the others miss it. A test that fails without it too is no witness and is

@@ -70,7 +70,9 @@ it('every listed fault can be made: what it changes stands in its file once', ()
 })
 
 describe('a trial', () => {
-  const source = 'export const isOld = (age: number): boolean => age > 60 && age < 1_000\n'
+  const source =
+    "import { argv } from 'node:process'\nexport const isOld = (age: number): boolean => age > 60 && age < 1_000\n" +
+    'if (argv[1]?.endsWith("age.js")) process.stdout.write(String(isOld(Number(argv[2]))))\n'
 
   it('tells a fault that is noticed, missed, or noticed only by a test that fails anyway; the tree stays as it was', async () => {
     const tree = mkdtempSync(join(tmpdir(), 'kinglet-trial-'))
@@ -84,10 +86,21 @@ describe('a trial', () => {
     write('age.ts', source)
     write('test/age.test.ts', test('expect(isOld(60)).toBe(false); expect(isOld(61)).toBe(true)'))
     write('test/broken.test.ts', test('expect(isOld(5_000)).toBe(true)'))
+    // A test of a process, which runs what was built.
+    write(
+      'test/process.test.ts',
+      "import { execFileSync } from 'node:child_process'\nimport { expect, it } from 'vitest'\n" +
+        "const said = (age: string) => execFileSync(process.execPath, ['dist/age.js', age], { encoding: 'utf8' })\n" +
+        "it('is', () => { expect([said('60'), said('61')]).toEqual(['false', 'true']) })\n",
+    )
+    write('dist/age.js', 'throw new Error("not built yet")')
+    for (const name of ['tsconfig.json', 'tsconfig.build.json']) {
+      write(name, readFileSync(join(root, name), 'utf8'))
+    }
     write('vitest.config.ts', readFileSync(join(root, 'vitest.config.ts'), 'utf8'))
     write('package.json', '{ "type": "module" }')
     symlinkSync(join(root, 'node_modules'), join(tree, 'node_modules'))
-    write('.gitignore', 'node_modules\n')
+    write('.gitignore', 'node_modules\ndist\n')
     execFileSync('git', ['init', '-q'], { cwd: tree })
 
     const copy = new TrialCopy(tree, filesOf(tree), 60_000)
@@ -99,8 +112,11 @@ describe('a trial', () => {
     expect(await copy.try(above, tests)).toEqual({ verdict: 'noticed', by: 'test/age.test.ts' })
     expect(await copy.try(below, { cheap: ['test/age.test.ts'], dear: [] })).toEqual({ verdict: 'missed' })
     expect(await copy.try(below, { cheap: ['test/broken.test.ts'], dear: [] })).toEqual({ verdict: 'undecided' })
+    const ofProcess = { cheap: ['test/process.test.ts'], dear: [] }
+    expect(await copy.try(above, ofProcess)).toEqual({ verdict: 'noticed', by: 'test/process.test.ts' })
+    expect(await copy.try(below, ofProcess)).toEqual({ verdict: 'missed' })
     expect(readFileSync(join(tree, 'age.ts'), 'utf8')).toBe(source)
     expect(readFileSync(join(copy.folder, 'age.ts'), 'utf8')).toBe(source)
-    // Seven starts of vitest.
+    // Ten starts of vitest.
   }, 300_000)
 })
