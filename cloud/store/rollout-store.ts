@@ -1,4 +1,5 @@
 import { present } from '../../contract/present.ts'
+import { HOUR_MS } from './boot-timeline.ts'
 import type { SqliteDatabase } from './database.ts'
 import type { GatePolicy } from './gate-policy.ts'
 import type { BatchEvidence, Exposure, GateReading } from './gate-reading.ts'
@@ -131,7 +132,6 @@ export interface RolloutFilter {
 
 const OF_FAMILY_SQL = '(@family IS NULL OR release IN (SELECT id FROM releases WHERE family = @family))'
 const OPEN_SQL = "state IN ('running', 'paused')"
-const HOUR_MS = 3_600_000
 /** chosen: rollouts are looked back at once an hour, and an hour may be missed */
 const LOOK_HOURS = 2
 

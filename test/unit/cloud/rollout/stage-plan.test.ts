@@ -54,7 +54,6 @@ describe('what a rollout finds, said before it starts', () => {
     const arms = { canary: 200, control: 200, shape: 'exponential', preHours: 168, hours: 72, every: 6 } as const
     const test = { marginRatio: 1.25, alpha: 0.015 / 2 }
     const found = simulate({ ...arms, ...test, ratio }, 150, SEED).gate
-    console.log(`x${ratio.toFixed(2)} is found in ${found} of the runs`)
     expect(found).toBeGreaterThan(0.65)
     expect(found).toBeLessThan(0.95)
     // Half as far above the margin is missed more often than not.
