@@ -136,8 +136,8 @@ export class EvaluationLoop {
     const changes = drift.evaluate(clock.wallMs())
     for (const { alert, change } of changes) {
       const view = alertView(store, alert)
-      const { metric, modelName: model, family, ratio } = view
-      logger.warn({ metric, model, family, ratio }, `drift ${change}`)
+      const { metric, modelName: model, family, cohort, ratio } = view
+      logger.warn({ metric, model, family, cohort, ratio }, `drift ${change}`)
       hub.publish('alert', { change, ...view })
     }
   }

@@ -11,9 +11,10 @@ const capitalize = (text: string): string => text.charAt(0).toUpperCase() + text
 /** A title and a sentence for people.
  *  @param model name of the model that the alert is about */
 export function alertWords(
-  { code, metric, ratio, numbers }: AlertRecord,
+  { code, metric, cohort, ratio, numbers }: AlertRecord,
   model: string,
 ): readonly [title: string, sentence: string] {
+  const where = cohort === null ? '' : ` at ${cohort}`
   const { recent, baseline, silent, devices, noticeDays, hoursAfterEnd } = numbers
   const from =
     recent === undefined || baseline === undefined ? '' : `${threeDigits(recent)} against ${threeDigits(baseline)}`
@@ -22,8 +23,8 @@ export function alertWords(
       return [
         'Drift.',
         from === ''
-          ? `The ${metricName(metric)} of devices on ${model} has shifted (stability index ${threeDigits(ratio)}).`
-          : `${capitalize(metricName(metric))} on ${model}: ${from} at the same hours of each device's first day, ratio ${threeDigits(ratio)}.`,
+          ? `The ${metricName(metric)} of devices on ${model}${where} has shifted (stability index ${threeDigits(ratio)}).`
+          : `${capitalize(metricName(metric))} on ${model}${where}: ${from} at the same hours of each device's first day, ratio ${threeDigits(ratio)}.`,
       ]
     case 'after-rollout':
       return [

@@ -456,6 +456,8 @@ export const alert = z
     modelName: z.string().nullable(),
     /** of the model; null: it is about none */
     family: z.string().nullable(),
+    /** the part of the fleet that it is about, as a query of devices; null: all of it */
+    cohort: z.string().nullable(),
     state: z.enum(['open', 'resolved']),
     sinceMs: count,
     resolvedMs: numberOrNull,

@@ -8,6 +8,8 @@ export interface AlertRecord {
   readonly metric: string
   /** first 8 bytes of the model's sha256, hex */
   readonly model: string
+  /** the part of the fleet that it is about, in the words of a query of devices (`site:berlin`); null: all of it */
+  readonly cohort: string | null
   readonly state: 'open' | 'resolved'
   readonly sinceMs: number
   readonly resolvedMs: number | null
@@ -16,14 +18,18 @@ export interface AlertRecord {
   readonly numbers: Readonly<Record<string, number>>
 }
 
-interface Row extends Omit<AlertRecord, 'sinceMs' | 'resolvedMs' | 'numbers'> {
+type RaisedAlert = Omit<AlertRecord, 'id' | 'state' | 'resolvedMs' | 'cohort'> & Partial<Pick<AlertRecord, 'cohort'>>
+
+interface Row extends Omit<AlertRecord, 'sinceMs' | 'resolvedMs' | 'numbers' | 'cohort'> {
+  cohort: string
   since_ms: number
   resolved_ms: number | null
   numbers: string
 }
 
-const toRecord = ({ since_ms, resolved_ms, numbers, ...row }: Row): AlertRecord => ({
+const toRecord = ({ since_ms, resolved_ms, numbers, cohort, ...row }: Row): AlertRecord => ({
   ...row,
+  cohort: cohort === '' ? null : cohort,
   sinceMs: since_ms,
   resolvedMs: resolved_ms,
   numbers: JSON.parse(numbers) as Record<string, number>,
@@ -34,19 +40,19 @@ interface FamilyParameter {
 }
 const OF_FAMILY = '(@family IS NULL OR model IN (SELECT prefix FROM releases WHERE family = @family))'
 
-/** Alerts: at most one open for a code, metric and model. */
+/** Alerts: at most one open for a code, metric, model and cohort. */
 export class AlertStore {
   readonly #db: SqliteDatabase
   constructor(db: SqliteDatabase) {
     this.#db = db
   }
 
-  open(code: string, metric: string, model: string): AlertRecord | undefined {
+  open(code: string, metric: string, model: string, cohort: string | null = null): AlertRecord | undefined {
     const row = this.#db
-      .prepare<[string, string, string], Row>(
-        "SELECT * FROM alerts WHERE code = ? AND metric = ? AND model = ? AND state = 'open'",
+      .prepare<[string, string, string, string], Row>(
+        "SELECT * FROM alerts WHERE code = ? AND metric = ? AND model = ? AND cohort = ? AND state = 'open'",
       )
-      .get(code, metric, model)
+      .get(code, metric, model, cohort ?? '')
     return row && toRecord(row)
   }
 
@@ -58,14 +64,15 @@ export class AlertStore {
       .map(toRecord)
   }
 
-  raise(alert: Pick<AlertRecord, 'code' | 'metric' | 'model' | 'sinceMs' | 'ratio' | 'numbers'>): AlertRecord {
+  raise(alert: RaisedAlert): AlertRecord {
+    const { code, metric, model, cohort = null, sinceMs, ratio, numbers } = alert
     this.#db
       .prepare(
-        `INSERT INTO alerts (code, metric, model, state, since_ms, ratio, numbers) VALUES (?, ?, ?, 'open', ?, ?, ?)
-         ON CONFLICT DO NOTHING`,
+        `INSERT INTO alerts (code, metric, model, cohort, state, since_ms, ratio, numbers)
+         VALUES (?, ?, ?, ?, 'open', ?, ?, ?) ON CONFLICT DO NOTHING`,
       )
-      .run(alert.code, alert.metric, alert.model, alert.sinceMs, alert.ratio, JSON.stringify(alert.numbers))
-    return present(this.open(alert.code, alert.metric, alert.model), 'the alert just stored')
+      .run(code, metric, model, cohort ?? '', sinceMs, ratio, JSON.stringify(numbers))
+    return present(this.open(code, metric, model, cohort), 'the alert just stored')
   }
 
   resolve(id: number, nowMs: number): void {

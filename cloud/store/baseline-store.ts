@@ -17,6 +17,14 @@ export interface BaselineRecord {
   readonly hours: readonly (BaselineHour | null)[]
 }
 
+export interface PresentRun {
+  readonly device: number
+  readonly model: string
+  readonly site: string
+  readonly board: string
+  readonly sinceMs: number
+}
+
 /** What each device did in its first hours on its present model. */
 export class BaselineStore {
   readonly #get
@@ -31,13 +39,14 @@ export class BaselineStore {
       `INSERT OR REPLACE INTO baselines (device, model, since_ms, until_ms, hours)
        VALUES (@device, @model, @sinceMs, @untilMs, @hours)`,
     )
-    this.#present = db.prepare<[], { device: number; model: string; sinceMs: number }>(
-      `SELECT newest.device AS device, newest.model AS model, (
+    this.#present = db.prepare<[], PresentRun>(
+      `SELECT newest.device AS device, newest.model AS model, d.site AS site, d.board AS board, (
          SELECT min(b.started_ms) FROM boots b WHERE b.device = newest.device AND b.boot >
            coalesce((SELECT max(o.boot) FROM boots o WHERE o.device = newest.device AND o.model <> newest.model), -1)
        ) AS sinceMs
        FROM boots newest JOIN (SELECT device, max(boot) AS boot FROM boots GROUP BY device) last
-         ON last.device = newest.device AND last.boot = newest.boot`,
+         ON last.device = newest.device AND last.boot = newest.boot
+       JOIN devices d ON d.id = newest.device`,
     )
   }
 
@@ -51,7 +60,7 @@ export class BaselineStore {
   }
 
   /** The model each device runs now and since when without interruption by another. */
-  present(): readonly { device: number; model: string; sinceMs: number }[] {
+  present(): readonly PresentRun[] {
     return this.#present.all()
   }
 }

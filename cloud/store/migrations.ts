@@ -830,6 +830,13 @@ CREATE TABLE gate_policies (
 ALTER TABLE rollouts ADD COLUMN policy_name TEXT; -- name@version that it was started with; NULL: none
 `
 
+/** Alerts about a part of the fleet. */
+const ALERT_COHORTS = `
+ALTER TABLE alerts ADD COLUMN cohort TEXT NOT NULL DEFAULT ''; -- as a query of devices; '': the whole fleet
+DROP INDEX one_open_alert;
+CREATE UNIQUE INDEX one_open_alert ON alerts (code, metric, model, cohort) WHERE state = 'open';
+`
+
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, name: 'fleet, registry, assignments, audit', sql: FLEET },
   { version: 2, name: 'telemetry', sql: TELEMETRY },
@@ -852,4 +859,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 19, name: 'saved groups', sql: GROUPS },
   { version: 20, name: 'slices of rollouts', sql: SLICES },
   { version: 21, name: 'named gate policies', sql: POLICIES },
+  { version: 22, name: 'alerts of cohorts', sql: ALERT_COHORTS },
 ]

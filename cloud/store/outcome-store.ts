@@ -40,10 +40,11 @@ interface Asked {
   from: number
   to: number
 }
-interface ReportRow extends Omit<SlotPoint, 'numbers'> {
-  boot: number
-  started_ms: number
-  signals: string | null
+interface ReportRow extends SlotPoint {
+  readonly boot: number
+  readonly started_ms: number
+  readonly signals: string | null
+  numbers: readonly number[]
 }
 interface VerdictSums extends Verdicts {
   boot: number
@@ -135,11 +136,12 @@ export class OutcomeStore {
     if (this.#isHeldOut(device)) return []
     const asked = { device, model, from: fromMs, to: toMs }
     const boots = new Map<number, { readonly startedMs: number; readonly reports: SlotPoint[] }>()
-    for (const { boot, started_ms, signals, ...report } of this.#reports.all(asked)) {
-      const point = { ...report, numbers: signals === null ? [] : (JSON.parse(signals) as number[]) }
+    for (const report of this.#reports.all(asked)) {
+      const { boot, started_ms, signals } = report
+      report.numbers = signals === null ? [] : (JSON.parse(signals) as number[])
       const known = boots.get(boot)
-      if (known === undefined) boots.set(boot, { startedMs: started_ms, reports: [point] })
-      else known.reports.push(point)
+      if (known === undefined) boots.set(boot, { startedMs: started_ms, reports: [report] })
+      else known.reports.push(report)
     }
     if (boots.size === 0) return []
     const verdicts = this.#verdictsOf(asked)
@@ -150,6 +152,7 @@ export class OutcomeStore {
       for (const { slot, values, numbers, closing } of completeSlots(reports, first, end)) {
         if (closing.received_ms - (startedMs + closing.uptime_ms) > GAP_MS_MAX) continue
         const said = verdicts.get(`${boot}/${slot}`) ?? NO_VERDICTS
+        const { confirmed, rejected, unjudged } = sumOf(said)
         outcomes.push({
           hour: baseHour(startedMs) + slot,
           uptimeMs: HOUR_MS,
@@ -161,7 +164,9 @@ export class OutcomeStore {
           overruns: values.overruns,
           energyMj: values.energy_mj,
           radioBytes: values.radio_bytes,
-          ...sumOf(said),
+          confirmed,
+          rejected,
+          unjudged,
           numbers,
           verdicts: said,
         })

@@ -92,5 +92,15 @@ const combineNumbers = (
   by: (a: number, b: number) => number,
 ): readonly number[] => (b.length === 0 ? b : b.map((value, i) => by(a[i] ?? 0, value)))
 
-const combine = (a: SlotValues, b: SlotValues, by: (a: number, b: number) => number): SlotValues =>
-  Object.fromEntries(SLOT_COLUMNS.map((name) => [name, by(a[name], b[name])])) as SlotValues
+/** Written out, since a gate does this for every hour of every device at every look. */
+const combine = (a: SlotValues, b: SlotValues, by: (a: number, b: number) => number): SlotValues => ({
+  listening_ms: by(a.listening_ms, b.listening_ms),
+  active_ms: by(a.active_ms, b.active_ms),
+  wakes: by(a.wakes, b.wakes),
+  gate_openings: by(a.gate_openings, b.gate_openings),
+  energy_mj: by(a.energy_mj, b.energy_mj),
+  radio_bytes: by(a.radio_bytes, b.radio_bytes),
+  overruns: by(a.overruns, b.overruns),
+  inferences: by(a.inferences, b.inferences),
+  inference_ms: by(a.inference_ms, b.inference_ms),
+})

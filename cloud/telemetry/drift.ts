@@ -1,4 +1,5 @@
 import { LIMITS } from '../../contract/limits.ts'
+import { present } from '../../contract/present.ts'
 import { type DeviceOutcome, pairedLogRatio, type RatioKind } from '../rollout/log-ratio.ts'
 import { informationForPower, oneSidedLogE, oneSidedRho } from '../rollout/normal-mixture.ts'
 import type { AlertRecord } from '../store/alert-store.ts'
@@ -14,10 +15,14 @@ export interface DriftPolicy {
   readonly recentHours: number
   /** a rise below this ratio is nobody's alarm (days differ, rooms differ) */
   readonly toleranceRatio: number
-  /** strictness of one look. Windows slide, so looks do not add up to one process; with theta0 = ln(tolerance) a quiet fleet
-   *  is so far below that `test/simulation/gate-drift.test.ts` sees none in 200 h over its seeds. */
+  /** strictness of one look at one cohort. Windows slide, so looks do not add up to one process; with theta0 = ln(tolerance) a quiet
+   *  fleet and its parts are so far below that `test/simulation/gate-drift.test.ts` sees no alert over its hours and seeds. */
   readonly alpha: number
   readonly minDevices: number
+  /** of a site or a board that is judged by itself */
+  readonly minCohortDevices: number
+  /** second sliding window of those: few devices take longer to say something */
+  readonly cohortHours: number
   /** false wakes in both windows together */
   readonly minEvents: number
   /** population stability index of the noise floor; above .25 is by custom a significant shift, below .1 none */
@@ -31,6 +36,8 @@ export const DEFAULT_DRIFT_POLICY: DriftPolicy = {
   toleranceRatio: 1.5,
   alpha: 0.001,
   minDevices: 20,
+  minCohortDevices: 10,
+  cohortHours: 12,
   minEvents: 40,
   psiRaise: 0.25,
   psiResolve: 0.1,
@@ -42,6 +49,7 @@ const SETTLE_MS = 15 * 60_000
 /** chosen: first hours that have not been told in this time never will be */
 const GONE_MS = 30 * 24 * HOUR_MS
 
+const noSums = () => ({ listeningMs: 0, activeMs: 0, rejected: 0 })
 const noBins = (): number[] => Array.from({ length: LIMITS.histogramBins }, () => 0)
 
 export interface DriftChange {
@@ -49,10 +57,38 @@ export interface DriftChange {
   readonly change: 'raised' | 'resolved'
 }
 
-interface Comparison {
-  readonly falseWakes: { after: DeviceOutcome[]; before: DeviceOutcome[] }
-  readonly duty: { after: DeviceOutcome[]; before: DeviceOutcome[] }
-  readonly noise: { after: number[]; before: number[] }
+/** A device's last hours and the same hours of the day of its baseline. */
+interface Drifting {
+  readonly site: string
+  readonly board: string
+  /** by length of the window, hours; without those in which it has listened too little */
+  readonly windows: ReadonlyMap<number, Readonly<Record<RatioMetric, Sides<DeviceOutcome>>>>
+  /** counts of windows by level, in the recent hours */
+  readonly noise: Sides<readonly number[]>
+}
+
+type RatioMetric = 'falseWakesPerHour' | 'dutyCycle'
+const METRICS = ['falseWakesPerHour', 'dutyCycle', 'noiseFloor'] as const
+type DriftMetric = (typeof METRICS)[number]
+
+interface Sides<T> {
+  readonly after: T
+  readonly before: T
+}
+
+/** What is judged at once: devices on one model, all of them or those of a cohort. */
+interface Cohort {
+  readonly model: string
+  /** as a query of devices; null: all */
+  readonly query: string | null
+  readonly devices: readonly Drifting[]
+}
+
+interface Judgement {
+  readonly raise: boolean
+  readonly calm: boolean
+  readonly ratio: number
+  readonly numbers: Readonly<Record<string, number>>
 }
 
 /** Population stability index of two histograms. A bin without counts takes the share of half a count in 10 000. */
@@ -68,7 +104,7 @@ export function populationStabilityIndex(after: readonly number[], before: reado
   }, 0)
 }
 
-/** Compares each device's recent hours with its own baseline, by model, once an hour. */
+/** Compares each device's recent hours with its own baseline, once an hour: by model, over the fleet and over each site and each board. */
 export class DriftMonitor {
   readonly #store: Store
   readonly #policy: DriftPolicy
@@ -85,70 +121,115 @@ export class DriftMonitor {
     if (hour === this.#lastHour) return []
     this.#lastHour = hour
     return this.#store.atomically(() => {
-      const models = this.#compare(hour * HOUR_MS)
       const changes: DriftChange[] = []
-      for (const [model, comparison] of models) changes.push(...this.#judge(model, comparison, nowMs))
+      const judged = new Set<string>()
+      for (const [model, devices] of this.#compare(hour * HOUR_MS)) {
+        for (const metric of METRICS) {
+          for (const [cohort, judgement] of this.#judgeParts(metric, model, devices)) {
+            judged.add(keyOf(metric, model, cohort.query))
+            changes.push(...this.#decide(metric, cohort, judgement, nowMs))
+          }
+        }
+      }
       // Nobody runs the model any more, or too few: there is nothing left to be alarmed about.
       for (const alert of this.#store.alerts.allOpen()) {
-        if (alert.code === 'drift' && !this.#isComparable(models.get(alert.model)))
+        if (alert.code === 'drift' && !judged.has(keyOf(alert.metric, alert.model, alert.cohort))) {
           changes.push(this.#resolve(alert, nowMs))
+        }
       }
       return changes
     })
   }
 
-  #isComparable(comparison: Comparison | undefined): boolean {
-    return comparison !== undefined && comparison.duty.after.length >= this.#policy.minDevices
+  /** Sites first, then boards without the sites that have changed, then the fleet without both: what one place does is neither told of its
+   *  boards nor of everybody. Where the others are not calm either, it is the fleet that has changed, which is said once. */
+  #judgeParts(metric: DriftMetric, model: string, devices: readonly Drifting[]): [Cohort, Judgement][] {
+    const { minDevices, minCohortDevices } = this.#policy
+    const { alerts } = this.#store
+    const parts: [Cohort, Judgement][] = []
+    let rest = devices
+    for (const name of ['site', 'board'] as const) {
+      const of = rest
+      const groups = [...groupBy(of, (device) => device[name])]
+      const cohorts = groups.filter(([, own]) => own.length >= minCohortDevices && own.length < of.length)
+      const judged = cohorts.map(([value, own]): [string, Cohort, Judgement] => {
+        const cohort = { model, query: `${name}:${value}`, devices: own }
+        return [value, cohort, this.#judge(metric, cohort)]
+      })
+      const isAlarming = ({ query }: Cohort, { raise, calm }: Judgement): boolean =>
+        raise || (!calm && alerts.open('drift', metric, model, query) !== undefined)
+      const alarming = new Set(judged.flatMap(([value, ...each]) => (isAlarming(...each) ? [value] : [])))
+      const others = of.filter((device) => !alarming.has(device[name]))
+      const isCalm =
+        others.length >= minCohortDevices && this.#judge(metric, { model, query: null, devices: others }).calm
+      if (isCalm) rest = others
+      for (const [, cohort, judgement] of judged) {
+        parts.push([cohort, { ...judgement, raise: judgement.raise && isCalm }])
+      }
+    }
+    const fleet = { model, query: null, devices: rest }
+    if (rest.length >= minDevices) parts.push([fleet, this.#judge(metric, fleet)])
+    return parts
   }
 
-  #compare(endMs: number): ReadonlyMap<string, Comparison> {
+  /** By model. */
+  #compare(endMs: number): ReadonlyMap<string, readonly Drifting[]> {
     const { baselines } = this.#store
     const { recentHours } = this.#policy
-    const models = new Map<string, Comparison>()
+    const models = new Map<string, Drifting[]>()
     const from = endMs - recentHours * HOUR_MS
-    for (const { device, model, sinceMs } of baselines.present()) {
+    for (const { device, model, site, board, sinceMs } of baselines.present()) {
       const baseline = this.#baseline(device, model, sinceMs, endMs)
       if (baseline === undefined || from < baseline.untilMs) continue
-      let group = models.get(model)
-      if (group === undefined) {
-        group = {
-          falseWakes: { after: [], before: [] },
-          duty: { after: [], before: [] },
-          noise: { after: noBins(), before: noBins() },
-        }
-        models.set(model, group)
-      }
-      this.#add(group, baseline, from, endMs)
+      const compared = this.#compareDevice(baseline, from, endMs)
+      if (compared === undefined) continue
+      const known = models.get(model)
+      if (known === undefined) models.set(model, [{ site, board, ...compared }])
+      else known.push({ site, board, ...compared })
     }
     return models
   }
 
-  /** Adds a device's recent hours and the same hours of the day of its baseline: a night is compared with a night. */
-  #add(group: Comparison, baseline: BaselineRecord, from: number, endMs: number): void {
-    const { device, model } = baseline
-    const { outcomes } = this.#store
-    const after = { listeningMs: 0, activeMs: 0, rejected: 0 }
-    const before = { listeningMs: 0, activeMs: 0, rejected: 0 }
-    const noiseBefore = noBins()
-    const noiseAfter = noBins()
-    for (const hour of outcomes.slots(device, model, from, endMs)) {
+  /** A device's last hours against the same hours of the day of its baseline: a night is compared with a night.
+   *  @param from begin of the recent hours
+   *  @returns undefined where it has listened too little in them */
+  #compareDevice(
+    baseline: BaselineRecord,
+    from: number,
+    endMs: number,
+  ): Pick<Drifting, 'windows' | 'noise'> | undefined {
+    const { recentHours, cohortHours } = this.#policy
+    const { device, model, untilMs } = baseline
+    const noise = { after: noBins(), before: noBins() }
+    const lengths = [recentHours, cohortHours]
+    const sums = lengths.map(() => ({ after: noSums(), before: noSums() }))
+    const longest = Math.max(untilMs, endMs - Math.max(...lengths) * HOUR_MS)
+    for (const hour of this.#store.outcomes.slots(device, model, longest, endMs)) {
       const same = this.#sameHour(baseline, hour.hour)
       if (same === undefined) continue
-      for (const name of ['listeningMs', 'activeMs', 'rejected'] as const) {
-        after[name] += hour[name]
-        before[name] += same[name]
+      const startMs = hour.hour * HOUR_MS
+      for (const [i, { after, before }] of sums.entries()) {
+        if (startMs < endMs - present(lengths[i], 'the length of a window') * HOUR_MS) continue
+        for (const name of ['listeningMs', 'activeMs', 'rejected'] as const) {
+          after[name] += hour[name]
+          before[name] += same[name]
+        }
       }
-      addBins(noiseBefore, same.noiseBins)
-      addBins(noiseAfter, this.#noiseOf(device, model, hour.hour))
+      if (startMs < from) continue
+      addBins(noise.before, same.noiseBins)
+      addBins(noise.after, this.#noiseOf(device, model, hour.hour))
     }
-    if (after.listeningMs < (this.#policy.recentHours / 2) * HOUR_MS || before.listeningMs <= 0) return
-    const hours = (sums: typeof after): number => sums.listeningMs / HOUR_MS
-    group.falseWakes.after.push({ y: after.rejected, x: hours(after) })
-    group.falseWakes.before.push({ y: before.rejected, x: hours(before) })
-    group.duty.after.push({ y: after.activeMs / HOUR_MS, x: hours(after) })
-    group.duty.before.push({ y: before.activeMs / HOUR_MS, x: hours(before) })
-    addShares(group.noise.after, noiseAfter)
-    addShares(group.noise.before, noiseBefore)
+    const windows = new Map<number, Record<RatioMetric, Sides<DeviceOutcome>>>()
+    for (const [i, { after, before }] of sums.entries()) {
+      const length = present(lengths[i], 'the length of a window')
+      if (after.listeningMs < (length / 2) * HOUR_MS || before.listeningMs <= 0) continue
+      const outcomes = (count: 'rejected' | 'activeMs', unit: number): Sides<DeviceOutcome> => ({
+        after: { y: after[count] / unit, x: after.listeningMs / HOUR_MS },
+        before: { y: before[count] / unit, x: before.listeningMs / HOUR_MS },
+      })
+      windows.set(length, { falseWakesPerHour: outcomes('rejected', 1), dutyCycle: outcomes('activeMs', HOUR_MS) })
+    }
+    return windows.has(recentHours) ? { windows, noise } : undefined
   }
 
   /** The device's baseline on its present model, taken once its first hours over whole days are over. */
@@ -213,25 +294,39 @@ export class DriftMonitor {
     return listeningMs < (until - from) / 2 ? undefined : hours
   }
 
-  #judge(model: string, comparison: Comparison, nowMs: number): DriftChange[] {
-    if (!this.#isComparable(comparison)) return []
-    const { psiRaise, psiResolve } = this.#policy
-    const psi = populationStabilityIndex(comparison.noise.after, comparison.noise.before)
-    return [
-      ...this.#ratioAlert('falseWakesPerHour', model, comparison.falseWakes, 'count', nowMs),
-      ...this.#ratioAlert('dutyCycle', model, comparison.duty, 'amount', nowMs),
-      ...this.#decide('noiseFloor', model, psi >= psiRaise, psi < psiResolve, psi, nowMs, {
-        psi,
-        raise: psiRaise,
-        devices: comparison.duty.after.length,
-      }),
-    ]
+  #judge(metric: DriftMetric, cohort: Cohort): Judgement {
+    const { recentHours, cohortHours } = this.#policy
+    if (metric === 'noiseFloor') return this.#judgeNoise(cohort.devices)
+    const recent = this.#judgeRatio(metric, cohort, recentHours)
+    if (cohort.query === null) return recent
+    const long = this.#judgeRatio(metric, cohort, cohortHours)
+    const loudest = long.raise && !recent.raise ? long : recent
+    return { ...loudest, calm: recent.calm && long.calm }
   }
 
-  #ratioAlert(metric: string, model: string, arms: Comparison['duty'], kind: RatioKind, nowMs: number): DriftChange[] {
-    const { alpha, toleranceRatio, minEvents, recentHours, baselineHours } = this.#policy
-    const paired = pairedLogRatio(arms.after, arms.before, kind)
-    if (paired === undefined) return []
+  #judgeNoise(devices: readonly Drifting[]): Judgement {
+    const { psiRaise, psiResolve } = this.#policy
+    const noise = { after: noBins(), before: noBins() }
+    for (const each of devices) {
+      addShares(noise.after, each.noise.after)
+      addShares(noise.before, each.noise.before)
+    }
+    const psi = populationStabilityIndex(noise.after, noise.before)
+    const numbers = { psi, raise: psiRaise, devices: devices.length }
+    return { raise: psi >= psiRaise, calm: psi < psiResolve, ratio: psi, numbers }
+  }
+
+  #judgeRatio(metric: RatioMetric, { devices }: Cohort, windowHours: number): Judgement {
+    const { alpha, toleranceRatio, minEvents, baselineHours } = this.#policy
+    const kind: RatioKind = metric === 'dutyCycle' ? 'amount' : 'count'
+    const sides = devices.flatMap(({ windows }) => windows.get(windowHours)?.[metric] ?? [])
+    const paired = pairedLogRatio(
+      sides.map(({ after }) => after),
+      sides.map(({ before }) => before),
+      kind,
+    )
+    // Nothing to compare: neither news nor an all-clear.
+    if (paired === undefined) return { raise: false, calm: false, ratio: 1, numbers: {} }
     const { d, variance, canary: after, control: before } = paired
     const theta0 = Math.log(toleranceRatio)
     const rho = oneSidedRho(informationForPower(theta0, alpha), alpha)
@@ -239,34 +334,39 @@ export class DriftMonitor {
     const threshold = Math.log(1 / alpha)
     const enough = kind === 'amount' || after.events + before.events >= minEvents
     const ratio = Math.exp(d)
-    // Resolved only half way down to normal: no flapping around the tolerance.
-    const calm = ratio < 1 + (toleranceRatio - 1) / 2
-    return this.#decide(metric, model, enough && logE >= threshold, calm, ratio, nowMs, {
-      ...{ ratio, recent: after.rate, baseline: before.rate, d, variance, logE, threshold, tolerance: toleranceRatio },
-      ...{ devices: after.devices, recentHours, baselineHours },
-    })
+    return {
+      raise: enough && logE >= threshold,
+      // Resolved only half way down to normal: no flapping around the tolerance.
+      calm: ratio < 1 + (toleranceRatio - 1) / 2,
+      ratio,
+      numbers: {
+        ...{
+          ratio,
+          recent: after.rate,
+          baseline: before.rate,
+          d,
+          variance,
+          logE,
+          threshold,
+          tolerance: toleranceRatio,
+        },
+        ...{ devices: after.devices, recentHours: windowHours, baselineHours },
+      },
+    }
   }
 
   #decide(
-    metric: string,
-    model: string,
-    raise: boolean,
-    calm: boolean,
-    ratio: number,
+    metric: DriftMetric,
+    { model, query: cohort }: Cohort,
+    { raise, calm, ratio, numbers }: Judgement,
     nowMs: number,
-    numbers: Record<string, number>,
   ): DriftChange[] {
     const { alerts, audit } = this.#store
-    const open = alerts.open('drift', metric, model)
+    const open = alerts.open('drift', metric, model, cohort)
     if (open === undefined && raise) {
-      const alert = alerts.raise({ code: 'drift', metric, model, sinceMs: nowMs, ratio, numbers })
-      audit.append({
-        atMs: nowMs,
-        actor: 'kinglet',
-        action: 'alert.raised',
-        subject: metric,
-        detail: { model, ...numbers },
-      })
+      const alert = alerts.raise({ code: 'drift', metric, model, cohort, sinceMs: nowMs, ratio, numbers })
+      const detail = { model, ...(cohort !== null && { cohort }), ...numbers }
+      audit.append({ atMs: nowMs, actor: 'kinglet', action: 'alert.raised', subject: metric, detail })
       return [{ alert, change: 'raised' }]
     }
     return open !== undefined && calm ? [this.#resolve(open, nowMs)] : []
@@ -275,10 +375,24 @@ export class DriftMonitor {
   #resolve(alert: AlertRecord, nowMs: number): DriftChange {
     const { alerts, audit } = this.#store
     alerts.resolve(alert.id, nowMs)
-    const detail = { model: alert.model, alert: alert.id }
+    const { model, cohort, id } = alert
+    const detail = { model, ...(cohort !== null && { cohort }), alert: id }
     audit.append({ atMs: nowMs, actor: 'kinglet', action: 'alert.resolved', subject: alert.metric, detail })
     return { alert: { ...alert, state: 'resolved', resolvedMs: nowMs }, change: 'resolved' }
   }
+}
+
+const keyOf = (metric: string, model: string, cohort: string | null): string => `${metric} ${model} ${cohort ?? ''}`
+
+function groupBy<T>(all: readonly T[], by: (one: T) => string): ReadonlyMap<string, readonly T[]> {
+  const groups = new Map<string, T[]>()
+  for (const one of all) {
+    const key = by(one)
+    const known = groups.get(key)
+    if (known === undefined) groups.set(key, [one])
+    else known.push(one)
+  }
+  return groups
 }
 
 function addBins(sum: number[], bins: readonly number[]): void {

@@ -10,6 +10,11 @@ vi.setConfig({ testTimeout: 300_000 })
 
 const MODEL = 'aaaaaaaaaaaaaaaa'
 const NEXT = 'bbbbbbbbbbbbbbbb'
+interface Rates {
+  readonly falseWakes: number
+  readonly verified: number
+  readonly noiseBin?: number
+}
 
 describe('drift', () => {
   const stores: Store[] = []
@@ -22,27 +27,30 @@ describe('drift', () => {
     readonly monitor = new DriftMonitor(this.store, DEFAULT_DRIFT_POLICY)
     readonly devices: SyntheticDevice[]
     nowMs = T0
-    constructor(seed: number, count: number) {
+    /** @param place of the device with that number */
+    constructor(seed: number, count: number, place = (_: number) => ({ site: 'site-1', board: 'board-a' })) {
       stores.push(this.store)
       const random = seededRandom(seed)
-      this.devices = Array.from(
-        { length: count },
-        (_, i) => new SyntheticDevice(`d-${i}`, MODEL, T0, random.fork(`${i}`)),
-      )
+      this.devices = Array.from({ length: count }, (_, i) => {
+        const { site, board } = place(i)
+        this.store.devices.enrol({ name: `d-${i}`, site, board, tags: [] }, T0)
+        return new SyntheticDevice(`d-${i}`, MODEL, T0, random.fork(`${i}`), site, board)
+      })
     }
-    hour(rates: { falseWakes: number; verified: number; noiseBin?: number }) {
+    /** @param rates of all, and `own` of a device where it differs */
+    hour(rates: Rates, own: (device: SyntheticDevice) => Rates | undefined = () => undefined) {
       this.nowMs += HOUR
       const batch = batchOf({})
       for (const device of this.devices) {
-        const { reports, verdicts } = device.live(this.nowMs, rates)
+        const { reports, verdicts } = device.live(this.nowMs, own(device) ?? rates)
         batch.reports.push(...reports)
         batch.verdicts.push(...verdicts)
       }
       ingestInto(this.store, batch, attestedBy)
       return this.monitor.evaluate(this.nowMs + 20 * 60_000)
     }
-    hours(count: number, rates: { falseWakes: number; verified: number; noiseBin?: number }) {
-      return Array.from({ length: count }, () => this.hour(rates)).flat()
+    hours(count: number, rates: Rates, own?: (device: SyntheticDevice) => Rates | undefined) {
+      return Array.from({ length: count }, () => this.hour(rates, own)).flat()
     }
   }
   const QUIET = { falseWakes: 0.3, verified: 0.5 }
@@ -113,6 +121,63 @@ describe('drift', () => {
     const changes = fleet.hours(60, { falseWakes: 1.5, verified: 0.5 })
     expect(changes.every(({ change }) => change === 'resolved')).toBe(true)
     expect(fleet.store.alerts.allOpen()).toEqual([])
+  })
+
+  describe('at a site or on a board', () => {
+    /** Ten sites, two boards at each. */
+    const tenSites = (i: number) => ({ site: `site-${i % 10}`, board: i % 20 < 10 ? 'board-a' : 'board-b' })
+    /** Ten decibels, four times the false wakes. */
+    const LOUD = { falseWakes: 1.2, verified: 0.5, noiseBin: 5 }
+    const raisedIn = (changes: ReturnType<Fleet['hour']>) =>
+      new Set(
+        changes.flatMap(({ alert, change }) =>
+          change === 'raised' ? [`${alert.metric} ${alert.cohort ?? 'everywhere'}`] : [],
+        ),
+      )
+
+    it.each([41, 42, 46])('one of ten sites is found, by its name, and its end too (seed %i)', (seed) => {
+      const fleet = new Fleet(seed, 240, tenSites)
+      expect(fleet.hours(32, QUIET)).toEqual([])
+      const loud = ({ site }: SyntheticDevice) => (site === 'site-3' ? LOUD : undefined)
+      expect(raisedIn(fleet.hours(4, QUIET, loud))).toContain('noiseFloor site:site-3')
+      // 24 devices with seven false wakes an hour together: it takes longer than of a fleet.
+      const hours = Array.from({ length: 8 }, () => raisedIn(fleet.hour(QUIET, loud)))
+      console.log(`seed ${seed}: raised after hours`, hours.findIndex(({ size }) => size > 0) + 5)
+      expect(hours.filter(({ size }) => size > 0)).toEqual([new Set(['falseWakesPerHour site:site-3'])])
+      const [alert] = fleet.store.alerts.allOpen().filter(({ metric }) => metric === 'falseWakesPerHour')
+      expect(alert).toMatchObject({ code: 'drift', model: MODEL, cohort: 'site:site-3', numbers: { devices: 24 } })
+      expect(raisedIn(fleet.hours(16, QUIET))).toEqual(new Set())
+      expect(fleet.store.alerts.allOpen()).toEqual([])
+    })
+
+    it('one of two boards is found where no site is to blame', () => {
+      const fleet = new Fleet(43, 240, (i) => ({ ...tenSites(i), board: i % 40 < 10 ? 'board-b' : 'board-a' }))
+      fleet.hours(32, QUIET)
+      const loud = ({ board }: SyntheticDevice) => (board === 'board-b' ? { ...QUIET, falseWakes: 0.9 } : undefined)
+      expect(raisedIn(fleet.hours(12, QUIET, loud))).toEqual(new Set(['falseWakesPerHour board:board-b']))
+    })
+
+    it('a site where all have one board is told as a site', () => {
+      const place = (i: number) => ({ site: `site-${i % 10}`, board: i % 10 === 3 ? 'board-b' : 'board-a' })
+      const fleet = new Fleet(44, 240, place)
+      fleet.hours(32, QUIET)
+      const loud = ({ site }: SyntheticDevice) => (site === 'site-3' ? LOUD : undefined)
+      expect(raisedIn(fleet.hours(12, QUIET, loud))).toEqual(
+        new Set(['falseWakesPerHour site:site-3', 'noiseFloor site:site-3']),
+      )
+    })
+
+    it('what the whole fleet does is said once', () => {
+      const fleet = new Fleet(45, 240, tenSites)
+      fleet.hours(32, QUIET)
+      expect(raisedIn(fleet.hours(8, LOUD))).toEqual(new Set(['falseWakesPerHour everywhere', 'noiseFloor everywhere']))
+    })
+
+    it('ten quiet sites raise nothing in 100 h, nor by day and by night', () => {
+      for (let seed = 51; seed <= 53; seed++) expect(new Fleet(seed, 120, tenSites).hours(100, QUIET)).toEqual([])
+      const fleet = new Fleet(54, 120, tenSites)
+      expect(Array.from({ length: 120 }, () => fleet.hour(daily(fleet.nowMs + HOUR))).flat()).toEqual([])
+    })
   })
 
   it('population stability index: zero for equal shares, large for a shift of two bins', () => {

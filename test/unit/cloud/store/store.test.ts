@@ -32,6 +32,21 @@ describe('database', () => {
     db.close()
   })
 
+  it('compiles a statement once, and forgets the oldest of very many', () => {
+    const db = openDatabase(fresh(), T0)
+    const often = 'SELECT ? AS of_many'
+    const first = db.prepare(often)
+    for (let i = 0; i < 2_000; i++) {
+      expect(db.prepare<[number], { n: number }>(`SELECT ${i} + ? AS n`).get(1)).toEqual({ n: i + 1 })
+      if (i % 500 === 0) expect(db.prepare(often)).toBe(first)
+    }
+    const second = db.prepare('SELECT 1 + ? AS n')
+    expect(db.prepare('SELECT 1 + ? AS n')).toBe(second)
+    for (let i = 0; i < 1_000; i++) db.prepare(`SELECT ${i} AS pushing_out`)
+    expect(db.prepare('SELECT 1 + ? AS n')).not.toBe(second)
+    db.close()
+  })
+
   it('refuses a database that is newer than the code', () => {
     const path = fresh()
     const next = { version: MIGRATIONS.length + 1, name: 'of tomorrow', sql: 'CREATE TABLE tomorrow (x)' }
