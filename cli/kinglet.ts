@@ -27,6 +27,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   cloud: async () => (await import('./services/service-commands.ts')).cloudCommand(systemClock),
   token: async () => (await import('./services/token-command.ts')).tokenCommand(),
   group: async () => (await import('./services/group-command.ts')).groupCommand(),
+  alert: async () => (await import('./services/alert-command.ts')).alertCommand(),
   audit: async () => (await import('./services/audit-command.ts')).auditCommand(),
   keys: async () => (await import('./keys/keys-command.ts')).keysCommand(systemClock),
   release: async () => (await import('./release/release-command.ts')).releaseCommand(systemClock),

@@ -11,6 +11,7 @@ import type { Logger } from '../platform/logger.ts'
 import { OwnerLock } from '../platform/owner-lock.ts'
 import { TlsFiles, type TlsPaths } from '../platform/tls-files.ts'
 import { type TlsOptions, tlsServerOptions } from '../platform/tls-options.ts'
+import { AlertWebhook, type WebhookTarget } from './alert-webhook.ts'
 import { createApp } from './api/app.ts'
 import type { CloudServices } from './api/environment.ts'
 import { EventHub } from './api/event-hub.ts'
@@ -85,6 +86,8 @@ export interface CloudOptions {
   readonly drift?: Partial<DriftPolicy>
   /** judges a share of wakes a second time, to find gateways whose verdicts are others; default: none is */
   readonly verifier?: { readonly model: SecondVerifier; readonly engine: Engine }
+  /** who is told of alerts; default: nobody */
+  readonly webhook?: WebhookTarget
 }
 
 export interface RunningCloud {
@@ -194,6 +197,11 @@ async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLoc
       silentMs: options.gatewaySilentMs ?? 2 * HOUR_MS,
       changed: (alert, change) => hub.publish('alert', { change, ...alertView(store, alert) }),
     })
+    const webhook =
+      options.webhook &&
+      new AlertWebhook({ store, clock, machine, logger, registry: metrics.registry }, options.webhook)
+    // Who is told from tomorrow on need not hear of last year.
+    if (webhook === undefined) store.alerts.forgetUntold()
     // What cannot be used is said before anything listens.
     const tls = options.tlsFiles === undefined ? undefined : new TlsFiles(options.tlsFiles)
     const tlsOptions = tls && tlsServerOptions(tls.read())
@@ -236,6 +244,7 @@ async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLoc
     operatorToken.start()
     tls?.start(renewTls, clock, logger)
     watch.start()
+    webhook?.start()
     const { port } = server.address() as AddressInfo
     const host = options.host.includes(':') ? `[${options.host}]` : options.host
     const url = `${tls === undefined ? 'http' : 'https'}://${host}:${port}`
@@ -281,6 +290,8 @@ async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLoc
           operatorToken.stop()
           tls?.close()
           watch.stop()
+          if (webhook === undefined) store.alerts.forgetUntold()
+          webhook?.stop()
           hub.close()
           assignmentsChanged.raise()
           await new Promise<void>((resolve) => {

@@ -7,6 +7,7 @@ import { serviceClock } from '../service-clock.ts'
 import { type ListenFlags, tlsOf } from './listening.ts'
 import { serve } from './serve.ts'
 import { readVerifier } from './verifier-file.ts'
+import { webhookOf } from './webhook-option.ts'
 
 export interface CloudFlags extends ListenFlags {
   readonly data: string
@@ -17,6 +18,9 @@ export interface CloudFlags extends ListenFlags {
   readonly gatewaySilentHours: number
   readonly retain?: Partial<RetentionPolicy>
   readonly verifier?: string
+  readonly alertWebhook?: string
+  readonly alertWebhookSecret?: string
+  readonly alertHeartbeatMinutes: number
   readonly clock?: string
 }
 
@@ -29,6 +33,7 @@ async function openVerifier(path: string) {
 /** Runs the cloud until it is ended. */
 export const serveCloud = (flags: CloudFlags, system: Clock): Promise<void> => {
   const tls = tlsOf(flags)
+  const webhook = webhookOf(flags)
   return serve(async () =>
     startCloud({
       dataDir: flags.data,
@@ -42,6 +47,7 @@ export const serveCloud = (flags: CloudFlags, system: Clock): Promise<void> => {
       evaluateEveryMs: flags.evaluateEveryMs,
       gatewaySilentMs: flags.gatewaySilentHours * 3_600_000,
       machine: system,
+      ...(webhook !== undefined && { webhook }),
       ...(flags.retain !== undefined && { retention: flags.retain }),
       drift: { baselineHours: flags.driftBaselineHours },
       ...(flags.verifier !== undefined && { verifier: await openVerifier(flags.verifier) }),

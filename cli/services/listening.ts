@@ -30,7 +30,7 @@ export function tlsOf({ host, tlsCert, tlsKey, clientCa, insecure }: ListenFlags
 }
 
 /** Whether only this machine reaches an address. A name but "localhost" may mean any. @see RFC 1122 section 3.2.1.3, RFC 4291 section 2.5.3 */
-function isLoopback(host: string): boolean {
+export function isLoopback(host: string): boolean {
   if (host === 'localhost') return true
   return isIP(host) === 4 ? host.startsWith('127.') : host === '::1'
 }

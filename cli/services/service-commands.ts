@@ -46,6 +46,14 @@ export function cloudCommand(system: Clock): Command {
       integerOption(1, 8_760),
       2,
     )
+    .option('--alert-webhook <URL>', 'post every alert there when it is raised and when it is over (default: nowhere)')
+    .option('--alert-webhook-secret <FILE>', 'signs what is posted: "whsec_" and 24 to 64 bytes as base64')
+    .option(
+      '--alert-heartbeat-minutes <N>',
+      'how often that receiver is told that the cloud is alive; 0: never',
+      integerOption(0, 1_440),
+      5,
+    )
     .option(
       '--verifier <FILE>',
       'the verifier network of the gateways, with its .json beside it: a share of their verdicts is judged again, and one that lies is found (default: none is)',

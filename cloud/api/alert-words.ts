@@ -53,3 +53,23 @@ export function alertWords(
       return [`${capitalize(code.replaceAll('-', ' '))}.`, metric]
   }
 }
+
+/** Where it says what each alert means, what to do and when it ends. */
+export const ALERT_RUNBOOK = 'docs/operations.md#alerts'
+
+/** chosen: a certificate or a root that ends within a week takes the fleet with it */
+const URGENT_DAYS = 7
+
+/** P1: devices get worse or somebody lies, act now; P2: today; P3: there is time. */
+export function severityOf({ code, numbers }: Pick<AlertRecord, 'code' | 'numbers'>): 'P1' | 'P2' | 'P3' {
+  switch (code) {
+    case 'after-rollout':
+    case 'gateway-overreach':
+    case 'gateway-quarantined':
+      return 'P1'
+    case 'expiry':
+      return (numbers.noticeDays ?? 0) <= URGENT_DAYS ? 'P1' : 'P3'
+    default:
+      return 'P2'
+  }
+}

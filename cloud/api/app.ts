@@ -8,6 +8,7 @@ import type { CloudApp, CloudEnv, CloudServices } from './environment.ts'
 import { ProblemError } from './problem.ts'
 import { ProofLimits } from './proof-limits.ts'
 import { refusalPace } from './refusal-pace.ts'
+import { alertRoutes } from './routes-alerts.ts'
 import { deviceRoutes } from './routes-devices.ts'
 import { fleetRoutes } from './routes-fleet.ts'
 import { gatePolicyRoutes } from './routes-gate-policies.ts'
@@ -62,6 +63,7 @@ export function createApp(services: CloudServices): CloudApp {
   modelRoutes(app, services)
   metadataRoutes(app, services)
   groupRoutes(app, services)
+  alertRoutes(app, services)
   rolloutRoutes(app, services)
   gatePolicyRoutes(app, services)
   fleetRoutes(app, services)

@@ -10,17 +10,12 @@ import type { CloudApp, CloudServices } from './environment.ts'
 import { noteOverreach } from './gateway-overreach.ts'
 import { fail, integerQuery, unwrap } from './problem.ts'
 import * as schemas from './schemas.ts'
-import { alertView, familyView, seriesView, summaryView } from './views.ts'
+import { familyView, seriesView, summaryView } from './views.ts'
 
 /** chosen: a month of hours; a status page draws no more */
 const SERIES_HOURS_MAX = 744
 /** chosen: the contract's gateways ask for at most 25 s; clocks that run faster than real need more of their own seconds */
 const WAIT_SECONDS_MAX = 3_600
-
-const page = z.object({ limit: z.string().optional(), before: z.string().optional() })
-/** What a page goes on before; null: it is the last. */
-const nextOf = (rows: readonly { readonly id: number }[], limit: number): number | null =>
-  rows.length < limit ? null : (rows.at(-1)?.id ?? null)
 
 /** chosen: what the contract's gateways ask for at most, of the socket; they give up at 40 s */
 const SOCKET_WAIT_MS = 25_000
@@ -173,36 +168,18 @@ export function fleetRoutes(app: CloudApp, services: CloudServices): void {
   })
   app.openapi(counters, (c) => c.json(store.fleet.counters(), 200))
 
-  const alerts = createRoute({
-    method: 'get',
-    path: '/v1/alerts',
-    summary: 'Alerts, newest first',
-    middleware: reader,
-    request: { query: page.extend({ family: schemas.ofFamily }) },
-    responses: schemas.answers(
-      z.object({ alerts: z.array(schemas.alert), next: z.number().nullable() }),
-      'At most `limit` alerts with an id below `before`; `next` is the `before` of the page that follows',
-    ),
-  })
-  app.openapi(alerts, (c) => {
-    const limit = integerQuery(c, 'limit', 200, 1, 1_000)
-    const before = integerQuery(c, 'before', LIMITS.counter, 1, LIMITS.counter)
-    const found = store.alerts.list(limit, before, c.req.valid('query').family)
-    return c.json({ alerts: found.map((alert) => alertView(store, alert)), next: nextOf(found, limit) }, 200)
-  })
-
   const audit = createRoute({
     method: 'get',
     path: '/v1/audit',
     summary: 'Who did what, when and why, newest first',
     middleware: reader,
-    request: { query: page },
+    request: { query: schemas.page },
     responses: schemas.answers(z.object({ entries: z.array(schemas.audit), next: z.number().nullable() }), 'Entries'),
   })
   app.openapi(audit, (c) => {
     const limit = integerQuery(c, 'limit', 100, 1, 1_000)
     const before = integerQuery(c, 'before', LIMITS.counter, 1, LIMITS.counter)
     const entries = store.audit.list(limit, before)
-    return c.json({ entries: [...entries], next: nextOf(entries, limit) }, 200)
+    return c.json({ entries: [...entries], next: schemas.nextOf(entries, limit) }, 200)
   })
 }

@@ -373,6 +373,10 @@ export const rollout = z
       .openapi({ description: 'Percentages of the stages that a person ends' }),
   })
   .openapi('Rollout')
+export const page = z.object({ limit: z.string().optional(), before: z.string().optional() })
+/** What a page goes on before; null: it is the last. */
+export const nextOf = (rows: readonly { readonly id: number }[], limit: number): number | null =>
+  rows.length < limit ? null : (rows.at(-1)?.id ?? null)
 export const reasonRequest = z.strictObject({ reason })
 export const advanceRequest = z.strictObject({ reason, full: z.boolean().optional() })
 export const rolloutChange = z.strictObject({ reason, minInstalledShare: z.number().min(0).max(1) })
@@ -463,6 +467,11 @@ export const alert = z
     resolvedMs: numberOrNull,
     ratio: z.number(),
     numbers: named,
+    acknowledged: z.object({ ms: count, by: z.string(), reason: z.string() }).nullable(),
+    /** P1: somebody should act now; P2: today; P3: before it ends */
+    severity: z.enum(['P1', 'P2', 'P3']),
+    /** where it says what to do */
+    runbook: z.string(),
     /** for people */
     title: z.string(),
     words: z.string(),

@@ -12,7 +12,7 @@ import type { Store } from '../store/store.ts'
 import { HOUR_MS, hourIndex } from '../store/telemetry-store.ts'
 import { fleetFigures } from '../telemetry/fleet-figures.ts'
 import { whyNot } from '../telemetry/why-not.ts'
-import { alertWords } from './alert-words.ts'
+import { ALERT_RUNBOOK, alertWords, severityOf } from './alert-words.ts'
 
 /** JSON shapes of the API; times are Unix ms and end in `Ms`. */
 
@@ -145,7 +145,11 @@ export function rolloutView(store: Store, rollout: RolloutRecord) {
 export function alertView(store: Store, alert: AlertRecord) {
   const release = store.models.byPrefix(alert.model)
   const [title, words] = alertWords(alert, release?.name ?? alert.model)
-  return { ...alert, modelName: release?.name ?? null, family: release?.family ?? null, title, words }
+  return {
+    ...alert,
+    ...{ modelName: release?.name ?? null, family: release?.family ?? null },
+    ...{ severity: severityOf(alert), runbook: ALERT_RUNBOOK, title, words },
+  }
 }
 
 const productionViews = (store: Store, family?: string) =>

@@ -16,23 +16,35 @@ export interface AlertRecord {
   /** now against the baseline (PSI for histograms) */
   readonly ratio: number
   readonly numbers: Readonly<Record<string, number>>
+  /** who has taken it on; null: nobody yet */
+  readonly acknowledged: Acknowledgement | null
 }
 
-type RaisedAlert = Omit<AlertRecord, 'id' | 'state' | 'resolvedMs' | 'cohort'> & Partial<Pick<AlertRecord, 'cohort'>>
+export interface Acknowledgement {
+  readonly ms: number
+  readonly by: string
+  readonly reason: string
+}
 
-interface Row extends Omit<AlertRecord, 'sinceMs' | 'resolvedMs' | 'numbers' | 'cohort'> {
+type RaisedAlert = Omit<AlertRecord, 'id' | 'state' | 'resolvedMs' | 'cohort' | 'acknowledged'> &
+  Partial<Pick<AlertRecord, 'cohort'>>
+
+interface Row extends Omit<AlertRecord, 'sinceMs' | 'resolvedMs' | 'numbers' | 'cohort' | 'acknowledged'> {
+  acknowledged: string | null
+  told: string
   cohort: string
   since_ms: number
   resolved_ms: number | null
   numbers: string
 }
 
-const toRecord = ({ since_ms, resolved_ms, numbers, cohort, ...row }: Row): AlertRecord => ({
+const toRecord = ({ since_ms, resolved_ms, numbers, cohort, acknowledged, told: _, ...row }: Row): AlertRecord => ({
   ...row,
   cohort: cohort === '' ? null : cohort,
   sinceMs: since_ms,
   resolvedMs: resolved_ms,
   numbers: JSON.parse(numbers) as Record<string, number>,
+  acknowledged: acknowledged === null ? null : (JSON.parse(acknowledged) as Acknowledgement),
 })
 
 interface FamilyParameter {
@@ -53,6 +65,11 @@ export class AlertStore {
         "SELECT * FROM alerts WHERE code = ? AND metric = ? AND model = ? AND cohort = ? AND state = 'open'",
       )
       .get(code, metric, model, cohort ?? '')
+    return row && toRecord(row)
+  }
+
+  byId(id: number): AlertRecord | undefined {
+    const row = this.#db.prepare<[number], Row>('SELECT * FROM alerts WHERE id = ?').get(id)
     return row && toRecord(row)
   }
 
@@ -79,13 +96,45 @@ export class AlertStore {
     this.#db.prepare("UPDATE alerts SET state = 'resolved', resolved_ms = ? WHERE id = ?").run(nowMs, id)
   }
 
-  /** Newest first. @param before only alerts with a smaller id @param family only those about its releases */
-  list(limit: number, before = Number.MAX_SAFE_INTEGER, family?: string): readonly AlertRecord[] {
+  acknowledge(id: number, acknowledged: Acknowledgement): void {
+    this.#db.prepare('UPDATE alerts SET acknowledged = ? WHERE id = ?').run(JSON.stringify(acknowledged), id)
+  }
+
+  /** Alerts whose state the receiver has not been told of, oldest first. */
+  untold(limit: number): readonly AlertRecord[] {
     return this.#db
-      .prepare<[FamilyParameter & { before: number; limit: number }], Row>(
-        `SELECT * FROM alerts WHERE id < @before AND ${OF_FAMILY} ORDER BY id DESC LIMIT @limit`,
+      .prepare<[number], Row>('SELECT * FROM alerts WHERE told <> state ORDER BY id LIMIT ?')
+      .all(limit)
+      .map(toRecord)
+  }
+
+  countUntold(): number {
+    const count = this.#db.prepare<[], { n: number }>('SELECT count(*) AS n FROM alerts WHERE told <> state')
+    return present(count.get(), 'the row of an aggregate').n
+  }
+
+  /** The receiver knows of this state. */
+  noteTold({ id, state }: Pick<AlertRecord, 'id' | 'state'>): void {
+    this.#db.prepare('UPDATE alerts SET told = ? WHERE id = ?').run(state, id)
+  }
+
+  /** Nobody is told of what is known by now. */
+  forgetUntold(): void {
+    this.#db.prepare('UPDATE alerts SET told = state WHERE told <> state').run()
+  }
+
+  /** Newest first. @param before only alerts with a smaller id @param filter only those about a family's releases; only open ones */
+  list(
+    limit: number,
+    before = Number.MAX_SAFE_INTEGER,
+    { family, isOpen = false }: { readonly family?: string | undefined; readonly isOpen?: boolean } = {},
+  ): readonly AlertRecord[] {
+    return this.#db
+      .prepare<[FamilyParameter & { before: number; limit: number; open: 0 | 1 }], Row>(
+        `SELECT * FROM alerts WHERE id < @before AND (@open = 0 OR state = 'open') AND ${OF_FAMILY}
+         ORDER BY id DESC LIMIT @limit`,
       )
-      .all({ before, limit, family: family ?? null })
+      .all({ before, limit, family: family ?? null, open: isOpen ? 1 : 0 })
       .map(toRecord)
   }
 }

@@ -830,11 +830,15 @@ CREATE TABLE gate_policies (
 ALTER TABLE rollouts ADD COLUMN policy_name TEXT; -- name@version that it was started with; NULL: none
 `
 
-/** Alerts about a part of the fleet. */
-const ALERT_COHORTS = `
+/** Alerts about a part of the fleet, that somebody has taken on, and that a receiver was told of. */
+const ALERTS = `
 ALTER TABLE alerts ADD COLUMN cohort TEXT NOT NULL DEFAULT ''; -- as a query of devices; '': the whole fleet
 DROP INDEX one_open_alert;
 CREATE UNIQUE INDEX one_open_alert ON alerts (code, metric, model, cohort) WHERE state = 'open';
+ALTER TABLE alerts ADD COLUMN acknowledged TEXT; -- JSON: ms, by, reason; NULL: by nobody
+ALTER TABLE alerts ADD COLUMN told TEXT NOT NULL DEFAULT ''; -- the state that the receiver of alerts was told of
+UPDATE alerts SET told = state;
+CREATE INDEX alerts_untold ON alerts (id) WHERE told <> state;
 `
 
 export const MIGRATIONS: readonly Migration[] = [
@@ -859,5 +863,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 19, name: 'saved groups', sql: GROUPS },
   { version: 20, name: 'slices of rollouts', sql: SLICES },
   { version: 21, name: 'named gate policies', sql: POLICIES },
-  { version: 22, name: 'alerts of cohorts', sql: ALERT_COHORTS },
+  { version: 22, name: 'alerts of cohorts, acknowledged, told', sql: ALERTS },
 ]

@@ -145,7 +145,6 @@ export class DriftMonitor {
    *  boards nor of everybody. Where the others are not calm either, it is the fleet that has changed, which is said once. */
   #judgeParts(metric: DriftMetric, model: string, devices: readonly Drifting[]): [Cohort, Judgement][] {
     const { minDevices, minCohortDevices } = this.#policy
-    const { alerts } = this.#store
     const parts: [Cohort, Judgement][] = []
     let rest = devices
     for (const name of ['site', 'board'] as const) {
@@ -156,9 +155,7 @@ export class DriftMonitor {
         const cohort = { model, query: `${name}:${value}`, devices: own }
         return [value, cohort, this.#judge(metric, cohort)]
       })
-      const isAlarming = ({ query }: Cohort, { raise, calm }: Judgement): boolean =>
-        raise || (!calm && alerts.open('drift', metric, model, query) !== undefined)
-      const alarming = new Set(judged.flatMap(([value, ...each]) => (isAlarming(...each) ? [value] : [])))
+      const alarming = new Set(judged.flatMap(([value, , { raise }]) => (raise ? [value] : [])))
       const others = of.filter((device) => !alarming.has(device[name]))
       const isCalm =
         others.length >= minCohortDevices && this.#judge(metric, { model, query: null, devices: others }).calm

@@ -31,6 +31,25 @@ export function measureReaders(registry: Registry, readers: Readonly<Record<'str
   })
 }
 
+/** Puts on the page of metrics what the receiver of alerts was told, and what it was not. @returns counts requests */
+export function countTold(registry: Registry, store: Store): Counter<'outcome'> {
+  const registers = [registry]
+  new Gauge({
+    name: 'kinglet_alerts_untold',
+    help: 'Alerts whose state the receiver of alerts has not taken yet.',
+    registers,
+    collect() {
+      this.set(store.alerts.countUntold())
+    },
+  })
+  return new Counter({
+    name: 'kinglet_alert_webhook_total',
+    help: 'Attempts to tell the receiver of an alert: taken, failed (tried again) or refused (not tried again).',
+    labelNames: ['outcome'],
+    registers,
+  })
+}
+
 export function createMetrics(store: Store, clock: Clock): CloudMetrics {
   const registry = new Registry()
   const registers = [registry]

@@ -100,8 +100,15 @@ function showAlerts({ alerts }) {
   $('alerts').replaceChildren(
     ...alerts
       .filter(({ state }) => state === 'open')
-      .map(({ title, words, sinceMs }) =>
-        h('div', 'alert', h('b', '', title), ` ${words}`, h('span', 'empty', ` Since ${day(sinceMs)}.`)),
+      .map(({ severity, title, words, sinceMs, acknowledged }) =>
+        h(
+          'div',
+          'alert',
+          h('b', '', `${severity} ${title}`),
+          ` ${words}`,
+          h('span', 'empty', ` Since ${day(sinceMs)}.`),
+          acknowledged && h('span', 'empty', ` ${acknowledged.by}: ${acknowledged.reason}`),
+        ),
       ),
   )
 }

@@ -1,0 +1,135 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { freePort } from '../../../cli/story/free-port.ts'
+import { signatureOf } from '../../../cloud/alert-webhook.ts'
+import { expectRefusal, kinglet, Running } from './cli-process.ts'
+import { until } from './gateway-harness.ts'
+
+const dir = mkdtempSync(join(tmpdir(), 'kinglet-alerts-'))
+const path = (name: string) => join(dir, name)
+const secret = Buffer.alloc(32, 9)
+const heard: { type: string; data: { severity: string; words: string } }[] = []
+/** A pager: takes what is signed. */
+const receiver = createServer((request, response) => {
+  let body = ''
+  request.on('data', (chunk) => (body += String(chunk)))
+  request.on('end', () => {
+    const { 'webhook-id': id, 'webhook-timestamp': at, 'webhook-signature': signature } = request.headers
+    const isSigned = signature === signatureOf(secret, String(id), Number(at), body)
+    if (isSigned) heard.push(JSON.parse(body) as (typeof heard)[number])
+    response.writeHead(isSigned ? 200 : 401).end()
+  })
+})
+let cloud: Running
+let operator: readonly string[] = []
+
+beforeAll(async () => {
+  writeFileSync(path('hook.secret'), `whsec_${secret.toString('base64')}\n`, { mode: 0o600 })
+  await new Promise<void>((resolve) => receiver.listen(0, '127.0.0.1', resolve))
+  const hook = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/kinglet`
+  const port = await freePort()
+  const told = ['--alert-webhook', hook, '--alert-webhook-secret', path('hook.secret')]
+  cloud = new Running(['cloud', 'run', '--data', path('cloud'), '--port', String(port), ...told])
+  const url = `http://127.0.0.1:${port}`
+  await until('the cloud runs', async () => (await fetch(`${url}/healthz`).catch(() => undefined))?.ok === true)
+  operator = ['--cloud', url, '--token-file', path('cloud/operator.token')]
+})
+afterAll(async () => {
+  await cloud.stop('SIGKILL')
+  receiver.close()
+  rmSync(dir, { recursive: true, force: true })
+})
+
+const run = async (...words: readonly string[]): Promise<string> => {
+  const { code, stdout, stderr } = await kinglet(...words, ...operator)
+  expect(code, stderr).toBe(0)
+  return stdout
+}
+
+describe('kinglet alert', () => {
+  it('lists what is open, is told by webhook, is taken on with a reason, and is over', async () => {
+    expect(await run('alert', 'list')).toBe('')
+    await run('token', 'make', '--role', 'gateway', '--subject', 'gw-lab', '--site', 'lab', '-o', path('gw.token'))
+    await run('gateway', 'quarantine', 'gw-lab', '--reason', 'it lies')
+    const line =
+      /^ +(\d+) {2}P1 {2}gateway-quarantined {2}since \S+Z {2}open {2}In quarantine\. Nothing that gateway gw-lab says/
+    const [, id = ''] = line.exec(await run('alert', 'list')) ?? []
+    await until('it was told', () => heard.some(({ type }) => type === 'alert.raised'))
+    expect(heard.find(({ type }) => type === 'alert.raised')?.data).toMatchObject({ severity: 'P1' })
+    expect(heard.some(({ type }) => type === 'heartbeat')).toBe(true)
+
+    expect(await run('alert', 'ack', id, '--reason', 'on my way')).toMatch(/ {2}\(operator: on my way\)\n$/)
+    // Who was first stays.
+    expect(await run('alert', 'ack', id, '--reason', 'me too')).toMatch(/ {2}\(operator: on my way\)\n$/)
+    expect(await run('audit', 'list', '--action', 'alert.ack')).toMatch(/alert\.acknowledged {2}\d+ {2}.*"on my way"/)
+
+    await run('gateway', 'release', 'gw-lab', '--reason', 'mended')
+    await until('its end was told', () => heard.some(({ type }) => type === 'alert.resolved'))
+    expect(await run('alert', 'list')).toBe('')
+    expect(await run('alert', 'list', '--all')).toMatch(/ over \S+Z .*\(operator: on my way\)\n$/)
+    await run('gateway', 'quarantine', 'gw-lab', '--reason', 'again')
+    const [, next = ''] = line.exec(await run('alert', 'list')) ?? []
+    await run('gateway', 'release', 'gw-lab', '--reason', 'mended again')
+    expectRefusal(await kinglet('alert', 'ack', next, '--reason', 'late', ...operator), 1, /alert \d+ is over/)
+  })
+
+  it('refuses what is no alert, and who may only read', async () => {
+    expectRefusal(await kinglet('alert', 'ack', 'all', '--reason', 'x', ...operator), 2, /"all" is no id of an alert/)
+    expectRefusal(await kinglet('alert', 'ack', '999', '--reason', 'x', ...operator), 1, /no alert 999/)
+    expectRefusal(await kinglet('alert', 'ack', '1', ...operator), 2, /required option '--reason <TEXT>' not specified/)
+    await run('token', 'make', '--role', 'viewer', '--subject', 'analyst', '-o', path('viewer.token'))
+    const viewer = [...operator.slice(0, 2), '--token-file', path('viewer.token')]
+    expectRefusal(await kinglet('alert', 'ack', '1', '--reason', 'x', ...viewer), 1, /needs operator/)
+  })
+})
+
+describe('kinglet cloud run --alert-webhook', () => {
+  const start = (...told: readonly string[]) => kinglet('cloud', 'run', '--data', path('never'), '--port', '0', ...told)
+  it.each([
+    ['without a secret', ['--alert-webhook', 'https://example.org/'], /go together/, 2],
+    [
+      'that is no address',
+      ['--alert-webhook', 'example.org', '--alert-webhook-secret', path('hook.secret')],
+      /"example\.org" is no address/,
+      2,
+    ],
+    [
+      'in the clear',
+      ['--alert-webhook', 'http://example.org/', '--alert-webhook-secret', path('hook.secret')],
+      /in the clear/,
+      2,
+    ],
+    [
+      'with a password',
+      ['--alert-webhook', 'https://a:b@example.org/', '--alert-webhook-secret', path('hook.secret')],
+      /no name and password/,
+      2,
+    ],
+    [
+      'with a short secret',
+      ['--alert-webhook', 'https://example.org/', '--alert-webhook-secret', path('short')],
+      /holds no secret/,
+      2,
+    ],
+    [
+      'with a secret that is no base64',
+      ['--alert-webhook', 'https://example.org/', '--alert-webhook-secret', path('odd')],
+      /holds no secret/,
+      2,
+    ],
+    [
+      'with a secret that is not there',
+      ['--alert-webhook', 'https://example.org/', '--alert-webhook-secret', path('gone')],
+      /gone/,
+      1,
+    ],
+  ] as const)('%s is refused before anything starts', async (_, told, cause, code) => {
+    writeFileSync(path('short'), `whsec_${Buffer.alloc(23).toString('base64')}`)
+    writeFileSync(path('odd'), `whsec_${'*'.repeat(44)}`)
+    expectRefusal(await start(...told), code, cause)
+  })
+})
