@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { resolvePolicy } from '../../../../cloud/rollout/declared-signals.ts'
 import { gatherEvidence } from '../../../../cloud/rollout/evidence.ts'
 import { judgeStage } from '../../../../cloud/rollout/gate.ts'
 import { DEFAULT_GATE_POLICY } from '../../../../cloud/rollout/gate-defaults.ts'
@@ -199,6 +200,21 @@ describe('signals that a bundle declares', () => {
       expect(read.judged?.(hour, places)).toEqual(sums)
     },
   )
+
+  it.each([
+    ['of the only pipeline that wakes anybody are the gate’s own', ['wake'], ['hum/alarms']],
+    ['of one of several are none of the gate’s own', ['wake', 'call'], ['wake/false', 'hum/alarms', 'call/false']],
+  ])('verdicts %s, and told once', (_, waking, names) => {
+    const heads = (each: string): PipelineSignals => ({ id: each, signals: [verdict('false', 'rejected')] })
+    const [first, ...others] = waking.map(heads)
+    const pipelines = [...(first ? [first] : []), { id: 'hum', signals: [COUNT] }, ...others]
+    world = new CloudWorld(join(dir, 'cloud.db'), 11, {})
+    const before = world.addRelease('kws-1', 1, 'production', {}, pipelines)
+    const candidate = world.addRelease('kws-2', 2, 'staging', {}, pipelines)
+    const resolved = resolvePolicy(DEFAULT_GATE_POLICY, candidate, [before])
+    const told = resolved.ok ? resolved.value.metrics.map(({ name }) => name) : []
+    expect(told.filter((name) => name.includes('/'))).toEqual(names)
+  })
 
   it('verdicts are kept by pipeline, and add up', () => {
     prepare({}, {}, CANDIDATE, 4)
