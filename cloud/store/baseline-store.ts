@@ -44,9 +44,8 @@ export class BaselineStore {
          SELECT min(b.started_ms) FROM boots b WHERE b.device = newest.device AND b.boot >
            coalesce((SELECT max(o.boot) FROM boots o WHERE o.device = newest.device AND o.model <> newest.model), -1)
        ) AS sinceMs
-       FROM boots newest JOIN (SELECT device, max(boot) AS boot FROM boots GROUP BY device) last
-         ON last.device = newest.device AND last.boot = newest.boot
-       JOIN devices d ON d.id = newest.device`,
+       FROM devices d CROSS JOIN boots newest
+         ON newest.device = d.id AND newest.boot = (SELECT max(boot) FROM boots WHERE device = d.id)`,
     )
   }
 

@@ -194,11 +194,10 @@ export class FleetStore {
   } {
     const rows = this.#db
       .prepare<[{ family: string | null }], { model: string; level: number; n: number; battery: number }>(
-        `SELECT b.model, b.level, count(*) AS n, total(b.battery_permille) AS battery FROM boots b
-         JOIN (SELECT device, max(boot) AS boot FROM boots GROUP BY device) newest
-           ON newest.device = b.device AND newest.boot = b.boot
-         JOIN devices d ON d.id = b.device AND d.removed_ms IS NULL AND (@family IS NULL OR d.family = @family)
-         WHERE ${COUNTED('b')} GROUP BY b.model, b.level`,
+        `SELECT b.model, b.level, count(*) AS n, total(b.battery_permille) AS battery FROM devices d
+         CROSS JOIN boots b ON b.device = d.id AND b.boot = (SELECT max(boot) FROM boots WHERE device = d.id)
+         WHERE d.removed_ms IS NULL AND (@family IS NULL OR d.family = @family) AND ${COUNTED('b')}
+         GROUP BY b.model, b.level`,
       )
       .all({ family: family ?? null })
     const models: Record<string, number> = {}

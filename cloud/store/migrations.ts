@@ -830,7 +830,7 @@ CREATE TABLE gate_policies (
 ALTER TABLE rollouts ADD COLUMN policy_name TEXT; -- name@version that it was started with; NULL: none
 `
 
-/** Alerts about a part of the fleet, that somebody has taken on, and that a receiver was told of. */
+/** Alerts about a part of the fleet, that somebody has taken on, and that a receiver was told of; signed reports by an index. */
 const ALERTS = `
 ALTER TABLE alerts ADD COLUMN cohort TEXT NOT NULL DEFAULT ''; -- as a query of devices; '': the whole fleet
 DROP INDEX one_open_alert;
@@ -839,6 +839,9 @@ ALTER TABLE alerts ADD COLUMN acknowledged TEXT; -- JSON: ms, by, reason; NULL: 
 ALTER TABLE alerts ADD COLUMN told TEXT NOT NULL DEFAULT ''; -- the state that the receiver of alerts was told of
 UPDATE alerts SET told = state;
 CREATE INDEX alerts_untold ON alerts (id) WHERE told <> state;
+CREATE INDEX alerts_open ON alerts (id) WHERE state = 'open';
+-- Asked for every verdict: of a device that signs none, all of its reports were looked through.
+CREATE INDEX reports_signed ON reports (device, boot, seq) WHERE wake_link IS NOT NULL;
 `
 
 export const MIGRATIONS: readonly Migration[] = [

@@ -82,19 +82,20 @@ export class OutcomeStore {
     this.#boots = db.prepare<[number, string, number], { boot: number; started_ms: number }>(
       'SELECT boot, started_ms FROM boots WHERE device = ? AND model = ? AND time_ms > ? ORDER BY boot',
     )
+    // CROSS: SQLite takes the tables in this order. By itself it began with every verdict that a device ever had.
     const running = 'b.device = @device AND b.model = @model AND b.time_ms > @from AND b.started_ms < @to'
     const slots = (edge: string): string =>
       `(SELECT ${edge.startsWith('<') ? 'max' : 'min'}(slot) FROM device_hours WHERE device = b.device AND boot = b.boot AND slot ${edge})`
     this.#reports = db.prepare<[Asked], ReportRow>(
       `SELECT b.boot, b.started_ms, h.uptime_ms, h.received_ms, h.signals, ${SLOT_COLUMNS.map((name) => `h.${name}`).join(', ')}
-       FROM boots b JOIN device_hours h ON h.device = b.device AND h.boot = b.boot WHERE ${running}
+       FROM boots b CROSS JOIN device_hours h ON h.device = b.device AND h.boot = b.boot WHERE ${running}
          AND h.slot >= coalesce(${slots(`< ${SLOT_OF('@from')}`)}, 0)
          AND h.slot <= coalesce(${slots(`>= ${SLOT_OF('@to')}`)}, ${Number.MAX_SAFE_INTEGER})
        ORDER BY b.boot, h.slot`,
     )
     this.#verdicts = db.prepare<[Asked], VerdictSums>(
       `SELECT v.boot, v.slot, v.pipeline, sum(v.confirmed) AS confirmed, sum(v.rejected) AS rejected, sum(v.unjudged) AS unjudged
-       FROM boots b JOIN verdicts v ON v.device = b.device AND v.boot = b.boot WHERE ${running}
+       FROM boots b CROSS JOIN verdicts v ON v.device = b.device AND v.boot = b.boot WHERE ${running}
          AND v.model = @model AND v.slot >= ${SLOT_OF('@from')} AND v.slot <= ${SLOT_OF('@to')}
        GROUP BY v.boot, v.slot, v.pipeline`,
     )
@@ -102,7 +103,7 @@ export class OutcomeStore {
       'SELECT noise_bins FROM device_hours WHERE device = ? AND boot = ? AND slot < ? ORDER BY slot DESC LIMIT 1',
     )
     this.#newestNoise = db.prepare<[], { device: number; noise_bins: string }>(
-      `SELECT b.device, b.noise_bins FROM devices d JOIN boots b ON b.device = d.id
+      `SELECT b.device, b.noise_bins FROM devices d CROSS JOIN boots b ON b.device = d.id
          AND b.boot = (SELECT max(boot) FROM boots WHERE device = d.id)`,
     )
     this.#restart = db.prepare<[number, number], { ms: number | null }>(
