@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -88,48 +88,10 @@ describe('kinglet alert', () => {
 })
 
 describe('kinglet cloud run --alert-webhook', () => {
-  const start = (...told: readonly string[]) => kinglet('cloud', 'run', '--data', path('never'), '--port', '0', ...told)
-  it.each([
-    ['without a secret', ['--alert-webhook', 'https://example.org/'], /go together/, 2],
-    [
-      'that is no address',
-      ['--alert-webhook', 'example.org', '--alert-webhook-secret', path('hook.secret')],
-      /"example\.org" is no address/,
-      2,
-    ],
-    [
-      'in the clear',
-      ['--alert-webhook', 'http://example.org/', '--alert-webhook-secret', path('hook.secret')],
-      /in the clear/,
-      2,
-    ],
-    [
-      'with a password',
-      ['--alert-webhook', 'https://a:b@example.org/', '--alert-webhook-secret', path('hook.secret')],
-      /no name and password/,
-      2,
-    ],
-    [
-      'with a short secret',
-      ['--alert-webhook', 'https://example.org/', '--alert-webhook-secret', path('short')],
-      /holds no secret/,
-      2,
-    ],
-    [
-      'with a secret that is no base64',
-      ['--alert-webhook', 'https://example.org/', '--alert-webhook-secret', path('odd')],
-      /holds no secret/,
-      2,
-    ],
-    [
-      'with a secret that is not there',
-      ['--alert-webhook', 'https://example.org/', '--alert-webhook-secret', path('gone')],
-      /gone/,
-      1,
-    ],
-  ] as const)('%s is refused before anything starts', async (_, told, cause, code) => {
-    writeFileSync(path('short'), `whsec_${Buffer.alloc(23).toString('base64')}`)
-    writeFileSync(path('odd'), `whsec_${'*'.repeat(44)}`)
-    expectRefusal(await start(...told), code, cause)
+  it('in the clear is refused before anything starts', async () => {
+    const told = ['--alert-webhook', 'http://example.org/', '--alert-webhook-secret', path('hook.secret')]
+    const ended = await kinglet('cloud', 'run', '--data', path('never'), '--port', '0', ...told)
+    expectRefusal(ended, 2, /alerts for example\.org would cross the network in the clear/)
+    expect(existsSync(path('never'))).toBe(false)
   })
 })
