@@ -29,7 +29,7 @@ export class ConcernedTests {
     this.#tests = files.filter((file) => /^test\/.*\.test\.ts$/.test(file) && !ELSEWHERE.test(file))
   }
 
-  /** @param atMost cheap ones, and a quarter as many dear ones
+  /** @param atMost cheap ones, and half as many dear ones
    *  @returns the mirrored test first, then those that import the file: those of its own room, by fewest steps, and first who loads
    *    little else */
   of(file: string, atMost: number): Concerned {
@@ -45,7 +45,7 @@ export class ConcernedTests {
       .map(({ test }) => test)
     return {
       cheap: all.filter((test) => !isDear(test)).slice(0, atMost),
-      dear: all.filter(isDear).slice(0, Math.ceil(atMost / 4)),
+      dear: all.filter(isDear).slice(0, Math.ceil(atMost / 2)),
     }
   }
 

@@ -287,6 +287,30 @@ describe('pause', () => {
     world.hours(8)
     expect(world.running()['kws-2']).toBe(exposed)
   })
+
+  it('ends with a stage that a person ends: whoever waited gets the model, and the clock of the next stage runs', () => {
+    let isOnline = true
+    const { world, id, rollout } = begin({
+      ...{ devices: 40, history: 2, percents: [50, 100] },
+      prepare: (world) => {
+        world.online = (device) => isOnline || !among(device, 0.5)
+      },
+    })
+    isOnline = false
+    world.hours(2)
+    const exposed = world.store.rollouts.exposed(id)
+    const installed = world.running()['kws-2'] ?? 0
+    expect(installed).toBeLessThan(exposed)
+    expect(world.engine.pause(id, 'ann', 'wait').ok).toBe(true)
+    isOnline = true
+    world.hours(5)
+    expect(world.running()['kws-2']).toBe(installed)
+    expect(world.engine.advance(id, 'ann', 'go on', false)).toMatchObject({ ok: true, value: { stage: 2 } })
+    world.hours(3)
+    expect(world.store.rollouts.exposed(id)).toBeGreaterThan(exposed)
+    expect(world.running()['kws-2']).toBe(world.store.rollouts.exposed(id))
+    expect(rollout()).toMatchObject({ pausedSinceMs: null })
+  })
 })
 
 describe('boards', () => {
