@@ -1,9 +1,9 @@
 /** Makes deliberate faults in a copy of the tree and tells which of them the tests notice:
  *
- *      npm run mutants [-- --sample 60 --seed 1 --under cloud/store --tests 12 --least 0.9]
+ *      npm run mutants [-- --sample 60 --seed 1 --skip 20 --under cloud/store --tests 12 --least 0.9]
  *      npm run mutants -- --listed [--only WORD]
  *
- *  A sample is drawn by what a fault is and not by its place in a list, so that an edit elsewhere leaves it as it is.
+ *  `--skip`: a run that was cut off goes on after so many of its faults. A sample is drawn by what a fault is and not by its place in a list, so that an edit elsewhere leaves it as it is.
  */
 
 import { readFileSync } from 'node:fs'
@@ -36,6 +36,7 @@ const { values } = parseArgs({
   options: {
     sample: { type: 'string', default: '20' },
     seed: { type: 'string', default: '1' },
+    skip: { type: 'string', default: '0' },
     tests: { type: 'string', default: '12' },
     under: { type: 'string', default: '' },
     least: { type: 'string', default: '0' },
@@ -44,13 +45,13 @@ const { values } = parseArgs({
   },
 })
 
-function whole(name: 'sample' | 'seed' | 'tests', least: number): number {
+function whole(name: 'sample' | 'seed' | 'skip' | 'tests', least: number): number {
   const value = Number(values[name])
   if (Number.isSafeInteger(value) && value >= least) return value
   console.error(`mutants: --${name} is a whole number from ${least} on`)
   process.exit(2)
 }
-const [sample, seed, testsMax] = [whole('sample', 1), whole('seed', 0), whole('tests', 1)]
+const [sample, seed, skip, testsMax] = [whole('sample', 1), whole('seed', 0), whole('skip', 0), whole('tests', 1)]
 const least = Number(values.least)
 if (!(least >= 0 && least <= 1)) {
   console.error('mutants: --least is a share from 0 to 1')
@@ -78,10 +79,12 @@ function drawn(): Task[] {
         return { mutant, name, draw: random.fork(`${identity} ${count}`).next() }
       })
     })
-  console.error(`${all.length} faults can be made, ${Math.min(sample, all.length)} of them are; seed ${seed}`)
+  console.error(
+    `${all.length} faults can be made, ${Math.max(0, Math.min(sample, all.length) - skip)} of them are; seed ${seed}`,
+  )
   return all
     .sort((a, b) => a.draw - b.draw)
-    .slice(0, sample)
+    .slice(skip, sample)
     .map(({ mutant, name }) => ({ mutant, name, tests: concerned.of(mutant.file, testsMax) }))
 }
 
