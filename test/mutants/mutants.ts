@@ -3,7 +3,8 @@
  *      npm run mutants [-- --sample 60 --seed 1 --skip 20 --under cloud/store --tests 12 --least 0.9]
  *      npm run mutants -- --listed [--only WORD]
  *
- *  `--skip`: a run that was cut off goes on after so many of its faults. A sample is drawn by what a fault is and not by its place in a list, so that an edit elsewhere leaves it as it is.
+ *  `--skip`: a run that was cut off goes on after so many of its faults. A sample is drawn by what a fault is and not by its place in a list, so that an
+ *  edit elsewhere leaves it as it is.
  */
 
 import { readFileSync } from 'node:fs'
