@@ -55,6 +55,18 @@ describe('a device', () => {
     expect(new DeviceTable(store).sums('d1')).toEqual(at(26))
   })
 
+  it('has boots in the order in which its flashes were heard of, however many it had', () => {
+    const store = tempStore()
+    const table = new DeviceTable(store)
+    const keyOf = (of: DeviceTable, incarnation: number) => of.key(of.get('d1'), 3, incarnation)
+    const keys = Array.from({ length: 200 }, (_, i) => keyOf(table, 1_000 - i))
+    expect(keys).toEqual([...keys].sort((a, b) => a - b))
+    expect(new Set(keys).size).toBe(200)
+    // The newest are known again, also by whoever reads what was written.
+    table.writeDirty()
+    for (const of of [table, new DeviceTable(store)]) expect(keyOf(of, 1_000 - 199)).toBe(keys.at(-1))
+  })
+
   it('has one row a boot, however often it is written', () => {
     const store = tempStore()
     const table = new DeviceTable(store)

@@ -22,6 +22,12 @@ describe('ladder levels', () => {
     expect([...watts].sort((a, b) => b - a)).toEqual(watts)
   })
 
+  it('one that listens for a second in ten leaves the input off for nine', () => {
+    // Between the windows the board sleeps.
+    expect(power(sparse)).toBeLessThan(0.2 * board.listenIdleMilliwatt)
+    expect(power(lite)).toBeGreaterThan(board.listenIdleMilliwatt)
+  })
+
   it('gating saves nothing where the gate is always open', () => {
     expect(power(gated, 1)).toBeCloseTo(power(full))
   })
