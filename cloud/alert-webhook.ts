@@ -67,7 +67,7 @@ export class AlertWebhook {
   }
 
   start(): void {
-    this.#look().catch((cause: unknown) => this.#logger.error({ cause }, 'alerts are not told'))
+    void this.#look()
   }
 
   stop(): void {
@@ -76,14 +76,20 @@ export class AlertWebhook {
   }
 
   async #look(): Promise<void> {
-    const isDone = await this.#tell()
-    await this.#beat()
+    let isDone = false
+    try {
+      await this.#beat()
+      isDone = await this.#tell()
+    } catch (cause) {
+      // A full disk, say. It passes, and then the rest is told.
+      this.#logger.error({ err: cause }, 'alerts are not told; it is tried again')
+    }
     if (this.#stop.signal.aborted) return
     this.#failures = isDone ? 0 : this.#failures + 1
     const pauseMs = Math.min(PAUSE_MS_MAX, LOOK_MS * 2 ** this.#failures)
     // A heartbeat waits for no receiver's recovery.
-    const untilBeatMs =
-      this.#target.heartbeatMs === 0 ? pauseMs : Math.max(0, this.#nextBeatMs - this.#machine.monotonicMs())
+    const { heartbeatMs } = this.#target
+    const untilBeatMs = heartbeatMs === 0 ? pauseMs : this.#nextBeatMs - this.#machine.monotonicMs()
     this.#cancel = this.#machine.after(Math.max(LOOK_MS, Math.min(pauseMs, untilBeatMs)), () => this.start())
   }
 

@@ -163,13 +163,24 @@ describe('the receiver of alerts', () => {
     raise('gw-1')
     start(300_000)
     await passesUntil(() => receiver.heard.length === 4)
-    const hours = (clock.wallMs() - T0) / 300_000
-    expect(hours).toBeGreaterThanOrEqual(3)
-    expect(hours).toBeLessThan(3.5)
+    // The clock goes on while a request is on its way: a busy machine has them later, and none too early.
+    const periods = (clock.wallMs() - T0) / 300_000
+    expect(periods).toBeGreaterThanOrEqual(3)
+    expect(periods).toBeLessThan(7)
     expect(receiver.heard.at(-1)).toMatchObject({
       type: 'heartbeat',
       data: { openAlerts: 1, untold: 1, everyMs: 300_000 },
     })
+  })
+
+  it('hears what could not be noted as told once more: a disk that was full is no end', async () => {
+    store.db.exec("CREATE TRIGGER full BEFORE UPDATE ON alerts BEGIN SELECT raise(ABORT, 'disk full'); END")
+    const { id } = raise('gw-1')
+    start()
+    await passesUntil(() => receiver.heard.length >= 2)
+    store.db.exec('DROP TRIGGER full')
+    await passesUntil(() => store.alerts.countUntold() === 0)
+    expect(new Set(ids())).toEqual(new Set([`alert-${id}-open`]))
   })
 
   it('that never answers keeps no cloud from ending', async () => {
