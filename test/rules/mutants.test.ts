@@ -55,7 +55,7 @@ describe('the tests that concern a file', () => {
     const { cheap, dear } = concerned.of('cloud/store/telemetry-store.ts', 8)
     expect(cheap[0]).toMatch(/^test\/unit\/cloud\/store\//)
     expect(cheap.length).toBe(8)
-    expect(dear.length).toBe(2)
+    expect(dear.length).toBe(4)
     for (const test of dear) expect(test).toMatch(/^test\/(?:runtime|simulation)\//)
     expect(concerned.of('contract/topics.ts', 3).cheap[0]).toBe('test/unit/contract/topics.test.ts')
   })
