@@ -182,4 +182,13 @@ describe('a header', () => {
     bytes.set(begin)
     expect(readPatchHeader(bytes)).toMatchObject({ ok: false, error: { code: 'patch-malformed' } })
   })
+
+  it.each([16, 32, 64, 128])('whose flags have %i, which says nothing yet, is refused for that', (flag) => {
+    const bytes = encodePatchHeader({ method: 'numbers', base: image(127), result: image(128) })
+    const method = (bytes[3] ?? 0) | flag
+    bytes[3] = method
+    expect(readPatchHeader(bytes)).toMatchObject({
+      error: { code: 'patch-malformed', detail: `method byte ${method}` },
+    })
+  })
 })
