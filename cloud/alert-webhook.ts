@@ -20,7 +20,7 @@ export interface WebhookTarget {
 const LOOK_MS = 2_000
 /** chosen: of one request. A receiver that works longer should answer first */
 const ANSWER_MS = 10_000
-/** chosen: a receiver that is away is asked again after LOOK_MS, twice that and so on, up to this */
+/** chosen: a receiver that is away is asked again after twice LOOK_MS, twice that and so on, up to this; a heartbeat that is due asks too */
 const PAUSE_MS_MAX = 5 * 60_000
 /** chosen: alerts told in one look */
 const LOOK_MAX = 50

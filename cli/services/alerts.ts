@@ -8,7 +8,6 @@ interface AlertRow {
   readonly state: 'open' | 'resolved'
   readonly sinceMs: number
   readonly resolvedMs: number | null
-  readonly cohort: string | null
   readonly acknowledged: { readonly ms: number; readonly by: string; readonly reason: string } | null
   readonly title: string
   readonly words: string

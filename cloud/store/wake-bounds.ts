@@ -43,8 +43,10 @@ export class WakeBounds {
         `SELECT ${COUNT} FROM reports WHERE device = @device AND boot = @boot AND wake_link IS NOT NULL
            AND json_extract(body, '$.uptimeMs') ${where} @uptimeMs ORDER BY seq ${order} LIMIT 1`,
       )
+    // By itself SQLite walks the primary key: of a device that signs nothing through all reports of the boot.
     this.#newest = db.prepare<[number, number], SignedCount>(
-      `SELECT ${COUNT} FROM reports WHERE device = ? AND boot = ? AND wake_link IS NOT NULL ORDER BY seq DESC LIMIT 1`,
+      `SELECT ${COUNT} FROM reports INDEXED BY reports_signed
+       WHERE device = ? AND boot = ? AND wake_link IS NOT NULL ORDER BY seq DESC LIMIT 1`,
     )
     this.#before = at('<=', 'DESC')
     this.#after = at('>=', 'ASC')

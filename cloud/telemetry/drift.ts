@@ -1,3 +1,4 @@
+import { groupBy } from '../../contract/group-by.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { present } from '../../contract/present.ts'
 import { type DeviceOutcome, pairedLogRatio, type RatioKind } from '../rollout/log-ratio.ts'
@@ -380,17 +381,6 @@ export class DriftMonitor {
 }
 
 const keyOf = (metric: string, model: string, cohort: string | null): string => `${metric} ${model} ${cohort ?? ''}`
-
-function groupBy<T>(all: readonly T[], by: (one: T) => string): ReadonlyMap<string, readonly T[]> {
-  const groups = new Map<string, T[]>()
-  for (const one of all) {
-    const key = by(one)
-    const known = groups.get(key)
-    if (known === undefined) groups.set(key, [one])
-    else known.push(one)
-  }
-  return groups
-}
 
 function addBins(sum: number[], bins: readonly number[]): void {
   for (const [i, value] of sum.entries()) sum[i] = value + (bins[i] ?? 0)

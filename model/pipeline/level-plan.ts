@@ -1,4 +1,5 @@
 import canonicalize from 'canonicalize'
+import { groupBy } from '../../contract/group-by.ts'
 import type { BundleManifest, LadderStep } from '../../contract/manifest.ts'
 import type { FeatureRecord, PipelineLink, PipelineRun } from '../../contract/manifest-v2.ts'
 import { featureTiming } from '../features/feature-definition.ts'
@@ -116,13 +117,6 @@ function nodesAt(chains: readonly Chain[], depth: number, windows: number): read
   })
 }
 
-function grouped<T>(all: readonly T[], keyOf: (one: T) => string): readonly (readonly T[])[] {
-  const groups = new Map<string, T[]>()
-  for (const one of all) {
-    const key = keyOf(one)
-    const group = groups.get(key)
-    if (group === undefined) groups.set(key, [one])
-    else group.push(one)
-  }
-  return [...groups.values()]
-}
+const grouped = <T>(all: readonly T[], keyOf: (one: T) => string): readonly (readonly T[])[] => [
+  ...groupBy(all, keyOf).values(),
+]
