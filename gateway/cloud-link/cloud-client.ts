@@ -37,6 +37,7 @@ export class CloudClient {
   readonly #chance: () => number
   readonly #listener: Listener | undefined
   readonly #closing = new AbortController()
+  #refusals = 0
 
   /** @param token as it is, or as it is now
    *  @param chance uniform in [0, 1), for the pauses before what failed is tried again
@@ -135,11 +136,12 @@ export class CloudClient {
     read: (response: Response) => Promise<T>,
     isPublic = false,
   ): Promise<Result<T, CloudError>> {
+    const before = this.#refusals
     try {
       return await patientFetch(
         { ...this.#to(method, path, body), repeatable: true, waitsForServer: method === 'GET', patience: PATIENCE },
         async (response) => {
-          this.#listener?.heard(isPublic ? undefined : response.status === 401, timeOf(response.headers))
+          this.#listener?.heard(isPublic ? undefined : this.#isRefused(response, before), timeOf(response.headers))
           if (response.ok) return ok(await read(response))
           const problem = await readBounded(response.body, ERROR_BYTES_MAX).catch(() => undefined)
           const { status } = response
@@ -149,6 +151,14 @@ export class CloudClient {
     } catch (cause) {
       return this.#failed(cause)
     }
+  }
+
+  /** @param before refusals when the request was made: one that was let in before the last of them, and waited, says nothing of the token
+   *  @returns undefined: nothing is said */
+  #isRefused({ status }: Response, before: number): boolean | undefined {
+    if (status !== 401) return before === this.#refusals ? false : undefined
+    this.#refusals++
+    return true
   }
 
   #failed(cause: unknown): { ok: false; error: CloudError } {

@@ -39,6 +39,25 @@ describe('a question', () => {
 })
 
 describe('a refusal', () => {
+  it('of the token stays one until a request that was made after it is answered', async () => {
+    const open: ServerResponse[] = []
+    const server = await localServer((request, response) => {
+      if (request.url === '/wait') open.push(response)
+      else response.writeHead(request.url === '/no' ? 401 : 200).end()
+    })
+    const heard: (boolean | undefined)[] = []
+    const listener = { heard: (isRefused: boolean | undefined) => heard.push(isRefused), failed: () => undefined }
+    const client = new CloudClient(server.url, 'secret', () => 0.5, listener)
+    // A poll that was let in before the token ended, and is answered after.
+    const poll = client.getJson('/wait', 10)
+    await expect.poll(() => open.length).toBe(1)
+    await client.getJson('/no', 10)
+    open[0]?.writeHead(200).end()
+    await poll
+    await client.getJson('/yes', 10)
+    expect(heard).toEqual([true, undefined, false])
+  })
+
   it.each<[number, string, string]>([
     [409, '{"code":"conflict","detail":"why"}', 'conflict'],
     // What the body says wins over the status.
