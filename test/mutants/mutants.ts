@@ -1,7 +1,7 @@
 /** Makes deliberate faults in a copy of the tree and tells which of them the tests notice:
  *
  *      npm run mutants [-- --sample 60 --seed 1 --skip 20 --under cloud/store --tests 12 --least 0.9]
- *      npm run mutants -- --listed [--only WORD]
+ *      npm run mutants -- --listed [--only WORD] [--skip 100]
  *
  *  `--skip`: a run that was cut off goes on after so many of its faults. A sample is drawn by what a fault is and not by its place in a list, so that an
  *  edit elsewhere leaves it as it is.
@@ -98,7 +98,7 @@ const listed = (): Task[] =>
     }),
   )
 
-const tasks = values.listed ? listed() : drawn()
+const tasks = values.listed ? listed().slice(skip) : drawn()
 const copy = new TrialCopy(root, files, TIMEOUT_MS)
 const counts = { noticed: 0, hung: 0, missed: 0, undecided: 0 }
 process.on('exit', () => copy.remove())
