@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { LIMITS } from '../contract/limits.ts'
 import { readProblem } from '../contract/problem.ts'
 import { readBounded } from '../platform/bounded-body.ts'
@@ -25,7 +26,25 @@ interface Content {
   readonly body: string | Uint8Array
   readonly type: string
   readonly repeatable: boolean
+  readonly headers?: Readonly<Record<string, string>>
 }
+
+/** How a change is asked for. */
+export interface ChangeOptions {
+  /** entity tag of what was looked at; the cloud refuses when it has changed since */
+  readonly ifMatch?: string | undefined
+}
+
+const json = (body: unknown, repeatable: boolean, headers: Readonly<Record<string, string>> = {}): Content => ({
+  ...{ body: JSON.stringify(body), type: 'application/json', repeatable, headers },
+})
+
+/** A change that may be sent again when its answer is lost: the cloud knows it by its key. */
+const change = (body: unknown, { ifMatch }: ChangeOptions): Content =>
+  json(body, true, {
+    'idempotency-key': `"${randomUUID()}"`,
+    ...(ifMatch !== undefined && { 'if-match': ifMatch }),
+  })
 
 /** The cloud's HTTP API as an operator's tool calls it. */
 export class CloudApi {
@@ -46,19 +65,24 @@ export class CloudApi {
     return this.#send('GET', path, bytesMax)
   }
 
-  /** What makes something new each time it comes, such as a token: sent once. */
-  post<T>(path: string, body: unknown): Promise<T> {
-    return this.#call('POST', path, { body: JSON.stringify(body), type: 'application/json', repeatable: false })
+  /** What makes something new each time it comes, of routes that take no key: sent once. */
+  postOnce<T>(path: string, body: unknown): Promise<T> {
+    return this.#call('POST', path, json(body, false))
+  }
+
+  /** A change: done once, however often it has to be sent. */
+  post<T>(path: string, body: unknown, options: ChangeOptions = {}): Promise<T> {
+    return this.#call('POST', path, change(body, options))
   }
 
   /** What the cloud may get twice and answers alike. */
   postAgain<T>(path: string, body: unknown): Promise<T> {
-    return this.#call('POST', path, { body: JSON.stringify(body), type: 'application/json', repeatable: true })
+    return this.#call('POST', path, json(body, true))
   }
 
   /** Sets a field of something that is there: the same again changes nothing. */
-  patch<T>(path: string, body: unknown): Promise<T> {
-    return this.#call('PATCH', path, { body: JSON.stringify(body), type: 'application/json', repeatable: true })
+  patch<T>(path: string, body: unknown, options: ChangeOptions = {}): Promise<T> {
+    return this.#call('PATCH', path, change(body, options))
   }
 
   delete<T>(path: string): Promise<T> {
@@ -68,10 +92,8 @@ export class CloudApi {
   /** @param body bytes as they are; anything else as JSON */
   put<T>(path: string, body: unknown): Promise<T> {
     const content =
-      body instanceof Uint8Array
-        ? { body, type: 'application/octet-stream' }
-        : { body: JSON.stringify(body), type: 'application/json' }
-    return this.#call('PUT', path, { ...content, repeatable: true })
+      body instanceof Uint8Array ? { body, type: 'application/octet-stream', repeatable: true } : json(body, true)
+    return this.#call('PUT', path, content)
   }
 
   async #call<T>(method: string, path: string, content?: Content): Promise<T> {
@@ -86,9 +108,13 @@ export class CloudApi {
   }
 
   async #send(method: string, path: string, bytesMax: number, content?: Content): Promise<Uint8Array> {
-    const { body, type, repeatable = true } = content ?? {}
+    const { body, type, repeatable = true, headers: more } = content ?? {}
     const url = `${this.url}${path}`
-    const headers = { authorization: `Bearer ${this.#token}`, ...(type !== undefined && { 'content-type': type }) }
+    const headers = {
+      authorization: `Bearer ${this.#token}`,
+      ...(type !== undefined && { 'content-type': type }),
+      ...more,
+    }
     let response: Response
     let answer: Buffer | undefined
     try {

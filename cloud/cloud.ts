@@ -40,6 +40,7 @@ import { ExpiryWatch, GatewayContacts } from './trust/expiry-watch.ts'
 import { checkedTokens, GatewayIdentities } from './trust/gateway-identities.ts'
 import { ImageRepository } from './trust/image-repository.ts'
 import { directorKeys, onlineKeys } from './trust/key-succession.ts'
+import { type OidcPolicy, OidcTokens, withOidc } from './trust/oidc.ts'
 import { OperatorToken } from './trust/operator-token.ts'
 import { tightenSecrets } from './trust/secret-files.ts'
 import { holdsSeed, loadOrCreateSeed } from './trust/seed-file.ts'
@@ -88,6 +89,8 @@ export interface CloudOptions {
   readonly verifier?: { readonly model: SecondVerifier; readonly engine: Engine }
   /** who is told of alerts; default: nobody */
   readonly webhook?: WebhookTarget
+  /** who says who people are; default: only tokens of this cloud are taken */
+  readonly oidc?: OidcPolicy
 }
 
 export interface RunningCloud {
@@ -150,7 +153,11 @@ async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLoc
     noteTokenKey()
     const challenges = new Challenges(secureRandom)
     const gateways = new GatewayIdentities({ store, tokens: issuer, clock, random: secureRandom, challenges })
-    const tokens = checkedTokens(issuer, gateways)
+    const own = checkedTokens(issuer, gateways)
+    const machine = options.machine ?? clock
+    const tokens = options.oidc
+      ? withOidc(own, new OidcTokens(options.oidc, { clock, machine, records: store.tokens, logger }))
+      : own
     const operatorToken = new OperatorToken(
       { store, tokens, clock, logger },
       join(dataDir, 'operator.token'),
@@ -163,7 +170,6 @@ async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLoc
     const assignmentsChanged = new Signal(clock)
     measureReaders(metrics.registry, { stream: () => hub.listeners, feed: () => assignmentsChanged.waiters })
     const engine = new RolloutEngine(store, clock, secureRandom)
-    const machine = options.machine ?? clock
     const slices = new Slices(machine)
     const { verifier } = options
     const judge = verifier && (await SecondJudge.open(store, artifacts, verifier.model, verifier.engine))

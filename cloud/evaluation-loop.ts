@@ -98,6 +98,7 @@ export class EvaluationLoop {
     const { machine, metrics } = this.#parts
     const startedMs = machine.monotonicMs()
     this.#rollouts()
+    this.#attempt(() => this.#parts.store.silences.endOver(this.#parts.clock.wallMs()))
     this.#attempt(() => this.#drift())
     this.#attempt(() => this.#hourly())
     this.#attempt(() => this.#parts.wakeAudit?.look(this.#parts.clock.wallMs()))

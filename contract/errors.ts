@@ -87,6 +87,8 @@ export const ERROR_CODES = [
   'unavailable',
   'not-found',
   'conflict',
+  'precondition-failed', // of another state than the request was made for
+  'idempotency-key-reused', // by another request than the first
   'invalid-request',
   'internal',
 ] as const

@@ -32,6 +32,7 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   conflict: 409,
   'claim-used': 409,
   'claim-expired': 410,
+  'precondition-failed': 412,
   'too-large': 413,
   'rate-limited': 429,
   internal: 500,

@@ -33,7 +33,7 @@ export async function succeed(
   if (repository.isEmpty) throw noRepository()
   repository.assertNothingStaged()
   const api = apiOf({ cloud: flags.cloud, tokenFile: flags.tokenFile })
-  const heads = await api.post<MetadataHeads>(`/v1/metadata/${role}-key`, {})
+  const heads = await api.postOnce<MetadataHeads>(`/v1/metadata/${role}-key`, {})
   return lifecycle[role](saveCloudKey(flags.repo, role, present(NEXT[role](heads), `the cloud's next key (${role})`)))
 }
 

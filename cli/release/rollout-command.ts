@@ -11,6 +11,7 @@ import { planLines } from './rollout-plan-words.ts'
 
 interface RolloutView {
   readonly id: string
+  readonly etag: string
   readonly family: string
   readonly model: string
   readonly state: string
@@ -196,6 +197,7 @@ export function rolloutCommand(): Command {
       const api = apiOf(flags)
       const view = await api.get<RolloutView>(pathOf(id))
       print(view)
+      console.log(`  tag ${view.etag}: with --if-match a change is refused when somebody, or the gate, was quicker`)
       if (view.policyName !== null) console.log(`  gate policy ${view.policyName}`)
       if (view.manualStages.length > 0) console.log(`  a person ends the stages of ${view.manualStages.join(', ')} %`)
       for (const line of planLines(view.plan)) console.log(`  ${line}`)
@@ -210,26 +212,34 @@ export function rolloutCommand(): Command {
   for (const [action, description] of Object.entries(actions)) {
     withReason(rollout.command(action))
       .description(description)
-      .action(async (id: string, flags: CloudFlags & { reason: string }) => {
-        print(await apiOf(flags).post<RolloutView>(`${pathOf(id)}/${action}`, { reason: flags.reason }))
+      .action(async (id: string, flags: ChangeFlags) => {
+        print(await apiOf(flags).post<RolloutView>(`${pathOf(id)}/${action}`, { reason: flags.reason }, flags))
       })
   }
   withReason(rollout.command('advance'))
     .description('end the running stage by hand, on the evidence as it is')
     .option('--full', 'expose everybody at once')
-    .action(async (id: string, flags: CloudFlags & { reason: string; full?: boolean }) => {
+    .action(async (id: string, flags: ChangeFlags & { full?: boolean }) => {
       const body = { reason: flags.reason, full: flags.full === true }
-      print(await apiOf(flags).post<RolloutView>(`${pathOf(id)}/advance`, body))
+      print(await apiOf(flags).post<RolloutView>(`${pathOf(id)}/advance`, body, flags))
     })
   withReason(rollout.command('set'))
     .description('change what share of a stage must have installed, for a rollout that is open')
     .requiredOption('--min-installed-share <S>', 'from 0 to 1', numberOption(0, 1))
-    .action(async (id: string, flags: CloudFlags & { reason: string; minInstalledShare: number }) => {
+    .action(async (id: string, flags: ChangeFlags & { minInstalledShare: number }) => {
       const { reason, minInstalledShare } = flags
-      print(await apiOf(flags).patch<RolloutView>(pathOf(id), { reason, minInstalledShare }))
+      print(await apiOf(flags).patch<RolloutView>(pathOf(id), { reason, minInstalledShare }, flags))
     })
   return rollout
 }
 
+interface ChangeFlags extends CloudFlags {
+  readonly reason: string
+  readonly ifMatch?: string
+}
+
 const withReason = (command: Command): Command =>
-  withCloud(command).argument('<ID>', 'rollout id').requiredOption('--reason <TEXT>', 'why, for the audit log')
+  withCloud(command)
+    .argument('<ID>', 'rollout id')
+    .requiredOption('--reason <TEXT>', 'why, for the audit log')
+    .option('--if-match <ETAG>', 'only if it is still as "rollout show" said with this tag')

@@ -1,7 +1,8 @@
 import { Command } from 'commander'
-import { withCloud } from '../cloud-option.ts'
+import { type CloudFlags, withCloud } from '../cloud-option.ts'
 import { familyOption } from '../family-option.ts'
-import type { AcknowledgeFlags, AlertListFlags } from './alerts.ts'
+import { integerOption, numberOption } from '../number-option.ts'
+import type { AcknowledgeFlags, AlertListFlags, FiguresFlags, SilenceFlags } from './alerts.ts'
 
 /** `kinglet alert …` */
 export function alertCommand(): Command {
@@ -17,5 +18,29 @@ export function alertCommand(): Command {
     .argument('<ID>', 'of "alert list"')
     .requiredOption('--reason <TEXT>', 'what is being done, for the audit log and the others')
     .action(async (id: string, flags: AcknowledgeFlags) => (await import('./alerts.ts')).acknowledgeAlert(id, flags))
+  withCloud(alert.command('silence'))
+    .description(
+      'have nobody told of alerts like one, or of a code, for some hours; they are raised and listed as ever',
+    )
+    .argument('[ID]', 'of "alert list": silences its code, metric and part of the fleet')
+    .option('--code <CODE>', 'instead of ID: alerts of this code, for work that is planned')
+    .option('--metric <NAME>', 'with --code: only those of this metric, site or gateway')
+    .option('--cohort <QUERY>', 'with --code: only those about this part of the fleet, such as site:hall-3')
+    .requiredOption('--hours <N>', 'how long, a month at most', numberOption(0.01, 720))
+    .requiredOption('--reason <TEXT>', 'why, for the audit log and the others')
+    .action(async (id: string | undefined, flags: SilenceFlags) =>
+      (await import('./alerts.ts')).silenceAlerts(id, flags),
+    )
+  withCloud(alert.command('silences'))
+    .description('silences in force, the first to end first')
+    .action(async (flags: CloudFlags) => (await import('./alerts.ts')).listSilences(flags))
+  withCloud(alert.command('unsilence'))
+    .description('end a silence: what is open is told')
+    .argument('<ID>', 'of "alert silences"')
+    .action(async (id: string, flags: CloudFlags) => (await import('./alerts.ts')).endSilence(id, flags))
+  withCloud(alert.command('figures'))
+    .description('how many alerts were raised, by code, and how many somebody took on')
+    .option('--days <N>', 'of the last days', integerOption(1, 400), 30)
+    .action(async (flags: FiguresFlags) => (await import('./alerts.ts')).alertFigures(flags))
   return alert
 }

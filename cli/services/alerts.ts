@@ -1,3 +1,4 @@
+import type { CloudApi } from '../cloud-api.ts'
 import { apiOf, type CloudFlags } from '../cloud-option.ts'
 import { CommandFailure } from '../failure.ts'
 
@@ -9,8 +10,29 @@ interface AlertRow {
   readonly sinceMs: number
   readonly resolvedMs: number | null
   readonly acknowledged: { readonly ms: number; readonly by: string; readonly reason: string } | null
+  readonly silence: { readonly untilMs: number; readonly by: string; readonly reason: string } | null
   readonly title: string
   readonly words: string
+  readonly metric: string
+  readonly cohort: string | null
+}
+
+interface SilenceRow {
+  readonly id: number
+  readonly code: string
+  readonly metric: string | null
+  readonly cohort: string | null
+  readonly untilMs: number
+  readonly by: string
+  readonly reason: string
+}
+
+interface FiguresRow {
+  readonly code: string
+  readonly raised: number
+  readonly open: number
+  readonly acknowledged: number
+  readonly medianWaitMs: number | null
 }
 
 export interface AlertListFlags extends CloudFlags {
@@ -21,6 +43,23 @@ export interface AlertListFlags extends CloudFlags {
 
 export interface AcknowledgeFlags extends CloudFlags {
   readonly reason: string
+}
+
+export interface SilenceFlags extends CloudFlags {
+  readonly code?: string
+  readonly metric?: string
+  readonly cohort?: string
+  readonly hours: number
+  readonly reason: string
+}
+
+export interface FiguresFlags extends CloudFlags {
+  readonly days: number
+}
+
+function idOf(text: string, list: string): number {
+  if (/^[1-9]\d{0,14}$/.test(text)) return Number(text)
+  throw new CommandFailure(`"${text}" is no id`, { hint: `${list} shows them, in front`, exitCode: 2 })
 }
 
 /** `kinglet alert list` */
@@ -37,17 +76,75 @@ export async function listAlerts({ all, family, json, ...flags }: AlertListFlags
 
 /** `kinglet alert ack ID` */
 export async function acknowledgeAlert(id: string, { reason, ...flags }: AcknowledgeFlags): Promise<void> {
-  if (!/^[1-9]\d{0,14}$/.test(id)) {
-    throw new CommandFailure(`"${id}" is no id of an alert`, { hint: 'alert list shows them, in front', exitCode: 2 })
-  }
-  const row = await apiOf(flags).postAgain<AlertRow>(`/v1/alerts/${id}/acknowledge`, { reason })
+  const path = `/v1/alerts/${idOf(id, 'alert list')}/acknowledge`
+  const row = await apiOf(flags).post<AlertRow>(path, { reason })
   console.log(lineOf(row))
 }
 
-function lineOf({ id, severity, code, state, sinceMs, resolvedMs, acknowledged, title, words }: AlertRow): string {
+/** `kinglet alert silence [ID]` */
+export async function silenceAlerts(id: string | undefined, flags: SilenceFlags): Promise<void> {
+  const { code, metric, cohort, hours, reason } = flags
+  if ((id === undefined) === (code === undefined)) {
+    throw new CommandFailure('an ID of "alert list", or --code: one of the two says what is silenced', { exitCode: 2 })
+  }
+  if (id !== undefined && (metric !== undefined || cohort !== undefined)) {
+    throw new CommandFailure('--metric and --cohort go with --code; an ID has both', { exitCode: 2 })
+  }
+  const api = apiOf(flags)
+  const kind = id === undefined ? { code, metric, cohort } : await kindOf(api, idOf(id, 'alert list'))
+  console.log(silenceLine(await api.post<SilenceRow>('/v1/silences', { ...kind, hours, reason })))
+}
+
+async function kindOf(api: CloudApi, id: number): Promise<{ code: string; metric: string; cohort: string }> {
+  const { alerts } = await api.get<{ alerts: AlertRow[] }>(`/v1/alerts?limit=1&before=${id + 1}`)
+  const [alert] = alerts
+  if (alert?.id !== id) throw new CommandFailure(`there is no alert ${id}`, { hint: 'alert list shows them' })
+  return { code: alert.code, metric: alert.metric, cohort: alert.cohort ?? '' }
+}
+
+/** `kinglet alert silences` */
+export async function listSilences(flags: CloudFlags): Promise<void> {
+  const { silences } = await apiOf(flags).get<{ silences: SilenceRow[] }>('/v1/silences')
+  for (const each of silences) console.log(silenceLine(each))
+}
+
+/** `kinglet alert unsilence ID` */
+export async function endSilence(id: string, flags: CloudFlags): Promise<void> {
+  console.log(silenceLine(await apiOf(flags).delete<SilenceRow>(`/v1/silences/${idOf(id, 'alert silences')}`)))
+}
+
+/** `kinglet alert figures` */
+export async function alertFigures({ days, ...flags }: FiguresFlags): Promise<void> {
+  const { figures } = await apiOf(flags).get<{ figures: FiguresRow[] }>(`/v1/alerts/figures?days=${days}`)
+  for (const { code, raised, open, acknowledged, medianWaitMs } of figures) {
+    const share = `${acknowledged} taken on (${Math.round((100 * acknowledged) / raised)} %)`
+    const wait = medianWaitMs === null ? '' : `, half of them within ${(medianWaitMs / 3_600_000).toFixed(1)} h`
+    console.log(`${code}  ${raised} raised, ${open} open, ${share}${wait}`)
+  }
+}
+
+function silenceLine({ id, code, metric, cohort, untilMs, by, reason }: SilenceRow): string {
+  const of = [code, metric, cohort === '' ? 'the whole fleet' : cohort].filter((part) => part !== null).join('  ')
+  return `${String(id).padStart(5)}  ${of}  until ${timeOf(untilMs)}  (${by}: ${reason})`
+}
+
+function lineOf({
+  id,
+  severity,
+  code,
+  state,
+  sinceMs,
+  resolvedMs,
+  acknowledged,
+  silence,
+  title,
+  words,
+}: AlertRow): string {
   const until = state === 'open' || resolvedMs === null ? 'open' : `over ${timeOf(resolvedMs)}`
   const taken = acknowledged === null ? '' : `  (${acknowledged.by}: ${acknowledged.reason})`
-  return `${String(id).padStart(5)}  ${severity}  ${code}  since ${timeOf(sinceMs)}  ${until}  ${title} ${words}${taken}`
+  const quiet =
+    silence === null ? '' : `  (silenced until ${timeOf(silence.untilMs)} by ${silence.by}: ${silence.reason})`
+  return `${String(id).padStart(5)}  ${severity}  ${code}  since ${timeOf(sinceMs)}  ${until}  ${title} ${words}${taken}${quiet}`
 }
 
 const timeOf = (ms: number): string => `${new Date(ms).toISOString().slice(0, 16)}Z`

@@ -5,11 +5,12 @@ import type { Clock } from '../../contract/clock.ts'
 import { secureRandom } from '../random-secure.ts'
 import { serviceClock } from '../service-clock.ts'
 import { type ListenFlags, tlsOf } from './listening.ts'
+import { type OidcFlags, oidcOf } from './oidc-option.ts'
 import { serve } from './serve.ts'
 import { readVerifier } from './verifier-file.ts'
 import { webhookOf } from './webhook-option.ts'
 
-export interface CloudFlags extends ListenFlags {
+export interface CloudFlags extends ListenFlags, OidcFlags {
   readonly data: string
   readonly port: number
   readonly publicReads?: boolean
@@ -34,6 +35,7 @@ async function openVerifier(path: string) {
 export const serveCloud = (flags: CloudFlags, system: Clock): Promise<void> => {
   const tls = tlsOf(flags)
   const webhook = webhookOf(flags)
+  const oidc = oidcOf(flags)
   return serve(async () =>
     startCloud({
       dataDir: flags.data,
@@ -48,6 +50,7 @@ export const serveCloud = (flags: CloudFlags, system: Clock): Promise<void> => {
       gatewaySilentMs: flags.gatewaySilentHours * 3_600_000,
       machine: system,
       ...(webhook !== undefined && { webhook }),
+      ...(oidc !== undefined && { oidc }),
       ...(flags.retain !== undefined && { retention: flags.retain }),
       drift: { baselineHours: flags.driftBaselineHours },
       ...(flags.verifier !== undefined && { verifier: await openVerifier(flags.verifier) }),

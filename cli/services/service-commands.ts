@@ -12,6 +12,8 @@ import { retainHelp, retainOption } from './retain-option.ts'
 
 const port = integerOption(0, 65_535)
 
+const eachValue = (text: string, before: readonly string[] = []): readonly string[] => [...before, text]
+
 /** `kinglet cloud …` */
 export function cloudCommand(system: Clock): Command {
   const cloud = new Command('cloud').description('registry, rollouts, gates, telemetry and the HTTP API')
@@ -58,6 +60,12 @@ export function cloudCommand(system: Clock): Command {
       '--verifier <FILE>',
       'the verifier network of the gateways, with its .json beside it: a share of their verdicts is judged again, and one that lies is found (default: none is)',
     )
+    .option('--oidc-issuer <URL>', 'OpenID provider whose tokens of people are taken beside those of this cloud')
+    .option('--oidc-audience <NAME>', 'what its tokens call this cloud')
+    .option('--oidc-operator <GROUP>', 'a group whose members are operators; may be repeated', eachValue)
+    .option('--oidc-viewer <GROUP>', 'a group whose members may read; may be repeated', eachValue)
+    .option('--oidc-role-claim <CLAIM>', 'claim with the groups of a person, such as realm_access.roles', 'groups')
+    .option('--oidc-name-claim <CLAIM>', 'claim with the name for the audit log, such as email', 'sub')
     .option('--retain <WHAT=DAYS>', 'days that rows of a kind are kept, see below; may be repeated', retainOption)
     .option('--clock <FILE>', 'clock file of a simulation (default: this machine’s clock)')
     .addHelpText('after', () => `\n${retainHelp()}`)

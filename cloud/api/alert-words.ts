@@ -54,6 +54,18 @@ export function alertWords(
   }
 }
 
+/** All that there are; what each means stands in docs/operations.md. */
+export const ALERT_CODES: ReadonlySet<string> = new Set([
+  'drift',
+  'after-rollout',
+  'devices-silent',
+  'gateway-overreach',
+  'gateway-quarantined',
+  'gateway-silent',
+  'identity-shared',
+  'expiry',
+])
+
 /** Where it says what each alert means, what to do and when it ends. */
 export const ALERT_RUNBOOK = 'docs/operations.md#alerts'
 

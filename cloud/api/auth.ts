@@ -9,9 +9,6 @@ import { fail } from './problem.ts'
 
 const CHALLENGE = { 'www-authenticate': 'Bearer realm="kinglet"' }
 
-/** As long, in characters, as a JWT of ours is at least: claims and a signature of 64 bytes. */
-const TOKEN_SHAPE = /^[\w-]{20,}\.[\w-]{40,}\.[\w-]{86}$/
-
 /** Checks a token, cheap things first: its shape, then whether its address has shown too many bad ones, then its signature. A token that was right
  *  before is never held up by what others at its address do. */
 export async function verifiedBearer(
@@ -20,7 +17,7 @@ export async function verifiedBearer(
   token: string,
 ): Promise<Result<ServiceToken, ContractError>> {
   const { tokens, badTokens, clock } = services
-  if (!TOKEN_SHAPE.test(token)) return err(contractError('token-invalid', 'the token is not one of ours'))
+  if (!tokens.couldBe(token)) return err(contractError('token-invalid', 'the token is not one of ours'))
   if (tokens.isKnown(token)) return tokens.verifyService(token)
   const address = addressOf(c)
   const wait = badTokens.waitSeconds(address, clock.monotonicMs())

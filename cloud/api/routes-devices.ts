@@ -6,7 +6,7 @@ import { EVENT_CODES } from '../../contract/messages.ts'
 import type { EventPosition } from '../store/event-store.ts'
 import { parseWindow } from '../trust/zone-window.ts'
 import { requireRole } from './auth.ts'
-import { bodyLimitOf } from './body-limit.ts'
+import { changes } from './changes.ts'
 import { importDevices } from './device-import.ts'
 import type { CloudApp, CloudEnv, CloudServices } from './environment.ts'
 import { fail, integerQuery, unwrap } from './problem.ts'
@@ -26,8 +26,8 @@ export function deviceRoutes(app: CloudApp, services: CloudServices): void {
     method: 'post',
     path: '/v1/devices',
     summary: 'Import devices, with long tokens or with their public keys',
-    middleware: [requireRole(services), bodyLimitOf(1024 * 1024)],
-    request: schemas.jsonBody(schemas.enrolRequest),
+    middleware: changes(services, 1024 * 1024, { keepsAnswer: false }),
+    request: schemas.change(schemas.enrolRequest),
     responses: schemas.answers(schemas.enrolResponse, 'A token for each device that gets one'),
   })
   app.openapi(enrol, async (c) => {
@@ -45,8 +45,8 @@ export function deviceRoutes(app: CloudApp, services: CloudServices): void {
     method: 'post',
     path: '/v1/tokens',
     summary: 'Mint a service token',
-    middleware: [requireRole(services), bodyLimitOf(4_096)],
-    request: schemas.jsonBody(schemas.tokenRequest),
+    middleware: changes(services, 4_096, { keepsAnswer: false }),
+    request: schemas.change(schemas.tokenRequest),
     responses: schemas.answers(schemas.tokenResponse, 'The token; it is not kept'),
   })
   app.openapi(mint, async (c) => {
@@ -67,6 +67,7 @@ export function deviceRoutes(app: CloudApp, services: CloudServices): void {
     const minted = await tokens.mintService(subject, role, ttlMs)
     const { jti, issuedMs, expiresMs, token } = minted
     store.atomically(() => {
+      if (own.isForeign === true) store.tokens.remember(own)
       store.tokens.add({ jti, kind: role, subject, issuedMs, expiresMs, parent: own.jti })
       const detail = { role, expiresMs, jti }
       store.audit.append({ atMs: issuedMs, actor: own.subject, action: 'token.minted', subject, detail })
@@ -216,8 +217,8 @@ export function deviceRoutes(app: CloudApp, services: CloudServices): void {
       method: 'put',
       path: routes[of],
       summary: `Set or clear the hours in which ${of === 'device' ? 'a device' : 'the devices of a site'} may download updates`,
-      middleware: [requireRole(services), bodyLimitOf(4_096)],
-      request: { params: z.object({ id: schemas.id }), ...schemas.jsonBody(schemas.windowRequest) },
+      middleware: changes(services, 4_096),
+      request: { params: z.object({ id: schemas.id }), ...schemas.change(schemas.windowRequest) },
       responses: schemas.answers(schemas.windowAnswer, 'The hours; assignments are signed anew with them'),
     })
     app.openapi(route, (c) => {

@@ -1,7 +1,7 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { POLICY_TEMPLATES_MAX, type PolicyTemplate } from '../store/policy-store.ts'
 import { requireRole } from './auth.ts'
-import { bodyLimitOf } from './body-limit.ts'
+import { changes } from './changes.ts'
 import type { CloudApp, CloudServices } from './environment.ts'
 import { policyOf, templateOf } from './gate-request.ts'
 import { fail } from './problem.ts'
@@ -17,8 +17,8 @@ export function gatePolicyRoutes(app: CloudApp, services: CloudServices): void {
     method: 'post',
     path: '/v1/gate-policies',
     summary: 'Keep a gate policy as the next version of its name',
-    middleware: [requireRole(services), bodyLimitOf(64 * 1024)],
-    request: schemas.jsonBody(schemas.gatePolicyRequest),
+    middleware: changes(services, 64 * 1024),
+    request: schemas.change(schemas.gatePolicyRequest),
     responses: schemas.answers(
       schemas.gatePolicy.extend({ created: z.boolean() }),
       'The version; the newest as it was where it is the same policy',

@@ -3,6 +3,7 @@ import { LIMITS } from '../../contract/limits.ts'
 import type { GatewayRecord } from '../store/gateway-store.ts'
 import { requireRole } from './auth.ts'
 import { bodyLimitOf } from './body-limit.ts'
+import { changes } from './changes.ts'
 import type { CloudApp, CloudServices } from './environment.ts'
 import { fail, integerQuery, unwrap } from './problem.ts'
 import type { ProofLimits } from './proof-limits.ts'
@@ -27,8 +28,8 @@ export function gatewayRoutes(app: CloudApp, services: CloudServices, limits: Pr
     method: 'post',
     path: '/v1/gateway-claims',
     summary: 'Make a one-time claim with which one gateway enrols itself for its sites',
-    middleware: [requireRole(services), bodyLimitOf(LIMITS.identityBytes)],
-    request: schemas.jsonBody(identity.gatewayClaimRequest),
+    middleware: changes(services, LIMITS.identityBytes, { keepsAnswer: false }),
+    request: schemas.change(identity.gatewayClaimRequest),
     responses: schemas.answers(identity.gatewayClaim, 'The claim; its secret is not kept'),
   })
   app.openapi(claim, (c) => {
@@ -100,7 +101,7 @@ export function gatewayRoutes(app: CloudApp, services: CloudServices, limits: Pr
     return c.json(view(gateway, clock.wallMs()), 200)
   })
 
-  const changes = {
+  const actions = {
     revoke: 'End a gateway’s key and tokens; what it has said stays evidence',
     quarantine: 'Take everything that a gateway has said, and will say, out of the evidence; its rows are kept',
     release: 'End the quarantine of a gateway: its rows are evidence again',
@@ -109,9 +110,9 @@ export function gatewayRoutes(app: CloudApp, services: CloudServices, limits: Pr
     const route = createRoute({
       method: 'post',
       path: `/v1/gateways/{id}/${change}`,
-      summary: changes[change],
-      middleware: [requireRole(services), bodyLimitOf(4_096)],
-      request: { params, ...schemas.jsonBody(schemas.reasonRequest) },
+      summary: actions[change],
+      middleware: changes(services, 4_096),
+      request: { params, ...schemas.change(schemas.reasonRequest) },
       responses: schemas.answers(schemas.gateway, 'The gateway as it is now'),
     })
     app.openapi(route, (c) => {

@@ -1,10 +1,14 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { parseDeviceQuery } from '../../contract/device-query.ts'
+import type { Group } from '../store/group-store.ts'
 import { requireRole } from './auth.ts'
-import { bodyLimitOf } from './body-limit.ts'
+import { changes } from './changes.ts'
 import type { CloudApp, CloudServices } from './environment.ts'
+import { groupTag, requireMatch } from './etag.ts'
 import { fail, unwrap } from './problem.ts'
 import * as schemas from './schemas.ts'
+
+const groupView = (group: Group) => ({ ...group, etag: groupTag(group) })
 
 /** Queries that have a name. */
 export function groupRoutes(app: CloudApp, services: CloudServices): void {
@@ -18,14 +22,14 @@ export function groupRoutes(app: CloudApp, services: CloudServices): void {
     middleware: requireRole(services, 'viewer'),
     responses: schemas.answers(z.object({ groups: z.array(schemas.group) }), 'All of them, by name'),
   })
-  app.openapi(list, (c) => c.json({ groups: [...store.groups.list()] }, 200))
+  app.openapi(list, (c) => c.json({ groups: store.groups.list().map(groupView) }, 200))
 
   const set = createRoute({
     method: 'put',
     path: '/v1/groups/{name}',
     summary: 'Give a query a name, or a named one another query',
-    middleware: [requireRole(services), bodyLimitOf(4_096)],
-    request: { params, ...schemas.jsonBody(schemas.groupRequest) },
+    middleware: changes(services, 4_096),
+    request: { params, ...schemas.conditionalChange(schemas.groupRequest) },
     responses: schemas.answers(schemas.group, 'The group'),
   })
   app.openapi(set, (c) => {
@@ -37,31 +41,33 @@ export function groupRoutes(app: CloudApp, services: CloudServices): void {
     const by = c.get('principal').subject
     const group = { name, query, changedMs: clock.wallMs(), by }
     store.atomically(() => {
-      const before = store.groups.get(name)?.query ?? null
+      const before = store.groups.get(name)
+      requireMatch(c, before && groupTag(before))
       store.groups.set(group)
-      const detail = { query, before, reason }
+      const detail = { query, before: before?.query ?? null, reason }
       store.audit.append({ atMs: group.changedMs, actor: by, action: 'group.set', subject: name, detail })
     })
-    return c.json(group, 200)
+    return c.json(groupView(group), 200)
   })
 
   const remove = createRoute({
     method: 'delete',
     path: '/v1/groups/{name}',
     summary: 'Forget a group; its devices stay as they are',
-    middleware: requireRole(services),
-    request: { params },
+    middleware: changes(services, 4_096),
+    request: { params, ...schemas.conditional },
     responses: schemas.answers(schemas.group, 'The group that was'),
   })
   app.openapi(remove, (c) => {
     const { name } = c.req.valid('param')
     const group = store.groups.get(name) ?? fail('not-found', `no group "${name}"`)
+    requireMatch(c, groupTag(group))
     const actor = c.get('principal').subject
     store.atomically(() => {
       store.groups.remove(name)
       const detail = { query: group.query }
       store.audit.append({ atMs: clock.wallMs(), actor, action: 'group.removed', subject: name, detail })
     })
-    return c.json(group, 200)
+    return c.json(groupView(group), 200)
   })
 }

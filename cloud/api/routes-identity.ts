@@ -3,6 +3,7 @@ import { LIMITS } from '../../contract/limits.ts'
 import { present } from '../../contract/present.ts'
 import { ownSites, requireRole } from './auth.ts'
 import { bodyLimitOf } from './body-limit.ts'
+import { changes } from './changes.ts'
 import { admitDevice } from './device-admission.ts'
 import type { CloudApp, CloudServices } from './environment.ts'
 import { fail, integerQuery, unwrap } from './problem.ts'
@@ -18,8 +19,8 @@ export function identityRoutes(app: CloudApp, services: CloudServices, limits: P
     method: 'post',
     path: '/v1/claims',
     summary: 'Make a one-time claim with which one device enrols itself',
-    middleware: [requireRole(services), bodyLimitOf(LIMITS.identityBytes)],
-    request: schemas.jsonBody(identity.claimRequest),
+    middleware: changes(services, LIMITS.identityBytes, { keepsAnswer: false }),
+    request: schemas.change(identity.claimRequest),
     responses: schemas.answers(identity.claim, 'The claim; its secret is not kept'),
   })
   app.openapi(claim, (c) => {
@@ -93,8 +94,8 @@ export function identityRoutes(app: CloudApp, services: CloudServices, limits: P
     method: 'post',
     path: '/v1/devices/{id}/revoke',
     summary: 'End a device’s keys and tokens',
-    middleware: [requireRole(services), bodyLimitOf(LIMITS.identityBytes)],
-    request: { params: z.object({ id: schemas.id }), ...schemas.jsonBody(schemas.reasonRequest) },
+    middleware: changes(services, LIMITS.identityBytes),
+    request: { params: z.object({ id: schemas.id }), ...schemas.change(schemas.reasonRequest) },
     responses: schemas.answers(identity.revocation, 'From now on nothing of it is believed'),
   })
   app.openapi(revoke, (c) => {
@@ -113,8 +114,9 @@ export function identityRoutes(app: CloudApp, services: CloudServices, limits: P
     method: 'delete',
     path: '/v1/devices/{id}',
     summary: 'Take a device out of the fleet; its name may be enrolled again, as a new device',
-    middleware: [requireRole(services)],
+    middleware: changes(services, 4_096),
     request: {
+      ...schemas.changed,
       params: z.object({ id: schemas.deviceName }),
       query: z.object({ reason: schemas.reason, erase: z.enum(['true', 'false']).optional() }),
     },

@@ -8,6 +8,7 @@ import { problemResponse } from '../../platform/problem-response.ts'
 import { signalFigures } from '../telemetry/signal-figures.ts'
 import { ownSites, requireRole } from './auth.ts'
 import { bodyLimitOf } from './body-limit.ts'
+import { changes } from './changes.ts'
 import type { CloudApp, CloudServices } from './environment.ts'
 import { fail, integerQuery, unwrap } from './problem.ts'
 import * as schemas from './schemas.ts'
@@ -80,8 +81,8 @@ export function modelRoutes(app: CloudApp, services: CloudServices): void {
     method: 'post',
     path: '/v1/models',
     summary: 'Register a release that the image repository has and whose bundle was uploaded',
-    middleware: [requireRole(services), bodyLimitOf(4_096)],
-    request: schemas.jsonBody(schemas.releaseRequest),
+    middleware: changes(services, 4_096),
+    request: schemas.change(schemas.releaseRequest),
     responses: schemas.answers(schemas.release, 'The release, as candidate'),
   })
   app.openapi(register, (c) => {
@@ -164,8 +165,8 @@ export function modelRoutes(app: CloudApp, services: CloudServices): void {
     method: 'post',
     path: '/v1/models/{name}/promote',
     summary: 'Move a release to another state',
-    middleware: [requireRole(services), bodyLimitOf(4_096)],
-    request: { params: z.object({ name: schemas.name }), ...schemas.jsonBody(schemas.promoteRequest) },
+    middleware: changes(services, 4_096),
+    request: { params: z.object({ name: schemas.name }), ...schemas.change(schemas.promoteRequest) },
     responses: schemas.answers(schemas.release, 'The release in its new state'),
   })
   app.openapi(promote, (c) => {

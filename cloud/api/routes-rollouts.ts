@@ -1,10 +1,13 @@
 import { createRoute, z } from '@hono/zod-openapi'
+import type { Context } from 'hono'
 import type { RolloutRequest } from '../rollout/engine.ts'
 import { gateWords } from '../rollout/gate-words.ts'
 import type { RolloutRecord } from '../store/rollout-store.ts'
 import { requireRole } from './auth.ts'
 import { bodyLimitOf } from './body-limit.ts'
-import type { CloudApp, CloudServices } from './environment.ts'
+import { changes } from './changes.ts'
+import type { CloudApp, CloudEnv, CloudServices } from './environment.ts'
+import { deviceTag, requireMatch, rolloutTag } from './etag.ts'
 import { policyOf, templateOf } from './gate-request.ts'
 import { fail, integerQuery, unwrap } from './problem.ts'
 import * as schemas from './schemas.ts'
@@ -52,8 +55,8 @@ export function rolloutRoutes(app: CloudApp, services: CloudServices): void {
     method: 'post',
     path: '/v1/rollouts',
     summary: 'Start a rollout of a staged release',
-    middleware: [requireRole(services), bodyLimitOf(64 * 1024)],
-    request: schemas.jsonBody(schemas.rolloutRequest),
+    middleware: changes(services, 64 * 1024),
+    request: schemas.change(schemas.rolloutRequest),
     responses: schemas.answers(schemas.rollout, 'The rollout'),
   })
   app.openapi(start, (c) => {
@@ -101,17 +104,24 @@ export function rolloutRoutes(app: CloudApp, services: CloudServices): void {
     return c.json(rolloutView(store, store.rollouts.get(id) ?? fail('not-found', `no rollout "${id}"`)), 200)
   })
 
+  /** Refuses to change a rollout that is no longer as whoever asks saw it. */
+  function asSeen(c: Context<CloudEnv>, id: string): string {
+    const rollout = store.rollouts.get(id)
+    if (rollout !== undefined) requireMatch(c, rolloutTag(rollout))
+    return id
+  }
+
   for (const action of ['pause', 'resume', 'rollback'] as const) {
     const route = createRoute({
       method: 'post',
       path: `/v1/rollouts/{id}/${action}`,
       summary: `${action.charAt(0).toUpperCase()}${action.slice(1)} a rollout`,
-      middleware: [requireRole(services), bodyLimitOf(4_096)],
-      request: { params, ...schemas.jsonBody(schemas.reasonRequest) },
+      middleware: changes(services, 4_096),
+      request: { params, ...schemas.conditionalChange(schemas.reasonRequest) },
       responses: schemas.answers(schemas.rollout, 'The rollout after it'),
     })
     app.openapi(route, (c) => {
-      const { id } = c.req.valid('param')
+      const id = asSeen(c, c.req.valid('param').id)
       const rollout = unwrap(engine[action](id, c.get('principal').subject, c.req.valid('json').reason))
       return c.json(changed(rollout), 200)
     })
@@ -121,45 +131,49 @@ export function rolloutRoutes(app: CloudApp, services: CloudServices): void {
     method: 'post',
     path: '/v1/rollouts/{id}/advance',
     summary: 'End the running stage by hand; `full` exposes everybody',
-    middleware: [requireRole(services), bodyLimitOf(4_096)],
-    request: { params, ...schemas.jsonBody(schemas.advanceRequest) },
+    middleware: changes(services, 4_096),
+    request: { params, ...schemas.conditionalChange(schemas.advanceRequest) },
     responses: schemas.answers(schemas.rollout, 'The rollout after it'),
   })
   app.openapi(advance, (c) => {
     const { reason, full = false } = c.req.valid('json')
-    return c.json(
-      changed(unwrap(engine.advance(c.req.valid('param').id, c.get('principal').subject, reason, full))),
-      200,
-    )
+    const id = asSeen(c, c.req.valid('param').id)
+    return c.json(changed(unwrap(engine.advance(id, c.get('principal').subject, reason, full))), 200)
   })
 
   const change = createRoute({
     method: 'patch',
     path: '/v1/rollouts/{id}',
     summary: 'Change the share of a stage that must have installed',
-    middleware: [requireRole(services), bodyLimitOf(4_096)],
-    request: { params, ...schemas.jsonBody(schemas.rolloutChange) },
+    middleware: changes(services, 4_096),
+    request: { params, ...schemas.conditionalChange(schemas.rolloutChange) },
     responses: schemas.answers(schemas.rollout, 'The rollout after it'),
   })
   app.openapi(change, (c) => {
     const { reason, minInstalledShare } = c.req.valid('json')
-    const { id } = c.req.valid('param')
+    const id = asSeen(c, c.req.valid('param').id)
     const by = c.get('principal').subject
     return c.json(changed(unwrap(engine.setMinInstalledShare(id, minInstalledShare, by, reason))), 200)
   })
+
+  function deviceAsSeen(c: Context<CloudEnv>, name: string): string {
+    const device = store.devices.byName(name)
+    if (device !== undefined) requireMatch(c, deviceTag(device))
+    return name
+  }
 
   const retarget = createRoute({
     method: 'post',
     path: '/v1/devices/{id}/target',
     summary: 'Give one device a model that no rollout moves, or (null) let it follow production again',
-    middleware: [requireRole(services), bodyLimitOf(4_096)],
-    request: { params, ...schemas.jsonBody(schemas.retargetRequest) },
+    middleware: changes(services, 4_096),
+    request: { params, ...schemas.conditionalChange(schemas.retargetRequest) },
     responses: schemas.answers(schemas.device, 'The device after it'),
   })
   app.openapi(retarget, (c) => {
     const { reason, model } = c.req.valid('json')
     const by = c.get('principal').subject
-    const device = unwrap(engine.retarget(c.req.valid('param').id, model, by, reason))
+    const device = unwrap(engine.retarget(deviceAsSeen(c, c.req.valid('param').id), model, by, reason))
     services.signSoon()
     return c.json(deviceView(store, device), 200)
   })
@@ -168,14 +182,14 @@ export function rolloutRoutes(app: CloudApp, services: CloudServices): void {
     method: 'post',
     path: '/v1/devices/{id}/family',
     summary: 'Have a device follow another family; refused while it takes part in a rollout',
-    middleware: [requireRole(services), bodyLimitOf(4_096)],
-    request: { params: z.object({ id: schemas.id }), ...schemas.jsonBody(schemas.familyRequest) },
+    middleware: changes(services, 4_096),
+    request: { params: z.object({ id: schemas.id }), ...schemas.conditionalChange(schemas.familyRequest) },
     responses: schemas.answers(schemas.device, 'The device after it'),
   })
   app.openapi(move, (c) => {
     const { reason, family } = c.req.valid('json')
     const by = c.get('principal').subject
-    const device = unwrap(engine.moveFamily(c.req.valid('param').id, family, by, reason))
+    const device = unwrap(engine.moveFamily(deviceAsSeen(c, c.req.valid('param').id), family, by, reason))
     services.signSoon()
     return c.json(deviceView(store, device), 200)
   })

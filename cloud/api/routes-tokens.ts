@@ -2,6 +2,7 @@ import { createRoute, z } from '@hono/zod-openapi'
 import { bearerToken } from '../../contract/bearer.ts'
 import { requireRole } from './auth.ts'
 import { bodyLimitOf } from './body-limit.ts'
+import { changes } from './changes.ts'
 import type { CloudApp, CloudServices } from './environment.ts'
 import { fail, integerQuery, unwrap } from './problem.ts'
 import * as schemas from './schemas.ts'
@@ -29,9 +30,11 @@ export function tokenRoutes(app: CloudApp, services: CloudServices): void {
       issuedMs,
       expiresMs,
       keyId,
+      isForeign,
     } = unwrap(await tokens.verifyService(bearerToken(c.req.header('authorization')) ?? ''))
     // It makes its tokens by its key, and nobody else is to make them of what was copied.
     if (keyId !== undefined) fail('conflict', `${subject} has a key, and asks for its tokens with it`)
+    if (isForeign === true) fail('conflict', 'the identity provider has given this token out, and gives out the next')
     const now = clock.wallMs()
     const lifeMs = expiresMs - issuedMs
     const fromMs = issuedMs + lifeMs * RENEWABLE_SHARE
@@ -73,8 +76,8 @@ export function tokenRoutes(app: CloudApp, services: CloudServices): void {
     path: '/v1/tokens/revoke',
     summary:
       'Refuse one service token and its successors, or all that a subject was given until now; on demand also what those have minted',
-    middleware: [requireRole(services), bodyLimitOf(4_096)],
-    request: schemas.jsonBody(schemas.tokenRevocation),
+    middleware: changes(services, 4_096),
+    request: schemas.change(schemas.tokenRevocation),
     responses: schemas.answers(schemas.tokenRevoked, 'From now on they are refused'),
   })
   app.openapi(revoke, (c) => {

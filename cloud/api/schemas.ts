@@ -101,8 +101,12 @@ export const serviceTokens = z.object({
 })
 export const tokenResponse = z.object({ token: z.string(), expiresMs: count }).openapi('ServiceToken')
 
+/** For `If-Match`: it is another when somebody, or the gate, has decided something else about the thing. */
+const etag = z.string().openapi({ example: '"3q2-7wAbCdEfGhIj"' })
+
 export const device = z
   .object({
+    etag,
     name: z.string(),
     site: z.string(),
     board: z.string(),
@@ -334,6 +338,7 @@ export const rolloutRequest = z.strictObject({
 })
 export const rollout = z
   .object({
+    etag,
     id: z.string(),
     family: z.string(),
     model: z.string(),
@@ -468,6 +473,8 @@ export const alert = z
     ratio: z.number(),
     numbers: named,
     acknowledged: z.object({ ms: count, by: z.string(), reason: z.string() }).nullable(),
+    /** nobody is told of it until then; null: people are */
+    silence: z.object({ id: count, untilMs: count, by: z.string(), reason: z.string() }).nullable(),
     /** P1: somebody should act now; P2: today; P3: before it ends */
     severity: z.enum(['P1', 'P2', 'P3']),
     /** where it says what to do */
@@ -477,12 +484,48 @@ export const alert = z
     words: z.string(),
   })
   .openapi('Alert')
+/** chosen: a month; what is to be quiet for longer is to be mended, or its limit is wrong */
+const SILENCE_HOURS_MAX = 720
+export const silenceRequest = z.strictObject({
+  code: z.string().regex(/^[a-z][a-z-]{0,63}$/, 'the code of an alert, such as devices-silent'),
+  metric: z.string().min(1).max(200).optional().openapi({ description: 'Only of this metric, site or gateway' }),
+  cohort: z
+    .string()
+    .max(200)
+    .optional()
+    .openapi({ description: 'Only of this part of the fleet; empty: of all of it' }),
+  hours: z.number().gt(0).max(SILENCE_HOURS_MAX),
+  reason,
+})
+export const silence = z
+  .object({
+    id: count,
+    code: z.string(),
+    metric: z.string().nullable(),
+    cohort: z.string().nullable(),
+    fromMs: count,
+    untilMs: count,
+    by: z.string(),
+    reason: z.string(),
+    endedMs: numberOrNull,
+  })
+  .openapi('Silence')
+export const alertFigures = z
+  .object({
+    code: z.string(),
+    raised: count,
+    open: count,
+    acknowledged: count,
+    /** half of the acknowledged were taken on within this; null: none was */
+    medianWaitMs: numberOrNull,
+  })
+  .openapi('AlertFigures')
 export const groupRequest = z.strictObject({
   query: z.string().openapi({ description: 'Conditions that hold at once, such as `site:berlin tag:beta`' }),
   reason,
 })
 export const group = z
-  .object({ name: z.string(), query: z.string(), changedMs: count, by: z.string() })
+  .object({ name: z.string(), query: z.string(), changedMs: count, by: z.string(), etag })
   .openapi('DeviceGroup')
 export const audit = z
   .object({
@@ -578,5 +621,29 @@ export const content = (type: string) =>
 
 export const sha256Param = z.object({ sha256: z.string().openapi({ pattern: '^[0-9a-f]{64}$' }) })
 
+/** What a change may carry besides its body. */
+const changeHeaders = z.object({
+  'idempotency-key': z.string().optional().openapi({
+    description: 'The same request with the same key within a day is answered as before and not done again',
+  }),
+})
+const conditionHeaders = changeHeaders.extend({
+  'if-match': z
+    .string()
+    .optional()
+    .openapi({ description: 'Entity tag of what is to be changed; refused with 412 when it has changed since' }),
+})
+
 export const jsonBody = <S extends z.ZodType>(schema: S) =>
   ({ body: { required: true, content: { 'application/json': { schema } } } }) as const
+
+/** The body of a change that may be sent again. */
+export const change = <S extends z.ZodType>(schema: S) => ({ headers: changeHeaders, ...jsonBody(schema) }) as const
+
+/** The body of a change of something that its sender has looked at. */
+export const conditionalChange = <S extends z.ZodType>(schema: S) =>
+  ({ headers: conditionHeaders, ...jsonBody(schema) }) as const
+
+/** The same of requests without a body. */
+export const changed = { headers: changeHeaders } as const
+export const conditional = { headers: conditionHeaders } as const

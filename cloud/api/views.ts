@@ -13,6 +13,7 @@ import { HOUR_MS, hourIndex } from '../store/telemetry-store.ts'
 import { fleetFigures } from '../telemetry/fleet-figures.ts'
 import { whyNot } from '../telemetry/why-not.ts'
 import { ALERT_RUNBOOK, alertWords, severityOf } from './alert-words.ts'
+import { deviceTag, rolloutTag } from './etag.ts'
 
 /** JSON shapes of the API; times are Unix ms and end in `Ms`. */
 
@@ -40,6 +41,7 @@ export function deviceView(store: Store, device: DeviceRecord) {
   const key = store.identities.activeKey(id)
   return {
     ...rest,
+    etag: deviceTag(device),
     key: key === undefined ? null : { keyId: key.keyId, sinceMs: key.sinceMs },
     revokedMs: store.identities.revokedBefore(device.name) ?? null,
     /** false: what is known of its installs is the word of its gateway */
@@ -102,6 +104,7 @@ export function rolloutView(store: Store, rollout: RolloutRecord) {
   const end = rollout.endedMs
   return {
     id: rollout.id,
+    etag: rolloutTag(rollout),
     family: release.family,
     model: release.name,
     version: release.version,

@@ -844,6 +844,38 @@ CREATE INDEX alerts_open ON alerts (id) WHERE state = 'open';
 CREATE INDEX reports_signed ON reports (device, boot, seq) WHERE wake_link IS NOT NULL;
 `
 
+/** Requests that carry a key, so that the same one is not done twice. */
+const REQUESTS = `
+CREATE TABLE requests (
+  subject TEXT NOT NULL,           -- of the token
+  key TEXT NOT NULL,
+  fingerprint TEXT NOT NULL,       -- SHA-256 of method, path and body, hex
+  at_ms INTEGER NOT NULL,
+  took_effect INTEGER NOT NULL DEFAULT 0, -- set in the transaction of its first change
+  status INTEGER,                  -- HTTP; NULL: not answered
+  answer TEXT,                     -- JSON; NULL: none that may be kept
+  PRIMARY KEY (subject, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX requests_by_age ON requests (at_ms);
+`
+
+/** Alerts that nobody is told of for a while. */
+const SILENCES = `
+CREATE TABLE silences (
+  id INTEGER PRIMARY KEY,
+  code TEXT NOT NULL,              -- of alerts
+  metric TEXT,                     -- NULL: any
+  cohort TEXT,                     -- NULL: any; '': the whole fleet
+  from_ms INTEGER NOT NULL,
+  until_ms INTEGER NOT NULL,
+  set_by TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  ended_ms INTEGER                 -- NULL: in force
+) STRICT;
+CREATE INDEX silences_in_force ON silences (code) WHERE ended_ms IS NULL;
+CREATE INDEX silences_ended ON silences (ended_ms) WHERE ended_ms IS NOT NULL;
+`
+
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, name: 'fleet, registry, assignments, audit', sql: FLEET },
   { version: 2, name: 'telemetry', sql: TELEMETRY },
@@ -867,4 +899,6 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 20, name: 'slices of rollouts', sql: SLICES },
   { version: 21, name: 'named gate policies', sql: POLICIES },
   { version: 22, name: 'alerts of cohorts, acknowledged, told', sql: ALERTS },
+  { version: 23, name: 'requests with a key', sql: REQUESTS },
+  { version: 24, name: 'silences', sql: SILENCES },
 ]

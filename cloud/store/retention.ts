@@ -68,6 +68,7 @@ const PLANS: readonly Plan[] = [
   { of: 'fleet-hours', table: 'fleet_hours', age: 'hour', unitMs: HOUR_MS, key: ['hour', 'model'] },
   { of: 'readings', table: 'gate_readings', age: 'at_ms', unitMs: 1, key: ['rollout', 'at_ms'] },
   { of: 'alerts', table: 'alerts', age: 'resolved_ms', unitMs: 1, key: ['id'], where: "t.state = 'resolved'" },
+  { of: 'alerts', table: 'silences', age: 'ended_ms', unitMs: 1, key: ['id'], where: 't.ended_ms IS NOT NULL' },
   { of: 'audit', table: 'audit', age: 'at_ms', unitMs: 1, key: ['id'], kept: AUDIT_KEPT },
   { of: 'claims', table: 'claims', age: 'expires_ms', unitMs: 1, key: ['id'] },
   { of: 'tokens', table: 'tokens', age: 'expires_ms', unitMs: 1, key: ['jti'] },

@@ -14,7 +14,9 @@ import { ModelStore } from './model-store.ts'
 import { OutcomeStore } from './outcome-store.ts'
 import { PolicyStore } from './policy-store.ts'
 import { ReadingStore } from './reading-store.ts'
+import { RequestStore } from './request-store.ts'
 import { RolloutStore } from './rollout-store.ts'
+import { SilenceStore } from './silence-store.ts'
 import { TelemetryStore } from './telemetry-store.ts'
 import { TokenStore } from './token-store.ts'
 import { WakeCheckStore } from './wake-check-store.ts'
@@ -30,6 +32,7 @@ export class Store {
   readonly models: ModelStore
   readonly assignments: AssignmentStore
   readonly audit: AuditStore
+  readonly requests: RequestStore
   readonly telemetry: TelemetryStore
   readonly outcomes: OutcomeStore
   readonly fleet: FleetStore
@@ -38,6 +41,7 @@ export class Store {
   readonly readings: ReadingStore
   readonly policies: PolicyStore
   readonly alerts: AlertStore
+  readonly silences: SilenceStore
   readonly baselines: BaselineStore
   readonly metadata: MetadataStore
   readonly wakeChecks: WakeCheckStore
@@ -53,6 +57,7 @@ export class Store {
     this.devices = new DeviceStore(this.db, this.assignments)
     this.groups = new GroupStore(this.db)
     this.audit = new AuditStore(this.db)
+    this.requests = new RequestStore(this.db)
     this.identities = new IdentityStore(this.db)
     this.telemetry = new TelemetryStore(this.db, this.identities)
     this.outcomes = new OutcomeStore(this.db, (device) => this.gateways.isHeldOut(device))
@@ -62,6 +67,7 @@ export class Store {
     this.readings = new ReadingStore(this.db)
     this.policies = new PolicyStore(this.db)
     this.alerts = new AlertStore(this.db)
+    this.silences = new SilenceStore(this.db)
     this.baselines = new BaselineStore(this.db)
     this.metadata = new MetadataStore(this.db)
     this.wakeChecks = new WakeCheckStore(this.db)
@@ -69,7 +75,13 @@ export class Store {
 
   /** Runs `work` in one transaction: all of it happens, or, when it throws or the process dies, none. */
   atomically<T>(work: () => T): T {
-    return this.db.transaction(work).immediate()
+    return this.db
+      .transaction(() => {
+        const result = work()
+        this.requests.noteEffect()
+        return result
+      })
+      .immediate()
   }
 
   /** Brings a write-ahead log that has grown behind a reader back to nothing. Costs nothing while it is short. */

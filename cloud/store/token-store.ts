@@ -58,6 +58,21 @@ export class TokenStore {
       .run({ parent: null, ...token })
   }
 
+  /** Notes a token that somebody else has given out, so that what it mints can be found. */
+  remember({
+    jti,
+    role,
+    subject,
+    issuedMs,
+    expiresMs,
+  }: Omit<TokenRecord, 'kind'> & { role: TokenRecord['kind'] }): void {
+    this.#db
+      .prepare(
+        'INSERT INTO tokens (jti, kind, subject, issued_ms, expires_ms) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',
+      )
+      .run(jti, role, subject, issuedMs, expiresMs)
+  }
+
   /** Refuses the service tokens that the subject was given until now. */
   revokeServices(subject: string, beforeMs: number): void {
     this.#db
@@ -144,13 +159,13 @@ export class TokenStore {
       .all(after, limit)
   }
 
-  /** Whether a service token was given out, and is not revoked. */
+  /** Whether a service token is revoked, by itself or with all of its subject; else whether it was given out here. */
   standing(jti: string, subject: string, issuedMs: number): 'good' | 'revoked' | 'unknown' {
     const given = this.#given.get(jti)
-    if (given === undefined) return 'unknown'
     const row = this.#revoked.get(subject)
-    const isRevoked = given.revokedMs !== null || (row !== undefined && issuedMs <= row.beforeMs)
-    return isRevoked ? 'revoked' : 'good'
+    if (row !== undefined && issuedMs <= row.beforeMs) return 'revoked'
+    if (given === undefined) return 'unknown'
+    return given.revokedMs === null ? 'good' : 'revoked'
   }
 
   /** The last end of each service's tokens that are not revoked, the earliest first. */

@@ -32,6 +32,9 @@ const CLOCK_TOLERANCE_S = 30
 /** chosen: gateways and people of a large fleet; what is forgotten is checked again */
 const SIGNED_MAX = 2_000
 
+/** As long, in characters, as a JWT of ours is at least: claims and a signature of 64 bytes. */
+const TOKEN_SHAPE = /^[\w-]{20,}\.[\w-]{40,}\.[\w-]{86}$/
+
 export interface Principal {
   readonly subject: string
   readonly role: ServiceRole
@@ -47,6 +50,8 @@ export interface ServiceToken extends Principal {
   readonly expiresMs: number
   /** key that was proven for it, as `cnf` says; undefined: none */
   readonly keyId: string | undefined
+  /** an identity provider has given it out, and gives out the next */
+  readonly isForeign?: boolean
 }
 
 /** What is kept of service tokens: one that was never given out is refused, whoever signed it, and so is one that was revoked. */
@@ -64,6 +69,8 @@ export interface MintedToken {
 
 /** Mints and checks the tokens of devices and services (EdDSA JWT). Gateways check device tokens with `jwks`. */
 export interface TokenIssuer {
+  /** Whether it looks like one at all, before anything is spent on it. */
+  couldBe(token: string): boolean
   /** Whether the signature of a service token was checked not long ago and was right: that it costs no work to look at it again. */
   isKnown(token: string): boolean
   /** one object for as long as the process runs, whatever key is in it */
@@ -134,6 +141,7 @@ export async function createTokenIssuer(
   }
 
   return {
+    couldBe: (token) => TOKEN_SHAPE.test(token),
     isKnown: (token) => signed.has(token),
     jwks,
     get kid() {

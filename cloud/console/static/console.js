@@ -100,7 +100,7 @@ function showAlerts({ alerts }) {
   $('alerts').replaceChildren(
     ...alerts
       .filter(({ state }) => state === 'open')
-      .map(({ severity, title, words, sinceMs, acknowledged }) =>
+      .map(({ severity, title, words, sinceMs, acknowledged, silence }) =>
         h(
           'div',
           'alert',
@@ -108,6 +108,7 @@ function showAlerts({ alerts }) {
           ` ${words}`,
           h('span', 'empty', ` Since ${day(sinceMs)}.`),
           acknowledged && h('span', 'empty', ` ${acknowledged.by}: ${acknowledged.reason}`),
+          silence && h('span', 'empty', ` Silenced until ${day(silence.untilMs)} by ${silence.by}: ${silence.reason}`),
         ),
       ),
   )

@@ -77,8 +77,45 @@ describe('kinglet alert', () => {
     expectRefusal(await kinglet('alert', 'ack', next, '--reason', 'late', ...operator), 1, /alert \d+ is over/)
   })
 
+  it('silences alerts for some hours, before or after they are raised, and counts who takes them on', async () => {
+    await run('gateway', 'quarantine', 'gw-lab', '--reason', 'a third time')
+    const [, id = ''] = /^ +(\d+)/.exec(await run('alert', 'list')) ?? []
+    const told = () => heard.filter(({ type }) => type === 'alert.raised').length
+    await until('it was told', () => told() === 3)
+    expect(await run('alert', 'silence', id, '--hours', '2', '--reason', 'we know')).toMatch(
+      /^ +1 {2}gateway-quarantined {2}gw-lab {2}the whole fleet {2}until \S+Z {2}\(operator: we know\)\n$/,
+    )
+    expect(await run('alert', 'list')).toMatch(/ {2}\(silenced until \S+Z by operator: we know\)\n$/)
+    await run('gateway', 'release', 'gw-lab', '--reason', 'mended')
+    const planned = ['--code', 'gateway-quarantined', '--hours', '1', '--reason', 'an exercise']
+    expect(await run('alert', 'silence', ...planned)).toMatch(/^ +2 {2}gateway-quarantined {2}until /)
+    expect((await run('alert', 'silences')).split('\n').length).toBe(3)
+    expect(await run('alert', 'unsilence', '1')).toMatch(/^ +1 /)
+    await run('gateway', 'quarantine', 'gw-lab', '--reason', 'a fourth time')
+    expect(await run('alert', 'list')).toMatch(/ {2}\(silenced until \S+Z by operator: an exercise\)\n$/)
+    expect(await run('alert', 'unsilence', '2')).toMatch(/^ +2 /)
+    await until('it is told now', () => told() === 4)
+    expect(await run('alert', 'silences')).toBe('')
+    expect(await run('audit', 'list', '--action', 'alert.silence')).toMatch(
+      /alert\.silence-ended[\s\S]*alert\.silenced/,
+    )
+    expect(await run('alert', 'figures')).toMatch(
+      /^gateway-quarantined {2}4 raised, 1 open, 1 taken on \(25 %\), half of them within 0\.0 h\n$/,
+    )
+    await run('gateway', 'release', 'gw-lab', '--reason', 'mended')
+  })
+
   it('refuses what is no alert, and who may only read', async () => {
-    expectRefusal(await kinglet('alert', 'ack', 'all', '--reason', 'x', ...operator), 2, /"all" is no id of an alert/)
+    const reason = ['--hours', '1', '--reason', 'x', ...operator]
+    expectRefusal(await kinglet('alert', 'silence', ...reason), 2, /an ID of "alert list", or --code/)
+    expectRefusal(await kinglet('alert', 'silence', '1', '--code', 'drift', ...reason), 2, /one of the two/)
+    expectRefusal(await kinglet('alert', 'silence', '1', '--metric', 'm', ...reason), 2, /go with --code/)
+    expectRefusal(await kinglet('alert', 'silence', '999', ...reason), 1, /there is no alert 999/)
+    expectRefusal(await kinglet('alert', 'silence', '--code', 'drifting', ...reason), 1, /no alert has the code "drift/)
+    const tooLong = ['--hours', '721', '--reason', 'x', ...operator]
+    expectRefusal(await kinglet('alert', 'silence', '1', ...tooLong), 2, /a number from 0\.01 to 720/)
+    expectRefusal(await kinglet('alert', 'unsilence', '99', ...operator), 1, /no silence 99/)
+    expectRefusal(await kinglet('alert', 'ack', 'all', '--reason', 'x', ...operator), 2, /"all" is no id/)
     expectRefusal(await kinglet('alert', 'ack', '999', '--reason', 'x', ...operator), 1, /no alert 999/)
     expectRefusal(await kinglet('alert', 'ack', '1', ...operator), 2, /required option '--reason <TEXT>' not specified/)
     await run('token', 'make', '--role', 'viewer', '--subject', 'analyst', '-o', path('viewer.token'))

@@ -275,8 +275,13 @@ describe('a device process', () => {
 
     const list = await kinglet('rollout', 'list', ...operator())
     expect(list.stdout).toMatch(new RegExp(`^${id} {2}default {2}kws-2 {2}`))
-    const act = (action: string) => kinglet('rollout', action, id, '--reason', 'a test', ...operator())
-    expect((await act('pause')).stdout).toMatch(/paused/)
+    const act = (action: string, ...more: readonly string[]) =>
+      kinglet('rollout', action, id, '--reason', 'a test', ...more, ...operator())
+    const shown = await kinglet('rollout', 'show', id, ...operator())
+    const [, tag = ''] = /^ {2}tag ("[\w-]{16}"):/m.exec(shown.stdout) ?? []
+    expect((await act('pause', '--if-match', tag)).stdout).toMatch(/paused/)
+    // Somebody was quicker: what is asked for was meant for what was there before.
+    expectRefusal(await act('rollback', '--if-match', tag), 1, /precondition-failed: If-Match: it has changed since/)
     expect((await act('resume')).stdout).toMatch(/running/)
     expect((await act('rollback')).stdout).toMatch(/rolled-back|rolling-back/)
     await again.line('it runs the old model again', (line) => isEvent('install-confirmed')(line) && line.slot === 0)

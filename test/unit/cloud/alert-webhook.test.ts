@@ -85,8 +85,8 @@ describe('the receiver of alerts', () => {
     webhook.start()
     return webhook
   }
-  const raise = (metric: string) =>
-    store.alerts.raise({ code: 'gateway-silent', metric, model: '', sinceMs: T0, ratio: 1, numbers: {} })
+  const raised = { code: 'gateway-silent', model: '', sinceMs: T0, ratio: 1, numbers: {} }
+  const raise = (metric: string) => store.alerts.raise({ ...raised, metric })
   /** Lets time pass until it is so. */
   const passesUntil = (isSo: () => boolean): Promise<void> =>
     vi.waitFor(
@@ -156,6 +156,37 @@ describe('the receiver of alerts', () => {
     expect(ids()).toEqual([`alert-${id}-open`])
     await vi.waitFor(() => expect(store.alerts.countUntold()).toBe(0))
     expect(await metrics.metrics()).toMatch(/outcome="refused"\} 1/)
+  })
+
+  it('hears nothing of what is silenced: of what is open when that ends, and never of what came and went', async () => {
+    const quiet = { code: 'gateway-silent', fromMs: T0, untilMs: T0 + 3_600_000, by: 'ann', reason: 'works' }
+    const hall = store.silences.add({ ...quiet, metric: 'gw-hall', cohort: null })
+    store.silences.add({ ...quiet, code: 'expiry', metric: null, cohort: null })
+    const cellar = store.silences.add({ ...quiet, metric: null, cohort: 'site:cellar' })
+    const before = raise('gw-before')
+    start()
+    await passesUntil(() => receiver.heard.length === 1)
+    const lasting = raise('gw-hall')
+    expect(lasting.silence).toEqual({ id: hall, untilMs: T0 + 3_600_000, by: 'ann', reason: 'works' })
+    const passing = store.alerts.raise({ ...raised, metric: 'gw-x', cohort: 'site:cellar' })
+    const elsewhere = store.alerts.raise({ ...raised, metric: 'gw-x', cohort: 'site:attic' })
+    await passesUntil(() => receiver.heard.length === 2)
+    store.alerts.resolve(passing.id, T0 + 1)
+    // Whose beginning was told, its end is too.
+    store.silences.add({ ...quiet, metric: 'gw-before', cohort: null })
+    store.alerts.resolve(before.id, T0 + 1)
+    await passesUntil(() => receiver.heard.length === 3)
+    expect(store.alerts.countUntold()).toBe(0)
+    expect(ids()).toEqual([`alert-${before.id}-open`, `alert-${elsewhere.id}-open`, `alert-${before.id}-resolved`])
+
+    store.silences.endOver(T0 + 3_599_999)
+    expect(store.silences.inForce().length).toBe(4)
+    store.silences.end(cellar, T0 + 2)
+    store.silences.endOver(T0 + 3_600_000)
+    expect(store.silences.inForce()).toEqual([])
+    expect([store.silences.byId(cellar)?.endedMs, store.silences.byId(hall)?.endedMs]).toEqual([T0 + 2, T0 + 3_600_000])
+    await passesUntil(() => receiver.heard.length === 4)
+    expect(ids().at(-1)).toBe(`alert-${lasting.id}-open`)
   })
 
   it('hears a heartbeat as often as was asked for, also while it takes no alert', async () => {

@@ -79,6 +79,9 @@ describe('retention', () => {
     store.fleet.refresh(10_000)
     const { id } = store.alerts.raise({ code: 'x', metric: 'm', model: '', sinceMs: T0, ratio: 1, numbers: {} })
     store.alerts.resolve(id, T0)
+    const silence = { code: 'x', metric: null, cohort: null, fromMs: T0, by: 'a', reason: 'r' }
+    for (const untilMs of [T0 + 1, now + DAY]) store.silences.add({ ...silence, untilMs })
+    store.silences.endOver(now)
     store.alerts.raise({ code: 'x', metric: 'm', model: '', sinceMs: T0, ratio: 1, numbers: {} })
     for (const atMs of [T0, now]) store.audit.append({ atMs, actor: 'a', action: 'b', subject: 'c', detail: {} })
     for (const [jti, expiresMs] of [
@@ -108,6 +111,7 @@ describe('retention', () => {
     expect(db.prepare('SELECT count(*) FROM verdicts WHERE device = 1').pluck().get()).toBe(0)
     expect(count(store, 'aggregates')).toBe(1)
     expect(db.prepare('SELECT state FROM alerts').pluck().all()).toEqual(['open'])
+    expect(db.prepare('SELECT ended_ms FROM silences').pluck().all()).toEqual([null])
     expect(db.prepare('SELECT at_ms FROM audit').pluck().all()).toEqual([now])
     expect(db.prepare('SELECT jti FROM tokens').pluck().all()).toEqual(['valid'])
     expect(db.prepare('SELECT id FROM claims').pluck().all()).toEqual(['valid'])
