@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 /** Tests that touch nothing of the process that they run in share one, and load each module once: a quarter less time. */
 const SHARING = [
@@ -8,12 +9,45 @@ const SHARING = [
   'test/contract/**/*.test.ts',
 ]
 
+/** Files of a minute and more, longest first. One that begins last leaves the other core idle at the end. */
+const LONG = [
+  'simulation/powercut',
+  'simulation/gate-rollout',
+  'simulation/gate-fleets',
+  'simulation/gate-slices',
+  'simulation/gate-drift',
+  'simulation/families',
+  'runtime/node/cli-services',
+  'runtime/node/tuf-client',
+  'simulation/quiet',
+  'simulation/gate-alignment',
+  'docs/numbers',
+  'property/device',
+  'simulation/patch-fleet',
+  'runtime/node/cli',
+  'package/package',
+  'runtime/node/cli-identity',
+  'runtime/node/gateway-kill',
+  'property/fuzz',
+].map((name) => `/test/${name}.test.ts`)
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rankOf = ({ moduleId }: TestSpecification): number => {
+      const rank = LONG.findIndex((name) => moduleId.endsWith(name))
+      return rank < 0 ? LONG.length : rank
+    }
+    return (await super.sort(files)).sort((a, b) => rankOf(a) - rankOf(b))
+  }
+}
+
 export default defineConfig({
   test: {
     projects: [
       { extends: true, test: { name: 'sharing', include: SHARING, isolate: false } },
       { extends: true, test: { name: 'alone', include: ['test/**/*.test.ts'], exclude: SHARING } },
     ],
+    sequence: { sequencer: LongestFirst },
     // For what hangs; a busy machine takes minutes for what a quiet one does in seconds.
     testTimeout: 180_000,
     hookTimeout: 180_000,
