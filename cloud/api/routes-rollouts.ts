@@ -125,12 +125,11 @@ export function rolloutRoutes(app: CloudApp, services: CloudServices): void {
     request: { params, ...schemas.jsonBody(schemas.advanceRequest) },
     responses: schemas.answers(schemas.rollout, 'The rollout after it'),
   })
-  app.openapi(advance, (c) => {
+  app.openapi(advance, async (c) => {
     const { reason, full = false } = c.req.valid('json')
-    return c.json(
-      changed(unwrap(engine.advance(c.req.valid('param').id, c.get('principal').subject, reason, full))),
-      200,
-    )
+    const { id } = c.req.valid('param')
+    const pasts = await services.pastsOf(id)
+    return c.json(changed(unwrap(engine.advance(id, c.get('principal').subject, reason, full, pasts))), 200)
   })
 
   const change = createRoute({

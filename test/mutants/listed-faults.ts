@@ -187,8 +187,8 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
   {
     name: 'late devices count as evidence',
     file: 'cloud/rollout/evidence.ts',
-    find: '!late && !store.gateways.isHeldOut(device)',
-    change: '!store.gateways.isHeldOut(device)',
+    find: 'if (row.late || each.isHeldOut) continue',
+    change: 'if (each.isHeldOut) continue',
   },
   {
     name: 'the comparison starts after more than half',
@@ -294,7 +294,7 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
   },
   {
     name: 'a signed word of an earlier rollout is evidence of this one',
-    file: 'cloud/rollout/evidence.ts',
+    file: 'cloud/rollout/device-evidence.ts',
     find: ' && sinceSeq !== null && (word.assignmentSeq ?? 0) >= sinceSeq',
     change: '',
     noticedBy: ['test/unit/cloud/rollout/attested-rollout.test.ts'],
@@ -527,8 +527,8 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
   {
     name: 'gateway: in quarantine its devices count in the arms of a rollout',
     file: 'cloud/rollout/evidence.ts',
-    find: '!late && !store.gateways.isHeldOut(device)',
-    change: '!late',
+    find: 'if (row.late || each.isHeldOut) continue',
+    change: 'if (row.late) continue',
   },
   {
     name: 'gateway: the evidence of stages that ended before its quarantine stays',
@@ -1031,9 +1031,8 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
   {
     name: 'a signal is read at its place in the candidate, not in the model that the device ran',
     file: 'cloud/rollout/evidence.ts',
-    find: '    hours: end > from ? outcomes.slots(row.device, prefix, from, end) : [],\n    places,',
-    change:
-      '    hours: end > from ? outcomes.slots(row.device, prefix, from, end) : [],\n    places: toModel(release).places,',
+    find: 'withHours(control, ({ previous }) => modelOf(previous), false)',
+    change: 'withHours(control, ({ previous }) => ({ ...candidate, prefix: modelOf(previous).prefix }), false)',
   },
   {
     name: 'two releases that mean something else by a name are compared',
@@ -1233,8 +1232,8 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
   {
     name: 'a rollout of one family that fails holds up those of the others',
     file: 'cloud/evaluation-loop.ts',
-    find: 'this.#attempt(() => this.#rollout(id))',
-    change: 'this.#rollout(id)',
+    find: 'this.#attempt(() => this.#rollout(open))',
+    change: 'this.#rollout(open)',
   },
   {
     name: 'a release goes into another family than its name is of',
