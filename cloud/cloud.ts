@@ -229,8 +229,7 @@ async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLoc
         const isToRead = rollout?.endedMs === null && engine.isLarge(rollout)
         return isToRead ? looks.ask('pasts', id, clock.wallMs()) : undefined
       },
-      fleetNow: async (family) =>
-        store.devices.atMost() < LARGE_FROM ? fleetNow(store, family) : beside.of(family),
+      fleetNow: async (family) => (store.devices.atMost() < LARGE_FROM ? fleetNow(store, family) : beside.of(family)),
       nudge: () => loop.nudge(),
       signSoon: () => loop.signSoon(),
       publicReads: options.publicReads ?? false,

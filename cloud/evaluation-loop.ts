@@ -218,7 +218,8 @@ export class EvaluationLoop {
     let next = 0
     return slices.whole((enough) =>
       store.atomically(() => {
-        for (let each = baselines[next]; each !== undefined && !enough(); each = baselines[++next]) store.baselines.put(each)
+        for (let each = baselines[next]; each !== undefined && !enough(); each = baselines[++next])
+          store.baselines.put(each)
         return next < baselines.length
       }),
     )

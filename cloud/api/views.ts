@@ -189,7 +189,13 @@ function hoursOf(store: Store, from: number, to: number, family?: string): reado
 
 /** @param family only its devices and releases
  *  @param now by who reads beside; default: read in place */
-export function summaryView(store: Store, nowMs: number, hours: number, family?: string, now = fleetNow(store, family)) {
+export function summaryView(
+  store: Store,
+  nowMs: number,
+  hours: number,
+  family?: string,
+  now = fleetNow(store, family),
+) {
   const end = hourIndex(nowMs)
   const rows = hoursOf(store, end - hours, end, family)
   const names = modelNames(store)

@@ -48,7 +48,12 @@ export function outcomeOf(
 }
 
 /** What the verifier could not judge says nothing: the exposure is taken times the judged share. */
-function toOutcome({ y, x, judged, unjudged }: Record<'y' | 'x' | 'judged' | 'unjudged', number>): DeviceOutcome | undefined {
+function toOutcome({
+  y,
+  x,
+  judged,
+  unjudged,
+}: Record<'y' | 'x' | 'judged' | 'unjudged', number>): DeviceOutcome | undefined {
   const exposure = unjudged > 0 ? x * (judged / (judged + unjudged)) : x
   return exposure > 0 ? { y, x: exposure } : undefined
 }
@@ -62,7 +67,12 @@ export class DeviceHours {
   readonly #numbers: Float64Array
   readonly #layout: Layout
 
-  constructor(slots: readonly SlotOutcome[], signals: readonly Signal[], places: DeclaredPlaces, layouts = new Layouts()) {
+  constructor(
+    slots: readonly SlotOutcome[],
+    signals: readonly Signal[],
+    places: DeclaredPlaces,
+    layouts = new Layouts(),
+  ) {
     this.#count = slots.length
     const columns: number[][] = []
     const place = (values: readonly number[]): Place => {
@@ -108,24 +118,34 @@ export class DeviceHours {
   outcome(signal: number, end: number, weights?: Weights): DeviceOutcome | undefined {
     const at = this.#layout[signal]
     if (at === null || at === undefined) return undefined
+    // Local, since a look does this for each signal of each hour of each device.
+    const numbers = this.#numbers
+    const count = this.#count
+    const from = weights?.from ?? 0
+    const values = weights?.values
+    const value = (place: Place, i: number): number =>
+      place < 0 ? CONSTANTS[-1 - place]! : numbers[(HEADERS + place) * count + i]!
     let y = 0
     let x = 0
     let judged = 0
     let unjudged = 0
-    for (let i = 0; i < this.#count; i++) {
-      if (!this.#isOver(i, end)) continue
-      const w = weights === undefined ? 1 : (weights.values[this.#numberAt(i) - weights.from] ?? 0)
-      y += w * this.#value(at.y, i)
-      x += w * this.#value(at.x, i)
+    for (let i = 0; i < count; i++) {
+      if (numbers[count + i]! > end) continue
+      const w = values === undefined ? 1 : (values[numbers[i]! - from] ?? 0)
+      y += w * value(at.y, i)
+      x += w * value(at.x, i)
       if (at.judged === undefined || at.unjudged === undefined) continue
-      judged += w * this.#value(at.judged, i)
-      unjudged += w * this.#value(at.unjudged, i)
+      judged += w * value(at.judged, i)
+      unjudged += w * value(at.unjudged, i)
     }
     return toOutcome({ y, x, judged, unjudged })
   }
 
   /** First and last hour, and that of the signal's first event; undefined: no hours. */
-  spell(signal: number, end: number): { readonly first: number; readonly last: number; readonly event: number | null } | undefined {
+  spell(
+    signal: number,
+    end: number,
+  ): { readonly first: number; readonly last: number; readonly event: number | null } | undefined {
     const y = this.#layout[signal]?.y
     let spell: { first: number; last: number; event: number | null } | undefined
     for (let i = 0; i < this.#count; i++) {

@@ -122,7 +122,12 @@ function pairsOf<M extends Pick<Member, 'row'>>(
 }
 
 /** First events in hours: of a device whose hours are known, from the first to the last of them. */
-function spellsOfHours({ signals, end }: Reading, signal: Signal, arm: Spell['arm'], members: readonly Member[]): Spell[] {
+function spellsOfHours(
+  { signals, end }: Reading,
+  signal: Signal,
+  arm: Spell['arm'],
+  members: readonly Member[],
+): Spell[] {
   if (signal.ofHour === undefined) return []
   const index = signals.indexOf(signal)
   const spells: Spell[] = []
@@ -235,7 +240,11 @@ export function gather(store: Store, rollout: RolloutRecord, evidence: RolloutEv
   const endMs = hourStartMs(nowMs)
   const reading: Reading = { signals: signalsOf(rollout.policy), end: hourIndex(endMs) }
   const none: readonly Member[] = []
-  const withHours = (members: readonly Counted[], model: (row: RolloutDevice) => Model, past: boolean): readonly Member[] => {
+  const withHours = (
+    members: readonly Counted[],
+    model: (row: RolloutDevice) => Model,
+    past: boolean,
+  ): readonly Member[] => {
     const found: Member[] = []
     for (const { evidence, row, slices } of members) {
       const fromMs = past ? row.sinceMs : (start ?? endMs)
@@ -268,7 +277,12 @@ export function gather(store: Store, rollout: RolloutRecord, evidence: RolloutEv
     const isFirst = signal.kind === 'first'
     const frozen = frozenSlices.get(name)
     signals[name] = {
-      batch: comparison === 'past' ? pairsOf(signal, canaries, ({ hours }) => hours.outcome(index, reading.end)) : isFirst ? null : (batchOf?.(signal) ?? null),
+      batch:
+        comparison === 'past'
+          ? pairsOf(signal, canaries, ({ hours }) => hours.outcome(index, reading.end))
+          : isFirst
+            ? null
+            : (batchOf?.(signal) ?? null),
       later: isFirst ? null : (laterOf?.(signal) ?? null),
       spells:
         signal.source === undefined
@@ -361,9 +375,21 @@ export function halvesOf(
 } {
   const { slots, places, to, hours } = slotsBefore(store, device, release, policy, nowMs)
   const middle = hourIndex(to) - hours / 2
-  const later = sumsOf(policy, slots.filter(({ hour }) => hour >= middle), places)
-  const earlier = Object.entries(sumsOf(policy, slots.filter(({ hour }) => hour < middle), places))
-  const both = earlier.flatMap(([name, sums]) => (later[name] === undefined ? [] : [[name, [sums, later[name]]] as const]))
+  const later = sumsOf(
+    policy,
+    slots.filter(({ hour }) => hour >= middle),
+    places,
+  )
+  const earlier = Object.entries(
+    sumsOf(
+      policy,
+      slots.filter(({ hour }) => hour < middle),
+      places,
+    ),
+  )
+  const both = earlier.flatMap(([name, sums]) =>
+    later[name] === undefined ? [] : [[name, [sums, later[name]]] as const],
+  )
   return { past: sumsOf(policy, slots, places), halves: Object.fromEntries(both) }
 }
 

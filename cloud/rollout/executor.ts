@@ -41,7 +41,8 @@ export function readPasts(store: Store, rollout: RolloutRecord, nowMs: number): 
   const read = (device: number, previous: number): void => {
     if (!store.gateways.isHeldOut(device)) texts.set(device, pastText(store, device, previous, rollout, nowMs))
   }
-  for (const { device, stage, previous } of store.rollouts.devices(rollout.id)) if (stage === null) read(device, previous)
+  for (const { device, stage, previous } of store.rollouts.devices(rollout.id))
+    if (stage === null) read(device, previous)
   for (const { id, target } of takers(store, release, rollout.id, nowMs).heard) {
     if (target !== null && !texts.has(id)) read(id, target)
   }
@@ -170,9 +171,13 @@ function join(
   stage: number,
   { store, rollout, nowMs }: Pick<StepContext, 'store' | 'rollout' | 'nowMs'>,
 ): void {
+  // Who stays as control is among those that a stage may take, and is in it already.
+  const members = store.rollouts.members(rollout.id)
   const ordered = heard
+    .filter(({ id }) => !members.has(id))
     .map((device) => ({ device, bucket: bucketOf(rollout.salt, device.name) }))
     .sort((a, b) => a.bucket - b.bucket)
+  if (ordered.length === 0) return
   const noise = store.outcomes.newestNoise()
   const held = stage === 1 ? ordered.length - rollout.plan.holdback : ordered.length
   ordered.forEach(({ device, bucket }, i) => {

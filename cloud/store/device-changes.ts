@@ -2,7 +2,9 @@ import type { SqliteDatabase } from './database.ts'
 
 /** Tables of which the gate and drift read rows of single devices: a row that comes, changes or goes changes what its device contributes.
  *  @see test/unit/cloud/store/device-changes.test.ts, which holds the list against the statements that a look runs */
-export const READ_BY_DEVICE: Readonly<Record<string, { readonly device: string; readonly columns?: readonly string[] }>> = {
+export const READ_BY_DEVICE: Readonly<
+  Record<string, { readonly device: string; readonly columns?: readonly string[] }>
+> = {
   boots: { device: 'device' },
   device_hours: { device: 'device' },
   verdicts: { device: 'device' },
@@ -124,7 +126,8 @@ export class DeviceChanges {
 
   /** @param device column of its row number; undefined: the row is of no device @param columns that are read; undefined: all */
   #trigger(table: string, device: string | undefined, columns: readonly string[] | undefined): void {
-    const tell = (row: 'NEW' | 'OLD'): string => `SELECT device_changed(${device === undefined ? 'NULL' : `${row}.${device}`});`
+    const tell = (row: 'NEW' | 'OLD'): string =>
+      `SELECT device_changed(${device === undefined ? 'NULL' : `${row}.${device}`});`
     const events = {
       INSERT: tell('NEW'),
       [columns === undefined ? 'UPDATE' : `UPDATE OF ${columns.join(', ')}`]: `${tell('OLD')} ${tell('NEW')}`,

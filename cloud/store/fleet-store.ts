@@ -167,8 +167,9 @@ export class FleetStore {
       sums.unjudged += verdicts.unjudged
     }
     return [...models].map(([model, { devices, slots, values, ...verdicts }]) => {
-      const [listeningMs = 0, activeMs = 0, wakes = 0, gateOpenings = 0, energyMj = 0, radioBytes = 0] =
-        values.map(Math.round)
+      const [listeningMs = 0, activeMs = 0, wakes = 0, gateOpenings = 0, energyMj = 0, radioBytes = 0] = values.map(
+        Math.round,
+      )
       const { confirmed, rejected, unjudged } = verdicts
       // Interpolation puts parts of a wake into the slots beside its own; what was judged in this one has happened in it.
       const heard = Math.max(wakes, confirmed + rejected + unjudged)

@@ -48,10 +48,7 @@ export class ReadingStore {
       .prepare(
         'INSERT OR REPLACE INTO gate_readings (rollout, at_ms, verdict, reading, policy, input) VALUES (?, ?, ?, ?, ?, ?)',
       )
-      .run(
-        ...[rollout, atMs, reading.verdict, JSON.stringify(reading), JSON.stringify(policy)],
-        packedInput,
-      )
+      .run(...[rollout, atMs, reading.verdict, JSON.stringify(reading), JSON.stringify(policy)], packedInput)
   }
 
   /** Newest first, before a moment. @param limit at most this many */

@@ -366,7 +366,15 @@ export class RolloutStore {
     return this.#db.prepare<[string], DeviceRow>(`${DEVICE} ORDER BY r.device`).all(id).map(toDevice)
   }
 
-  /** One of them. */
+  /** Devices that take part, or did. */
+  members(id: string): ReadonlySet<number> {
+    const members = this.#db.prepare<[string], { device: number }>(
+      'SELECT device FROM rollout_devices WHERE rollout = ?',
+    )
+    return new Set(members.all(id).map(({ device }) => device))
+  }
+
+  /** One of those that take part. */
   device(id: string, device: number): RolloutDevice | undefined {
     const row = this.#db.prepare<[string, number], DeviceRow>(`${DEVICE} AND r.device = ?`).get(id, device)
     return row && toDevice(row)
@@ -407,7 +415,10 @@ export class RolloutStore {
 
   /** Notes when a device was heard in its arm for the first time, and when it had been silent for too long. Both stay: a device that comes back
    *  was lost all the same, for as long as it takes to say so. */
-  noteContact(id: string, { device, enteredMs, silentMs }: Pick<RolloutDevice, 'device' | 'enteredMs' | 'silentMs'>): void {
+  noteContact(
+    id: string,
+    { device, enteredMs, silentMs }: Pick<RolloutDevice, 'device' | 'enteredMs' | 'silentMs'>,
+  ): void {
     this.#db
       .prepare(
         `UPDATE rollout_devices SET entered_ms = coalesce(entered_ms, ?), silent_ms = coalesce(silent_ms, ?)

@@ -191,6 +191,42 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     change: 'if (each.isHeldOut) continue',
   },
   {
+    name: 'what the verifier said since is not read again',
+    file: 'cloud/store/device-changes.ts',
+    find: "  verdicts: { device: 'device' },\n",
+    change: '',
+  },
+  {
+    name: 'what was written while a look began is in this one alone',
+    file: 'cloud/look-client.ts',
+    find: 'this.#unsure = meanwhile.all || meanwhile.devices.length > 0 ? meanwhile : NOTHING',
+    change: 'this.#unsure = NOTHING',
+  },
+  {
+    name: 'a look beside is acted on although the rollout is another by then',
+    file: 'cloud/rollout/engine.ts',
+    find: ' || revisionOf(rollout) !== look.revision) return undefined',
+    change: ') return undefined',
+  },
+  {
+    name: 'a look in which somebody has fallen silent is taken for the one before',
+    file: 'cloud/rollout/gate-looks.ts',
+    find: 'if (nowMs < last.nowMs || nowMs > last.sameUntilMs) return undefined',
+    change: '',
+  },
+  {
+    name: 'an hour that changes while it is summed beside is not summed again',
+    file: 'cloud/store/fleet-store.ts',
+    find: 'if (stays) this.#mark.run(hour)',
+    change: 'if (hour < 0 && stays) this.#mark.run(hour)',
+  },
+  {
+    name: 'what was read in a transaction that is undone is kept',
+    file: 'cloud/rollout/engine.ts',
+    find: '      this.#changes.markAll()\n',
+    change: '',
+  },
+  {
     name: 'the comparison starts after more than half',
     file: 'cloud/rollout/evidence.ts',
     find: '2 * starts.length < heard.length',

@@ -24,7 +24,10 @@ function worldOf(seed: number, path = ':memory:', comparison: 'control' | 'past'
   world.addRelease('kws-2', 2, 'staging')
   world.enrol(45, 'board-a', { site: 'site-1' })
   world.enrol(45, 'board-b', { site: 'site-2' })
-  for (const [name, site] of [['gateway-1', 'site-1'], ['gateway-2', 'site-2']] as const) {
+  for (const [name, site] of [
+    ['gateway-1', 'site-1'],
+    ['gateway-2', 'site-2'],
+  ] as const) {
     world.store.gateways.enrol(name, [site], null, world.clock.wallMs())
   }
   world.hours(26)
@@ -34,8 +37,8 @@ function worldOf(seed: number, path = ':memory:', comparison: 'control' | 'past'
 }
 const openOf = ({ store }: CloudWorld) => store.rollouts.allOpen()[0]
 
-/** Something happens, as chance will have it. */
-function happens(world: CloudWorld, random: ReturnType<typeof seededRandom>): string {
+/** Something happens, as chance will have it. @param what undefined: that, too */
+function happens(world: CloudWorld, random: ReturnType<typeof seededRandom>, what?: string): string {
   const { store, clock, engine, fleet } = world
   const pick = <T>(of: readonly T[]): T => present(of[Math.floor(random.next() * of.length)], 'one of them')
   const some = pick(fleet)
@@ -101,7 +104,7 @@ function happens(world: CloudWorld, random: ReturnType<typeof seededRandom>): st
       ).toThrow('undone')
     },
   }
-  const name = pick(Object.keys(events))
+  const name = what ?? pick(Object.keys(events))
   events[name]?.()
   return name
 }
@@ -112,38 +115,41 @@ describe('what is kept of devices between looks', () => {
     [2, 'control', 20_000],
     [3, 'past', Number.POSITIVE_INFINITY],
     [4, 'control', Number.POSITIVE_INFINITY],
-  ] as const)('gives byte for byte what reading everything gives, whatever happens (seed %i, %s, %f bytes)', (seed, comparison, bytes) => {
-    const world = worldOf(seed, ':memory:', comparison)
-    const { store, clock } = world
-    const random = seededRandom(seed)
-    const [ofEvidence, ofLooks] = [store.changes.follow(), store.changes.follow()]
-    const looks = new GateLooks(store, bytes)
-    let evidence: RolloutEvidence | undefined
-    let compared = 0
-    const seen = new Set<string>()
-    for (let i = 0; i < 220; i++) {
-      const what = happens(world, random)
-      const rollout = openOf(world)
-      if (rollout === undefined) break
-      if (rollout.stage === 0) continue
-      const fresh = gatherEvidence(store, rollout, clock.wallMs())
-      const { all, devices } = ofEvidence.take()
-      if (all || evidence === undefined) evidence = new RolloutEvidence(store, rollout, new KeptHours(bytes))
-      else evidence.refresh(devices)
-      const kept = gather(store, rollout, evidence, clock.wallMs()).input
-      expect(JSON.stringify(kept), `${i}: ${what}`).toBe(JSON.stringify(fresh))
-      looks.note(ofLooks.take())
-      const { look } = looks.look(rollout, clock.wallMs())
-      const reading = judgeStage(rollout.policy, fresh)
-      expect(JSON.stringify(look.reading), `${i}: ${what}`).toBe(JSON.stringify(reading))
-      if (random.next() < 0.5) world.tick()
-      if ((fresh.signals.falseWakesPerHour?.batch?.canary.length ?? 0) > 0) compared++
-      seen.add(what)
-    }
-    expect(compared).toBeGreaterThan(40)
-    expect(seen.size).toBeGreaterThan(18)
-    store.close()
-  })
+  ] as const)(
+    'gives byte for byte what reading everything gives, whatever happens (seed %i, %s, %f bytes)',
+    (seed, comparison, bytes) => {
+      const world = worldOf(seed, ':memory:', comparison)
+      const { store, clock } = world
+      const random = seededRandom(seed)
+      const [ofEvidence, ofLooks] = [store.changes.follow(), store.changes.follow()]
+      const looks = new GateLooks(store, bytes)
+      let evidence: RolloutEvidence | undefined
+      let compared = 0
+      const seen = new Set<string>()
+      for (let i = 0; i < 160; i++) {
+        const what = happens(world, random)
+        const rollout = openOf(world)
+        if (rollout === undefined) break
+        if (rollout.stage === 0) continue
+        const fresh = gatherEvidence(store, rollout, clock.wallMs())
+        const { all, devices } = ofEvidence.take()
+        if (all || evidence === undefined) evidence = new RolloutEvidence(store, rollout, new KeptHours(bytes))
+        else evidence.refresh(devices)
+        const kept = gather(store, rollout, evidence, clock.wallMs()).input
+        expect(JSON.stringify(kept), `${i}: ${what}`).toBe(JSON.stringify(fresh))
+        looks.note(ofLooks.take())
+        const { look } = looks.look(rollout, clock.wallMs())
+        const reading = judgeStage(rollout.policy, fresh)
+        expect(JSON.stringify(look.reading), `${i}: ${what}`).toBe(JSON.stringify(reading))
+        if (random.next() < 0.5) world.tick()
+        if ((fresh.signals.falseWakesPerHour?.batch?.canary.length ?? 0) > 0) compared++
+        seen.add(what)
+      }
+      expect(compared).toBeGreaterThan(20)
+      expect(seen.size).toBeGreaterThan(18)
+      store.close()
+    },
+  )
 
   it('is not read again where nothing has changed, and is as soon as the hour turns or somebody is silent for too long', () => {
     const world = worldOf(5)
@@ -170,6 +176,25 @@ describe('what is kept of devices between looks', () => {
     expect(after.contacts.every(({ silentMs }) => silentMs !== null)).toBe(true)
     store.close()
   })
+
+  it('is read again when what it was read in is undone', () => {
+    const world = worldOf(9)
+    world.hours(6)
+    const { store, clock, engine } = world
+    const { id } = present(openOf(world), 'the open rollout')
+    const append = store.audit.append.bind(store.audit)
+    // The next stage has begun by then, and its gate was read.
+    store.audit.append = (entry) => {
+      if (entry.action === 'rollout.advanced') throw new Error('no disk')
+      return append(entry)
+    }
+    expect(() => engine.advance(id, 'test', 'test', false)).toThrow('no disk')
+    store.audit.append = append
+    const rollout = present(openOf(world), 'the open rollout')
+    const reading = judgeStage(rollout.policy, gatherEvidence(store, rollout, clock.wallMs()))
+    expect(JSON.stringify(world.tick()?.rollout.reading)).toBe(JSON.stringify(reading))
+    store.close()
+  })
 })
 
 describe('a look beside', () => {
@@ -177,36 +202,22 @@ describe('a look beside', () => {
   afterEach(() => rmSync(dir, { recursive: true }))
   const thread = new URL('../../../../dist/cloud/look-worker.js', import.meta.url)
 
-  it.each([
-    ['in place', false],
-    ['on its thread', true],
-  ])('%s says what one in place says, of one moment, while the fleet goes on', async (_, onThread) => {
+  it('on its thread says what one in place says, while the fleet goes on', async () => {
     dir = mkdtempSync(join(tmpdir(), 'kinglet-looks-'))
     const path = join(dir, 'cloud.db')
     const world = worldOf(6, path)
     const { store, clock } = world
-    const options = { path, drift: DEFAULT_DRIFT_POLICY }
     expect(existsSync(thread), 'npm run build comes first').toBe(true)
-    const service = onThread ? undefined : new LookService(options)
-    const client = new LookClient(store, options, service ?? thread)
+    const client = new LookClient(store, { path, drift: DEFAULT_DRIFT_POLICY }, thread)
     const random = seededRandom(6)
     try {
-      for (let i = 0; i < 60; i++) {
+      for (let i = 0; i < 50; i++) {
         happens(world, random)
         const rollout = openOf(world)
         if (rollout === undefined) break
-        const fresh = gatherEvidence(store, rollout, clock.wallMs())
         const asked = client.look(rollout, clock.wallMs())
-        // Written while it begins or looks: of this moment no more.
-        if (!onThread) {
-          const seen = present((await asked) ?? undefined, 'a look at an open rollout')
-          expect(JSON.stringify(seen.look.reading)).toBe(JSON.stringify(judgeStage(rollout.policy, fresh)))
-          if (seen.packedInput !== null) {
-            expect(JSON.stringify(unpackInput(seen.packedInput))).toBe(JSON.stringify(fresh))
-          }
-          world.engine.perform(seen.look, seen.packedInput)
-          continue
-        }
+        for (let j = 0; j < Math.floor(random.next() * 4); j++) await Promise.resolve()
+        // Before it begins, or after, or while it looks: of this moment, or of the next look.
         for (let j = 0; j < 3; j++) happens(world, random)
         await asked
         const now = openOf(world)
@@ -217,8 +228,67 @@ describe('a look beside', () => {
       }
     } finally {
       await client.close()
-      service?.close()
       store.close()
     }
+  })
+
+  it('is of the moment at which it began, and what was written meanwhile is in the next', async () => {
+    dir = mkdtempSync(join(tmpdir(), 'kinglet-looks-'))
+    const path = join(dir, 'cloud.db')
+    const world = worldOf(7, path)
+    world.hours(6)
+    const { store, clock } = world
+    const random = seededRandom(7)
+    const openNow = () => present(openOf(world), 'the open rollout')
+    const readNow = () => gatherEvidence(store, openNow(), clock.wallMs())
+    let ofMoment = readNow()
+    class WrittenMeanwhile extends LookService {
+      override begin(): void {
+        super.begin()
+        ofMoment = readNow()
+        for (const name of ['report', 'event', 'verdict', 'sooner', 'key']) happens(world, random, name)
+      }
+    }
+    const options = { path, drift: DEFAULT_DRIFT_POLICY }
+    const service = new WrittenMeanwhile(options)
+    const client = new LookClient(store, options, service)
+    for (let i = 0; i < 25; i++) {
+      const rollout = openNow()
+      const { look, packedInput, isSame } = present((await client.look(rollout, clock.wallMs())) ?? undefined, 'a look')
+      expect(isSame).toBe(false)
+      expect(JSON.stringify(look.reading)).toBe(JSON.stringify(judgeStage(rollout.policy, ofMoment)))
+      if (packedInput !== null) expect(JSON.stringify(unpackInput(packedInput))).toBe(JSON.stringify(ofMoment))
+      world.engine.noteContacts(look, 0, () => false)
+      world.engine.perform(look, packedInput)
+      if (i % 3 === 0) world.hour()
+    }
+    service.close()
+    store.close()
+  })
+
+  it('is not acted on when the rollout has changed since, and doubted when a gateway has', async () => {
+    dir = mkdtempSync(join(tmpdir(), 'kinglet-looks-'))
+    const path = join(dir, 'cloud.db')
+    const world = worldOf(8, path)
+    world.hours(6)
+    const { store, clock, engine } = world
+    const options = { path, drift: DEFAULT_DRIFT_POLICY }
+    const service = new LookService(options)
+    const client = new LookClient(store, options, service)
+    const look = async () =>
+      present((await client.look(present(openOf(world), 'the open rollout'), clock.wallMs())) ?? undefined, 'a look')
+    const first = await look()
+    expect(engine.perform(first.look, first.packedInput)).toBeDefined()
+    expect((await look()).isSame).toBe(true)
+    engine.pause(first.look.rollout, 'test', 'test')
+    expect(engine.perform(first.look, null)).toBeUndefined()
+    expect((await look()).look.revision).not.toBe(first.look.revision)
+    expect(client.isOverturned).toBe(false)
+    store.gateways.quarantine('gateway-2', 'it lies', clock.wallMs())
+    expect(client.isOverturned).toBe(true)
+    expect((await look()).look.frame.counted).not.toEqual(first.look.frame.counted)
+    expect(client.isOverturned).toBe(false)
+    service.close()
+    store.close()
   })
 })
