@@ -253,6 +253,8 @@ async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLoc
       server.once('error', reject)
     })
     loop.start()
+    // Its thread starts before somebody waits for it.
+    if (store.devices.atMost() >= LARGE_FROM) beside.of(undefined).catch(() => undefined)
     repository.start()
     operatorToken.start()
     tls?.start(renewTls, clock, logger)

@@ -176,10 +176,11 @@ export class EvaluationLoop {
     })
     const isNext = engine.beginsStage(rollout, seen.look.reading)
     const pasts = isNext ? await looks.ask('pasts', rollout.id, clock.wallMs()) : undefined
-    // What was in doubt from then on is looked at again without it.
-    if (this.#stopped || looks.isOverturned) return
-    const outcome = engine.perform(seen.look, seen.packedInput, pasts)
-    if (!seen.isSame) this.#tell(outcome)
+    if (this.#stopped) return
+    // What was in doubt, or another rollout by then, is looked at again.
+    const outcome = looks.isOverturned ? undefined : engine.perform(seen.look, seen.packedInput, pasts)
+    if (outcome === undefined) this.nudge()
+    else if (!seen.isSame) this.#tell(outcome)
     if (outcome !== undefined && outcome.steps.length > 0) this.#sign()
   }
 

@@ -249,13 +249,17 @@ export class RolloutEngine {
     })
   }
 
-  /** Notes the contacts of a look from one on, each of which is true by itself. @returns which comes next */
-  noteContacts({ rollout, contacts }: GateLook, from: number, enough: () => boolean): number {
+  /** Notes the contacts of a look from one on, while the rollout is as it was looked at: a device may be in the other arm by now.
+   *  @returns which comes next */
+  noteContacts(look: GateLook, from: number, enough: () => boolean): number {
     const { rollouts } = this.#store
+    const { contacts } = look
     return this.#store.atomically(() => {
+      const rollout = from < contacts.length ? rollouts.get(look.rollout) : undefined
+      if (rollout === undefined || revisionOf(rollout) !== look.revision) return contacts.length
       let next = from
       for (let contact = contacts[next]; contact !== undefined && !enough(); contact = contacts[++next]) {
-        rollouts.noteContact(rollout, contact)
+        rollouts.noteContact(rollout.id, contact)
       }
       return next
     })

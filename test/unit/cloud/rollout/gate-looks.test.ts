@@ -282,6 +282,10 @@ describe('a look beside', () => {
     expect((await look()).isSame).toBe(true)
     engine.pause(first.look.rollout, 'test', 'test')
     expect(engine.perform(first.look, null)).toBeUndefined()
+    const { device } = present(store.rollouts.devices(first.look.rollout)[0], 'a device of the rollout')
+    const contact = { device, enteredMs: 1, silentMs: 77 }
+    expect(engine.noteContacts({ ...first.look, contacts: [contact] }, 0, () => false)).toBe(1)
+    expect(store.rollouts.device(first.look.rollout, device)?.silentMs).toBeNull()
     expect((await look()).look.revision).not.toBe(first.look.revision)
     expect(client.isOverturned).toBe(false)
     store.gateways.quarantine('gateway-2', 'it lies', clock.wallMs())
