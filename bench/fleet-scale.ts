@@ -20,6 +20,7 @@ import { present } from '../contract/present.ts'
 import { seededRandom } from '../contract/random.ts'
 import type { Release } from '../contract/release.ts'
 import type { ReportRow } from '../contract/uplink.ts'
+import { quantile, rest } from './waits.ts'
 
 /** What the cloud's own work costs with a large fleet, half of it in a rollout, and what a request waits meanwhile:
  *
@@ -406,15 +407,6 @@ async function timed<T>(name: string, work: () => T): Promise<T> {
 
 function row(name: string, value: number): void {
   if (name !== '') console.log(`${name.padEnd(46)}${value.toFixed(1).padStart(10)}`)
-}
-
-function rest(ms: number): Promise<void> {
-  return new Promise((resolve) => systemClock.after(ms, resolve))
-}
-
-function quantile(times: readonly number[], share: number): number {
-  const sorted = [...times].sort((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN
 }
 
 if (values.url !== undefined) await ask(values.url, values.token ?? '')

@@ -14,7 +14,7 @@ export interface LookQuestion {
 export type LookAnswer = { readonly id: number } & ({ readonly value: unknown } | { readonly failed: string })
 
 const service = new LookService(workerData as LookOptions)
-parentPort?.on('message', async ({ id, method, args }: LookQuestion) => {
+const answerTo = async ({ id, method, args }: LookQuestion): Promise<void> => {
   let answer: LookAnswer
   try {
     const ask = service[method] as (...args: readonly unknown[]) => unknown
@@ -24,4 +24,5 @@ parentPort?.on('message', async ({ id, method, args }: LookQuestion) => {
     answer = { id, failed: cause instanceof Error ? (cause.stack ?? cause.message) : String(cause) }
   }
   parentPort?.postMessage(answer)
-})
+}
+parentPort?.on('message', (question: LookQuestion) => void answerTo(question))

@@ -26,7 +26,7 @@ export const revisionOf = (rollout: RolloutRecord): string => {
 }
 
 /** Whether what a gate says is to be kept with what it was computed from: once an hour, and whenever the verdict changes. */
-export function isToBeKept(
+function isToBeKept(
   { readings }: Store,
   { rollout, reading, nowMs }: Pick<GateLook, 'rollout' | 'reading' | 'nowMs'>,
 ): boolean {

@@ -39,7 +39,7 @@ describe('who keeps what was read of devices', () => {
           if (recording) asked.add(sql)
           return ask(...args)
         }
-      Object.assign(statement, { all: noting(all), get: noting(get) })
+      Object.assign(statement, { all: noting(all as () => unknown), get: noting(get as () => unknown) })
       return statement
     } as typeof prepare
     let recording = false
