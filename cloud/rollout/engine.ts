@@ -28,7 +28,7 @@ import { planRollout, type RolloutStep, stepsOn } from './planner.ts'
 import { silenceBoundMs } from './silence-bound.ts'
 import { planStages } from './stage-plan.ts'
 
-/** chosen: of rollouts that are looked at in place; 1 000 devices with a week of hours take a sixth of it */
+/** chosen: of rollouts that are looked at in place; 1 000 devices with a week of hours take a ninth of it */
 const KEPT_HOURS_BYTES = 64 * 1024 * 1024
 /** chosen: devices whose past is read to plan a rollout; more tell no more of a fleet's mean and spread */
 const PLANNED_DEVICES_MAX = 2_000
