@@ -66,7 +66,7 @@ const houses = {
       console: ['api'],
       api: ['console', 'registry', 'rollout', 'store', 'telemetry', 'trust'],
     },
-    composers: ['backup', 'cloud', 'evaluation-loop', 'readiness'],
+    composers: ['backup', 'cloud', 'evaluation-loop', 'look-client', 'look-service', 'look-worker', 'readiness'],
   },
   'firmware-sim': { rooms: { 'power-cut': [] }, composers: [] },
   cli: {

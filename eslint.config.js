@@ -20,6 +20,8 @@ const INDEXED = [
   'model/plan/*.ts',
   // Factors of the channels of one operator, as many as it has.
   'model/engine-tiny/kernels/channels.ts',
+  // Columns of a device's hours, as many and as long as the constructor makes them.
+  'cloud/rollout/device-hours.ts',
   // Signals: samples, filters and windows, whose lengths are those of the arrays made just above.
   'model/audio/*.ts',
   'model/features/*.ts',

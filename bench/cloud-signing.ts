@@ -9,6 +9,7 @@ import { systemClock } from '../cli/clock-system.ts'
 import { freePort } from '../cli/story/free-port.ts'
 import { Store } from '../cloud/store/store.ts'
 import type { Release } from '../contract/release.ts'
+import { quantile, rest } from './waits.ts'
 
 /** How long a new connection waits for /healthz while the cloud signs a whole fleet's assignments, against the same cloud at rest:
  *  `npm run build && node dist/bench/cloud-signing.js [devices]`. A gateway takes the assignments meanwhile. */
@@ -101,15 +102,6 @@ function probe(): Promise<number | undefined> {
     })
     sent.once('error', () => resolve(undefined))
   })
-}
-
-function rest(ms: number): Promise<void> {
-  return new Promise((resolve) => systemClock.after(ms, resolve))
-}
-
-function quantile(times: readonly number[], share: number): number {
-  const sorted = [...times].sort((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN
 }
 
 function row(name: string, times: readonly number[]): string {

@@ -18,6 +18,7 @@ import { EventHub } from './api/event-hub.ts'
 import { Signal } from './api/signal.ts'
 import { alertView } from './api/views.ts'
 import { EvaluationLoop } from './evaluation-loop.ts'
+import { LARGE_FROM, LookClient } from './look-client.ts'
 import { CloudReadiness } from './readiness.ts'
 import { ArtifactFolder } from './registry/artifact-folder.ts'
 import { Registry } from './registry/registry.ts'
@@ -30,6 +31,7 @@ import { Retention } from './store/retention.ts'
 import { DEFAULT_RETENTION, type RetentionPolicy } from './store/retention-ages.ts'
 import { Store } from './store/store.ts'
 import { DEFAULT_DRIFT_POLICY, DriftMonitor, type DriftPolicy } from './telemetry/drift.ts'
+import { FleetNowBeside, fleetNow } from './telemetry/fleet-now.ts'
 import { createMetrics, measureReaders } from './telemetry/metrics.ts'
 import { WakeAudit } from './telemetry/wake-audit.ts'
 import { AttemptLimit } from './trust/attempt-limit.ts'
@@ -103,8 +105,8 @@ export interface RunningCloud {
   readonly operatorToken: string
   /** Mints a service token without HTTP, for a gateway in the same process. */
   readonly tokens: Pick<TokenIssuer, 'mintService' | 'jwks'>
-  /** Runs one evaluation now instead of waiting for the clock. */
-  evaluate(): void
+  /** Runs one evaluation now instead of waiting for the clock. What is small is done at once; @returns when everything is. */
+  evaluate(): Promise<void>
   /** Looks again at the files that may change while it runs: the seed of tokens, the operator token and certificates.
    *  @throws when the seed is none, or a file cannot be read: what was in use stays */
   reload(): Promise<void>
@@ -169,7 +171,7 @@ async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLoc
     const hub = new EventHub(clock.wallMs())
     const assignmentsChanged = new Signal(clock)
     measureReaders(metrics.registry, { stream: () => hub.listeners, feed: () => assignmentsChanged.waiters })
-    const engine = new RolloutEngine(store, clock, secureRandom)
+    const engine = new RolloutEngine(store, clock, secureRandom, LARGE_FROM)
     const slices = new Slices(machine)
     const { verifier } = options
     const judge = verifier && (await SecondJudge.open(store, artifacts, verifier.model, verifier.engine))
@@ -182,11 +184,16 @@ async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLoc
           logger.warn({ gateway, reason }, 'gateway in quarantine')
         },
       })
+    const drift = { ...DEFAULT_DRIFT_POLICY, ...options.drift }
+    const looks = new LookClient(store, { path: store.db.name, drift })
+    // Who asks for figures does not wait for a look.
+    const figures = new LookClient(store, { path: store.db.name, drift })
+    const beside = new FleetNowBeside((family) => figures.ask('present', family), machine)
     const loop = new EvaluationLoop({
-      wakeAudit,
+      ...{ wakeAudit, looks },
       ...{ store, clock, machine, slices, logger, engine, hub, metrics, assignmentsChanged },
       assigner: new Assigner(store, directors, clock, options.assignmentTtlMs ?? 30 * DAY_MS),
-      drift: new DriftMonitor(store, { ...DEFAULT_DRIFT_POLICY, ...options.drift }),
+      drift: new DriftMonitor(store, drift),
       retention: new Retention(store.db, { ...DEFAULT_RETENTION, ...options.retention }),
       everyMs: options.evaluateEveryMs ?? 15 * 60_000,
     })
@@ -223,6 +230,12 @@ async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLoc
       identities: new DeviceIdentities(store, tokens, clock, secureRandom, options.keyedTokenTtlMs, challenges),
       gateways,
       slices,
+      pastsOf: async (id) => {
+        const rollout = store.rollouts.get(id)
+        const isToRead = rollout?.endedMs === null && engine.isLarge(rollout)
+        return isToRead ? looks.ask('pasts', id, clock.wallMs()) : undefined
+      },
+      fleetNow: async (family) => (store.devices.atMost() < LARGE_FROM ? fleetNow(store, family) : beside.of(family)),
       nudge: () => loop.nudge(),
       signSoon: () => loop.signSoon(),
       publicReads: options.publicReads ?? false,
@@ -246,6 +259,8 @@ async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLoc
       server.once('error', reject)
     })
     loop.start()
+    // Its thread starts before somebody waits for it.
+    if (store.devices.atMost() >= LARGE_FROM) beside.of(undefined).catch(() => undefined)
     repository.start()
     operatorToken.start()
     tls?.start(renewTls, clock, logger)
@@ -307,6 +322,7 @@ async function startOwned(options: CloudOptions, keysDir: string, lock: OwnerLoc
             setTimeout(() => 'closeAllConnections' in server && server.closeAllConnections(), 5_000).unref()
           })
           await judge?.close()
+          await Promise.all([looks.close(), figures.close()])
           store.close()
           lock.release()
           logger.info({ url }, 'cloud is down')

@@ -3,15 +3,19 @@ import type { Logger } from '../platform/logger.ts'
 import type { EventHub } from './api/event-hub.ts'
 import type { Signal } from './api/signal.ts'
 import { alertView, rolloutView } from './api/views.ts'
+import { LARGE_FROM, type LookClient } from './look-client.ts'
+import type { HarmAfter } from './rollout/after-rollout.ts'
 import type { Assigner } from './rollout/assigner.ts'
-import type { RolloutEngine } from './rollout/engine.ts'
+import type { RolloutEngine, TickOutcome } from './rollout/engine.ts'
 import type { Slices } from './slices.ts'
+import type { BaselineRecord } from './store/baseline-store.ts'
 import type { Retention } from './store/retention.ts'
+import type { RolloutRecord } from './store/rollout-store.ts'
 import type { Store } from './store/store.ts'
 import { hourIndex } from './store/telemetry-store.ts'
-import type { DriftMonitor } from './telemetry/drift.ts'
+import type { DriftChange, DriftMonitor } from './telemetry/drift.ts'
 import type { CloudMetrics } from './telemetry/metrics.ts'
-import { lookForSilence } from './telemetry/silence.ts'
+import { lookForSilence, type Silence } from './telemetry/silence.ts'
 import type { WakeAudit } from './telemetry/wake-audit.ts'
 
 /** chosen: changed hours recomputed in one evaluation; an outage's backlog of days is caught up over several */
@@ -29,6 +33,8 @@ export interface EvaluationParts {
   readonly engine: RolloutEngine
   readonly assigner: Assigner
   readonly drift: DriftMonitor
+  /** looks at what is large */
+  readonly looks: LookClient
   readonly retention: Retention
   readonly hub: EventHub
   readonly metrics: CloudMetrics
@@ -48,13 +54,15 @@ export class EvaluationLoop {
   #lastHour = -1
   #signing = false
   #pruning = false
+  /** what is looked at beside at present */
+  readonly #beside = new Map<string, Promise<void>>()
 
   constructor(parts: EvaluationParts) {
     this.#parts = parts
   }
 
   start(): void {
-    this.evaluate()
+    void this.evaluate()
     this.#schedule()
   }
 
@@ -87,13 +95,14 @@ export class EvaluationLoop {
   #schedule(): void {
     if (this.#stopped) return
     this.#cancel = this.#parts.clock.after(this.#parts.everyMs, () => {
-      this.evaluate()
+      void this.evaluate()
       this.#schedule()
     })
   }
 
-  /** One evaluation. What fails is logged and tried again at the next: each part is a transaction of its own. */
-  evaluate(): void {
+  /** One evaluation. What fails is logged and tried again at the next: each part is a transaction of its own.
+   *  @returns when what is looked at beside has been acted on, too; all else is done at once */
+  async evaluate(): Promise<void> {
     if (this.#stopped) return
     const { machine, metrics } = this.#parts
     const startedMs = machine.monotonicMs()
@@ -104,6 +113,7 @@ export class EvaluationLoop {
     this.#attempt(() => this.#parts.wakeAudit?.look(this.#parts.clock.wallMs()))
     this.#sign()
     metrics.tickSeconds.observe((machine.monotonicMs() - startedMs) / 1000)
+    await Promise.all(this.#beside.values())
   }
 
   #attempt(part: () => void): void {
@@ -117,14 +127,19 @@ export class EvaluationLoop {
   /** Looks at each open rollout by itself: one that fails holds no other up. */
   #rollouts(): void {
     this.#attempt(() => {
-      for (const { id } of this.#parts.store.rollouts.allOpen()) this.#attempt(() => this.#rollout(id))
+      for (const open of this.#parts.store.rollouts.allOpen()) this.#attempt(() => this.#rollout(open))
     })
   }
 
-  #rollout(open: string): void {
-    const { store, engine, hub, logger } = this.#parts
-    const outcome = engine.tick(open)
+  #rollout(open: RolloutRecord): void {
+    const { engine } = this.#parts
+    if (!engine.isLarge(open)) this.#tell(engine.tick(open.id))
+    else this.#aside(open.id, () => (open.stage === 0 ? this.#beginBeside(open) : this.#lookBeside(open)))
+  }
+
+  #tell(outcome: TickOutcome | undefined): void {
     if (outcome === undefined) return
+    const { store, hub, logger } = this.#parts
     if (outcome.steps.length > 0) {
       const { id, state, stage, why } = outcome.rollout
       logger.info({ rollout: id, state, stage, steps: outcome.steps.map(({ kind }) => kind) }, why)
@@ -132,9 +147,88 @@ export class EvaluationLoop {
     hub.publish('rollout', rolloutView(store, outcome.rollout))
   }
 
+  /** Work that waits for the thread that looks: one of a name at a time. */
+  #aside(name: string, work: () => Promise<void>): void {
+    if (this.#beside.has(name)) return
+    const done = work()
+      .catch((cause: unknown) => {
+        if (!this.#stopped) this.#parts.logger.error({ err: cause }, 'evaluation failed')
+      })
+      .finally(() => this.#beside.delete(name))
+    this.#beside.set(name, done)
+  }
+
+  async #beginBeside({ id }: RolloutRecord): Promise<void> {
+    const { looks, engine, clock } = this.#parts
+    const pasts = await looks.ask('pasts', id, clock.wallMs())
+    if (this.#stopped) return
+    this.#tell(engine.tick(id, pasts))
+    this.#sign()
+  }
+
+  async #lookBeside(rollout: RolloutRecord): Promise<void> {
+    const { looks, engine, clock, slices } = this.#parts
+    const seen = await looks.look(rollout, clock.wallMs())
+    if (seen === null) return
+    let noted = 0
+    await slices.whole((enough) => {
+      noted = engine.noteContacts(seen.look, noted, enough)
+      return noted < seen.look.contacts.length
+    })
+    const isNext = engine.beginsStage(rollout, seen.look.reading)
+    const pasts = isNext ? await looks.ask('pasts', rollout.id, clock.wallMs()) : undefined
+    if (this.#stopped) return
+    // What was in doubt, or another rollout by then, is looked at again.
+    const outcome = looks.isOverturned ? undefined : engine.perform(seen.look, seen.packedInput, pasts)
+    if (outcome === undefined) this.nudge()
+    else if (!seen.isSame) this.#tell(outcome)
+    if (outcome !== undefined && outcome.steps.length > 0) this.#sign()
+  }
+
+  /** Whether the fleet is too large for what reads all of it to be done in place. */
+  get #isLarge(): boolean {
+    return this.#parts.store.devices.atMost() >= LARGE_FROM
+  }
+
+  async #sumBeside(): Promise<void> {
+    const { store, looks } = this.#parts
+    for (const hour of store.fleet.begin(HOURS_PER_EVALUATION)) {
+      const sums = await looks.ask('sums', hour)
+      if (this.#stopped) return
+      store.fleet.end(hour, sums)
+    }
+  }
+
   #drift(): void {
-    const { store, drift, hub, clock, logger } = this.#parts
-    const changes = drift.evaluate(clock.wallMs())
+    const { drift, clock, looks } = this.#parts
+    const nowMs = clock.wallMs()
+    if (!this.#isLarge) {
+      this.#tellDrift(drift.evaluate(nowMs))
+      return
+    }
+    const hour = drift.due(nowMs)
+    if (hour === undefined) return
+    this.#aside('drift', async () => {
+      const { judged, baselines } = await looks.ask('drift', hour)
+      await this.#putBaselines(baselines)
+      if (!this.#stopped) this.#tellDrift(drift.conclude({ judged }, nowMs))
+    })
+  }
+
+  #putBaselines(baselines: readonly BaselineRecord[]): Promise<void> {
+    const { store, slices } = this.#parts
+    let next = 0
+    return slices.whole((enough) =>
+      store.atomically(() => {
+        for (let each = baselines[next]; each !== undefined && !enough(); each = baselines[++next])
+          store.baselines.put(each)
+        return next < baselines.length
+      }),
+    )
+  }
+
+  #tellDrift(changes: readonly DriftChange[]): void {
+    const { store, hub, logger } = this.#parts
     for (const { alert, change } of changes) {
       const view = alertView(store, alert)
       const { metric, modelName: model, family, cohort, ratio } = view
@@ -151,20 +245,28 @@ export class EvaluationLoop {
     this.#lastHour = hourIndex(now)
     // Before the sums, since it forgets hours whose rows are gone.
     if (isNew && !this.#pruning) retention.begin(now)
-    let left = HOURS_PER_EVALUATION
-    slices.run(
-      (enough) => {
-        while (left-- > 0 && store.fleet.refresh(1) > 0) if (enough()) return true
-        return false
-      },
-      (cause) => {
-        if (cause !== undefined && !this.#stopped) logger.error({ err: cause }, 'sums of an hour failed')
-      },
-    )
+    if (this.#isLarge) this.#aside('sums', () => this.#sumBeside())
+    else {
+      let left = HOURS_PER_EVALUATION
+      slices.run(
+        (enough) => {
+          while (left-- > 0 && store.fleet.refresh(1) > 0) if (enough()) return true
+          return false
+        },
+        (cause) => {
+          if (cause !== undefined && !this.#stopped) logger.error({ err: cause }, 'sums of an hour failed')
+        },
+      )
+    }
     this.#attempt(() => store.checkpoint())
     if (!isNew) return
     this.#closeOldNotices(now)
-    this.#lookAfter(now)
+    if (this.#isLarge) {
+      this.#aside('afterwards', async () => {
+        const { harm, silence } = await this.#parts.looks.ask('afterwards', now)
+        if (!this.#stopped) this.#lookAfter(now, harm, silence)
+      })
+    } else this.#lookAfter(now)
     hub.publish('fleet', { hourMs: this.#lastHour * 3_600_000 })
     this.#prune()
   }
@@ -194,9 +296,9 @@ export class EvaluationLoop {
   }
 
   /** What a rollout that is over did to its devices, and who has fallen silent. */
-  #lookAfter(nowMs: number): void {
+  #lookAfter(nowMs: number, harm?: readonly HarmAfter[], silence?: Silence): void {
     const { store, engine, hub, logger } = this.#parts
-    const raised = [...engine.lookAfter(), ...lookForSilence(store, nowMs)]
+    const raised = [...engine.lookAfter(harm), ...lookForSilence(store, nowMs, silence)]
     for (const alert of raised) {
       logger.warn({ code: alert.code, metric: alert.metric, numbers: alert.numbers }, 'alert raised')
       hub.publish('alert', { change: 'raised', ...alertView(store, alert) })

@@ -7,8 +7,10 @@ import type { Readiness } from '../../platform/readiness.ts'
 import type { ArtifactFolder } from '../registry/artifact-folder.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { RolloutEngine } from '../rollout/engine.ts'
+import type { Pasts } from '../rollout/executor.ts'
 import type { Slices } from '../slices.ts'
 import type { Store } from '../store/store.ts'
+import type { FleetNow } from '../telemetry/fleet-now.ts'
 import type { CloudMetrics } from '../telemetry/metrics.ts'
 import type { WakeAudit } from '../telemetry/wake-audit.ts'
 import type { AttemptLimit } from '../trust/attempt-limit.ts'
@@ -46,6 +48,10 @@ export interface CloudServices {
   readonly contacts: GatewayContacts
   /** devices got something else to run, or another place: their assignments are signed before the loop's next turn */
   readonly signSoon: () => void
+  /** what the devices of a large open rollout did before a stage that begins now; of others it is read in place */
+  readonly pastsOf: (rollout: string) => Promise<Pasts | undefined>
+  /** of a large fleet as of some seconds ago */
+  readonly fleetNow: (family: string | undefined) => Promise<FleetNow>
   readonly slices: Slices
   /** undefined: the cloud has no verifier */
   readonly wakeAudit: WakeAudit | undefined

@@ -127,9 +127,11 @@ export function fleetRoutes(app: CloudApp, services: CloudServices): void {
     request: hours,
     responses: schemas.answers(schemas.summary, 'Figures'),
   })
-  app.openapi(summary, (c) => {
+  app.openapi(summary, async (c) => {
     const hours = integerQuery(c, 'hours', 24, 1, SERIES_HOURS_MAX)
-    return c.json(summaryView(store, clock.wallMs(), hours, c.req.valid('query').family), 200)
+    const { family } = c.req.valid('query')
+    const now = await services.fleetNow(family)
+    return c.json(summaryView(store, clock.wallMs(), hours, family, now), 200)
   })
 
   const series = createRoute({

@@ -135,10 +135,13 @@ export function rolloutRoutes(app: CloudApp, services: CloudServices): void {
     request: { params, ...schemas.conditionalChange(schemas.advanceRequest) },
     responses: schemas.answers(schemas.rollout, 'The rollout after it'),
   })
-  app.openapi(advance, (c) => {
+  app.openapi(advance, async (c) => {
     const { reason, full = false } = c.req.valid('json')
-    const id = asSeen(c, c.req.valid('param').id)
-    return c.json(changed(unwrap(engine.advance(id, c.get('principal').subject, reason, full))), 200)
+    const { id } = c.req.valid('param')
+    const pasts = await services.pastsOf(id)
+    // As it is now: what was read beside took its time.
+    const by = c.get('principal').subject
+    return c.json(changed(unwrap(engine.advance(asSeen(c, id), by, reason, full, pasts))), 200)
   })
 
   const change = createRoute({

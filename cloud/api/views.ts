@@ -11,6 +11,7 @@ import type { RolloutRecord } from '../store/rollout-store.ts'
 import type { Store } from '../store/store.ts'
 import { HOUR_MS, hourIndex } from '../store/telemetry-store.ts'
 import { fleetFigures } from '../telemetry/fleet-figures.ts'
+import { fleetNow } from '../telemetry/fleet-now.ts'
 import { whyNot } from '../telemetry/why-not.ts'
 import { ALERT_RUNBOOK, alertWords, severityOf } from './alert-words.ts'
 import { deviceTag, rolloutTag } from './etag.ts'
@@ -189,13 +190,19 @@ function hoursOf(store: Store, from: number, to: number, family?: string): reado
   return rows.filter(({ model }) => own.has(model))
 }
 
-/** @param family only its devices and releases */
-export function summaryView(store: Store, nowMs: number, hours: number, family?: string) {
+/** @param family only its devices and releases
+ *  @param now by who reads beside; default: read in place */
+export function summaryView(
+  store: Store,
+  nowMs: number,
+  hours: number,
+  family?: string,
+  now = fleetNow(store, family),
+) {
   const end = hourIndex(nowMs)
   const rows = hoursOf(store, end - hours, end, family)
   const names = modelNames(store)
-  const present = store.fleet.present(family)
-  const count = store.devices.count(family)
+  const { present, count } = now
   return {
     atMs: nowMs,
     hours,

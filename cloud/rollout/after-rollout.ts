@@ -23,14 +23,36 @@ const PAIRS_MIN = 10
 
 const AFTER_ROLLOUT = 'after-rollout'
 
-/** Looks at completed rollouts that none has followed. To be called inside a transaction.
- *  @returns alerts that were raised */
-export function lookAfter(store: Store, nowMs: number): readonly AlertRecord[] {
-  closeOld(store, nowMs)
-  return store.rollouts
+/** Harm that was found after a rollout, as data. */
+export interface HarmAfter {
+  readonly rollout: string
+  readonly metric: string
+  /** prefix of the release's hash */
+  readonly model: string
+  readonly ratio: number
+  readonly numbers: Readonly<Record<string, number>>
+}
+
+/** Looks at completed rollouts that none has followed. Reads the hours of all of their devices. */
+export const readAfter = (store: Store, nowMs: number): readonly HarmAfter[] =>
+  store.rollouts
     .completedLately(nowMs)
     .filter((rollout) => !isFollowed(store, rollout))
     .flatMap((rollout) => compareWithPast(store, rollout, nowMs))
+
+/** Raises alerts of what was found, and resolves those that are about nothing any more. To be called inside a transaction.
+ *  @returns alerts that were raised */
+export function lookAfter(store: Store, nowMs: number, found = readAfter(store, nowMs)): readonly AlertRecord[] {
+  closeOld(store, nowMs)
+  return found.flatMap(({ rollout: id, metric, model, ratio, numbers }) => {
+    const rollout = store.rollouts.get(id)
+    if (rollout?.state !== 'completed' || isFollowed(store, rollout)) return []
+    if (store.alerts.open(AFTER_ROLLOUT, metric, model) !== undefined) return []
+    const raised = store.alerts.raise({ code: AFTER_ROLLOUT, metric, model, sinceMs: nowMs, ratio, numbers })
+    const detail = { rollout: id, model, ...numbers }
+    store.audit.append({ atMs: nowMs, actor: 'kinglet', action: 'alert.raised', subject: metric, detail })
+    return [raised]
+  })
 }
 
 /** Whether a rollout has started since that takes devices of this one: of its family, for a board of its own. */
@@ -42,12 +64,12 @@ export function isFollowed({ rollouts, models }: Store, rollout: RolloutRecord):
   })
 }
 
-function compareWithPast(store: Store, rollout: RolloutRecord, nowMs: number): readonly AlertRecord[] {
+function compareWithPast(store: Store, rollout: RolloutRecord, nowMs: number): readonly HarmAfter[] {
   const { endedMs } = rollout
   if (endedMs === null) return []
   const from = Math.ceil(endedMs / HOUR_MS) * HOUR_MS
   const until = Math.min(hourStartMs(nowMs), from + rollout.policy.afterHours * HOUR_MS)
-  const raised: AlertRecord[] = []
+  const found: HarmAfter[] = []
   const model = present(store.models.byId(rollout.release), 'the release of a rollout').prefix
   const window = Math.floor((until - 1 - from) / (WINDOW_HOURS * HOUR_MS))
   if (until <= from) return []
@@ -64,17 +86,15 @@ function compareWithPast(store: Store, rollout: RolloutRecord, nowMs: number): r
     const margin = { ...policy, alphaRollback: alpha, marginRatio: Math.max(MARGIN_MIN, policy.marginRatio) }
     const logE = harmLogE([paired], margin, signal)
     const threshold = Math.log(1 / alpha)
-    if (logE < threshold || store.alerts.open(AFTER_ROLLOUT, policy.name, model) !== undefined) continue
+    if (logE < threshold) continue
     const ratio = Math.exp(paired.d)
     const numbers = {
       ...{ ratio, recent: paired.canary.rate, baseline: paired.control.rate, logE, threshold },
       ...{ devices: paired.canary.devices, hoursAfterEnd: (nowMs - endedMs) / HOUR_MS },
     }
-    raised.push(store.alerts.raise({ code: AFTER_ROLLOUT, metric: policy.name, model, sinceMs: nowMs, ratio, numbers }))
-    const detail = { rollout: rollout.id, model, ...numbers }
-    store.audit.append({ atMs: nowMs, actor: 'kinglet', action: 'alert.raised', subject: policy.name, detail })
+    found.push({ rollout: rollout.id, metric: policy.name, model, ratio, numbers })
   }
-  return raised
+  return found
 }
 
 /** An alert of a rollout that was taken back, or that another one has followed, is about nothing any more. */

@@ -6,27 +6,30 @@ import type { SecureRandom } from '../../contract/random.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 import { noFamily } from '../family.ts'
 import type { AlertRecord } from '../store/alert-store.ts'
+import type { ChangeFollower } from '../store/device-changes.ts'
 import type { DeviceRecord } from '../store/device-store.ts'
 import type { GatePolicy } from '../store/gate-policy.ts'
 import type { GateReading } from '../store/gate-reading.ts'
 import { type ReleaseRecord, shareBoards } from '../store/model-store.ts'
+import { packInput } from '../store/packed-input.ts'
 import type { RolloutPlan } from '../store/rollout-plan.ts'
 import type { RolloutRecord } from '../store/rollout-store.ts'
 import type { Store } from '../store/store.ts'
-import { HOUR_MS } from '../store/telemetry-store.ts'
-import { isFollowed, lookAfter } from './after-rollout.ts'
+import { type HarmAfter, isFollowed, lookAfter } from './after-rollout.ts'
 import { bucketOf, isExposed } from './cohort.ts'
 import { resolvePolicy } from './declared-signals.ts'
 import type { FleetHalves, FleetPast } from './detection.ts'
-import { gatherEvidence, pastOf, stageHours } from './evidence.ts'
-import { fits, KINGLET, pauseDevices, performStep, resumeDevices, takers } from './executor.ts'
+import { halvesOf, stageHours } from './evidence.ts'
+import { fits, KINGLET, type Pasts, pauseDevices, performStep, resumeDevices, takers } from './executor.ts'
 import { environmentOf } from './fleet-slices.ts'
-import { judgeStage } from './gate.ts'
+import { type GateLook, GateLooks, revisionOf } from './gate-looks.ts'
 import { gateWords } from './gate-words.ts'
 import { planRollout, type RolloutStep, stepsOn } from './planner.ts'
 import { silenceBoundMs } from './silence-bound.ts'
 import { planStages } from './stage-plan.ts'
 
+/** chosen: of rollouts that are looked at in place; 1 000 devices with a week of hours take a ninth of it */
+const KEPT_HOURS_BYTES = 64 * 1024 * 1024
 /** chosen: devices whose past is read to plan a rollout; more tell no more of a fleet's mean and spread */
 const PLANNED_DEVICES_MAX = 2_000
 
@@ -71,11 +74,20 @@ export class RolloutEngine {
   readonly #store: Store
   readonly #clock: Clock
   readonly #random: SecureRandom
+  readonly #largeFrom: number
+  readonly #looks: GateLooks
+  readonly #changes: ChangeFollower
+  /** the last look at each large rollout that was acted on */
+  readonly #performed = new Map<string, GateLook>()
 
-  constructor(store: Store, clock: Clock, random: SecureRandom) {
+  /** @param largeFrom devices of a rollout from which on nobody looks at it in place */
+  constructor(store: Store, clock: Clock, random: SecureRandom, largeFrom = Number.POSITIVE_INFINITY) {
     this.#store = store
     this.#clock = clock
     this.#random = random
+    this.#largeFrom = largeFrom
+    this.#looks = new GateLooks(store, KEPT_HOURS_BYTES)
+    this.#changes = store.changes.follow()
   }
 
   /** Works out what a rollout would do: who takes part, what each stage can find. Changes nothing.
@@ -174,7 +186,7 @@ export class RolloutEngine {
     for (const [i, device] of heard.entries()) {
       if (i % every !== 0 || device.target === null) continue
       const release = present(this.#store.models.byId(device.target), 'the target of a device')
-      const before = pastOf(this.#store, device.id, release, policy, nowMs)
+      const before = halvesOf(this.#store, device.id, release, policy, nowMs)
       for (const [name, past] of Object.entries(before.past)) {
         of(name).past.push(...Array.from({ length: every }, () => past))
       }
@@ -219,47 +231,119 @@ export class RolloutEngine {
     })
   }
 
-  /** Reads the gate of an open rollout, plans and performs. @returns undefined when it is not open any more */
-  tick(id: string): TickOutcome | undefined {
+  /** Whether a rollout is too large to be looked at in place: `perform` is given what was read beside. */
+  isLarge(rollout: RolloutRecord): boolean {
+    return rollout.plan.devices >= this.#largeFrom
+  }
+
+  /** Reads the gate of an open rollout, plans and performs.
+   *  @param pasts of a large one whose first stage is to begin
+   *  @returns undefined when it is not open any more */
+  tick(id: string, pasts?: Pasts): TickOutcome | undefined {
     const { rollouts } = this.#store
-    return this.#store.atomically(() => {
+    return this.#reading(() => {
       const rollout = rollouts.get(id)
       if (rollout === undefined || rollout.endedMs !== null) return undefined
       const nowMs = this.#clock.wallMs()
-      const reading = this.#read(rollout, nowMs)
-      const why =
-        reading === null
-          ? 'Started.'
-          : `${rollout.policy.advisory ? 'Advisory, nothing acts on it: ' : ''}${gateWords(reading)}`
-      const steps = planRollout(rollout, reading)
-      if (reading !== null) rollouts.setReading(rollout.id, reading, rollout.state === 'paused' ? rollout.why : why)
-      for (const step of steps) {
-        performStep(step, { store: this.#store, rollout, nowMs, actor: KINGLET, why, reading })
-      }
-      return { rollout: present(rollouts.get(rollout.id), 'the rollout just changed'), steps }
+      return this.#perform(rollout, this.#read(rollout, nowMs), nowMs, pasts)
     })
   }
 
-  /** Reads the gate, and keeps what it said with what it was computed from: once an hour, and whenever the verdict changes. */
+  /** Notes the contacts of a look from one on, while the rollout is as it was looked at: a device may be in the other arm by now.
+   *  @returns which comes next */
+  noteContacts(look: GateLook, from: number, enough: () => boolean): number {
+    const { rollouts } = this.#store
+    const { contacts } = look
+    return this.#store.atomically(() => {
+      const rollout = from < contacts.length ? rollouts.get(look.rollout) : undefined
+      if (rollout === undefined || revisionOf(rollout) !== look.revision) return contacts.length
+      let next = from
+      for (let contact = contacts[next]; contact !== undefined && !enough(); contact = contacts[++next]) {
+        rollouts.noteContact(rollout.id, contact)
+      }
+      return next
+    })
+  }
+
+  /** Plans and performs by what was read beside, when its contacts have been noted.
+   *  @param packedInput to be kept with it; null: it is not to be kept
+   *  @param pasts where it begins a stage
+   *  @returns undefined when the rollout is not as it was looked at any more: look again */
+  perform(look: GateLook, packedInput: Uint8Array | null, pasts?: Pasts): TickOutcome | undefined {
+    const { rollouts } = this.#store
+    return this.#store.atomically(() => {
+      const rollout = rollouts.get(look.rollout)
+      if (rollout === undefined || rollout.endedMs !== null || revisionOf(rollout) !== look.revision) return undefined
+      this.#note(rollout, { ...look, contacts: [] }, packedInput)
+      const outcome = this.#perform(rollout, look.reading, this.#clock.wallMs(), pasts)
+      if (outcome.rollout.endedMs === null) this.#performed.set(rollout.id, look)
+      else this.#performed.delete(rollout.id)
+      return outcome
+    })
+  }
+
+  /** Whether a stage begins by what was read. */
+  beginsStage(rollout: RolloutRecord, reading: GateReading | null): boolean {
+    return planRollout(rollout, reading).some(({ kind }) => kind === 'begin-stage')
+  }
+
+  #perform(rollout: RolloutRecord, reading: GateReading | null, nowMs: number, pasts?: Pasts): TickOutcome {
+    const { rollouts } = this.#store
+    const why =
+      reading === null
+        ? 'Started.'
+        : `${rollout.policy.advisory ? 'Advisory, nothing acts on it: ' : ''}${gateWords(reading)}`
+    const steps = planRollout(rollout, reading)
+    if (reading !== null) rollouts.setReading(rollout.id, reading, rollout.state === 'paused' ? rollout.why : why)
+    for (const step of steps) {
+      performStep(step, { store: this.#store, rollout, nowMs, actor: KINGLET, why, reading, pasts })
+    }
+    return { rollout: present(rollouts.get(rollout.id), 'the rollout just changed'), steps }
+  }
+
+  /** A transaction in which gates are read in place: when it is undone, what was read in it may never have been. */
+  #reading<T>(work: () => T): T {
+    try {
+      return this.#store.atomically(work)
+    } catch (cause) {
+      this.#changes.markAll()
+      throw cause
+    }
+  }
+
+  /** Reads the gate in place. */
   #read(rollout: RolloutRecord, nowMs: number): GateReading | null {
     if (rollout.stage === 0) return null
+    this.#looks.note(this.#changes.take())
+    const { look, input } = this.#looks.look(rollout, nowMs)
+    this.#note(rollout, look, input === null ? null : packInput(input))
+    return look.reading
+  }
+
+  /** What the gate says of the running stage to a person who ends it: of a large rollout what it said last. */
+  #readNow(rollout: RolloutRecord, nowMs: number): GateReading | null {
+    if (!this.isLarge(rollout) || rollout.stage === 0) return this.#read(rollout, nowMs)
+    const last = this.#performed.get(rollout.id)
+    // Evidence of the stage before would be frozen twice.
+    if (last?.frame.stage === rollout.stage) return last.reading
+    return new GateLooks(this.#store, 0).look(rollout, nowMs).look.reading
+  }
+
+  #note(rollout: RolloutRecord, { contacts, nowMs, reading }: GateLook, packedInput: Uint8Array | null): void {
     const { rollouts, readings } = this.#store
-    rollouts.noteContact(rollout.id, nowMs)
-    const input = gatherEvidence(this.#store, rollout, nowMs)
-    const reading = judgeStage(rollout.policy, input)
-    const kept = readings.newest(rollout.id)
-    if (kept === undefined || kept.verdict !== reading.verdict || nowMs - kept.atMs >= HOUR_MS) {
-      readings.keep(rollout.id, nowMs, reading, rollout.policy, input)
-    }
-    return reading
+    for (const contact of contacts) rollouts.noteContact(rollout.id, contact)
+    if (packedInput !== null) readings.keep(rollout.id, nowMs, reading, rollout.policy, packedInput)
   }
 
   /** Compares the devices of completed rollouts with their past, and gives what has nothing to run, or what has been archived,
-   *  the production model of its family and board. @returns alerts that were raised */
-  lookAfter(): readonly AlertRecord[] {
+   *  the production model of its family and board.
+   *  @param found by who looks beside; undefined: it is looked at in place
+   *  @returns alerts that were raised */
+  lookAfter(found?: readonly HarmAfter[]): readonly AlertRecord[] {
     return this.#store.atomically(() => {
       this.#reconcile()
-      return lookAfter(this.#store, this.#clock.wallMs())
+      this.#looks.forgetEnded()
+      return lookAfter(this.#store, this.#clock.wallMs(), found)
     })
   }
 
@@ -323,27 +407,30 @@ export class RolloutEngine {
     return this.#byHand(id, ['running', 'paused', 'completed'], (current, nowMs) => {
       const delayed = current.state === 'completed'
       const why = `Rolled back${delayed ? ' after its end' : ''} by ${by}: ${reason}`
-      const reading = delayed ? current.reading : this.#read(current, nowMs)
+      // Whoever takes back a large one does not wait for a look.
+      const reading = delayed || this.isLarge(current) ? current.reading : this.#read(current, nowMs)
       performStep({ kind: 'withdraw' }, { store: this.#store, rollout: current, nowMs, actor: by, why, reading })
     })
   }
 
   /** Ends the running stage by hand, on the evidence as it is.
    *  @param full expose everybody at once
+   *  @param pasts of a large rollout
    *  @returns `not-found` | `conflict` */
-  advance(id: string, by: string, reason: string, full: boolean): Result<RolloutRecord, ContractError> {
+  advance(id: string, by: string, reason: string, full: boolean, pasts?: Pasts): Result<RolloutRecord, ContractError> {
     return this.#byHand(id, ['running', 'paused'], (rollout, nowMs) => {
       const why = `Advanced by ${by}, not by the gate: ${reason}`
-      const reading = this.#read(rollout, nowMs)
+      const reading = this.#readNow(rollout, nowMs)
       if (rollout.state === 'paused') resumeDevices({ store: this.#store, rollout, nowMs })
       this.#store.rollouts.setState(id, 'running', why, null)
       for (const step of stepsOn(rollout, reading, full)) {
-        performStep(step, { store: this.#store, rollout, nowMs, actor: by, why, reading })
+        performStep(step, { store: this.#store, rollout, nowMs, actor: by, why, reading, pasts })
       }
       // What was said of the stage before would read as said of this one.
       const next = present(this.#store.rollouts.get(id), 'the rollout just changed')
-      const first = next.state === 'running' ? this.#read(next, nowMs) : null
-      if (first !== null) this.#store.rollouts.setReading(id, first, why)
+      if (next.state === 'running') {
+        this.#store.rollouts.setReading(id, this.isLarge(next) ? null : this.#read(next, nowMs), why)
+      }
       this.#audit(nowMs, by, 'rollout.advanced', rollout, reason)
     })
   }
@@ -468,7 +555,7 @@ export class RolloutEngine {
       }
       rollouts.addDevice(open.id, { ...row, boundMs: silenceBoundMs(device) })
       if (isExposed(bucket, open.percents[open.stage - 1] ?? 0)) {
-        rollouts.expose(open.id, device.id, open.stage, nowMs)
+        rollouts.expose(open.id, [device.id], open.stage, nowMs)
         const tag = { rollout: open.id, stage: open.stage, arm: 'canary' as const }
         devices.retarget(device.id, { release: candidate.id, ...tag })
         return
@@ -483,7 +570,7 @@ export class RolloutEngine {
     change: (rollout: RolloutRecord, nowMs: number) => void,
   ): Result<RolloutRecord, ContractError> {
     const { rollouts } = this.#store
-    return this.#store.atomically(() => {
+    return this.#reading(() => {
       const rollout = rollouts.get(id)
       if (rollout === undefined) return err(contractError('not-found', `no rollout "${id}"`))
       if (!from.includes(rollout.state)) return err(contractError('conflict', `rollout ${id} is ${rollout.state}`))

@@ -6,9 +6,11 @@ import type { SlotOutcome } from '../store/outcome-store.ts'
 import type { RolloutDevice, RolloutRecord } from '../store/rollout-store.ts'
 import type { Store } from '../store/store.ts'
 import { HOUR_MS, hourIndex, hourStartMs } from '../store/telemetry-store.ts'
+import { type DeviceEvidence, KeptHours, type Model, RolloutEvidence } from './device-evidence.ts'
+import { type DeviceHours, outcomeOf, type Weights } from './device-hours.ts'
 import type { Spell } from './first-event.ts'
 import { slicesOf } from './fleet-slices.ts'
-import type { ArmOutcomes, FrozenSlice, GateInput, SignalInput } from './gate.ts'
+import type { ArmOutcomes, FrozenSlice, GateFrame, GateInput, SignalInput } from './gate.ts'
 import type { DeviceOutcome } from './log-ratio.ts'
 import { manualStages } from './manual-stages.ts'
 import { type DeclaredPlaces, declaredPlaces, type Signal, signalOf } from './signals.ts'
@@ -19,20 +21,22 @@ import { type DeclaredPlaces, declaredPlaces, type Signal, signalOf } from './si
 
 const ceilHour = (ms: number): number => Math.ceil(ms / HOUR_MS) * HOUR_MS
 
+/** What is read of hours. */
+interface Reading {
+  readonly signals: readonly Signal[]
+  /** end of the hours that count, a number of an hour */
+  readonly end: number
+}
+
 /** When the comparison of a stage begins: the first full hour by which half of those of its canaries that were heard run the candidate. Both
  *  arms are counted from there, so that they see the same hours of the day; it depends on installs, never on outcomes.
  *  @returns undefined until half have installed
  */
-function comparisonStart(
-  store: Store,
-  canary: readonly RolloutDevice[],
-  model: string,
-  stageMs: number,
-): number | undefined {
-  const heard = canary.filter(({ enteredMs }) => enteredMs !== null)
+function comparisonStart(canary: readonly Counted[], model: Model, stageMs: number): number | undefined {
+  const heard = canary.filter(({ row }) => row.enteredMs !== null)
   const starts: number[] = []
-  for (const { device } of heard) {
-    const start = store.outcomes.firstStart(device, model, stageMs)
+  for (const { evidence } of heard) {
+    const start = evidence.firstStart(model, stageMs)
     if (start !== undefined) starts.push(start)
   }
   if (heard.length === 0 || 2 * starts.length < heard.length) return undefined
@@ -40,165 +44,131 @@ function comparisonStart(
   return ceilHour(present(starts[Math.ceil(heard.length / 2) - 1], 'the start of half of the canaries'))
 }
 
-/** Whether the device may count as running the model for the rollout: by its own signed word if it has a key, under an assignment of the
- *  rollout. A device without one is taken at its reports, which a gateway could make up. */
-function mayRun(store: Store, { device, sinceSeq }: RolloutDevice, model: string): boolean {
-  const { identities } = store
-  if (identities.keysOf(device).length === 0) return true
-  const word = identities.attestedRun(device)
-  return word?.model === model && sinceSeq !== null && (word.assignmentSeq ?? 0) >= sinceSeq
+/** A device that counts, with its row as of the look. */
+interface Counted {
+  readonly evidence: DeviceEvidence
+  readonly row: RolloutDevice
+  /** of the fleet that it is in; undefined: the rollout has none */
+  readonly slices: Spell['slices']
 }
 
 /** One device of an arm with its hours. */
-interface Member {
-  readonly row: RolloutDevice
-  readonly hours: readonly SlotOutcome[]
-  /** of the model that it ran in them */
-  readonly places: DeclaredPlaces
-  /** of the fleet that it is in; undefined: the rollout has none */
-  readonly slices: Spell['slices']
+interface Member extends Pick<Counted, 'row' | 'slices'> {
+  readonly hours: DeviceHours
 }
 
 /** Weights of hours, by which both arms have listened to each hour of the day alike: where the share of devices with data differs, the
  *  arm that has more is weighed down, and an hour that one arm lacks counts for none.
  */
-function balance(arms: readonly (readonly Member[])[]): readonly ((hour: number) => number)[] {
+function balance(arms: readonly (readonly Member[])[], end: number): readonly Weights[] {
   const shares = arms.map((members) => {
-    const hours = new Map<number, number>()
-    for (const { hours: own } of members) {
-      for (const { hour, uptimeMs } of own) {
-        hours.set(hour, (hours.get(hour) ?? 0) + uptimeMs / Math.max(1, members.length))
-      }
-    }
-    return hours
+    const counts = new Map<number, number>()
+    for (const { hours } of members) hours.each(end, (hour) => counts.set(hour, (counts.get(hour) ?? 0) + 1))
+    const each = HOUR_MS / Math.max(1, members.length)
+    return new Map([...counts].map(([hour, count]) => [hour, timesAdded(each, count)]))
   })
-  return shares.map((own) => (hour) => {
-    const mine = own.get(hour) ?? 0
-    const least = Math.min(...shares.map((each) => each.get(hour) ?? 0))
-    return mine > 0 ? least / mine : 0
+  const all = shares.flatMap((own) => [...own.keys()])
+  const from = all.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY)
+  const to = all.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY)
+  return shares.map((own) => {
+    const values = new Float64Array(Math.max(0, to - from + 1))
+    for (const [hour, mine] of own) {
+      values[hour - from] = Math.min(...shares.map((each) => each.get(hour) ?? 0)) / mine
+    }
+    return { from, values }
   })
 }
 
-function outcomeOf(
-  signal: Signal,
-  { hours, places }: Pick<Member, 'hours' | 'places'>,
-  weight: (hour: number) => number = () => 1,
-): DeviceOutcome | undefined {
-  if (signal.ofHour === undefined) return undefined
-  let y = 0
-  let x = 0
-  let judged = 0
-  let unjudged = 0
-  for (const each of hours) {
-    const w = weight(each.hour)
-    const [events, exposure] = signal.ofHour(each, places)
-    y += w * events
-    x += w * exposure
-    const verdicts = signal.judged?.(each, places)
-    if (verdicts === undefined) continue
-    judged += w * (verdicts.confirmed + verdicts.rejected)
-    unjudged += w * verdicts.unjudged
-  }
-  if (unjudged > 0) x *= judged / (judged + unjudged)
-  return x > 0 ? { y, x } : undefined
+/** The sum of a number with itself, added one by one: rounded as a sum over devices is, in whichever order they come. */
+function timesAdded(value: number, times: number): number {
+  let sum = 0
+  for (let i = 0; i < times; i++) sum += value
+  return sum
 }
 
 type ArmsOf = (signal: Signal) => ArmOutcomes
 
 /** Two arms in hours that both have alike; the slices of the fleet have the same hours as the whole. */
-function balancedArms(canary: readonly Member[], control: readonly Member[]): ArmsOf {
-  const [ofCanary, ofControl] = balance([canary, control])
-  const arm = (
-    signal: Signal,
-    members: readonly Member[],
-    weight: ((hour: number) => number) | undefined,
-  ): DeviceOutcome[] =>
-    members.flatMap((member) => {
-      const outcome = outcomeOf(signal, member, weight)
-      if (outcome === undefined) return []
-      return [{ ...outcome, past: member.row.past?.[signal.name], slices: member.slices }]
-    })
+function balancedArms({ signals, end }: Reading, canary: readonly Member[], control: readonly Member[]): ArmsOf {
+  const [ofCanary, ofControl] = balance([canary, control], end)
+  const arm = (signal: Signal, members: readonly Member[], weights: Weights | undefined): DeviceOutcome[] => {
+    const index = signals.indexOf(signal)
+    const outcomes: DeviceOutcome[] = []
+    for (const { hours, row, slices } of members) {
+      const outcome = hours.outcome(index, end, weights)
+      if (outcome !== undefined) outcomes.push({ ...outcome, past: row.past?.[signal.name], slices })
+    }
+    return outcomes
+  }
   return (signal) => ({ canary: arm(signal, canary, ofCanary), control: arm(signal, control, ofControl) })
 }
 
 /** The same devices after and before; only those of which both are known. */
-function pairsOf(signal: Signal, members: readonly Member[]): ArmOutcomes {
+function pairsOf<M extends Pick<Member, 'row'>>(
+  { name }: Signal,
+  members: readonly M[],
+  after: (member: M) => DeviceOutcome | undefined,
+): ArmOutcomes {
   const canary: DeviceOutcome[] = []
   const control: DeviceOutcome[] = []
   for (const member of members) {
-    const after = outcomeOf(signal, member)
-    const before = member.row.past?.[signal.name]
-    if (after === undefined || before === undefined || before[1] <= 0) continue
-    canary.push(after)
+    const outcome = after(member)
+    const before = member.row.past?.[name]
+    if (outcome === undefined || before === undefined || before[1] <= 0) continue
+    canary.push(outcome)
     control.push({ y: before[0], x: before[1] })
   }
   return { canary, control }
 }
 
 /** First events in hours: of a device whose hours are known, from the first to the last of them. */
-function spellsOfHours(signal: Signal, arm: Spell['arm'], members: readonly Member[]): Spell[] {
-  const { ofHour } = signal
-  if (ofHour === undefined) return []
-  return members.flatMap(({ hours, places, slices }) => {
-    const first = hours[0]
-    const last = hours.at(-1)
-    if (first === undefined || last === undefined) return []
-    const event = hours.find((hour) => ofHour(hour, places)[0] > 0)
-    return [{ arm, from: first.hour, to: last.hour + 1, event: event?.hour ?? null, slices }]
-  })
+function spellsOfHours(
+  { signals, end }: Reading,
+  signal: Signal,
+  arm: Spell['arm'],
+  members: readonly Member[],
+): Spell[] {
+  if (signal.ofHour === undefined) return []
+  const index = signals.indexOf(signal)
+  const spells: Spell[] = []
+  for (const { hours, slices } of members) {
+    const spell = hours.spell(index, end)
+    if (spell !== undefined) spells.push({ arm, from: spell.first, to: spell.last + 1, event: spell.event, slices })
+  }
+  return spells
 }
 
 /** Contact, restarts and faults are of the whole rollout, by when devices were heard and what they said. */
-class LifeSpells {
-  readonly #store: Store
-  readonly #candidate: string
-  readonly #nowMs: number
-
-  constructor(store: Store, candidate: string, nowMs: number) {
-    this.#store = store
-    this.#candidate = candidate
-    this.#nowMs = nowMs
-  }
-
-  of(signal: Signal, row: RolloutDevice): Spell[] {
-    return signal.source === 'contact' ? this.#contact(row) : this.#event(signal, row)
-  }
-
-  #contact({ stage, sinceMs, enteredMs, controlEnteredMs, silentMs, lastSeenMs }: RolloutDevice): Spell[] {
-    const spells: Spell[] = []
-    if (controlEnteredMs !== null) {
-      // Whoever was exposed had not fallen silent before.
-      spells.push({ arm: 'control', from: hourIndex(controlEnteredMs), to: hourIndex(sinceMs), event: null })
-    }
-    if (enteredMs === null) return spells
-    const arm = stage === null ? 'control' : 'canary'
-    const from = hourIndex(enteredMs)
-    // An event is when the silence is too long, so that both arms are known until now.
-    const to = hourIndex(silentMs ?? Math.max(lastSeenMs, this.#nowMs)) + 1
-    spells.push({ arm, from, to, event: silentMs === null ? null : hourIndex(silentMs) })
-    return spells
-  }
-
-  #event(signal: Signal, { device, stage, sinceMs, enteredMs, lastSeenMs }: RolloutDevice): Spell[] {
-    if (enteredMs === null) return []
-    const { outcomes } = this.#store
-    const entry = stage === null ? sinceMs : outcomes.firstStart(device, this.#candidate, sinceMs)
-    if (entry === undefined) return []
-    const at =
-      signal.source === 'restarts'
-        ? outcomes.restartAfter(device, entry)
-        : outcomes.eventAfter(device, signal.codes ?? [], entry)
-    const from = hourIndex(entry)
-    const to = hourIndex(Math.max(lastSeenMs, entry)) + 1
-    const event = at === undefined ? null : hourIndex(at)
-    return [{ arm: stage === null ? 'control' : 'canary', from, to: Math.max(to, (event ?? 0) + 1), event }]
-  }
+function lifeSpells(signal: Signal, { row, evidence }: Counted, candidate: Model, nowMs: number): Spell[] {
+  return signal.source === 'contact' ? contactSpells(row, nowMs) : eventSpells(signal, evidence, row, candidate)
 }
 
-/** A release as its devices report it. */
-interface Model {
-  readonly prefix: string
-  readonly places: DeclaredPlaces
+function contactSpells(row: RolloutDevice, nowMs: number): Spell[] {
+  const { stage, sinceMs, enteredMs, controlEnteredMs, silentMs, lastSeenMs } = row
+  const spells: Spell[] = []
+  if (controlEnteredMs !== null) {
+    // Whoever was exposed had not fallen silent before.
+    spells.push({ arm: 'control', from: hourIndex(controlEnteredMs), to: hourIndex(sinceMs), event: null })
+  }
+  if (enteredMs === null) return spells
+  const arm = stage === null ? 'control' : 'canary'
+  const from = hourIndex(enteredMs)
+  // An event is when the silence is too long, so that both arms are known until now.
+  const to = hourIndex(silentMs ?? Math.max(lastSeenMs, nowMs)) + 1
+  spells.push({ arm, from, to, event: silentMs === null ? null : hourIndex(silentMs) })
+  return spells
+}
+
+function eventSpells(signal: Signal, evidence: DeviceEvidence, row: RolloutDevice, candidate: Model): Spell[] {
+  const { stage, sinceMs, enteredMs, lastSeenMs } = row
+  if (enteredMs === null) return []
+  const entry = stage === null ? sinceMs : evidence.firstStart(candidate, sinceMs)
+  if (entry === undefined) return []
+  const at = evidence.eventAfter(signal, entry)
+  const from = hourIndex(entry)
+  const to = hourIndex(Math.max(lastSeenMs, entry)) + 1
+  const event = at === undefined ? null : hourIndex(at)
+  return [{ arm: stage === null ? 'control' : 'canary', from, to: Math.max(to, (event ?? 0) + 1), event }]
 }
 
 const toModel = (release: ReleaseRecord | undefined): Model => ({
@@ -209,52 +179,92 @@ const toModel = (release: ReleaseRecord | undefined): Model => ({
 const signalsOf = ({ metrics }: Pick<GatePolicy, 'metrics'>): readonly Signal[] =>
   metrics.flatMap((metric) => signalOf(metric) ?? [])
 
-/** Collects what the gate needs for the running stage. */
+/** What a device's row says of its contact, brought up to a moment. Whoever was heard in its arm is in it, and whoever was silent for too long
+ *  stays so: a device that comes back was lost all the same, for as long as it takes to say so. */
+function brought(evidence: DeviceEvidence, nowMs: number): RolloutDevice {
+  const { row } = evidence
+  const { sinceMs, lastSeenMs, boundMs } = row
+  const enteredMs = row.enteredMs ?? (lastSeenMs > sinceMs ? lastSeenMs : null)
+  const isLost = enteredMs !== null && row.silentMs === null && lastSeenMs + boundMs < nowMs && !evidence.isHeldOut
+  const silentMs = isLost ? lastSeenMs + boundMs : row.silentMs
+  return enteredMs === row.enteredMs && silentMs === row.silentMs ? row : { ...row, enteredMs, silentMs }
+}
+
+/** What a look has collected. */
+export interface Gathered {
+  readonly input: GateInput
+  /** rows of devices whose contact is to be noted */
+  readonly contacts: readonly Pick<RolloutDevice, 'device' | 'enteredMs' | 'silentMs'>[]
+  /** from when on a device that is heard no more is silent; without a change and within the hour the input is the same until then, but for
+   *  the hours that have elapsed */
+  readonly sameUntilMs: number
+}
+
+/** Collects what the gate needs for the running stage, with nothing kept from before. */
 export function gatherEvidence(store: Store, rollout: RolloutRecord, nowMs: number): GateInput {
-  const { rollouts, models, outcomes } = store
+  const evidence = new RolloutEvidence(store, rollout, new KeptHours(0))
+  return gather(store, rollout, evidence, nowMs).input
+}
+
+/** Collects what the gate needs for the running stage.
+ *  @param evidence of the rollout's devices, as fresh as the store */
+export function gather(store: Store, rollout: RolloutRecord, evidence: RolloutEvidence, nowMs: number): Gathered {
+  const { rollouts, models } = store
   const release = present(models.byId(rollout.release), 'the release of a rollout')
-  const candidate = release.prefix
+  const candidate = toModel(release)
   const known = new Map<number, Model>()
   const modelOf = (id: number): Model => {
     const model = known.get(id) ?? toModel(models.byId(id))
     known.set(id, model)
     return model
   }
-  const rows = rollouts.devices(rollout.id)
-  const counted = rows.filter(({ late, device }) => !late && !store.gateways.isHeldOut(device))
-  const exposed = counted.filter((row) => row.stage !== null && mayRun(store, row, candidate))
-  const fresh = exposed.filter(({ stage }) => stage === rollout.stage)
-  const control = counted.filter(({ stage }) => stage === null)
-  const { comparison } = rollout.plan
-  const start = comparisonStart(store, fresh, candidate, rollout.stageStartedMs)
-  const end = hourStartMs(nowMs)
   const { slices = [] } = rollout.plan
   const find = slicesOf(slices)
-  const sliced = new Map(slices.length === 0 ? [] : counted.map((row) => [row.device, find(row)]))
-  const member = (row: RolloutDevice, { prefix, places }: Model, from: number): Member => ({
-    row,
-    hours: end > from ? outcomes.slots(row.device, prefix, from, end) : [],
-    places,
-    slices: sliced.get(row.device),
-  })
-  const withHours = (members: readonly Member[]): Member[] => members.filter(({ hours }) => hours.length > 0)
+  const counted: Counted[] = []
+  const contacts: Gathered['contacts'][number][] = []
+  let sameUntilMs = Number.POSITIVE_INFINITY
+  for (const each of evidence.devices) {
+    const row = brought(each, nowMs)
+    const { device, enteredMs, silentMs } = row
+    if (row !== each.row) contacts.push({ device, enteredMs, silentMs })
+    const silentFromMs = row.lastSeenMs + row.boundMs
+    if (silentFromMs >= nowMs) sameUntilMs = Math.min(sameUntilMs, silentFromMs)
+    if (row.late || each.isHeldOut) continue
+    counted.push({ evidence: each, row, slices: slices.length === 0 ? undefined : find(row) })
+  }
+  const exposed = counted.filter(({ row, evidence }) => row.stage !== null && evidence.mayRun(candidate))
+  const fresh = exposed.filter(({ row }) => row.stage === rollout.stage)
+  const control = counted.filter(({ row }) => row.stage === null)
+  const { comparison } = rollout.plan
+  const start = comparisonStart(fresh, candidate, rollout.stageStartedMs)
+  const endMs = hourStartMs(nowMs)
+  const reading: Reading = { signals: signalsOf(rollout.policy), end: hourIndex(endMs) }
   const none: readonly Member[] = []
+  const withHours = (
+    members: readonly Counted[],
+    model: (row: RolloutDevice) => Model,
+    past: boolean,
+  ): readonly Member[] => {
+    const found: Member[] = []
+    for (const { evidence, row, slices } of members) {
+      const fromMs = past ? row.sinceMs : (start ?? endMs)
+      if (endMs <= fromMs) continue
+      const hours = evidence.hours(reading.signals, model(row), fromMs)
+      if (hours.has(reading.end)) found.push({ row, slices, hours })
+    }
+    return found
+  }
   const canaries =
-    start === undefined && comparison !== 'past'
-      ? none
-      : withHours(
-          exposed.map((row) => member(row, modelOf(release.id), comparison === 'past' ? row.sinceMs : (start ?? end))),
-        )
+    start === undefined && comparison !== 'past' ? none : withHours(exposed, () => candidate, comparison === 'past')
   const controls =
     start === undefined || comparison !== 'control'
       ? none
-      : withHours(control.map((row) => member(row, modelOf(row.previous), start)))
+      : withHours(control, ({ previous }) => modelOf(previous), false)
   const batch = canaries.filter(({ row }) => row.stage === rollout.stage)
-  const life = new LifeSpells(store, candidate, nowMs)
 
   const comparable = start !== undefined && controls.length > 0
-  const batchOf = comparable && comparison !== 'past' ? balancedArms(batch, controls) : null
-  const laterOf = comparable && rollout.stage > 1 ? balancedArms(canaries, controls) : null
+  const batchOf = comparable && comparison !== 'past' ? balancedArms(reading, batch, controls) : null
+  const laterOf = comparable && rollout.stage > 1 ? balancedArms(reading, canaries, controls) : null
   const frozenSlices = new Map<string, FrozenSlice[]>()
   for (const { signal, ...frozen } of slices.length === 0 ? [] : rollouts.sliceEvidence(rollout.id)) {
     const known = frozenSlices.get(signal)
@@ -262,49 +272,67 @@ export function gatherEvidence(store: Store, rollout: RolloutRecord, nowMs: numb
     else known.push(frozen)
   }
   const signals: Record<string, SignalInput> = {}
-  for (const metric of rollout.policy.metrics) {
-    const signal = signalOf(metric)
-    if (signal === undefined) continue
+  for (const [index, signal] of reading.signals.entries()) {
     const { name } = signal
     const isFirst = signal.kind === 'first'
     const frozen = frozenSlices.get(name)
     signals[name] = {
-      batch: comparison === 'past' ? pairsOf(signal, canaries) : isFirst ? null : (batchOf?.(signal) ?? null),
+      batch:
+        comparison === 'past'
+          ? pairsOf(signal, canaries, ({ hours }) => hours.outcome(index, reading.end))
+          : isFirst
+            ? null
+            : (batchOf?.(signal) ?? null),
       later: isFirst ? null : (laterOf?.(signal) ?? null),
       spells:
         signal.source === undefined
-          ? [...spellsOfHours(signal, 'canary', canaries), ...spellsOfHours(signal, 'control', controls)]
-          : counted.flatMap((row) => {
-              const own = sliced.get(row.device)
-              const spells = life.of(signal, row)
-              return own === undefined ? spells : spells.map((spell) => ({ ...spell, slices: own }))
+          ? [
+              ...spellsOfHours(reading, signal, 'canary', canaries),
+              ...spellsOfHours(reading, signal, 'control', controls),
+            ]
+          : counted.flatMap((each) => {
+              const spells = lifeSpells(signal, each, candidate, nowMs)
+              return each.slices === undefined ? spells : spells.map((spell) => ({ ...spell, slices: each.slices }))
             }),
       frozen: rollouts.batches(rollout.id, name),
       frozenLater: rollouts.later(rollout.id, name),
       ...(frozen !== undefined && { frozenSlices: frozen }),
     }
   }
-  const heard = (members: readonly RolloutDevice[]): number =>
-    members.filter(({ enteredMs }) => enteredMs !== null).length
+  const heard = (members: readonly Counted[]): number => members.filter(({ row }) => row.enteredMs !== null).length
   const counts: GateReading['counted'] = {
-    canary: [batch.length, heard(counted.filter(({ stage }) => stage === rollout.stage))],
+    canary: [batch.length, heard(counted.filter(({ row }) => row.stage === rollout.stage))],
     control: [controls.length, heard(control)],
   }
+  return {
+    input: {
+      ...stageFrame(rollout, nowMs),
+      signals,
+      ...(slices.length > 0 && { slices }),
+      installs: rollouts.installs(rollout.id, candidate.prefix, rollout.createdMs),
+      exposure: rollouts.exposure(rollout.id, candidate.prefix, nowMs),
+      counted: counts,
+    },
+    contacts,
+    sameUntilMs,
+  }
+}
+
+/** What the rollout itself and the time say of the running stage. */
+export function stageFrame(
+  rollout: RolloutRecord,
+  nowMs: number,
+): Omit<GateFrame, 'slices' | 'installs' | 'exposure' | 'counted'> {
   const plan = rollout.plan.stages[rollout.stage - 1]
   return {
     stage: rollout.stage,
     isLast: rollout.stage === rollout.percents.length,
-    comparison,
+    comparison: rollout.plan.comparison,
     decides: plan?.decides ?? true,
     ...(manualStages(rollout).includes(rollout.percents[rollout.stage - 1] ?? 0) && { manual: true }),
     elapsedHours: stageHours(rollout, nowMs),
     watchHours: watchHours(rollout),
     maxHours: rollout.policy.maxHours + rollout.grantedHours,
-    signals,
-    ...(slices.length > 0 && { slices }),
-    installs: rollouts.installs(rollout.id, candidate, rollout.createdMs),
-    exposure: rollouts.exposure(rollout.id, candidate, nowMs),
-    counted: counts,
   }
 }
 
@@ -321,41 +349,74 @@ export function stageHours({ stageStartedMs, pausedMs, pausedSinceMs }: RolloutR
 
 type Sums = readonly [y: number, x: number]
 
-/** What a device did before a moment. */
-export interface DevicePast {
-  /** by signal, in all of the hours; signals it has no data of are left out */
-  readonly past: Readonly<Record<string, Sums>>
-  /** the same in two halves of those hours, where both say something: how far it wanders by itself */
-  readonly halves: Readonly<Record<string, readonly [earlier: Sums, later: Sums]>>
-}
-
-/** What each signal of a policy was, of a device that ran a release in the hours before a moment. */
+/** What each signal of a policy was, of a device that ran a release in the hours before a moment: in all of them; signals it has no data of are
+ *  left out. */
 export function pastOf(
   store: Store,
   device: number,
   release: ReleaseRecord,
   policy: Pick<GatePolicy, 'metrics' | 'covariateHours'>,
   nowMs: number,
-): DevicePast {
+): Readonly<Record<string, Sums>> {
+  const { slots, places } = slotsBefore(store, device, release, policy, nowMs)
+  return sumsOf(policy, slots, places)
+}
+
+/** The same, and in two halves of those hours, where both say something: how far it wanders by itself. */
+export function halvesOf(
+  store: Store,
+  device: number,
+  release: ReleaseRecord,
+  policy: Pick<GatePolicy, 'metrics' | 'covariateHours'>,
+  nowMs: number,
+): {
+  readonly past: Readonly<Record<string, Sums>>
+  readonly halves: Readonly<Record<string, readonly [earlier: Sums, later: Sums]>>
+} {
+  const { slots, places, to, hours } = slotsBefore(store, device, release, policy, nowMs)
+  const middle = hourIndex(to) - hours / 2
+  const later = sumsOf(
+    policy,
+    slots.filter(({ hour }) => hour >= middle),
+    places,
+  )
+  const earlier = Object.entries(
+    sumsOf(
+      policy,
+      slots.filter(({ hour }) => hour < middle),
+      places,
+    ),
+  )
+  const both = earlier.flatMap(([name, sums]) =>
+    later[name] === undefined ? [] : [[name, [sums, later[name]]] as const],
+  )
+  return { past: sumsOf(policy, slots, places), halves: Object.fromEntries(both) }
+}
+
+function slotsBefore(
+  store: Store,
+  device: number,
+  release: ReleaseRecord,
+  { covariateHours }: Pick<GatePolicy, 'covariateHours'>,
+  nowMs: number,
+) {
   const to = hourStartMs(nowMs)
-  const covariateHours = Math.floor(policy.covariateHours)
+  const hours = Math.floor(covariateHours)
   const { prefix, places } = toModel(release)
-  const hours = store.outcomes.slots(device, prefix, to - covariateHours * HOUR_MS, to)
-  const middle = hourIndex(to) - covariateHours / 2
-  const parts = [hours, hours.filter(({ hour }) => hour < middle), hours.filter(({ hour }) => hour >= middle)]
-  const past: Record<string, Sums> = {}
-  const halves: Record<string, readonly [Sums, Sums]> = {}
+  return { slots: store.outcomes.slots(device, prefix, to - hours * HOUR_MS, to), places, to, hours }
+}
+
+function sumsOf(
+  policy: Pick<GatePolicy, 'metrics'>,
+  slots: readonly SlotOutcome[],
+  places: DeclaredPlaces,
+): Readonly<Record<string, Sums>> {
+  const sums: Record<string, Sums> = {}
   for (const signal of signalsOf(policy)) {
-    if (signal.kind === 'first') continue
-    const [whole, earlier, later] = parts.map((some) => outcomeOf(signal, { hours: some, places }))
-    if (whole !== undefined) past[signal.name] = [whole.y, whole.x]
-    if (earlier !== undefined && later !== undefined)
-      halves[signal.name] = [
-        [earlier.y, earlier.x],
-        [later.y, later.x],
-      ]
+    const outcome = signal.kind === 'first' ? undefined : outcomeOf(signal, slots, places)
+    if (outcome !== undefined) sums[signal.name] = [outcome.y, outcome.x]
   }
-  return { past, halves }
+  return sums
 }
 
 /** The devices of a rollout that is over against what they did before it, in a window after its end. */
@@ -369,10 +430,10 @@ export function gatherAfter(
   const members = store.rollouts
     .devices(rollout.id)
     .filter(({ stage }) => stage !== null)
-    .map((row) => ({ row, hours: store.outcomes.slots(row.device, prefix, fromMs, toMs), places, slices: undefined }))
+    .map((row) => ({ row, slots: store.outcomes.slots(row.device, prefix, fromMs, toMs) }))
   return Object.fromEntries(
     signalsOf(rollout.policy)
       .filter(({ kind }) => kind !== 'first')
-      .map((signal) => [signal.name, pairsOf(signal, members)]),
+      .map((signal) => [signal.name, pairsOf(signal, members, ({ slots }) => outcomeOf(signal, slots, places))]),
   )
 }

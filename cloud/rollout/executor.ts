@@ -2,8 +2,9 @@ import { present } from '../../contract/present.ts'
 import type { DeviceRecord } from '../store/device-store.ts'
 import type { GateReading } from '../store/gate-reading.ts'
 import type { ReleaseRecord } from '../store/model-store.ts'
-import type { RolloutDevice, RolloutRecord } from '../store/rollout-store.ts'
+import type { RolloutRecord } from '../store/rollout-store.ts'
 import type { Store } from '../store/store.ts'
+import { hourIndex } from '../store/telemetry-store.ts'
 import { bucketOf } from './cohort.ts'
 import { pastOf } from './evidence.ts'
 import { environmentOf } from './fleet-slices.ts'
@@ -22,6 +23,35 @@ export interface StepContext {
   readonly actor: string
   readonly why: string
   readonly reading: GateReading | null
+  /** by who has read them beside; what is missing is read when it is needed */
+  readonly pasts?: Pasts | undefined
+}
+
+/** What devices did before a stage, as JSON. */
+export interface Pasts {
+  readonly nowMs: number
+  readonly texts: ReadonlyMap<number, string>
+}
+const NO_PASTS: Pasts['texts'] = new Map()
+
+/** What the next stage has to know of those that it may expose, the dear part of its beginning. */
+export function readPasts(store: Store, rollout: RolloutRecord, nowMs: number): Pasts {
+  const release = present(store.models.byId(rollout.release), 'the release of a rollout')
+  const texts = new Map<number, string>()
+  const read = (device: number, previous: number): void => {
+    if (!store.gateways.isHeldOut(device)) texts.set(device, pastText(store, device, previous, rollout, nowMs))
+  }
+  for (const { device, stage, previous } of store.rollouts.devices(rollout.id))
+    if (stage === null) read(device, previous)
+  for (const { id, target } of takers(store, release, rollout.id, nowMs).heard) {
+    if (target !== null && !texts.has(id)) read(id, target)
+  }
+  return { nowMs, texts }
+}
+
+function pastText(store: Store, device: number, previous: number, { policy }: RolloutRecord, nowMs: number): string {
+  const release = present(store.models.byId(previous), 'the release before a rollout')
+  return JSON.stringify(pastOf(store, device, release, policy, nowMs))
 }
 
 /** Whether a release is for the device: of the family that it follows, and for its board. */
@@ -106,9 +136,9 @@ export function performStep(step: RolloutStep, context: StepContext): void {
 function beginStage(
   stage: number,
   percent: number,
-  { store, rollout, nowMs }: StepContext,
+  { store, rollout, nowMs, pasts }: StepContext,
 ): { readonly exposed: number; readonly unheard: number } {
-  const { rollouts, devices, models } = store
+  const { rollouts, memberTargets, models } = store
   const candidate = present(models.byId(rollout.release), 'the release of a rollout')
   const { heard, unheard } = takers(store, candidate, rollout.id, nowMs)
   join(heard, stage, { store, rollout, nowMs })
@@ -122,22 +152,17 @@ function beginStage(
     .sort((a, b) => a.bucket - b.bucket)
   const holdback = staying.filter((row) => row.holdback).length
   const wanted = Math.max(0, exposedAt(percent, rows.length, holdback) - before)
-  const fresh = new Set(free.slice(0, wanted).map(({ device }) => device))
-  for (const row of staying) {
-    const { device, late } = row
+  const fresh = free.slice(0, wanted).map(({ device }) => device)
+  rollouts.expose(rollout.id, fresh, stage, nowMs)
+  memberTargets.expose(rollout.id, stage, candidate.id)
+  memberTargets.control(rollout.id, stage)
+  const known = pasts !== undefined && hourIndex(pasts.nowMs) === hourIndex(nowMs) ? pasts.texts : NO_PASTS
+  for (const { device, previous } of staying) {
     // What it did before is kept for the end of its gateway's quarantine.
     if (store.gateways.isHeldOut(device)) continue
-    const before = present(models.byId(row.previous), 'the release before a rollout')
-    rollouts.setPast(rollout.id, device, pastOf(store, device, before, rollout.policy, nowMs).past)
-    if (fresh.has(device)) {
-      rollouts.expose(rollout.id, device, stage, nowMs)
-      devices.retarget(device, { release: candidate.id, rollout: rollout.id, stage, arm: 'canary' })
-    } else if (stage === 1 || late) {
-      // Control devices learn their arm once, when they enter it: the gateway's aggregates are split by it.
-      devices.retarget(device, { release: row.previous, rollout: rollout.id, stage, arm: 'control' })
-    }
+    rollouts.setPast(rollout.id, device, known.get(device) ?? pastText(store, device, previous, rollout, nowMs))
   }
-  return { exposed: fresh.size, unheard }
+  return { exposed: fresh.length, unheard }
 }
 
 /** Takes devices into the rollout; of those of the first stage the last in order are held back. */
@@ -146,9 +171,13 @@ function join(
   stage: number,
   { store, rollout, nowMs }: Pick<StepContext, 'store' | 'rollout' | 'nowMs'>,
 ): void {
+  // Who stays as control is among those that a stage may take, and is in it already.
+  const members = store.rollouts.members(rollout.id)
   const ordered = heard
+    .filter(({ id }) => !members.has(id))
     .map((device) => ({ device, bucket: bucketOf(rollout.salt, device.name) }))
     .sort((a, b) => a.bucket - b.bucket)
+  if (ordered.length === 0) return
   const noise = store.outcomes.newestNoise()
   const held = stage === 1 ? ordered.length - rollout.plan.holdback : ordered.length
   ordered.forEach(({ device, bucket }, i) => {
@@ -162,47 +191,34 @@ function join(
 
 /** Stops new downloads: who has not installed the candidate yet is told to stay on what it runs. */
 export function pauseDevices({ store, rollout, nowMs }: Pick<StepContext, 'store' | 'rollout' | 'nowMs'>): void {
-  const { rollouts, devices, models } = store
-  const candidate = present(models.byId(rollout.release), 'the release of a rollout')
-  rollouts.stopClock(rollout.id, nowMs)
-  const waiting = new Set(rollouts.waiting(rollout.id, candidate.prefix))
-  for (const { device, previous, stage } of exposedOf(store, rollout)) {
-    if (waiting.has(device)) devices.retarget(device, { release: previous, rollout: rollout.id, stage, arm: 'canary' })
-  }
+  const candidate = present(store.models.byId(rollout.release), 'the release of a rollout')
+  store.rollouts.stopClock(rollout.id, nowMs)
+  store.memberTargets.hold(rollout.id, candidate.prefix)
 }
 
 /** Undoes it. */
 export function resumeDevices({ store, rollout, nowMs }: Pick<StepContext, 'store' | 'rollout' | 'nowMs'>): void {
-  const { rollouts, devices } = store
-  rollouts.startClock(rollout.id, nowMs)
-  for (const { device, stage } of exposedOf(store, rollout)) {
-    if (devices.byId(device)?.target === rollout.release) continue
-    devices.retarget(device, { release: rollout.release, rollout: rollout.id, stage, arm: 'canary' })
-  }
+  store.rollouts.startClock(rollout.id, nowMs)
+  store.memberTargets.goOn(rollout.id, rollout.release)
 }
-
-const exposedOf = (store: Store, rollout: RolloutRecord): (RolloutDevice & { readonly stage: number })[] =>
-  store.rollouts.devices(rollout.id).flatMap((row) => (row.stage === null ? [] : [{ ...row, stage: row.stage }]))
 
 /** Every exposed device gets an assignment back to its previous model: its image is still in the other slot. After the end of a rollout that is
  *  whoever runs the candidate, those who joined since among them: they get what is production of their board again. */
 function withdraw({ store, rollout, nowMs, actor, why }: StepContext): void {
   const { rollouts, devices, models } = store
   const candidate = present(models.byId(rollout.release), 'the release of a rollout')
-  const back = (device: number, release: number): void =>
-    devices.retarget(device, { release, rollout: null, stage: 0, arm: 'none' })
-  const before = new Map(rollouts.devices(rollout.id).map(({ device, previous }) => [device, previous]))
   if (rollout.state === 'completed') {
+    const before = new Map(rollouts.devices(rollout.id).map(({ device, previous }) => [device, previous]))
     models.setState(candidate, 'archived', actor, `rollout ${rollout.id} rolled back`, nowMs)
     models.restore(new Set([...before.values(), rollout.previous]), actor, `rollout ${rollout.id} taken back`, nowMs)
     for (const device of devices.enrolled()) {
       if (device.target !== candidate.id || device.pinned) continue
       const release = before.get(device.id) ?? models.productionFor(device.family, device.board)?.id
-      if (release !== undefined) back(device.id, release)
+      if (release !== undefined) devices.retarget(device.id, { release, rollout: null, stage: 0, arm: 'none' })
     }
   } else {
     models.setState(candidate, 'archived', actor, `rollout ${rollout.id} rolled back`, nowMs)
-    for (const { device, previous } of exposedOf(store, rollout)) back(device, previous)
+    store.memberTargets.takeBack(rollout.id)
     if (rollout.stage > 0) rollouts.endStage(rollout.id, rollout.stage, nowMs)
   }
   rollouts.startClock(rollout.id, nowMs)

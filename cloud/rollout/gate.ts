@@ -50,7 +50,8 @@ export interface FrozenSlice {
   readonly later: number
 }
 
-export interface GateInput {
+/** What a stage is judged by beside what its devices measured. */
+export interface GateFrame {
   readonly stage: number
   readonly isLast: boolean
   readonly comparison: GateReading['comparison']
@@ -64,13 +65,16 @@ export interface GateInput {
   readonly watchHours: number
   /** hours after which an undecided stage pauses: the policy's, plus what a person granted by resuming */
   readonly maxHours: number
-  readonly signals: Readonly<Record<string, SignalInput>>
   /** the plan's; absent: the fleet is not sliced */
   readonly slices?: readonly FleetSlice[] | undefined
   /** devices of the whole rollout that began to install the candidate, and those that failed or reverted */
   readonly installs: { readonly started: number; readonly failed: number }
   readonly exposure: Omit<Exposure, 'minShare'>
   readonly counted: GateReading['counted']
+}
+
+export interface GateInput extends GateFrame {
+  readonly signals: Readonly<Record<string, SignalInput>>
 }
 
 /** chosen: with fewer pairs than this the variance over devices is a guess */
@@ -472,12 +476,23 @@ type Reasons = GateReading['reasons']
  *    every signal that is asked for a proof has given it and the minimum exposure is met; pause at maximum exposure; otherwise hold
  */
 export function judgeStage(policy: GatePolicy, input: GateInput): GateReading {
-  const all = policy.metrics.flatMap((each) => {
+  return judgeRead(policy, input, readStage(policy, input))
+}
+
+/** What the tests of each signal say: the dear part, which holds until what devices measured changes. */
+export type StageRead = readonly (Read & { readonly advisory: boolean })[]
+
+export function readStage(policy: GatePolicy, input: GateInput): StageRead {
+  return policy.metrics.flatMap((each) => {
     const signal = signalOf(each)
     return signal === undefined
       ? []
       : [{ ...readSignal(each, signal, policy, input), advisory: each.advisory === true }]
   })
+}
+
+/** The verdict on what was read, at the time that the frame says. */
+export function judgeRead(policy: GatePolicy, input: GateFrame, all: StageRead): GateReading {
   const reads = all.filter(({ advisory }) => !advisory)
   const { started, failed } = input.installs
   const { p0, alpha } = policy.installFailures
@@ -511,7 +526,7 @@ function harmOf({ reading, wholeHarmed, harmed }: Read): Reasons {
 
 /** A stage that a person ends is ready instead of over. */
 const byHand = (
-  { manual = false }: GateInput,
+  { manual = false }: GateFrame,
   [verdict, reasons]: readonly [Verdict, Reasons],
 ): readonly [Verdict, Reasons] =>
   manual && verdict === 'advance' ? ['hold', [{ code: 'waits-for-person' }, ...reasons]] : [verdict, reasons]
@@ -519,20 +534,20 @@ const byHand = (
 /** What a stage is for: `prove` that the candidate is no worse, `watch` for harm since it cannot prove, `soak` at the end. */
 type StageKind = 'prove' | 'watch' | 'soak' | 'ungated'
 
-function stageKind(policy: GatePolicy, input: GateInput): StageKind {
+function stageKind(policy: GatePolicy, input: GateFrame): StageKind {
   if (policy.ungated) return 'ungated'
   if (input.isLast && input.stage > 1) return 'soak'
   return input.decides || policy.undecided !== 'auto' ? 'prove' : 'watch'
 }
 
-function hoursOf(policy: GatePolicy, input: GateInput, kind: StageKind): number {
+function hoursOf(policy: GatePolicy, input: GateFrame, kind: StageKind): number {
   if (kind === 'soak' || kind === 'ungated') return policy.soakHours
   return input.isLast ? Math.max(policy.minHours, policy.soakHours) : policy.minHours
 }
 
 function choose(
   policy: GatePolicy,
-  input: GateInput,
+  input: GateFrame,
   kind: StageKind,
   hours: number,
   harmful: Reasons,

@@ -74,6 +74,15 @@ export function openDatabase(
   }
 }
 
+/** Opens it beside its owner to read, as of the moment at which a transaction begins. */
+export function openReader(path: string): SqliteDatabase {
+  const db = new Database(path, { readonly: true, fileMustExist: true, timeout: BUSY_MS })
+  // chosen: as the owner's
+  db.pragma('cache_size = -32768')
+  compileOnce(db)
+  return db
+}
+
 function migrate(db: SqliteDatabase, migrations: readonly Migration[], nowMs: number): void {
   db.exec(
     'CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL, at_ms INTEGER NOT NULL)',

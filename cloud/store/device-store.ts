@@ -321,6 +321,12 @@ export class DeviceStore {
       .map(toRecord)
   }
 
+  /** No fewer than there are devices, told without counting them. */
+  atMost(): number {
+    const highest = this.#db.prepare<[], { n: number }>('SELECT coalesce(max(id), 0) AS n FROM devices')
+    return present(highest.get(), 'the row of an aggregate').n
+  }
+
   /** unkeyed: enrolled without a key, so that who they are and what they say is the word of whoever has their token, and of their gateway */
   count(family?: string): { known: number; enrolled: number; unkeyed: number } {
     const counts = this.#db.prepare<[{ family: string | null }], { known: number; enrolled: number; unkeyed: number }>(

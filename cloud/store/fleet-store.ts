@@ -57,9 +57,13 @@ export class FleetStore {
   readonly #around
   readonly #verdicts
   readonly #write
+  readonly #mark
+  /** hours that were marked since `begin` */
+  #again: Set<number> | undefined
 
   constructor(db: SqliteDatabase) {
     this.#db = db
+    this.#mark = db.prepare<[number]>('INSERT INTO dirty_hours (hour) VALUES (?) ON CONFLICT DO NOTHING')
     this.#bootsOf = db.prepare<[{ hour: number }], BootOfHour>(
       `SELECT device, boot, model, base_hour FROM boots WHERE last_hour > @hour AND base_hour <= @hour
          AND ${COUNTED('boots')}`,
@@ -81,17 +85,62 @@ export class FleetStore {
   refresh(limit: number): number {
     return this.#db
       .transaction(() => {
-        const hours = this.#db
-          .prepare<[number], { hour: number }>('SELECT hour FROM dirty_hours ORDER BY hour DESC LIMIT ?')
-          .all(limit)
-        for (const { hour } of hours) this.#recompute(hour)
+        const hours = this.#marked(limit)
+        for (const hour of hours) this.#put(hour, this.sums(hour))
         return hours.length
       })
       .immediate()
   }
 
-  #recompute(hour: number): void {
+  #marked(limit: number): readonly number[] {
+    const marked = this.#db.prepare<[number], number>('SELECT hour FROM dirty_hours ORDER BY hour DESC LIMIT ?').pluck()
+    return marked.all(limit)
+  }
+
+  /** Hours that changed, to be summed by who reads beside; from now on it is noted which of them change again.
+   *  @param limit at most so many, the newest */
+  begin(limit: number): readonly number[] {
+    if (this.#again === undefined) {
+      const again = new Set<number>()
+      this.#db.function('hour_marked', (hour: unknown) => {
+        again.add(Number(hour))
+        return null
+      })
+      // Before, since one that is marked already is not inserted again.
+      this.#db.exec(
+        'CREATE TRIGGER temp.hour_marked BEFORE INSERT ON main.dirty_hours BEGIN SELECT hour_marked(NEW.hour); END',
+      )
+      this.#again = again
+    }
+    this.#again.clear()
+    return this.#marked(limit)
+  }
+
+  /** Stores what was summed beside. An hour that has changed since is summed again. */
+  end(hour: number, sums: readonly FleetHour[]): void {
+    const stays = this.#again?.has(hour) ?? false
+    this.#db
+      .transaction(() => {
+        this.#put(hour, sums)
+        if (stays) this.#mark.run(hour)
+      })
+      .immediate()
+  }
+
+  #put(hour: number, sums: readonly FleetHour[]): void {
     this.#db.prepare('DELETE FROM fleet_hours WHERE hour = ?').run(hour)
+    for (const { model, devices, uptimeMs, listeningMs, activeMs, wakes, gateOpenings, ...rest } of sums) {
+      const { confirmed, rejected, energyMj, radioBytes, unjudged } = rest
+      this.#write.run(
+        ...[hour, model, devices, uptimeMs, listeningMs, activeMs, wakes, gateOpenings],
+        ...[confirmed, rejected, energyMj, radioBytes, unjudged],
+      )
+    }
+    this.#db.prepare('DELETE FROM dirty_hours WHERE hour = ?').run(hour)
+  }
+
+  /** Sums of an hour, from the devices' own rows. */
+  sums(hour: number): readonly FleetHour[] {
     const models = new Map<string, HourSums>()
     for (const boot of this.#bootsOf.all({ hour })) {
       const slot = hour - boot.base_hour
@@ -117,17 +166,18 @@ export class FleetStore {
       sums.rejected += verdicts.rejected
       sums.unjudged += verdicts.unjudged
     }
-    for (const [model, { devices, slots, values, ...verdicts }] of models) {
-      const [listening = 0, active = 0, wakes = 0, openings = 0, energy = 0, radio = 0] = values.map(Math.round)
+    return [...models].map(([model, { devices, slots, values, ...verdicts }]) => {
+      const [listeningMs = 0, activeMs = 0, wakes = 0, gateOpenings = 0, energyMj = 0, radioBytes = 0] = values.map(
+        Math.round,
+      )
       const { confirmed, rejected, unjudged } = verdicts
       // Interpolation puts parts of a wake into the slots beside its own; what was judged in this one has happened in it.
       const heard = Math.max(wakes, confirmed + rejected + unjudged)
-      this.#write.run(
-        ...[hour, model, devices.size, slots * HOUR_MS, listening, active, heard, openings],
-        ...[confirmed, rejected, energy, radio, unjudged],
-      )
-    }
-    this.#db.prepare('DELETE FROM dirty_hours WHERE hour = ?').run(hour)
+      return {
+        ...{ hour, model, devices: devices.size, uptimeMs: slots * HOUR_MS, listeningMs, activeMs, wakes: heard },
+        ...{ gateOpenings, energyMj, radioBytes, ...verdicts },
+      }
+    })
   }
 
   /** Hours in [from, to), oldest first. */

@@ -8,6 +8,8 @@ import { completeSlots, GAP_MS_MAX, SLOT_COLUMNS, type SlotPoint } from './slot-
 export interface SlotOutcome {
   /** wall hour of the slot's middle, hours since 1970 */
   readonly hour: number
+  /** when the slot was over, Unix ms */
+  readonly endMs: number
   readonly uptimeMs: number
   readonly listeningMs: number
   readonly activeMs: number
@@ -149,13 +151,16 @@ export class OutcomeStore {
     const outcomes: SlotOutcome[] = []
     for (const [boot, { startedMs, reports }] of boots) {
       const first = Math.ceil(Math.max(0, fromMs - startedMs) / HOUR_MS)
-      const end = Math.floor(Math.max(0, toMs - startedMs) / HOUR_MS)
+      // No slot is known beyond the last report.
+      const known = Math.floor((reports.at(-1)?.uptime_ms ?? 0) / HOUR_MS)
+      const end = Math.min(known, Math.floor(Math.max(0, toMs - startedMs) / HOUR_MS))
       for (const { slot, values, numbers, closing } of completeSlots(reports, first, end)) {
         if (closing.received_ms - (startedMs + closing.uptime_ms) > GAP_MS_MAX) continue
         const said = verdicts.get(`${boot}/${slot}`) ?? NO_VERDICTS
         const { confirmed, rejected, unjudged } = sumOf(said)
         outcomes.push({
           hour: baseHour(startedMs) + slot,
+          endMs: startedMs + (slot + 1) * HOUR_MS,
           uptimeMs: HOUR_MS,
           listeningMs: values.listening_ms,
           activeMs: values.active_ms,

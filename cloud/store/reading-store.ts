@@ -1,10 +1,7 @@
-import { deflateRawSync, inflateRawSync } from 'node:zlib'
 import type { SqliteDatabase } from './database.ts'
 import type { GatePolicy } from './gate-policy.ts'
 import type { GateReading, Verdict } from './gate-reading.ts'
-
-/** chosen: what one reading's inputs may take when they are unpacked; 100 000 devices with ten signals take a fifth of it */
-const INPUT_BYTES_MAX = 512 * 1024 * 1024
+import { unpackInput } from './packed-input.ts'
 
 export interface KeptReading {
   readonly atMs: number
@@ -15,7 +12,7 @@ export interface KeptReading {
 /** Everything that is needed to compute a reading again. */
 export interface ReadingWithInput extends KeptReading {
   readonly policy: GatePolicy
-  /** `GateInput` of `rollout/gate.ts` */
+  /** `GateInput` of `rollout/gate.ts`; null: of a fleet that is too large for it, packed-input.ts */
   readonly input: unknown
 }
 
@@ -45,15 +42,13 @@ export class ReadingStore {
     return row && { atMs: row.at_ms, verdict: row.verdict }
   }
 
-  keep(rollout: string, atMs: number, reading: GateReading, policy: GatePolicy, input: unknown): void {
+  /** @param packedInput see packed-input.ts */
+  keep(rollout: string, atMs: number, reading: GateReading, policy: GatePolicy, packedInput: Uint8Array): void {
     this.#db
       .prepare(
         'INSERT OR REPLACE INTO gate_readings (rollout, at_ms, verdict, reading, policy, input) VALUES (?, ?, ?, ?, ?, ?)',
       )
-      .run(
-        ...[rollout, atMs, reading.verdict, JSON.stringify(reading), JSON.stringify(policy)],
-        deflateRawSync(JSON.stringify(input)),
-      )
+      .run(...[rollout, atMs, reading.verdict, JSON.stringify(reading), JSON.stringify(policy)], packedInput)
   }
 
   /** Newest first, before a moment. @param limit at most this many */
@@ -74,7 +69,6 @@ export class ReadingStore {
       )
       .get(rollout, atMs ?? Number.MAX_SAFE_INTEGER)
     if (row === undefined || (atMs !== undefined && row.at_ms !== atMs)) return undefined
-    const input = inflateRawSync(row.input, { maxOutputLength: INPUT_BYTES_MAX }).toString('utf8')
-    return { ...toKept(row), policy: JSON.parse(row.policy) as GatePolicy, input: JSON.parse(input) as unknown }
+    return { ...toKept(row), policy: JSON.parse(row.policy) as GatePolicy, input: unpackInput(row.input) }
   }
 }

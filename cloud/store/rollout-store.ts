@@ -124,12 +124,32 @@ const toRecord = (row: Row): RolloutRecord => ({
   reading: row.reading === null ? null : (JSON.parse(row.reading) as GateReading),
 })
 
+interface DeviceRow extends Omit<RolloutDevice, 'late' | 'holdback' | 'past'> {
+  readonly late: number
+  readonly holdback: number
+  readonly past: string | null
+}
+
+const toDevice = (row: DeviceRow): RolloutDevice => ({
+  ...row,
+  late: row.late === 1,
+  holdback: row.holdback === 1,
+  past: row.past === null ? null : (JSON.parse(row.past) as RolloutDevice['past']),
+})
+
+const DEVICE = `SELECT r.device, r.bucket, r.stage, r.late, r.previous, r.holdback, r.since_ms AS sinceMs,
+  r.entered_ms AS enteredMs, r.control_entered_ms AS controlEnteredMs, r.since_seq AS sinceSeq, r.silent_ms AS silentMs,
+  r.bound_ms AS boundMs, r.board, r.site, r.environment, r.past, d.last_seen_ms AS lastSeenMs
+  FROM rollout_devices r JOIN devices d ON d.id = r.device WHERE r.rollout = ? AND r.left_ms IS NULL`
+
 export interface RolloutFilter {
   readonly family?: string | undefined
   /** only those that are running or paused */
   readonly isOpen?: boolean | undefined
 }
 
+/** Whether it has been heard in its arm, noted or not. */
+const ENTERED = '(r.entered_ms IS NOT NULL OR d.last_seen_ms > r.since_ms)'
 const OF_FAMILY_SQL = '(@family IS NULL OR release IN (SELECT id FROM releases WHERE family = @family))'
 const OPEN_SQL = "state IN ('running', 'paused')"
 /** chosen: rollouts are looked back at once an hour, and an hour may be missed */
@@ -261,6 +281,11 @@ export class RolloutStore {
       .all(id)
   }
 
+  /** Whether it has ended, or is not there. */
+  isOver(id: string): boolean {
+    return this.#db.prepare(`SELECT 1 FROM rollouts WHERE id = ? AND ${OPEN_SQL}`).get(id) === undefined
+  }
+
   setState(id: string, state: RolloutState, why: string, endedMs: number | null): void {
     this.#db.prepare('UPDATE rollouts SET state = ?, why = ?, ended_ms = ? WHERE id = ?').run(state, why, endedMs, id)
   }
@@ -283,8 +308,10 @@ export class RolloutStore {
     this.#db.prepare('UPDATE rollouts SET policy = ? WHERE id = ?').run(JSON.stringify(policy), id)
   }
 
-  setReading(id: string, reading: GateReading, why: string): void {
-    this.#db.prepare('UPDATE rollouts SET reading = ?, why = ? WHERE id = ?').run(JSON.stringify(reading), why, id)
+  /** @param reading null: nothing has been said of the stage yet */
+  setReading(id: string, reading: GateReading | null, why: string): void {
+    const text = reading === null ? null : JSON.stringify(reading)
+    this.#db.prepare('UPDATE rollouts SET reading = ?, why = ? WHERE id = ?').run(text, why, id)
   }
 
   grant(id: string, hours: number): void {
@@ -334,36 +361,33 @@ export class RolloutStore {
       )
   }
 
-  /** Devices that take part; not those that were removed or revoked since. */
+  /** Devices that take part, in order of their row numbers; not those that were removed or revoked since. */
   devices(id: string): readonly RolloutDevice[] {
-    return this.#db
-      .prepare<
-        [string],
-        Omit<RolloutDevice, 'late' | 'holdback' | 'past'> & { late: number; holdback: number; past: string | null }
-      >(
-        `SELECT r.device, r.bucket, r.stage, r.late, r.previous, r.holdback, r.since_ms AS sinceMs,
-           r.entered_ms AS enteredMs, r.control_entered_ms AS controlEnteredMs, r.since_seq AS sinceSeq, r.silent_ms AS silentMs,
-           r.bound_ms AS boundMs, r.board, r.site, r.environment, r.past, d.last_seen_ms AS lastSeenMs
-         FROM rollout_devices r JOIN devices d ON d.id = r.device
-         WHERE r.rollout = ? AND r.left_ms IS NULL ORDER BY r.device`,
-      )
-      .all(id)
-      .map((row) => ({
-        ...row,
-        late: row.late === 1,
-        holdback: row.holdback === 1,
-        past: row.past === null ? null : (JSON.parse(row.past) as RolloutDevice['past']),
-      }))
+    return this.#db.prepare<[string], DeviceRow>(`${DEVICE} ORDER BY r.device`).all(id).map(toDevice)
   }
 
-  /** Puts a device into the canary arm; what was known of its contact as control is kept beside. */
-  expose(id: string, device: number, stage: number, nowMs: number): void {
+  /** Devices that take part, or did. */
+  members(id: string): ReadonlySet<number> {
+    const members = this.#db.prepare<[string], { device: number }>(
+      'SELECT device FROM rollout_devices WHERE rollout = ?',
+    )
+    return new Set(members.all(id).map(({ device }) => device))
+  }
+
+  /** One of those that take part. */
+  device(id: string, device: number): RolloutDevice | undefined {
+    const row = this.#db.prepare<[string, number], DeviceRow>(`${DEVICE} AND r.device = ?`).get(id, device)
+    return row && toDevice(row)
+  }
+
+  /** Puts devices into the canary arm; what was known of their contact as control is kept beside. */
+  expose(id: string, devices: readonly number[], stage: number, nowMs: number): void {
     this.#db
       .prepare(
         `UPDATE rollout_devices SET stage = ?, since_ms = ?, control_entered_ms = entered_ms, entered_ms = NULL
-         WHERE rollout = ? AND device = ?`,
+         WHERE rollout = ? AND device IN (SELECT value FROM json_each(?))`,
       )
-      .run(stage, nowMs, id, device)
+      .run(stage, nowMs, id, JSON.stringify(devices))
   }
 
   /** Notes what a device that the open rollout has exposed is told by an assignment. Numbers of assignments only rise, and a device signs with
@@ -381,29 +405,26 @@ export class RolloutStore {
       .run({ device, release, seq })
   }
 
-  /** Freezes what a device did before a stage that randomises it, which also makes it count from now on. */
-  setPast(id: string, device: number, past: NonNullable<RolloutDevice['past']>): void {
+  /** Freezes what a device did before a stage that randomises it, which also makes it count from now on.
+   *  @param past of RolloutDevice, as JSON */
+  setPast(id: string, device: number, past: string): void {
     this.#db
       .prepare('UPDATE rollout_devices SET late = 0, past = ? WHERE rollout = ? AND device = ?')
-      .run(JSON.stringify(past), id, device)
+      .run(past, id, device)
   }
 
-  /** Notes who was heard in its arm for the first time, and who has been silent for too long. Both stay: a device that comes back was
-   *  lost all the same, for as long as it takes to say so. */
-  noteContact(id: string, nowMs: number): void {
+  /** Notes when a device was heard in its arm for the first time, and when it had been silent for too long. Both stay: a device that comes back
+   *  was lost all the same, for as long as it takes to say so. */
+  noteContact(
+    id: string,
+    { device, enteredMs, silentMs }: Pick<RolloutDevice, 'device' | 'enteredMs' | 'silentMs'>,
+  ): void {
     this.#db
       .prepare(
-        `UPDATE rollout_devices SET entered_ms = d.last_seen_ms FROM devices d
-         WHERE d.id = rollout_devices.device AND rollout_devices.rollout = ? AND entered_ms IS NULL AND d.last_seen_ms > since_ms`,
+        `UPDATE rollout_devices SET entered_ms = coalesce(entered_ms, ?), silent_ms = coalesce(silent_ms, ?)
+         WHERE rollout = ? AND device = ?`,
       )
-      .run(id)
-    this.#db
-      .prepare(
-        `UPDATE rollout_devices SET silent_ms = d.last_seen_ms + bound_ms FROM devices d
-         WHERE d.id = rollout_devices.device AND rollout_devices.rollout = ? AND entered_ms IS NOT NULL AND silent_ms IS NULL
-           AND d.last_seen_ms + bound_ms < ? AND NOT ${HELD_OUT_SQL('rollout_devices.device')}`,
-      )
-      .run(id, nowMs)
+      .run(enteredMs, silentMs, id, device)
   }
 
   freeze(id: string, stage: number, signal: string, evidence: { batch: BatchEvidence | null; later: number }): void {
@@ -484,10 +505,10 @@ export class RolloutStore {
    *  its newest report, which a gateway could make up. */
   exposure(id: string, model: string, nowMs: number): Omit<Exposure, 'minShare'> {
     const count = this.#db.prepare<[number, string, number, string], Record<keyof Omit<Exposure, 'minShare'>, number>>(
-      `SELECT count(*) AS assigned, count(r.entered_ms) AS heard,
+      `SELECT count(*) AS assigned, count(nullif(${ENTERED}, 0)) AS heard,
          total(NOT EXISTS (SELECT 1 FROM device_keys k WHERE k.device = r.device)) AS unkeyed,
-         total(r.entered_ms IS NOT NULL AND d.last_seen_ms + r.bound_ms < ?) AS silent,
-         total(r.entered_ms IS NOT NULL AND ? = CASE
+         total(${ENTERED} AND d.last_seen_ms + r.bound_ms < ?) AS silent,
+         total(${ENTERED} AND ? = CASE
            WHEN EXISTS (SELECT 1 FROM device_keys k WHERE k.device = r.device)
            THEN (SELECT iif(coalesce(e.assignment_seq, 0) >= r.since_seq, e.model, NULL) FROM events e
              WHERE e.device = r.device AND ${isRunningWord('e')} ORDER BY e.boot DESC, e.seq DESC LIMIT 1)
@@ -497,17 +518,6 @@ export class RolloutStore {
        WHERE r.rollout = ? AND r.stage IS NOT NULL AND r.left_ms IS NULL AND NOT ${HELD_OUT_SQL('r.device')}`,
     )
     return present(count.get(nowMs, model, nowMs, id), 'the row of an aggregate')
-  }
-
-  /** Exposed devices whose newest report names another model: they have not installed it yet. */
-  waiting(id: string, model: string): readonly number[] {
-    return this.#db
-      .prepare<[string, string], { device: number }>(
-        `SELECT r.device FROM rollout_devices r WHERE r.rollout = ? AND r.stage IS NOT NULL AND r.left_ms IS NULL
-           AND ? IS NOT (SELECT model FROM boots b WHERE b.device = r.device ORDER BY boot DESC LIMIT 1)`,
-      )
-      .all(id, model)
-      .map(({ device }) => device)
   }
 
   /** Exposed devices that have a key, so that what they say of their installs is their own word. */

@@ -2,13 +2,15 @@ import { AlertStore } from './alert-store.ts'
 import { AssignmentStore } from './assignment-store.ts'
 import { AuditStore } from './audit-store.ts'
 import { BaselineStore } from './baseline-store.ts'
-import { openDatabase, type SqliteDatabase, shortenWal } from './database.ts'
+import { openDatabase, openReader, type SqliteDatabase, shortenWal } from './database.ts'
+import { DeviceChanges } from './device-changes.ts'
 import { DeviceStore } from './device-store.ts'
 import { EventStore } from './event-store.ts'
 import { FleetStore } from './fleet-store.ts'
 import { GatewayStore } from './gateway-store.ts'
 import { GroupStore } from './group-store.ts'
 import { IdentityStore } from './identity-store.ts'
+import { MemberTargets } from './member-targets.ts'
 import { MetadataStore } from './metadata-store.ts'
 import { ModelStore } from './model-store.ts'
 import { OutcomeStore } from './outcome-store.ts'
@@ -38,6 +40,7 @@ export class Store {
   readonly fleet: FleetStore
   readonly events: EventStore
   readonly rollouts: RolloutStore
+  readonly memberTargets: MemberTargets
   readonly readings: ReadingStore
   readonly policies: PolicyStore
   readonly alerts: AlertStore
@@ -45,11 +48,17 @@ export class Store {
   readonly baselines: BaselineStore
   readonly metadata: MetadataStore
   readonly wakeChecks: WakeCheckStore
+  readonly changes: DeviceChanges
 
-  /** @param path database file; created when missing
+  /** A second one beside the owner's, which only reads. */
+  static reader(path: string): Store {
+    return new Store(openReader(path))
+  }
+
+  /** @param file path of the database file, created when missing, or what was opened by `reader`
    *  @throws DatabaseTooNewError */
-  constructor(path: string, nowMs: number) {
-    this.db = openDatabase(path, nowMs)
+  constructor(file: string | SqliteDatabase, nowMs = 0) {
+    this.db = typeof file === 'string' ? openDatabase(file, nowMs) : file
     this.gateways = new GatewayStore(this.db)
     this.tokens = new TokenStore(this.db)
     this.models = new ModelStore(this.db)
@@ -64,6 +73,7 @@ export class Store {
     this.events = new EventStore(this.db)
     this.fleet = new FleetStore(this.db)
     this.rollouts = new RolloutStore(this.db)
+    this.memberTargets = new MemberTargets(this.db)
     this.readings = new ReadingStore(this.db)
     this.policies = new PolicyStore(this.db)
     this.alerts = new AlertStore(this.db)
@@ -71,6 +81,7 @@ export class Store {
     this.baselines = new BaselineStore(this.db)
     this.metadata = new MetadataStore(this.db)
     this.wakeChecks = new WakeCheckStore(this.db)
+    this.changes = new DeviceChanges(this.db)
   }
 
   /** Runs `work` in one transaction: all of it happens, or, when it throws or the process dies, none. */

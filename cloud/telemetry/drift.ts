@@ -105,41 +105,102 @@ export function populationStabilityIndex(after: readonly number[], before: reado
   }, 0)
 }
 
-/** Compares each device's recent hours with its own baseline, once an hour: by model, over the fleet and over each site and each board. */
+/** What a look at drift has found, as data. */
+export interface DriftReading {
+  readonly judged: readonly (Pick<Cohort, 'model' | 'query'> & {
+    readonly metric: DriftMetric
+    readonly judgement: Judgement
+  })[]
+  /** baselines that were taken for it, to be stored */
+  readonly baselines: readonly BaselineRecord[]
+}
+
+/** Raises and resolves alerts by what the reader has found, once an hour. */
 export class DriftMonitor {
   readonly #store: Store
-  readonly #policy: DriftPolicy
+  readonly #reader: DriftReader
   #lastHour = -1
+
+  constructor(store: Store, policy: DriftPolicy) {
+    this.#store = store
+    this.#reader = new DriftReader(store, policy)
+  }
+
+  /** Raises and resolves alerts. Does nothing within an hour it has looked at. */
+  evaluate(nowMs: number): readonly DriftChange[] {
+    const hour = this.due(nowMs)
+    if (hour === undefined) return []
+    return this.#store.atomically(() => {
+      const { judged, baselines } = this.#reader.read(hour)
+      for (const baseline of baselines) this.#store.baselines.put(baseline)
+      return this.conclude({ judged }, nowMs)
+    })
+  }
+
+  /** The hour up to which is to be looked at, once. */
+  due(nowMs: number): number | undefined {
+    const hour = hourIndex(nowMs - SETTLE_MS)
+    if (hour === this.#lastHour) return undefined
+    this.#lastHour = hour
+    return hour
+  }
+
+  conclude({ judged }: Pick<DriftReading, 'judged'>, nowMs: number): readonly DriftChange[] {
+    return this.#store.atomically(() => {
+      const keys = new Set(judged.map(({ metric, model, query }) => keyOf(metric, model, query)))
+      const changes = judged.flatMap((each) => this.#decide(each, nowMs))
+      // Nobody runs the model any more, or too few: there is nothing left to be alarmed about.
+      for (const alert of this.#store.alerts.allOpen()) {
+        if (alert.code === 'drift' && !keys.has(keyOf(alert.metric, alert.model, alert.cohort))) {
+          changes.push(this.#resolve(alert, nowMs))
+        }
+      }
+      return changes
+    })
+  }
+
+  #decide({ metric, model, query: cohort, judgement }: DriftReading['judged'][number], nowMs: number): DriftChange[] {
+    const { raise, calm, ratio, numbers } = judgement
+    const { alerts, audit } = this.#store
+    const open = alerts.open('drift', metric, model, cohort)
+    if (open === undefined && raise) {
+      const alert = alerts.raise({ code: 'drift', metric, model, cohort, sinceMs: nowMs, ratio, numbers })
+      const detail = { model, ...(cohort !== null && { cohort }), ...numbers }
+      audit.append({ atMs: nowMs, actor: 'kinglet', action: 'alert.raised', subject: metric, detail })
+      return [{ alert, change: 'raised' }]
+    }
+    return open !== undefined && calm ? [this.#resolve(open, nowMs)] : []
+  }
+
+  #resolve(alert: AlertRecord, nowMs: number): DriftChange {
+    const { alerts, audit } = this.#store
+    alerts.resolve(alert.id, nowMs)
+    const { model, cohort, id } = alert
+    const detail = { model, ...(cohort !== null && { cohort }), alert: id }
+    audit.append({ atMs: nowMs, actor: 'kinglet', action: 'alert.resolved', subject: alert.metric, detail })
+    return { alert: { ...alert, state: 'resolved', resolvedMs: nowMs }, change: 'resolved' }
+  }
+}
+
+/** Compares each device's recent hours with its own baseline: by model, over the fleet and over each site and each board. Writes nothing. */
+export class DriftReader {
+  readonly #store: Store
+  readonly #policy: DriftPolicy
 
   constructor(store: Store, policy: DriftPolicy) {
     this.#store = store
     this.#policy = policy
   }
 
-  /** Raises and resolves alerts. Does nothing within an hour it has looked at. */
-  evaluate(nowMs: number): readonly DriftChange[] {
-    const hour = hourIndex(nowMs - SETTLE_MS)
-    if (hour === this.#lastHour) return []
-    this.#lastHour = hour
-    return this.#store.atomically(() => {
-      const changes: DriftChange[] = []
-      const judged = new Set<string>()
-      for (const [model, devices] of this.#compare(hour * HOUR_MS)) {
-        for (const metric of METRICS) {
-          for (const [cohort, judgement] of this.#judgeParts(metric, model, devices)) {
-            judged.add(keyOf(metric, model, cohort.query))
-            changes.push(...this.#decide(metric, cohort, judgement, nowMs))
-          }
-        }
-      }
-      // Nobody runs the model any more, or too few: there is nothing left to be alarmed about.
-      for (const alert of this.#store.alerts.allOpen()) {
-        if (alert.code === 'drift' && !judged.has(keyOf(alert.metric, alert.model, alert.cohort))) {
-          changes.push(this.#resolve(alert, nowMs))
-        }
-      }
-      return changes
-    })
+  /** @param hour number of the hour that is not looked at any more */
+  read(hour: number): DriftReading {
+    const baselines: BaselineRecord[] = []
+    const judged = [...this.#compare(hour * HOUR_MS, baselines)].flatMap(([model, devices]) =>
+      METRICS.flatMap((metric) =>
+        this.#judgeParts(metric, model, devices).map(([{ query }, judgement]) => ({ metric, model, query, judgement })),
+      ),
+    )
+    return { judged, baselines }
   }
 
   /** Sites first, then boards without the sites that have changed, then the fleet without both: what one place does is neither told of its
@@ -171,13 +232,13 @@ export class DriftMonitor {
   }
 
   /** By model. */
-  #compare(endMs: number): ReadonlyMap<string, readonly Drifting[]> {
+  #compare(endMs: number, taken: BaselineRecord[]): ReadonlyMap<string, readonly Drifting[]> {
     const { baselines } = this.#store
     const { recentHours } = this.#policy
     const models = new Map<string, Drifting[]>()
     const from = endMs - recentHours * HOUR_MS
     for (const { device, model, site, board, sinceMs } of baselines.present()) {
-      const baseline = this.#baseline(device, model, sinceMs, endMs)
+      const baseline = this.#baseline(device, model, sinceMs, endMs, taken)
       if (baseline === undefined || from < baseline.untilMs) continue
       const compared = this.#compareDevice(baseline, from, endMs)
       if (compared === undefined) continue
@@ -231,7 +292,13 @@ export class DriftMonitor {
   }
 
   /** The device's baseline on its present model, taken once its first hours over whole days are over. */
-  #baseline(device: number, model: string, sinceMs: number, endMs: number): BaselineRecord | undefined {
+  #baseline(
+    device: number,
+    model: string,
+    sinceMs: number,
+    endMs: number,
+    taken: BaselineRecord[],
+  ): BaselineRecord | undefined {
     const { baselines } = this.#store
     const { baselineHours, recentHours } = this.#policy
     const known = baselines.get(device)
@@ -248,7 +315,7 @@ export class DriftMonitor {
     const baseline: BaselineRecord = {
       ...{ device, model, sinceMs: from, untilMs: first === undefined ? latest : until, hours },
     }
-    baselines.put(baseline)
+    taken.push(baseline)
     return baseline
   }
 
@@ -351,32 +418,6 @@ export class DriftMonitor {
         ...{ devices: after.devices, recentHours: windowHours, baselineHours },
       },
     }
-  }
-
-  #decide(
-    metric: DriftMetric,
-    { model, query: cohort }: Cohort,
-    { raise, calm, ratio, numbers }: Judgement,
-    nowMs: number,
-  ): DriftChange[] {
-    const { alerts, audit } = this.#store
-    const open = alerts.open('drift', metric, model, cohort)
-    if (open === undefined && raise) {
-      const alert = alerts.raise({ code: 'drift', metric, model, cohort, sinceMs: nowMs, ratio, numbers })
-      const detail = { model, ...(cohort !== null && { cohort }), ...numbers }
-      audit.append({ atMs: nowMs, actor: 'kinglet', action: 'alert.raised', subject: metric, detail })
-      return [{ alert, change: 'raised' }]
-    }
-    return open !== undefined && calm ? [this.#resolve(open, nowMs)] : []
-  }
-
-  #resolve(alert: AlertRecord, nowMs: number): DriftChange {
-    const { alerts, audit } = this.#store
-    alerts.resolve(alert.id, nowMs)
-    const { model, cohort, id } = alert
-    const detail = { model, ...(cohort !== null && { cohort }), alert: id }
-    audit.append({ atMs: nowMs, actor: 'kinglet', action: 'alert.resolved', subject: alert.metric, detail })
-    return { alert: { ...alert, state: 'resolved', resolvedMs: nowMs }, change: 'resolved' }
   }
 }
 

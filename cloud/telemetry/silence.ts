@@ -8,10 +8,18 @@ const DEVICES_SILENT = 'devices-silent'
 /** chosen: nobody is called at night for a device that missed one daily report */
 const BOUND_MS_MIN = 26 * 3_600_000
 
-/** Raises, renews and resolves. @returns alerts that are new, or of more devices than before */
-export function lookForSilence(store: Store, nowMs: number): readonly AlertRecord[] {
+/** Devices of a site, how many of them are silent, and when the last of those was heard. */
+interface SiteSilence {
+  silent: number
+  devices: number
+  newestMs: number
+}
+export type Silence = ReadonlyMap<string, Readonly<SiteSilence>>
+
+/** Who is silent, by site. Reads every device. */
+export function readSilence(store: Store, nowMs: number): Silence {
   const revoked = store.identities.revokedDevices()
-  const sites = new Map<string, { silent: number; devices: number; newestMs: number }>()
+  const sites = new Map<string, SiteSilence>()
   for (const device of store.devices.enrolled()) {
     const site = sites.get(device.site) ?? { silent: 0, devices: 0, newestMs: 0 }
     sites.set(device.site, site)
@@ -24,6 +32,11 @@ export function lookForSilence(store: Store, nowMs: number): readonly AlertRecor
     site.silent++
     site.newestMs = Math.max(site.newestMs, device.lastSeenMs)
   }
+  return sites
+}
+
+/** Raises, renews and resolves. @returns alerts that are new, or of more devices than before */
+export function lookForSilence(store: Store, nowMs: number, sites = readSilence(store, nowMs)): readonly AlertRecord[] {
   const raised: AlertRecord[] = []
   for (const open of store.alerts.allOpen()) {
     if (open.code !== DEVICES_SILENT) continue

@@ -187,8 +187,44 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
   {
     name: 'late devices count as evidence',
     file: 'cloud/rollout/evidence.ts',
-    find: '!late && !store.gateways.isHeldOut(device)',
-    change: '!store.gateways.isHeldOut(device)',
+    find: 'if (row.late || each.isHeldOut) continue',
+    change: 'if (each.isHeldOut) continue',
+  },
+  {
+    name: 'what the verifier said since is not read again',
+    file: 'cloud/store/device-changes.ts',
+    find: "  verdicts: { device: 'device' },\n",
+    change: '',
+  },
+  {
+    name: 'what was written while a look began is in this one alone',
+    file: 'cloud/look-client.ts',
+    find: 'this.#unsure = meanwhile.all || meanwhile.devices.length > 0 ? meanwhile : NOTHING',
+    change: 'this.#unsure = NOTHING',
+  },
+  {
+    name: 'a look beside is acted on although the rollout is another by then',
+    file: 'cloud/rollout/engine.ts',
+    find: ' || revisionOf(rollout) !== look.revision) return undefined',
+    change: ') return undefined',
+  },
+  {
+    name: 'a look in which somebody has fallen silent is taken for the one before',
+    file: 'cloud/rollout/gate-looks.ts',
+    find: 'if (nowMs < last.nowMs || nowMs > last.sameUntilMs) return undefined',
+    change: '',
+  },
+  {
+    name: 'an hour that changes while it is summed beside is not summed again',
+    file: 'cloud/store/fleet-store.ts',
+    find: 'if (stays) this.#mark.run(hour)',
+    change: 'if (hour < 0 && stays) this.#mark.run(hour)',
+  },
+  {
+    name: 'what was read in a transaction that is undone is kept',
+    file: 'cloud/rollout/engine.ts',
+    find: '      this.#changes.markAll()\n',
+    change: '',
   },
   {
     name: 'the comparison starts after more than half',
@@ -294,7 +330,7 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
   },
   {
     name: 'a signed word of an earlier rollout is evidence of this one',
-    file: 'cloud/rollout/evidence.ts',
+    file: 'cloud/rollout/device-evidence.ts',
     find: ' && sinceSeq !== null && (word.assignmentSeq ?? 0) >= sinceSeq',
     change: '',
     noticedBy: ['test/unit/cloud/rollout/attested-rollout.test.ts'],
@@ -527,8 +563,8 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
   {
     name: 'gateway: in quarantine its devices count in the arms of a rollout',
     file: 'cloud/rollout/evidence.ts',
-    find: '!late && !store.gateways.isHeldOut(device)',
-    change: '!late',
+    find: 'if (row.late || each.isHeldOut) continue',
+    change: 'if (row.late) continue',
   },
   {
     name: 'gateway: the evidence of stages that ended before its quarantine stays',
@@ -1031,9 +1067,8 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
   {
     name: 'a signal is read at its place in the candidate, not in the model that the device ran',
     file: 'cloud/rollout/evidence.ts',
-    find: '    hours: end > from ? outcomes.slots(row.device, prefix, from, end) : [],\n    places,',
-    change:
-      '    hours: end > from ? outcomes.slots(row.device, prefix, from, end) : [],\n    places: toModel(release).places,',
+    find: 'withHours(control, ({ previous }) => modelOf(previous), false)',
+    change: 'withHours(control, ({ previous }) => ({ ...candidate, prefix: modelOf(previous).prefix }), false)',
   },
   {
     name: 'two releases that mean something else by a name are compared',
@@ -1233,8 +1268,8 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
   {
     name: 'a rollout of one family that fails holds up those of the others',
     file: 'cloud/evaluation-loop.ts',
-    find: 'this.#attempt(() => this.#rollout(id))',
-    change: 'this.#rollout(id)',
+    find: 'this.#attempt(() => this.#rollout(open))',
+    change: 'this.#rollout(open)',
   },
   {
     name: 'a release goes into another family than its name is of',

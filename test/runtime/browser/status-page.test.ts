@@ -115,7 +115,7 @@ describe('the status page', () => {
     expect(engine.start({ ...request, name: 'hum-2' }, 'ann')).toMatchObject({ ok: true })
     store.close()
     // The cloud looks at both, and says so.
-    cloud.evaluate()
+    await cloud.evaluate()
     const shown = page.locator('#rollouts article')
     await expect.poll(() => shown.count(), { timeout: 10_000 }).toBe(2)
     expect(await shown.allInnerTexts()).toEqual([

@@ -219,7 +219,7 @@ describe('moving a device', () => {
     expect(items.filter((item: { device: string }) => item.device === 'crane-1')).toHaveLength(1)
     // The same place again is no move.
     await imported('crane-1', { site: 'hall' })
-    world.cloud.evaluate()
+    await world.cloud.evaluate()
     expect((await served('crane-1'))!.seq).toBe(second.seq)
   })
 

@@ -7,6 +7,7 @@ import { exportJWK, generateKeyPair, type JWTPayload, SignJWT, UnsecuredJWT } fr
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { systemClock } from '../../../cli/clock-system.ts'
 import { type RunningCloud, startCloud } from '../../../cloud/cloud.ts'
+import { present } from '../../../contract/present.ts'
 import { secureRandom } from '../../fixtures/identity-world.ts'
 import { expectRefusal, kinglet } from './cli-process.ts'
 
@@ -43,10 +44,13 @@ class Provider {
   get issuer(): string {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`
   }
-  token(claims: JWTPayload = {}, { kid = 'k-1', alg = 'RS256', key = this.keys.get(kid)?.signs } = {}) {
+  token(claims: JWTPayload = {}, { kid = 'k-1', alg = 'RS256', key = this.#keyOf(kid) } = {}) {
     const now = Math.floor(Date.now() / 1000)
     const usual = { iss: this.issuer, aud: 'kinglet', sub: 'u-17', groups: ['fleet-ops'], iat: now, exp: now + 3_600 }
     return new SignJWT({ ...usual, ...claims }).setProtectedHeader({ alg, kid }).sign(key)
+  }
+  #keyOf(kid: string): Key {
+    return present(this.keys.get(kid), 'a key of the provider').signs
   }
   stop(): void {
     this.#server.closeAllConnections()

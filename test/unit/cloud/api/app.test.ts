@@ -345,7 +345,7 @@ describe('cloud over HTTP', () => {
     expect((await call('GET', '/v1/fleet/counters')).json).toMatchObject({
       ...{ devices: 40, boots: 40, counters: { wakes }, verdicts: { rejected } },
     })
-    cloud.evaluate()
+    await cloud.evaluate()
     const { json: summary } = await call('GET', '/v1/fleet/summary?hours=24')
     expect(summary.devices).toEqual({ known: 40, enrolled: 40, unkeyed: 40, reporting: 40 })
     expect(summary.fleet.falseWakesPerHour).toBeGreaterThan(0.2)

@@ -129,7 +129,6 @@ describe('a rollout under a gateway that lies', () => {
     world.clock.advanceTo(world.clock.wallMs() + 60_000)
     const rows = [says(first, 'install-started', 1), says(first, 'install-confirmed', 2)]
     for (let i = 0; i < 3; i++) ingestInto(world.store, batchOf({ events: rows }), attestedBy)
-    world.store.rollouts.noteContact(rollout.id, world.clock.wallMs())
     expect(evidence().exposure.installed).toBe(1)
     expect(evidence().installs).toEqual({ started: 1, failed: 0, refused: 0 })
     ingestInto(world.store, batchOf({ events: [says(first, 'reverted', 3)] }), attestedBy)
@@ -148,7 +147,6 @@ describe('a rollout under a gateway that lies', () => {
   }
   const hear = (...events: EventRow[]): void => {
     world.store.telemetry.ingest(batchOf({ events }), attestedBy)
-    world.store.rollouts.noteContact(world.store.rollouts.allOpen()[0]!.id, world.clock.wallMs())
   }
   /** A rollout of kws-2 that has told its first stage. */
   const begun = (): readonly number[] => {

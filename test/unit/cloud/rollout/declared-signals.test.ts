@@ -186,6 +186,7 @@ describe('signals that a bundle declares', () => {
       const hour = {
         ...{
           hour: 1,
+          endMs: 7_200_000,
           uptimeMs: 3_600_000,
           listeningMs: 1_800_000,
           activeMs: 0,

@@ -68,3 +68,35 @@ describe('what a fleet has counted of signals', () => {
     world.store.close()
   })
 })
+
+describe('sums of an hour that are made beside', () => {
+  it('are those that are made in place, and an hour that changes meanwhile is summed again', () => {
+    const usual = { falseWakes: 1, verified: 2 }
+    const world = new CloudWorld(':memory:', 1, { 'kws-1': usual })
+    world.addRelease('kws-1', 1, 'production')
+    world.enrol(5)
+    world.hours(4)
+    const { store, clock } = world
+    const hours = store.fleet.begin(48)
+    expect(hours.length).toBeGreaterThan(3)
+    const beside = hours.map((hour) => [hour, store.fleet.sums(hour)] as const)
+    // It comes while they are summed; its hour was marked already.
+    const device = world.fleet[0]!
+    const late = { ...device.report(), seq: 900, receivedMs: clock.wallMs() }
+    store.telemetry.ingest(batchOf({ reports: [late] }), () => null, clock.wallMs())
+    for (const [hour, sums] of beside) store.fleet.end(hour, sums)
+    const again = store.fleet.begin(48)
+    expect(again.length).toBeGreaterThan(0)
+    expect(again.length).toBeLessThan(hours.length)
+    for (const hour of again) store.fleet.end(hour, store.fleet.sums(hour))
+    expect(store.fleet.begin(48)).toEqual([])
+    const [from, to] = [Math.min(...hours), Math.max(...hours) + 1]
+    const summed = store.fleet.hours(from, to)
+    expect(summed.length).toBeGreaterThan(2)
+    const mark = store.db.prepare('INSERT INTO dirty_hours (hour) VALUES (?)')
+    for (const hour of hours) mark.run(hour)
+    while (store.fleet.refresh(1) > 0);
+    expect(store.fleet.hours(from, to)).toEqual(summed)
+    store.close()
+  })
+})
