@@ -42,9 +42,9 @@ export function makePatchFile(oldPath: string | null, newPath: string, outPath: 
   const progress = new ProgressLine(outPath)
   progress.show(0)
   const fullShare = base === null ? 1 : 0.5
-  const full = makePatch(null, result, (share) => progress.show(share * fullShare))
+  const full = makePatch(null, result, { onProgress: (share) => progress.show(share * fullShare) })
   const patch =
-    base === null ? full : makePatch(base, result, (share) => progress.show(fullShare + share * (1 - fullShare)), full)
+    base === null ? full : makePatch(base, result, { full, onProgress: (share) => progress.show(fullShare + share * (1 - fullShare)) })
   progress.clear()
   assertDecodes(patch, base, result)
 

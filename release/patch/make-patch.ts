@@ -1,6 +1,6 @@
 import { sha256 } from '../../contract/bytes.ts'
 import { bytesOfNumber } from '../../contract/patch/number-run.ts'
-import { encodePatchHeader, type PatchImage, type PatchMethod, sha256Half } from '../../contract/patch/patch-header.ts'
+import { encodePatchHeader, type PatchImage, type PatchMethod, type PatchVersion, sha256Half } from '../../contract/patch/patch-header.ts'
 import { NUMBERS_AT, PATCH_MEMORY } from '../../contract/patch/patch-layout.ts'
 import type { MappedTensor } from '../../model/mapped-tensor.ts'
 import { readTensorMap } from '../../model/tensor-map.ts'
@@ -16,26 +16,41 @@ export type PatchProgress = (share: number) => void
 
 const imageOf = (bytes: Uint8Array): PatchImage => ({ bytes: bytes.length, sha256Half: sha256Half(sha256(bytes)) })
 
+export interface PatchOptions {
+  readonly onProgress?: PatchProgress
+  /** the compact full image of `result`, for who has made it already: what no patch may be larger than */
+  readonly full?: Uint8Array
+  /** what who applies it reads; devices of before version 2 only the first */
+  readonly version?: PatchVersion
+}
+
 /** Makes the patch that turns `base` into `result`; with no base a compact full image. Never larger than the result and a header.
- *  @param base null for none
- *  @param full the compact full image of `result`, for who has made it already: what no patch may be larger than
- */
+ *  @param base null for none */
 export function makePatch(
   base: Uint8Array | null,
   result: Uint8Array,
-  onProgress: PatchProgress = () => undefined,
-  full?: Uint8Array,
+  { onProgress = () => undefined, full, version = 2 }: PatchOptions = {},
 ): Uint8Array {
-  if (base === null) return smaller(coded(null, result, onProgress), framed('stored', null, result, result))
+  if (base === null) {
+    // Stored bytes are the same in every version: every device reads the first.
+    return smaller(coded(version, null, result, onProgress), framed(1, 'stored', null, result, result))
+  }
   const share = full === undefined ? 0.5 : 1
-  const patch = coded(base, result, (done) => onProgress(share * done))
-  return smaller(patch, full ?? makePatch(null, result, (done) => onProgress(share + (1 - share) * done)))
+  const patch = coded(version, base, result, (done) => onProgress(share * done))
+  const rest = (done: number): void => onProgress(share + (1 - share) * done)
+  return smaller(patch, full ?? makePatch(null, result, { version, onProgress: rest }))
 }
 
 const smaller = (a: Uint8Array, b: Uint8Array): Uint8Array => (b.length < a.length ? b : a)
 
-function framed(method: PatchMethod, base: Uint8Array | null, result: Uint8Array, payload: Uint8Array): Uint8Array {
-  const header = encodePatchHeader({ method, base: base && imageOf(base), result: imageOf(result) })
+function framed(
+  version: PatchVersion,
+  method: PatchMethod,
+  base: Uint8Array | null,
+  result: Uint8Array,
+  payload: Uint8Array,
+): Uint8Array {
+  const header = encodePatchHeader({ version, method, base: base && imageOf(base), result: imageOf(result) })
   const patch = new Uint8Array(header.length + payload.length)
   patch.set(header)
   patch.set(payload, header.length)
@@ -51,7 +66,12 @@ const PASSES_MAX = 10
 /** Chosen: of more than this, each pass takes minutes for what the first ones have all but found. */
 const PASSES_BYTES_MAX = 1 << 18
 
-function coded(base: Uint8Array | null, result: Uint8Array, onProgress: PatchProgress): Uint8Array {
+function coded(
+  version: PatchVersion,
+  base: Uint8Array | null,
+  result: Uint8Array,
+  onProgress: PatchProgress,
+): Uint8Array {
   const baseBytes = base?.length ?? 0
   const space = new Uint8Array(baseBytes + result.length)
   if (base !== null) space.set(base)
@@ -76,7 +96,7 @@ function coded(base: Uint8Array | null, result: Uint8Array, onProgress: PatchPro
   const most = bytesOf(plan.stretches) > PASSES_BYTES_MAX ? PASSES_APART : PASSES_MAX
   for (let pass = 1; ; pass++) {
     const counter = new BitCounter(PATCH_MEMORY[plan.method].bits)
-    literals = write(counter, space, baseBytes, plan, copies, literals)
+    literals = write(counter, version, space, baseBytes, plan, copies, literals)
     if (counter.bits < best.bits) best = { bits: counter.bits, copies, pass }
     if (pass === most || (pass >= PASSES_MIN && pass - best.pass >= PASSES_IDLE)) break
     const { other } = literals
@@ -85,8 +105,8 @@ function coded(base: Uint8Array | null, result: Uint8Array, onProgress: PatchPro
     onProgress(0.8 + (0.2 * pass) / most)
   }
   const encoder = new RangeEncoder(PATCH_MEMORY[plan.method].bits)
-  write(encoder, space, baseBytes, plan, best.copies, literals)
-  return framed(plan.method, base, result, encoder.finish())
+  write(encoder, version, space, baseBytes, plan, best.copies, literals)
+  return framed(version, plan.method, base, result, encoder.finish())
 }
 
 const bytesOf = (stretches: readonly Stretch[]): number => stretches.reduce((sum, { from, end }) => sum + end - from, 0)
@@ -107,13 +127,14 @@ interface PatchPlan {
 /** @returns what literals took where there were any; elsewhere those that were expected what they took around, others what was thought before */
 function write(
   coder: BitCounter | RangeEncoder,
+  version: PatchVersion,
   space: Uint8Array,
   baseBytes: number,
   { method, stretches, runs }: PatchPlan,
   copies: readonly (readonly Copy[])[],
   literals: LiteralPrices,
 ): LiteralPrices {
-  const writer = new PatchWriter(coder, space, baseBytes, PATCH_MEMORY[method].slots)
+  const writer = new PatchWriter(coder, space, baseBytes, version, PATCH_MEMORY[method].slots)
   const expected = new Float32Array(literals.other.length)
   const other = literals.other.slice()
   let mean = EXPECTED_BITS

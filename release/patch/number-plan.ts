@@ -45,7 +45,7 @@ export class NumberPlanner {
     this.#baseBytes = baseBytes
     this.#baseTensors = baseTensors
     this.#byName = new Map(baseTensors.map((tensor) => [tensor.name, tensor]))
-    this.#writer = new PatchWriter(this.#counter, space, baseBytes, 0)
+    this.#writer = new PatchWriter(this.#counter, space, baseBytes, 1, 0)
   }
 
   /** @param tensors of the result, in order

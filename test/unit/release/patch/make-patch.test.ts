@@ -81,7 +81,7 @@ describe('an encoder', () => {
       [from, to],
       [to, from],
     ] as const) {
-      const patch = makePatch(base, result, undefined, result)
+      const patch = makePatch(base, result, { full: result })
       expect(patch.length).toBeLessThan(6_835)
       const made = applyPatch(base, patch)
       expect(made.ok && Buffer.from(result).equals(made.value)).toBe(true)
@@ -99,8 +99,8 @@ describe('an encoder', () => {
       Buffer,
       Buffer,
     ]
-    expect(makePatch(from, to, undefined, to).length).toBeLessThanOrEqual(forth)
-    expect(makePatch(to, from, undefined, from).length).toBeLessThanOrEqual(back)
+    expect(makePatch(from, to, { full: to }).length).toBeLessThanOrEqual(forth)
+    expect(makePatch(to, from, { full: from }).length).toBeLessThanOrEqual(back)
   })
 
   it('goes through a long stretch in parts, and loses nothing at their ends', () => {
@@ -109,7 +109,7 @@ describe('an encoder', () => {
     // Another shift than the first one, which a part has to take over from the one before.
     const result = Uint8Array.from([1, 2, 3, ...base])
     for (let at = 1_000; at < result.length; at += 65_536) result[at]! ^= 1
-    const patch = makePatch(base, result, undefined, result)
+    const patch = makePatch(base, result, { full: result })
     expect(patch.length).toBeLessThan(300)
     const made = applyPatch(base, patch)
     expect(made.ok && Buffer.from(result).equals(made.value)).toBe(true)
@@ -133,7 +133,7 @@ describe('an encoder', () => {
 
   it('tells how far it is', () => {
     const told: number[] = []
-    makePatch(old, next, (share) => told.push(share))
+    makePatch(old, next, { onProgress: (share) => told.push(share) })
     expect(told.length).toBeGreaterThan(6)
     expect(told).toEqual([...told].sort((a, b) => a - b))
     expect(told.at(-1)).toBeLessThanOrEqual(1)
