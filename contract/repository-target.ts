@@ -35,7 +35,9 @@ export function releaseOfTarget(target: TargetFile): Result<Release, ContractErr
     target.path === targetPathOf(release) &&
     target.length === release.bytes &&
     target.hashes.get('sha256') === release.sha256
-  return agrees ? ok(withLaterPatches(release, later.data)) : err(contractError('contradicts-repository', `${target.path} and its release differ`))
+  return agrees
+    ? ok(withLaterPatches(release, later.data))
+    : err(contractError('contradicts-repository', `${target.path} and its release differ`))
 }
 
 /** Field of root that names the director: whose assignments devices follow. */

@@ -279,11 +279,7 @@ export class KeyLifecycle {
    *  @param verifier what is to judge its wakes; undefined: what gateways have
    *  @param later its patches of version 2
    *  @returns the role that signs it */
-  async addRelease(
-    release: Release,
-    verifier?: ReleaseVerifier,
-    later: readonly ReleasePatch[] = [],
-  ): Promise<string> {
+  async addRelease(release: Release, verifier?: ReleaseVerifier, later: readonly ReleasePatch[] = []): Promise<string> {
     const path = targetPathOf(release)
     const state = this.#state()
     const role = this.familyOf(release)

@@ -2,7 +2,7 @@ import { sha256Hex } from '../../contract/bytes.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import type { PatchVersion } from '../../contract/patch/patch-header.ts'
 import type { ReleasePatch } from '../../contract/release.ts'
-import { makePatch } from '../../release/patch/make-patch.ts'
+import { makePatch, type PatchProgress } from '../../release/patch/make-patch.ts'
 import type { CloudApi } from '../cloud-api.ts'
 import { CommandFailure } from '../failure.ts'
 import type { KeyLifecycle } from '../keys/key-lifecycle.ts'
@@ -32,16 +32,21 @@ const ENTRY_BYTES = 180
  *  that is smaller than the bundle; of version 1, which every device reads, and then those of version 2 that save more than their
  *  entry takes. What is not smaller costs metadata and saves nothing.
  *  @param bases at most LIMITS.releasePatches - 1 are used, the last ones */
-export function makePatches(bundle: Uint8Array, bases: readonly PatchBase[]): readonly MadePatch[] {
+export function makePatches(
+  bundle: Uint8Array,
+  bases: readonly PatchBase[],
+  onProgress: PatchProgress = () => undefined,
+): readonly MadePatch[] {
   const own = sha256Hex(bundle)
   const hashed = bases
     .slice(1 - LIMITS.releasePatches)
     .map((base) => ({ ...base, sha256: sha256Hex(base.bundle) }))
     .filter(({ sha256 }, i, all) => sha256 !== own && all.findIndex((other) => other.sha256 === sha256) === i)
-  const first = patchesOf(1, bundle, hashed)
-  const later = patchesOf(2, bundle, hashed).filter(
+  const first = patchesOf(1, bundle, hashed, (share) => onProgress(share / 2))
+  const later = patchesOf(2, bundle, hashed, (share) => onProgress((1 + share) / 2)).filter(
     ({ base, bytes }) => bytes + ENTRY_BYTES < (first.find((each) => each.base === base)?.bytes ?? bundle.length),
   )
+  onProgress(1)
   return [...first, ...later]
 }
 
@@ -49,7 +54,9 @@ function patchesOf(
   version: PatchVersion,
   bundle: Uint8Array,
   bases: readonly (PatchBase & { readonly sha256: string })[],
+  onProgress: PatchProgress,
 ): readonly MadePatch[] {
+  const part = (i: number) => (share: number) => onProgress((i + share) / (bases.length + 1))
   const made = (data: Uint8Array, base: string | null, from: string): MadePatch => ({
     version,
     base,
@@ -58,11 +65,11 @@ function patchesOf(
     data,
     from,
   })
-  const compact = made(makePatch(null, bundle, { version }), null, NO_BASE)
+  const compact = made(makePatch(null, bundle, { version, onProgress: part(0) }), null, NO_BASE)
   const most = Math.min(compact.bytes, bundle.length)
   const patches = bases
-    .map(({ name, bundle: base, sha256 }) =>
-      made(makePatch(base, bundle, { full: compact.data, version }), sha256, name),
+    .map(({ name, bundle: base, sha256 }, i) =>
+      made(makePatch(base, bundle, { full: compact.data, version, onProgress: part(1 + i) }), sha256, name),
     )
     .filter(({ bytes }) => bytes < most)
   return compact.bytes < bundle.length ? [...patches, compact] : patches
@@ -125,7 +132,11 @@ async function fetchBundle(api: CloudApi, sha256: string): Promise<Uint8Array> {
 /** The patches for people: base, bytes, share of the whole bundle. */
 export function patchLines(patches: readonly MadePatch[], bundleBytes: number): string[] {
   if (patches.length === 0) return ['no patch is smaller than the bundle']
-  const rows = patches.map(({ version, from, bytes }) => [version === 1 ? from : `${from} (version ${version})`, `${bytes}`, `${((100 * bytes) / bundleBytes).toFixed(1)} %`])
+  const rows = patches.map(({ version, from, bytes }) => [
+    version === 1 ? from : `${from} (version ${version})`,
+    `${bytes}`,
+    `${((100 * bytes) / bundleBytes).toFixed(1)} %`,
+  ])
   const table = [['patch from', 'bytes', 'of the bundle'], ...rows]
   const widths = [0, 1, 2].map((column) => Math.max(...table.map((row) => row[column]?.length ?? 0)))
   const padded = (cell: string, column: number): string =>

@@ -1,6 +1,7 @@
 import { sha256Hex } from '../../contract/bytes.ts'
 import type { PatchVersion } from '../../contract/patch/patch-header.ts'
 import type { Release } from '../../contract/release.ts'
+import type { PatchProgress } from '../../release/patch/make-patch.ts'
 import type { CloudApi } from '../cloud-api.ts'
 import type { KeyLifecycle } from '../keys/key-lifecycle.ts'
 import { noRepository } from '../keys/repository-change.ts'
@@ -38,6 +39,7 @@ export async function publishRelease(
     family,
     parent,
     print,
+    onProgress,
   }: {
     readonly api: CloudApi
     readonly repository: RepositoryFolder
@@ -50,6 +52,8 @@ export async function publishRelease(
     /** sha256 of the bundle that it was trained from; null: none */
     readonly parent?: string | null
     readonly print: (line: string) => void
+    /** how far its patches are, 1 when they are made */
+    readonly onProgress?: PatchProgress
   },
 ): Promise<ModelView | undefined> {
   if (repository.isEmpty) throw noRepository()
@@ -74,14 +78,12 @@ export async function publishRelease(
     patches =
       patchFrom === 'none'
         ? []
-        : makePatches(bundle, patchFrom === 'cloud' ? await basesInCloud(api, bases) : patchFrom)
+        : makePatches(bundle, patchFrom === 'cloud' ? await basesInCloud(api, bases) : patchFrom, onProgress)
     if (patchFrom !== 'none') for (const line of patchLines(patches, bundle.length)) print(line)
     // Before they are signed: what is signed and lost could not be published.
     kept.keep(patches)
     const entries = (of: PatchVersion) =>
-      patches
-        .filter(({ version }) => version === of)
-        .map(({ base, sha256, bytes }) => ({ base, sha256, bytes }))
+      patches.filter(({ version }) => version === of).map(({ base, sha256, bytes }) => ({ base, sha256, bytes }))
     if (patches.length > 0) named = entries(1)
     later = entries(2)
   }

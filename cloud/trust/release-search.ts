@@ -1,5 +1,11 @@
 import { targetPathOf } from '../../contract/metadata-file.ts'
-import { LATER_PATCHES_FIELD, type Release, type ReleaseVerifier, VERIFIER_FIELD, withLaterPatches } from '../../contract/release.ts'
+import {
+  LATER_PATCHES_FIELD,
+  type Release,
+  type ReleaseVerifier,
+  VERIFIER_FIELD,
+  withLaterPatches,
+} from '../../contract/release.ts'
 import { matchesPattern } from '../../contract/tuf/delegation.ts'
 import type { TargetsDocument } from '../../release/tuf-document.ts'
 

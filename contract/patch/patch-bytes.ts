@@ -1,6 +1,6 @@
 import { type BitCoder, UINT_BITS } from './bit-coder.ts'
 import type { PatchVersion } from './patch-header.ts'
-import { LiteralCoder } from './patch-literals.ts'
+import { GUESS_BITS, LiteralCoder } from './patch-literals.ts'
 
 /** Sources of a copy: a shift used before, one near the last shift, the base at an address, the result at a distance. */
 export const COPY_KINDS = ['shift-0', 'shift-1', 'shift-2', 'near', 'base', 'result'] as const
@@ -9,7 +9,8 @@ export const SHIFTS = 3
 
 // Adaptive bits, from the base on.
 const IS_COPY = 0
-const COPY_KIND = IS_COPY + 64
+const GUESS = IS_COPY + 32
+const COPY_KIND = GUESS + GUESS_BITS
 const LENGTH = COPY_KIND + 4 * 8
 const NEAR = LENGTH + 3 * UINT_BITS
 const BASE_AT = NEAR + UINT_BITS
@@ -41,7 +42,7 @@ export class ByteCoder {
     this.#coder = coder
     this.#base = base
     this.#version = version
-    this.literals = new LiteralCoder(coder, version, slots)
+    this.literals = new LiteralCoder(coder, base + GUESS, version, slots)
   }
 
   /** Codes whether the next step is a copy. */

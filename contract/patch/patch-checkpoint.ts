@@ -28,7 +28,7 @@ export function encodeCheckpoint(state: PatchState): Uint8Array {
 
 /** What version 2 keeps besides: a checkpoint of version 1 is what it always was. */
 const foretellingOf = ({ header, bytes: { literals } }: PatchState): number[] =>
-  header === undefined || header.version === 1 ? [] : [literals.change, literals.hits]
+  header === undefined || header.version === 1 ? [] : [literals.hits, literals.guesses, ...literals.changes]
 
 function tablesOf(state: PatchState): Uint8Array[] {
   const { probability, seen } = state.range
@@ -84,8 +84,9 @@ export function restoreCheckpoint(state: PatchState, checkpoint: Uint8Array): bo
   const { literals } = state.bytes
   const foretelling = numbersIn(take(8 * foretellingOf(state).length))
   if (foretelling === undefined) return false
-  literals.change = (foretelling[0] ?? 0) | 0
-  literals.hits = (foretelling[1] ?? 0) & 0xff
+  literals.hits = (foretelling[0] ?? 0) & 7
+  literals.guesses = (foretelling[1] ?? 0) & 7
+  literals.changes.set(foretelling.slice(2))
   state.phase = phase
   state.consumed = next()
   state.space.produced = next()

@@ -73,7 +73,9 @@ export function readPatchHeader(
   if (bytes[0] !== MAGIC[0] || bytes[1] !== MAGIC[1]) return malformed('does not begin as a patch')
   const version = PATCH_VERSIONS.find((known) => known === bytes[2])
   if (version === undefined) {
-    return err(contractError('unknown-schema-version', `patch version ${bytes[2]}, known: ${PATCH_VERSIONS.join(', ')}`))
+    return err(
+      contractError('unknown-schema-version', `patch version ${bytes[2]}, known: ${PATCH_VERSIONS.join(', ')}`),
+    )
   }
   const method = PATCH_METHODS[bytes[3]! & 7]
   if (method === undefined || bytes[3]! > 15) return malformed(`method byte ${bytes[3]}`)
@@ -105,7 +107,10 @@ export function readPatchHeader(
   for (const value of [resultBytes, base?.bytes ?? 0]) {
     if (!(value <= 0xffff_ffff)) return malformed('a length that is no minimal 32-bit number')
   }
-  return ok({ header: { version, method, base, result: { bytes: resultBytes, sha256Half: resultHash } }, headerBytes: at })
+  return ok({
+    header: { version, method, base, result: { bytes: resultBytes, sha256Half: resultHash } },
+    headerBytes: at,
+  })
 }
 
 /** Whether an image of these bytes and this hash is the one that a patch names. */

@@ -1,6 +1,12 @@
 import { sha256 } from '../../contract/bytes.ts'
 import { bytesOfNumber } from '../../contract/patch/number-run.ts'
-import { encodePatchHeader, type PatchImage, type PatchMethod, type PatchVersion, sha256Half } from '../../contract/patch/patch-header.ts'
+import {
+  encodePatchHeader,
+  type PatchImage,
+  type PatchMethod,
+  type PatchVersion,
+  sha256Half,
+} from '../../contract/patch/patch-header.ts'
 import { NUMBERS_AT, PATCH_MEMORY } from '../../contract/patch/patch-layout.ts'
 import type { MappedTensor } from '../../model/mapped-tensor.ts'
 import { readTensorMap } from '../../model/tensor-map.ts'
@@ -31,12 +37,9 @@ export function makePatch(
   result: Uint8Array,
   { onProgress = () => undefined, full, version = 2 }: PatchOptions = {},
 ): Uint8Array {
-  if (base === null) {
-    // Stored bytes are the same in every version: every device reads the first.
-    return smaller(coded(version, null, result, onProgress), framed(1, 'stored', null, result, result))
-  }
+  if (base === null) return new PatchMaker(null, result, onProgress).patch(version)
   const share = full === undefined ? 0.5 : 1
-  const patch = coded(version, base, result, (done) => onProgress(share * done))
+  const patch = new PatchMaker(base, result, (done) => onProgress(share * done)).patch(version)
   const rest = (done: number): void => onProgress(share + (1 - share) * done)
   return smaller(patch, full ?? makePatch(null, result, { version, onProgress: rest }))
 }
@@ -57,58 +60,87 @@ function framed(
   return patch
 }
 
-/** Passes over the bytes; each learns its prices from the one before, and the cheapest is written. Chosen: the first ones think of
- *  expected literals as of others, which is right where copies are long; then they learn that those are cheap, as long as they gain. Measured (bench/RESULTS.md): either way alone is up to 3 % worse on some pairs. */
-const PASSES_APART = 3
+/** Passes over the bytes; each learns its prices from the one before, and the cheapest is written. Measured (bench/RESULTS.md): in version
+ *  1 the first ones think of expected literals as of others, which is right where copies are long, then they learn that those are cheap, as
+ *  long as they gain; either way alone is up to 3 % worse on some pairs. In version 2 they are cheap from the beginning. */
+const PASSES_APART: Readonly<Record<PatchVersion, number>> = { 1: 3, 2: 1 }
 const PASSES_MIN = 6
 const PASSES_IDLE = 2
 const PASSES_MAX = 10
 /** Chosen: of more than this, each pass takes minutes for what the first ones have all but found. */
 const PASSES_BYTES_MAX = 1 << 18
+const PASSES_LARGE = 3
 
-function coded(
-  version: PatchVersion,
-  base: Uint8Array | null,
-  result: Uint8Array,
-  onProgress: PatchProgress,
-): Uint8Array {
-  const baseBytes = base?.length ?? 0
-  const space = new Uint8Array(baseBytes + result.length)
-  if (base !== null) space.set(base)
-  space.set(result, baseBytes)
-  const planner = new BytePlanner(space, baseBytes)
-  const plain: PatchPlan = { method: 'bytes', stretches: [{ from: 0, end: result.length }], runs: [] }
-  const guess = guessedLiterals(result)
-  const asBytes = planner.plan(plain.stretches, new BytePrices(new BitCounter(NUMBERS_AT)), guess)
-  onProgress(0.4)
-  const numbers = new NumberPlanner(space, baseBytes, base === null ? [] : tensorsOf(base))
-  const mapped = tensorsOf(result)
-  const tensors = [...mapped, ...looseNumbers(result, mapped, asBytes.bits)].sort(byOffset)
-  const runs = numbers.plan(tensors, asBytes.bits, (at) => onProgress(0.4 + (0.4 * at) / result.length))
-  const plan: PatchPlan =
-    runs.length === 0 ? plain : { method: 'numbers', stretches: between(runs, result.length), runs }
-  let copies =
-    runs.length === 0
-      ? asBytes.copies
-      : planner.plan(plan.stretches, new BytePrices(new BitCounter(NUMBERS_AT)), guess).copies
-  let best = { bits: Number.POSITIVE_INFINITY, copies, pass: 0 }
-  let literals = guess
-  const most = bytesOf(plan.stretches) > PASSES_BYTES_MAX ? PASSES_APART : PASSES_MAX
-  for (let pass = 1; ; pass++) {
-    const counter = new BitCounter(PATCH_MEMORY[plan.method].bits)
-    literals = write(counter, version, space, baseBytes, plan, copies, literals)
-    if (counter.bits < best.bits) best = { bits: counter.bits, copies, pass }
-    if (pass === most || (pass >= PASSES_MIN && pass - best.pass >= PASSES_IDLE)) break
-    const { other } = literals
-    const prices = pass < PASSES_APART ? { expected: other, other } : literals
-    copies = planner.plan(plan.stretches, new BytePrices(counter), prices).copies
-    onProgress(0.8 + (0.2 * pass) / most)
+/** Plans once what is the same in every version: what of the result is coded as numbers, and how. */
+export class PatchMaker {
+  readonly #base: Uint8Array | null
+  readonly #result: Uint8Array
+  readonly #onProgress: PatchProgress
+  /** base and result, one behind the other */
+  readonly #space: Uint8Array
+  readonly #planner: BytePlanner
+  readonly #guess: LiteralPrices
+  readonly #plan: PatchPlan
+  readonly #copies: readonly (readonly Copy[])[]
+
+  /** @param base null for none */
+  constructor(base: Uint8Array | null, result: Uint8Array, onProgress: PatchProgress = () => undefined) {
+    this.#base = base
+    this.#result = result
+    this.#onProgress = onProgress
+    const baseBytes = base?.length ?? 0
+    this.#space = new Uint8Array(baseBytes + result.length)
+    if (base !== null) this.#space.set(base)
+    this.#space.set(result, baseBytes)
+    this.#planner = new BytePlanner(this.#space, baseBytes)
+    this.#guess = guessedLiterals(result)
+    const whole = [{ from: 0, end: result.length }]
+    const asBytes = this.#planner.plan(whole, new BytePrices(new BitCounter(NUMBERS_AT)), this.#guess)
+    onProgress(0.4)
+    const numbers = new NumberPlanner(this.#space, baseBytes, base === null ? [] : tensorsOf(base))
+    const mapped = tensorsOf(result)
+    const tensors = [...mapped, ...looseNumbers(result, mapped, asBytes.bits)].sort(byOffset)
+    const runs = numbers.plan(tensors, asBytes.bits, (at) => onProgress(0.4 + (0.4 * at) / result.length))
+    if (runs.length === 0) {
+      this.#plan = { method: 'bytes', stretches: whole, runs }
+      this.#copies = asBytes.copies
+    } else {
+      const stretches = between(runs, result.length)
+      this.#plan = { method: 'numbers', stretches, runs }
+      this.#copies = this.#planner.plan(stretches, new BytePrices(new BitCounter(NUMBERS_AT)), this.#guess).copies
+    }
   }
-  const encoder = new RangeEncoder(PATCH_MEMORY[plan.method].bits)
-  write(encoder, version, space, baseBytes, plan, best.copies, literals)
-  return framed(version, plan.method, base, result, encoder.finish())
-}
 
+  /** @returns the patch from the base to the result; without a base never larger than the result and a header */
+  patch(version: PatchVersion): Uint8Array {
+    const coded = this.#coded(version)
+    // Stored bytes are the same in every version: every device reads the first.
+    return this.#base === null ? smaller(coded, framed(1, 'stored', null, this.#result, this.#result)) : coded
+  }
+
+  #coded(version: PatchVersion): Uint8Array {
+    const plan = this.#plan
+    const baseBytes = this.#space.length - this.#result.length
+    let copies = this.#copies
+    let best = { bits: Number.POSITIVE_INFINITY, copies, pass: 0 }
+    let literals = this.#guess
+    const most = bytesOf(plan.stretches) > PASSES_BYTES_MAX ? PASSES_LARGE : PASSES_MAX
+    const apart = PASSES_APART[version]
+    for (let pass = 1; ; pass++) {
+      const counter = new BitCounter(PATCH_MEMORY[plan.method].bits)
+      literals = write(counter, version, this.#space, baseBytes, plan, copies, literals)
+      if (counter.bits < best.bits) best = { bits: counter.bits, copies, pass }
+      if (pass === most || (pass >= PASSES_MIN && pass - best.pass >= PASSES_IDLE)) break
+      const { other } = literals
+      const prices = pass < apart ? { expected: other, other } : literals
+      copies = this.#planner.plan(plan.stretches, new BytePrices(counter), prices).copies
+      this.#onProgress(0.8 + (0.2 * pass) / most)
+    }
+    const encoder = new RangeEncoder(PATCH_MEMORY[plan.method].bits)
+    write(encoder, version, this.#space, baseBytes, plan, best.copies, literals)
+    return framed(version, plan.method, this.#base, this.#result, encoder.finish())
+  }
+}
 const bytesOf = (stretches: readonly Stretch[]): number => stretches.reduce((sum, { from, end }) => sum + end - from, 0)
 const byOffset = (a: MappedTensor, b: MappedTensor): number => a.range.offset - b.range.offset
 
@@ -137,15 +169,16 @@ function write(
   const writer = new PatchWriter(coder, space, baseBytes, version, PATCH_MEMORY[method].slots)
   const expected = new Float32Array(literals.other.length)
   const other = literals.other.slice()
-  let mean = EXPECTED_BITS
+  const time = EXPECTED_TIME[version]
+  let mean = EXPECTED_BITS + time
   let done = 0
   const note: OnLiteral = (at, bits, isExpected) => {
     if (!isExpected) other[at] = bits
     else {
       expected.fill(mean, done, at)
-      expected[at] = bits
+      expected[at] = bits + time
       done = at + 1
-      mean += (bits - mean) / EXPECTED_MEMORY
+      mean += (bits + time - mean) / EXPECTED_MEMORY
     }
   }
   for (const [i, { from, end }] of stretches.entries()) {
@@ -173,6 +206,9 @@ function between(runs: readonly PlacedRun[], resultBytes: number): Stretch[] {
  *  nothing is learnt. Chosen: over how many the mean goes. */
 const EXPECTED_BITS = 1
 const EXPECTED_MEMORY = 32
+/** What an expected literal is thought to take more than it does, bits: a copy over as many bytes is decoded sooner. Measured in version 2
+ *  from 0 to 0.2: a third of the literals, and 0.04 % more bytes. */
+const EXPECTED_TIME: Readonly<Record<PatchVersion, number>> = { 1: 0, 2: 0.2 }
 
 /** What each byte takes by the frequencies around it, at its place in a word of four. */
 function guessedLiterals(bytes: Uint8Array): LiteralPrices {

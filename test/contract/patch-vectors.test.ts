@@ -38,7 +38,7 @@ function written(): Written[] {
   const stored = Array.from({ length: 60 }, (_, i) => {
     const result = noise(3 * i)
     const base = i % 3 === 0 ? noise(40) : null
-    const header = encodePatchHeader({ method: 'stored', base: base && image(base), result: image(result) })
+    const header = encodePatchHeader({ version: 1, method: 'stored', base: base && image(base), result: image(result) })
     return valid(`stored ${i + 1}`, base, result, Buffer.concat([header, result]))
   })
   const numbers = fc.sample(plans, { seed: 71, numRuns: 60 }).map((plan, i) => {

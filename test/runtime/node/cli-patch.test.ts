@@ -170,8 +170,8 @@ describe('patch apply', () => {
     const text = readFileSync(path('notes.txt'))
     const touched = Buffer.from(text)
     touched[100]! ^= 1
-    const stored = encodePatchHeader({ method: 'stored', base: null, result: image(text) })
-    const bomb = encodePatchHeader({ method: 'bytes', base: null, result: { ...image(text), bytes: 0xffff_ffff } })
+    const stored = encodePatchHeader({ version: 1, method: 'stored', base: null, result: image(text) })
+    const bomb = encodePatchHeader({ version: 1, method: 'bytes', base: null, result: { ...image(text), bytes: 0xffff_ffff } })
     const v2 = Buffer.from(patch)
     v2[2] = 2
     writeFileSync(path('empty'), '')
@@ -204,7 +204,7 @@ describe('patch apply', () => {
   it('leaves no file when it is interrupted', async () => {
     // Stored, so that the test is long and its preparation short.
     const large = new Uint8Array(48 * 1024 * 1024)
-    const header = encodePatchHeader({ method: 'stored', base: null, result: image(large) })
+    const header = encodePatchHeader({ version: 1, method: 'stored', base: null, result: image(large) })
     writeFileSync(path('large.patch'), Buffer.concat([header, large]))
     await leavesNothing(async () => {
       const running = new Running(['patch', 'apply', path('large.patch'), '-o', path('large')])

@@ -101,8 +101,8 @@ describe('with the cloud', () => {
   it('a release that is added again gets the patches it was signed with, those that are missing', async () => {
     const patches = makePatches(bundle, [older])
     const named = patches.map(({ base, sha256: hash, bytes }) => ({ base, sha256: hash, bytes }))
-    const release = { ...releaseSample, patches: named }
-    const path = `/v1/models/${release.name}/${release.version}/patches`
+    const release = { release: { ...releaseSample, patches: named }, later: [] as typeof named }
+    const path = `/v1/models/${releaseSample.name}/${releaseSample.version}/patches`
     const listed = (stored: boolean[]) => ({
       [path]: { patches: named.map((each, i) => ({ ...each, stored: stored[i] })) },
     })
@@ -111,7 +111,8 @@ describe('with the cloud', () => {
       (await repeatPatches(bundle, of, cloudOf([older.bundle], listed(stored)), kept)).map(({ sha256: hash }) => hash)
     expect(await repeat([false, false])).toEqual(named.map(({ sha256: hash }) => hash))
     expect(await repeat([false, true])).toEqual([named[0]!.sha256])
-    const other = { ...release, patches: [{ ...named[0]!, sha256: '00'.repeat(32) }] }
+    const signed = (patch: (typeof named)[number]) => ({ ...release, release: { ...releaseSample, patches: [patch] } })
+    const other = signed({ ...named[0]!, sha256: '00'.repeat(32) })
     await expect(repeat([false, false], other)).rejects.toThrow(/cannot be made again/)
     // An encoder of before made other bytes; they were kept.
     const earlier = noise(99)
@@ -120,7 +121,7 @@ describe('with the cloud', () => {
     const madeThen = { ...patches[0]!, sha256: sha256Hex(earlier), bytes: earlier.length, data: earlier }
     shelf.keep([madeThen])
     kept = (hash) => new KeptPatches(folder).get(hash)
-    const signedThen = { ...release, patches: [{ ...named[0]!, sha256: madeThen.sha256, bytes: 99 }] }
+    const signedThen = signed({ ...named[0]!, sha256: madeThen.sha256, bytes: 99 })
     expect(await repeat([false], signedThen)).toEqual([madeThen.sha256])
     // One that rotted counts as none.
     writeFileSync(join(folder, 'patches', madeThen.sha256), noise(99))

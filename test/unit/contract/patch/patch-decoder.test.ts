@@ -44,7 +44,7 @@ describe('a decoder', () => {
       error: { code: 'flash-over-budget' },
     })
     const later = patch.slice()
-    later[2] = 2
+    later[2] = 3
     expect(applyPatch(old, later)).toMatchObject({ ok: false, error: { code: 'unknown-schema-version' } })
   })
 
@@ -162,7 +162,7 @@ describe('a header', () => {
   it('says method, base and result', () => {
     for (const method of ['stored', 'numbers', 'bytes'] as const) {
       for (const base of [null, image(0), image(127), image(0xffff_ffff)]) {
-        const header = { method, base, result: image(128) }
+        const header = { version: base === null ? 1 : 2, method, base, result: image(128) } as const
         const bytes = encodePatchHeader(header)
         expect(readPatchHeader(bytes)).toEqual({ ok: true, value: { header, headerBytes: bytes.length } })
         for (let end = 0; end < bytes.length; end++) expect(readPatchHeader(bytes.subarray(0, end)).ok).toBe(false)
@@ -184,7 +184,7 @@ describe('a header', () => {
   })
 
   it.each([16, 32, 64, 128])('whose flags have %i, which says nothing yet, is refused for that', (flag) => {
-    const bytes = encodePatchHeader({ method: 'numbers', base: image(127), result: image(128) })
+    const bytes = encodePatchHeader({ version: 1, method: 'numbers', base: image(127), result: image(128) })
     const method = (bytes[3] ?? 0) | flag
     bytes[3] = method
     expect(readPatchHeader(bytes)).toMatchObject({
