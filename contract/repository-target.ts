@@ -28,7 +28,7 @@ export function releaseOfTarget(target: TargetFile): Result<Release, ContractErr
   const custom = target.custom as { kinglet?: unknown; [LATER_PATCHES_FIELD]?: unknown } | null | undefined
   const parsed = parseContent(releaseSchema, custom?.kinglet, 'release')
   if (!parsed.ok) return parsed
-  const later = releasePatchesSchema.safeParse(custom?.[LATER_PATCHES_FIELD] ?? [])
+  const later = z.optional(releasePatchesSchema).safeParse(custom?.[LATER_PATCHES_FIELD])
   if (!later.success) return err(contractError('malformed', `${target.path}: ${LATER_PATCHES_FIELD}`))
   const release = parsed.value
   const agrees =

@@ -105,13 +105,13 @@ export function info(path: string, flags: { readonly json?: boolean }): void {
     return
   }
   const file = ImageFile.openPatch(path)
-  const { header, version } = readHeader(file)
+  const header = readHeader(file)
   file.close()
   if (flags.json) {
     console.log(JSON.stringify({ ...headerJson(header), patchBytes: file.bytes }))
     return
   }
-  const { method, base, result } = header
+  const { version, method, base, result } = header
   console.log(`${path}: patch version ${version}, ${file.bytes} bytes, ${METHODS[method]}`)
   console.log(`  base    ${base === null ? 'none: a compact full image' : describeImage(base)}`)
   console.log(`  result  ${describeImage(result)}`)
