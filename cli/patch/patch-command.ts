@@ -68,7 +68,10 @@ export function patchCommand(clock: Clock): Command {
   patch
     .command('verify-decoder')
     .description('run a decoder that is not ours over test vectors: does it make, and refuse, what ours does?')
-    .argument('<VECTORS>', 'file of test vectors: test/fixtures/patch-vectors.json of the repository')
+    .argument(
+      '<VECTORS>',
+      'file of test vectors: test/fixtures/patch-vectors-2.json of the repository, or patch-vectors.json for version 1',
+    )
     .requiredOption(
       '--exec <COMMAND>',
       'decoder: gets the path of the old file as last argument, the patch on standard input; writes the new file to standard output, exit code 0',

@@ -2,31 +2,52 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { sha256 } from '../../../../contract/bytes.ts'
 import { contractError } from '../../../../contract/errors.ts'
 import { PatchDecoder } from '../../../../contract/patch/patch-decoder.ts'
-import { encodePatchHeader, readPatchHeader, sha256Half } from '../../../../contract/patch/patch-header.ts'
+import {
+  encodePatchHeader,
+  PATCH_VERSIONS,
+  readPatchHeader,
+  sha256Half,
+} from '../../../../contract/patch/patch-header.ts'
 import { PATCH_STATE_BYTES } from '../../../../contract/patch/patch-state.ts'
 import { seededRandom } from '../../../../contract/random.ts'
 import { err } from '../../../../contract/result.ts'
 import { makePatch } from '../../../../release/patch/make-patch.ts'
 import { applyPatch, MemorySlots } from '../../../fixtures/patch.ts'
-import { tunedNetwork } from '../../../fixtures/patch-models.ts'
+import { offsetTables, tunedNetwork } from '../../../fixtures/patch-models.ts'
 
 const [old, next] = [tunedNetwork(1), tunedNetwork(2)]
 const patch = makePatch(old, next)
 
 describe('a decoder', () => {
-  it('makes the result whatever the blocks and pages, and wherever it is interrupted', () => {
-    expect(patch.length).toBeLessThan(next.length / 2)
-    for (const [blockBytes, pageBytes] of [
-      [4_096, 4_096],
-      [1, 256],
-      [7, 4_096],
-      [100, 1_024],
-      [1 << 20, 1 << 20],
-    ] as const) {
-      for (const interrupted of [false, true]) {
-        const made = applyPatch(old, patch, { blockBytes, pageBytes, interrupted })
-        expect(made.ok && Buffer.from(made.value).equals(next), `${blockBytes} ${pageBytes} ${interrupted}`).toBe(true)
+  it.each(PATCH_VERSIONS)(
+    'of version %i makes the result whatever the blocks and pages, and wherever it is interrupted',
+    (version) => {
+      const patch = makePatch(old, next, { version })
+      expect(patch[2]).toBe(version)
+      expect(patch.length).toBeLessThan(next.length / 2)
+      for (const [blockBytes, pageBytes] of [
+        [4_096, 4_096],
+        [1, 256],
+        [7, 4_096],
+        [100, 1_024],
+        [1 << 20, 1 << 20],
+      ] as const) {
+        for (const interrupted of [false, true]) {
+          const made = applyPatch(old, patch, { blockBytes, pageBytes, interrupted })
+          expect(made.ok && Buffer.from(made.value).equals(next), `${blockBytes} ${pageBytes} ${interrupted}`).toBe(
+            true,
+          )
+        }
       }
+    },
+  )
+
+  it('goes on from a checkpoint with what it had foretold with', () => {
+    const [base, moved] = [offsetTables(), offsetTables(64, 12)]
+    const patch = makePatch(base, moved)
+    for (const blockBytes of [1, 3, 50]) {
+      const made = applyPatch(base, patch, { blockBytes, pageBytes: 256, interrupted: true })
+      expect(made.ok && Buffer.from(made.value).equals(moved)).toBe(true)
     }
   })
 
