@@ -14,7 +14,7 @@ import { BytePlanner, type LiteralPrices, type Stretch } from './byte-plan.ts'
 import { BytePrices } from './byte-prices.ts'
 import { looseNumbers } from './loose-numbers.ts'
 import { NumberPlanner } from './number-plan.ts'
-import { type Copy, type OnLiteral, PatchWriter, type PlacedRun } from './patch-writer.ts'
+import { type Copy, PatchWriter, type PlacedRun } from './patch-writer.ts'
 import { BitCounter, RangeEncoder } from './range-encoder.ts'
 
 /** How far the making of a patch is, 0 to 1. */
@@ -70,6 +70,8 @@ const PASSES_MAX = 10
 /** Chosen: of more than this, each pass takes minutes for what the first ones have all but found. */
 const PASSES_BYTES_MAX = 1 << 18
 const PASSES_LARGE = 3
+/** Measured: about so many bytes that a pass only has to find again take as long as one that it goes through. */
+const HASHED_BYTES = 16
 /** Where the first pass begins: with bytes as expected that cost what others do, or cheap ones. Measured: neither is the better start for
  *  all; the second takes 5 % less in the mean of 18 pairs, and up to 1 % more. */
 const STARTS: Readonly<Record<PatchVersion, readonly boolean[]>> = { 1: [false], 2: [false, true] }
@@ -84,7 +86,6 @@ export class PatchMaker {
   /** base and result, one behind the other */
   readonly #space: Uint8Array
   readonly #planner: BytePlanner
-  readonly #guess: LiteralPrices
   readonly #plan: PatchPlan
   /** copies of a plan without numbers, where bytes as expected cost what others do */
   readonly #asBytes: readonly (readonly Copy[])[] | undefined
@@ -99,20 +100,18 @@ export class PatchMaker {
     if (base !== null) this.#space.set(base)
     this.#space.set(result, baseBytes)
     this.#planner = new BytePlanner(this.#space, baseBytes)
-    this.#guess = guessedLiterals(result)
-    const whole = [{ from: 0, end: result.length }]
-    const asBytes = this.#planner.plan(whole, new BytePrices(new BitCounter(NUMBERS_AT)), this.#guess)
+    const mapped = tensorsOf(result)
+    const looked = lookedAt(mapped, result.length)
+    const bits = new Float32Array(result.length)
+    const asBytes = this.#planner.plan(looked, new BytePrices(new BitCounter(NUMBERS_AT)), guessedPrices(result), bits)
+    fillBetween(looked, bits)
     onProgress(0.4)
     const numbers = new NumberPlanner(this.#space, baseBytes, base === null ? [] : tensorsOf(base))
-    const mapped = tensorsOf(result)
-    const tensors = [...mapped, ...looseNumbers(result, mapped, asBytes.bits)].sort(byOffset)
-    const runs = numbers.plan(tensors, asBytes.bits, (at) => onProgress(0.4 + (0.4 * at) / result.length))
-    if (runs.length === 0) {
-      this.#plan = { method: 'bytes', stretches: whole, runs }
-      this.#asBytes = asBytes.copies
-    } else {
-      this.#plan = { method: 'numbers', stretches: between(runs, result.length), runs }
-    }
+    const tensors = [...mapped, ...looseNumbers(result, mapped, bits)].sort(byOffset)
+    const runs = numbers.plan(tensors, bits, (at) => onProgress(0.4 + (0.4 * at) / result.length))
+    if (runs.length === 0) this.#plan = { method: 'bytes', stretches: [{ from: 0, end: result.length }], runs }
+    else this.#plan = { method: 'numbers', stretches: between(runs, result.length), runs }
+    if (runs.length === 0 && looked.length === 1) this.#asBytes = asBytes
   }
 
   /** @returns the patch from the base to the result; without a base never larger than the result and a header */
@@ -124,9 +123,9 @@ export class PatchMaker {
 
   #coded(version: PatchVersion): Uint8Array {
     const plan = this.#plan
-    const bytes = bytesOf(plan.stretches)
-    const most = bytes > PASSES_BYTES_MAX ? PASSES_LARGE : PASSES_MAX
-    const starts = STARTS[version].slice(bytes > STARTS_BYTES_MAX ? -1 : 0)
+    const work = bytesOf(plan.stretches) + this.#space.length / HASHED_BYTES
+    const most = work > PASSES_BYTES_MAX ? PASSES_LARGE : PASSES_MAX
+    const starts = STARTS[version].slice(work > STARTS_BYTES_MAX ? -1 : 0)
     let best: Pass = { bits: Number.POSITIVE_INFINITY, copies: [] }
     for (const [i, isCheap] of starts.entries()) {
       const told = (pass: number): void => this.#onProgress(0.8 + (0.2 * (i + pass / most)) / starts.length)
@@ -134,36 +133,37 @@ export class PatchMaker {
       if (found.bits < best.bits) best = found
     }
     const encoder = new RangeEncoder(PATCH_MEMORY[plan.method].bits)
-    write(encoder, version, this.#space, this.#space.length - this.#result.length, plan, best.copies, this.#guess)
+    write(encoder, version, this.#space, this.#space.length - this.#result.length, plan, best.copies)
     return framed(version, plan.method, this.#base, this.#result, encoder.finish())
   }
 
   #passes(version: PatchVersion, isCheap: boolean, most: number, onPass: (pass: number) => void): Pass {
     const plan = this.#plan
     const baseBytes = this.#space.length - this.#result.length
-    let copies = this.#firstCopies(isCheap)
+    const literals = guessedPrices(this.#result)
+    let copies = this.#firstCopies(isCheap, literals)
     let best = { bits: Number.POSITIVE_INFINITY, copies, pass: 0 }
-    let literals = this.#guess
     const apart = PASSES_APART[version]
     for (let pass = 1; ; pass++) {
       const counter = new BitCounter(PATCH_MEMORY[plan.method].bits)
-      literals = write(counter, version, this.#space, baseBytes, plan, copies, literals)
+      write(counter, version, this.#space, baseBytes, plan, copies, literals)
       if (counter.bits < best.bits) best = { bits: counter.bits, copies, pass }
       if (pass === most || (pass >= PASSES_MIN && pass - best.pass >= PASSES_IDLE)) return best
       const { other } = literals
       const prices = pass < apart ? { expected: other, other } : literals
-      copies = this.#planner.plan(plan.stretches, new BytePrices(counter), prices).copies
+      copies = this.#planner.plan(plan.stretches, new BytePrices(counter), prices)
       onPass(pass)
     }
   }
 
-  /** @param isCheap whether bytes as expected are thought to be cheap before anything is known */
-  #firstCopies(isCheap: boolean): readonly (readonly Copy[])[] {
+  /** @param isCheap whether bytes as expected are thought to be cheap before anything is known
+   *  @param guess what literals take before anything is known; left so, but for those expected */
+  #firstCopies(isCheap: boolean, guess: LiteralPrices): readonly (readonly Copy[])[] {
     if (!isCheap && this.#asBytes !== undefined) return this.#asBytes
-    const { other } = this.#guess
-    const expected = isCheap ? new Float32Array(other.length).fill(EXPECTED_BITS) : other
+    const { expected, other } = guess
+    if (isCheap) expected.fill(EXPECTED_BITS)
     const prices = new BytePrices(new BitCounter(NUMBERS_AT))
-    return this.#planner.plan(this.#plan.stretches, prices, { expected, other }).copies
+    return this.#planner.plan(this.#plan.stretches, prices, { expected: isCheap ? expected : other, other })
   }
 }
 
@@ -187,7 +187,8 @@ interface PatchPlan {
   readonly runs: readonly PlacedRun[]
 }
 
-/** @returns what literals took where there were any; elsewhere those that were expected what they took around, others what was thought before */
+/** @param literals set to what literals took where there were any; elsewhere those that were expected to what they took around, others left.
+ *    Nothing is noted where there are none, as of a coder that does not count */
 function write(
   coder: BitCounter | RangeEncoder,
   version: PatchVersion,
@@ -195,30 +196,60 @@ function write(
   baseBytes: number,
   { method, stretches, runs }: PatchPlan,
   copies: readonly (readonly Copy[])[],
-  literals: LiteralPrices,
-): LiteralPrices {
+  literals?: LiteralPrices,
+): void {
   const writer = new PatchWriter(coder, space, baseBytes, version, PATCH_MEMORY[method].slots)
-  const expected = new Float32Array(literals.other.length)
-  const other = literals.other.slice()
   const time = EXPECTED_TIME[version]
   let mean = EXPECTED_BITS + time
   let done = 0
-  const note: OnLiteral = (at, bits, isExpected) => {
-    if (!isExpected) other[at] = bits
-    else {
-      expected.fill(mean, done, at)
-      expected[at] = bits + time
-      done = at + 1
-      mean += (bits + time - mean) / EXPECTED_MEMORY
-    }
-  }
+  const note =
+    literals &&
+    ((at: number, bits: number, isExpected: boolean): void => {
+      if (!isExpected) literals.other[at] = bits
+      else {
+        literals.expected.fill(mean, done, at)
+        literals.expected[at] = bits + time
+        done = at + 1
+        mean += (bits + time - mean) / EXPECTED_MEMORY
+      }
+    })
   for (const [i, { from, end }] of stretches.entries()) {
-    writer.stretch(from, end, copies[i]!, coder instanceof BitCounter ? note : undefined)
+    writer.stretch(from, end, copies[i]!, note)
     const run = runs[i]
     if (run !== undefined) writer.run(run)
   }
-  expected.fill(mean, done)
-  return { expected, other }
+  literals?.expected.fill(mean, done)
+}
+
+/** Chosen: of a tensor that is larger, windows are looked at, and what is between two takes what the first does. What is in no run is planned whole
+ *  afterwards. */
+const TENSOR_BYTES_MAX = 1 << 16
+const WINDOW_BYTES = 1 << 13
+const WINDOW_STEP = 1 << 16
+
+/** @returns the parts of a file that are planned as bytes to see what is cheaper as numbers: all of it, but of large tensors windows */
+function lookedAt(mapped: readonly MappedTensor[], resultBytes: number): Stretch[] {
+  const looked: Stretch[] = []
+  let from = 0
+  for (const { offset, length } of mapped.map(({ range }) => range)) {
+    if (length <= TENSOR_BYTES_MAX || offset < from) continue
+    for (let at = offset; at < offset + length - WINDOW_BYTES; at += WINDOW_STEP) {
+      looked.push({ from, end: at + WINDOW_BYTES })
+      from = Math.min(at + WINDOW_STEP, offset + length)
+    }
+  }
+  looked.push({ from, end: resultBytes })
+  return looked
+}
+
+/** Fills in what was not looked at. */
+function fillBetween(looked: readonly Stretch[], bits: Float32Array): void {
+  for (const [i, { end }] of looked.entries()) {
+    const next = looked[i + 1]?.from ?? end
+    if (next <= end) continue
+    const window = bits.subarray(end - WINDOW_BYTES, end)
+    bits.fill(window.reduce((sum, each) => sum + each, 0) / window.length, end, next)
+  }
 }
 
 /** The bytes before, between and behind runs; the last stretch is left out when it is empty. */
@@ -241,8 +272,8 @@ const EXPECTED_MEMORY = 32
  *  from 0 to 0.2: a third of the literals, and 0.04 % more bytes. */
 const EXPECTED_TIME: Readonly<Record<PatchVersion, number>> = { 1: 0, 2: 0.2 }
 
-/** What each byte takes by the frequencies around it, at its place in a word of four. */
-function guessedLiterals(bytes: Uint8Array): LiteralPrices {
+/** What each byte takes by the frequencies around it, at its place in a word of four; as much where it is expected. */
+function guessedPrices(bytes: Uint8Array): LiteralPrices {
   const bits = new Float32Array(bytes.length)
   const block = 4_096
   for (let from = 0; from < bytes.length; from += block) {
@@ -254,5 +285,5 @@ function guessedLiterals(bytes: Uint8Array): LiteralPrices {
       bits[at] = -Math.log2((counts[(at & 3) * 256 + bytes[at]!]! + 0.3) / (total + 24))
     }
   }
-  return { expected: bits, other: bits }
+  return { expected: bits.slice(), other: bits }
 }

@@ -26,7 +26,7 @@ export interface PlacedRun {
 }
 
 /** Told of a literal: its address in the result, what it took in bits, whether it was the byte that a copy with the last shift would give. */
-export type OnLiteral = (at: number, bits: number, isExpected: boolean) => void
+type OnLiteral = (at: number, bits: number, isExpected: boolean) => void
 
 /** Writes the payload of a patch into a coder, in the order in which PatchDecoder reads it. */
 export class PatchWriter {
