@@ -103,7 +103,8 @@ export class PatchMaker {
     const mapped = tensorsOf(result)
     const looked = lookedAt(mapped, result.length)
     const bits = new Float32Array(result.length)
-    const asBytes = this.#planner.plan(looked, new BytePrices(new BitCounter(NUMBERS_AT)), guessedPrices(result), bits)
+    const guess = guessedPrices(result, looked)
+    const asBytes = this.#planner.plan(looked, new BytePrices(new BitCounter(NUMBERS_AT)), guess, bits)
     fillBetween(looked, bits)
     onProgress(0.4)
     const numbers = new NumberPlanner(this.#space, baseBytes, base === null ? [] : tensorsOf(base))
@@ -140,7 +141,7 @@ export class PatchMaker {
   #passes(version: PatchVersion, isCheap: boolean, most: number, onPass: (pass: number) => void): Pass {
     const plan = this.#plan
     const baseBytes = this.#space.length - this.#result.length
-    const literals = guessedPrices(this.#result)
+    const literals = guessedPrices(this.#result, plan.stretches)
     let copies = this.#firstCopies(isCheap, literals)
     let best = { bits: Number.POSITIVE_INFINITY, copies, pass: 0 }
     const apart = PASSES_APART[version]
@@ -161,7 +162,7 @@ export class PatchMaker {
   #firstCopies(isCheap: boolean, guess: LiteralPrices): readonly (readonly Copy[])[] {
     if (!isCheap && this.#asBytes !== undefined) return this.#asBytes
     const { expected, other } = guess
-    if (isCheap) expected.fill(EXPECTED_BITS)
+    if (isCheap) for (const { from, end } of this.#plan.stretches) expected.fill(EXPECTED_BITS, from, end)
     const prices = new BytePrices(new BitCounter(NUMBERS_AT))
     return this.#planner.plan(this.#plan.stretches, prices, { expected: isCheap ? expected : other, other })
   }
@@ -214,11 +215,12 @@ function write(
       }
     })
   for (const [i, { from, end }] of stretches.entries()) {
+    done = from
     writer.stretch(from, end, copies[i]!, note)
+    literals?.expected.fill(mean, done, end)
     const run = runs[i]
     if (run !== undefined) writer.run(run)
   }
-  literals?.expected.fill(mean, done)
 }
 
 /** Chosen: of a tensor that is larger, windows are looked at, and what is between two takes what the first does. What is in no run is planned whole
@@ -272,18 +274,30 @@ const EXPECTED_MEMORY = 32
  *  from 0 to 0.2: a third of the literals, and 0.04 % more bytes. */
 const EXPECTED_TIME: Readonly<Record<PatchVersion, number>> = { 1: 0, 2: 0.2 }
 
-/** What each byte takes by the frequencies around it, at its place in a word of four; as much where it is expected. */
-function guessedPrices(bytes: Uint8Array): LiteralPrices {
+/** What each byte takes by the frequencies around it, at its place in a word of four; as much where it is expected.
+ *  @param stretches in order; elsewhere nothing is set, so that memory that nobody reads is none */
+function guessedPrices(bytes: Uint8Array, stretches: readonly Stretch[]): LiteralPrices {
   const bits = new Float32Array(bytes.length)
-  const block = 4_096
-  for (let from = 0; from < bytes.length; from += block) {
-    const end = Math.min(bytes.length, from + block)
-    const counts = new Uint32Array(4 * 256)
-    for (let at = from; at < end; at++) counts[(at & 3) * 256 + bytes[at]!]!++
-    const total = (end - from) / 4
-    for (let at = from; at < end; at++) {
-      bits[at] = -Math.log2((counts[(at & 3) * 256 + bytes[at]!]! + 0.3) / (total + 24))
+  const expected = new Float32Array(bytes.length)
+  let done = 0
+  for (const { from, end } of stretches) {
+    for (let block = Math.max(done, from - (from % GUESS_BLOCK)); block < end; block += GUESS_BLOCK) {
+      guessBlock(bytes, block, Math.min(bytes.length, block + GUESS_BLOCK), bits)
+      done = block + GUESS_BLOCK
     }
+    expected.set(bits.subarray(from, end), from)
   }
-  return { expected: bits.slice(), other: bits }
+  return { expected, other: bits }
+}
+
+/** Chosen: over so many bytes frequencies are much the same. */
+const GUESS_BLOCK = 4_096
+
+function guessBlock(bytes: Uint8Array, from: number, end: number, bits: Float32Array): void {
+  const counts = new Uint32Array(4 * 256)
+  for (let at = from; at < end; at++) counts[(at & 3) * 256 + bytes[at]!]!++
+  const total = (end - from) / 4
+  for (let at = from; at < end; at++) {
+    bits[at] = -Math.log2((counts[(at & 3) * 256 + bytes[at]!]! + 0.3) / (total + 24))
+  }
 }
