@@ -2,7 +2,7 @@ import { sha256Hex } from '../../contract/bytes.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import type { PatchVersion } from '../../contract/patch/patch-header.ts'
 import type { ReleasePatch } from '../../contract/release.ts'
-import { makePatch, type PatchProgress } from '../../release/patch/make-patch.ts'
+import { makePatch, PatchMaker, type PatchProgress } from '../../release/patch/make-patch.ts'
 import type { CloudApi } from '../cloud-api.ts'
 import { CommandFailure } from '../failure.ts'
 import type { KeyLifecycle } from '../keys/key-lifecycle.ts'
@@ -42,37 +42,36 @@ export function makePatches(
     .slice(1 - LIMITS.releasePatches)
     .map((base) => ({ ...base, sha256: sha256Hex(base.bundle) }))
     .filter(({ sha256 }, i, all) => sha256 !== own && all.findIndex((other) => other.sha256 === sha256) === i)
-  const first = patchesOf(1, bundle, hashed, (share) => onProgress(share / 2))
-  const later = patchesOf(2, bundle, hashed, (share) => onProgress((1 + share) / 2)).filter(
+  let done = 0
+  const part = (i: number) => (share: number) => {
+    // The second version begins where the plan was done, which the first one has passed.
+    done = Math.max(done, (i + share) / (hashed.length + 1))
+    onProgress(done)
+  }
+  const compact = versionsOf(new PatchMaker(null, bundle, part(0)), null, NO_BASE)
+  const patches = hashed.map(({ name, bundle: base, sha256 }, i) =>
+    versionsOf(new PatchMaker(base, bundle, part(1 + i)), sha256, name),
+  )
+  const smaller = (version: PatchVersion): MadePatch[] => {
+    const full = compact[version]
+    const most = Math.min(full.bytes, bundle.length)
+    const small = patches.map((each) => each[version]).filter(({ bytes }) => bytes < most)
+    return full.bytes < bundle.length ? [...small, full] : small
+  }
+  const first = smaller(1)
+  const later = smaller(2).filter(
     ({ base, bytes }) => bytes + ENTRY_BYTES < (first.find((each) => each.base === base)?.bytes ?? bundle.length),
   )
   onProgress(1)
   return [...first, ...later]
 }
 
-function patchesOf(
-  version: PatchVersion,
-  bundle: Uint8Array,
-  bases: readonly (PatchBase & { readonly sha256: string })[],
-  onProgress: PatchProgress,
-): readonly MadePatch[] {
-  const part = (i: number) => (share: number) => onProgress((i + share) / (bases.length + 1))
-  const made = (data: Uint8Array, base: string | null, from: string): MadePatch => ({
-    version,
-    base,
-    sha256: sha256Hex(data),
-    bytes: data.length,
-    data,
-    from,
-  })
-  const compact = made(makePatch(null, bundle, { version, onProgress: part(0) }), null, NO_BASE)
-  const most = Math.min(compact.bytes, bundle.length)
-  const patches = bases
-    .map(({ name, bundle: base, sha256 }, i) =>
-      made(makePatch(base, bundle, { full: compact.data, version, onProgress: part(1 + i) }), sha256, name),
-    )
-    .filter(({ bytes }) => bytes < most)
-  return compact.bytes < bundle.length ? [...patches, compact] : patches
+function versionsOf(maker: PatchMaker, base: string | null, from: string): Readonly<Record<PatchVersion, MadePatch>> {
+  const made = (version: PatchVersion): MadePatch => {
+    const data = maker.patch(version)
+    return { version, base, sha256: sha256Hex(data), bytes: data.length, data, from }
+  }
+  return { 1: made(1), 2: made(2) }
 }
 
 /** The very patches that a signed document names, as when a release is added again: those that were kept, and the others made anew; a bundle
