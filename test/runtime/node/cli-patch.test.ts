@@ -353,7 +353,7 @@ describe('patch make --format bsdiff', () => {
       const make = (...args: string[]) => kinglet('patch', 'make', '--format', ...args, '-o', path('y.bsdiff'))
       expectRefusal(await make('bsdiff', '--full', NEW), 2, /bsdiff patches need an old file/)
       expectRefusal(await make('bsdiff', path('nowhere'), NEW), 1, /nowhere: there is no such file/)
-      expectRefusal(await make('xdelta', OLD, NEW), 2, /Allowed choices are kinglet, bsdiff/)
+      expectRefusal(await make('xdelta', OLD, NEW), 2, /Allowed choices are kinglet, kinglet-1, bsdiff/)
       const again = await kinglet('patch', 'make', '--format', 'bsdiff', OLD, NEW, '-o', bsdiff)
       expectRefusal(again, 1, /there is such a file already/)
     })
