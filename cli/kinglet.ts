@@ -21,7 +21,7 @@ const program = new Command('kinglet')
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   story: async () => (await import('./story/story-command.ts')).storyCommand(systemClock),
   model: async () => (await import('./model/model-command.ts')).modelCommand(systemClock),
-  patch: async () => (await import('./patch/patch-command.ts')).patchCommand(),
+  patch: async () => (await import('./patch/patch-command.ts')).patchCommand(systemClock),
   device: async () => (await import('./device/device-command.ts')).deviceCommand(systemClock),
   gateway: async () => (await import('./services/service-commands.ts')).gatewayCommand(systemClock),
   cloud: async () => (await import('./services/service-commands.ts')).cloudCommand(systemClock),

@@ -17,7 +17,7 @@ const patchSchema = z.strictObject({
 })
 export type ReleasePatch = z.infer<typeof patchSchema>
 
-const patchesSchema = z.array(patchSchema).check(
+export const releasePatchesSchema = z.array(patchSchema).check(
   z.maxLength(LIMITS.releasePatches),
   z.refine((patches) => new Set(patches.map(({ base }) => base)).size === patches.length, 'two patches of one base'),
 )
@@ -43,8 +43,8 @@ export const releaseSchema = z
     featuresSha256: sha256Field,
     /** boards it was packed for; empty: any */
     boards: z.array(boardField).check(z.maxLength(LIMITS.boards)),
-    /** absent: none. Each is vouched for like the bundle, so a device needs no other word for it */
-    patches: z.optional(patchesSchema),
+    /** of version 1, which every device reads; absent: none. Each is vouched for like the bundle, so a device needs no other word for it */
+    patches: z.optional(releasePatchesSchema),
   })
   .check(
     z.refine(
@@ -62,6 +62,14 @@ export const releaseVerifierSchema = z.strictObject({
 })
 export type ReleaseVerifier = z.infer<typeof releaseVerifierSchema>
 export const VERIFIER_FIELD = 'kinglet-verifier'
+
+/** Patches of version 2, where one takes fewer bytes than that of version 1. Signed with the release and beside it: agents of before that
+ *  version look at the release alone, where a field that they do not know would be malformed. */
+export const LATER_PATCHES_FIELD = 'kinglet-patches-2'
+
+/** A release with all of its patches, of which two may begin at the same base: those that take less first. */
+export const withLaterPatches = (release: Release, later: readonly ReleasePatch[] = []): Release =>
+  later.length === 0 ? release : { ...release, patches: [...later, ...(release.patches ?? [])] }
 
 /** Which comparison a device takes part in; echoed by nobody, kept by gateway and cloud for attribution. */
 const rolloutTagSchema = z.strictObject({

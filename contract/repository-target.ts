@@ -3,7 +3,14 @@ import { type ContractError, contractError } from './errors.ts'
 import { sha256Field } from './fields.ts'
 import { LIMITS } from './limits.ts'
 import { targetPathOf } from './metadata-file.ts'
-import { parseContent, type Release, releaseSchema } from './release.ts'
+import {
+  LATER_PATCHES_FIELD,
+  parseContent,
+  type Release,
+  releasePatchesSchema,
+  releaseSchema,
+  withLaterPatches,
+} from './release.ts'
 import { err, ok, type Result } from './result.ts'
 import type { TrustedRole } from './signed.ts'
 import type { TargetFile } from './tuf/metadata.ts'
@@ -12,20 +19,25 @@ import type { TargetFile } from './tuf/metadata.ts'
  *  All of it lies in signed parts.
  */
 
-/** The release a target stands for, from `custom.kinglet`. The role that speaks for the target has signed both, and they must agree.
+/** The release a target stands for, from `custom.kinglet`, with the later patches that stand beside it. The role that speaks for the target
+ *  has signed all of it, and it must agree.
  *  @param target as a search found it
  *  @returns `malformed` | `unknown-schema-version` | `contradicts-repository`
  */
 export function releaseOfTarget(target: TargetFile): Result<Release, ContractError> {
-  const custom = (target.custom as { kinglet?: unknown } | null | undefined)?.kinglet
-  const parsed = parseContent(releaseSchema, custom, 'release')
+  const custom = target.custom as { kinglet?: unknown; [LATER_PATCHES_FIELD]?: unknown } | null | undefined
+  const parsed = parseContent(releaseSchema, custom?.kinglet, 'release')
   if (!parsed.ok) return parsed
+  const later = z.optional(releasePatchesSchema).safeParse(custom?.[LATER_PATCHES_FIELD])
+  if (!later.success) return err(contractError('malformed', `${target.path}: ${LATER_PATCHES_FIELD}`))
   const release = parsed.value
   const agrees =
     target.path === targetPathOf(release) &&
     target.length === release.bytes &&
     target.hashes.get('sha256') === release.sha256
-  return agrees ? ok(release) : err(contractError('contradicts-repository', `${target.path} and its release differ`))
+  return agrees
+    ? ok(withLaterPatches(release, later.data))
+    : err(contractError('contradicts-repository', `${target.path} and its release differ`))
 }
 
 /** Field of root that names the director: whose assignments devices follow. */

@@ -7,7 +7,13 @@ import { type ContractError, contractError } from '../contract/errors.ts'
 import { hexField, sha256Field } from '../contract/fields.ts'
 import { LIMITS } from '../contract/limits.ts'
 import { isDelegatedRoleName } from '../contract/metadata-file.ts'
-import { releaseSchema, releaseVerifierSchema, VERIFIER_FIELD } from '../contract/release.ts'
+import {
+  LATER_PATCHES_FIELD,
+  releasePatchesSchema,
+  releaseSchema,
+  releaseVerifierSchema,
+  VERIFIER_FIELD,
+} from '../contract/release.ts'
 import { DIRECTOR_FIELD } from '../contract/repository-target.ts'
 import { err, ok, type Result } from '../contract/result.ts'
 import { keyIdOf } from '../contract/signed.ts'
@@ -111,7 +117,11 @@ const targetSchema = z.strictObject({
   length: z.int().check(z.minimum(1), z.maximum(LIMITS.bundleBytes)),
   hashes: z.strictObject({ sha256: sha256Field }),
   /** what the target stands for, signed with it */
-  custom: z.strictObject({ kinglet: releaseSchema, [VERIFIER_FIELD]: z.optional(releaseVerifierSchema) }),
+  custom: z.strictObject({
+    kinglet: releaseSchema,
+    [VERIFIER_FIELD]: z.optional(releaseVerifierSchema),
+    [LATER_PATCHES_FIELD]: z.optional(releasePatchesSchema),
+  }),
 })
 const targetsSchema = z
   .strictObject({

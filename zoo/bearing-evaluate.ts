@@ -220,8 +220,8 @@ for (const [i, name] of NAMES.entries()) {
   console.log(name, figures.map((cell) => JSON.stringify(cell)).join('\n'))
 }
 const [first, second] = ['bearing-1', 'bearing-2'].map((name) => readFileSync(join(folder, `${name}.kinglet`)))
-const full = makePatch(null, second!)
-const patch = makePatch(first!, second!)
+const full = makePatch(null, second!, { version: 1 })
+const patch = makePatch(first!, second!, { version: 1 })
 const patches = { bundleBytes: second!.length, fullBytes: full.length, patchBytes: patch.length }
 console.log(JSON.stringify(patches))
 writeFileSync(join(zoo, 'bearing.json'), `${JSON.stringify({ patches, results }, null, 2)}\n`)

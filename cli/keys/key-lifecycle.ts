@@ -2,7 +2,13 @@ import { canonicalize } from '@tufjs/canonical-json'
 import { LIMITS } from '../../contract/limits.ts'
 import { targetPathOf } from '../../contract/metadata-file.ts'
 import { present } from '../../contract/present.ts'
-import { type Release, type ReleaseVerifier, VERIFIER_FIELD } from '../../contract/release.ts'
+import {
+  LATER_PATCHES_FIELD,
+  type Release,
+  type ReleasePatch,
+  type ReleaseVerifier,
+  VERIFIER_FIELD,
+} from '../../contract/release.ts'
 import { DIRECTOR_FIELD } from '../../contract/repository-target.ts'
 import type { PublicKey } from '../../contract/signed.ts'
 import { matchesPattern } from '../../contract/tuf/delegation.ts'
@@ -248,12 +254,16 @@ export class KeyLifecycle {
     await this.#finish(change)
   }
 
-  /** The release of this name and version as it was signed; undefined when there is none. */
-  release(of: Pick<Release, 'name' | 'version'>): Release | undefined {
+  /** The release of this name and version as it was signed, and its later patches; undefined when there is none. */
+  release(
+    of: Pick<Release, 'name' | 'version'>,
+  ): { readonly release: Release; readonly later: readonly ReleasePatch[] } | undefined {
     const path = targetPathOf(of)
     for (const { content } of this.#state().targets.values()) {
       const target = ownTarget(content, path)
-      if (target !== undefined) return target.custom.kinglet
+      if (target === undefined) continue
+      const { kinglet, [LATER_PATCHES_FIELD]: later = [] } = target.custom
+      return { release: kinglet, later }
     }
     return undefined
   }
@@ -267,12 +277,17 @@ export class KeyLifecycle {
 
   /** Adds a release to targets, or to the family whose paths match. The same release again is no change.
    *  @param verifier what is to judge its wakes; undefined: what gateways have
+   *  @param later its patches of version 2
    *  @returns the role that signs it */
-  async addRelease(release: Release, verifier?: ReleaseVerifier): Promise<string> {
+  async addRelease(release: Release, verifier?: ReleaseVerifier, later: readonly ReleasePatch[] = []): Promise<string> {
     const path = targetPathOf(release)
     const state = this.#state()
     const role = this.familyOf(release)
-    const custom = { kinglet: release, ...(verifier && { [VERIFIER_FIELD]: verifier }) }
+    const custom = {
+      kinglet: release,
+      ...(verifier && { [VERIFIER_FIELD]: verifier }),
+      ...(later.length > 0 && { [LATER_PATCHES_FIELD]: [...later] }),
+    }
     const target = { length: release.bytes, hashes: { sha256: release.sha256 }, custom }
     // Released before its family had a key of its own, it stands in targets, which devices ask first.
     for (const [holder, { content }] of state.targets) {

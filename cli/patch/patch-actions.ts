@@ -1,8 +1,10 @@
 import { bytesToHex } from '../../contract/bytes.ts'
+import type { Clock } from '../../contract/clock.ts'
 import {
   type PatchHeader,
   type PatchImage,
   type PatchMethod,
+  type PatchVersion,
   readPatchHeader,
 } from '../../contract/patch/patch-header.ts'
 import { ImageFile } from './image-file.ts'
@@ -25,15 +27,22 @@ const METHODS: Readonly<Record<PatchMethod, string>> = {
 const percent = (bytes: number, of: number): string => (of === 0 ? '–' : `${((100 * bytes) / of).toFixed(1)} %`)
 const imageJson = (image: PatchImage | null) =>
   image && { bytes: image.bytes, sha256Half: bytesToHex(image.sha256Half) }
-const headerJson = ({ method, base, result }: PatchHeader) => ({
+const headerJson = ({ version, method, base, result }: PatchHeader) => ({
+  version,
   method,
   base: imageJson(base),
   result: imageJson(result),
 })
 
 /** `kinglet patch make` */
-export function make(oldPath: string | null, newPath: string, { output, force, json }: OutputFlags): void {
-  const made = makePatchFile(oldPath, newPath, output, force === true)
+export function make(
+  oldPath: string | null,
+  newPath: string,
+  { output, force, json }: OutputFlags,
+  version: PatchVersion,
+  clock: Clock,
+): void {
+  const made = makePatchFile(oldPath, newPath, output, force === true, version, clock)
   for (const note of made.notes) console.error(note)
   const bytes = made.patch.length
   const { resultBytes, fullBytes } = made
@@ -96,13 +105,13 @@ export function info(path: string, flags: { readonly json?: boolean }): void {
     return
   }
   const file = ImageFile.openPatch(path)
-  const { header, version } = readHeader(file)
+  const header = readHeader(file)
   file.close()
   if (flags.json) {
-    console.log(JSON.stringify({ version, ...headerJson(header), patchBytes: file.bytes }))
+    console.log(JSON.stringify({ ...headerJson(header), patchBytes: file.bytes }))
     return
   }
-  const { method, base, result } = header
+  const { version, method, base, result } = header
   console.log(`${path}: patch version ${version}, ${file.bytes} bytes, ${METHODS[method]}`)
   console.log(`  base    ${base === null ? 'none: a compact full image' : describeImage(base)}`)
   console.log(`  result  ${describeImage(result)}`)

@@ -50,7 +50,7 @@ export async function applyPatchFile(
   }
   try {
     const patch = opened(ImageFile.openPatch(patchPath))
-    const { header } = readHeader(patch)
+    const header = readHeader(patch)
     const baseFile = oldPath === null ? null : opened(ImageFile.openImage(oldPath))
     const base = baseFile && { file: baseFile, sha256: baseFile.sha256() }
     if (header.base !== null) assertBase(patchPath, header.base, base)
@@ -73,11 +73,11 @@ export async function applyPatchFile(
 }
 
 /** Reads the header of a patch file, and nothing else. */
-export function readHeader(patch: ImageFile): { readonly header: PatchHeader; readonly version: number } {
+export function readHeader(patch: ImageFile): PatchHeader {
   const first = new Uint8Array(Math.min(patch.bytes, PATCH_HEADER_BYTES_MAX))
   patch.read(0, first)
   const read = readPatchHeader(first)
-  if (read.ok) return { header: read.value.header, version: present(first[2], 'the version of a header') }
+  if (read.ok) return read.value.header
   if (read.error.code !== 'patch-malformed') throw patchFailure(patch.path, read.error)
   throw new CommandFailure(`${patch.path}: ${read.error.code}: ${read.error.detail}`, {
     hint: 'patches are made by "kinglet patch make"; "patch apply" takes the old file first, then the patch',

@@ -1,10 +1,11 @@
 import { Command, Option } from 'commander'
+import type { Clock } from '../../contract/clock.ts'
 import { CommandFailure } from '../failure.ts'
 import type { OutputFlags } from './patch-actions.ts'
 import type { VerifyDecoderFlags } from './patch-verify-decoder.ts'
 
 /** `kinglet patch …` */
-export function patchCommand(): Command {
+export function patchCommand(clock: Clock): Command {
   const patch = new Command('patch').description('make, apply and inspect patches between two versions of a model')
 
   patch
@@ -15,8 +16,11 @@ export function patchCommand(): Command {
     .requiredOption('-o, --output <PATCH>', 'patch file to write')
     .option('--full', 'make a compact full image, which needs no old file')
     .addOption(
-      new Option('--format <NAME>', 'bsdiff: for clients that are not ours and have a bspatch')
-        .choices(['kinglet', 'bsdiff'])
+      new Option(
+        '--format <NAME>',
+        'kinglet-1: for devices and decoders of before version 2; bsdiff: for clients that are not ours and have a bspatch',
+      )
+        .choices(['kinglet', 'kinglet-1', 'bsdiff'])
         .default('kinglet'),
     )
     .option('--force', 'replace the patch file if there is one')
@@ -29,7 +33,7 @@ export function patchCommand(): Command {
         })
       }
       const { make, makeBsdiff } = await import('./patch-actions.ts')
-      if (flags.format !== 'bsdiff') make(oldPath, newPath, flags)
+      if (flags.format !== 'bsdiff') make(oldPath, newPath, flags, flags.format === 'kinglet-1' ? 1 : 2, clock)
       else if (oldPath !== null) await makeBsdiff(oldPath, newPath, flags)
       else throw new CommandFailure('--full goes with our own format: bsdiff patches need an old file', { exitCode: 2 })
     })
@@ -64,7 +68,10 @@ export function patchCommand(): Command {
   patch
     .command('verify-decoder')
     .description('run a decoder that is not ours over test vectors: does it make, and refuse, what ours does?')
-    .argument('<VECTORS>', 'file of test vectors: test/fixtures/patch-vectors.json of the repository')
+    .argument(
+      '<VECTORS>',
+      'file of test vectors: test/fixtures/patch-vectors-2.json of the repository, or patch-vectors.json for version 1',
+    )
     .requiredOption(
       '--exec <COMMAND>',
       'decoder: gets the path of the old file as last argument, the patch on standard input; writes the new file to standard output, exit code 0',

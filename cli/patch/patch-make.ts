@@ -1,4 +1,6 @@
 import { bytesEqual, sha256 } from '../../contract/bytes.ts'
+import type { Clock } from '../../contract/clock.ts'
+import type { PatchVersion } from '../../contract/patch/patch-header.ts'
 import { readTensorMap } from '../../model/tensor-map.ts'
 import { makePatch } from '../../release/patch/make-patch.ts'
 import { OutputFile } from '../output-file.ts'
@@ -19,8 +21,16 @@ export interface MadePatch {
 
 /** Makes a patch and writes it to a file.
  *  @param oldPath null for a compact full image
+ *  @param version of the format, for decoders that read no later one
  *  @throws CommandFailure for files that cannot be read or written, before the long work where that can be known */
-export function makePatchFile(oldPath: string | null, newPath: string, outPath: string, replaces: boolean): MadePatch {
+export function makePatchFile(
+  oldPath: string | null,
+  newPath: string,
+  outPath: string,
+  replaces: boolean,
+  version: PatchVersion,
+  clock: Pick<Clock, 'monotonicMs'>,
+): MadePatch {
   const base = oldPath === null ? null : readImage(oldPath)
   const result = readImage(newPath)
   OutputFile.check(outPath, replaces)
@@ -39,12 +49,18 @@ export function makePatchFile(oldPath: string | null, newPath: string, outPath: 
     }
   }
 
-  const progress = new ProgressLine(outPath)
+  const progress = new ProgressLine(outPath, clock)
   progress.show(0)
   const fullShare = base === null ? 1 : 0.5
-  const full = makePatch(null, result, (share) => progress.show(share * fullShare))
+  const full = makePatch(null, result, { version, onProgress: (share) => progress.show(share * fullShare) })
   const patch =
-    base === null ? full : makePatch(base, result, (share) => progress.show(fullShare + share * (1 - fullShare)), full)
+    base === null
+      ? full
+      : makePatch(base, result, {
+          full,
+          version,
+          onProgress: (share) => progress.show(fullShare + share * (1 - fullShare)),
+        })
   progress.clear()
   assertDecodes(patch, base, result)
 

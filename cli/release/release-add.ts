@@ -7,6 +7,7 @@ import { apiOf, type CloudFlags } from '../cloud-option.ts'
 import { CommandFailure } from '../failure.ts'
 import { type OfflineFlags, offlineTools } from '../keys/offline-tools.ts'
 import { openBundleFile, readBundleFile } from '../open-bundle-file.ts'
+import { ProgressLine } from '../progress-line.ts'
 import { type PatchFrom, publishRelease } from './release-publication.ts'
 
 export interface AddFlags extends OfflineFlags, CloudFlags {
@@ -26,6 +27,7 @@ export async function addRelease(file: string, flags: AddFlags, clock: Clock): P
   const { repository, lifecycle } = offlineTools(flags, clock)
   const api = apiOf(flags)
   const patchFrom = patchFromOf(flags)
+  const progress = new ProgressLine('patches', clock)
   const added = await publishRelease(bytes, content, {
     api,
     repository,
@@ -35,6 +37,7 @@ export async function addRelease(file: string, flags: AddFlags, clock: Clock): P
     family: flags.family,
     parent: bundle.manifest.parent,
     print: console.log,
+    onProgress: (share) => (share < 1 ? progress.show(share) : progress.clear()),
   })
   if (added !== undefined) {
     console.log(`${added.name} ${added.version} is registered as ${added.state} in family ${added.family}`)

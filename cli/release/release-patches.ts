@@ -1,9 +1,11 @@
 import { sha256Hex } from '../../contract/bytes.ts'
 import { LIMITS } from '../../contract/limits.ts'
-import type { Release, ReleasePatch } from '../../contract/release.ts'
-import { makePatch } from '../../release/patch/make-patch.ts'
+import type { PatchVersion } from '../../contract/patch/patch-header.ts'
+import type { ReleasePatch } from '../../contract/release.ts'
+import { makePatch, PatchMaker, type PatchProgress } from '../../release/patch/make-patch.ts'
 import type { CloudApi } from '../cloud-api.ts'
 import { CommandFailure } from '../failure.ts'
+import type { KeyLifecycle } from '../keys/key-lifecycle.ts'
 import type { ModelView } from './model-view.ts'
 
 /** An older bundle that patches may begin from. */
@@ -15,6 +17,7 @@ export interface PatchBase {
 
 /** A patch and what the release document is to say of it. */
 export interface MadePatch extends ReleasePatch {
+  readonly version: PatchVersion
   readonly data: Uint8Array
   /** for people */
   readonly from: string
@@ -22,27 +25,53 @@ export interface MadePatch extends ReleasePatch {
 
 const NO_BASE = 'no base'
 
+/** Bytes that the entry of a patch takes in the metadata, which every device of a repository reads. */
+const ENTRY_BYTES = 180
+
 /** Makes the patches of a release: from each base where that is smaller than the compact full image, and the compact full image where
- *  that is smaller than the bundle. What is not smaller costs metadata and saves nothing.
+ *  that is smaller than the bundle; of version 1, which every device reads, and then those of version 2 that save more than their
+ *  entry takes. What is not smaller costs metadata and saves nothing.
  *  @param bases at most LIMITS.releasePatches - 1 are used, the last ones */
-export function makePatches(bundle: Uint8Array, bases: readonly PatchBase[]): readonly MadePatch[] {
-  const made = (data: Uint8Array, base: string | null, from: string): MadePatch => ({
-    base,
-    sha256: sha256Hex(data),
-    bytes: data.length,
-    data,
-    from,
-  })
-  const compact = made(makePatch(null, bundle), null, NO_BASE)
-  const most = Math.min(compact.bytes, bundle.length)
+export function makePatches(
+  bundle: Uint8Array,
+  bases: readonly PatchBase[],
+  onProgress: PatchProgress = () => undefined,
+): readonly MadePatch[] {
   const own = sha256Hex(bundle)
-  const patches = bases
+  const hashed = bases
     .slice(1 - LIMITS.releasePatches)
     .map((base) => ({ ...base, sha256: sha256Hex(base.bundle) }))
     .filter(({ sha256 }, i, all) => sha256 !== own && all.findIndex((other) => other.sha256 === sha256) === i)
-    .map(({ name, bundle: base, sha256 }) => made(makePatch(base, bundle, undefined, compact.data), sha256, name))
-    .filter(({ bytes }) => bytes < most)
-  return compact.bytes < bundle.length ? [...patches, compact] : patches
+  let done = 0
+  const part = (i: number) => (share: number) => {
+    // The second version begins where the plan was done, which the first one has passed.
+    done = Math.max(done, (i + share) / (hashed.length + 1))
+    onProgress(done)
+  }
+  const compact = versionsOf(new PatchMaker(null, bundle, part(0)), null, NO_BASE)
+  const patches = hashed.map(({ name, bundle: base, sha256 }, i) =>
+    versionsOf(new PatchMaker(base, bundle, part(1 + i)), sha256, name),
+  )
+  const smaller = (version: PatchVersion): MadePatch[] => {
+    const full = compact[version]
+    const most = Math.min(full.bytes, bundle.length)
+    const small = patches.map((each) => each[version]).filter(({ bytes }) => bytes < most)
+    return full.bytes < bundle.length ? [...small, full] : small
+  }
+  const first = smaller(1)
+  const later = smaller(2).filter(
+    ({ base, bytes }) => bytes + ENTRY_BYTES < (first.find((each) => each.base === base)?.bytes ?? bundle.length),
+  )
+  onProgress(1)
+  return [...first, ...later]
+}
+
+function versionsOf(maker: PatchMaker, base: string | null, from: string): Readonly<Record<PatchVersion, MadePatch>> {
+  const made = (version: PatchVersion): MadePatch => {
+    const data = maker.patch(version)
+    return { version, base, sha256: sha256Hex(data), bytes: data.length, data, from }
+  }
+  return { 1: made(1), 2: made(2) }
 }
 
 /** The very patches that a signed document names, as when a release is added again: those that were kept, and the others made anew; a bundle
@@ -51,7 +80,7 @@ export function makePatches(bundle: Uint8Array, bases: readonly PatchBase[]): re
  *  @throws CommandFailure when a patch was not kept and cannot be made any more, as by another version of this program */
 export async function repeatPatches(
   bundle: Uint8Array,
-  { name, version, patches = [] }: Release,
+  { release: { name, version, patches = [] }, later }: NonNullable<ReturnType<KeyLifecycle['release']>>,
   api: CloudApi,
   kept: (sha256: string) => Uint8Array | undefined,
 ): Promise<readonly MadePatch[]> {
@@ -59,21 +88,26 @@ export async function repeatPatches(
   const { patches: known } = await api.get<{ patches: { sha256: string; stored: boolean }[] }>(path)
   const stored = new Set(known.filter((patch) => patch.stored).map(({ sha256 }) => sha256))
   const made: MadePatch[] = []
-  for (const patch of patches) {
+  for (const patch of [...patches, ...later]) {
+    const patchVersion = later.includes(patch) ? 2 : 1
     if (stored.has(patch.sha256)) continue
-    const data = kept(patch.sha256) ?? (await madeAgain(bundle, patch.base, api))
+    const data = kept(patch.sha256) ?? (await madeAgain(patchVersion, bundle, patch.base, api))
     if (sha256Hex(data) !== patch.sha256) {
       throw new CommandFailure(`a patch that ${name} ${version} was signed with cannot be made again`, {
         hint: 'repeat it with the repository folder that it was signed in, or pack the bundle with a higher version and add that',
       })
     }
-    made.push({ ...patch, data, from: patch.base?.slice(0, 16) ?? NO_BASE })
+    made.push({ ...patch, version: patchVersion, data, from: patch.base?.slice(0, 16) ?? NO_BASE })
   }
   return made
 }
 
-const madeAgain = async (bundle: Uint8Array, base: string | null, api: CloudApi): Promise<Uint8Array> =>
-  makePatch(base === null ? null : await fetchBundle(api, base), bundle)
+const madeAgain = async (
+  version: PatchVersion,
+  bundle: Uint8Array,
+  base: string | null,
+  api: CloudApi,
+): Promise<Uint8Array> => makePatch(base === null ? null : await fetchBundle(api, base), bundle, { version })
 
 type Base = Pick<ModelView, 'name' | 'version' | 'sha256' | 'state'>
 
@@ -97,7 +131,11 @@ async function fetchBundle(api: CloudApi, sha256: string): Promise<Uint8Array> {
 /** The patches for people: base, bytes, share of the whole bundle. */
 export function patchLines(patches: readonly MadePatch[], bundleBytes: number): string[] {
   if (patches.length === 0) return ['no patch is smaller than the bundle']
-  const rows = patches.map(({ from, bytes }) => [from, `${bytes}`, `${((100 * bytes) / bundleBytes).toFixed(1)} %`])
+  const rows = patches.map(({ version, from, bytes }) => [
+    version === 1 ? from : `${from} (version ${version})`,
+    `${bytes}`,
+    `${((100 * bytes) / bundleBytes).toFixed(1)} %`,
+  ])
   const table = [['patch from', 'bytes', 'of the bundle'], ...rows]
   const widths = [0, 1, 2].map((column) => Math.max(...table.map((row) => row[column]?.length ?? 0)))
   const padded = (cell: string, column: number): string =>

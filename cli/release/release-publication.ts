@@ -1,5 +1,7 @@
 import { sha256Hex } from '../../contract/bytes.ts'
+import type { PatchVersion } from '../../contract/patch/patch-header.ts'
 import type { Release } from '../../contract/release.ts'
+import type { PatchProgress } from '../../release/patch/make-patch.ts'
 import type { CloudApi } from '../cloud-api.ts'
 import type { KeyLifecycle } from '../keys/key-lifecycle.ts'
 import { noRepository } from '../keys/repository-change.ts'
@@ -37,6 +39,7 @@ export async function publishRelease(
     family,
     parent,
     print,
+    onProgress,
   }: {
     readonly api: CloudApi
     readonly repository: RepositoryFolder
@@ -49,6 +52,8 @@ export async function publishRelease(
     /** sha256 of the bundle that it was trained from; null: none */
     readonly parent?: string | null
     readonly print: (line: string) => void
+    /** how far its patches are, 1 when they are made */
+    readonly onProgress?: PatchProgress
   },
 ): Promise<ModelView | undefined> {
   if (repository.isEmpty) throw noRepository()
@@ -61,7 +66,8 @@ export async function publishRelease(
   const signed = lifecycle.release(content)
   let patches: readonly MadePatch[] = []
   // What was signed once is never changed: neither are its patches.
-  let named = signed?.patches
+  let named = signed?.release.patches
+  let later = signed?.later ?? []
   if (signed === undefined) {
     const role = lifecycle.familyOf(content)
     const models = patchFrom === 'cloud' ? (await api.get<{ models: ModelView[] }>('/v1/models')).models : []
@@ -72,13 +78,16 @@ export async function publishRelease(
     patches =
       patchFrom === 'none'
         ? []
-        : makePatches(bundle, patchFrom === 'cloud' ? await basesInCloud(api, bases) : patchFrom)
+        : makePatches(bundle, patchFrom === 'cloud' ? await basesInCloud(api, bases) : patchFrom, onProgress)
     if (patchFrom !== 'none') for (const line of patchLines(patches, bundle.length)) print(line)
     // Before they are signed: what is signed and lost could not be published.
     kept.keep(patches)
-    if (patches.length > 0) named = patches.map(({ base, sha256, bytes }) => ({ base, sha256, bytes }))
+    const entries = (of: PatchVersion) =>
+      patches.filter(({ version }) => version === of).map(({ base, sha256, bytes }) => ({ base, sha256, bytes }))
+    if (patches.length > 0) named = entries(1)
+    later = entries(2)
   }
-  await lifecycle.addRelease({ ...content, ...(named && { patches: named }) }, judge)
+  await lifecycle.addRelease({ ...content, ...(named && { patches: named }) }, judge, later)
   print(await publishRepository(repository, api))
   if (repository.staged().length > 0) {
     print('when the signatures are there: "kinglet release add" again')
@@ -87,6 +96,6 @@ export async function publishRelease(
   if (signed !== undefined) patches = await repeatPatches(bundle, signed, api, (sha256) => kept.get(sha256))
   for (const { sha256, data } of patches) await api.put(`/v1/models/${name}/${version}/patches/${sha256}`, data)
   const added = await api.postAgain<ModelView>('/v1/models', { name, version, ...(family !== undefined && { family }) })
-  kept.drop((named ?? []).map(({ sha256 }) => sha256))
+  kept.drop([...(named ?? []), ...later].map(({ sha256 }) => sha256))
   return added
 }

@@ -61,7 +61,8 @@ export interface TickOutcome {
   readonly steps: readonly RolloutStep[]
 }
 
-/** Bytes on the air of a device that runs another release: its patch, else the compact image, else the bundle. */
+/** Bytes on the air of a device that runs another release: its patch, of two the one that agents of today take, else the compact image,
+ *  else the bundle. */
 function bytesToTake({ content }: ReleaseRecord, from: ReleaseRecord | undefined): number {
   const patch = (base: string | null): number | undefined => content.patches?.find((each) => each.base === base)?.bytes
   return (from === undefined ? undefined : patch(from.sha256)) ?? patch(null) ?? content.bytes

@@ -1,9 +1,16 @@
 import { targetPathOf } from '../../contract/metadata-file.ts'
-import { type Release, type ReleaseVerifier, VERIFIER_FIELD } from '../../contract/release.ts'
+import {
+  LATER_PATCHES_FIELD,
+  type Release,
+  type ReleaseVerifier,
+  VERIFIER_FIELD,
+  withLaterPatches,
+} from '../../contract/release.ts'
 import { matchesPattern } from '../../contract/tuf/delegation.ts'
 import type { TargetsDocument } from '../../release/tuf-document.ts'
 
 export interface FoundRelease {
+  /** with its later patches: whatever a device may ask for has to be here */
   readonly release: Release
   /** what judges its wakes; undefined: what gateways have */
   readonly verifier: ReleaseVerifier | undefined
@@ -25,7 +32,9 @@ export function findRelease(
   const releaseOf = (role: string): FoundRelease | undefined => {
     const entries = targets.get(role)?.content.targets ?? {}
     const custom = Object.hasOwn(entries, path) ? entries[path]?.custom : undefined
-    return custom && { release: custom.kinglet, verifier: custom[VERIFIER_FIELD], role }
+    if (custom === undefined) return undefined
+    const release = withLaterPatches(custom.kinglet, custom[LATER_PATCHES_FIELD])
+    return { release, verifier: custom[VERIFIER_FIELD], role }
   }
   const found = releaseOf('targets')
   if (found !== undefined) return found

@@ -12,6 +12,7 @@ export function encodeCheckpoint(state: PatchState): Uint8Array {
   const parts = [
     new Uint8Array(scalars.buffer),
     header,
+    new Uint8Array(Float64Array.from(foretellingOf(state)).buffer),
     range.window.subarray(range.at, range.end),
     ...(state.phase === 'header' || state.phase === 'stored' ? [] : tablesOf(state)),
     state.space.pageSoFar,
@@ -25,9 +26,13 @@ export function encodeCheckpoint(state: PatchState): Uint8Array {
   return out
 }
 
+/** What version 2 keeps besides: a checkpoint of version 1 is what it always was. */
+const foretellingOf = ({ header, bytes: { literals } }: PatchState): number[] =>
+  header === undefined || header.version === 1 ? [] : [literals.hits, literals.guesses, ...literals.changes]
+
 function tablesOf(state: PatchState): Uint8Array[] {
   const { probability, seen } = state.range
-  const { slots, weights } = state.bytes
+  const { slots, weights } = state.bytes.literals
   return [probability, seen, slots, weights].map((table) => new Uint8Array(table.buffer))
 }
 
@@ -62,8 +67,8 @@ function scalarsOf(state: PatchState, headerBytes: number): number[] {
 export function restoreCheckpoint(state: PatchState, checkpoint: Uint8Array): boolean {
   const scalarBytes = 8 * scalarsOf(state, 0).length
   if (checkpoint.length < scalarBytes) return false
-  const scalars = Array.from(new Float64Array(checkpoint.slice(0, scalarBytes).buffer))
-  if (!scalars.every((value) => Number.isSafeInteger(value))) return false
+  const scalars = numbersIn(checkpoint.subarray(0, scalarBytes))
+  if (scalars === undefined) return false
   let at = scalarBytes
   const take = (length: number): Uint8Array => {
     at += length
@@ -76,6 +81,12 @@ export function restoreCheckpoint(state: PatchState, checkpoint: Uint8Array): bo
   const header = readPatchHeader(take(headerBytes))
   if (header.ok) state.admit(header.value.header)
   else if (phase !== 'header') return false
+  const { literals } = state.bytes
+  const foretelling = numbersIn(take(8 * foretellingOf(state).length))
+  if (foretelling === undefined) return false
+  literals.hits = (foretelling[0] ?? 0) & 7
+  literals.guesses = (foretelling[1] ?? 0) & 7
+  literals.changes.set(foretelling.slice(2))
   state.phase = phase
   state.consumed = next()
   state.space.produced = next()
@@ -103,6 +114,12 @@ export function restoreCheckpoint(state: PatchState, checkpoint: Uint8Array): bo
   if (at !== checkpoint.length) return false
   state.space.restorePage(page)
   return isSound(state)
+}
+
+/** @returns undefined when there are others than whole ones */
+function numbersIn(bytes: Uint8Array): number[] | undefined {
+  const numbers = Array.from(new Float64Array(bytes.slice(0, bytes.length - (bytes.length % 8)).buffer))
+  return numbers.every((value) => Number.isSafeInteger(value)) ? numbers : undefined
 }
 
 function isSound(state: PatchState): boolean {

@@ -162,9 +162,8 @@ export class PatchDecoder {
         state.phase = 'copy'
         return
       }
-      const source = state.space.baseBytes + state.space.produced - state.bytes.shifts[0]!
-      const expected = state.bytes.shifts[0]! > 0 && source >= 0 ? state.space.byteAt(source) : -1
-      state.space.emit(state.bytes.literal(state.space.produced, state.space.recent, expected, 0))
+      const { produced, recent } = state.space
+      state.space.emit(state.bytes.literal(produced, state.space.baseBytes + produced, recent, state.byteAt, 0))
       state.stretch--
     }
     state.phase = state.space.produced === state.space.resultBytes ? 'done' : 'describe'

@@ -2,10 +2,10 @@ import { bytesEqual } from '../bytes.ts'
 import { type ContractError, contractError } from '../errors.ts'
 import { err, ok, type Result } from '../result.ts'
 
-/** How a patch begins, version 1:
+/** How a patch begins:
  *
  *      0  2  magic "KP"
- *      2  1  version (1)
+ *      2  1  version (1 or 2: they differ in how literals are coded)
  *      3  1  bits 0–2: method; bit 3: there is a base
  *      …     LEB128: bytes of the result, at most 2^32 - 1
  *      …     if there is a base, LEB128: its bytes; then the first 16 bytes of its SHA-256
@@ -15,6 +15,7 @@ import { err, ok, type Result } from '../result.ts'
  *  What may be installed is decided by the signed hash of the whole image alone.
  */
 export interface PatchHeader {
+  readonly version: PatchVersion
   readonly method: PatchMethod
   /** what the patch reads; null for a compact full image */
   readonly base: PatchImage | null
@@ -34,15 +35,17 @@ export const PATCH_METHODS = ['stored', 'numbers', 'bytes'] as const
 export type PatchMethod = (typeof PATCH_METHODS)[number]
 
 const MAGIC = [0x4b, 0x50] as const
-const VERSION = 1
+/** What devices read: those of before version 2 only the first. */
+export const PATCH_VERSIONS = [1, 2] as const
+export type PatchVersion = (typeof PATCH_VERSIONS)[number]
 const HASH_BYTES = 16
 /** Longest header: 4 bytes, two lengths of 5, two hashes. */
 export const PATCH_HEADER_BYTES_MAX = 4 + 2 * 5 + 2 * HASH_BYTES
 
 export const sha256Half = (sha256: Uint8Array): Uint8Array => sha256.subarray(0, HASH_BYTES)
 
-export function encodePatchHeader({ method, base, result }: PatchHeader): Uint8Array {
-  const out: number[] = [...MAGIC, VERSION, PATCH_METHODS.indexOf(method) | (base === null ? 0 : 8)]
+export function encodePatchHeader({ version, method, base, result }: PatchHeader): Uint8Array {
+  const out: number[] = [...MAGIC, version, PATCH_METHODS.indexOf(method) | (base === null ? 0 : 8)]
   const length = (value: number): void => {
     let rest = value
     for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) out.push((rest % 0x80) | 0x80)
@@ -68,8 +71,11 @@ export function readPatchHeader(
   const truncated = err(contractError('patch-truncated', `${bytes.length} bytes end within the header`))
   if (bytes.length < 4) return truncated
   if (bytes[0] !== MAGIC[0] || bytes[1] !== MAGIC[1]) return malformed('does not begin as a patch')
-  if (bytes[2] !== VERSION) {
-    return err(contractError('unknown-schema-version', `patch version ${bytes[2]}, known: ${VERSION}`))
+  const version = PATCH_VERSIONS.find((known) => known === bytes[2])
+  if (version === undefined) {
+    return err(
+      contractError('unknown-schema-version', `patch version ${bytes[2]}, known: ${PATCH_VERSIONS.join(', ')}`),
+    )
   }
   const method = PATCH_METHODS[bytes[3]! & 7]
   if (method === undefined || bytes[3]! > 15) return malformed(`method byte ${bytes[3]}`)
@@ -101,7 +107,10 @@ export function readPatchHeader(
   for (const value of [resultBytes, base?.bytes ?? 0]) {
     if (!(value <= 0xffff_ffff)) return malformed('a length that is no minimal 32-bit number')
   }
-  return ok({ header: { method, base, result: { bytes: resultBytes, sha256Half: resultHash } }, headerBytes: at })
+  return ok({
+    header: { version, method, base, result: { bytes: resultBytes, sha256Half: resultHash } },
+    headerBytes: at,
+  })
 }
 
 /** Whether an image of these bytes and this hash is the one that a patch names. */

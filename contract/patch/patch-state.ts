@@ -41,8 +41,10 @@ export class PatchState {
   readonly options: PatchDecoderOptions
   readonly range = new RangeDecoder(0, WINDOW_BYTES)
   readonly numbers = new NumberCoder(this.range, NUMBERS_AT)
-  bytes = new ByteCoder(this.range, BYTES_AT, 0)
+  bytes = new ByteCoder(this.range, BYTES_AT, 1, 0)
   readonly space: PatchSpace
+  /** of base or result, by its address in the common space */
+  readonly byteAt = (address: number): number => this.space.byteAt(address)
   header: PatchHeader | undefined
   phase: PatchPhase = 'header'
   /** bytes of the patch taken so far */
@@ -76,7 +78,7 @@ export class PatchState {
     if (header.method === 'stored') return
     const { bits, slots } = PATCH_MEMORY[header.method]
     this.range.reserve(bits)
-    this.bytes = new ByteCoder(this.range, BYTES_AT, slots)
+    this.bytes = new ByteCoder(this.range, BYTES_AT, header.version, slots)
     this.bytes.shifts[0] = this.space.baseBytes
   }
 }

@@ -40,26 +40,24 @@ interface Carried {
 export class BytePlanner {
   readonly #space: Uint8Array
   readonly #baseBytes: number
-  readonly #resultBytes: number
+  /** of all plans, since nothing else of an encoder is as large */
+  readonly #finder: CopyFinder
 
   constructor(space: Uint8Array, baseBytes: number) {
     this.#space = space
     this.#baseBytes = baseBytes
-    this.#resultBytes = space.length - baseBytes
+    this.#finder = new CopyFinder(space)
   }
 
   /** @param stretches in order; bytes between them are made by other means, and may be copied from
    *  @param literals what each byte of the result takes as a literal
-   *  @returns the copies of each stretch, and what each byte of the result takes, bits */
-  plan(
-    stretches: readonly Stretch[],
-    prices: BytePrices,
-    literals: LiteralPrices,
-  ): { readonly copies: Copy[][]; readonly bits: Float32Array } {
-    const finder = new CopyFinder(this.#space)
+   *  @param bits set to what each byte of the stretches takes
+   *  @returns the copies of each stretch */
+  plan(stretches: readonly Stretch[], prices: BytePrices, literals: LiteralPrices, bits?: Float32Array): Copy[][] {
+    const finder = this.#finder
+    finder.restart()
     const carried: Carried = { shifts: [this.#baseBytes, 0, 0], baseEnd: 0, history: 0 }
-    const bits = new Float32Array(this.#resultBytes)
-    const copies = stretches.map(({ from, end }) => {
+    return stretches.map(({ from, end }) => {
       const chosen: Copy[] = []
       for (let at = from; at < end; at += WALK_BYTES) {
         const part = { from: at, end: Math.min(at + WALK_BYTES, end) }
@@ -68,7 +66,6 @@ export class BytePlanner {
       }
       return chosen
     })
-    return { copies, bits }
   }
 }
 
@@ -124,13 +121,13 @@ class Walk {
 
   /** Walks, and leaves in `carried` what the way that was chosen leaves.
    *  @param spent bits of each byte, filled in */
-  take(spent: Float32Array): Copy[] {
+  take(spent?: Float32Array): Copy[] {
     for (let i = 0; i < this.#size; ) i = this.#stepsFrom(i)
     const copies: Copy[] = []
     for (let i = this.#size; i > 0; ) {
       const length = this.#length[i]!
       const bits = (this.#bits[i]! - this.#bits[i - length]!) / length
-      spent.fill(bits, this.#from + i - length, this.#from + i)
+      spent?.fill(bits, this.#from + i - length, this.#from + i)
       const shift = this.#shift[i]!
       if (shift > 0) copies.push({ at: this.#from + i - length, length, shift, from: COPY_KINDS[this.#kind[i]!]! })
       i -= length

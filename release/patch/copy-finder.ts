@@ -26,10 +26,17 @@ export class CopyFinder {
     this.#space = space
     this.#tries = space.length > LARGE_BYTES ? CHAIN_LARGE : CHAIN
     // About one head an address: chains of equal hashes and other bytes cost time.
-    const bits = Math.min(24, Math.max(10, 32 - Math.clz32(space.length)))
+    const bits = Math.min(23, Math.max(10, 32 - Math.clz32(space.length)))
     this.#hashShift = 32 - bits
     this.#head = new Int32Array(1 << bits).fill(-1)
     this.#chain = new Int32Array(space.length)
+  }
+
+  /** Forgets every address. */
+  restart(): void {
+    this.#head.fill(-1)
+    this.#pairs.fill(-1)
+    this.#filled = 0
   }
 
   #hash(at: number): number {

@@ -26,6 +26,8 @@ const STRETCH_BITS = 16
 const RENAMED_MAX = 6
 /** Exponents that a float without a source says without an escape: 0 to 30 below the run's. */
 const EXPONENT_SPAN = 31
+/** Chosen: longer lists are not tried as a whole in each way. */
+const LONG_BYTES = 1 << 16
 /** Chosen: lists of numbers of which another one may be a multiple. */
 const MULTIPLES_MAX = 24
 
@@ -45,7 +47,7 @@ export class NumberPlanner {
     this.#baseBytes = baseBytes
     this.#baseTensors = baseTensors
     this.#byName = new Map(baseTensors.map((tensor) => [tensor.name, tensor]))
-    this.#writer = new PatchWriter(this.#counter, space, baseBytes, 0)
+    this.#writer = new PatchWriter(this.#counter, space, baseBytes, 1, 0)
   }
 
   /** @param tensors of the result, in order
@@ -70,7 +72,7 @@ export class NumberPlanner {
       if (best > RUN_BITS) {
         const before = this.#counter.save()
         let after = before
-        for (const placed of this.#candidates(tensor, kind, lists)) {
+        for (const placed of this.#likely(this.#candidates(tensor, kind, lists), length)) {
           const bits = this.#try(placed)
           if (bits < best) {
             best = bits
@@ -87,6 +89,26 @@ export class NumberPlanner {
       if (kind === 'float32' && length >= 4 * NUMBERS_MIN) lists.push(tensor)
     }
     return runs
+  }
+
+  /** Of a long list the candidate whose beginning takes least; of a shorter one all. */
+  *#likely(candidates: Generator<PlacedRun>, length: number): Generator<PlacedRun> {
+    if (length <= LONG_BYTES) {
+      yield* candidates
+      return
+    }
+    const before = this.#counter.save()
+    let least = Number.POSITIVE_INFINITY
+    let likely: PlacedRun | undefined
+    for (const placed of candidates) {
+      const count = Math.floor(LONG_BYTES / bytesOfNumber(placed.run.kind))
+      const bits = this.#try({ ...placed, run: { ...placed.run, count } })
+      this.#counter.restore(before)
+      if (bits >= least) continue
+      least = bits
+      likely = placed
+    }
+    if (likely !== undefined) yield likely
   }
 
   #try(placed: PlacedRun): number {

@@ -1,6 +1,7 @@
 import type { BitCoder } from '../../contract/patch/bit-coder.ts'
 import { bytesOfNumber, type NumberRun } from '../../contract/patch/number-run.ts'
 import { ByteCoder, type CopyKind } from '../../contract/patch/patch-bytes.ts'
+import type { PatchVersion } from '../../contract/patch/patch-header.ts'
 import type { ChannelPlan } from '../../contract/patch/patch-integers.ts'
 import { BYTES_AT, NUMBERS_AT, STRETCH_AT } from '../../contract/patch/patch-layout.ts'
 import { NumberCoder } from '../../contract/patch/patch-numbers.ts'
@@ -25,7 +26,7 @@ export interface PlacedRun {
 }
 
 /** Told of a literal: its address in the result, what it took in bits, whether it was the byte that a copy with the last shift would give. */
-export type OnLiteral = (at: number, bits: number, isExpected: boolean) => void
+type OnLiteral = (at: number, bits: number, isExpected: boolean) => void
 
 /** Writes the payload of a patch into a coder, in the order in which PatchDecoder reads it. */
 export class PatchWriter {
@@ -35,12 +36,13 @@ export class PatchWriter {
   /** base and result, one behind the other */
   readonly #space: Uint8Array
   readonly #baseBytes: number
+  readonly #byteAt = (address: number): number => this.#space[address]!
 
-  constructor(coder: BitCoder, space: Uint8Array, baseBytes: number, slots: number) {
+  constructor(coder: BitCoder, space: Uint8Array, baseBytes: number, version: PatchVersion, slots: number) {
     this.#coder = coder
     this.#space = space
     this.#baseBytes = baseBytes
-    this.bytes = new ByteCoder(coder, BYTES_AT, slots)
+    this.bytes = new ByteCoder(coder, BYTES_AT, version, slots)
     this.numbers = new NumberCoder(coder, NUMBERS_AT)
     this.bytes.shifts[0] = baseBytes
   }
@@ -63,13 +65,13 @@ export class PatchWriter {
     const space = this.#space
     const target = this.#baseBytes + at
     bytes.isCopy(at, false)
-    const [shift] = bytes.shifts as unknown as [number]
-    const expected = shift > 0 && shift <= target ? space[target - shift]! : -1
     let recent = 0
     for (let i = Math.min(4, at); i > 0; i--) recent = ((recent << 8) | space[target - i]!) >>> 0
     const before = onLiteral === undefined ? 0 : this.#spent()
-    bytes.literal(at, recent, expected, space[target]!)
-    onLiteral?.(at, this.#spent() - before, expected === space[target])
+    bytes.literal(at, target, recent, this.#byteAt, space[target]!)
+    if (onLiteral === undefined) return
+    const shift = bytes.shifts[0]!
+    onLiteral(at, this.#spent() - before, shift > 0 && shift <= target && space[target - shift] === space[target])
   }
 
   run({ at, run, channels }: PlacedRun): void {

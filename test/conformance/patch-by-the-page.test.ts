@@ -2,9 +2,10 @@ import { readFileSync } from 'node:fs'
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { bytesToHex, sha256 } from '../../contract/bytes.ts'
+import { PATCH_VERSIONS } from '../../contract/patch/patch-header.ts'
 import { makePatch } from '../../release/patch/make-patch.ts'
 import { applyPatch } from '../fixtures/patch.ts'
-import { looseFloats, tunedNetwork } from '../fixtures/patch-models.ts'
+import { looseFloats, offsetTables, tunedNetwork } from '../fixtures/patch-models.ts'
 import { plannedPatch, plans } from '../fixtures/patch-plans.ts'
 import { decodeByThePage } from './patch-second-decoder.ts'
 
@@ -14,7 +15,11 @@ interface Vector {
   readonly patch: string
   readonly sha256: string
 }
-const VECTORS = JSON.parse(readFileSync(new URL('../fixtures/patches-v1.json', import.meta.url), 'utf8')) as Vector[]
+const VECTORS = PATCH_VERSIONS.flatMap((version) => {
+  const url = new URL(`../fixtures/patches-v${version}.json`, import.meta.url)
+  const vectors = JSON.parse(readFileSync(url, 'utf8')) as Vector[]
+  return vectors.map((vector) => ({ ...vector, name: `${vector.name}, version ${version}` }))
+})
 const none = new Uint8Array(0)
 
 describe('a decoder that follows docs/patch.md and shares nothing with ours', () => {
@@ -25,8 +30,8 @@ describe('a decoder that follows docs/patch.md and shares nothing with ours', ()
 
   it('makes the same of runs of every kind, gain and source', () => {
     fc.assert(
-      fc.property(plans, (plan) => {
-        const { result, patch } = plannedPatch(plan)
+      fc.property(plans, fc.constantFrom(...PATCH_VERSIONS), (plan, version) => {
+        const { result, patch } = plannedPatch(plan, version)
         expect(Buffer.from(decodeByThePage(plan.base, patch)).equals(result)).toBe(true)
       }),
       { seed: 13, numRuns: 150 },
@@ -37,9 +42,13 @@ describe('a decoder that follows docs/patch.md and shares nothing with ours', ()
     const networks = [tunedNetwork(1, 12), tunedNetwork(2, 12)] as const
     const files = [looseFloats(1).subarray(0, 6_000), looseFloats(2).subarray(0, 6_000)] as const
     const noise = Uint8Array.from({ length: 999 }, (_, i) => Math.imul(i + 1, 0x9e3779b1) >>> 24)
-    for (const [base, result] of [networks, files, [none, networks[0]], [none, noise], [files[0], none]] as const) {
-      const patch = makePatch(base.length > 0 ? base : null, result)
-      expect(Buffer.from(decodeByThePage(base, patch)).equals(result)).toBe(true)
+    const tables = [offsetTables(), offsetTables(64, 12)] as const
+    const pairs = [networks, files, tables, [none, networks[0]], [none, noise], [files[0], none]] as const
+    for (const version of PATCH_VERSIONS) {
+      for (const [base, result] of pairs) {
+        const patch = makePatch(base.length > 0 ? base : null, result, { version })
+        expect(Buffer.from(decodeByThePage(base, patch)).equals(result)).toBe(true)
+      }
     }
   })
 

@@ -18,7 +18,9 @@ export function decodeByThePage(base: Uint8Array, patch: Uint8Array): Uint8Array
     } while (byte > 127 && scale < 2 ** 36)
     return byte > 127 || value > 0xffff_ffff || (byte === 0 && scale > 128) ? fail('no minimal length') : value
   }
-  if (octet() !== 0x4b || octet() !== 0x50 || octet() !== 1) fail('no patch of version 1')
+  if (octet() !== 0x4b || octet() !== 0x50) fail('no patch')
+  const version = octet()
+  if (version !== 1 && version !== 2) fail('no version that is known')
   const flags = octet()
   const method = ['stored', 'numbers', 'bytes'][flags & 7] ?? fail('no such method')
   if (flags > 15) fail('flags that are not known')
@@ -116,8 +118,9 @@ export function decodeByThePage(base: Uint8Array, patch: Uint8Array): Uint8Array
   let baseEnd = 0
   let history = 0
   const slots = new Uint16Array(method === 'numbers' ? 2_048 : 5_888).fill(2_048 * 16)
-  const edges = [0, 1_400, 2_600, 3_050, 3_500, 4_096].map((e) => 256 + Math.floor((e * (slots.length - 256)) / 4_096))
-  const weights = Array.from({ length: 12 }, () => Int32Array.from({ length: 6 }, () => 23_593))
+  const own = version === 1 ? 256 : 304
+  const edges = [0, 1_400, 2_600, 3_050, 3_500, 4_096].map((e) => own + Math.floor((e * (slots.length - own)) / 4_096))
+  const weights = Array.from({ length: 12 }, () => Int32Array.from({ length: 9 }, (_, i) => (i < 6 ? 23_593 : 39_322)))
   const half = (x: number): number => Math.floor(x + 0.5)
   const STRETCH = Array.from({ length: 1_024 }, (_, i) => half(256 * Math.log((i + 0.5) / (1_023.5 - i))))
   const SQUASH = Array.from({ length: 513 }, (_, i) => half(65_536 / (1 + Math.exp((256 - i) / 32))))
@@ -125,43 +128,99 @@ export function decodeByThePage(base: Uint8Array, patch: Uint8Array): Uint8Array
   const RATE = [40960, 25206, 18204, 14247, 11703, 9930, 8623, 7620, 6827, 6183, 5650, 5201, 4819, 4489, 4201, 3948]
   const within = (x: number, low: number, high: number): number => Math.max(low, Math.min(high, x))
 
+  // Version 2: what it foretells with, and how well it did.
+  const changes = [0, 0]
+  const right = [false, false, false]
+  let guesses: boolean[] = [false, false, false]
+
   const literal = (): void => {
+    const place = made() & 3
+    const source = end - shifts[0]!
+    const expected = shifts[0]! > 0 && source >= 0 ? space[source]! : -1
+    const follows = (history & 2) > 0
+    if (version === 1 || expected < 0) {
+      emit(eightBits(expected, follows, []))
+      return
+    }
+    const bytesAt = (of: number): number => {
+      let sum = 0
+      for (let i = 0; i <= place; i++) sum += (of - place + i < 0 ? 0 : space[of - place + i]!) * 256 ** i
+      return sum
+    }
+    const word = bytesAt(source)
+    const told = [0, ...changes].map((change) => ((word + change) >>> (8 * place)) & 255)
+    const isNew = told.map((byte, i) => told.indexOf(byte) === i)
+    const guess = isNew[1] && right[1] ? 1 : follows ? -1 : 0
+    const isCoded = guess >= 0 && guesses[0] === true
+    const state = (guesses[1] ? 1 : 0) + (guesses[2] ? 2 : 0)
+    let byte = -1
+    if (isCoded && flip(B + 32 + place + 4 * guess + 8 * state)) byte = told[guess]!
+    else {
+      const tellers = told.flatMap((foretold, i) => {
+        if (!isNew[i] || (isCoded && i === guess)) return []
+        const first = 256 + 16 * i + (right[i] ? 2 : 0) + (follows ? 4 : 0) + (isNew[1] ? 8 : 0)
+        return [{ foretold, first, input: 6 + i }]
+      })
+      byte = eightBits(expected, follows, tellers)
+    }
+    for (const i of [0, 1, 2]) if (isNew[i]) right[i] = told[i] === byte
+    if (guess >= 0) guesses = [told[guess] === byte, guesses[0]!, guesses[1]!]
+    emit(byte)
+    const here = bytesAt(end - 1)
+    if (byte === told[1] || here === word) return
+    const [last, other] = changes as [number, number]
+    const known = 256 ** place
+    if (byte === told[2]) changes.splice(0, 2, other, last)
+    else {
+      const isHalf = place > 0 && (word + last - here) % known === 0
+      changes.splice(0, 2, (here - word) | 0, isHalf ? other : last)
+    }
+  }
+
+  type Teller = { readonly foretold: number; readonly first: number; readonly input: number }
+  const eightBits = (expected: number, follows: boolean, foretelling: Teller[]): number => {
     const place = made() & 3
     const back = (i: number): number => (made() >= i ? space[end - i]! : 0)
     const [a, b, c, d] = [back(1), back(2), back(3), back(4)]
-    const source = end - shifts[0]!
-    const expected = shifts[0]! > 0 && source >= 0 ? space[source]! : -1
-    const follows = history & 2
     const keys = [
       a + 0x100,
       (a | (b << 8)) + 0x2_0000,
-      expected < 0 ? 0x300_0000 | place : (expected | (follows << 8)) + 0x300_0400,
+      expected < 0 ? 0x300_0000 | place : (expected | (follows ? 0x200 : 0)) + 0x300_0400,
       (d | (place << 8)) + 0x400_0000,
       Math.imul(a | (b << 8) | (c << 16), 0x2c92_77b5) + 5,
     ].map((key) => Math.imul(key, 0x9e37_79b1))
     const weight = weights[place + (expected < 0 ? 0 : follows ? 4 : 8)]!
+    let tellers = foretelling
     let node = 1
-    while (node < 256) {
-      const picked = [node]
+    for (let left = 7; left >= 0; left--) {
+      const picked = [{ slot: node, input: 0, told: 1 }]
       for (const [i, key] of keys.entries()) {
         const h = Math.imul(key ^ Math.imul(node, 0x3d4d_51cb), 0x85eb_ca6b)
         const spread = (h ^ (h >>> 15)) >>> 16
-        picked.push(edges[i]! + Math.floor((spread * (edges[i + 1]! - edges[i]!)) / 65_536))
+        const slot = edges[i]! + Math.floor((spread * (edges[i + 1]! - edges[i]!)) / 65_536)
+        picked.push({ slot, input: 1 + i, told: 1 })
       }
-      const inputs = picked.map((slot) => (STRETCH[slots[slot]! >> 6]! * TRUST[slots[slot]! & 15]!) >> 4)
-      const sum = inputs.reduce((total, input, i) => total + input * weight[i]!, 0)
+      for (const { foretold, first, input } of tellers)
+        picked.push({ slot: first + (left < 7 ? 1 : 0), input, told: (foretold >> left) & 1 })
+      const votes = picked.map(({ slot, told }) => {
+        const vote = (STRETCH[slots[slot]! >> 6]! * TRUST[slots[slot]! & 15]!) >> 4
+        return told ? vote : -vote
+      })
+      const sum = votes.reduce((total, vote, i) => total + vote * weight[picked[i]!.input]!, 0)
       const one = within(SQUASH[(within(half(sum / 65_536), -2_047, 2_047) + 2_052) >> 3]!, 32, 65_504)
       const bit = coin(one)
       const error = 65_536 * bit - one
-      for (const [i, slot] of picked.entries()) {
-        weight[i] = weight[i]! + Math.floor((inputs[i]! * error) / 16_384)
+      for (const [i, { slot, input, told }] of picked.entries()) {
+        weight[input] = weight[input]! + Math.floor((votes[i]! * error) / 16_384)
         const [p, n] = [slots[slot]! >> 4, slots[slot]! & 15]
-        const moved = bit ? p + Math.floor(((4_095 - p) * RATE[n]!) / 65_536) : p - Math.floor((p * RATE[n]!) / 65_536)
+        const moved =
+          bit === told ? p + Math.floor(((4_095 - p) * RATE[n]!) / 65_536) : p - Math.floor((p * RATE[n]!) / 65_536)
         slots[slot] = moved * 16 + Math.min(n + 1, 15)
       }
+      tellers = tellers.filter(({ foretold }) => ((foretold >> left) & 1) === bit)
       node = node * 2 + bit
     }
-    emit(node - 256)
+    return node - 256
   }
 
   /** @returns bytes copied */

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as fc from 'fast-check'
@@ -7,20 +7,31 @@ import { afterAll, describe, expect, it, vi } from 'vitest'
 import { type PatchVector, readPatchVectors } from '../../cli/patch/patch-vectors.ts'
 import { verifyDecoder } from '../../cli/patch/patch-verify-decoder.ts'
 import { sha256, sha256Hex } from '../../contract/bytes.ts'
-import { encodePatchHeader, PATCH_METHODS, readPatchHeader, sha256Half } from '../../contract/patch/patch-header.ts'
+import {
+  encodePatchHeader,
+  PATCH_METHODS,
+  PATCH_VERSIONS,
+  type PatchVersion,
+  readPatchHeader,
+  sha256Half,
+} from '../../contract/patch/patch-header.ts'
 import { seededRandom } from '../../contract/random.ts'
 import { makePatch } from '../../release/patch/make-patch.ts'
 import { decodeByThePage } from '../conformance/patch-second-decoder.ts'
 import { applyPatch } from '../fixtures/patch.ts'
+import { offsetTables } from '../fixtures/patch-models.ts'
 import { plannedPatch, plans } from '../fixtures/patch-plans.ts'
 
 /** Vectors for decoders that are not ours (`kinglet patch verify-decoder`). As the golden patches they stay what they are;
- *  KINGLET_WRITE_GOLDEN=1 makes the file where there is none. */
-const FILE = join(import.meta.dirname, '../fixtures/patch-vectors.json')
+ *  KINGLET_WRITE_GOLDEN=1 makes a file where there is none. */
+const FILES: Readonly<Record<PatchVersion, string>> = {
+  1: join(import.meta.dirname, '../fixtures/patch-vectors.json'),
+  2: join(import.meta.dirname, '../fixtures/patch-vectors-2.json'),
+}
 
 type Written = { name: string; base: string | null; patch: string; sha256: string | null; error?: string }
 
-function written(): Written[] {
+function written(version: PatchVersion): Written[] {
   const random = seededRandom(31)
   const below = (most: number) => Math.floor(random.next() * most)
   const words = Array.from({ length: 40 }, () => Array.from({ length: 2 + below(7) }, () => 97 + below(26)))
@@ -38,14 +49,18 @@ function written(): Written[] {
   const stored = Array.from({ length: 60 }, (_, i) => {
     const result = noise(3 * i)
     const base = i % 3 === 0 ? noise(40) : null
-    const header = encodePatchHeader({ method: 'stored', base: base && image(base), result: image(result) })
+    const header = encodePatchHeader({ version, method: 'stored', base: base && image(base), result: image(result) })
     return valid(`stored ${i + 1}`, base, result, Buffer.concat([header, result]))
   })
   const numbers = fc.sample(plans, { seed: 71, numRuns: 60 }).map((plan, i) => {
-    const { result, patch } = plannedPatch(plan)
+    const { result, patch } = plannedPatch(plan, version)
     return valid(`numbers ${i + 1}`, plan.base, result, patch)
   })
   const bytes = Array.from({ length: 60 }, (_, i) => {
+    if (version > 1 && i % 6 === 4) {
+      const [base, result] = [offsetTables().subarray(0, 2_000), offsetTables(4 * i, i).subarray(0, 2_000)]
+      return valid(`bytes ${i + 1}`, base, result, makePatch(base, result, { version }))
+    }
     const base = text(60)
     // Moved, cut, repeated, with single bytes changed.
     const changed = base.map((byte) => (random.next() < 0.02 * (i % 5) ? byte ^ (1 + below(30)) : byte))
@@ -57,8 +72,8 @@ function written(): Written[] {
       changed.subarray(0, 5 * i),
     ])
     return i % 6 === 5
-      ? valid(`bytes ${i + 1}`, null, result, makePatch(null, result))
-      : valid(`bytes ${i + 1}`, base, result, makePatch(base, result))
+      ? valid(`bytes ${i + 1}`, null, result, makePatch(null, result, { version }))
+      : valid(`bytes ${i + 1}`, base, result, makePatch(base, result, { version }))
   })
   const refused: Written[] = []
   const refuse = (what: string, from: Written, change: (patch: Uint8Array) => Uint8Array, base = from.base): void => {
@@ -83,14 +98,12 @@ function written(): Written[] {
   return [...stored, ...bytes, ...numbers, ...refused]
 }
 if (process.env.KINGLET_WRITE_GOLDEN === '1') {
-  writeFileSync(
-    FILE,
-    `[\n${written()
-      .map((each) => JSON.stringify(each))
-      .join(',\n')}\n]\n`,
-  )
+  for (const version of PATCH_VERSIONS) {
+    if (existsSync(FILES[version])) continue
+    const lines = written(version).map((each) => JSON.stringify(each))
+    writeFileSync(FILES[version], `[\n${lines.join(',\n')}\n]\n`)
+  }
 }
-const vectors = readPatchVectors(FILE)
 
 /** @returns hash of what a decoder makes; null when it refuses */
 const ours = ({ base, patch }: PatchVector): string | null => {
@@ -105,17 +118,19 @@ const byThePage = ({ base, patch }: PatchVector): string | null => {
   }
 }
 
-describe('test vectors of patches', () => {
+describe.each(PATCH_VERSIONS)('test vectors of patches of version %i', (version) => {
+  const vectors = readPatchVectors(FILES[version])
+
   it('are sixty of each method and twenty that are to be refused, in a small file', () => {
     const methods = vectors
       .filter((each) => each.sha256 !== null)
       .map(({ patch }) => {
         const header = readPatchHeader(patch)
-        return header.ok ? header.value.header.method : 'none'
+        return header.ok && header.value.header.version === version ? header.value.header.method : 'none'
       })
     expect(PATCH_METHODS.map((method) => methods.filter((each) => each === method).length)).toEqual([60, 60, 60])
     expect(vectors.length - methods.length).toBeGreaterThanOrEqual(20)
-    expect(readFileSync(FILE).length).toBeLessThan(300_000)
+    expect(readFileSync(FILES[version]).length).toBeLessThan(300_000)
   })
 
   it('are what our decoder and the one that follows the page make and refuse', () => {
@@ -138,7 +153,7 @@ import { readFileSync } from 'node:fs'
 process.stdout.write(decodeByThePage(readFileSync(process.argv[2]), readFileSync(0)))
 `
   const few = join(folder, 'few.json')
-  const lines = JSON.parse(readFileSync(FILE, 'utf8')) as Written[]
+  const lines = JSON.parse(readFileSync(FILES[2], 'utf8')) as Written[]
   const chosen = [lines[10]!, lines[70]!, lines[130]!, lines.at(-1)!]
   writeFileSync(few, JSON.stringify(chosen))
   const script = (name: string, text: string): string => {

@@ -1,6 +1,6 @@
 import { bytesEqual, sha256 } from '../../contract/bytes.ts'
 import { PatchDecoder } from '../../contract/patch/patch-decoder.ts'
-import { isPatchImage, readPatchHeader } from '../../contract/patch/patch-header.ts'
+import { isPatchImage, PATCH_VERSIONS, readPatchHeader } from '../../contract/patch/patch-header.ts'
 import { makePatch } from '../../release/patch/make-patch.ts'
 import { applyPatch, MemorySlots } from '../fixtures/patch.ts'
 import { tunedNetwork } from '../fixtures/patch-models.ts'
@@ -15,7 +15,11 @@ const CHANNELS = 8
 function patch(base: Uint8Array, result: Uint8Array): FuzzTarget {
   return {
     name: 'patch',
-    corpus: [makePatch(base, result), makePatch(null, result), makePatch(base, result.subarray(0, 40))],
+    corpus: [
+      ...PATCH_VERSIONS.map((version) => makePatch(base, result, { version })),
+      makePatch(null, result),
+      makePatch(base, result.subarray(0, 40)),
+    ],
     weight: 2,
     allocationBytes: 16 * MIB,
     run(input) {
@@ -36,17 +40,20 @@ function patch(base: Uint8Array, result: Uint8Array): FuzzTarget {
 /** What a flash holds of a decoder: whatever it is taken for, what goes on from it stays in its slot. */
 function checkpoint(base: Uint8Array, result: Uint8Array): FuzzTarget {
   const whole = makePatch(base, result)
+  const first = makePatch(base, result, { version: 1 })
   const options = {
     pageBytes: PAGE_BYTES,
     maxResultBytes: result.length,
     base: { bytes: base.length, sha256: sha256(base) },
   }
   const at = [60, Math.floor(whole.length / 2), whole.length - 8]
-  const corpus = at.map((consumed) => {
-    const decoder = new PatchDecoder(options, new MemorySlots(base, PAGE_BYTES))
-    must(decoder.push(whole.subarray(0, consumed), false).ok, 'a patch that does not begin')
-    return decoder.checkpoint()
-  })
+  const corpus = [whole, first].flatMap((patch) =>
+    at.map((consumed) => {
+      const decoder = new PatchDecoder(options, new MemorySlots(base, PAGE_BYTES))
+      must(decoder.push(patch.subarray(0, consumed), false).ok, 'a patch that does not begin')
+      return decoder.checkpoint()
+    }),
+  )
   return {
     name: 'patch-checkpoint',
     corpus,

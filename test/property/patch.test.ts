@@ -1,5 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { PATCH_VERSIONS } from '../../contract/patch/patch-header.ts'
 import { makePatch } from '../../release/patch/make-patch.ts'
 import { applyPatch } from '../fixtures/patch.ts'
 import { tunedNetwork } from '../fixtures/patch-models.ts'
@@ -8,11 +9,14 @@ import { plannedPatch, plans } from '../fixtures/patch-plans.ts'
 const same = (a: Uint8Array, b: Uint8Array): boolean => Buffer.from(a).equals(b)
 
 function roundTrip(base: Uint8Array | null, result: Uint8Array, blockBytes = 4_096, pageBytes = 512): Uint8Array {
-  const patch = makePatch(base, result)
-  const made = applyPatch(base, patch, { blockBytes, pageBytes, interrupted: blockBytes % 2 === 1 })
-  expect(made.ok && same(made.value, result)).toBe(true)
-  expect(patch.length).toBeLessThanOrEqual(result.length + 24)
-  return patch
+  const [, patch] = PATCH_VERSIONS.map((version) => {
+    const patch = makePatch(base, result, { version })
+    const made = applyPatch(base, patch, { blockBytes, pageBytes, interrupted: blockBytes % 2 === 1 })
+    expect(made.ok && same(made.value, result)).toBe(true)
+    expect(patch.length).toBeLessThanOrEqual(result.length + 24)
+    return patch
+  })
+  return patch!
 }
 
 /** A file made of pieces of another, with changes: what versions of anything look like. */
@@ -67,8 +71,8 @@ describe('a patch', () => {
 
   it('codes numbers of every kind from every source', () => {
     fc.assert(
-      fc.property(plans, ({ base, parts }) => {
-        const { result, patch } = plannedPatch({ base, parts })
+      fc.property(plans, fc.constantFrom(...PATCH_VERSIONS), ({ base, parts }, version) => {
+        const { result, patch } = plannedPatch({ base, parts }, version)
         for (const interrupted of [false, true]) {
           const applied = applyPatch(base, patch, { pageBytes: 32, blockBytes: 61, interrupted })
           expect(applied.ok && same(applied.value, result)).toBe(true)
@@ -80,21 +84,21 @@ describe('a patch', () => {
 
   it('that was changed ends, within its slot, with an error or with another image', () => {
     const [old, next] = [tunedNetwork(1), tunedNetwork(2)]
-    const honest = [makePatch(old, next), makePatch(null, next)]
+    const honest = [makePatch(old, next), makePatch(null, next), makePatch(old, next, { version: 1 })]
     const change = fc.record({
       at: fc.double({ min: 0, max: 0.999, noNaN: true }),
       byte: fc.nat({ max: 255 }),
       cut: fc.boolean(),
     })
     fc.assert(
-      fc.property(fc.nat({ max: 1 }), fc.array(change, { minLength: 1, maxLength: 4 }), (which, changes) => {
+      fc.property(fc.nat({ max: 2 }), fc.array(change, { minLength: 1, maxLength: 4 }), (which, changes) => {
         let patch = honest[which]!.slice()
         for (const { at, byte, cut } of changes) {
           const index = Math.floor(at * patch.length)
           if (cut) patch = patch.slice(0, index + 1)
           else patch[index] = byte
         }
-        const made = applyPatch(which === 0 ? old : null, patch, { maxResultBytes: next.length })
+        const made = applyPatch(which === 1 ? null : old, patch, { maxResultBytes: next.length })
         if (!made.ok) return
         expect(made.value.length).toBeLessThanOrEqual(next.length)
         const isHonest = same(patch, honest[which]!)

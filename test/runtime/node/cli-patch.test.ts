@@ -61,6 +61,7 @@ describe('patch make', () => {
     const { bytes, sha256Half: half } = image(readFileSync(NEW))
     const { size } = statSync(path('full.patch'))
     expect(JSON.parse(full.stdout)).toEqual({
+      version: 2,
       method: expect.stringMatching(/^(numbers|bytes)$/),
       base: null,
       result: { bytes, sha256Half: Buffer.from(half).toString('hex') },
@@ -157,7 +158,7 @@ describe('patch apply', () => {
     ['a patch cut short', () => [OLD, path('short.patch')], /short\.patch: patch-truncated: \d+ of \d+ bytes/],
     ['a patch cut within its header', () => [OLD, path('header.patch')], /header\.patch: patch-truncated/],
     ['a patch with something behind it', () => [OLD, path('long.patch')], /long\.patch: patch-malformed: .*the end/],
-    ['a patch of another version', () => [OLD, path('v2.patch')], /v2\.patch: unknown-schema-version: patch version 2/],
+    ['a patch of another version', () => [OLD, path('v3.patch')], /v3\.patch: unknown-schema-version: patch version 3/],
     ['a patch that makes another image', () => [path('touched.patch')], /touched\.patch: hash-mismatch: /],
     [
       'a patch that makes too much',
@@ -170,15 +171,20 @@ describe('patch apply', () => {
     const text = readFileSync(path('notes.txt'))
     const touched = Buffer.from(text)
     touched[100]! ^= 1
-    const stored = encodePatchHeader({ method: 'stored', base: null, result: image(text) })
-    const bomb = encodePatchHeader({ method: 'bytes', base: null, result: { ...image(text), bytes: 0xffff_ffff } })
-    const v2 = Buffer.from(patch)
-    v2[2] = 2
+    const stored = encodePatchHeader({ version: 1, method: 'stored', base: null, result: image(text) })
+    const bomb = encodePatchHeader({
+      version: 1,
+      method: 'bytes',
+      base: null,
+      result: { ...image(text), bytes: 0xffff_ffff },
+    })
+    const v3 = Buffer.from(patch)
+    v3[2] = 3
     writeFileSync(path('empty'), '')
     writeFileSync(path('short.patch'), patch.subarray(0, patch.length >> 1))
     writeFileSync(path('header.patch'), patch.subarray(0, 20))
     writeFileSync(path('long.patch'), Buffer.concat([stored, text, text]))
-    writeFileSync(path('v2.patch'), v2)
+    writeFileSync(path('v3.patch'), v3)
     writeFileSync(path('touched.patch'), Buffer.concat([stored, touched]))
     writeFileSync(path('bomb.patch'), bomb)
     writeFileSync(path('huge'), '')
@@ -204,7 +210,7 @@ describe('patch apply', () => {
   it('leaves no file when it is interrupted', async () => {
     // Stored, so that the test is long and its preparation short.
     const large = new Uint8Array(48 * 1024 * 1024)
-    const header = encodePatchHeader({ method: 'stored', base: null, result: image(large) })
+    const header = encodePatchHeader({ version: 1, method: 'stored', base: null, result: image(large) })
     writeFileSync(path('large.patch'), Buffer.concat([header, large]))
     await leavesNothing(async () => {
       const running = new Running(['patch', 'apply', path('large.patch'), '-o', path('large')])
@@ -226,17 +232,26 @@ describe('patch info', () => {
     const { size } = statSync(PATCH)
     const [text, json] = [await kinglet('patch', 'info', PATCH), await kinglet('patch', 'info', PATCH, '--json')]
     expect(text.stdout).toBe(
-      `${PATCH}: patch version 1, ${size} bytes, numbers and bytes coded apart\n` +
+      `${PATCH}: patch version 2, ${size} bytes, numbers and bytes coded apart\n` +
         `  base    ${statSync(OLD).size} bytes with SHA-256 ${half(OLD)}…\n` +
         `  result  ${statSync(NEW).size} bytes with SHA-256 ${half(NEW)}…\n`,
     )
     expect(JSON.parse(json.stdout)).toEqual({
-      version: 1,
+      version: 2,
       method: 'numbers',
       base: { bytes: statSync(OLD).size, sha256Half: half(OLD) },
       result: { bytes: statSync(NEW).size, sha256Half: half(NEW) },
       patchBytes: size,
     })
+  })
+
+  it('says that a patch is for devices of before version 2, which are made with --format kinglet-1', async () => {
+    const first = await kinglet('patch', 'make', OLD, NEW, '-o', path('first.patch'), '--format', 'kinglet-1', '--json')
+    expect(JSON.parse(first.stdout)).toMatchObject({ version: 1, method: 'numbers' })
+    expect((await kinglet('patch', 'info', path('first.patch'))).stdout).toContain('patch version 1,')
+    const applied = await kinglet('patch', 'apply', OLD, path('first.patch'), '-o', path('from-first.onnx'))
+    expect(applied.code, applied.stderr).toBe(0)
+    expect(readFileSync(path('from-first.onnx')).equals(readFileSync(NEW))).toBe(true)
   })
 
   it('refuses what is no patch', async () => {
@@ -338,7 +353,7 @@ describe('patch make --format bsdiff', () => {
       const make = (...args: string[]) => kinglet('patch', 'make', '--format', ...args, '-o', path('y.bsdiff'))
       expectRefusal(await make('bsdiff', '--full', NEW), 2, /bsdiff patches need an old file/)
       expectRefusal(await make('bsdiff', path('nowhere'), NEW), 1, /nowhere: there is no such file/)
-      expectRefusal(await make('xdelta', OLD, NEW), 2, /Allowed choices are kinglet, bsdiff/)
+      expectRefusal(await make('xdelta', OLD, NEW), 2, /Allowed choices are kinglet, kinglet-1, bsdiff/)
       const again = await kinglet('patch', 'make', '--format', 'bsdiff', OLD, NEW, '-o', bsdiff)
       expectRefusal(again, 1, /there is such a file already/)
     })

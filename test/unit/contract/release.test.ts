@@ -3,6 +3,7 @@ import {
   type AssignmentContext,
   agreesWithRepository,
   type Release,
+  releaseSchema,
   verifyAssignment,
 } from '../../../contract/release.ts'
 import { directorOf, releaseOfTarget } from '../../../contract/repository-target.ts'
@@ -139,6 +140,26 @@ describe('what the repository says of a target', () => {
     ]) {
       expect(named(wrong)).toBe('malformed')
     }
+  })
+
+  it('may have patches of version 2 beside it, which agents of before that version do not see', () => {
+    const patch = (base: string | null, bytes: number) => ({ base, sha256: `${bytes}`.padStart(64, '0'), bytes })
+    const [first, full] = [patch('ab'.repeat(32), 9), patch(null, 20)]
+    const kinglet = { ...releaseSample, patches: [first, full] }
+    const later = [patch('ab'.repeat(32), 7)]
+    expect(read({ custom: { kinglet, 'kinglet-patches-2': later } })).toEqual({
+      ...kinglet,
+      patches: [...later, first, full],
+    })
+    expect(read({ custom: { kinglet, 'kinglet-patches-2': [] } })).toEqual(kinglet)
+    const alone = { ...releaseSample, patches: undefined }
+    expect(read({ custom: { kinglet: alone, 'kinglet-patches-2': later } })).toMatchObject({ patches: later })
+    for (const wrong of [{}, null, [...later, ...later], [{ ...later[0], url: 'x' }]]) {
+      expect(read({ custom: { kinglet, 'kinglet-patches-2': wrong } })).toBe('malformed')
+    }
+    // What such an agent reads: the release, strict about every field.
+    expect(releaseSchema.safeParse(kinglet).success).toBe(true)
+    expect(releaseSchema.safeParse({ ...kinglet, 'kinglet-patches-2': later }).success).toBe(false)
   })
 
   it.each([undefined, null, 7, [], { kinglet: null }, { kinglet: { ...releaseSample, bytes: 0 } }])(

@@ -68,8 +68,8 @@ describe('the bearing bundles', () => {
     const [first, second] = [bytesOf('bearing-1'), bytesOf('bearing-2')]
     expect(measured.patches).toEqual({
       bundleBytes: second.length,
-      fullBytes: makePatch(null, second).length,
-      patchBytes: makePatch(first, second).length,
+      fullBytes: makePatch(null, second, { version: 1 }).length,
+      patchBytes: makePatch(first, second, { version: 1 }).length,
     })
     const figure = (name: string, condition: Condition, wear: number) =>
       measured.results[name]!.find(

@@ -10,6 +10,7 @@ import { LIMITS } from '../../../../contract/limits.ts'
 import { PatchDecoder } from '../../../../contract/patch/patch-decoder.ts'
 import { seededRandom } from '../../../../contract/random.ts'
 import { releaseSample } from '../../../fixtures/documents.ts'
+import { offsetTables } from '../../../fixtures/patch-models.ts'
 
 const random = seededRandom(3)
 const noise = (length: number) => Uint8Array.from({ length }, () => Math.floor(random.next() * 256))
@@ -53,6 +54,25 @@ describe('the patches of a release', () => {
     for (const { data, sha256: hash, bytes } of patches) expect([sha256Hex(data), data.length]).toEqual([hash, bytes])
     // Nothing saves anything on bytes that have no pattern.
     expect(makePatches(noise(3_000), [stranger])).toEqual([])
+  })
+
+  it('are of both versions where the second saves more than its entry takes, and of the first alone elsewhere', () => {
+    const [tables, moved] = [offsetTables(), offsetTables(64, 12)]
+    const told: number[] = []
+    const patches = makePatches(moved, [{ name: 'tables 1', bundle: tables }], (share) => told.push(share))
+    expect(patches.map(({ version, from }) => [version, from])).toEqual([
+      [1, 'tables 1'],
+      [1, 'no base'],
+      [2, 'tables 1'],
+    ])
+    const [first, , second] = patches
+    expect(second!.bytes + 180).toBeLessThan(first!.bytes)
+    expect(second!.base).toBe(first!.base)
+    for (const { version, data } of patches) expect(data[2]).toBe(version)
+    expect(patchLines(patches, moved.length)[3]).toMatch(/^tables 1 \(version 2\) +\d+/)
+    expect(told).toEqual([...told].sort((a, b) => a - b))
+    expect(told.at(-1)).toBe(1)
+    expect(makePatches(bundle, [older]).map(({ version }) => version)).toEqual([1, 1])
   })
 
   it('are at most 16, of the newest bases', () => {
@@ -101,8 +121,8 @@ describe('with the cloud', () => {
   it('a release that is added again gets the patches it was signed with, those that are missing', async () => {
     const patches = makePatches(bundle, [older])
     const named = patches.map(({ base, sha256: hash, bytes }) => ({ base, sha256: hash, bytes }))
-    const release = { ...releaseSample, patches: named }
-    const path = `/v1/models/${release.name}/${release.version}/patches`
+    const release = { release: { ...releaseSample, patches: named }, later: [] as typeof named }
+    const path = `/v1/models/${releaseSample.name}/${releaseSample.version}/patches`
     const listed = (stored: boolean[]) => ({
       [path]: { patches: named.map((each, i) => ({ ...each, stored: stored[i] })) },
     })
@@ -111,8 +131,18 @@ describe('with the cloud', () => {
       (await repeatPatches(bundle, of, cloudOf([older.bundle], listed(stored)), kept)).map(({ sha256: hash }) => hash)
     expect(await repeat([false, false])).toEqual(named.map(({ sha256: hash }) => hash))
     expect(await repeat([false, true])).toEqual([named[0]!.sha256])
-    const other = { ...release, patches: [{ ...named[0]!, sha256: '00'.repeat(32) }] }
+    const signed = (patch: (typeof named)[number]) => ({ ...release, release: { ...releaseSample, patches: [patch] } })
+    const other = signed({ ...named[0]!, sha256: '00'.repeat(32) })
     await expect(repeat([false, false], other)).rejects.toThrow(/cannot be made again/)
+    // The second list is made again in its own version.
+    const bothNamed = makePatches(offsetTables(64, 12), [{ name: 'tables 1', bundle: offsetTables() }]).map(
+      ({ base, sha256: hash, bytes }) => ({ base, sha256: hash, bytes }),
+    )
+    const twice = { release: { ...releaseSample, patches: bothNamed.slice(0, 2) }, later: bothNamed.slice(2) }
+    const missing = { [path]: { patches: bothNamed.map((each) => ({ ...each, stored: false })) } }
+    const again = await repeatPatches(offsetTables(64, 12), twice, cloudOf([offsetTables()], missing), kept)
+    expect(again.map(({ version }) => version)).toEqual([1, 1, 2])
+    expect(again.map(({ sha256: hash }) => hash)).toEqual(bothNamed.map(({ sha256: hash }) => hash))
     // An encoder of before made other bytes; they were kept.
     const earlier = noise(99)
     const folder = mkdtempSync(join(tmpdir(), 'kinglet-kept-patches-'))
@@ -120,7 +150,7 @@ describe('with the cloud', () => {
     const madeThen = { ...patches[0]!, sha256: sha256Hex(earlier), bytes: earlier.length, data: earlier }
     shelf.keep([madeThen])
     kept = (hash) => new KeptPatches(folder).get(hash)
-    const signedThen = { ...release, patches: [{ ...named[0]!, sha256: madeThen.sha256, bytes: 99 }] }
+    const signedThen = signed({ ...named[0]!, sha256: madeThen.sha256, bytes: 99 })
     expect(await repeat([false], signedThen)).toEqual([madeThen.sha256])
     // One that rotted counts as none.
     writeFileSync(join(folder, 'patches', madeThen.sha256), noise(99))

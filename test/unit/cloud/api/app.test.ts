@@ -225,6 +225,29 @@ describe('cloud over HTTP', () => {
     await call('POST', '/v1/models/kws-3/promote', { to: 'archived', reason: 'only here for its patches' })
   })
 
+  it('patches of version 2, which stand beside the release, are listed, taken and asked for like the others', async () => {
+    const v19 = testRelease('kws-19', 19)
+    const [first, second] = ([1, 2] as const).map((version) => makePatch(v1.bundle, v19.bundle, { version }))
+    const entry = (bytes: Uint8Array) => ({ base: v1.sha256, sha256: sha256Hex(bytes), bytes: bytes.length })
+    const put = (bytes: Uint8Array) => call('PUT', `/v1/models/kws-19/19/patches/${sha256Hex(bytes)}`, bytes)
+    await call('PUT', `/v1/artifacts/${v19.sha256}`, v19.bundle)
+    const release = { ...v19.release, patches: [entry(first!)] }
+    await operator.lifecycle.addRelease(release, undefined, [entry(second!)])
+    expect((await released()).status).toBe(200)
+    // Added again as it was signed, it is no other release.
+    const signed = operator.lifecycle.release(release)
+    expect(signed).toEqual({ release, later: [entry(second!)] })
+    await operator.lifecycle.addRelease(release, undefined, signed!.later)
+    const listed = async () => (await call('GET', '/v1/models/kws-19/19/patches')).json.patches
+    expect(await listed()).toMatchObject([entry(second!), entry(first!)])
+    expect((await put(first!)).status).toBe(200)
+    expect(await register(v19.release)).toMatchObject({ json: { code: 'artifact-not-found' } })
+    expect((await put(second!)).status).toBe(200)
+    expect((await register(v19.release)).status).toBe(200)
+    expect(await listed()).toMatchObject([{ stored: true }, { stored: true }])
+    await call('POST', '/v1/models/kws-19/promote', { to: 'archived', reason: 'only here for its patches' })
+  })
+
   it('patches that do not lead where they are listed for are refused', async () => {
     const v4 = testRelease('kws-4', 4)
     const wrongBase = makePatch(v1.bundle, v4.bundle)

@@ -2,31 +2,53 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { sha256 } from '../../../../contract/bytes.ts'
 import { contractError } from '../../../../contract/errors.ts'
 import { PatchDecoder } from '../../../../contract/patch/patch-decoder.ts'
-import { encodePatchHeader, readPatchHeader, sha256Half } from '../../../../contract/patch/patch-header.ts'
+import {
+  encodePatchHeader,
+  PATCH_VERSIONS,
+  readPatchHeader,
+  sha256Half,
+} from '../../../../contract/patch/patch-header.ts'
 import { PATCH_STATE_BYTES } from '../../../../contract/patch/patch-state.ts'
 import { seededRandom } from '../../../../contract/random.ts'
 import { err } from '../../../../contract/result.ts'
 import { makePatch } from '../../../../release/patch/make-patch.ts'
 import { applyPatch, MemorySlots } from '../../../fixtures/patch.ts'
-import { tunedNetwork } from '../../../fixtures/patch-models.ts'
+import { looseFloats, tunedNetwork } from '../../../fixtures/patch-models.ts'
 
 const [old, next] = [tunedNetwork(1), tunedNetwork(2)]
 const patch = makePatch(old, next)
 
 describe('a decoder', () => {
-  it('makes the result whatever the blocks and pages, and wherever it is interrupted', () => {
-    expect(patch.length).toBeLessThan(next.length / 2)
-    for (const [blockBytes, pageBytes] of [
-      [4_096, 4_096],
-      [1, 256],
-      [7, 4_096],
-      [100, 1_024],
-      [1 << 20, 1 << 20],
-    ] as const) {
-      for (const interrupted of [false, true]) {
-        const made = applyPatch(old, patch, { blockBytes, pageBytes, interrupted })
-        expect(made.ok && Buffer.from(made.value).equals(next), `${blockBytes} ${pageBytes} ${interrupted}`).toBe(true)
+  it.each(PATCH_VERSIONS)(
+    'of version %i makes the result whatever the blocks and pages, and wherever it is interrupted',
+    (version) => {
+      const patch = makePatch(old, next, { version })
+      expect(patch[2]).toBe(version)
+      expect(patch.length).toBeLessThan(next.length / 2)
+      for (const [blockBytes, pageBytes] of [
+        [4_096, 4_096],
+        [1, 256],
+        [7, 4_096],
+        [100, 1_024],
+        [1 << 20, 1 << 20],
+      ] as const) {
+        for (const interrupted of [false, true]) {
+          const made = applyPatch(old, patch, { blockBytes, pageBytes, interrupted })
+          expect(made.ok && Buffer.from(made.value).equals(next), `${blockBytes} ${pageBytes} ${interrupted}`).toBe(
+            true,
+          )
+        }
       }
+    },
+  )
+
+  it('goes on from a checkpoint with what it had foretold with', () => {
+    // Long enough that a decoder does not have all of it when it begins.
+    const [base, moved] = [looseFloats(1), looseFloats(2)]
+    const patch = makePatch(base, moved)
+    for (const blockBytes of [7, 50]) {
+      const made = applyPatch(base, patch, { blockBytes, pageBytes: 256, interrupted: true })
+      expect(made.ok && Buffer.from(made.value).equals(moved)).toBe(true)
     }
   })
 
@@ -44,7 +66,7 @@ describe('a decoder', () => {
       error: { code: 'flash-over-budget' },
     })
     const later = patch.slice()
-    later[2] = 2
+    later[2] = 3
     expect(applyPatch(old, later)).toMatchObject({ ok: false, error: { code: 'unknown-schema-version' } })
   })
 
@@ -162,7 +184,7 @@ describe('a header', () => {
   it('says method, base and result', () => {
     for (const method of ['stored', 'numbers', 'bytes'] as const) {
       for (const base of [null, image(0), image(127), image(0xffff_ffff)]) {
-        const header = { method, base, result: image(128) }
+        const header = { version: base === null ? 1 : 2, method, base, result: image(128) } as const
         const bytes = encodePatchHeader(header)
         expect(readPatchHeader(bytes)).toEqual({ ok: true, value: { header, headerBytes: bytes.length } })
         for (let end = 0; end < bytes.length; end++) expect(readPatchHeader(bytes.subarray(0, end)).ok).toBe(false)
@@ -184,7 +206,7 @@ describe('a header', () => {
   })
 
   it.each([16, 32, 64, 128])('whose flags have %i, which says nothing yet, is refused for that', (flag) => {
-    const bytes = encodePatchHeader({ method: 'numbers', base: image(127), result: image(128) })
+    const bytes = encodePatchHeader({ version: 1, method: 'numbers', base: image(127), result: image(128) })
     const method = (bytes[3] ?? 0) | flag
     bytes[3] = method
     expect(readPatchHeader(bytes)).toMatchObject({

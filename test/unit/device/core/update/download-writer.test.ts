@@ -25,7 +25,7 @@ const honest = makePatch(base, image)
 /** A patch that claims what it likes and has the bytes as they are. */
 const claiming = (of: Uint8Array | null, result: Uint8Array): Uint8Array => {
   const imageOf = (bytes: Uint8Array) => ({ bytes: bytes.length, sha256Half: sha256Half(sha256(bytes)) })
-  const header = encodePatchHeader({ method: 'stored', base: of && imageOf(of), result: imageOf(result) })
+  const header = encodePatchHeader({ version: 1, method: 'stored', base: of && imageOf(of), result: imageOf(result) })
   return Uint8Array.from([...header, ...result])
 }
 
