@@ -30,7 +30,8 @@ type Answers = Pick<LookService, LookMethod>
 export class LookClient {
   readonly #store: Store
   readonly #options: LookOptions
-  readonly #changes: ChangeFollower
+  /** from the first look on */
+  #changes: ChangeFollower | undefined
   readonly #where: URL | Answers
   readonly #looks = new Map<string, GateLook>()
   readonly #waiting = new Map<number, Waiting>()
@@ -46,21 +47,22 @@ export class LookClient {
     this.#store = store
     this.#options = options
     this.#where = where
-    this.#changes = store.changes.follow()
   }
 
   /** Reads the gate of a rollout.
    *  @returns null: it has ended */
   look(rollout: RolloutRecord, nowMs: number): Promise<Seen | null> {
     return this.#inTurn(async () => {
+      this.#changes ??= this.#store.changes.follow()
+      const changes = this.#changes
       const last = this.#looks.get(rollout.id)
-      const isSame = last !== undefined && !this.#changes.isChanged && this.#unsure === NOTHING
+      const isSame = last !== undefined && !changes.isChanged && this.#unsure === NOTHING
       const same = isSame ? sameLook(this.#store, last, rollout, nowMs) : undefined
       if (same !== undefined) return { look: same, packedInput: null, isSame: true }
-      const before = allChanges(this.#unsure, this.#changes.take())
+      const before = allChanges(this.#unsure, changes.take())
       this.#unsure = EVERYTHING
       await this.#ask('begin', [])
-      const meanwhile = this.#changes.take()
+      const meanwhile = changes.take()
       const seen = await this.#ask('look', [rollout.id, nowMs, allChanges(before, meanwhile)])
       this.#unsure = meanwhile.all || meanwhile.devices.length > 0 ? meanwhile : NOTHING
       if (seen === null) this.#looks.delete(rollout.id)
@@ -71,7 +73,7 @@ export class LookClient {
 
   /** Whether what a look has said may be doubted by now: a gateway was put into quarantine, or something else that bears on all devices. */
   get isOverturned(): boolean {
-    return this.#changes.isLost
+    return this.#changes?.isLost ?? false
   }
 
   /** What the service reads of one moment. */

@@ -130,11 +130,13 @@ export class DeviceChanges {
       `SELECT device_changed(${device === undefined ? 'NULL' : `${row}.${device}`});`
     const events = {
       INSERT: tell('NEW'),
-      [columns === undefined ? 'UPDATE' : `UPDATE OF ${columns.join(', ')}`]: `${tell('OLD')} ${tell('NEW')}`,
+      [columns === undefined ? 'UPDATE' : `UPDATE OF ${columns.join(', ')}`]: tell('NEW'),
       DELETE: tell('OLD'),
+      // Of no statement so far, and so it costs none of them anything.
+      ...(device !== undefined && { [`UPDATE OF ${device}`]: `${tell('OLD')} ${tell('NEW')}` }),
     }
     for (const [event, body] of Object.entries(events)) {
-      const name = `temp.changed_${table}_${event.slice(0, 6).toLowerCase()}`
+      const name = `temp."changed_${table}_${event.toLowerCase()}"`
       this.#db.exec(`CREATE TRIGGER ${name} AFTER ${event} ON main.${table} BEGIN ${body} END`)
     }
   }
