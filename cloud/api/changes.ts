@@ -74,7 +74,7 @@ function onceForEachKey({ store, machine }: CloudServices, keepsAnswer: boolean)
         const text = keepsAnswer ? await c.res.clone().text() : null
         const isShort = text !== null && text.length <= ANSWER_BYTES_MAX
         store.requests.answered(request, c.res.status, isShort ? text : null)
-      } else if (!tookEffect) store.requests.forget(request)
+      } else if (c.res.status < 500 || !tookEffect) store.requests.forget(request)
     }
   }
 }

@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { present } from '../../contract/present.ts'
 import type { SqliteDatabase } from './database.ts'
 
 /** Which request it is that somebody may make again. */
@@ -33,7 +34,7 @@ export class RequestStore {
   readonly #db: SqliteDatabase
   /** those that this process is doing, by subject and key */
   readonly underWay = new Map<string, Promise<void>>()
-  readonly #current = new AsyncLocalStorage<RequestKey & { tookEffect: boolean }>()
+  readonly #current = new AsyncLocalStorage<RequestKey & { isOver: boolean }>()
 
   constructor(db: SqliteDatabase) {
     this.#db = db
@@ -71,24 +72,38 @@ export class RequestStore {
       .immediate()
   }
 
-  /** Runs `work` as this request: its first change notes, in one transaction with itself, that the request took effect.
+  /** Runs `work` as this request: what it changes notes, in one transaction with itself, that the request took effect.
    *  @returns whether it did */
   async within(request: RequestKey, work: () => Promise<void>): Promise<boolean> {
-    const current = { ...request, tookEffect: false }
-    await this.#current.run(current, work)
-    const { tookEffect } = current
-    // Timers that the work has left behind are of no request.
-    current.tookEffect = true
-    return tookEffect
+    const current = { ...request, isOver: false }
+    try {
+      await this.#current.run(current, work)
+    } finally {
+      // Timers that the work has left behind are of no request.
+      current.isOver = true
+    }
+    const took = this.#db.prepare<[RequestKey], { n: 0 | 1 }>(
+      `SELECT took_effect AS n FROM requests WHERE ${OF_REQUEST}`,
+    )
+    return took.get(request)?.n === 1
   }
 
-  /** To be called in each transaction that changes something. */
-  noteEffect(): void {
+  /** To be called around the work of each transaction: what is undone later was no effect, and what changes no row is none. */
+  noting<T>(work: () => T): T {
     const current = this.#current.getStore()
-    if (current === undefined || current.tookEffect) return
+    if (current === undefined || current.isOver) return work()
+    const before = this.#rowsChanged()
+    const result = work()
+    if (this.#rowsChanged() === before) return result
     const { subject, key } = current
     this.#db.prepare(`UPDATE requests SET took_effect = 1 WHERE ${OF_REQUEST}`).run({ subject, key })
-    current.tookEffect = true
+    return result
+  }
+
+  /** Since the database was opened. */
+  #rowsChanged(): number {
+    const count = this.#db.prepare<[], { n: number }>('SELECT total_changes() AS n')
+    return present(count.get(), 'the row of a function').n
   }
 
   /** @param answer null: it is not to be kept */
@@ -98,7 +113,7 @@ export class RequestStore {
       .run({ ...request, status, answer })
   }
 
-  /** The request was refused and has changed nothing: it may be made anew, and differently. */
+  /** The request was refused, or failed before it changed anything: it may be made anew, and differently. */
   forget({ subject, key }: RequestKey): void {
     this.#db.prepare(`DELETE FROM requests WHERE ${OF_REQUEST}`).run({ subject, key })
   }

@@ -86,13 +86,7 @@ export class Store {
 
   /** Runs `work` in one transaction: all of it happens, or, when it throws or the process dies, none. */
   atomically<T>(work: () => T): T {
-    return this.db
-      .transaction(() => {
-        const result = work()
-        this.requests.noteEffect()
-        return result
-      })
-      .immediate()
+    return this.db.transaction(() => this.requests.noting(work)).immediate()
   }
 
   /** Brings a write-ahead log that has grown behind a reader back to nothing. Costs nothing while it is short. */

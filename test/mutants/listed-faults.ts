@@ -1395,8 +1395,8 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
   {
     name: 'a change that was cut off after it took effect is done again',
     file: 'cloud/store/store.ts',
-    find: '        this.requests.noteEffect()\n',
-    change: '',
+    find: 'this.requests.noting(work)',
+    change: 'work()',
     noticedBy: ['test/unit/cloud/store/request-store.test.ts'],
   },
   {

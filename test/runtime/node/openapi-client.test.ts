@@ -64,6 +64,8 @@ it('drives a whole rollout, from devices to a roll back', async () => {
   expect(listed.devices.map(({ name }: { name: string }) => name)).toEqual(['auk-0', 'auk-1'])
   expect((await done('getDevices', { where: 'group:upper', limit: 2, after: listed.next })).devices.length).toBe(2)
 
+  const early = await call('postRollouts', { 'idempotency-key': '"start-1"' }, { name: 'kws-2', percents: [25, 100] })
+  expect(early.status).toBeGreaterThanOrEqual(400)
   await done('postModelsNamePromote', 'kws-2', { to: 'staging', reason: 'a test' })
   await done('postGatePolicies', null, { name: 'careful', reason: 'a test', gate: { minHours: 12 } })
   const request = { name: 'kws-2', percents: [25, 100], policy: 'careful@1' }

@@ -61,6 +61,24 @@ it('a change that is undone took no effect; one that a request leaves to a timer
   expect(store.requests.begin(request, 'f', T0)).toBeUndefined()
 })
 
+it('a change after one that was undone takes effect, and a transaction that changes nothing takes none', async () => {
+  const store = storeOf()
+  store.requests.begin(request, 'f', T0)
+  const nothing = () => Promise.resolve(store.atomically(() => undefined))
+  expect(await store.requests.within(request, nothing)).toBe(false)
+  const undoneThenDone = () => {
+    expect(() =>
+      store.atomically(() => {
+        change(store)
+        throw new Error('undone')
+      }),
+    ).toThrow('undone')
+    return Promise.resolve(change(store)).then(() => undefined)
+  }
+  expect(await store.requests.within(request, undoneThenDone)).toBe(true)
+  expect(store.requests.begin(request, 'f', T0)).toMatchObject({ status: null })
+})
+
 it('what was refused may be asked differently under its key', () => {
   const store = storeOf()
   store.requests.begin(request, 'f', T0)
