@@ -632,6 +632,7 @@ const conditionHeaders = changeHeaders.extend({
     .string()
     .optional()
     .openapi({ description: 'Entity tag of what is to be changed; refused with 412 when it has changed since' }),
+  'if-none-match': z.string().optional().openapi({ description: '`*`: refused with 412 when it is there already' }),
 })
 
 export const jsonBody = <S extends z.ZodType>(schema: S) =>

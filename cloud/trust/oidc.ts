@@ -39,8 +39,9 @@ const TOKEN_CHARS_MAX = 8_192
 const CLOCK_TOLERANCE_S = 30
 /** Chosen: whoever left the company yesterday is out today, whatever the provider is set to. */
 const LIFE_MS_MAX = 24 * 3_600_000
-/** chosen: a key that the provider has withdrawn counts no longer than this */
-const CHECKED_MS_MAX = 10 * 60_000
+/** Chosen: how long a check counts, and how long the keys that it is made with. A key that the provider has withdrawn counts for both. */
+const CHECKED_MS_MAX = 5 * 60_000
+const KEYS_MS_MAX = 5 * 60_000
 const CHECKED_MAX = 2_000
 /** chosen: descriptions have a few KiB, sets of keys some dozens */
 const DOCUMENT_BYTES_MAX = 256 * 1024
@@ -179,7 +180,8 @@ export class OidcTokens {
     if (new URL(uri).protocol !== 'https:' && new URL(uri).protocol !== new URL(issuer).protocol) {
       throw new ProviderAway('its keys would come in the clear')
     }
-    return createRemoteJWKSet(new URL(uri), { timeoutDuration: ANSWER_MS, [customFetch]: boundedFetch })
+    const options = { timeoutDuration: ANSWER_MS, cacheMaxAge: KEYS_MS_MAX, [customFetch]: boundedFetch }
+    return createRemoteJWKSet(new URL(uri), options)
   }
 
   #subjectOf(payload: JWTPayload): string | undefined {

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { exportJWK, generateKeyPair, type JWTPayload, SignJWT, UnsecuredJWT } from 'jose'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { systemClock } from '../../../cli/clock-system.ts'
 import { type RunningCloud, startCloud } from '../../../cloud/cloud.ts'
 import { present } from '../../../contract/present.ts'
@@ -62,10 +62,12 @@ const provider = new Provider()
 const dir = mkdtempSync(join(tmpdir(), 'kinglet-oidc-'))
 const logger = { info: () => undefined, warn: () => undefined, error: (fields: object) => console.error(fields) }
 let cloud: RunningCloud
+let aheadMs = 0
+const machine = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + aheadMs }
 
 const start = (more: object = {}) =>
   startCloud({
-    ...{ dataDir: join(dir, 'cloud'), host: '127.0.0.1', port: 0, clock: systemClock, secureRandom, logger },
+    ...{ dataDir: join(dir, 'cloud'), host: '127.0.0.1', port: 0, clock: systemClock, machine, secureRandom, logger },
     oidc: {
       ...{ issuer: provider.issuer, audience: 'kinglet', roleClaim: 'groups', nameClaim: 'sub' },
       ...{ operators: ['fleet-ops'], viewers: ['fleet-readers'], ...more },
@@ -194,6 +196,36 @@ describe('tokens of an OpenID provider', () => {
         : undefined
     cloud = await start()
     expect(await outcome(provider.token())).toEqual([503, 'unavailable'])
+  })
+
+  it('are 503 when its description is somewhere else: nobody is followed there', async () => {
+    await cloud.close()
+    const whole = { issuer: provider.issuer, jwks_uri: `${provider.issuer}/keys` }
+    provider.answer = (path) => {
+      if (path === '/elsewhere') return { status: 200, body: JSON.stringify(whole) }
+      return path.endsWith('openid-configuration') ? { status: 302, body: '' } : undefined
+    }
+    cloud = await start()
+    expect(await outcome(provider.token())).toEqual([503, 'unavailable'])
+  })
+
+  it('end ten minutes after the provider has withdrawn their key', async () => {
+    await cloud.close()
+    cloud = await start()
+    await provider.addKey('k-old')
+    const token = await provider.token({}, { kid: 'k-old' })
+    expect(await outcome(token)).toBe(200)
+    provider.keys.delete('k-old')
+    expect(await outcome(token)).toBe(200)
+    // The set of keys is aged by Date, what was checked with it by the machine's clock.
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 10 * 60_000 + 1 })
+    aheadMs = 10 * 60_000 + 1
+    try {
+      expect(await outcome(token)).toEqual([401, 'token-invalid'])
+    } finally {
+      vi.useRealTimers()
+      aheadMs = 0
+    }
   })
 
   it('take groups and names from where the provider has them, and no address that was not verified', async () => {
