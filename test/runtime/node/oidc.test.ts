@@ -215,13 +215,21 @@ describe('tokens of an OpenID provider', () => {
     await provider.addKey('k-old')
     const token = await provider.token({}, { kid: 'k-old' })
     expect(await outcome(token)).toBe(200)
+    const other = await provider.token({ sub: 'late' }, { kid: 'k-old' })
     provider.keys.delete('k-old')
+    const refused = [401, 'token-invalid']
     expect(await outcome(token)).toBe(200)
     // The set of keys is aged by Date, what was checked with it by the machine's clock.
-    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 10 * 60_000 + 1 })
-    aheadMs = 10 * 60_000 + 1
+    const realMs = Date.now()
+    const later = (ms: number): void => {
+      vi.useFakeTimers({ toFake: ['Date'], now: realMs + ms })
+      aheadMs = ms
+    }
     try {
-      expect(await outcome(token)).toEqual([401, 'token-invalid'])
+      later(5 * 60_000 - 10_000)
+      expect(await outcome(other)).toBe(200)
+      later(10 * 60_000 + 1)
+      expect([await outcome(token), await outcome(other)]).toEqual([refused, refused])
     } finally {
       vi.useRealTimers()
       aheadMs = 0
