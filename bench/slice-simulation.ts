@@ -1,12 +1,7 @@
 import { chooseSlices, type SliceTraits, slicesOf } from '../cloud/rollout/fleet-slices.ts'
-import {
-  type ArmOutcomes,
-  type FrozenSlice,
-  type GateInput,
-  judgeStage,
-  type SignalInput,
-} from '../cloud/rollout/gate.ts'
+import { judgeStage } from '../cloud/rollout/gate.ts'
 import { DEFAULT_GATE_POLICY } from '../cloud/rollout/gate-defaults.ts'
+import type { ArmOutcomes, FrozenSlice, GateInput, SignalInput } from '../cloud/rollout/gate-input.ts'
 import type { DeviceOutcome } from '../cloud/rollout/log-ratio.ts'
 import { stepsOn } from '../cloud/rollout/planner.ts'
 import { exposedAt } from '../cloud/rollout/stage-plan.ts'

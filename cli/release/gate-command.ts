@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'
 import { Command } from 'commander'
-import type { GateInput } from '../../cloud/rollout/gate.ts'
+import type { GateInput } from '../../cloud/rollout/gate-input.ts'
 import type { GatePolicy } from '../../cloud/store/gate-policy.ts'
 import type { GateReading } from '../../cloud/store/gate-reading.ts'
 import { readBounded } from '../bounded-file.ts'

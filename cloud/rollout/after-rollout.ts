@@ -5,8 +5,8 @@ import type { RolloutRecord } from '../store/rollout-store.ts'
 import type { Store } from '../store/store.ts'
 import { HOUR_MS, hourStartMs } from '../store/telemetry-store.ts'
 import { gatherAfter } from './evidence.ts'
-import { harmLogE } from './gate.ts'
 import { pairedLogRatio } from './log-ratio.ts'
+import { harmLogE } from './signal-tests.ts'
 import { signalOf } from './signals.ts'
 
 /** What comes after a rollout: harm that begins later than it looked. No control is left then, so each device is compared with its own hours before

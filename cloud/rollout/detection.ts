@@ -1,8 +1,8 @@
 import type { SignalPolicy } from '../store/gate-policy.ts'
 import type { SignalFind } from '../store/rollout-plan.ts'
 import { firstEventLogE } from './first-event.ts'
-import { partWeights } from './gate.ts'
 import { oneSidedBoundary, oneSidedRho } from './normal-mixture.ts'
+import { partWeights } from './signal-tests.ts'
 import type { Signal } from './signals.ts'
 import { logBetaUpper } from './special-functions.ts'
 

@@ -10,7 +10,7 @@ import { type DeviceEvidence, KeptHours, type Model, RolloutEvidence } from './d
 import { type DeviceHours, outcomeOf, type Weights } from './device-hours.ts'
 import type { Spell } from './first-event.ts'
 import { slicesOf } from './fleet-slices.ts'
-import type { ArmOutcomes, FrozenSlice, GateFrame, GateInput, SignalInput } from './gate.ts'
+import type { ArmOutcomes, FrozenSlice, GateFrame, GateInput, SignalInput } from './gate-input.ts'
 import type { DeviceOutcome } from './log-ratio.ts'
 import { manualStages } from './manual-stages.ts'
 import { type DeclaredPlaces, declaredPlaces, type Signal, signalOf } from './signals.ts'

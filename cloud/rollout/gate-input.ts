@@ -1,8 +1,65 @@
 import * as z from 'zod/mini'
 import { gatePolicySchema } from '../store/gate-policy.ts'
-import type { GateReading } from '../store/gate-reading.ts'
+import type { BatchEvidence, Exposure, GateReading } from '../store/gate-reading.ts'
+import type { FleetSlice } from '../store/rollout-plan.ts'
+import type { Spell } from './first-event.ts'
+import type { DeviceOutcome } from './log-ratio.ts'
 
-/** A verdict with what it was computed from, as it is read from a file: by `kinglet gate eval --json`, or by hand. */
+/** What a gate judges, and a verdict with what it was computed from as it is read from a file: by `kinglet gate eval --json`, or by hand. */
+
+export interface ArmOutcomes {
+  readonly canary: readonly DeviceOutcome[]
+  /** of a comparison with the past: the same devices before, in the same order */
+  readonly control: readonly DeviceOutcome[]
+}
+
+export interface SignalInput {
+  /** the running stage's new canaries against control; null: no comparison yet */
+  readonly batch: ArmOutcomes | null
+  /** everybody exposed so far against control in the running stage, from the second stage on */
+  readonly later: ArmOutcomes | null
+  readonly spells: readonly Spell[]
+  /** evidence frozen when earlier stages ended */
+  readonly frozen: readonly BatchEvidence[]
+  /** log e-values of `later`, frozen likewise */
+  readonly frozenLater: readonly { readonly stage: number; readonly logE: number }[]
+  /** both of each slice, by its index; absent: none has been frozen */
+  readonly frozenSlices?: readonly FrozenSlice[] | undefined
+}
+
+export interface FrozenSlice {
+  readonly slice: number
+  readonly stage: number
+  readonly batch: BatchEvidence | null
+  readonly later: number
+}
+
+/** What a stage is judged by beside what its devices measured. */
+export interface GateFrame {
+  readonly stage: number
+  readonly isLast: boolean
+  readonly comparison: GateReading['comparison']
+  /** whether the stage is large enough to decide; if not it only watches */
+  readonly decides: boolean
+  /** hours since the stage began, without those in which it was paused */
+  readonly elapsedHours: number
+  /** the gate does not end this stage but to take it back; absent: it does */
+  readonly manual?: boolean | undefined
+  /** how long a stage watches that cannot decide */
+  readonly watchHours: number
+  /** hours after which an undecided stage pauses: the policy's, plus what a person granted by resuming */
+  readonly maxHours: number
+  /** the plan's; absent: the fleet is not sliced */
+  readonly slices?: readonly FleetSlice[] | undefined
+  /** devices of the whole rollout that began to install the candidate, and those that failed or reverted */
+  readonly installs: { readonly started: number; readonly failed: number }
+  readonly exposure: Omit<Exposure, 'minShare'>
+  readonly counted: GateReading['counted']
+}
+
+export interface GateInput extends GateFrame {
+  readonly signals: Readonly<Record<string, SignalInput>>
+}
 
 const number = z.number().check(z.refine(Number.isFinite, 'a finite number'))
 const amount = number.check(z.minimum(0))

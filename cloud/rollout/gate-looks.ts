@@ -5,7 +5,9 @@ import type { Store } from '../store/store.ts'
 import { HOUR_MS, hourIndex } from '../store/telemetry-store.ts'
 import { KeptHours, RolloutEvidence } from './device-evidence.ts'
 import { type Gathered, gather, stageFrame } from './evidence.ts'
-import { type GateFrame, type GateInput, judgeRead, readStage, type StageRead } from './gate.ts'
+import { judgeRead } from './gate.ts'
+import type { GateFrame, GateInput } from './gate-input.ts'
+import { readStage, type StageRead } from './stage-read.ts'
 
 /** What one look at a rollout has read, as data. */
 export interface GateLook extends Pick<Gathered, 'contacts' | 'sameUntilMs'> {

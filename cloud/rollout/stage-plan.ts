@@ -2,8 +2,9 @@ import type { GatePolicy, SignalPolicy } from '../store/gate-policy.ts'
 import type { FleetSlice, RolloutPlan, StagePlan } from '../store/rollout-plan.ts'
 import { amountShape, countShape, type FleetShape, findOf, reach, reachOfFew, type SignalPast } from './detection.ts'
 import { chooseSlices, type SliceTraits } from './fleet-slices.ts'
-import { partWeights, SLICE_DEVICES_PER_ARM } from './gate.ts'
+import { partWeights } from './signal-tests.ts'
 import { signalOf } from './signals.ts'
+import { SLICE_DEVICES_PER_ARM } from './slice-tests.ts'
 
 /** What a rollout can find, worked out before it starts from the fleet's size and what its devices did before. */
 

@@ -1078,7 +1078,7 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
   },
   {
     name: 'a signal without a share of the error probability holds a rollout',
-    file: 'cloud/rollout/gate.ts',
+    file: 'cloud/rollout/stage-read.ts',
     find: 'suspect: gates(policy) && information > 0',
     change: 'suspect: information > 0',
   },
@@ -1279,13 +1279,13 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
   },
   {
     name: 'slices have their error probability beside that of the whole',
-    file: 'cloud/rollout/gate.ts',
+    file: 'cloud/rollout/slice-tests.ts',
     find: 'weight: part.weight * (1 - share)',
     change: 'weight: part.weight',
   },
   {
     name: 'few devices of a slice are taken for many',
-    file: 'cloud/rollout/gate.ts',
+    file: 'cloud/rollout/signal-tests.ts',
     find: 'variance: variance / (shrink * shrink * share)',
     change: 'variance',
   },

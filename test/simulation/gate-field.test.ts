@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { type GateInput, judgeStage } from '../../cloud/rollout/gate.ts'
+import { judgeStage } from '../../cloud/rollout/gate.ts'
+import type { GateInput } from '../../cloud/rollout/gate-input.ts'
 import type { GatePolicy } from '../../cloud/store/gate-policy.ts'
 import type { RolloutRecord } from '../../cloud/store/rollout-store.ts'
 import { type Behaviour, CloudWorld } from '../fixtures/cloud-world.ts'
