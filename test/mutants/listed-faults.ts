@@ -1455,6 +1455,20 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     change: '`',
     noticedBy: ['test/unit/cloud/alert-webhook.test.ts'],
   },
+  {
+    name: 'a look beside that is in doubt is acted on',
+    file: 'cloud/evaluation-loop.ts',
+    find: 'const outcome = looks.isOverturned ? undefined : engine',
+    change: 'const outcome = engine',
+    noticedBy: ['test/unit/cloud/evaluation-loop.test.ts'],
+  },
+  {
+    name: 'contacts of a look beside are not noted',
+    file: 'cloud/evaluation-loop.ts',
+    find: 'noted = engine.noteContacts(seen.look, noted, enough)',
+    change: 'noted = seen.look.contacts.length',
+    noticedBy: ['test/unit/cloud/evaluation-loop.test.ts'],
+  },
 ]
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */
 export function located({ name, file, find, change }: ListedFault, source: string): Mutant {
