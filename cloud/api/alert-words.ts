@@ -1,10 +1,9 @@
 import { threeDigits } from '../../contract/three-digits.ts'
 import { signalWords } from '../rollout/signals.ts'
 import type { AlertRecord } from '../store/alert-store.ts'
+import { driftWords } from '../telemetry/drift-signals.ts'
 
-const OF_DRIFT: Readonly<Record<string, string>> = { dutyCycle: 'duty cycle', noiseFloor: 'noise floor' }
-
-const metricName = (metric: string): string => OF_DRIFT[metric] ?? signalWords(metric)
+const metricName = (metric: string): string => driftWords(metric) ?? signalWords(metric)
 
 const capitalize = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)
 

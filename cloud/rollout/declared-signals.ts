@@ -42,12 +42,11 @@ export function resolvePolicy(
     metrics.push({ ...metric, declared })
   }
   const [most] = others
-  for (const [name, place] of own) {
-    const declared = gateable(place.signal)
-    if (typeof declared === 'string' || metrics.some((each) => each.name === name)) continue
+  for (const metric of declaredGateable(own)) {
+    const { name } = metric
+    if (metrics.some((each) => each.name === name)) continue
     if (metrics.length >= POLICY_SIGNALS_MAX) break
-    if (!isAlike(place, most?.places.get(name)) || isSaidAlready(place, own)) continue
-    metrics.push({ name, ...READ_ONLY, declared })
+    if (isAlike(own.get(name), most?.places.get(name))) metrics.push({ ...metric, ...READ_ONLY })
   }
   return ok({ ...policy, metrics })
 }
@@ -76,9 +75,18 @@ function gateable(signal: Declared, worse?: DeclaredSignal['worse']): DeclaredSi
     : { signal, worse: harm }
 }
 
+/** What a model declares with a direction that harms, without what is said already by wakes in general. */
+export const declaredGateable = (
+  own: DeclaredPlaces,
+): readonly { readonly name: string; readonly declared: DeclaredSignal }[] =>
+  [...own].flatMap(([name, place]) => {
+    const declared = gateable(place.signal)
+    return typeof declared === 'string' || isSaidAlready(place, own) ? [] : [{ name, declared }]
+  })
+
 /** Whether two releases mean the same by a signal, in numbers that can be compared. */
-const isAlike = ({ signal }: SignalPlace, other: SignalPlace | undefined): boolean =>
-  other !== undefined && meaning(signal) === meaning(other.signal)
+const isAlike = (one: SignalPlace | undefined, other: SignalPlace | undefined): boolean =>
+  one !== undefined && other !== undefined && meaning(one.signal) === meaning(other.signal)
 
 function meaning(signal: Declared): string {
   const { name: _, unit: __, harm: ___, ...numbers } = signal

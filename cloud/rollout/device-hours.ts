@@ -28,32 +28,44 @@ export interface Weights {
 /** How many numbers of an hour there are besides its columns: which hour, and when it was over. */
 const HEADERS = 2
 
-/** Sums of a signal over some hours, every one with the same weight. @returns undefined where there is no exposure */
-export function outcomeOf(
-  { ofHour, judged }: Signal,
-  slots: readonly SlotOutcome[],
-  places: DeclaredPlaces,
-): DeviceOutcome | undefined {
-  if (ofHour === undefined) return undefined
-  const sums = { y: 0, x: 0, judged: 0, unjudged: 0 }
-  for (const slot of slots) {
-    const [y, x] = ofHour(slot, places)
-    sums.y += y
-    sums.x += x
-    const verdicts = judged?.(slot, places)
-    sums.judged += verdicts === undefined ? 0 : verdicts.confirmed + verdicts.rejected
-    sums.unjudged += verdicts?.unjudged ?? 0
-  }
-  return toOutcome(sums)
+/** Sums of a signal over some hours, before what could not be judged is taken out. */
+export interface SignalSums {
+  readonly y: number
+  readonly x: number
+  readonly judged: number
+  readonly unjudged: number
 }
 
+export const NO_SUMS: SignalSums = { y: 0, x: 0, judged: 0, unjudged: 0 }
+
+/** Sums with one hour more. */
+export function withHour(
+  sums: SignalSums,
+  { ofHour, judged }: Signal,
+  slot: SlotOutcome,
+  places: DeclaredPlaces,
+): SignalSums {
+  if (ofHour === undefined) return sums
+  const [y, x] = ofHour(slot, places)
+  const verdicts = judged?.(slot, places)
+  return {
+    y: sums.y + y,
+    x: sums.x + x,
+    judged: sums.judged + (verdicts === undefined ? 0 : verdicts.confirmed + verdicts.rejected),
+    unjudged: sums.unjudged + (verdicts?.unjudged ?? 0),
+  }
+}
+
+/** Sums of a signal over some hours, every one with the same weight. @returns undefined where there is no exposure */
+export const outcomeOf = (
+  signal: Signal,
+  slots: readonly SlotOutcome[],
+  places: DeclaredPlaces,
+): DeviceOutcome | undefined =>
+  toOutcome(slots.reduce<SignalSums>((sums, slot) => withHour(sums, signal, slot, places), NO_SUMS))
+
 /** What the verifier could not judge says nothing: the exposure is taken times the judged share. */
-function toOutcome({
-  y,
-  x,
-  judged,
-  unjudged,
-}: Record<'y' | 'x' | 'judged' | 'unjudged', number>): DeviceOutcome | undefined {
+export function toOutcome({ y, x, judged, unjudged }: SignalSums): DeviceOutcome | undefined {
   const exposure = unjudged > 0 ? x * (judged / (judged + unjudged)) : x
   return exposure > 0 ? { y, x: exposure } : undefined
 }

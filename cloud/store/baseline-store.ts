@@ -2,10 +2,12 @@ import type { SqliteDatabase } from './database.ts'
 
 /** What a device did in one hour of the day, summed over the days of its baseline. */
 export interface BaselineHour {
-  readonly listeningMs: number
-  readonly activeMs: number
-  readonly rejected: number
-  readonly noiseBins: readonly number[]
+  /** hours that are known, as their length */
+  readonly uptimeMs: number
+  /** by name of the signal: y, x, judged, unjudged */
+  readonly sums: Readonly<Record<string, readonly [y: number, x: number, judged: number, unjudged: number]>>
+  /** by name of the histogram */
+  readonly bins: Readonly<Record<string, readonly number[]>>
 }
 
 export interface BaselineRecord {

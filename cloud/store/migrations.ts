@@ -876,6 +876,19 @@ CREATE INDEX silences_in_force ON silences (code) WHERE ended_ms IS NULL;
 CREATE INDEX silences_ended ON silences (ended_ms) WHERE ended_ms IS NOT NULL;
 `
 
+/** Baselines of any signal. Those that are there keep what they know: false wakes, duty cycle and noise. */
+const BASELINE_SIGNALS = `
+UPDATE baselines SET hours = (
+  SELECT json_group_array(json(hour)) FROM (
+    SELECT CASE WHEN type = 'null' THEN 'null' ELSE json_object(
+      'uptimeMs', json_extract(value, '$.listeningMs'),
+      'sums', json_object(
+        'falseWakesPerHour', json_array(json_extract(value, '$.rejected'), json_extract(value, '$.listeningMs') / 3600000.0, 0, 0),
+        'dutyCycle', json_array(json_extract(value, '$.activeMs') / 3600000.0, json_extract(value, '$.listeningMs') / 3600000.0, 0, 0)),
+      'bins', json_object('noiseFloor', json_extract(value, '$.noiseBins'))) END AS hour
+    FROM json_each(baselines.hours) ORDER BY key));
+`
+
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, name: 'fleet, registry, assignments, audit', sql: FLEET },
   { version: 2, name: 'telemetry', sql: TELEMETRY },
@@ -901,4 +914,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 22, name: 'alerts of cohorts, acknowledged, told', sql: ALERTS },
   { version: 23, name: 'requests with a key', sql: REQUESTS },
   { version: 24, name: 'silences', sql: SILENCES },
+  { version: 25, name: 'baselines of any signal', sql: BASELINE_SIGNALS },
 ]

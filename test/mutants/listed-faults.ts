@@ -1073,7 +1073,7 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
   {
     name: 'two releases that mean something else by a name are compared',
     file: 'cloud/rollout/declared-signals.ts',
-    find: 'other !== undefined && meaning(signal) === meaning(other.signal)',
+    find: 'other !== undefined && meaning(one.signal) === meaning(other.signal)',
     change: 'other !== undefined',
   },
   {
@@ -1468,6 +1468,20 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     find: 'noted = engine.noteContacts(seen.look, noted, enough)',
     change: 'noted = seen.look.contacts.length',
     noticedBy: ['test/unit/cloud/evaluation-loop.test.ts'],
+  },
+  {
+    name: 'drift takes a fall that harms for calm',
+    file: 'cloud/telemetry/drift-reader.ts',
+    find: "const harm = worse === 'higher' ? d : -d",
+    change: 'const harm = d',
+    noticedBy: ['test/simulation/gate-drift.test.ts'],
+  },
+  {
+    name: 'a histogram of a few counts has a shape',
+    file: 'cloud/telemetry/drift-reader.ts',
+    find: 'after.worth === 0 || chance > psiResolve / 2',
+    change: 'after.worth === 0',
+    noticedBy: ['test/simulation/gate-drift.test.ts'],
   },
 ]
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */

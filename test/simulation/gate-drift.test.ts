@@ -1,8 +1,13 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import type { PipelineSignals } from '../../cloud/store/model-store.ts'
 import { Store } from '../../cloud/store/store.ts'
-import { DEFAULT_DRIFT_POLICY, DriftMonitor, populationStabilityIndex } from '../../cloud/telemetry/drift.ts'
+import { DriftMonitor } from '../../cloud/telemetry/drift.ts'
+import { DEFAULT_DRIFT_POLICY } from '../../cloud/telemetry/drift-policy.ts'
+import { populationStabilityIndex } from '../../cloud/telemetry/drift-reader.ts'
 import { attestedBy } from '../../cloud/trust/attestation.ts'
+import { present } from '../../contract/present.ts'
 import { seededRandom } from '../../contract/random.ts'
+import { releaseOf } from '../fixtures/cloud-world.ts'
 import { batchOf, HOUR, ingestInto, SyntheticDevice, T0 } from '../fixtures/synthetic-fleet.ts'
 
 // Hundreds of simulated hours; a busy machine takes minutes for them.
@@ -14,6 +19,8 @@ interface Rates {
   readonly falseWakes: number
   readonly verified: number
   readonly noiseBin?: number
+  readonly listening?: number
+  readonly numbers?: readonly number[]
 }
 
 describe('drift', () => {
@@ -177,6 +184,104 @@ describe('drift', () => {
       for (let seed = 51; seed <= 53; seed++) expect(new Fleet(seed, 120, tenSites).hours(100, QUIET)).toEqual([])
       const fleet = new Fleet(54, 120, tenSites)
       expect(Array.from({ length: 120 }, () => fleet.hour(daily(fleet.nowMs + HOUR))).flat()).toEqual([])
+    })
+  })
+
+  describe('of what a bundle declares', () => {
+    const BEARING: readonly PipelineSignals[] = [
+      {
+        id: 'bearing',
+        signals: [
+          { kind: 'histogram', name: 'score', unit: 'score', harm: null, edges: [1, 2, 3] },
+          { kind: 'count', name: 'alarms', unit: 'alarms', harm: 'higher', per: 'listening-hour' },
+          { kind: 'ratio', name: 'odd', unit: 'windows', harm: null },
+          { kind: 'mean', name: 'confidence', unit: 'permille', harm: 'lower', lowest: 100, step: 5 },
+        ],
+      },
+    ]
+    /** Numbers of an hour: bins of the score; alarms; windows, odd ones; windows, steps of confidence. */
+    const hourOf = ({ score = [300, 200, 80, 20], alarms = 0.5, odd = 60, steps = 6_000 } = {}): Rates => ({
+      ...{ falseWakes: 0, verified: 0 },
+      numbers: [...score, alarms, 600, odd, 600, steps],
+    })
+    const bearings = (seed: number, count = 60, place?: (i: number) => { site: string; board: string }) => {
+      const fleet = new Fleet(seed, count, place)
+      const { models } = fleet.store
+      const sha256 = MODEL.padEnd(64, '0')
+      models.putArtifact(sha256, 1000, T0)
+      models.add(releaseOf('bearing-1', 1, sha256), null, T0, { signals: BEARING, family: 'bearing' })
+      return fleet
+    }
+    const alertsOf = (changes: ReturnType<Fleet['hour']>) =>
+      changes.map(({ alert, change }) => `${change} ${alert.metric} ${alert.cohort ?? 'everywhere'}`)
+
+    it('a quiet fleet raises nothing, and neither does what nobody has said harms', () => {
+      for (let seed = 61; seed <= 63; seed++) {
+        const fleet = bearings(seed)
+        expect(fleet.hours(90, hourOf())).toEqual([])
+        expect(fleet.hours(12, hourOf({ odd: 300 }))).toEqual([])
+      }
+    })
+
+    it.each([
+      ['alarms, three times as many', { alarms: 1.5 }, 'bearing/alarms', 3],
+      ['confidence that falls to a third', { steps: 2_000 }, 'bearing/confidence', 1 / 3],
+    ])('%s, and their end', (_, changes, name, ratio) => {
+      const fleet = bearings(64)
+      expect(fleet.hours(40, hourOf())).toEqual([])
+      expect(alertsOf(fleet.hours(8, hourOf(changes)))).toEqual([`raised ${name} everywhere`])
+      const alert = present(fleet.store.alerts.allOpen()[0], 'the alert')
+      expect(alert.ratio / ratio).toBeGreaterThan(0.7)
+      expect(alert.ratio / ratio).toBeLessThan(1.4)
+      expect(alertsOf(fleet.hours(8, hourOf()))).toEqual([`resolved ${name} everywhere`])
+      // Better is no alarm.
+      expect(fleet.hours(12, hourOf({ alarms: 0.1, steps: 12_000 }))).toEqual([])
+    })
+
+    it('the shape of a histogram, at the site where it has changed', () => {
+      const fleet = bearings(65, 120, (i) => ({ site: `site-${i % 5}`, board: 'board-a' }))
+      expect(fleet.hours(32, hourOf())).toEqual([])
+      const worn = ({ site }: SyntheticDevice) =>
+        site === 'site-2' ? hourOf({ score: [60, 100, 240, 200] }) : undefined
+      expect(alertsOf(fleet.hours(5, hourOf(), worn))).toEqual(['raised bearing/score site:site-2'])
+      expect(alertsOf(fleet.hours(8, hourOf()))).toEqual(['resolved bearing/score site:site-2'])
+    })
+
+    it('a histogram of few counts has no shape yet', () => {
+      const fleet = bearings(66)
+      const few = hourOf({ score: [0.05, 0.03, 0.02, 0.01] })
+      expect(fleet.hours(100, few)).toEqual([])
+      // Its bins are turned round: nothing that five events of the fleet could show.
+      expect(fleet.hours(5, hourOf({ score: [0.01, 0.02, 0.03, 0.05] }))).toEqual([])
+    })
+
+    it('sensors that listen a tenth of the time are followed too', () => {
+      const fleet = bearings(67)
+      expect(fleet.hours(40, { ...hourOf({ alarms: 5 }), listening: 0.1 })).toEqual([])
+      expect(alertsOf(fleet.hours(8, { ...hourOf({ alarms: 15 }), listening: 0.1 }))).toEqual([
+        'raised bearing/alarms everywhere',
+      ])
+    })
+
+    it('a baseline of before it was followed says nothing of it, and goes on saying what it knew', () => {
+      const fleet = bearings(68)
+      fleet.hours(30, { ...hourOf(), falseWakes: 0.3 })
+      const { db } = fleet.store
+      const old = (text: string) =>
+        (JSON.parse(text) as ({ sums: object; bins: { noiseFloor: number[] } } | null)[]).map(
+          (hour) =>
+            hour && {
+              ...hour,
+              sums: Object.fromEntries(Object.entries(hour.sums).filter(([name]) => !name.includes('/'))),
+              bins: { noiseFloor: hour.bins.noiseFloor },
+            },
+        )
+      const rows = db.prepare<[], { device: number; hours: string }>('SELECT device, hours FROM baselines').all()
+      expect(rows).toHaveLength(60)
+      for (const { device, hours } of rows)
+        db.prepare('UPDATE baselines SET hours = ? WHERE device = ?').run(JSON.stringify(old(hours)), device)
+      const changed = { ...hourOf({ alarms: 5, score: [0, 0, 0, 600] }), falseWakes: 1.5 }
+      expect(alertsOf(fleet.hours(8, changed))).toEqual(['raised falseWakesPerHour everywhere'])
     })
   })
 

@@ -1,6 +1,7 @@
 import Database from 'better-sqlite3'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { DEFAULT_DRIFT_POLICY, DriftMonitor } from '../../../../cloud/telemetry/drift.ts'
+import { DriftMonitor } from '../../../../cloud/telemetry/drift.ts'
+import { DEFAULT_DRIFT_POLICY } from '../../../../cloud/telemetry/drift-policy.ts'
 import { lookForSilence } from '../../../../cloud/telemetry/silence.ts'
 import { CloudWorld } from '../../../fixtures/cloud-world.ts'
 

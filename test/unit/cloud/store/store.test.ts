@@ -89,6 +89,39 @@ describe('database', () => {
     store.close()
   })
 
+  it('baselines of before keep what they know, hour by hour', () => {
+    const path = fresh()
+    const before = MIGRATIONS.findIndex(({ name }) => name === 'baselines of any signal')
+    const old = openDatabase(path, T0, MIGRATIONS.slice(0, before))
+    const hours = Array.from({ length: 24 }, (_, hour) =>
+      hour % 3 === 0
+        ? null
+        : {
+            listeningMs: 3_600_000 * hour,
+            activeMs: 1_800_000,
+            rejected: hour / 4,
+            noiseBins: [hour, 2, 0, 0, 0, 0, 0, 1],
+          },
+    )
+    old.prepare('INSERT INTO baselines VALUES (7, ?, 10, 20, ?)').run('a'.repeat(16), JSON.stringify(hours))
+    old.close()
+    const store = new Store(path, T0)
+    const { hours: kept, ...rest } = store.baselines.get(7)!
+    expect(rest).toEqual({ device: 7, model: 'a'.repeat(16), sinceMs: 10, untilMs: 20 })
+    expect(kept).toEqual(
+      Array.from({ length: 24 }, (_, hour) =>
+        hour % 3 === 0
+          ? null
+          : {
+              uptimeMs: 3_600_000 * hour,
+              sums: { falseWakesPerHour: [hour / 4, hour, 0, 0], dutyCycle: [0.5, hour, 0, 0] },
+              bins: { noiseFloor: [hour, 2, 0, 0, 0, 0, 0, 1] },
+            },
+      ),
+    )
+    store.close()
+  })
+
   it('gateways of before are known with the sites of their rows, and say nothing until they are enrolled; their tokens and verdicts stay', () => {
     const path = fresh()
     const before = MIGRATIONS.findIndex(({ name }) => name === 'gateways by enrolment')
