@@ -3,8 +3,10 @@ import type { Clock } from '../../contract/clock.ts'
 import { apiOf, type CloudFlags, withCloud } from '../cloud-option.ts'
 import { familyOption } from '../family-option.ts'
 import { offlineOptions } from '../keys/keys-command.ts'
+import { numberOption } from '../number-option.ts'
 import type { ModelView } from './model-view.ts'
 import type { AddFlags } from './release-add.ts'
+import type { AdviseFlags } from './release-advise.ts'
 
 interface PromoteFlags extends CloudFlags {
   readonly to: string
@@ -62,6 +64,19 @@ export function releaseCommand(clock: Clock): Command {
       const { name, version, state } = await api.post<ModelView>(path, { to, reason })
       console.log(`${name} ${version} is in ${state}`)
     })
+  withCloud(release.command('advise'))
+    .description('whether and how often training a model anew pays, by how its share of right wakes falls in the field')
+    .argument('<MODEL>', 'name of the release')
+    .requiredOption('--cost <AMOUNT>', 'of training and rolling out once', numberOption(1e-9, 1e12))
+    .requiredOption(
+      '--value <AMOUNT>',
+      'what a right wake is worth more than a wrong one, in the same money',
+      numberOption(1e-9, 1e12),
+    )
+    .option('--json', 'as JSON')
+    .action(async (model: string, flags: AdviseFlags) =>
+      (await import('./release-advise.ts')).adviseRelease(model, flags),
+    )
   return release
 }
 

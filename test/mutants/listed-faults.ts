@@ -1483,6 +1483,13 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     change: 'after.worth === 0',
     noticedBy: ['test/simulation/gate-drift.test.ts'],
   },
+  {
+    name: 'advice is given on stale labels',
+    file: 'cloud/telemetry/retraining-advice.ts',
+    find: 'if (sinceHours > STALE_HOURS) return',
+    change: 'if (sinceHours === Number.POSITIVE_INFINITY) return',
+    noticedBy: ['test/unit/cloud/telemetry/retraining-advice.test.ts'],
+  },
 ]
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */
 export function located({ name, file, find, change }: ListedFault, source: string): Mutant {
