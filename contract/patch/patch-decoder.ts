@@ -68,6 +68,8 @@ export class PatchDecoder {
       if (taken === block.length) {
         if (state.phase === 'done') {
           if (range.at < range.end) malformed(`${range.end - range.at} bytes after the end`)
+          // The last step may have read more than any writer leaves out.
+          if (range.isOverrun) this.#truncated()
         } else if (isAll) this.#truncated()
         return
       }

@@ -29,6 +29,10 @@ const FILES: Readonly<Record<PatchVersion, string>> = {
   2: join(import.meta.dirname, '../fixtures/patch-vectors-2.json'),
 }
 
+/** What somebody made who had only docs/patch.md, by a coder whose bits are drawn or forced: every check by a patch that only it refuses, long
+ *  runs, lengths and floats at their ends. Both decoders gave the hashes. */
+const HARD = join(import.meta.dirname, '../fixtures/patch-vectors-hard.json')
+
 type Written = { name: string; base: string | null; patch: string; sha256: string | null; error?: string }
 
 function written(version: PatchVersion): Written[] {
@@ -139,6 +143,13 @@ describe.each(PATCH_VERSIONS)('test vectors of patches of version %i', (version)
     expect(wrong(ours)).toEqual([])
     expect(wrong(byThePage)).toEqual([])
   })
+})
+
+it('vectors of the corners of the format are what both decoders make and refuse', () => {
+  const vectors = readPatchVectors(HARD)
+  expect(vectors.filter(({ sha256 }) => sha256 === null).length).toBeGreaterThan(90)
+  for (const decode of [ours, byThePage])
+    expect(vectors.filter((each) => decode(each) !== each.sha256).map(({ name }) => name)).toEqual([])
 })
 
 const folder = mkdtempSync(join(tmpdir(), 'kinglet-vectors-'))

@@ -1490,6 +1490,13 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     change: 'if (sinceHours === Number.POSITIVE_INFINITY) return',
     noticedBy: ['test/unit/cloud/telemetry/retraining-advice.test.ts'],
   },
+  {
+    name: 'a patch that lacks five bytes at its end is whole',
+    file: 'contract/patch/patch-decoder.ts',
+    find: '          if (range.isOverrun) this.#truncated()\n        } else if (isAll)',
+    change: '        } else if (isAll)',
+    noticedBy: ['test/contract/patch-vectors.test.ts'],
+  },
 ]
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */
 export function located({ name, file, find, change }: ListedFault, source: string): Mutant {
