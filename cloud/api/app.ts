@@ -4,6 +4,7 @@ import { HTTPException } from 'hono/http-exception'
 import { contractError } from '../../contract/errors.ts'
 import { problemResponse } from '../../platform/problem-response.ts'
 import { consoleRoutes } from '../console/routes.ts'
+import { authorize } from './auth.ts'
 import type { CloudApp, CloudEnv, CloudServices } from './environment.ts'
 import { ProblemError } from './problem.ts'
 import { ProofLimits } from './proof-limits.ts'
@@ -54,6 +55,7 @@ export function createApp(services: CloudServices): CloudApp {
     if (c.req.method === 'HEAD') await c.res.body?.cancel()
   })
   app.use(requireMediaType(app))
+  app.use(authorize(services))
   systemRoutes(app, services)
   deviceRoutes(app, services)
   const limits = new ProofLimits(services)

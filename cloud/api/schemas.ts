@@ -5,6 +5,7 @@ import { LIMITS } from '../../contract/limits.ts'
 import { READINESS_CODES } from '../../platform/readiness.ts'
 import { RELEASE_STATES } from '../store/model-store.ts'
 import { POLICY_REFERENCE } from '../store/policy-store.ts'
+import { SERVICE_ROLES } from '../store/roles.ts'
 
 /** Request and response shapes of the HTTP API, for validation and for /openapi.json. */
 
@@ -57,7 +58,7 @@ export const enrolResponse = z
 
 export const tokenRequest = z.strictObject({
   subject: id,
-  role: z.enum(['operator', 'gateway', 'viewer']),
+  role: z.enum(SERVICE_ROLES),
   /** what a gateway without a key may speak for; needed when its name is new */
   sites: z.array(id).min(1).max(LIMITS.gatewaySites).optional(),
   ttlSeconds: z.number().int().min(60).max(315_360_000).optional(),
@@ -88,7 +89,7 @@ export const serviceTokens = z.object({
   tokens: z.array(
     z.object({
       jti: z.string(),
-      role: z.enum(['operator', 'gateway', 'viewer']),
+      role: z.enum(SERVICE_ROLES),
       subject: z.string(),
       issuedMs: count,
       expiresMs: count,

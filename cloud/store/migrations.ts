@@ -30,7 +30,7 @@ CREATE INDEX devices_target ON devices (target);
 
 CREATE TABLE tokens (
   jti TEXT PRIMARY KEY,
-  kind TEXT NOT NULL,              -- device | operator | gateway | viewer
+  kind TEXT NOT NULL,              -- device, or a role of cloud/store/roles.ts
   subject TEXT NOT NULL,
   issued_ms INTEGER NOT NULL,
   expires_ms INTEGER NOT NULL
@@ -876,6 +876,11 @@ CREATE INDEX silences_in_force ON silences (code) WHERE ended_ms IS NULL;
 CREATE INDEX silences_ended ON silences (ended_ms) WHERE ended_ms IS NOT NULL;
 `
 
+/** Roles of people. A token of before that was for an operator could do everything, and still can. */
+const ROLES = `
+UPDATE tokens SET kind = 'admin' WHERE kind <> 'device' AND kind = 'operator';
+`
+
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, name: 'fleet, registry, assignments, audit', sql: FLEET },
   { version: 2, name: 'telemetry', sql: TELEMETRY },
@@ -901,4 +906,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 22, name: 'alerts of cohorts, acknowledged, told', sql: ALERTS },
   { version: 23, name: 'requests with a key', sql: REQUESTS },
   { version: 24, name: 'silences', sql: SILENCES },
+  { version: 25, name: 'roles of people', sql: ROLES },
 ]

@@ -57,6 +57,36 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     change: "process.getBuiltinModule('node:fs').writeFileSync(path, `${bytesToHex(seed)}\\n`, { mode: 0o600 })",
   },
   {
+    name: 'a route that no right names is open to every role',
+    file: 'cloud/api/rights.ts',
+    find: '(ROLES_BY_ROUTE.get(route) ?? [])',
+    change: '(ROLES_BY_ROUTE.get(route) ?? RIGHTS.read.roles)',
+  },
+  {
+    name: 'a token of any role may ask for every route',
+    file: 'cloud/api/auth.ts',
+    find: 'if (!roles.includes(principal.role)) {',
+    change: 'if (roles.length === 0) {',
+  },
+  {
+    name: 'where reads are public, whoever comes reads what only others than viewers may',
+    file: 'cloud/api/auth.ts',
+    find: "services.publicReads && isRead && roles.includes('viewer')",
+    change: 'services.publicReads && isRead',
+  },
+  {
+    name: 'a service token may what it says of itself',
+    file: 'cloud/trust/tokens.ts',
+    find: 'candidate === records.roleOf(jti))',
+    change: 'candidate === payload.role)',
+  },
+  {
+    name: 'operators choose what a device runs by taking it in',
+    file: 'cloud/api/auth.ts',
+    find: "if (model === undefined || may(role, 'releases')) return",
+    change: "if (model === undefined || may(role, 'read')) return",
+  },
+  {
     name: 'a renewed service token is not synced',
     file: 'gateway/cloud-link/service-token.ts',
     find: 'writeFileDurably(path, `${this.#held.token}\\n`, { mode: 0o600 })',
@@ -435,7 +465,7 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
   {
     name: 'what was copied of a deleted operator token stays good',
     file: 'cloud/trust/operator-token.ts',
-    find: "kept === '' ? store.tokens.revokeRole(SUBJECT, 'operator', now) : 0",
+    find: "kept === '' ? store.tokens.revokeRole(SUBJECT, ROLE, now) : 0",
     change: '0',
     noticedBy: ['test/runtime/node/credential-ends.test.ts'],
   },
