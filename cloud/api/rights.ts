@@ -18,6 +18,7 @@ export const RIGHTS = {
       ...['GET /v1/fleet/summary', 'GET /v1/fleet/series', 'GET /v1/fleet/counters', 'GET /v1/families'],
       ...['GET /v1/gateways', 'GET /v1/gateways/{id}'],
       ...['GET /v1/models/{name}/{version}/signals', 'GET /v1/models/{name}/{version}/patches'],
+      'GET /v1/models/{name}/{version}/gates',
       ...['GET /v1/rollouts', 'GET /v1/rollouts/{id}', 'GET /v1/rollouts/{id}/readings'],
       ...['GET /v1/rollouts/{id}/readings/{at}', 'POST /v1/rollouts/plan'],
       ...['GET /v1/gate-policies', 'GET /v1/gate-policies/{reference}'],
@@ -54,11 +55,12 @@ export const RIGHTS = {
     ],
   },
   releases: {
-    what: 'say what devices run: publish, register, promote; start, resume, advance and change rollouts; pin a device; gate policies',
+    what: 'say what devices run: publish, register, approve, promote; start, resume, advance and change rollouts; pin a device; gate policies',
     roles: ['release-manager', 'admin'],
     routes: [
       ...['PUT /v1/artifacts/{sha256}', 'POST /v1/metadata', 'POST /v1/models'],
       ...['PUT /v1/models/{name}/{version}/patches/{sha256}', 'POST /v1/models/{name}/promote'],
+      ...['POST /v1/models/{name}/approve', 'PUT /v1/families/{name}/risk'],
       ...['POST /v1/rollouts', 'POST /v1/rollouts/{id}/resume', 'POST /v1/rollouts/{id}/advance'],
       ...['PATCH /v1/rollouts/{id}', 'POST /v1/devices/{id}/target', 'POST /v1/gate-policies'],
     ],

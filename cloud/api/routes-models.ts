@@ -11,6 +11,7 @@ import { bodyLimitOf } from './body-limit.ts'
 import { changes } from './changes.ts'
 import type { CloudApp, CloudServices } from './environment.ts'
 import { fail, integerQuery, unwrap } from './problem.ts'
+import { may } from './rights.ts'
 import * as schemas from './schemas.ts'
 import { releaseView } from './views.ts'
 
@@ -86,8 +87,8 @@ export function modelRoutes(app: CloudApp, services: CloudServices): void {
     responses: schemas.answers(schemas.release, 'The release, as candidate'),
   })
   app.openapi(register, (c) => {
-    const { name, version, family } = c.req.valid('json')
-    const { release } = unwrap(registry.register(name, version, c.get('principal').subject, family))
+    const { name, version, family, risk } = c.req.valid('json')
+    const { release } = unwrap(registry.register(name, version, c.get('principal').subject, family, risk))
     return c.json(releaseView(store, release), 200)
   })
 
@@ -167,10 +168,52 @@ export function modelRoutes(app: CloudApp, services: CloudServices): void {
     responses: schemas.answers(schemas.release, 'The release in its new state'),
   })
   app.openapi(promote, (c) => {
-    const { to, reason, version } = c.req.valid('json')
+    const { to, reason, version, risk } = c.req.valid('json')
     const { name } = c.req.valid('param')
-    const release = unwrap(registry.promote(name, to, c.get('principal').subject, reason, version))
+    const release = unwrap(registry.promote(name, to, c.get('principal').subject, reason, version, risk))
     services.signSoon()
     return c.json(releaseView(store, release), 200)
+  })
+
+  const gates = createRoute({
+    method: 'get',
+    path: '/v1/models/{name}/{version}/gates',
+    summary: 'Risk of a release, who has approved it, and what it lacks before devices may get it',
+    request: { params: schemas.releaseParams },
+    responses: schemas.answers(schemas.releaseGates, 'What stands in its way; empty: nothing'),
+  })
+  app.openapi(gates, (c) => {
+    const { name, version } = c.req.valid('param')
+    const release = store.models.byName(name, version) ?? fail('not-found', `no release ${name} ${version}`)
+    return c.json({ ...registry.gates(release), sha256: release.sha256 }, 200)
+  })
+
+  const approve = createRoute({
+    method: 'post',
+    path: '/v1/models/{name}/approve',
+    summary: 'Say that a release may go to devices; for these bytes, and never one’s own',
+    middleware: changes(services, 4_096),
+    request: { params: z.object({ name: schemas.name }), ...schemas.change(schemas.approveRequest) },
+    responses: schemas.answers(schemas.releaseGates, 'What it needs after it'),
+  })
+  app.openapi(approve, (c) => {
+    const { reason, ...of } = c.req.valid('json')
+    const release = unwrap(registry.approve(c.req.valid('param').name, c.get('principal').subject, reason, of))
+    return c.json({ ...registry.gates(release), sha256: release.sha256 }, 200)
+  })
+
+  const risk = createRoute({
+    method: 'put',
+    path: '/v1/families/{name}/risk',
+    summary: 'The least risk of a family’s releases; lowering it is an admin’s',
+    middleware: changes(services, 4_096),
+    request: { params: z.object({ name: schemas.name }), ...schemas.change(schemas.familyRiskRequest) },
+    responses: schemas.answers(schemas.familyRisk, 'From now on'),
+  })
+  app.openapi(risk, (c) => {
+    const { risk, reason } = c.req.valid('json')
+    const { subject: by, role } = c.get('principal')
+    const mayLower = may(role, 'administer')
+    return c.json(unwrap(registry.setFamilyRisk(c.req.valid('param').name, risk, { by, reason, mayLower })), 200)
   })
 }

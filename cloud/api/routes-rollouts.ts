@@ -17,7 +17,7 @@ const DEFAULT_PERCENTS = [20, 50, 100]
 
 /** Rollouts: start, watch, pause, resume, roll back. */
 export function rolloutRoutes(app: CloudApp, services: CloudServices): void {
-  const { store, engine, hub } = services
+  const { store, engine, registry, hub } = services
 
   /** Tells everybody of a rollout that has just been changed. */
   function changed(rollout: RolloutRecord) {
@@ -59,6 +59,9 @@ export function rolloutRoutes(app: CloudApp, services: CloudServices): void {
     responses: schemas.answers(schemas.rollout, 'The rollout'),
   })
   app.openapi(start, (c) => {
+    const { name, version } = c.req.valid('json')
+    const release = store.models.byName(name, version)
+    if (release !== undefined) unwrap(registry.cleared(release))
     const rollout = unwrap(engine.start(requestOf(c.req.valid('json')), c.get('principal').subject))
     return c.json(changed(rollout), 200)
   })

@@ -3,6 +3,7 @@ import { BOARD_PATTERN, SHA256_PATTERN } from '../../contract/fields.ts'
 import { GIVEN_ID_PATTERN, ID_WORDS, NAME_PATTERN } from '../../contract/id.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { READINESS_CODES } from '../../platform/readiness.ts'
+import { RELEASE_RISKS } from '../store/approval-store.ts'
 import { RELEASE_STATES } from '../store/model-store.ts'
 import { POLICY_REFERENCE } from '../store/policy-store.ts'
 import { SERVICE_ROLES } from '../store/roles.ts'
@@ -215,11 +216,14 @@ export const deviceDetail = device
   })
   .openapi('DeviceDetail')
 
+const risk = z.enum(RELEASE_RISKS)
 export const releaseRequest = z.strictObject({
   name,
   version: count.max(LIMITS.counter),
   /** what it belongs to; default: as others of its name or its delegated role, that of its parent, the role's name, `default` */
   family: name.optional(),
+  /** that it has at least; it never falls */
+  risk: risk.optional(),
 })
 export const release = z
   .object({
@@ -232,6 +236,8 @@ export const release = z
     state: z.enum(RELEASE_STATES),
     /** what it belongs to: its versions replace each other */
     family: z.string(),
+    /** its own; its family may have a higher one */
+    risk,
     registeredMs: count,
     securityCounter: count,
     boards: z.array(z.string()).readonly(),
@@ -304,7 +310,27 @@ export const promoteRequest = z.strictObject({
   to: z.enum(RELEASE_STATES),
   reason,
   version: count.optional(),
+  /** that it has at least from now on */
+  risk: risk.optional(),
 })
+export const approveRequest = z.strictObject({
+  reason,
+  version: count.optional(),
+  sha256: sha256.optional().openapi({ description: 'of what was looked at: refused when the release has another' }),
+})
+export const releaseGates = z
+  .object({
+    sha256: z.string(),
+    risk,
+    needed: count.openapi({ description: 'how many people besides whoever registered it have to approve it' }),
+    approvals: z.array(z.object({ sha256: z.string(), by: z.string(), atMs: count, reason: z.string() })).readonly(),
+    lacks: z.array(z.object({ gate: z.string(), lacks: z.string(), how: z.string() })).readonly(),
+  })
+  .openapi('ReleaseGates')
+export const familyRiskRequest = z.strictObject({ risk, reason })
+export const familyRisk = z
+  .object({ family: z.string(), risk, changedMs: count, by: z.string(), reason: z.string() })
+  .openapi('FamilyRisk')
 
 const gateFields = z.record(z.string(), z.unknown())
 export const policyReference = z

@@ -1,4 +1,5 @@
 import { AlertStore } from './alert-store.ts'
+import { ApprovalStore } from './approval-store.ts'
 import { AssignmentStore } from './assignment-store.ts'
 import { AuditStore } from './audit-store.ts'
 import { BaselineStore } from './baseline-store.ts'
@@ -32,6 +33,7 @@ export class Store {
   readonly gateways: GatewayStore
   readonly tokens: TokenStore
   readonly models: ModelStore
+  readonly approvals: ApprovalStore
   readonly assignments: AssignmentStore
   readonly audit: AuditStore
   readonly requests: RequestStore
@@ -62,6 +64,7 @@ export class Store {
     this.gateways = new GatewayStore(this.db)
     this.tokens = new TokenStore(this.db)
     this.models = new ModelStore(this.db)
+    this.approvals = new ApprovalStore(this.db)
     this.assignments = new AssignmentStore(this.db)
     this.devices = new DeviceStore(this.db, this.assignments)
     this.groups = new GroupStore(this.db)

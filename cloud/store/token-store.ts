@@ -186,6 +186,23 @@ export class TokenStore {
       .all(limit)
   }
 
+  /** Whose tokens have minted a token of the subject, or what minted that, and so on: who could be him. */
+  mintersOf(subject: string): ReadonlySet<string> {
+    const found = this.#db
+      .prepare<[string], string>(
+        `WITH RECURSIVE before (parent, generation) AS (
+           SELECT parent, 0 FROM tokens WHERE ${OF_SUBJECT} AND parent IS NOT NULL
+           UNION
+           SELECT t.parent, b.generation + 1 FROM before b JOIN tokens t ON t.jti = b.parent
+           WHERE t.parent IS NOT NULL AND b.generation < ${GENERATIONS_MAX}
+         )
+         SELECT DISTINCT t.subject FROM before b JOIN tokens t ON t.jti = b.parent`,
+      )
+      .pluck()
+      .all(subject) as string[]
+    return new Set(found.filter((each) => each !== subject))
+  }
+
   /** Whether the subject was given a device token after a time that is good still. */
   hasSince(subject: string, afterMs: number): boolean {
     const found = this.#db

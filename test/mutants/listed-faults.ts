@@ -87,6 +87,42 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     change: "if (model === undefined || may(role, 'read')) return",
   },
   {
+    name: 'a bundle that cannot be read lacks nothing',
+    file: 'cloud/registry/release-gates.ts',
+    find: "    return [{ gate: 'bundle', lacks: 'its bundle, which cannot be read', how: 'upload it again: kinglet release add' }]",
+    change: '    return []',
+  },
+  {
+    name: 'who has registered a release approves it',
+    file: 'cloud/registry/registry.ts',
+    find: 'const same = [registered, ...given',
+    change: 'const same = [...given',
+  },
+  {
+    name: 'who mints a token for another name approves twice',
+    file: 'cloud/registry/registry.ts',
+    find: 'return a === b || tokens.mintersOf(a).has(b) || tokens.mintersOf(b).has(a)',
+    change: 'return a === b || tokens.mintersOf(a).has(b)',
+  },
+  {
+    name: 'approvals outlive what was archived',
+    file: 'cloud/store/model-store.ts',
+    find: "if (to === 'archived') this.#endApprovals.run(nowMs, release.sha256)",
+    change: "if (to === 'candidate') this.#endApprovals.run(nowMs, release.sha256)",
+  },
+  {
+    name: 'the risk of a family does not count for its releases',
+    file: 'cloud/registry/registry.ts',
+    find: "higherRisk(release.risk, approvals.riskOf(release.family)?.risk ?? 'low')",
+    change: 'release.risk',
+  },
+  {
+    name: 'a rollout starts whatever its release lacks',
+    file: 'cloud/api/routes-rollouts.ts',
+    find: 'if (release !== undefined) unwrap(registry.cleared(release))',
+    change: 'if (release !== undefined) registry.cleared(release)',
+  },
+  {
     name: 'a renewed service token is not synced',
     file: 'gateway/cloud-link/service-token.ts',
     find: 'writeFileDurably(path, `${this.#held.token}\\n`, { mode: 0o600 })',
