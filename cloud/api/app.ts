@@ -16,6 +16,7 @@ import { gatePolicyRoutes } from './routes-gate-policies.ts'
 import { gatewayRoutes } from './routes-gateways.ts'
 import { groupRoutes } from './routes-groups.ts'
 import { identityRoutes } from './routes-identity.ts'
+import { incidentRoutes } from './routes-incidents.ts'
 import { metadataRoutes } from './routes-metadata.ts'
 import { modelRoutes } from './routes-models.ts'
 import { rolloutRoutes } from './routes-rollouts.ts'
@@ -66,6 +67,7 @@ export function createApp(services: CloudServices): CloudApp {
   metadataRoutes(app, services)
   groupRoutes(app, services)
   alertRoutes(app, services)
+  incidentRoutes(app, services)
   rolloutRoutes(app, services)
   gatePolicyRoutes(app, services)
   fleetRoutes(app, services)

@@ -22,7 +22,8 @@ export const RIGHTS = {
       ...['GET /v1/rollouts', 'GET /v1/rollouts/{id}', 'GET /v1/rollouts/{id}/readings'],
       ...['GET /v1/rollouts/{id}/readings/{at}', 'POST /v1/rollouts/plan'],
       ...['GET /v1/gate-policies', 'GET /v1/gate-policies/{reference}'],
-      ...['GET /v1/alerts', 'GET /v1/alerts/figures', 'GET /v1/silences'],
+      ...['GET /v1/incidents', 'GET /v1/incidents/{id}'],
+      ...['GET /v1/alerts', 'GET /v1/alerts/figures', 'GET /v1/alerts/groups', 'GET /v1/silences'],
     ],
   },
   files: {
@@ -36,9 +37,12 @@ export const RIGHTS = {
     routes: ['POST /v1/tokens/renew'],
   },
   alerts: {
-    what: 'take alerts on, silence them',
+    what: 'take alerts on, silence them; open, note and close incidents',
     roles: ['operator', 'release-manager', 'admin'],
-    routes: ['POST /v1/alerts/{id}/acknowledge', 'POST /v1/silences', 'DELETE /v1/silences/{id}'],
+    routes: [
+      ...['POST /v1/alerts/{id}/acknowledge', 'POST /v1/silences', 'DELETE /v1/silences/{id}'],
+      ...['POST /v1/incidents', 'POST /v1/incidents/{id}/notes', 'POST /v1/incidents/{id}/close'],
+    ],
   },
   stop: {
     what: 'stop what does harm: pause a rollout or take it back, put a gateway into quarantine',

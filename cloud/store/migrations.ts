@@ -922,7 +922,6 @@ CREATE TABLE incident_notes (
   words TEXT NOT NULL
 ) STRICT;
 CREATE INDEX notes_of_incidents ON incident_notes (incident, id);
-CREATE INDEX audit_by_time ON audit (at_ms);
 CREATE INDEX alerts_by_time ON alerts (since_ms);
 `
 

@@ -11,6 +11,7 @@ import { FleetStore } from './fleet-store.ts'
 import { GatewayStore } from './gateway-store.ts'
 import { GroupStore } from './group-store.ts'
 import { IdentityStore } from './identity-store.ts'
+import { IncidentStore } from './incident-store.ts'
 import { MemberTargets } from './member-targets.ts'
 import { MetadataStore } from './metadata-store.ts'
 import { ModelStore } from './model-store.ts'
@@ -47,6 +48,7 @@ export class Store {
   readonly policies: PolicyStore
   readonly alerts: AlertStore
   readonly silences: SilenceStore
+  readonly incidents: IncidentStore
   readonly baselines: BaselineStore
   readonly metadata: MetadataStore
   readonly wakeChecks: WakeCheckStore
@@ -81,6 +83,7 @@ export class Store {
     this.policies = new PolicyStore(this.db)
     this.alerts = new AlertStore(this.db)
     this.silences = new SilenceStore(this.db)
+    this.incidents = new IncidentStore(this.db)
     this.baselines = new BaselineStore(this.db)
     this.metadata = new MetadataStore(this.db)
     this.wakeChecks = new WakeCheckStore(this.db)

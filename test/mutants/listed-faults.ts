@@ -123,6 +123,24 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     change: 'if (release !== undefined) registry.cleared(release)',
   },
   {
+    name: 'an incident tells what happened elsewhere',
+    file: 'cloud/api/incident-timeline.ts',
+    find: 'return device !== undefined && (device.site === site || device.family === family)',
+    change: 'return device !== undefined',
+  },
+  {
+    name: 'alerts of a site are shown apart',
+    file: 'cloud/api/alert-groups.ts',
+    find: "if (place !== undefined) return { kind: 'site', name: place }",
+    change: '',
+  },
+  {
+    name: 'who closes an incident again takes it over',
+    file: 'cloud/api/routes-incidents.ts',
+    find: 'if (incident.closedMs !== null) return incident',
+    change: '',
+  },
+  {
     name: 'a renewed service token is not synced',
     file: 'gateway/cloud-link/service-token.ts',
     find: 'writeFileDurably(path, `${this.#held.token}\\n`, { mode: 0o600 })',
