@@ -11,6 +11,7 @@ import { ProofLimits } from './proof-limits.ts'
 import { refusalPace } from './refusal-pace.ts'
 import { alertRoutes } from './routes-alerts.ts'
 import { deviceRoutes } from './routes-devices.ts'
+import { exportRoutes } from './routes-exports.ts'
 import { fleetRoutes } from './routes-fleet.ts'
 import { gatePolicyRoutes } from './routes-gate-policies.ts'
 import { gatewayRoutes } from './routes-gateways.ts'
@@ -71,6 +72,7 @@ export function createApp(services: CloudServices): CloudApp {
   rolloutRoutes(app, services)
   gatePolicyRoutes(app, services)
   fleetRoutes(app, services)
+  exportRoutes(app, services)
   wakeCheckRoutes(app, services)
   consoleRoutes(app)
   // Made once: it takes milliseconds, and anybody may ask for it.

@@ -22,6 +22,7 @@ export const RIGHTS = {
       ...['GET /v1/rollouts', 'GET /v1/rollouts/{id}', 'GET /v1/rollouts/{id}/readings'],
       ...['GET /v1/rollouts/{id}/readings/{at}', 'POST /v1/rollouts/plan'],
       ...['GET /v1/gate-policies', 'GET /v1/gate-policies/{reference}'],
+      ...['GET /v1/export/devices', 'GET /v1/export/hours', 'GET /v1/export/verdicts', 'GET /v1/export/audit'],
       ...['GET /v1/incidents', 'GET /v1/incidents/{id}'],
       ...['GET /v1/alerts', 'GET /v1/alerts/figures', 'GET /v1/alerts/groups', 'GET /v1/silences'],
     ],

@@ -7,6 +7,7 @@ import { openDatabase, openReader, type SqliteDatabase, shortenWal } from './dat
 import { DeviceChanges } from './device-changes.ts'
 import { DeviceStore } from './device-store.ts'
 import { EventStore } from './event-store.ts'
+import { ExportStore } from './export-store.ts'
 import { FleetStore } from './fleet-store.ts'
 import { GatewayStore } from './gateway-store.ts'
 import { GroupStore } from './group-store.ts'
@@ -49,6 +50,7 @@ export class Store {
   readonly alerts: AlertStore
   readonly silences: SilenceStore
   readonly incidents: IncidentStore
+  readonly exports: ExportStore
   readonly baselines: BaselineStore
   readonly metadata: MetadataStore
   readonly wakeChecks: WakeCheckStore
@@ -84,6 +86,7 @@ export class Store {
     this.alerts = new AlertStore(this.db)
     this.silences = new SilenceStore(this.db)
     this.incidents = new IncidentStore(this.db)
+    this.exports = new ExportStore(this.db)
     this.baselines = new BaselineStore(this.db)
     this.metadata = new MetadataStore(this.db)
     this.wakeChecks = new WakeCheckStore(this.db)

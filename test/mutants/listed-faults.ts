@@ -141,6 +141,24 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     change: '',
   },
   {
+    name: 'a page of an export of which nothing is chosen is the end',
+    file: 'cloud/api/export-text.ts',
+    find: "if (text !== '') return text",
+    change: 'return text',
+  },
+  {
+    name: 'an export that is given up stays under way',
+    file: 'cloud/api/export-text.ts',
+    find: '      cancel: over,\n',
+    change: '',
+  },
+  {
+    name: 'a spreadsheet computes what devices are called',
+    file: 'cloud/api/export-text.ts',
+    find: "FORMULA.test(value) ? `'${value}` : value",
+    change: 'value',
+  },
+  {
     name: 'a renewed service token is not synced',
     file: 'gateway/cloud-link/service-token.ts',
     find: 'writeFileDurably(path, `${this.#held.token}\\n`, { mode: 0o600 })',
