@@ -28,6 +28,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   token: async () => (await import('./services/token-command.ts')).tokenCommand(),
   group: async () => (await import('./services/group-command.ts')).groupCommand(),
   alert: async () => (await import('./services/alert-command.ts')).alertCommand(),
+  incident: async () => (await import('./services/incident-command.ts')).incidentCommand(),
   audit: async () => (await import('./services/audit-command.ts')).auditCommand(),
   keys: async () => (await import('./keys/keys-command.ts')).keysCommand(systemClock),
   release: async () => (await import('./release/release-command.ts')).releaseCommand(systemClock),

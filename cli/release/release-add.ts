@@ -1,4 +1,5 @@
 import { basename } from 'node:path'
+import type { ReleaseRisk } from '../../cloud/store/approval-store.ts'
 import type { Clock } from '../../contract/clock.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { releaseOf } from '../../model/pack.ts'
@@ -15,6 +16,7 @@ export interface AddFlags extends OfflineFlags, CloudFlags {
   readonly patches: boolean
   readonly verifier?: string
   readonly family?: string
+  readonly risk?: ReleaseRisk
 }
 
 /** Signs a bundle file and its patches, publishes and registers it. */
@@ -35,6 +37,7 @@ export async function addRelease(file: string, flags: AddFlags, clock: Clock): P
     patchFrom,
     verifier,
     family: flags.family,
+    risk: flags.risk,
     parent: bundle.manifest.parent,
     print: console.log,
     onProgress: (share) => (share < 1 ? progress.show(share) : progress.clear()),

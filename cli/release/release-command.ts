@@ -1,4 +1,5 @@
 import { Command, Option } from 'commander'
+import { RELEASE_RISKS, type ReleaseRisk } from '../../cloud/store/approval-store.ts'
 import type { Clock } from '../../contract/clock.ts'
 import { apiOf, type CloudFlags, withCloud } from '../cloud-option.ts'
 import { familyOption } from '../family-option.ts'
@@ -7,10 +8,12 @@ import { numberOption } from '../number-option.ts'
 import type { ModelView } from './model-view.ts'
 import type { AddFlags } from './release-add.ts'
 import type { AdviseFlags } from './release-advise.ts'
+import type { ApproveFlags, RiskFlags, ShowFlags } from './release-gates.ts'
 
 interface PromoteFlags extends CloudFlags {
   readonly to: string
   readonly reason: string
+  readonly risk?: ReleaseRisk
 }
 
 /** `kinglet release …` */
@@ -37,6 +40,7 @@ export function releaseCommand(clock: Clock): Command {
       '--verifier <BUNDLE>',
       'bundle that gateways are to judge its wakes with, signed with the release (default: the verifier that each gateway was started with)',
     )
+    .addOption(riskOption())
     .action(async (file: string, flags: AddFlags) => (await import('./release-add.ts')).addRelease(file, flags, clock))
   withCloud(release.command('list'))
     .description('releases, oldest first: family, state, boards')
@@ -58,10 +62,15 @@ export function releaseCommand(clock: Clock): Command {
         .makeOptionMandatory(),
     )
     .requiredOption('--reason <TEXT>', 'why, for the audit log')
-    .action(async (model: string, { to, reason, ...flags }: PromoteFlags) => {
+    .addOption(riskOption())
+    .action(async (model: string, { to, reason, risk, ...flags }: PromoteFlags) => {
       const api = apiOf(flags)
       const path = `/v1/models/${encodeURIComponent(model)}/promote`
-      const { name, version, state } = await api.post<ModelView>(path, { to, reason })
+      const { name, version, state } = await api.post<ModelView>(path, {
+        to,
+        reason,
+        ...(risk !== undefined && { risk }),
+      })
       console.log(`${name} ${version} is in ${state}`)
     })
   withCloud(release.command('advise'))
@@ -77,8 +86,39 @@ export function releaseCommand(clock: Clock): Command {
     .action(async (model: string, flags: AdviseFlags) =>
       (await import('./release-advise.ts')).adviseRelease(model, flags),
     )
+  withCloud(release.command('show'))
+    .description('risk of a release, who has approved it, and what it lacks before devices may get it')
+    .argument('<NAME[@VERSION]>', 'of "release list"')
+    .option('--json', 'as JSON')
+    .action(async (model: string, flags: ShowFlags) => (await import('./release-gates.ts')).showRelease(model, flags))
+  withCloud(release.command('approve'))
+    .description("say that a release may go to devices: for these bytes, and never one's own")
+    .argument('<NAME@VERSION>', 'of "release list"')
+    .requiredOption('--reason <TEXT>', 'what was looked at, for the audit log')
+    .option('--sha256 <HEX>', 'of the bundle that was looked at: refused when the release has another')
+    .action(async (model: string, flags: ApproveFlags) =>
+      (await import('./release-gates.ts')).approveRelease(model, flags),
+    )
+  withCloud(release.command('risk'))
+    .description("the least risk of a family's releases; lowering it is an admin's")
+    .argument('<FAMILY>', 'name of the family', familyOption)
+    .addOption(
+      new Option('--at-least <RISK>', 'what its releases need: docs/operations.md')
+        .choices(RELEASE_RISKS)
+        .makeOptionMandatory(),
+    )
+    .requiredOption('--reason <TEXT>', 'why, for the audit log')
+    .action(async (family: string, flags: RiskFlags) =>
+      (await import('./release-gates.ts')).setFamilyRisk(family, flags),
+    )
   return release
 }
+
+const riskOption = (): Option =>
+  new Option(
+    '--risk <RISK>',
+    'how much it can do wrong: says what it needs before devices get it; never falls',
+  ).choices(RELEASE_RISKS)
 
 const releaseLine = ({ family, name, version, state, bytes, boards, sha256 }: ModelView): string =>
   [family, `${name} ${version}`, state, `${bytes} bytes`, boards.join(', ') || 'any board', sha256.slice(0, 16)].join(

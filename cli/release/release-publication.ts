@@ -1,3 +1,4 @@
+import type { ReleaseRisk } from '../../cloud/store/approval-store.ts'
 import { sha256Hex } from '../../contract/bytes.ts'
 import type { PatchVersion } from '../../contract/patch/patch-header.ts'
 import type { Release } from '../../contract/release.ts'
@@ -37,6 +38,7 @@ export async function publishRelease(
     patchFrom,
     verifier,
     family,
+    risk,
     parent,
     print,
     onProgress,
@@ -49,6 +51,8 @@ export async function publishRelease(
     readonly verifier?: Uint8Array | undefined
     /** model family; undefined: the cloud derives it */
     readonly family?: string | undefined
+    /** that it has at least; undefined: what its family has */
+    readonly risk?: ReleaseRisk | undefined
     /** sha256 of the bundle that it was trained from; null: none */
     readonly parent?: string | null
     readonly print: (line: string) => void
@@ -95,7 +99,8 @@ export async function publishRelease(
   }
   if (signed !== undefined) patches = await repeatPatches(bundle, signed, api, (sha256) => kept.get(sha256))
   for (const { sha256, data } of patches) await api.put(`/v1/models/${name}/${version}/patches/${sha256}`, data)
-  const added = await api.postAgain<ModelView>('/v1/models', { name, version, ...(family !== undefined && { family }) })
+  const wish = { name, version, ...(family !== undefined && { family }), ...(risk !== undefined && { risk }) }
+  const added = await api.postAgain<ModelView>('/v1/models', wish)
   kept.drop([...(named ?? []), ...later].map(({ sha256 }) => sha256))
   return added
 }

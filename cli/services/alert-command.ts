@@ -2,7 +2,7 @@ import { Command } from 'commander'
 import { type CloudFlags, withCloud } from '../cloud-option.ts'
 import { familyOption } from '../family-option.ts'
 import { integerOption, numberOption } from '../number-option.ts'
-import type { AcknowledgeFlags, AlertListFlags, FiguresFlags, SilenceFlags } from './alerts.ts'
+import type { AcknowledgeFlags, AlertListFlags, FiguresFlags, GroupsFlags, SilenceFlags } from './alerts.ts'
 
 /** `kinglet alert …` */
 export function alertCommand(): Command {
@@ -13,6 +13,13 @@ export function alertCommand(): Command {
     .option('--family <NAME>', 'only those about its releases', familyOption)
     .option('--json', 'as JSON lines, with the numbers behind each')
     .action(async (flags: AlertListFlags) => (await import('./alerts.ts')).listAlerts(flags))
+  withCloud(alert.command('groups'))
+    .description(
+      'open alerts by what stands behind them: the site, the gateway, the rollout or the family; the worst first',
+    )
+    .option('--family <NAME>', 'only those about its releases', familyOption)
+    .option('--json', 'as JSON lines')
+    .action(async (flags: GroupsFlags) => (await import('./alerts.ts')).alertGroups(flags))
   withCloud(alert.command('ack'))
     .description('say that you have taken an alert on; it stays open until what it tells of is over')
     .argument('<ID>', 'of "alert list"')

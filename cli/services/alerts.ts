@@ -17,6 +17,15 @@ interface AlertRow {
   readonly cohort: string | null
 }
 
+interface GroupRow {
+  readonly cause: string
+  readonly severity: string
+  readonly sinceMs: number
+  readonly codes: Readonly<Record<string, number>>
+  readonly isUntouched: boolean
+  readonly alerts: readonly AlertRow[]
+}
+
 interface SilenceRow {
   readonly id: number
   readonly code: string
@@ -41,6 +50,11 @@ export interface AlertListFlags extends CloudFlags {
   readonly json?: boolean
 }
 
+export interface GroupsFlags extends CloudFlags {
+  readonly family?: string
+  readonly json?: boolean
+}
+
 export interface AcknowledgeFlags extends CloudFlags {
   readonly reason: string
 }
@@ -57,7 +71,7 @@ export interface FiguresFlags extends CloudFlags {
   readonly days: number
 }
 
-function idOf(text: string, list: string): number {
+export function idOf(text: string, list: string): number {
   if (/^[1-9]\d{0,14}$/.test(text)) return Number(text)
   throw new CommandFailure(`"${text}" is no id`, { hint: `${list} shows them, in front`, exitCode: 2 })
 }
@@ -72,6 +86,27 @@ export async function listAlerts({ all, family, json, ...flags }: AlertListFlags
     for (const row of page.alerts) console.log(json === true ? JSON.stringify(row) : lineOf(row))
     next = page.next
   }
+}
+
+/** `kinglet alert groups` */
+export async function alertGroups({ family, json, ...flags }: GroupsFlags): Promise<void> {
+  const asked = family === undefined ? '' : `?family=${family}`
+  const answer = await apiOf(flags).get<{ groups: GroupRow[]; isCut: boolean }>(`/v1/alerts/groups${asked}`)
+  for (const group of answer.groups) {
+    const { cause, severity, sinceMs, codes, isUntouched, alerts } = group
+    if (json === true) {
+      console.log(JSON.stringify(group))
+      continue
+    }
+    const kinds = Object.entries(codes).map(([code, count]) => (count === 1 ? code : `${count} × ${code}`))
+    console.log(
+      `${severity}  ${cause}  since ${timeOf(sinceMs)}  ${kinds.join(', ')}${isUntouched ? '' : '  (taken on)'}`,
+    )
+    for (const alert of alerts) console.log(lineOf(alert))
+    const more = Object.values(codes).reduce((sum, count) => sum + count, -alerts.length)
+    if (more > 0) console.log(`       and ${more} more`)
+  }
+  if (answer.isCut) console.error('there are older alerts, which are not in these groups: "alert list" shows all')
 }
 
 /** `kinglet alert ack ID` */
@@ -147,4 +182,4 @@ function lineOf({
   return `${String(id).padStart(5)}  ${severity}  ${code}  since ${timeOf(sinceMs)}  ${until}  ${title} ${words}${taken}${quiet}`
 }
 
-const timeOf = (ms: number): string => `${new Date(ms).toISOString().slice(0, 16)}Z`
+export const timeOf = (ms: number): string => `${new Date(ms).toISOString().slice(0, 16)}Z`

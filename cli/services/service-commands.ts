@@ -62,6 +62,8 @@ export function cloudCommand(system: Clock): Command {
     )
     .option('--oidc-issuer <URL>', 'OpenID provider whose tokens of people are taken beside those of this cloud')
     .option('--oidc-audience <NAME>', 'what its tokens call this cloud')
+    .option('--oidc-admin <GROUP>', 'a group whose members may do everything; may be repeated', eachValue)
+    .option('--oidc-release-manager <GROUP>', 'a group whose members say what devices run; may be repeated', eachValue)
     .option('--oidc-operator <GROUP>', 'a group whose members are operators; may be repeated', eachValue)
     .option('--oidc-viewer <GROUP>', 'a group whose members may read; may be repeated', eachValue)
     .option('--oidc-role-claim <CLAIM>', 'claim with the groups of a person, such as realm_access.roles', 'groups')

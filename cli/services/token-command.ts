@@ -1,4 +1,5 @@
 import { Command, Option } from 'commander'
+import { SERVICE_ROLES, type ServiceRole } from '../../cloud/store/roles.ts'
 import { apiOf, type CloudFlags, withCloud } from '../cloud-option.ts'
 import { CommandFailure } from '../failure.ts'
 import { eachIdOption } from '../id-option.ts'
@@ -7,7 +8,7 @@ import { keepSecret } from '../secret-file.ts'
 import type { ListFlags } from './token-list.ts'
 
 interface MakeFlags extends CloudFlags {
-  readonly role: 'gateway' | 'viewer' | 'operator'
+  readonly role: ServiceRole
   readonly subject?: string
   readonly site?: readonly string[]
   readonly ttlHours?: number
@@ -24,11 +25,13 @@ const JTI = /^[0-9a-f]{32}$/
 
 /** `kinglet token …` */
 export function tokenCommand(): Command {
-  const token = new Command('token').description('service tokens of gateways, viewers and operators')
+  const token = new Command('token').description('service tokens of people and gateways')
   withCloud(token.command('make'))
     .description('mint a service token')
     .addOption(
-      new Option('--role <ROLE>', 'what it may do').choices(['gateway', 'viewer', 'operator']).makeOptionMandatory(),
+      new Option('--role <ROLE>', 'what it may do: docs/security.md#who-may-do-what')
+        .choices(SERVICE_ROLES)
+        .makeOptionMandatory(),
     )
     .option('--subject <ID>', 'whose it is (default: the role and -1; a gateway has a name of its own)')
     .option('--site <ID>', 'a site that a gateway without a key may speak for; may be repeated', eachIdOption)

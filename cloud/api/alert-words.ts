@@ -1,4 +1,5 @@
 import { threeDigits } from '../../contract/three-digits.ts'
+import type { AlertSeverity } from '../alert-severity.ts'
 import { signalWords } from '../rollout/signals.ts'
 import type { AlertRecord } from '../store/alert-store.ts'
 import { driftWords } from '../telemetry/drift-signals.ts'
@@ -68,18 +69,35 @@ export const ALERT_CODES: ReadonlySet<string> = new Set([
 /** Where it says what each alert means, what to do and when it ends. */
 export const ALERT_RUNBOOK = 'docs/operations.md#alerts'
 
+/** What to do about some of them has a section of its own. */
+const RUNBOOKS: Readonly<Record<string, string>> = {
+  'after-rollout': 'docs/operations.md#while-it-runs',
+  'devices-silent': 'docs/operations.md#a-whole-site-a-gateway-a-board',
+  'gateway-silent': 'docs/operations.md#gateways',
+  'gateway-overreach': 'docs/operations.md#a-gateway-that-is-not-to-be-believed',
+  'gateway-quarantined': 'docs/operations.md#a-gateway-that-is-not-to-be-believed',
+  'identity-shared': 'docs/operations.md#replace-a-board-or-the-flash-of-one',
+  expiry: 'docs/operations.md#what-ends',
+}
+export const runbookOf = (code: string): string => RUNBOOKS[code] ?? ALERT_RUNBOOK
+
 /** chosen: a certificate or a root that ends within a week takes the fleet with it */
 const URGENT_DAYS = 7
+/** Without these no device takes an update. */
+const OF_ALL_UPDATES = /^(root|targets)$/
 
-/** P1: devices get worse or somebody lies, act now; P2: today; P3: there is time. */
-export function severityOf({ code, numbers }: Pick<AlertRecord, 'code' | 'numbers'>): 'P1' | 'P2' | 'P3' {
+/** P0: no device can be updated; P1: devices get worse or somebody lies, act now; P2: today; P3: there is time. */
+export function severityOf({ code, metric, numbers }: Pick<AlertRecord, 'code' | 'metric' | 'numbers'>): AlertSeverity {
   switch (code) {
     case 'after-rollout':
     case 'gateway-overreach':
     case 'gateway-quarantined':
       return 'P1'
-    case 'expiry':
-      return (numbers.noticeDays ?? 0) <= URGENT_DAYS ? 'P1' : 'P3'
+    case 'expiry': {
+      const days = numbers.noticeDays ?? 0
+      if (days === 0 && OF_ALL_UPDATES.test(metric)) return 'P0'
+      return days <= URGENT_DAYS ? 'P1' : 'P3'
+    }
     default:
       return 'P2'
   }

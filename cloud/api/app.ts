@@ -4,17 +4,20 @@ import { HTTPException } from 'hono/http-exception'
 import { contractError } from '../../contract/errors.ts'
 import { problemResponse } from '../../platform/problem-response.ts'
 import { consoleRoutes } from '../console/routes.ts'
+import { authorize } from './auth.ts'
 import type { CloudApp, CloudEnv, CloudServices } from './environment.ts'
 import { ProblemError } from './problem.ts'
 import { ProofLimits } from './proof-limits.ts'
 import { refusalPace } from './refusal-pace.ts'
 import { alertRoutes } from './routes-alerts.ts'
 import { deviceRoutes } from './routes-devices.ts'
+import { exportRoutes } from './routes-exports.ts'
 import { fleetRoutes } from './routes-fleet.ts'
 import { gatePolicyRoutes } from './routes-gate-policies.ts'
 import { gatewayRoutes } from './routes-gateways.ts'
 import { groupRoutes } from './routes-groups.ts'
 import { identityRoutes } from './routes-identity.ts'
+import { incidentRoutes } from './routes-incidents.ts'
 import { metadataRoutes } from './routes-metadata.ts'
 import { modelRoutes } from './routes-models.ts'
 import { rolloutRoutes } from './routes-rollouts.ts'
@@ -54,6 +57,7 @@ export function createApp(services: CloudServices): CloudApp {
     if (c.req.method === 'HEAD') await c.res.body?.cancel()
   })
   app.use(requireMediaType(app))
+  app.use(authorize(services))
   systemRoutes(app, services)
   deviceRoutes(app, services)
   const limits = new ProofLimits(services)
@@ -64,9 +68,11 @@ export function createApp(services: CloudServices): CloudApp {
   metadataRoutes(app, services)
   groupRoutes(app, services)
   alertRoutes(app, services)
+  incidentRoutes(app, services)
   rolloutRoutes(app, services)
   gatePolicyRoutes(app, services)
   fleetRoutes(app, services)
+  exportRoutes(app, services)
   wakeCheckRoutes(app, services)
   consoleRoutes(app)
   // Made once: it takes milliseconds, and anybody may ask for it.

@@ -3,9 +3,10 @@ import { bearerToken } from '../../contract/bearer.ts'
 import { type ContractError, contractError } from '../../contract/errors.ts'
 import { err, type Result } from '../../contract/result.ts'
 import type { GatewayRecord } from '../store/gateway-store.ts'
-import type { ServiceRole, ServiceToken } from '../trust/tokens.ts'
+import type { ServiceToken } from '../trust/tokens.ts'
 import { addressOf, type CloudEnv, type CloudServices } from './environment.ts'
 import { fail } from './problem.ts'
+import { may, RIGHTS, rolesFor } from './rights.ts'
 
 const CHALLENGE = { 'www-authenticate': 'Bearer realm="kinglet"' }
 
@@ -27,13 +28,20 @@ export async function verifiedBearer(
   return verified
 }
 
-/** Lets a request pass whose bearer token has one of the roles; an operator may do everything. With `publicReads`, a GET
- *  needs no token.
+/** Lets a request pass whose bearer token is for a role that may ask for its route (`RIGHTS`). Where reads are public, whoever comes without one
+ *  is a viewer. Before everything else that costs: a body is not read for whoever may not.
  */
-export function requireRole(services: CloudServices, ...roles: readonly ServiceRole[]): MiddlewareHandler<CloudEnv> {
+export function authorize(services: CloudServices): MiddlewareHandler<CloudEnv> {
   return async (c, next) => {
+    // The first that matches is the one that answers.
+    const route = c.req.matchedRoutes.find(({ method }) => method !== 'ALL')?.path
+    if (route === undefined) return next()
+    const { method } = c.req
+    const isRead = method === 'GET' || method === 'HEAD'
+    const roles = rolesFor(`${isRead ? 'GET' : method} ${route.replace(/:(\w+)/g, '{$1}')}`)
+    if (roles === 'open') return next()
     const header = c.req.header('authorization')
-    if (header === undefined && services.publicReads && (c.req.method === 'GET' || c.req.method === 'HEAD')) {
+    if (header === undefined && services.publicReads && isRead && roles.includes('viewer')) {
       c.set('principal', { subject: 'anonymous', role: 'viewer' })
       return next()
     }
@@ -41,8 +49,8 @@ export function requireRole(services: CloudServices, ...roles: readonly ServiceR
     if (token === undefined) return fail('token-invalid', 'a bearer token is required', CHALLENGE)
     const verified = await verifiedBearer(c, services, token)
     const principal = verified.ok ? verified.value : fail(verified.error.code, verified.error.detail, CHALLENGE)
-    if (principal.role !== 'operator' && !roles.includes(principal.role)) {
-      return fail('not-authorized', `needs ${roles.join(' or ') || 'operator'}, the token is for ${principal.role}`)
+    if (!roles.includes(principal.role)) {
+      return fail('not-authorized', `needs ${roles.join(' or ')}, the token is for ${principal.role}`)
     }
     c.set('principal', principal)
     c.set('token', principal)
@@ -50,7 +58,18 @@ export function requireRole(services: CloudServices, ...roles: readonly ServiceR
   }
 }
 
-/** The gateway that asks. To be called behind requireRole; nobody else speaks for one, an operator neither. */
+/** Refuses to let whoever takes devices in say what they run, past every rollout. @param model what a device is said to come with */
+export function refuseChoice(c: Context<CloudEnv>, model: string | undefined): void {
+  const { role } = c.get('principal')
+  if (model === undefined || may(role, 'releases')) return
+  const who = RIGHTS.releases.roles.join(' or ')
+  fail(
+    'not-authorized',
+    `"model" chooses what a device runs, which needs ${who}: without it the device follows its family`,
+  )
+}
+
+/** The gateway that asks. Nobody else speaks for one, an admin neither. */
 export function gatewayOf({ store }: CloudServices, c: Context<CloudEnv>): GatewayRecord {
   const { role, subject } = c.get('principal')
   const gateway = role === 'gateway' ? store.gateways.byName(subject) : undefined

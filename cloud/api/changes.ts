@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { MiddlewareHandler } from 'hono'
 import type { RequestKey } from '../store/request-store.ts'
-import { requireRole } from './auth.ts'
 import { bodyLimitOf } from './body-limit.ts'
 import type { CloudEnv, CloudServices } from './environment.ts'
 import { fail } from './problem.ts'
@@ -11,7 +10,7 @@ const KEY_SHAPE = /^(?:"[\x20\x21\x23-\x5b\x5d-\x7e]{1,255}"|[\x21\x23-\x5b\x5d-
 /** chosen: a rollout with its gate has some 50 KiB; what is longer is not kept */
 const ANSWER_BYTES_MAX = 256 * 1024
 
-/** What stands before each route by which people change something: who may, how long the body may be, and that the same request, when it comes
+/** What stands before each route by which people change something: how long the body may be, and that the same request, when it comes
  *  again, is answered as before and not done again.
  *  @param keepsAnswer false: the answer holds a secret, and is not kept
  *  @see draft-ietf-httpapi-idempotency-key-header */
@@ -19,11 +18,7 @@ export const changes = (
   services: CloudServices,
   bodyBytesMax: number,
   { keepsAnswer = true }: { readonly keepsAnswer?: boolean } = {},
-): MiddlewareHandler<CloudEnv>[] => [
-  requireRole(services),
-  bodyLimitOf(bodyBytesMax),
-  onceForEachKey(services, keepsAnswer),
-]
+): MiddlewareHandler<CloudEnv>[] => [bodyLimitOf(bodyBytesMax), onceForEachKey(services, keepsAnswer)]
 
 function onceForEachKey({ store, machine }: CloudServices, keepsAnswer: boolean): MiddlewareHandler<CloudEnv> {
   return async (c, next) => {

@@ -1,8 +1,8 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { LIMITS } from '../../contract/limits.ts'
 import { present } from '../../contract/present.ts'
+import { groupAlerts } from './alert-groups.ts'
 import { ALERT_CODES } from './alert-words.ts'
-import { requireRole } from './auth.ts'
 import { changes } from './changes.ts'
 import type { CloudApp, CloudServices } from './environment.ts'
 import { fail, integerQuery } from './problem.ts'
@@ -11,7 +11,9 @@ import { alertView } from './views.ts'
 
 /** chosen: for as long as alerts are kept */
 const FIGURES_DAYS_MAX = 400
-const params = z.object({ id: z.string().regex(/^[1-9]\d{0,14}$/, 'the id is a whole number') })
+/** chosen: of a fleet whose every site is silent; more are counted as left out */
+const GROUPED_MAX = 5_000
+const params = z.object({ id: schemas.rowId })
 
 /** What the fleet does that somebody should look at, and who has taken it on. */
 export function alertRoutes(app: CloudApp, services: CloudServices): void {
@@ -21,7 +23,6 @@ export function alertRoutes(app: CloudApp, services: CloudServices): void {
     method: 'get',
     path: '/v1/alerts',
     summary: 'Alerts, newest first',
-    middleware: requireRole(services, 'viewer'),
     request: { query: schemas.page.extend({ family: schemas.ofFamily, state: z.literal('open').optional() }) },
     responses: schemas.answers(
       z.object({ alerts: z.array(schemas.alert), next: z.number().nullable() }),
@@ -66,11 +67,31 @@ export function alertRoutes(app: CloudApp, services: CloudServices): void {
     return c.json(view, 200)
   })
 
+  const groups = createRoute({
+    method: 'get',
+    path: '/v1/alerts/groups',
+    summary:
+      'Open alerts by what stands behind them: the site, the gateway, the rollout or the family; the worst first',
+    request: { query: z.object({ family: schemas.ofFamily }) },
+    responses: schemas.answers(
+      z.object({ groups: z.array(schemas.alertGroup), isCut: z.boolean() }),
+      'Groups of the newest 5 000 open alerts; `isCut`: there are more',
+    ),
+  })
+  app.openapi(groups, (c) => {
+    const { family } = c.req.valid('query')
+    const open = store.alerts.list(GROUPED_MAX, LIMITS.counter, { family, isOpen: true })
+    const groups = groupAlerts(store, open).map((group) => ({
+      ...group,
+      alerts: group.alerts.map((alert) => alertView(store, alert)),
+    }))
+    return c.json({ groups, isCut: open.length === GROUPED_MAX }, 200)
+  })
+
   const figures = createRoute({
     method: 'get',
     path: '/v1/alerts/figures',
     summary: 'How many alerts were raised, and how many somebody took on, by code',
-    middleware: requireRole(services, 'viewer'),
     request: { query: z.object({ days: z.string().optional() }) },
     responses: schemas.answers(z.object({ figures: z.array(schemas.alertFigures) }), 'Of the last `days` (30)'),
   })
@@ -88,7 +109,6 @@ export function alertRoutes(app: CloudApp, services: CloudServices): void {
     method: 'get',
     path: '/v1/silences',
     summary: 'Alerts that nobody is told of for now',
-    middleware: requireRole(services, 'viewer'),
     responses: schemas.answers(z.object({ silences: z.array(schemas.silence) }), 'Those in force'),
   })
   app.openapi(silences, (c) => c.json({ silences: [...store.silences.inForce()] }, 200))

@@ -1,7 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { LIMITS } from '../../contract/limits.ts'
 import type { GatewayRecord } from '../store/gateway-store.ts'
-import { requireRole } from './auth.ts'
 import { bodyLimitOf } from './body-limit.ts'
 import { changes } from './changes.ts'
 import type { CloudApp, CloudServices } from './environment.ts'
@@ -75,7 +74,6 @@ export function gatewayRoutes(app: CloudApp, services: CloudServices, limits: Pr
     method: 'get',
     path: '/v1/gateways',
     summary: 'Gateways by name: their sites, their state, and whether they still send',
-    middleware: requireRole(services, 'viewer'),
     request: { query: z.object({ limit: z.string().optional(), after: z.string().optional() }) },
     responses: schemas.answers(schemas.gateways, 'At most `limit` gateways'),
   })
@@ -91,7 +89,6 @@ export function gatewayRoutes(app: CloudApp, services: CloudServices, limits: Pr
     method: 'get',
     path: '/v1/gateways/{id}',
     summary: 'One gateway',
-    middleware: requireRole(services, 'viewer'),
     request: { params },
     responses: schemas.answers(schemas.gateway, 'The gateway'),
   })

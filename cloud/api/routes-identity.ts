@@ -1,7 +1,7 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { LIMITS } from '../../contract/limits.ts'
 import { present } from '../../contract/present.ts'
-import { ownSites, requireRole } from './auth.ts'
+import { ownSites, refuseChoice } from './auth.ts'
 import { bodyLimitOf } from './body-limit.ts'
 import { changes } from './changes.ts'
 import { admitDevice } from './device-admission.ts'
@@ -25,6 +25,7 @@ export function identityRoutes(app: CloudApp, services: CloudServices, limits: P
   })
   app.openapi(claim, (c) => {
     const { ttlSeconds, replace, ...wish } = c.req.valid('json')
+    refuseChoice(c, wish.model)
     const by = c.get('principal').subject
     const made = identities.claim({ ...wish, ttlMs: (ttlSeconds ?? 86_400) * 1000, replace: replace === true }, by)
     return c.json(unwrap(made), 200)
@@ -134,7 +135,6 @@ export function identityRoutes(app: CloudApp, services: CloudServices, limits: P
     method: 'get',
     path: '/v1/revocations',
     summary: 'Tokens that gateways are to refuse, changed after a cursor; a gateway hears of devices of its sites',
-    middleware: requireRole(services, 'gateway'),
     request: { query: z.object({ after: z.string().optional() }) },
     responses: schemas.answers(identity.revocations, 'For each device: tokens issued before the time are refused'),
   })
@@ -151,7 +151,7 @@ export function identityRoutes(app: CloudApp, services: CloudServices, limits: P
     method: 'post',
     path: '/v1/notices',
     summary: 'A gateway has noticed two devices with one identity',
-    middleware: [requireRole(services, 'gateway'), bodyLimitOf(LIMITS.identityBytes)],
+    middleware: bodyLimitOf(LIMITS.identityBytes),
     request: schemas.jsonBody(identity.notice),
     responses: schemas.answers(z.object({ alert: z.number() }), 'The alert, open until a day has passed'),
   })

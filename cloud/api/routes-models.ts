@@ -6,11 +6,12 @@ import { isSha256Hex } from '../../contract/fields.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { problemResponse } from '../../platform/problem-response.ts'
 import { signalFigures } from '../telemetry/signal-figures.ts'
-import { ownSites, requireRole } from './auth.ts'
+import { ownSites } from './auth.ts'
 import { bodyLimitOf } from './body-limit.ts'
 import { changes } from './changes.ts'
 import type { CloudApp, CloudServices } from './environment.ts'
 import { fail, integerQuery, unwrap } from './problem.ts'
+import { may } from './rights.ts'
 import * as schemas from './schemas.ts'
 import { releaseView } from './views.ts'
 
@@ -35,7 +36,7 @@ export function modelRoutes(app: CloudApp, services: CloudServices): void {
     },
     responses: { 200: stored('It was here'), 201: stored('It is stored'), ...schemas.problems },
   })
-  app.put('/v1/artifacts/:sha256', requireRole(services), bodyLimitOf(LIMITS.bundleBytes), async (c) => {
+  app.put('/v1/artifacts/:sha256', bodyLimitOf(LIMITS.bundleBytes), async (c) => {
     const sha256 = c.req.param('sha256')
     if (!isSha256Hex(sha256)) return fail('invalid-request', 'an artifact is named by its sha256, lower-case hex')
     const { created } = unwrap(await registry.putArtifact(sha256, new Uint8Array(await c.req.arrayBuffer())))
@@ -53,7 +54,7 @@ export function modelRoutes(app: CloudApp, services: CloudServices): void {
       ...schemas.problems,
     },
   })
-  app.get('/v1/artifacts/:sha256', requireRole(services, 'viewer', 'gateway'), (c) => {
+  app.get('/v1/artifacts/:sha256', (c) => {
     const sha256 = c.req.param('sha256')
     const sites = ownSites(services, c)
     const served = isSha256Hex(sha256) && (sites === undefined || store.models.isNeededAt(sha256, sites))
@@ -86,8 +87,8 @@ export function modelRoutes(app: CloudApp, services: CloudServices): void {
     responses: schemas.answers(schemas.release, 'The release, as candidate'),
   })
   app.openapi(register, (c) => {
-    const { name, version, family } = c.req.valid('json')
-    const { release } = unwrap(registry.register(name, version, c.get('principal').subject, family))
+    const { name, version, family, risk } = c.req.valid('json')
+    const { release } = unwrap(registry.register(name, version, c.get('principal').subject, family, risk))
     return c.json(releaseView(store, release), 200)
   })
 
@@ -96,7 +97,6 @@ export function modelRoutes(app: CloudApp, services: CloudServices): void {
     path: '/v1/models',
     summary:
       'Releases, oldest first, with lineage and history; a gateway sees those that its devices may need, without history',
-    middleware: requireRole(services, 'viewer', 'gateway'),
     request: { query: z.object({ family: schemas.ofFamily }) },
     responses: schemas.answers(z.object({ models: z.array(schemas.release) }), 'All releases'),
   })
@@ -112,7 +112,6 @@ export function modelRoutes(app: CloudApp, services: CloudServices): void {
     method: 'get',
     path: '/v1/models/{name}/{version}/signals',
     summary: 'What the devices of a release have counted, by the names that its bundle declares',
-    middleware: requireRole(services, 'viewer'),
     request: { params: schemas.releaseParams, query: z.object({ hours: z.string().optional() }) },
     responses: schemas.answers(
       z.object({ listeningMs: z.number(), signals: z.array(schemas.signal).readonly() }),
@@ -132,7 +131,6 @@ export function modelRoutes(app: CloudApp, services: CloudServices): void {
     method: 'get',
     path: '/v1/models/{name}/{version}/patches',
     summary: 'Patches that the signed document of a release names, and which of them were uploaded',
-    middleware: requireRole(services, 'viewer'),
     request: { params: schemas.releaseParams },
     responses: schemas.answers(z.object({ patches: z.array(schemas.releasePatch) }), 'All patches of the release'),
   })
@@ -147,7 +145,7 @@ export function modelRoutes(app: CloudApp, services: CloudServices): void {
     method: 'put',
     path: '/v1/models/{name}/{version}/patches/{sha256}',
     summary: 'Upload a patch; refused unless the signed document of the release names it',
-    middleware: [requireRole(services), bodyLimitOf(LIMITS.bundleBytes)] as const,
+    middleware: bodyLimitOf(LIMITS.bundleBytes),
     request: {
       params: schemas.releaseParams.extend({ sha256: schemas.sha256 }),
       body: { content: { 'application/octet-stream': { schema: z.string().openapi({ format: 'binary' }) } } },
@@ -170,10 +168,52 @@ export function modelRoutes(app: CloudApp, services: CloudServices): void {
     responses: schemas.answers(schemas.release, 'The release in its new state'),
   })
   app.openapi(promote, (c) => {
-    const { to, reason, version } = c.req.valid('json')
+    const { to, reason, version, risk } = c.req.valid('json')
     const { name } = c.req.valid('param')
-    const release = unwrap(registry.promote(name, to, c.get('principal').subject, reason, version))
+    const release = unwrap(registry.promote(name, to, c.get('principal').subject, reason, version, risk))
     services.signSoon()
     return c.json(releaseView(store, release), 200)
+  })
+
+  const gates = createRoute({
+    method: 'get',
+    path: '/v1/models/{name}/{version}/gates',
+    summary: 'Risk of a release, who has approved it, and what it lacks before devices may get it',
+    request: { params: schemas.releaseParams },
+    responses: schemas.answers(schemas.releaseGates, 'What stands in its way; empty: nothing'),
+  })
+  app.openapi(gates, (c) => {
+    const { name, version } = c.req.valid('param')
+    const release = store.models.byName(name, version) ?? fail('not-found', `no release ${name} ${version}`)
+    return c.json({ ...registry.gates(release), sha256: release.sha256 }, 200)
+  })
+
+  const approve = createRoute({
+    method: 'post',
+    path: '/v1/models/{name}/approve',
+    summary: 'Say that a release may go to devices; for these bytes, and never one’s own',
+    middleware: changes(services, 4_096),
+    request: { params: z.object({ name: schemas.name }), ...schemas.change(schemas.approveRequest) },
+    responses: schemas.answers(schemas.releaseGates, 'What it needs after it'),
+  })
+  app.openapi(approve, (c) => {
+    const { reason, ...of } = c.req.valid('json')
+    const release = unwrap(registry.approve(c.req.valid('param').name, c.get('principal').subject, reason, of))
+    return c.json({ ...registry.gates(release), sha256: release.sha256 }, 200)
+  })
+
+  const risk = createRoute({
+    method: 'put',
+    path: '/v1/families/{name}/risk',
+    summary: 'The least risk of a family’s releases; lowering it is an admin’s',
+    middleware: changes(services, 4_096),
+    request: { params: z.object({ name: schemas.name }), ...schemas.change(schemas.familyRiskRequest) },
+    responses: schemas.answers(schemas.familyRisk, 'From now on'),
+  })
+  app.openapi(risk, (c) => {
+    const { risk, reason } = c.req.valid('json')
+    const { subject: by, role } = c.get('principal')
+    const mayLower = may(role, 'administer')
+    return c.json(unwrap(registry.setFamilyRisk(c.req.valid('param').name, risk, { by, reason, mayLower })), 200)
   })
 }

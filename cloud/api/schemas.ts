@@ -3,8 +3,11 @@ import { BOARD_PATTERN, SHA256_PATTERN } from '../../contract/fields.ts'
 import { GIVEN_ID_PATTERN, ID_WORDS, NAME_PATTERN } from '../../contract/id.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { READINESS_CODES } from '../../platform/readiness.ts'
+import { ALERT_SEVERITIES } from '../alert-severity.ts'
+import { RELEASE_RISKS } from '../store/approval-store.ts'
 import { RELEASE_STATES } from '../store/model-store.ts'
 import { POLICY_REFERENCE } from '../store/policy-store.ts'
+import { SERVICE_ROLES } from '../store/roles.ts'
 
 /** Request and response shapes of the HTTP API, for validation and for /openapi.json. */
 
@@ -57,7 +60,7 @@ export const enrolResponse = z
 
 export const tokenRequest = z.strictObject({
   subject: id,
-  role: z.enum(['operator', 'gateway', 'viewer']),
+  role: z.enum(SERVICE_ROLES),
   /** what a gateway without a key may speak for; needed when its name is new */
   sites: z.array(id).min(1).max(LIMITS.gatewaySites).optional(),
   ttlSeconds: z.number().int().min(60).max(315_360_000).optional(),
@@ -88,7 +91,7 @@ export const serviceTokens = z.object({
   tokens: z.array(
     z.object({
       jti: z.string(),
-      role: z.enum(['operator', 'gateway', 'viewer']),
+      role: z.enum(SERVICE_ROLES),
       subject: z.string(),
       issuedMs: count,
       expiresMs: count,
@@ -214,11 +217,14 @@ export const deviceDetail = device
   })
   .openapi('DeviceDetail')
 
+const risk = z.enum(RELEASE_RISKS)
 export const releaseRequest = z.strictObject({
   name,
   version: count.max(LIMITS.counter),
   /** what it belongs to; default: as others of its name or its delegated role, that of its parent, the role's name, `default` */
   family: name.optional(),
+  /** that it has at least; it never falls */
+  risk: risk.optional(),
 })
 export const release = z
   .object({
@@ -231,6 +237,8 @@ export const release = z
     state: z.enum(RELEASE_STATES),
     /** what it belongs to: its versions replace each other */
     family: z.string(),
+    /** its own; its family may have a higher one */
+    risk,
     registeredMs: count,
     securityCounter: count,
     boards: z.array(z.string()).readonly(),
@@ -303,7 +311,27 @@ export const promoteRequest = z.strictObject({
   to: z.enum(RELEASE_STATES),
   reason,
   version: count.optional(),
+  /** that it has at least from now on */
+  risk: risk.optional(),
 })
+export const approveRequest = z.strictObject({
+  reason,
+  version: count.optional(),
+  sha256: sha256.optional().openapi({ description: 'of what was looked at: refused when the release has another' }),
+})
+export const releaseGates = z
+  .object({
+    sha256: z.string(),
+    risk,
+    needed: count.openapi({ description: 'how many people besides whoever registered it have to approve it' }),
+    approvals: z.array(z.object({ sha256: z.string(), by: z.string(), atMs: count, reason: z.string() })).readonly(),
+    lacks: z.array(z.object({ gate: z.string(), lacks: z.string(), how: z.string() })).readonly(),
+  })
+  .openapi('ReleaseGates')
+export const familyRiskRequest = z.strictObject({ risk, reason })
+export const familyRisk = z
+  .object({ family: z.string(), risk, changedMs: count, by: z.string(), reason: z.string() })
+  .openapi('FamilyRisk')
 
 const gateFields = z.record(z.string(), z.unknown())
 export const policyReference = z
@@ -378,6 +406,7 @@ export const rollout = z
       .openapi({ description: 'Percentages of the stages that a person ends' }),
   })
   .openapi('Rollout')
+export const rowId = z.string().regex(/^[1-9]\d{0,14}$/, 'the id is a whole number')
 export const page = z.object({ limit: z.string().optional(), before: z.string().optional() })
 /** What a page goes on before; null: it is the last. */
 export const nextOf = (rows: readonly { readonly id: number }[], limit: number): number | null =>
@@ -456,6 +485,7 @@ export const counters = z
   })
   .openapi('FleetCounters')
 
+const severity = z.enum(ALERT_SEVERITIES)
 export const alert = z
   .object({
     id: count,
@@ -475,8 +505,10 @@ export const alert = z
     acknowledged: z.object({ ms: count, by: z.string(), reason: z.string() }).nullable(),
     /** nobody is told of it until then; null: people are */
     silence: z.object({ id: count, untilMs: count, by: z.string(), reason: z.string() }).nullable(),
-    /** P1: somebody should act now; P2: today; P3: before it ends */
-    severity: z.enum(['P1', 'P2', 'P3']),
+    /** P0: no device can be updated; P1: somebody should act now; P2: today; P3: before it ends */
+    severity,
+    /** what stands behind it (`site:`, `gateway:`, `rollout:`, `family:` or `code:` and a name): alerts of one cause are one to people */
+    cause: z.string(),
     /** where it says what to do */
     runbook: z.string(),
     /** for people */
@@ -510,6 +542,64 @@ export const silence = z
     endedMs: numberOrNull,
   })
   .openapi('Silence')
+export const alertGroup = z
+  .object({
+    cause: z.string(),
+    severity,
+    sinceMs: count,
+    /** how many alerts, by code */
+    codes: z.record(z.string(), count),
+    /** nobody has taken any of them on */
+    isUntouched: z.boolean(),
+    /** the worst first, at most 50 */
+    alerts: z.array(alert).readonly(),
+  })
+  .openapi('AlertGroup')
+export const incidentRequest = z.strictObject({
+  title: z.string().min(1).max(200),
+  /** default: that of `alert`, else P2 */
+  severity: severity.optional(),
+  /** what it is about and since when, where the rest does not say */
+  alert: z.number().int().min(1).optional(),
+  sinceMs: count.optional(),
+  family: name.optional(),
+  site: id.optional(),
+  rollout: name.optional(),
+})
+export const noteRequest = z.strictObject({ words: z.string().min(1).max(2_000) })
+export const closeRequest = z.strictObject({ outcome: z.string().min(1).max(500) })
+export const incident = z
+  .object({
+    id: count,
+    severity,
+    title: z.string(),
+    family: z.string().nullable(),
+    site: z.string().nullable(),
+    rollout: z.string().nullable(),
+    /** from when on its timeline is read */
+    beganMs: count,
+    openedMs: count,
+    openedBy: z.string(),
+    closedMs: numberOrNull,
+    closedBy: z.string().nullable(),
+    outcome: z.string().nullable(),
+    runbook: z.string(),
+  })
+  .openapi('Incident')
+export const incidentDetail = incident
+  .extend({
+    timeline: z.array(
+      z.object({
+        atMs: count,
+        kind: z.enum(['alert', 'audit', 'verdict', 'state', 'note']),
+        by: z.string().nullable(),
+        words: z.string(),
+      }),
+    ),
+    /** more happened than is read at once: the oldest is left out */
+    isCut: z.boolean(),
+  })
+  .openapi('IncidentDetail')
 export const alertFigures = z
   .object({
     code: z.string(),

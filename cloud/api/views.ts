@@ -13,7 +13,8 @@ import { HOUR_MS, hourIndex } from '../store/telemetry-store.ts'
 import { fleetFigures } from '../telemetry/fleet-figures.ts'
 import { fleetNow } from '../telemetry/fleet-now.ts'
 import { whyNot } from '../telemetry/why-not.ts'
-import { ALERT_RUNBOOK, alertWords, severityOf } from './alert-words.ts'
+import { causeName, causeOf } from './alert-groups.ts'
+import { alertWords, runbookOf, severityOf } from './alert-words.ts'
 import { deviceTag, rolloutTag } from './etag.ts'
 
 /** JSON shapes of the API; times are Unix ms and end in `Ms`. */
@@ -152,7 +153,8 @@ export function alertView(store: Store, alert: AlertRecord) {
   return {
     ...alert,
     ...{ modelName: release?.name ?? null, family: release?.family ?? null },
-    ...{ severity: severityOf(alert), runbook: ALERT_RUNBOOK, title, words },
+    ...{ severity: severityOf(alert), runbook: runbookOf(alert.code), title, words },
+    cause: causeName(causeOf(store, alert)),
   }
 }
 

@@ -1,16 +1,25 @@
+import { decodeBundle } from '../../contract/bundle.ts'
 import { bytesEqual, hexToBytes } from '../../contract/bytes.ts'
 import type { Clock } from '../../contract/clock.ts'
 import { type ContractError, contractError } from '../../contract/errors.ts'
-import { type BundleManifest, readManifest, requirementSha256 } from '../../contract/manifest.ts'
+import {
+  type BundleManifest,
+  parseManifest,
+  readManifest,
+  requirementSha256,
+  SECTIONS,
+} from '../../contract/manifest.ts'
 import { isPatchImage, readPatchHeader, sha256Half } from '../../contract/patch/patch-header.ts'
 import { present } from '../../contract/present.ts'
 import type { Release, ReleasePatch, ReleaseVerifier } from '../../contract/release.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 import { verifierFits } from '../../model/wake-verifier.ts'
-import { unsaidFamily } from '../family.ts'
+import { noFamily, unsaidFamily } from '../family.ts'
+import { type Approval, type FamilyRisk, higherRisk, type ReleaseRisk } from '../store/approval-store.ts'
 import { type ReleaseRecord, type ReleaseState, shareBoards } from '../store/model-store.ts'
 import type { Store } from '../store/store.ts'
 import type { ArtifactFolder } from './artifact-folder.ts'
+import { APPROVALS, lacksOf, type ReleaseFacts, type ReleaseLack } from './release-gates.ts'
 
 /** Which state may follow which by hand. Into production leads a rollout, or a hand where there is no production yet. */
 const BY_HAND: Readonly<Record<ReleaseState, readonly ReleaseState[]>> = {
@@ -23,6 +32,16 @@ const BY_HAND: Readonly<Record<ReleaseState, readonly ReleaseState[]>> = {
 /** A patch of a release, and whether its bytes are here. */
 export interface PatchRecord extends ReleasePatch {
   readonly stored: boolean
+}
+
+/** What a release needs before devices get it. */
+export interface ReleaseGates {
+  /** its own, or its family's if that is higher */
+  readonly risk: ReleaseRisk
+  /** how many people have to approve it */
+  readonly needed: number
+  readonly approvals: readonly Approval[]
+  readonly lacks: readonly ReleaseLack[]
 }
 
 /** Where releases are found: the image repository, whose offline keys have signed them. */
@@ -109,6 +128,7 @@ export class Registry {
   /** Registers a release of the image repository as candidate, when everything that its document names is here. The same again is no
    *  error.
    *  @param asked family that it is to belong to; undefined: see `#familyOf`
+   *  @param risk that it has at least
    *  @returns the codes of decodeBundle and parseManifest, `target-unknown`, `artifact-not-found`, `size-mismatch`,
    *    `contradicts-release`, `conflict`, `invalid-request`
    */
@@ -117,6 +137,7 @@ export class Registry {
     version: number,
     by: string,
     asked?: string,
+    risk: ReleaseRisk = 'low',
   ): Result<{ release: ReleaseRecord; created: boolean }, ContractError> {
     const published = this.#releases.release(name, version)
     if (!published.ok) return published
@@ -126,7 +147,7 @@ export class Registry {
       if (asked !== undefined && asked !== known.family) {
         return err(contractError('conflict', `${name} ${version} is registered in family ${known.family}`))
       }
-      return ok({ release: known, created: false })
+      return ok({ release: this.#raise(known, risk, by), created: false })
     }
     const taken = this.#store.models.byName(release.name, release.version)
     if (known !== undefined || taken !== undefined) {
@@ -162,7 +183,7 @@ export class Registry {
         ...{ version: record.version, sha256: record.sha256, family },
         ...(followers > 0 && { followers }),
       })
-      return ok({ release: record, created: true })
+      return ok({ release: this.#raise(record, risk, by), created: true })
     })
   }
 
@@ -234,7 +255,125 @@ export class Registry {
     return readManifest(data)
   }
 
-  /** Moves a release by hand.
+  /** Gives a release a higher risk; a lower one than it has changes nothing: what was said to need more care does not need less later. */
+  #raise(release: ReleaseRecord, risk: ReleaseRisk, by: string): ReleaseRecord {
+    if (higherRisk(release.risk, risk) === release.risk) return release
+    return this.#store.atomically(() => {
+      this.#store.models.setRisk(release.id, risk)
+      this.#audit(by, 'release.risk-raised', release, { version: release.version, from: release.risk, to: risk })
+      return { ...release, risk }
+    })
+  }
+
+  /** What stands in a release's way to devices. */
+  gates(release: ReleaseRecord): ReleaseGates {
+    const { approvals } = this.#store
+    const given = approvals.of(release.sha256)
+    const risk = higherRisk(release.risk, approvals.riskOf(release.family)?.risk ?? 'low')
+    const facts = {
+      release: release.content,
+      bundle: risk === 'low' ? undefined : this.#read(release),
+      approvals: given.length,
+    }
+    return { risk, needed: APPROVALS[risk], approvals: given, lacks: lacksOf(risk, facts) }
+  }
+
+  /** Whether nothing stands in a release's way. @returns `conflict`, with all that it lacks and how to get it */
+  cleared(release: ReleaseRecord): Result<void, ContractError> {
+    const { risk, lacks } = this.gates(release)
+    if (lacks.length === 0) return ok(undefined)
+    const list = lacks.map(({ lacks, how }) => `${lacks} (${how})`).join('; ')
+    return err(contractError('conflict', `${release.name} ${release.version} is of ${risk} risk and lacks ${list}`))
+  }
+
+  #read({ sha256 }: ReleaseRecord): ReleaseFacts['bundle'] {
+    const data = this.#artifacts.read(sha256)
+    if (data === undefined) return undefined
+    const sections = decodeBundle(data)
+    const manifest = sections.ok ? parseManifest(sections.value) : sections
+    return sections.ok && manifest.ok
+      ? { manifest: manifest.value, card: sections.value.get(SECTIONS.card) }
+      : undefined
+  }
+
+  /** Notes that somebody has looked at a release and lets it go to devices. It counts for these bytes, until they are archived.
+   *  @param sha256 of what was looked at; undefined: whatever the cloud has
+   *  @returns `not-found` | `conflict`: archived, another bundle, or not another person */
+  approve(
+    name: string,
+    by: string,
+    reason: string,
+    { version, sha256 }: { readonly version?: number | undefined; readonly sha256?: string | undefined } = {},
+  ): Result<ReleaseRecord, ContractError> {
+    const { models, approvals } = this.#store
+    return this.#store.atomically(() => {
+      const release = models.byName(name, version)
+      if (release === undefined) return err(contractError('not-found', `no release "${name}"`))
+      const { state } = release
+      if (state === 'archived') return err(contractError('conflict', `${name} ${release.version} is archived`))
+      if (sha256 !== undefined && sha256 !== release.sha256) {
+        return err(
+          contractError('conflict', `${name} ${release.version} has the hash ${release.sha256}, not ${sha256}`),
+        )
+      }
+      const given = approvals.of(release.sha256)
+      if (given.some((each) => each.by === by)) return ok(release)
+      const registered = models.history(release.id)[0]?.by
+      const same = [registered, ...given.map((each) => each.by)].find(
+        (other) => other !== undefined && this.#mayBeOne(by, other),
+      )
+      if (same !== undefined) {
+        const what = same === registered ? 'registered' : 'approved'
+        const why =
+          same === by
+            ? `${by} has ${what} it`
+            : `${same} has ${what} it, and one of the two has minted the other's token`
+        return err(contractError('conflict', `${why}: an approval is another person's`))
+      }
+      const atMs = this.#clock.wallMs()
+      approvals.add({ sha256: release.sha256, by, atMs, reason })
+      this.#audit(by, 'release.approved', release, { version: release.version, sha256: release.sha256, reason })
+      return ok(release)
+    })
+  }
+
+  /** Whether two names may be one person: who has minted a token for a name has had it in his hands. */
+  #mayBeOne(a: string, b: string): boolean {
+    const { tokens } = this.#store
+    return a === b || tokens.mintersOf(a).has(b) || tokens.mintersOf(b).has(a)
+  }
+
+  /** Sets the least risk of a family's releases.
+   *  @param mayLower whether whoever asks may also lower it @returns `not-found` | `not-authorized` */
+  setFamilyRisk(
+    family: string,
+    risk: ReleaseRisk,
+    { by, reason, mayLower }: { readonly by: string; readonly reason: string; readonly mayLower: boolean },
+  ): Result<FamilyRisk, ContractError> {
+    const { models, approvals, audit } = this.#store
+    return this.#store.atomically(() => {
+      const families = models.families()
+      if (!families.includes(family)) return err(contractError('not-found', noFamily(family, families)))
+      const from = approvals.riskOf(family)?.risk ?? 'low'
+      if (higherRisk(from, risk) !== risk && !mayLower) {
+        return err(contractError('not-authorized', `family ${family} is of ${from} risk: lowering that needs admin`))
+      }
+      const changedMs = this.#clock.wallMs()
+      const set = { family, risk, changedMs, by, reason }
+      approvals.setRisk(set)
+      audit.append({
+        atMs: changedMs,
+        actor: by,
+        action: 'family.risk-set',
+        subject: family,
+        detail: { from, to: risk, reason },
+      })
+      return ok(set)
+    })
+  }
+
+  /** Moves a release by hand. Into production only what nothing stands in the way of.
+   *  @param risk that it has at least from now on
    *  @returns `not-found` | `conflict`
    */
   promote(
@@ -243,11 +382,13 @@ export class Registry {
     by: string,
     reason: string,
     version?: number,
+    risk: ReleaseRisk = 'low',
   ): Result<ReleaseRecord, ContractError> {
     const { models, rollouts, devices } = this.#store
     return this.#store.atomically(() => {
-      const release = models.byName(name, version)
-      if (release === undefined) return err(contractError('not-found', `no release "${name}"`))
+      const found = models.byName(name, version)
+      if (found === undefined) return err(contractError('not-found', `no release "${name}"`))
+      const release = this.#raise(found, risk, by)
       if (release.state === to) return ok(release)
       if (!BY_HAND[release.state].includes(to)) {
         return err(contractError('conflict', `${name} is ${release.state}; by hand it cannot become ${to}`))
@@ -262,6 +403,8 @@ export class Registry {
       if (inProduction !== undefined) {
         return err(contractError('conflict', `${inProduction.name} is in production: start a rollout of ${name}`))
       }
+      const isCleared = to === 'production' ? this.cleared(release) : ok(undefined)
+      if (!isCleared.ok) return isCleared
       models.setState(release, to, by, reason, this.#clock.wallMs())
       this.#audit(by, `release.${to}`, release, { from: release.state, reason })
       if (to === 'production') {

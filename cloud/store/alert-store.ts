@@ -170,6 +170,17 @@ export class AlertStore {
       .map(({ waits, ...row }) => ({ ...row, waitsMs: (JSON.parse(waits) as number[]).sort((a, b) => a - b) }))
   }
 
+  /** Alerts that were open at some time from one moment to another, the newest of them first. */
+  between(fromMs: number, untilMs: number, limit: number): readonly AlertRecord[] {
+    return this.#db
+      .prepare<[number, number, number], Row>(
+        `SELECT ${COLUMNS} FROM alerts WHERE since_ms <= ? AND (resolved_ms IS NULL OR resolved_ms >= ?)
+         ORDER BY since_ms DESC LIMIT ?`,
+      )
+      .all(untilMs, fromMs, limit)
+      .map(toRecord)
+  }
+
   /** Newest first. @param before only alerts with a smaller id @param filter only those about a family's releases; only open ones */
   list(
     limit: number,

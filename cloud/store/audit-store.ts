@@ -46,6 +46,16 @@ export class AuditStore {
       .all(before, limit)
       .map(entryOf)
   }
+
+  /** Entries from one moment to another, the newest of them first. */
+  between(fromMs: number, untilMs: number, limit: number): readonly AuditEntry[] {
+    return this.#db
+      .prepare<[number, number, number], Row>(
+        'SELECT * FROM audit WHERE at_ms >= ? AND at_ms <= ? ORDER BY at_ms DESC, id DESC LIMIT ?',
+      )
+      .all(fromMs, untilMs, limit)
+      .map(entryOf)
+  }
 }
 
 /** What somebody has changed by hand is told as it is, and is found by its hash. */

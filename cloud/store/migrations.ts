@@ -30,7 +30,7 @@ CREATE INDEX devices_target ON devices (target);
 
 CREATE TABLE tokens (
   jti TEXT PRIMARY KEY,
-  kind TEXT NOT NULL,              -- device | operator | gateway | viewer
+  kind TEXT NOT NULL,              -- device, or a role of cloud/store/roles.ts
   subject TEXT NOT NULL,
   issued_ms INTEGER NOT NULL,
   expires_ms INTEGER NOT NULL
@@ -889,6 +889,55 @@ UPDATE baselines SET hours = (
     FROM json_each(baselines.hours) ORDER BY key));
 `
 
+/** Roles of people. A token of before that was for an operator could do everything, and still can. */
+const ROLES = `
+UPDATE tokens SET kind = 'admin' WHERE kind <> 'device' AND kind = 'operator';
+`
+
+/** Risk of releases and families, who has approved a bundle, incidents. */
+const GOVERNANCE = `
+ALTER TABLE releases ADD COLUMN risk TEXT NOT NULL DEFAULT 'low';
+CREATE TABLE family_risks (
+  family TEXT PRIMARY KEY,
+  risk TEXT NOT NULL,              -- its releases have this one at least
+  changed_ms INTEGER NOT NULL,
+  changed_by TEXT NOT NULL,
+  reason TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE approvals (
+  id INTEGER PRIMARY KEY,
+  sha256 TEXT NOT NULL,            -- of the bundle
+  approved_by TEXT NOT NULL,
+  at_ms INTEGER NOT NULL,
+  reason TEXT NOT NULL,
+  ended_ms INTEGER                 -- NULL: it counts
+) STRICT;
+CREATE UNIQUE INDEX one_approval ON approvals (sha256, approved_by) WHERE ended_ms IS NULL;
+CREATE TABLE incidents (
+  id INTEGER PRIMARY KEY,
+  severity TEXT NOT NULL,          -- P0 to P3
+  title TEXT NOT NULL,
+  family TEXT,                     -- NULL: any
+  site TEXT,
+  rollout TEXT,
+  began_ms INTEGER NOT NULL,       -- from when on its timeline is read
+  opened_ms INTEGER NOT NULL,
+  opened_by TEXT NOT NULL,
+  closed_ms INTEGER,               -- NULL: open
+  closed_by TEXT,
+  outcome TEXT                     -- what ended it
+) STRICT;
+CREATE TABLE incident_notes (
+  id INTEGER PRIMARY KEY,
+  incident INTEGER NOT NULL REFERENCES incidents (id),
+  at_ms INTEGER NOT NULL,
+  noted_by TEXT NOT NULL,
+  words TEXT NOT NULL
+) STRICT;
+CREATE INDEX notes_of_incidents ON incident_notes (incident, id);
+CREATE INDEX alerts_by_time ON alerts (since_ms);
+`
+
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, name: 'fleet, registry, assignments, audit', sql: FLEET },
   { version: 2, name: 'telemetry', sql: TELEMETRY },
@@ -915,4 +964,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 23, name: 'requests with a key', sql: REQUESTS },
   { version: 24, name: 'silences', sql: SILENCES },
   { version: 25, name: 'baselines of any signal', sql: BASELINE_SIGNALS },
+  { version: 26, name: 'roles of people, risk, approvals, incidents', sql: ROLES + GOVERNANCE },
 ]

@@ -1,6 +1,7 @@
 import type { BundleManifest } from '../../contract/manifest.ts'
 import { present } from '../../contract/present.ts'
 import type { Release, ReleaseVerifier } from '../../contract/release.ts'
+import type { ReleaseRisk } from './approval-store.ts'
 import type { SqliteDatabase, Statement } from './database.ts'
 
 export const RELEASE_STATES = ['candidate', 'staging', 'production', 'archived'] as const
@@ -28,6 +29,8 @@ export interface ReleaseRecord {
   readonly state: ReleaseState
   /** versions of one family replace each other */
   readonly family: string
+  /** its own; its family may have a higher one */
+  readonly risk: ReleaseRisk
   readonly content: Release
   /** sha256 of the bundle that judges its wakes; null: what gateways have does */
   readonly verifier: string | null
@@ -74,8 +77,10 @@ export class ModelStore {
   readonly #db: SqliteDatabase
   /** by condition, of which there are five */
   readonly #lookups = new Map<string, Statement<(string | number)[], Row>>()
+  readonly #endApprovals: Statement<[number, string]>
   constructor(db: SqliteDatabase) {
     this.#db = db
+    this.#endApprovals = db.prepare('UPDATE approvals SET ended_ms = ? WHERE sha256 = ? AND ended_ms IS NULL')
   }
 
   putArtifact(sha256: string, bytes: number, nowMs: number): void {
@@ -212,8 +217,14 @@ export class ModelStore {
     return found.get({ id, prefix, sites: JSON.stringify(sites) })?.needed === 1
   }
 
+  setRisk(release: number, risk: ReleaseRisk): void {
+    this.#db.prepare('UPDATE releases SET risk = ? WHERE id = ?').run(risk, release)
+  }
+
+  /** What takes a release out of use ends what people have approved. */
   setState(release: ReleaseRecord, to: ReleaseState, by: string, reason: string, nowMs: number): void {
     this.#db.prepare('UPDATE releases SET state = ? WHERE id = ?').run(to, release.id)
+    if (to === 'archived') this.#endApprovals.run(nowMs, release.sha256)
     this.record(release.id, release.state, to, by, reason, nowMs)
   }
 

@@ -260,6 +260,14 @@ export class RolloutStore {
       .map(toRecord)
   }
 
+  /** The newest rollout of a release, however it went. */
+  newestOf(release: number): RolloutRecord | undefined {
+    const row = this.#db
+      .prepare<[number], Row>('SELECT * FROM rollouts WHERE release = ? ORDER BY created_ms DESC, rowid DESC LIMIT 1')
+      .get(release)
+    return row && toRecord(row)
+  }
+
   /** The newest completed rollout of a release. */
   completedOf(release: number): RolloutRecord | undefined {
     const row = this.#db

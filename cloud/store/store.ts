@@ -1,4 +1,5 @@
 import { AlertStore } from './alert-store.ts'
+import { ApprovalStore } from './approval-store.ts'
 import { AssignmentStore } from './assignment-store.ts'
 import { AuditStore } from './audit-store.ts'
 import { BaselineStore } from './baseline-store.ts'
@@ -6,10 +7,12 @@ import { openDatabase, openReader, type SqliteDatabase, shortenWal } from './dat
 import { DeviceChanges } from './device-changes.ts'
 import { DeviceStore } from './device-store.ts'
 import { EventStore } from './event-store.ts'
+import { ExportStore } from './export-store.ts'
 import { FleetStore } from './fleet-store.ts'
 import { GatewayStore } from './gateway-store.ts'
 import { GroupStore } from './group-store.ts'
 import { IdentityStore } from './identity-store.ts'
+import { IncidentStore } from './incident-store.ts'
 import { MemberTargets } from './member-targets.ts'
 import { MetadataStore } from './metadata-store.ts'
 import { ModelStore } from './model-store.ts'
@@ -32,6 +35,7 @@ export class Store {
   readonly gateways: GatewayStore
   readonly tokens: TokenStore
   readonly models: ModelStore
+  readonly approvals: ApprovalStore
   readonly assignments: AssignmentStore
   readonly audit: AuditStore
   readonly requests: RequestStore
@@ -45,6 +49,8 @@ export class Store {
   readonly policies: PolicyStore
   readonly alerts: AlertStore
   readonly silences: SilenceStore
+  readonly incidents: IncidentStore
+  readonly exports: ExportStore
   readonly baselines: BaselineStore
   readonly metadata: MetadataStore
   readonly wakeChecks: WakeCheckStore
@@ -62,6 +68,7 @@ export class Store {
     this.gateways = new GatewayStore(this.db)
     this.tokens = new TokenStore(this.db)
     this.models = new ModelStore(this.db)
+    this.approvals = new ApprovalStore(this.db)
     this.assignments = new AssignmentStore(this.db)
     this.devices = new DeviceStore(this.db, this.assignments)
     this.groups = new GroupStore(this.db)
@@ -78,6 +85,8 @@ export class Store {
     this.policies = new PolicyStore(this.db)
     this.alerts = new AlertStore(this.db)
     this.silences = new SilenceStore(this.db)
+    this.incidents = new IncidentStore(this.db)
+    this.exports = new ExportStore(this.db)
     this.baselines = new BaselineStore(this.db)
     this.metadata = new MetadataStore(this.db)
     this.wakeChecks = new WakeCheckStore(this.db)

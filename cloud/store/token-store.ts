@@ -1,8 +1,9 @@
 import type { SqliteDatabase, Statement } from './database.ts'
+import { SERVICE_ROLES, type ServiceRole } from './roles.ts'
 
 export interface TokenRecord {
   readonly jti: string
-  readonly kind: 'device' | 'operator' | 'gateway' | 'viewer'
+  readonly kind: 'device' | ServiceRole
   readonly subject: string
   readonly issuedMs: number
   readonly expiresMs: number
@@ -13,7 +14,7 @@ export interface TokenRecord {
 /** A service token as lists show it. */
 export interface ServiceTokenRow {
   readonly jti: string
-  readonly role: 'operator' | 'gateway' | 'viewer'
+  readonly role: ServiceRole
   readonly subject: string
   readonly issuedMs: number
   readonly expiresMs: number
@@ -28,11 +29,11 @@ export interface ServiceTokenRow {
 const GENERATIONS_MAX = 1_000
 
 /** By the index of services. */
-const OF_SUBJECT = "kind <> 'device' AND kind IN ('operator', 'gateway', 'viewer') AND subject = ?"
+const OF_SUBJECT = `kind <> 'device' AND kind IN (${SERVICE_ROLES.map((role) => `'${role}'`).join(', ')}) AND subject = ?`
 
 /** The newest token of a service. */
 export interface ServiceTokenEnd {
-  readonly kind: 'operator' | 'gateway' | 'viewer'
+  readonly kind: ServiceRole
   readonly subject: string
   readonly issuedMs: number
   readonly expiresMs: number
@@ -42,12 +43,12 @@ export interface ServiceTokenEnd {
 export class TokenStore {
   readonly #db: SqliteDatabase
   readonly #revoked: Statement<[string], { beforeMs: number }>
-  readonly #given: Statement<[string], { revokedMs: number | null }>
+  readonly #given: Statement<[string], { kind: ServiceRole; revokedMs: number | null }>
 
   constructor(db: SqliteDatabase) {
     this.#db = db
     this.#revoked = db.prepare('SELECT before_ms AS beforeMs FROM service_revocations WHERE subject = ?')
-    this.#given = db.prepare("SELECT revoked_ms AS revokedMs FROM tokens WHERE jti = ? AND kind <> 'device'")
+    this.#given = db.prepare("SELECT kind, revoked_ms AS revokedMs FROM tokens WHERE jti = ? AND kind <> 'device'")
   }
 
   add(token: TokenRecord): void {
@@ -168,6 +169,11 @@ export class TokenStore {
     return given.revokedMs === null ? 'good' : 'revoked'
   }
 
+  /** What a service token was given out for; undefined: it never was. */
+  roleOf(jti: string): ServiceRole | undefined {
+    return this.#given.get(jti)?.kind
+  }
+
   /** The last end of each service's tokens that are not revoked, the earliest first. */
   serviceEnds(limit: number): readonly ServiceTokenEnd[] {
     return this.#db
@@ -178,6 +184,23 @@ export class TokenStore {
          GROUP BY kind, subject ORDER BY expiresMs LIMIT ?`,
       )
       .all(limit)
+  }
+
+  /** Whose tokens have minted a token of the subject, or what minted that, and so on: who could be him. */
+  mintersOf(subject: string): ReadonlySet<string> {
+    const found = this.#db
+      .prepare<[string], string>(
+        `WITH RECURSIVE before (parent, generation) AS (
+           SELECT parent, 0 FROM tokens WHERE ${OF_SUBJECT} AND parent IS NOT NULL
+           UNION
+           SELECT t.parent, b.generation + 1 FROM before b JOIN tokens t ON t.jti = b.parent
+           WHERE t.parent IS NOT NULL AND b.generation < ${GENERATIONS_MAX}
+         )
+         SELECT DISTINCT t.subject FROM before b JOIN tokens t ON t.jti = b.parent`,
+      )
+      .pluck()
+      .all(subject) as string[]
+    return new Set(found.filter((each) => each !== subject))
   }
 
   /** Whether the subject was given a device token after a time that is good still. */

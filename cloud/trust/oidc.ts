@@ -14,6 +14,7 @@ import { type ContractError, contractError } from '../../contract/errors.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
 import { readBounded } from '../../platform/bounded-body.ts'
 import type { Logger } from '../../platform/logger.ts'
+import { ROLES_OF_PEOPLE, type RoleOfPeople } from '../store/roles.ts'
 import type { ServiceToken, ServiceTokenRecords, TokenIssuer } from './tokens.ts'
 
 /** Who says who people are, and which of them may do what. */
@@ -26,9 +27,8 @@ export interface OidcPolicy {
   readonly roleClaim: string
   /** claim with the name that the audit log gets */
   readonly nameClaim: string
-  /** values of the role claim that make an operator, and a viewer */
-  readonly operators: readonly string[]
-  readonly viewers: readonly string[]
+  /** values of the role claim that make somebody of each role; of several that fit, the one that may most counts */
+  readonly roles: Readonly<Record<RoleOfPeople, readonly string[]>>
 }
 
 /** Signatures by a key that only the provider has: none of those that two share. */
@@ -193,13 +193,11 @@ export class OidcTokens {
     return `oidc:${name}`
   }
 
-  #roleOf(payload: JWTPayload): 'operator' | 'viewer' | undefined {
-    const { roleClaim, operators, viewers } = this.#policy
+  #roleOf(payload: JWTPayload): RoleOfPeople | undefined {
+    const { roleClaim, roles } = this.#policy
     const claim = claimOf(payload, roleClaim)
     const values = typeof claim === 'string' ? claim.split(' ') : Array.isArray(claim) ? (claim as unknown[]) : []
-    const has = (wanted: readonly string[]): boolean => wanted.some((each) => values.includes(each))
-    if (has(operators)) return 'operator'
-    return has(viewers) ? 'viewer' : undefined
+    return ROLES_OF_PEOPLE.find((role) => roles[role].some((each) => values.includes(each)))
   }
 }
 

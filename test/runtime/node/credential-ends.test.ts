@@ -84,14 +84,14 @@ afterAll(async () => {
 describe('a stolen operator token', () => {
   it('mints nothing that lasts longer than itself, and what it minted ends with it', async () => {
     const short = await kinglet(
-      ...['token', 'make', ...operator(), '--role', 'operator', '--subject', 'anna', '--ttl-hours', '72'],
+      ...['token', 'make', ...operator(), '--role', 'admin', '--subject', 'anna', '--ttl-hours', '72'],
       ...['-o', path('anna.token')],
     )
     expect(short.code, short.stderr).toBe(0)
     const anna = read('anna.token')
-    const long = { subject: 'mallory', role: 'operator', ttlSeconds: 10 * 365 * 86_400 }
+    const long = { subject: 'mallory', role: 'admin', ttlSeconds: 10 * 365 * 86_400 }
     expect(await post(anna, '/v1/tokens', long)).toMatchObject({ status: 403, json: { code: 'not-authorized' } })
-    const mallory = await post(anna, '/v1/tokens', { subject: 'mallory', role: 'operator' })
+    const mallory = await post(anna, '/v1/tokens', { subject: 'mallory', role: 'admin' })
     expect(mallory.status).toBe(200)
     expect(mallory.json.expiresMs - Date.now()).toBeLessThan(72.1 * 3_600_000)
     // A viewer mints nothing.
@@ -103,7 +103,7 @@ describe('a stolen operator token', () => {
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line) as Record<string, unknown>)
-    expect(rows.find(({ subject }) => subject === 'mallory')).toMatchObject({ role: 'operator', parentSubject: 'anna' })
+    expect(rows.find(({ subject }) => subject === 'mallory')).toMatchObject({ role: 'admin', parentSubject: 'anna' })
     const first = await kinglet('token', 'revoke', 'anna', ...operator(), '--reason', 'stolen')
     expect(first.stdout).toMatch(
       /tokens of anna are refused from now on\n2 that anna has minted for others are good still/,
@@ -117,8 +117,8 @@ describe('a stolen operator token', () => {
 
   it('is ended alone by its name; a name that nobody has is said', async () => {
     const [one, other] = [
-      await post(read('cloud/operator.token'), '/v1/tokens', { subject: 'ben', role: 'operator' }),
-      await post(read('cloud/operator.token'), '/v1/tokens', { subject: 'ben', role: 'operator' }),
+      await post(read('cloud/operator.token'), '/v1/tokens', { subject: 'ben', role: 'admin' }),
+      await post(read('cloud/operator.token'), '/v1/tokens', { subject: 'ben', role: 'admin' }),
     ].map(({ json }) => json.token as string)
     const { jti } = JSON.parse(Buffer.from(one!.split('.')[1]!, 'base64url').toString()) as { jti: string }
     await kinglet('token', 'revoke', jti, ...operator(), '--reason', 'lost')

@@ -65,12 +65,13 @@ let cloud: RunningCloud
 let aheadMs = 0
 const machine = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + aheadMs }
 
+const groups = (of: object) => ({ ...{ admin: [], 'release-manager': [], operator: [], viewer: [] }, ...of })
 const start = (more: object = {}) =>
   startCloud({
     ...{ dataDir: join(dir, 'cloud'), host: '127.0.0.1', port: 0, clock: systemClock, machine, secureRandom, logger },
     oidc: {
       ...{ issuer: provider.issuer, audience: 'kinglet', roleClaim: 'groups', nameClaim: 'sub' },
-      ...{ operators: ['fleet-ops'], viewers: ['fleet-readers'], ...more },
+      ...{ roles: groups({ admin: ['fleet-ops'], viewer: ['fleet-readers'] }), ...more },
     },
   })
 beforeAll(async () => {
@@ -238,7 +239,7 @@ describe('tokens of an OpenID provider', () => {
 
   it('take groups and names from where the provider has them, and no address that was not verified', async () => {
     await cloud.close()
-    cloud = await start({ roleClaim: 'realm_access.roles', nameClaim: 'email', operators: ['ops'] })
+    cloud = await start({ roleClaim: 'realm_access.roles', nameClaim: 'email', roles: groups({ admin: ['ops'] }) })
     const claims = { realm_access: { roles: ['ops'] }, email: 'ann@example.org' }
     expect(await outcome(provider.token({ ...claims, email_verified: false }))).toEqual([401, 'token-invalid'])
     const token = await provider.token({ ...claims, email_verified: true })
@@ -257,7 +258,11 @@ describe('kinglet cloud run --oidc-issuer', () => {
   it('says what is missing, and what would come in the clear', async () => {
     expectRefusal(await run('--oidc-operator', 'ops'), 2, /go with --oidc-issuer/)
     expectRefusal(await run(...issuer, '--oidc-operator', 'ops'), 2, /needs --oidc-audience/)
-    expectRefusal(await run(...issuer, '--oidc-audience', 'kinglet'), 2, /needs --oidc-operator or --oidc-viewer/)
+    expectRefusal(
+      await run(...issuer, '--oidc-audience', 'kinglet'),
+      2,
+      /needs one of --oidc-admin, --oidc-release-manager, --oidc-operator and --oidc-viewer/,
+    )
     const whole = ['--oidc-audience', 'kinglet', '--oidc-viewer', 'all']
     expectRefusal(await run('--oidc-issuer', 'login', ...whole), 2, /"login" is no issuer/)
     expectRefusal(await run('--oidc-issuer', 'http://login.example.org', ...whole), 2, /in the clear/)

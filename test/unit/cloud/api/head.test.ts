@@ -1,11 +1,13 @@
 import { expect, it } from 'vitest'
 import { createApp } from '../../../../cloud/api/app.ts'
 import type { CloudServices } from '../../../../cloud/api/environment.ts'
+import { ok } from '../../../../contract/result.ts'
 
 let subscribed = 0
 let waited = 0
 const app = createApp({
   publicReads: true,
+  tokens: { couldBe: () => true, isKnown: () => true, verifyService: async () => ok({ subject: 'a', role: 'admin' }) },
   machine: { monotonicMs: () => 0 },
   repository: {},
   clock: { wallMs: () => 0, monotonicMs: () => 0 },
@@ -17,7 +19,7 @@ const app = createApp({
 } as unknown as CloudServices)
 let closed = 0
 // Before the first request: the router takes no route afterwards.
-app.get('/endless', () => new Response(new ReadableStream({ cancel: () => void closed++ })))
+app.get('/console/endless', () => new Response(new ReadableStream({ cancel: () => void closed++ })))
 
 it('HEAD of the live stream listens to nothing', async () => {
   const head = await app.request('/v1/stream', { method: 'HEAD' })
@@ -27,11 +29,12 @@ it('HEAD of the live stream listens to nothing', async () => {
 })
 
 it('HEAD of the feed waits for nothing', async () => {
-  expect((await app.request('/v1/assignments?waitSeconds=25', { method: 'HEAD' })).status).toBe(200)
+  const headers = { authorization: 'Bearer of-an-admin' }
+  expect((await app.request('/v1/assignments?waitSeconds=25', { method: 'HEAD', headers })).status).toBe(200)
   expect(waited).toBe(0)
 })
 
 it('HEAD closes what a handler has opened for its body', async () => {
-  const head = await app.request('/endless', { method: 'HEAD' })
+  const head = await app.request('/console/endless', { method: 'HEAD' })
   expect([head.status, await head.text(), closed]).toEqual([200, '', 1])
 })

@@ -1,6 +1,12 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { SignJWT } from 'jose'
 import { describe, expect, it } from 'vitest'
+import { openDatabase } from '../../../../cloud/store/database.ts'
+import { MIGRATIONS } from '../../../../cloud/store/migrations.ts'
 import { Store } from '../../../../cloud/store/store.ts'
+import { TokenStore } from '../../../../cloud/store/token-store.ts'
 import { ed25519FromSeed } from '../../../../cloud/trust/ed25519.ts'
 import { createTokenIssuer } from '../../../../cloud/trust/tokens.ts'
 import { ManualClock } from '../../../fixtures/cloud-world.ts'
@@ -13,7 +19,7 @@ const random = { bytes: (length: number) => new Uint8Array(length).fill(count++)
 
 describe('a service token', () => {
   const said = { issuer: 'kinglet-cloud', audience: 'kinglet-cloud', role: 'operator', key: seed, expires: T0 + DAY }
-  const all = { standing: () => 'good' as const }
+  const all = { standing: () => 'good' as const, roleOf: () => 'operator' }
   /** Signed by the cloud's own key, with one word of it another's. */
   const signed = (change: Partial<typeof said>, jti = '0'.repeat(32)) => {
     const { issuer, audience, role, key, expires } = { ...said, ...change }
@@ -39,11 +45,39 @@ describe('a service token', () => {
     ['another issuer', { issuer: 'another-cloud' }, 'token-invalid'],
     ['another audience: a device´s', { audience: 'kinglet-gateway' }, 'token-invalid'],
     ['another key', { key: new Uint8Array(32).fill(5) }, 'token-invalid'],
-    ['no role of ours', { role: 'root' }, 'token-invalid'],
     ['an end that is long past', { expires: T0 - DAY }, 'token-expired'],
   ])('with %s is refused', async (_, change, code) => {
     const issuer = await createTokenIssuer(seed, new ManualClock(), random, all)
     expect(await issuer.verifyService(await signed(change))).toMatchObject({ ok: false, error: { code } })
+  })
+
+  it('may what it was given out for, whatever it says of itself, and nothing where that is no role of ours', async () => {
+    let given = 'viewer'
+    const issuer = await createTokenIssuer(seed, new ManualClock(), random, { ...all, roleOf: () => given })
+    expect(await issuer.verifyService(await signed({ role: 'admin' }))).toMatchObject({ value: { role: 'viewer' } })
+    given = 'root'
+    expect(await issuer.verifyService(await signed({}))).toMatchObject({ error: { code: 'token-invalid' } })
+  })
+
+  it('of an operator, from before there were roles, may everything still; one that is minted now may what operators may', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'kinglet-roles-'))
+    const before = openDatabase(join(dir, 'cloud.db'), T0, MIGRATIONS.slice(0, 24))
+    const given = {
+      jti: '0'.repeat(32),
+      kind: 'operator' as const,
+      subject: 'operator-1',
+      issuedMs: T0,
+      expiresMs: T0 + DAY,
+    }
+    new TokenStore(before).add(given)
+    before.close()
+    const store = new Store(join(dir, 'cloud.db'), T0)
+    store.tokens.add({ ...given, jti: '1'.repeat(32) })
+    const issuer = await createTokenIssuer(seed, new ManualClock(), random, store.tokens)
+    expect(await issuer.verifyService(await signed({}))).toMatchObject({ value: { role: 'admin' } })
+    expect(await issuer.verifyService(await signed({}, '1'.repeat(32)))).toMatchObject({ value: { role: 'operator' } })
+    store.close()
+    rmSync(dir, { recursive: true })
   })
 
   it('of before a revocation, or of its very millisecond, is refused; one of the next is taken', async () => {
