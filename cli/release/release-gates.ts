@@ -1,4 +1,5 @@
 import type { ReleaseGates } from '../../cloud/registry/registry.ts'
+import type { CloudApi } from '../cloud-api.ts'
 import { apiOf, type CloudFlags } from '../cloud-option.ts'
 import { CommandFailure } from '../failure.ts'
 import type { ModelView } from './model-view.ts'
@@ -28,19 +29,35 @@ function referenceOf(text: string): { readonly name: string; readonly version: n
 
 /** `kinglet release show NAME[@VERSION]` */
 export async function showRelease(text: string, { json, ...flags }: ShowFlags): Promise<void> {
-  const api = apiOf(flags)
   const { name, version } = referenceOf(text)
-  const { models } = await api.get<{ models: ModelView[] }>('/v1/models')
-  const release = models.findLast((each) => each.name === name && (version === undefined || each.version === version))
-  if (release === undefined)
+  const found = await gatesOf(apiOf(flags), name, version)
+  if (found === undefined)
     throw new CommandFailure(`there is no release ${text}`, { hint: '"release list" shows them' })
-  const gates = await api.get<ReleaseGates>(`/v1/models/${name}/${release.version}/gates`)
+  const { release, gates } = found
   if (json === true) {
     console.log(JSON.stringify({ ...release, ...gates }))
     return
   }
   console.log(`${release.name} ${release.version}  ${release.family}  ${release.state}  sha256 ${release.sha256}`)
   print(gates)
+}
+
+/** What a release lacks, a line each. @param version the newest when it is left out */
+export async function lackLines(api: CloudApi, name: string, version: number | undefined): Promise<readonly string[]> {
+  const { lacks = [] } = (await gatesOf(api, name, version))?.gates ?? {}
+  return lacks.map(({ lacks: what, how }) => `  lacks ${what}: ${how}`)
+}
+
+async function gatesOf(
+  api: CloudApi,
+  name: string,
+  version: number | undefined,
+): Promise<{ readonly release: ModelView; readonly gates: ReleaseGates } | undefined> {
+  const { models } = await api.get<{ models: ModelView[] }>('/v1/models')
+  const all = models.filter((each) => each.name === name && (version === undefined || each.version === version))
+  const [release] = all.sort((a, b) => b.version - a.version)
+  if (release === undefined) return undefined
+  return { release, gates: await api.get<ReleaseGates>(`/v1/models/${name}/${release.version}/gates`) }
 }
 
 /** `kinglet release approve NAME@VERSION` */

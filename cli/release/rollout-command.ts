@@ -126,6 +126,17 @@ function requestOf(model: string, flags: StartFlags): object {
   }
 }
 
+/** What was refused, with all that the release lacks, should that be why. */
+async function telling<T>(api: CloudApi, model: string, version: number | undefined, answer: Promise<T>): Promise<T> {
+  try {
+    return await answer
+  } catch (cause) {
+    const { lackLines } = await import('./release-gates.ts')
+    for (const line of await lackLines(api, model, version).catch(() => [])) console.error(line)
+    throw cause
+  }
+}
+
 /** Puts a candidate into staging, from where a rollout starts. */
 async function stage(api: CloudApi, model: string, { version, reason }: StartFlags): Promise<void> {
   const { models } = await api.get<{ models: { name: string; version: number; state: string }[] }>('/v1/models')
@@ -161,7 +172,7 @@ export function rolloutCommand(): Command {
       const api = apiOf(flags)
       if (flags.preview === true) return preview(api, request)
       await stage(api, model, flags)
-      const started = await api.post<RolloutView>('/v1/rollouts', request)
+      const started = await telling(api, model, flags.version, api.post<RolloutView>('/v1/rollouts', request))
       print(started)
       for (const line of planLines(started.plan)) console.log(`  ${line}`)
     })

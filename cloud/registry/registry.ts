@@ -278,12 +278,16 @@ export class Registry {
     return { risk, needed: APPROVALS[risk], approvals: given, lacks: lacksOf(risk, facts) }
   }
 
-  /** Whether nothing stands in a release's way. @returns `conflict`, with all that it lacks and how to get it */
+  /** Whether nothing stands in a release's way. @returns `conflict`, with all that it lacks and where it says how to get it */
   cleared(release: ReleaseRecord): Result<void, ContractError> {
     const { risk, lacks } = this.gates(release)
     if (lacks.length === 0) return ok(undefined)
-    const list = lacks.map(({ lacks, how }) => `${lacks} (${how})`).join('; ')
-    return err(contractError('conflict', `${release.name} ${release.version} is of ${risk} risk and lacks ${list}`))
+    const { name, version } = release
+    const gates = [...new Set(lacks.map(({ gate }) => gate))].join(', ')
+    const list = lacks.map(({ lacks }) => lacks).join('; ')
+    const how = `"kinglet release show ${name}@${version}" says how to get each`
+    // The short words first: who reads only the beginning knows where to read on.
+    return err(contractError('conflict', `${name} ${version} is of ${risk} risk and lacks ${gates}; ${how}: ${list}`))
   }
 
   #read({ sha256 }: ReleaseRecord): ReleaseFacts['bundle'] {
