@@ -58,7 +58,7 @@ export function deviceCommand(clock: Clock): Command {
     )
     .option(
       '--input <PATH>',
-      'the same of whatever the bundle reads: of vectors .csv, .jsonl or .f32 at its rate, or scene:pump[:raised][:wear=0.5][:SECONDS]',
+      'the same of whatever the bundle reads: of vectors .csv, .jsonl or .f32 at its rate, or scene:pump[:raised][:wear=0.5][:SECONDS]; of pictures .raw, .pgm or .ppm of its size',
     )
     .option(
       '--bundle <FILE>',

@@ -224,7 +224,8 @@ async function listenTo(
 ): Promise<void> {
   const ears = new Ears(host, { clock })
   for await (const chunk of chunks) {
-    if (host.bundle === undefined) {
+    const { bundle } = host
+    if (bundle === undefined) {
       // Between a reset and the next boot: what was said meanwhile is lost. A device that cannot boot is at its end.
       const booted = await host.booted()
       if (!booted.ok) throw new CommandFailure(`the device cannot boot: ${booted.error.code}: ${booted.error.detail}`)
@@ -232,8 +233,9 @@ async function listenTo(
     }
     const fromMs = clock.monotonicMs()
     // An engine that fails is told to the agent, which says so.
-    await ears.hear(chunk, () => {
+    await ears.hear(chunk, (heard) => {
       narration.latencyMs = clock.monotonicMs() - fromMs
+      narration.read(heard, bundle.manifest)
     })
   }
 }

@@ -1491,6 +1491,24 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     find: '(box.fromEnd ? 1 : 0)',
     change: '0',
   },
+  {
+    name: 'a picture of another size is read as if it had the right one',
+    file: 'cli/picture-files.ts',
+    find: 'width !== input.width || height !== input.height ||',
+    change: '',
+  },
+  {
+    name: 'a file of raw bytes that are no whole pictures is read',
+    file: 'cli/picture-files.ts',
+    find: 'bytes.length === 0 || bytes.length % each !== 0',
+    change: 'bytes.length === 0',
+  },
+  {
+    name: 'pictures on standard input are read as floats',
+    file: 'cli/device/sound-stream.ts',
+    find: 'image: BYTE }',
+    change: 'image: FLOAT }',
+  },
 ]
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */
 export function located({ name, file, find, change }: ListedFault, source: string): Mutant {
