@@ -10,11 +10,13 @@ import { Ears } from '../../device/core/ears.ts'
 import { deviceKey } from '../../device/core/flash/identity.ts'
 import { AgentHost } from '../../device/core/host.ts'
 import { type Radio, radioNamed } from '../../device/core/power/energy.ts'
+import { HYSTERESIS_CELSIUS } from '../../device/core/power/heat.ts'
 import type { UpdateWindow } from '../../device/core/update/update-schedule.ts'
 import { WatchdogTimer } from '../../device/core/watchdog-timer.ts'
 import type { TokenSource } from '../../device/link/token-source.ts'
 import { TransportMqtt } from '../../device/link/transport-mqtt.ts'
 import { IdentityClient } from '../../device/node/identity-client.ts'
+import { ThermometerFile } from '../../device/node/thermometer-file.ts'
 import { MAINS } from '../../device/ports/battery.ts'
 import type { Flash } from '../../device/ports/flash.ts'
 import type { Transport } from '../../device/ports/transport.ts'
@@ -43,6 +45,9 @@ export interface ConnectedRun extends SelfFlags {
   readonly radio: string
   readonly level: LadderLevel
   readonly updateWindow?: UpdateWindow
+  /** file of a sensor, and the limit in °C: both or none */
+  readonly thermometer?: string
+  readonly maxCelsius?: number
   readonly json?: boolean
 }
 
@@ -198,11 +203,13 @@ async function startHost(
       trustRoot,
       reportPhaseMs: 60_000,
       updateWindow: run.updateWindow ?? null,
+      heat: run.maxCelsius === undefined ? null : { maxCelsius: run.maxCelsius, hysteresisCelsius: HYSTERESIS_CELSIUS },
     }),
     flash,
     engine: bundleEngine(),
     transport,
     battery: MAINS,
+    thermometer: run.thermometer === undefined ? undefined : new ThermometerFile(run.thermometer),
     clock,
     watchdog: new WatchdogTimer(clock),
     observe: narration.observe,

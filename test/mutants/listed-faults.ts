@@ -958,8 +958,8 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
   {
     name: 'the governor offers a level whose network has failed',
     file: 'device/core/agent/agent-step.ts',
-    find: 'offeredLevels(manifest, this.state.engine)',
-    change: 'manifest.ladder',
+    find: 'const offered = offeredLevels(manifest, engine)',
+    change: 'const offered = manifest.ladder',
     noticedBy: ['test/unit/device/core/agent/agent-engine.test.ts'],
   },
   {
@@ -1508,6 +1508,30 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'cli/device/sound-stream.ts',
     find: 'image: BYTE }',
     change: 'image: FLOAT }',
+  },
+  {
+    name: 'a device that is too warm goes on as before',
+    file: 'device/core/power/heat.ts',
+    find: 'if (celsius > maxCelsius) return',
+    change: 'if (celsius > 2 * maxCelsius) return',
+  },
+  {
+    name: 'a device flaps between two levels at its limit of heat',
+    file: 'device/core/power/heat.ts',
+    find: 'celsius <= maxCelsius - hysteresisCelsius',
+    change: 'celsius <= maxCelsius',
+  },
+  {
+    name: 'a device that was too warm comes back to a better level than was chosen',
+    file: 'device/core/agent/agent-step.ts',
+    find: '.filter((level) => level >= chosen)',
+    change: '',
+  },
+  {
+    name: 'a thermometer that says nothing says 0',
+    file: 'device/node/thermometer-file.ts',
+    find: '/^-?\\d{1,6}$/.test(text) ? Number(text) / 1_000 : undefined',
+    change: 'Number(text) / 1_000',
   },
 ]
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */
