@@ -12,6 +12,8 @@ interface Guess {
   readonly head: string
   /** what is still to be filled in */
   readonly open: readonly string[]
+  /** it runs beside other graphs, whose memory is not known here */
+  readonly besides?: true
   /** what the bundle reads; default: sound */
   readonly input?: string
 }
@@ -67,7 +69,7 @@ export function pipelinePackText(
     '  - id: main',
     ...found.lines.map((line) => `    ${line}`),
     `    ${found.head}`,
-    ...(planned ? [`boards: [${boards.join(', ')}] # whose memory suffices for the graph`] : []),
+    ...(planned && !found.besides ? [`boards: [${boards.join(', ')}] # whose memory suffices for the graph`] : []),
     '# golden: { audio: clips }   # recordings for golden vectors, of vectors .csv, .jsonl or .f32, of pictures .raw, .pgm or .ppm; without them noise is taken',
     '',
   ].join('\n')
@@ -113,6 +115,7 @@ function guess(
       ],
       head: 'wake: { labels: [wake-word], threshold: 0.5 }',
       open: ['labels', 'melspectrogram.onnx', 'embedding_model.onnx'],
+      besides: true,
     }
   }
   const picture = pictureGuess(input, output, file, stated)
