@@ -66,23 +66,30 @@ export function foldersWithAudio(dir: string): ReadonlyMap<string, readonly stri
 
 /** `DIR/<label>/*.wav`, the layout of labelled clips.
  *  @returns files by label, only labels that have any */
-export function labelledClips(dir: string, labels: readonly string[]): ReadonlyMap<string, readonly string[]> {
-  const found = new Map<string, readonly string[]>()
-  const foreign: string[] = []
-  for (const [folder, files] of foldersWithAudio(dir)) {
-    if (labels.includes(folder)) found.set(folder, files)
-    else foreign.push(folder)
-  }
+export const labelledClips = (dir: string, labels: readonly string[]): ReadonlyMap<string, readonly string[]> =>
+  labelledIn(dir, labels, foldersWithAudio(dir), 'DIR/<label>/*.wav')
+
+/** @param folders files by the name of their folder
+ *  @param expected how files are to lie, in words
+ *  @throws CommandFailure for folders that are no labels, and where there are none that are */
+export function labelledIn(
+  dir: string,
+  labels: readonly string[],
+  folders: ReadonlyMap<string, readonly string[]>,
+  expected: string,
+): ReadonlyMap<string, readonly string[]> {
+  const foreign = [...folders.keys()].filter((folder) => !labels.includes(folder))
   if (foreign.length > 0) {
     throw new CommandFailure(`${dir}: folders ${foreign.join(', ')} are no labels of this model`, {
-      hint: `its labels are ${labels.join(', ')}; move other folders away, or give a folder laid out as DIR/<label>/*.wav`,
+      hint: `its labels are ${labels.join(', ')}; move other folders away, or give a folder laid out as ${expected.split(',')[0]}`,
     })
   }
-  if (found.size === 0) {
+  if (folders.size === 0) {
     const hint = labels.includes(basename(dir))
       ? `give its parent folder: the labels are the names of the folders below DIR`
-      : `expected DIR/<label>/*.wav with labels ${labels.join(', ')}`
-    throw new CommandFailure(`${dir}: no labelled WAV files`, { hint })
+      : `expected ${expected} with labels ${labels.join(', ')}`
+    const what = expected.includes('.wav') ? 'WAV files' : 'pictures'
+    throw new CommandFailure(`${dir}: no labelled ${what}`, { hint })
   }
-  return found
+  return folders
 }

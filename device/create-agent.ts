@@ -15,9 +15,11 @@ import { AgentHost } from './core/host.ts'
 import type { HeardWake } from './core/listen/heard.ts'
 import { type Radio, radioNamed } from './core/power/energy.ts'
 import type { PowerBudget } from './core/power/governor.ts'
+import { HYSTERESIS_CELSIUS } from './core/power/heat.ts'
 import type { UpdateWindow } from './core/update/update-schedule.ts'
 import { type Battery, MAINS } from './ports/battery.ts'
 import type { Flash } from './ports/flash.ts'
+import type { Thermometer } from './ports/thermometer.ts'
 import type { Transport } from './ports/transport.ts'
 import type { Watchdog } from './ports/watchdog.ts'
 
@@ -45,6 +47,9 @@ export interface AgentOptions {
   /** the governor keeps to it; default: mains */
   readonly power?: PowerBudget
   readonly battery?: Battery
+  readonly thermometer?: Thermometer
+  /** °C above which it steps down its ladder, and up again when it is cooler by `hysteresisCelsius` (5); default: no limit */
+  readonly heat?: { readonly maxCelsius: number; readonly hysteresisCelsius?: number }
   readonly watchdog?: Watchdog
   readonly updateWindow?: UpdateWindow
   /** told of each wake when the stretch of sound with it has been heard */
@@ -101,10 +106,12 @@ export async function createAgent(options: AgentOptions): Promise<Result<Agent, 
       ...names.value,
       ...{ board, radio, level: options.level ?? 'gated' },
       ...{ trustRoot: options.trustRoot, power: options.power ?? null, updateWindow: options.updateWindow ?? null },
+      heat: options.heat === undefined ? null : { hysteresisCelsius: HYSTERESIS_CELSIUS, ...options.heat },
       sign: identity?.active && deviceKey(identity.active).sign,
     }),
     ...{ flash, engine: options.engine, transport: options.transport, clock: options.clock },
     battery: options.battery ?? MAINS,
+    ...(options.thermometer && { thermometer: options.thermometer }),
     ...(options.watchdog && { watchdog: options.watchdog }),
     ...(onEffect && { observe: onEffect }),
   })

@@ -4,6 +4,7 @@ import { present } from '../contract/present.ts'
 import { seededRandom } from '../contract/random.ts'
 import { PORTABLE_SCHEMES } from '../contract/tuf/signature-scheme.ts'
 import { radioNamed } from '../device/core/power/energy.ts'
+import { HYSTERESIS_CELSIUS } from '../device/core/power/heat.ts'
 import { BOARDS } from '../model/boards.ts'
 import type { Engine } from '../model/engine/engine.ts'
 import { VirtualClock } from './clock-virtual.ts'
@@ -29,6 +30,8 @@ export interface BatteryTrialOptions {
   readonly days: number
   /** battery as a share of what the full level would take over the horizon */
   readonly capacityShare: number
+  /** a day's coldest and warmest, at midnight and noon of the simulation, and what the devices may get; absent: no thermometer */
+  readonly heat?: { readonly lowCelsius: number; readonly highCelsius: number; readonly maxCelsius: number }
   readonly onDay?: (governed: boolean, day: number, alive: number) => void
 }
 
@@ -45,9 +48,13 @@ export interface BatteryTrialResult {
   readonly found: number
 }
 
+/** A housing takes the temperature of the air: of what devices of this kind take themselves, some tens of milliwatts, nobody feels a degree. */
+const celsiusAt = ({ lowCelsius, highCelsius }: NonNullable<BatteryTrialOptions['heat']>, nowMs: number): number =>
+  lowCelsius + ((highCelsius - lowCelsius) * (1 - Math.cos((2 * Math.PI * nowMs) / DAY_MS))) / 2
+
 /** The same small batteries twice: with the governor, and without it at the full level. No network, virtual time. */
 export async function runBatteryTrial(options: BatteryTrialOptions, governed: boolean): Promise<BatteryTrialResult> {
-  const { bank, bundle, engine, real, seed, devices, days, capacityShare } = options
+  const { bank, bundle, engine, real, seed, devices, days, capacityShare, heat } = options
   const random = seededRandom(seed)
   const shared = new SharedEngine(engine)
   const time = new VirtualClock(0)
@@ -66,6 +73,7 @@ export async function runBatteryTrial(options: BatteryTrialOptions, governed: bo
       scene: present(SCENES[i % SCENES.length], 'a scene'),
       power: { capacityMj: fullMilliwatt * (horizonMs / 1000) * capacityShare, horizonMs },
       governed,
+      ...(heat && { heat: { maxCelsius: heat.maxCelsius, hysteresisCelsius: HYSTERESIS_CELSIUS } }),
       level: 'full',
       busyness: 1,
       reportPhaseMs: (i % 60) * 60_000,
@@ -78,6 +86,7 @@ export async function runBatteryTrial(options: BatteryTrialOptions, governed: bo
       hearing: new Hearing(soundSenses(bank, random.fork('sounds'))),
       ledger,
       takesOf: soundTakes(scenePools([...bank.keywords.keys()]), () => 0),
+      ...(heat && { thermometerOf: () => ({ celsius: () => celsiusAt(heat, time.wallMs()) }) }),
       trustRoot: new Uint8Array(0),
       schemes: PORTABLE_SCHEMES,
     },

@@ -13,7 +13,9 @@ import { AgentHost } from '../device/core/host.ts'
 import type { Heard } from '../device/core/listen/heard.ts'
 import { createListener, type Listener } from '../device/core/listen/listener.ts'
 import type { Radio } from '../device/core/power/energy.ts'
+import type { HeatLimit } from '../device/core/power/heat.ts'
 import { type Battery, MAINS } from '../device/ports/battery.ts'
+import type { Thermometer } from '../device/ports/thermometer.ts'
 import type { Transport } from '../device/ports/transport.ts'
 import type { Board } from '../model/boards.ts'
 import { type Engine, engineFailure } from '../model/engine/engine.ts'
@@ -35,6 +37,8 @@ export interface DeviceSpec {
   /** battery and the time it must reach; null on mains */
   readonly power: { readonly capacityMj: number; readonly horizonMs: number } | null
   readonly governed: boolean
+  /** how warm it may get; absent: no limit */
+  readonly heat?: HeatLimit
   /** ladder level without a governor */
   readonly level: LadderLevel
   /** how busy this place is beside others of its kind, about 1 */
@@ -52,6 +56,8 @@ export interface DeviceWorld<T extends SensedTake> {
   /** first root of the image repository, the factory's */
   readonly trustRoot: Uint8Array
   readonly schemes: SignatureSchemes
+  /** absent: none has a thermometer */
+  readonly thermometerOf?: ((spec: DeviceSpec) => Thermometer) | undefined
   /** the key that a device signs its events with; undefined: none has one */
   readonly signOf?: ((spec: DeviceSpec) => Sign) | undefined
 }
@@ -114,6 +120,7 @@ export class DeviceSim<T extends SensedTake> {
       engine: world.engine,
       transport,
       battery,
+      thermometer: world.thermometerOf?.(spec),
       clock: world.clock,
       observe: (effect, state) => world.ledger.effect(effect, state),
     })

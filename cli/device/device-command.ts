@@ -6,7 +6,7 @@ import type { UpdateWindow } from '../../device/core/update/update-schedule.ts'
 import { BOARDS } from '../../model/boards.ts'
 import { CA_WORDS } from '../cloud-option.ts'
 import { CommandFailure } from '../failure.ts'
-import { integerOption } from '../number-option.ts'
+import { integerOption, numberOption } from '../number-option.ts'
 import { zooFile } from '../package-root.ts'
 import { identityCommands } from './device-identity-command.ts'
 import type { PageFlags } from './device-page.ts'
@@ -31,6 +31,8 @@ interface RunFlags {
   readonly trust?: string
   readonly flash?: string
   readonly updateWindow?: UpdateWindow
+  readonly thermometer?: string
+  readonly maxCelsius?: number
   readonly clock?: string
 }
 
@@ -42,7 +44,18 @@ const LISTENING_LEVELS = { full: 0, gated: 0, lite: 0, sparse: 0 } satisfies Rec
 
 /** Options that mean nothing without a gateway. */
 const CONNECTED_ONLY = [
-  ...(['site', 'device', 'tokenFile', 'cloud', 'trust', 'flash', 'updateWindow', 'clock'] as const),
+  ...([
+    'site',
+    'device',
+    'tokenFile',
+    'cloud',
+    'trust',
+    'flash',
+    'updateWindow',
+    'clock',
+    'thermometer',
+    'maxCelsius',
+  ] as const),
   ...(['tlsCa', 'tlsCert', 'tlsKey'] as const),
 ]
 
@@ -58,7 +71,7 @@ export function deviceCommand(clock: Clock): Command {
     )
     .option(
       '--input <PATH>',
-      'the same of whatever the bundle reads: of vectors .csv, .jsonl or .f32 at its rate, or scene:pump[:raised][:wear=0.5][:SECONDS]',
+      'the same of whatever the bundle reads: of vectors .csv, .jsonl or .f32 at its rate, or scene:pump[:raised][:wear=0.5][:SECONDS]; of pictures .raw, .pgm or .ppm of its size',
     )
     .option(
       '--bundle <FILE>',
@@ -96,12 +109,24 @@ export function deviceCommand(clock: Clock): Command {
       'hours of the day in which updates are downloaded, 22-6 in UTC or 22-6+02:00 (with --gateway; default: any)',
       updateWindowOption,
     )
+    .option(
+      '--thermometer <FILE>',
+      'file with 1/1000 °C, such as /sys/class/thermal/thermal_zone0/temp (with --gateway and --max-celsius)',
+    )
+    .option(
+      '--max-celsius <N>',
+      'step down the ladder above it, and up again 5 °C below (with --thermometer)',
+      numberOption(-40, 150),
+    )
     .option('--clock <FILE>', 'clock file of a simulation (with --gateway; default: this machine’s clock)')
     .action(async (flags: RunFlags) => {
       if (flags.audio !== undefined && flags.input !== undefined) {
         throw new CommandFailure('--audio and --input are two inputs', { hint: 'give one', exitCode: 2 })
       }
       const input = flags.input ?? flags.audio
+      if ((flags.thermometer === undefined) !== (flags.maxCelsius === undefined)) {
+        throw new CommandFailure('--thermometer and --max-celsius are one limit: give both', { exitCode: 2 })
+      }
       if (flags.gateway !== undefined) {
         const { runConnected } = await import('./device-connected.ts')
         const { serviceClock } = await import('../service-clock.ts')

@@ -10,11 +10,13 @@ import { Ears } from '../../device/core/ears.ts'
 import { deviceKey } from '../../device/core/flash/identity.ts'
 import { AgentHost } from '../../device/core/host.ts'
 import { type Radio, radioNamed } from '../../device/core/power/energy.ts'
+import { HYSTERESIS_CELSIUS } from '../../device/core/power/heat.ts'
 import type { UpdateWindow } from '../../device/core/update/update-schedule.ts'
 import { WatchdogTimer } from '../../device/core/watchdog-timer.ts'
 import type { TokenSource } from '../../device/link/token-source.ts'
 import { TransportMqtt } from '../../device/link/transport-mqtt.ts'
 import { IdentityClient } from '../../device/node/identity-client.ts'
+import { ThermometerFile } from '../../device/node/thermometer-file.ts'
 import { MAINS } from '../../device/ports/battery.ts'
 import type { Flash } from '../../device/ports/flash.ts'
 import type { Transport } from '../../device/ports/transport.ts'
@@ -43,6 +45,9 @@ export interface ConnectedRun extends SelfFlags {
   readonly radio: string
   readonly level: LadderLevel
   readonly updateWindow?: UpdateWindow
+  /** file of a sensor, and the limit in °C: both or none */
+  readonly thermometer?: string
+  readonly maxCelsius?: number
   readonly json?: boolean
 }
 
@@ -198,11 +203,13 @@ async function startHost(
       trustRoot,
       reportPhaseMs: 60_000,
       updateWindow: run.updateWindow ?? null,
+      heat: run.maxCelsius === undefined ? null : { maxCelsius: run.maxCelsius, hysteresisCelsius: HYSTERESIS_CELSIUS },
     }),
     flash,
     engine: bundleEngine(),
     transport,
     battery: MAINS,
+    thermometer: run.thermometer === undefined ? undefined : new ThermometerFile(run.thermometer),
     clock,
     watchdog: new WatchdogTimer(clock),
     observe: narration.observe,
@@ -224,7 +231,8 @@ async function listenTo(
 ): Promise<void> {
   const ears = new Ears(host, { clock })
   for await (const chunk of chunks) {
-    if (host.bundle === undefined) {
+    const { bundle } = host
+    if (bundle === undefined) {
       // Between a reset and the next boot: what was said meanwhile is lost. A device that cannot boot is at its end.
       const booted = await host.booted()
       if (!booted.ok) throw new CommandFailure(`the device cannot boot: ${booted.error.code}: ${booted.error.detail}`)
@@ -232,8 +240,9 @@ async function listenTo(
     }
     const fromMs = clock.monotonicMs()
     // An engine that fails is told to the agent, which says so.
-    await ears.hear(chunk, () => {
+    await ears.hear(chunk, (heard) => {
       narration.latencyMs = clock.monotonicMs() - fromMs
+      narration.read(heard, bundle.manifest)
     })
   }
 }

@@ -5,6 +5,7 @@ import { SENSOR } from '../../firmware-sim/bearing.ts'
 import { BEARING_SCENES, bearingSceneNamed, bearingSenses, bearingTakes } from '../../firmware-sim/bearing-scene.ts'
 import { TAKE_MS } from '../../firmware-sim/take.ts'
 import { CommandFailure } from '../failure.ts'
+import { PICTURE_FILES, pictureFiles, readPictures, wantedPicture } from '../picture-files.ts'
 import { readVectors, VECTOR_FILES, vectorFiles } from '../vector-files.ts'
 import { audioPieces, type InputPiece, SCENE_SECONDS } from './device-audio.ts'
 
@@ -35,35 +36,69 @@ export function inputPieces(
     case 'vectors':
       return path.startsWith('scene:') ? bearingPieces(path, input) : vectorPieces(path, input, labels, onSkipped)
     case 'image':
-      throw new CommandFailure('this command plays sound and vectors, the bundle reads pictures', {
-        hint: 'createAgent of kinglet/device takes pictures, pixel after pixel',
-      })
+      return picturePieces(path, input, labels, onSkipped)
   }
+}
+
+function picturePieces(
+  path: string,
+  input: Extract<BundleInput, { kind: 'image' }>,
+  labels: readonly string[],
+  onSkipped: (file: string, reason: string) => void,
+): Generator<InputPiece> {
+  if (path.startsWith('scene:')) {
+    throw new CommandFailure('there are scenes of sound and of vectors, none of pictures', {
+      exitCode: 2,
+      hint: `give a file or a folder of ${wantedPicture(input)}`,
+    })
+  }
+  const files = pictureFiles(path)
+  if (files.length === 0) {
+    throw new CommandFailure(`${path}: no pictures in this folder`, {
+      hint: `files must end in ${PICTURE_FILES.join(', ')}`,
+    })
+  }
+  return filePieces(path, files, labels, onSkipped, {
+    read: (file) => readPictures(file, input),
+    wanted: wantedPicture(input),
+  })
 }
 
 type VectorInput = Extract<BundleInput, { kind: 'vectors' }>
 
-function* vectorPieces(
+function vectorPieces(
   path: string,
   { channels }: VectorInput,
   labels: readonly string[],
   onSkipped: (file: string, reason: string) => void,
 ): Generator<InputPiece> {
   const files = vectorFiles(path)
-  const single = files.length === 1 && files[0] === path
   if (files.length === 0) {
     throw new CommandFailure(`${path}: no recordings of vectors in this folder`, {
       hint: `files must end in ${VECTOR_FILES.join(', ')}`,
     })
   }
+  return filePieces(path, files, labels, onSkipped, {
+    read: (file) => readVectors(file, channels),
+    wanted: `vectors of ${channels} numbers: CSV, an array a line (.jsonl) or little-endian float32 (.f32)`,
+  })
+}
+
+type FileRead = { readonly samples: Float32Array; readonly notes: readonly string[] } | { readonly refusal: string }
+
+/** A piece a file. */
+function* filePieces(
+  path: string,
+  files: readonly string[],
+  labels: readonly string[],
+  onSkipped: (file: string, reason: string) => void,
+  how: { readonly read: (file: string) => FileRead; readonly wanted: string },
+): Generator<InputPiece> {
+  const single = files.length === 1 && files[0] === path
   for (const file of files) {
-    const read = readVectors(file, channels)
+    const read = how.read(file)
     if ('refusal' in read) {
-      if (single) {
-        throw new CommandFailure(`${file}: ${read.refusal}`, {
-          hint: `expected vectors of ${channels} numbers: CSV, an array a line (.jsonl) or little-endian float32 (.f32)`,
-        })
-      }
+      if (single) throw new CommandFailure(`${file}: ${read.refusal}`, { hint: `expected ${how.wanted}` })
       onSkipped(file, read.refusal)
       continue
     }

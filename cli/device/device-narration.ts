@@ -1,9 +1,11 @@
 import type { Clock } from '../../contract/clock.ts'
 import type { ContractError } from '../../contract/errors.ts'
-import { labelsOfPipeline } from '../../contract/manifest.ts'
+import { type BundleManifest, labelsOfPipeline } from '../../contract/manifest.ts'
 import { LADDER_LEVELS } from '../../contract/messages.ts'
 import type { AgentEffect, AgentState } from '../../device/core/agent/agent-state.ts'
+import type { Heard } from '../../device/core/listen/heard.ts'
 import { totalEnergy } from '../../device/core/power/energy.ts'
+import { readingWords } from './device-reading.ts'
 
 /** What `kinglet device run` prints of a connected device: a sentence, or with --json an object a line. */
 export class Narration {
@@ -11,6 +13,8 @@ export class Narration {
   readonly #json: boolean
   readonly #gateway: string
   #linkState: 'connected' | 'disconnected' | undefined
+  /** What each pipeline that wakes nobody has said last, by its index. */
+  readonly #said = new Map<number, string>()
   /** how long the newest stretch of sound took from its arrival to the decision */
   latencyMs = 0
 
@@ -36,6 +40,16 @@ export class Narration {
         { type: 'wake', label, posterior, latencyMs, level, energyMj },
         `${label}  ${posterior.toFixed(3)}  latency ${latencyMs} ms  ${level}  about ${energyMj} mJ`,
       )
+    }
+  }
+
+  /** A label is told when it is another than before; numbers go into reports alone, for they are another each time. */
+  read({ readings = [] }: Pick<Heard, 'readings'>, manifest: BundleManifest): void {
+    for (const reading of readings) {
+      const { fields, sentence, key } = readingWords(reading, manifest)
+      if (reading.label === undefined || this.#said.get(reading.pipeline) === key) continue
+      this.#said.set(reading.pipeline, key)
+      this.#say({ type: 'reading', model: manifest.name, ...fields }, sentence)
     }
   }
 

@@ -10,7 +10,7 @@ import type { Measures } from '../../device/core/agent/measures.ts'
 import { Ears } from '../../device/core/ears.ts'
 import { provision } from '../../device/core/flash/provision.ts'
 import { AgentHost } from '../../device/core/host.ts'
-import type { HeardWake } from '../../device/core/listen/heard.ts'
+import type { HeardWake, Reading } from '../../device/core/listen/heard.ts'
 import { radioNamed, totalEnergy } from '../../device/core/power/energy.ts'
 import { MAINS } from '../../device/ports/battery.ts'
 import { VirtualClock } from '../../firmware-sim/clock-virtual.ts'
@@ -25,6 +25,7 @@ import { CommandFailure } from '../failure.ts'
 import { openBundleForBoard, readBundleFile } from '../open-bundle-file.ts'
 import type { InputPiece } from './device-audio.ts'
 import { inputPieces, valuesPerSecond } from './device-input.ts'
+import { readingWords } from './device-reading.ts'
 
 export interface LocalRun {
   /** what it hears or feels: a file, a folder or a scene */
@@ -78,11 +79,11 @@ export async function runOnInput(run: LocalRun, clock: Clock): Promise<void> {
     for (const note of piece.notes) console.error(`${piece.name}: ${note}`)
     const heard = await hearPiece(piece, device, run, clock)
     totals.files++
-    totals.wakes += heard.length
+    totals.wakes += heard.wakes
     totals.inputMs += Math.round((piece.samples.length * 1000) / valuesPerSecond(input))
     if (piece.expected !== undefined && !silent.includes(piece.expected)) {
       totals.expected++
-      if (heard.includes(piece.expected)) totals.found++
+      if (heard.labels.includes(piece.expected)) totals.found++
     }
   }
   const { measures } = present(host.state, 'the state of a host that has started')
@@ -131,14 +132,20 @@ async function startLocal(run: LocalRun): Promise<LocalDevice> {
   return { host, bundle, step, board, imageSha256: sha256Hex(image), audioTime }
 }
 
-/** @returns the labels of its wakes */
-async function hearPiece(piece: InputPiece, device: LocalDevice, run: LocalRun, clock: Clock): Promise<string[]> {
+/** @returns how often it woke, and the labels of its wakes and of what was read last */
+async function hearPiece(
+  piece: InputPiece,
+  device: LocalDevice,
+  run: LocalRun,
+  clock: Clock,
+): Promise<{ readonly wakes: number; readonly labels: readonly string[] }> {
   const { host, bundle, step, audioTime } = device
   const { sampleRateHz, strideSamples } = featureShape(bundle.definition)
   const isSound = bundle.manifest.input.kind === 'audio'
   const samples = isSound ? padded(piece.samples, sampleRateHz) : piece.samples
   const ears = new Ears(host)
   const labels: string[] = []
+  const newest = new Map<number, Reading>()
   // Hop by hop, as a microphone delivers it, so that a wake is printed when it is decided and its latency is its own.
   const hop = Math.min(...planLevel(bundle.manifest, step).map(({ hopFrames }) => hopFrames)) * strideSamples
   for (let at = 0; at < samples.length; at += hop) {
@@ -155,8 +162,19 @@ async function hearPiece(piece: InputPiece, device: LocalDevice, run: LocalRun, 
       const atMs = Math.round((at * 1000) / sampleRateHz + wake.atMs - (isSound ? PAD_BEFORE_MS : 0))
       tellWake(wake, atMs, latencyMs, piece.name, device, run)
     }
+    for (const reading of heard.value?.readings ?? []) newest.set(reading.pipeline, reading)
   }
-  return labels
+  const wakes = labels.length
+  for (const reading of newest.values()) {
+    const { fields, sentence } = readingWords(reading, bundle.manifest)
+    if (typeof fields.label === 'string') labels.push(fields.label)
+    console.log(
+      run.json
+        ? JSON.stringify({ type: 'reading', file: piece.name, ...fields, level: run.level })
+        : `${sentence}  ${run.level}  ${piece.name}`,
+    )
+  }
+  return { wakes, labels }
 }
 
 function padded(piece: Float32Array, sampleRateHz: number): Float32Array {
@@ -231,9 +249,12 @@ const estimatesOf = ({ name, source }: Board) => {
 }
 
 function sentenceOf({ board, bundle }: LocalDevice, totals: Totals, { counters, energy }: Measures): string {
-  const { kind } = bundle.manifest.input
+  const { input, pipelines } = bundle.manifest
+  const { kind } = input
   const [what, wakes] = kind === 'audio' ? ['keyword ', 'wakes'] : ['', 'alarms']
-  const found = totals.expected === 0 ? '' : `, ${what}found in ${totals.found} of ${totals.expected}`
+  const reads = pipelines.every(({ head }) => head.kind === 'classification')
+  const share = `${totals.found} of ${totals.expected}`
+  const found = totals.expected === 0 ? '' : reads ? `, the label is right in ${share}` : `, ${what}found in ${share}`
   return (
     `${totals.files} pieces, ${(totals.inputMs / 1000).toFixed(1)} s of ${kind}: ${totals.wakes} ${wakes}${found}; ` +
     `${counters.inferences} inferences in ${counters.windows} windows, ${totalEnergy(energy).toFixed(1)} mJ on ${board.name} ` +

@@ -4,13 +4,14 @@ import type { BundleInput } from '../../contract/manifest-v2.ts'
 import { CommandFailure } from '../failure.ts'
 import { inputPieces, valuesPerSecond } from './device-input.ts'
 
-/** A number as it comes on standard input: of sound 16 bits, of vectors and pictures little-endian float32. */
+/** A number as it comes on standard input: of sound 16 bits, of vectors little-endian float32, of pictures a byte. */
 const SAMPLE = { bytes: 2, read: (data: Buffer, at: number): number => data.readInt16LE(at) / 32_768 }
 const FLOAT = { bytes: 4, read: (data: Buffer, at: number): number => data.readFloatLE(at) }
+const BYTE = { bytes: 1, read: (data: Buffer, at: number): number => data.readUInt8(at) }
 
 /** Raw numbers from standard input, until it ends or the device is stopped. */
 export async function* standardInput({ kind }: BundleInput, stop: AbortSignal): AsyncGenerator<Float32Array> {
-  const { bytes, read } = kind === 'audio' ? SAMPLE : FLOAT
+  const { bytes, read } = { audio: SAMPLE, vectors: FLOAT, image: BYTE }[kind]
   const input = addAbortSignal(stop, process.stdin)
   let rest = Buffer.alloc(0)
   try {

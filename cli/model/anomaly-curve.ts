@@ -131,7 +131,7 @@ function readInput(
   file: string,
   input: BundleInput,
 ): { readonly samples: Float32Array } | { readonly refusal: string } {
-  if (input.kind === 'image') return { refusal: 'no command reads recordings of pictures' }
+  if (input.kind === 'image') return { refusal: 'this command reads no pictures' }
   return input.kind === 'audio' ? readAudio(file, input.sampleRateHz) : readVectors(file, input.channels)
 }
 

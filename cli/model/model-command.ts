@@ -130,9 +130,9 @@ export function modelCommand(clock: Clock): Command {
 
   model
     .command('eval')
-    .description("score a bundle on labelled clips with the agent's own front end and engine")
+    .description("score a bundle on labelled clips, or pictures, with the agent's own front end and engine")
     .argument('<BUNDLE>', 'bundle file')
-    .argument('<DIR>', 'folder laid out as DIR/<label>/*.wav')
+    .argument('<DIR>', 'folder laid out as DIR/<label>/*.wav; of pictures .raw, .pgm or .ppm of their size')
     .option('--graph <ID>', "graph to score (default: the bundle's first)")
     .option('--json', 'print the result as JSON')
     .action(async (file: string, dir: string, options: { graph?: string; json?: boolean }) => {

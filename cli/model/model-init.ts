@@ -66,7 +66,8 @@ export function initPackFile(modelPath: string, outPath: string, replaces: boole
   const single = inputs.length === 1 && outputs.length === 1
   const guess = single && input !== undefined ? guessedFeatures(input) : undefined
   if (guess === undefined) {
-    const pipeline = pipelinePackText(modelPath, outPath, nameOf(modelPath), description, needs.ok)
+    const boards = needs.ok ? boardsFor(needs.value.ramBytes) : undefined
+    const pipeline = pipelinePackText(modelPath, outPath, nameOf(modelPath), description, boards)
     if (pipeline !== undefined) {
       OutputFile.write(outPath, new TextEncoder().encode(pipeline.yaml), replaces)
       return pipeline.open
@@ -84,7 +85,7 @@ export function initPackFile(modelPath: string, outPath: string, replaces: boole
     })
   }
   if (!needs.ok) throw new CommandFailure(`${modelPath}: ${needs.error.code}: ${needs.error.detail}`)
-  const boards = BOARDS.filter((board) => needs.value.ramBytes <= modelRamBytes(board)).map((board) => board.name)
+  const boards = boardsFor(needs.value.ramBytes)
   const count = valuesOf(output)
   const isMlperf = !guess.stream && count === MLPERF_LABELS.length
   const labels = isMlperf
@@ -149,6 +150,10 @@ export function initPackFile(modelPath: string, outPath: string, replaces: boole
     'golden.audio',
   ]
 }
+
+/** Boards whose memory suffices for a graph. */
+const boardsFor = (ramBytes: number): readonly string[] =>
+  BOARDS.filter((board) => ramBytes <= modelRamBytes(board)).map((board) => board.name)
 
 /** A release name of the file's. */
 const nameOf = (path: string): string =>

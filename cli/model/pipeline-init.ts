@@ -12,6 +12,10 @@ interface Guess {
   readonly head: string
   /** what is still to be filled in */
   readonly open: readonly string[]
+  /** it runs beside other graphs, whose memory is not known here */
+  readonly besides?: true
+  /** what the bundle reads; default: sound */
+  readonly input?: string
 }
 
 const text = ({ name, elementType, dims, quantization: q }: GraphEnd): string =>
@@ -37,15 +41,17 @@ const AD_FEATURES =
 const AD_VALUES = 640
 
 /** Writes the pack file of a pipeline for a network's ends: these as they are, the rest guessed, and said so.
+ *  @param boards whose memory suffices for the graph; undefined: nobody can plan it
  *  @returns the file and what is still to be filled in; undefined when nothing can be guessed */
 export function pipelinePackText(
   modelPath: string,
   outPath: string,
   name: string,
   { format, inputs, outputs }: GraphDescription,
-  planned: boolean,
+  boards: readonly string[] | undefined,
 ): { readonly yaml: string; readonly open: readonly string[] } | undefined {
   const file = JSON.stringify(relative(dirname(resolve(outPath)), resolve(modelPath)))
+  const planned = boards !== undefined
   const stated = planned ? '' : ', ramBytes: 1000000, macs: 1000000'
   const found = guess(inputs, outputs, file, stated)
   if (found === undefined) return undefined
@@ -58,12 +64,13 @@ export function pipelinePackText(
     ...(planned ? [] : ['# nobody can plan this graph: ramBytes and macs are to be stated, these are no measurements']),
     `name: ${name}`,
     'version: 1',
-    'input: { audio: 16000 }',
+    `input: ${found.input ?? '{ audio: 16000 }'}`,
     'pipelines:',
     '  - id: main',
     ...found.lines.map((line) => `    ${line}`),
     `    ${found.head}`,
-    '# golden: { audio: clips }   # recordings for golden vectors, of vectors .csv, .jsonl or .f32; without them noise is taken',
+    ...(planned && !found.besides ? [`boards: [${boards.join(', ')}] # whose memory suffices for the graph`] : []),
+    '# golden: { audio: clips }   # recordings for golden vectors, of vectors .csv, .jsonl or .f32, of pictures .raw, .pgm or .ppm; without them noise is taken',
     '',
   ].join('\n')
   return { yaml, open }
@@ -108,8 +115,11 @@ function guess(
       ],
       head: 'wake: { labels: [wake-word], threshold: 0.5 }',
       open: ['labels', 'melspectrogram.onnx', 'embedding_model.onnx'],
+      besides: true,
     }
   }
+  const picture = pictureGuess(input, output, file, stated)
+  if (picture !== undefined) return picture
   const values = fixedValues(input)
   if (values === undefined || values !== fixedValues(output)) return undefined
   return {
@@ -122,5 +132,42 @@ function guess(
     ],
     head: 'anomaly: { threshold: 1 } # to be measured on what is normal',
     open: [...(values === AD_VALUES ? [] : ['window']), 'threshold'],
+  }
+}
+
+/** Chosen: smaller windows of four dimensions are frames of sound. */
+const SIDE_LEAST = 16
+/** Networks of more outputs are no classifiers of pictures. */
+const LABELS_MOST = 256
+
+/** A classifier of pictures [1, height, width, 1 or 3], as TFLite files have them. */
+function pictureGuess(input: GraphEnd, output: GraphEnd, file: string, stated: string): Guess | undefined {
+  const [batch, height, width, channels] = input.dims ?? []
+  if (input.dims?.length !== 4 || (batch ?? 1) !== 1 || (channels !== 1 && channels !== 3)) return undefined
+  if (height == null || width == null || Math.min(height, width) < SIDE_LEAST) return undefined
+  const count = fixedValues(output)
+  if (count === undefined || count < 2 || count > LABELS_MOST) return undefined
+  const pixels = height * width
+  const { quantization } = input
+  // Bytes of a picture are 0 to 1 for the network, or as its file says: of 255 steps over 0 to 1, over -1 to 1, or over 0 to 255.
+  const span = quantization === null ? 1 : 255 * quantization.scale
+  const window = `length: ${pixels}, every: ${pixels}`
+  const front =
+    Math.abs(span - 2) < 0.1
+      ? `window: { ${window}, offset: 127.5, gain: ${1 / 127.5} } # pixels, brought to -1 to 1`
+      : Math.abs(span - 255) < 5
+        ? `window: { ${window} } # pixels, as they are`
+        : `window: { ${window}, gain: ${1 / 255} } # pixels, brought to 0 to 1`
+  const stored =
+    input.elementType === 'int8' && quantization !== null
+      ? [`featureQuantization: { scale: ${quantization.scale}, zeroPoint: ${quantization.zeroPoint} }`]
+      : []
+  const labels = Array.from({ length: count }, (_, at) => `label-${at}`)
+  return {
+    words: `a classifier of pictures of ${width} × ${height} in ${channels} ${channels === 1 ? 'channel' : 'channels'}, one a second`,
+    input: `{ image: { width: ${width}, height: ${height}, channels: ${channels}, everyMs: 1000 } }`,
+    lines: [front, ...stored, `graphs: [{ file: ${file}${stated} }]`],
+    head: `classification: { labels: [${labels.join(', ')}], smoothingWindows: 3 } # labels in the order of the outputs`,
+    open: ['everyMs', 'labels'],
   }
 }

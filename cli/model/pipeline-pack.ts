@@ -136,14 +136,22 @@ function frontEndOf(
   highPass: boolean,
   failure: (what: string) => CommandFailure,
 ): FeatureDefinition {
-  const raw = (channels: number, sampleRateHz: number, length: number, every: number, lead: number, gain: number) => ({
+  const raw = (
+    channels: number,
+    sampleRateHz: number,
+    length: number,
+    every: number,
+    lead: number,
+    offset: number,
+    gain: number,
+  ) => ({
     ...{ kind: 'vector-windows', version: 1, channels, sampleRateHz },
     ...{ windowVectors: length, hopVectors: every, ...(lead > 0 && { leadVectors: lead }) },
-    ...(gain === 1
+    ...(gain === 1 && offset === 0
       ? { normalization: 'none' }
       : {
           normalization: 'fixed',
-          offset: new Array<number>(channels).fill(0),
+          offset: new Array<number>(channels).fill(offset),
           scale: new Array<number>(channels).fill(1 / gain),
         }),
   })
@@ -151,12 +159,12 @@ function frontEndOf(
     if (features !== undefined) return features
     if (input.kind === 'image') {
       const pixels = input.width * input.height
-      const gain = window?.gain ?? 1
-      return raw(input.channels, (pixels * 1000) / input.everyMs, pixels, pixels, 0, gain)
+      const { offset = 0, gain = 1 } = window ?? {}
+      return raw(input.channels, (pixels * 1000) / input.everyMs, pixels, pixels, 0, offset, gain)
     }
     if (window !== undefined) {
       const channels = input.kind === 'vectors' ? input.channels : 1
-      return raw(channels, input.sampleRateHz, window.length, window.every, window.lead, window.gain)
+      return raw(channels, input.sampleRateHz, window.length, window.every, window.lead, window.offset, window.gain)
     }
     if (input.kind === 'audio') return mfccDefinitionV1
     throw failure('vectors need a front end: "window" with length and every, or "features"')
@@ -229,7 +237,7 @@ function goldenOf(
   notes: AudioNotes,
   pathOf: (audio: string) => string,
 ) {
-  const audio = golden.audio === undefined || input.kind === 'image' ? undefined : pathOf(golden.audio)
+  const audio = golden.audio === undefined ? undefined : pathOf(golden.audio)
   const hops = pipelines.map(({ hopFrames }, at) => hopFrames ?? hopOf(present(definitions[at], 'a front end')))
   const keys = definitions.map((definition, at) =>
     JSON.stringify([definition, hops[at], pipelines[at]?.featureQuantization ?? null]),

@@ -33,6 +33,8 @@ const windowSchema = z.strictObject({
   every: z.int().positive(),
   /** of zeros that stand before the first */
   lead: z.int().nonnegative().default(0),
+  /** what is taken from each value before that, of pictures 127.5 where the network reads -1 to 1 */
+  offset: z.number().default(0),
   /** what each value is multiplied by: 32768 for networks that read 16-bit sound */
   gain: z.number().positive().default(1),
 })

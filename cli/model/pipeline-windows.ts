@@ -5,11 +5,12 @@ import type { Quantization } from '../../model/features/quantize.ts'
 import { readAudio, wavFiles } from '../audio-files.ts'
 import type { AudioNotes } from '../audio-notes.ts'
 import { CommandFailure } from '../failure.ts'
+import { pictureFiles, readPictures } from '../picture-files.ts'
 import { readVectors, vectorFiles } from '../vector-files.ts'
 
 /** Windows of a front end in a row, for golden vectors: of recordings, or of noise, since a runtime that reproduces what noise gives reproduces
  *  what words give.
- *  @param audio folder or file of recordings, of sound or of vectors; undefined: noise
+ *  @param audio folder or file of recordings, of sound or of vectors, or of pictures; undefined: noise
  *  @param count as many as the recordings have, at most */
 export function windowsInRow(
   input: BundleInput,
@@ -36,13 +37,24 @@ export function windowsInRow(
 }
 
 function* recorded(path: string, input: BundleInput, sampleRateHz: number, notes: AudioNotes): Generator<Float32Array> {
-  const files = input.kind === 'vectors' ? vectorFiles(path) : wavFiles(path)
+  const files = { audio: wavFiles, vectors: vectorFiles, image: pictureFiles }[input.kind](path)
   if (files.length === 0) throw new CommandFailure(`${path}: no recordings for golden vectors in it`)
   for (const file of files) {
-    const read = input.kind === 'vectors' ? readVectors(file, input.channels) : readAudio(file, sampleRateHz)
+    const read = readAs(input, file, sampleRateHz)
     if ('refusal' in read) throw new CommandFailure(`${file}: ${read.refusal}`)
     notes.add(file, read.notes)
     yield read.samples
+  }
+}
+
+function readAs(input: BundleInput, file: string, sampleRateHz: number) {
+  switch (input.kind) {
+    case 'audio':
+      return readAudio(file, sampleRateHz)
+    case 'vectors':
+      return readVectors(file, input.channels)
+    case 'image':
+      return readPictures(file, input)
   }
 }
 

@@ -7,6 +7,7 @@ import type { Engine } from '../../model/engine/engine.ts'
 import type { OpenedBundle } from '../../model/opened-bundle.ts'
 import type { Battery } from '../ports/battery.ts'
 import type { Flash } from '../ports/flash.ts'
+import type { Thermometer } from '../ports/thermometer.ts'
 import type { Transport } from '../ports/transport.ts'
 import { NO_WATCHDOG, type Watchdog } from '../ports/watchdog.ts'
 import { nextDeadlineMs, startAgent, step } from './agent/agent.ts'
@@ -28,6 +29,8 @@ export interface HostOptions {
   readonly engine: Engine
   readonly transport: Transport
   readonly battery: Battery
+  /** read when the battery is looked at; absent: nobody can tell how warm it is */
+  readonly thermometer?: Thermometer | undefined
   readonly clock: Clock
   /** ends boots and trials that hang; without one only their own deadlines do */
   readonly watchdog?: Watchdog
@@ -143,8 +146,11 @@ export class AgentHost {
   }
 
   #now(): Now {
-    const { clock } = this.#options
-    return { monotonicMs: clock.monotonicMs(), wallMs: Math.round(clock.wallMs()) }
+    const { clock, thermometer } = this.#options
+    const times = { monotonicMs: clock.monotonicMs(), wallMs: Math.round(clock.wallMs()) }
+    // A sensor may take a while to answer: five times a second it is not asked.
+    const isDue = this.#running === undefined || times.monotonicMs >= this.#running.state.nextGovernMs
+    return thermometer === undefined || !isDue ? times : { ...times, celsius: thermometer.celsius() }
   }
 
   get #watchdog(): Watchdog {

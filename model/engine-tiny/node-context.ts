@@ -97,9 +97,16 @@ export class NodeContext {
   }
 
   expectType(tensor: TinyTensor, ...types: readonly FixedElementType[]): void {
-    if (!types.includes(tensor.elementType)) {
-      this.unsupportedType(`"${tensor.name}" is ${tensor.elementType}, this engine has it for ${types.join(', ')}`)
+    if (types.includes(tensor.elementType)) return
+    const detail = `"${tensor.name}" is ${tensor.elementType}, this engine has it for ${types.join(', ')}`
+    // What is quantized already is told the way back.
+    if (['int8', 'int16', 'uint8'].includes(tensor.elementType) && types.every((type) => type === 'float32')) {
+      throw new TinyFault(
+        'tiny-unsupported-type',
+        `${this.where}: ${detail}; keep it float32, with DEQUANTIZE before and QUANTIZE behind, or run the graph on onnxruntime as ONNX`,
+      )
     }
+    this.unsupportedType(detail)
   }
 
   expectShape(tensor: TinyTensor, shape: readonly number[]): void {

@@ -54,7 +54,17 @@ function runGraph(file: Uint8Array): string {
       graph.inputBytes(at).set(Uint8Array.from({ length: bytes }, (_, i) => (i * 37 + 11) & 0xff))
     }
     graph.run()
-    return graph.outputs.map((_, at) => Buffer.from(graph.outputBytes(at)).toString('hex')).join()
+    return graph.outputs
+      .map(({ elementType }, at) => {
+        const bytes = graph.outputBytes(at).slice()
+        // WebAssembly leaves sign and payload of what is no number open: they change when its compiler takes another turn.
+        if (elementType === 'float32') {
+          const floats = new Float32Array(bytes.buffer)
+          for (const [index, value] of floats.entries()) if (Number.isNaN(value)) floats[index] = Number.NaN
+        }
+        return Buffer.from(bytes).toString('hex')
+      })
+      .join()
   }
   const first = load(0xa5)
   if (!first.ok) return first.error.code

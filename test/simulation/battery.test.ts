@@ -11,7 +11,12 @@ const DEVICES = 2
 const bank = syntheticBank()
 
 /** Energy does not depend on what a network says, so a quick engine stands in; the command `sim battery` runs the real one. */
-async function trial(governed: boolean, capacityShare: number, onDay?: (day: number, alive: number) => void) {
+async function trial(
+  governed: boolean,
+  capacityShare: number,
+  onDay?: (day: number, alive: number) => void,
+  heat?: Parameters<typeof runBatteryTrial>[0]['heat'],
+) {
   const { bundle } = await packKws()
   return runBatteryTrial(
     {
@@ -23,6 +28,7 @@ async function trial(governed: boolean, capacityShare: number, onDay?: (day: num
       devices: DEVICES,
       days: DAYS,
       capacityShare,
+      ...(heat && { heat }),
       ...(onDay && { onDay: (_: boolean, day: number, alive: number) => onDay(day, alive) }),
     },
     governed,
@@ -65,5 +71,23 @@ describe(`small batteries (seed ${SEED})`, () => {
     const { levelShare, reachedHorizon } = await trial(true, 0.01)
     expect(levelShare.hibernate).toBeGreaterThan(0.1)
     expect(reachedHorizon).toBeGreaterThanOrEqual(0)
+  })
+
+  it('in the heat of a day do less at noon, and as before at night; without the governor nobody does', async () => {
+    const heat = { lowCelsius: 20, highCelsius: 70, maxCelsius: 60 }
+    // A battery of twice what the full level takes: only the heat is in its way.
+    const [cool, hot, ungovernedHot] = [
+      await trial(true, 2),
+      await trial(true, 2, undefined, heat),
+      await trial(false, 2, undefined, heat),
+    ]
+    expect(cool.levelShare.full).toBe(1)
+    expect(hot.levelShare.full).toBeLessThan(0.85)
+    expect(hot.levelShare.full).toBeGreaterThan(0.5)
+    // Above 60 °C for seven hours of the day: down to the last level, and back each night.
+    expect(hot.levelShare.hibernate).toBeGreaterThan(0.05)
+    expect(hot.ladderMoves).toBeGreaterThanOrEqual(2 * DAYS * DEVICES)
+    expect(hot.reachedHorizon).toBe(DEVICES)
+    expect(ungovernedHot.levelShare.full).toBe(1)
   })
 })

@@ -7,6 +7,7 @@ import type { Board } from '../../../model/boards.ts'
 import { IMPLEMENTED_DEFINITIONS } from '../../../model/features/feature-definition.ts'
 import type { Radio } from '../power/energy.ts'
 import type { PowerBudget } from '../power/governor.ts'
+import type { HeatLimit } from '../power/heat.ts'
 import type { UpdateWindow } from '../update/update-schedule.ts'
 import type { AgentConfig } from './agent-state.ts'
 
@@ -24,6 +25,7 @@ export function agentConfig(given: {
   readonly trustRoot?: Uint8Array | undefined
   readonly schemes?: SignatureSchemes
   readonly power?: PowerBudget | null
+  readonly heat?: HeatLimit | null
   readonly governed?: boolean
   readonly updateWindow?: UpdateWindow | null
   readonly reportPhaseMs?: number
@@ -41,6 +43,7 @@ export function agentConfig(given: {
     reportIntervalMs: given.reportIntervalMs ?? REPORT_INTERVAL_MS,
     reportPhaseMs: given.reportPhaseMs ?? REPORT_INTERVAL_MS,
     power: given.power ?? null,
+    heat: given.heat ?? null,
     fixedLevel: given.level,
     governed: given.governed ?? true,
     updateWindow: given.updateWindow ?? null,

@@ -18,6 +18,7 @@ import type { WakeLimit } from '../listen/wake-limit.ts'
 import type { Outbox } from '../outbox.ts'
 import type { Radio } from '../power/energy.ts'
 import type { GovernorState, PowerBudget } from '../power/governor.ts'
+import type { HeatLimit, HeatState } from '../power/heat.ts'
 import type { BlockApplied, BlockOrder } from '../update/download-writer.ts'
 import type { UpdateState } from '../update/update.ts'
 import type { UpdateWindow } from '../update/update-schedule.ts'
@@ -27,11 +28,13 @@ import type { Measures } from './measures.ts'
 import type { Reporting } from './reporting.ts'
 import type { RepositoryView } from './repository-view.ts'
 
-/** The two times of one step, read once by the host. */
+/** The two times of one step, and how warm it is, read once by the host. */
 export interface Now {
   readonly monotonicMs: number
   /** Unix ms; 0 when the device has no wall clock */
   readonly wallMs: number
+  /** °C; absent: nobody can tell, or nobody asks at this step */
+  readonly celsius?: number | undefined
 }
 
 /** What does not change while a device runs. */
@@ -57,7 +60,9 @@ export interface AgentConfig {
   readonly fixedLevel: LadderLevel
   /** hours in which downloads may go on; null: any */
   readonly updateWindow: UpdateWindow | null
-  /** false: keep `fixedLevel` whatever the battery says (for comparison) */
+  /** null: no limit */
+  readonly heat: HeatLimit | null
+  /** false: keep `fixedLevel` whatever battery and thermometer say (for comparison) */
   readonly governed: boolean
   /** the device's key; undefined: it has none and its events are not signed */
   readonly sign?: Sign | undefined
@@ -76,6 +81,7 @@ export interface AgentState {
   readonly batteryAtBootMj: number
   readonly measures: Measures
   readonly governor: GovernorState
+  readonly heat: HeatState
   readonly engine: EngineHealth
   readonly nextGovernMs: number
   readonly connected: boolean
@@ -107,6 +113,7 @@ export const copyState = (s: AgentState): { -readonly [Name in keyof AgentState]
   batteryAtBootMj: s.batteryAtBootMj,
   measures: s.measures,
   governor: s.governor,
+  heat: s.heat,
   engine: s.engine,
   nextGovernMs: s.nextGovernMs,
   connected: s.connected,

@@ -3,6 +3,7 @@ import { encodeReport } from '../../../contract/attested-report.ts'
 import { hexToBytes } from '../../../contract/bytes.ts'
 import type { ContractError } from '../../../contract/errors.ts'
 import { LIMITS } from '../../../contract/limits.ts'
+import type { LadderStep } from '../../../contract/manifest.ts'
 import { plainText } from '../../../contract/message-codec.ts'
 import {
   COUNTER_NAMES,
@@ -16,7 +17,8 @@ import { present } from '../../../contract/present.ts'
 import { enqueue, type OutboxKind, takeForSending } from '../outbox.ts'
 import { addSpan, unsettledMs } from '../power/active-time.ts'
 import { addEnergy, type EnergyAccounts, totalEnergy } from '../power/energy.ts'
-import { govern } from '../power/governor.ts'
+import { govern, HIBERNATE } from '../power/governor.ts'
+import { observeHeat } from '../power/heat.ts'
 import { messageAirBytes } from '../update/air-bytes.ts'
 import {
   type AgentEffect,
@@ -26,7 +28,7 @@ import {
   type Now,
   type StepResult,
 } from './agent-state.ts'
-import { offeredLevels } from './engine-health.ts'
+import { nearestLevel, offeredLevels } from './engine-health.ts'
 
 /** Chosen: the battery is looked at this often. */
 export const GOVERN_INTERVAL_MS = 10 * 60_000
@@ -222,21 +224,44 @@ export class Step {
   }
 
   govern(): void {
-    const { config, governor, manifest } = this.state
+    const { config, governor, manifest, engine } = this.state
     this.set({ nextGovernMs: this.now.monotonicMs + GOVERN_INTERVAL_MS })
     this.#warnOfLowBattery()
-    if (config.power === null || !config.governed) return
-    this.moveTo(
-      govern(
-        governor,
-        manifest,
-        offeredLevels(manifest, this.state.engine),
-        config.board,
-        config.power,
-        this.remainingMj,
-        this.now.wallMs,
-      ),
-    )
+    if (!config.governed) return
+    const offered = offeredLevels(manifest, engine)
+    if (config.power === null) {
+      this.#keepCool(offered)
+      return
+    }
+    const why = this.#feelHeat(offered.map(({ level }) => LADDER_LEVELS.indexOf(level)))
+    const cool = offered.slice(this.state.heat.steps)
+    const { remainingMj, now } = this
+    this.moveTo(govern(governor, manifest, cool, config.board, config.power, remainingMj, now.wallMs), why)
+  }
+
+  /** On mains there is nothing to save, and still too much heat: the level that was chosen, and those below it while it is too warm. */
+  #keepCool(offered: readonly LadderStep[]): void {
+    const { config, governor, manifest, heat: before } = this.state
+    const chosen = nearestLevel(manifest, LADDER_LEVELS.indexOf(config.fixedLevel))
+    const levels = offered.map(({ level }) => LADDER_LEVELS.indexOf(level)).filter((level) => level >= chosen)
+    const why = this.#feelHeat(levels)
+    const { steps } = this.state.heat
+    // Whoever has stepped down for another reason stays there.
+    if (steps === before.steps) return
+    const level = levels[steps] ?? HIBERNATE
+    if (level === governor.level) return
+    this.moveTo({ ...governor, level, movedAtMs: this.now.wallMs, moves: governor.moves + 1 }, why)
+  }
+
+  /** @returns why there are fewer levels, or more again, in words; undefined where nothing changed */
+  #feelHeat(levels: readonly number[]): string | undefined {
+    const { config, governor, heat: before } = this.state
+    if (config.heat === null) return undefined
+    const heat = observeHeat(before, config.heat, this.now.celsius, levels.length, levels.indexOf(governor.level))
+    this.set({ heat })
+    if (heat.steps === before.steps) return undefined
+    const celsius = Math.round(heat.celsius ?? Number.NaN)
+    return heat.steps > before.steps ? `${celsius} °C, at most ${config.heat.maxCelsius}` : `${celsius} °C again`
   }
 
   /** @param why undefined: the battery */

@@ -7,6 +7,7 @@ import { pipelineSignals } from '../listen/pipeline-signals.ts'
 import { fullWakeLimit } from '../listen/wake-limit.ts'
 import { acknowledge, forgetInFlight } from '../outbox.ts'
 import { initialGovernor } from '../power/governor.ts'
+import { COOL } from '../power/heat.ts'
 import { BLOCK_TIMEOUT_MS } from '../update/download.ts'
 import { IDLE, RETRY_DELAY_MS, TRIAL_WINDOW_MS } from '../update/update.ts'
 import { blockApplied, blockArrived, blockRefused, repeatRequests } from './agent-download.ts'
@@ -46,6 +47,7 @@ export function startAgent(config: AgentConfig, boot: BootContext, now: Now): St
       batteryAtBootMj: boot.batteryMj,
       measures: noMeasures(nowMs, pipelineSignals(manifest).length),
       governor: initialGovernor(level, now.wallMs),
+      heat: COOL,
       engine: ENGINE_WELL,
       nextGovernMs: nowMs + GOVERN_INTERVAL_MS,
       connected: false,

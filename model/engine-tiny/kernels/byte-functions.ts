@@ -1,6 +1,7 @@
 import { byteTable, divideByPowerOfTwo, requantize, tanhOf } from '../fixed-point.ts'
-import { quantizedMultiplier } from '../multiplier.ts'
+import { type QuantizedMultiplier, quantizedMultiplier, roundHalfAway } from '../multiplier.ts'
 import type { NodeContext, Prepared } from '../node-context.ts'
+import type { TinyTensor } from '../tiny-tensor.ts'
 import { activationInput, FLOAT_FUNCTIONS, inputRadius, mappedFloats, samePair } from './elementwise.ts'
 import { sigmoidOfShorts } from './sigmoid-16.ts'
 
@@ -68,9 +69,17 @@ function leakyFactors(node: NodeContext, from: number, to: number) {
 }
 
 function leakyReluOfShorts(node: NodeContext): Prepared {
+  const scale = (tensor: TinyTensor): number => node.quantization(tensor).scale
+  return bentShorts(node, leakyFactors(node, scale(node.input(0)), scale(node.output(0))))
+}
+
+/** A factor from zero on, and another below. */
+function bentShorts(
+  node: NodeContext,
+  { positive, negative }: { readonly positive: QuantizedMultiplier; readonly negative: QuantizedMultiplier },
+): Prepared {
   const [input, output] = [node.input(0), node.output(0)]
   const [from, to] = [node.quantization(input), node.quantization(output)]
-  const { positive, negative } = leakyFactors(node, from.scale, to.scale)
   const places = [input.address, output.address, input.elements, from.zeroPoint, to.zeroPoint]
   const factors = [positive, negative].flatMap(({ multiplier, shift }) => [multiplier, shift])
   return { calls: [{ kernel: 'leakyRelu16', words: [...places, ...factors] }] }
@@ -123,4 +132,34 @@ function multiplier16(node: NodeContext, factor: number): { readonly multiplier:
     multiplier: multiplier >= 0x7fffffff - 2 ** 15 ? 0x7fff : (multiplier + 2 ** 15) >> 16,
     exponent: shift,
   }
+}
+
+/** int16 is around 0. @see elementwise.cc of TFLite Micro, which multiplies nothing where both scales are one; neither does a factor of one */
+export function prepareAbs(node: NodeContext): Prepared {
+  const [input, output] = samePair(node, 'int8', 'int16', 'float32')
+  if (input.elementType === 'float32') return mappedFloats(node, FLOAT_FUNCTIONS.abs)
+  const positive = node.multiplier(node.quantization(input).scale / node.quantization(output).scale)
+  if (input.elementType === 'int16') {
+    for (const tensor of [input, output]) node.expectSymmetric(tensor)
+    return bentShorts(node, { positive, negative: { ...positive, multiplier: -positive.multiplier } })
+  }
+  return prepare(node, ({ from, to }) => (value) => {
+    const { multiplier, shift } = positive
+    return requantize(Math.abs(value - from.zeroPoint), multiplier, shift) + to.zeroPoint
+  })
+}
+
+/** @see elu.cc of TFLite Micro: of int8 a table of float32 */
+export function prepareElu(node: NodeContext): Prepared {
+  const [input] = samePair(node, 'int8', 'float32')
+  if (input.elementType === 'float32') return mappedFloats(node, FLOAT_FUNCTIONS.elu)
+  const f = Math.fround
+  return prepare(node, ({ from, to }) => {
+    const inverse = f(1 / to.scale)
+    return (value) => {
+      const x = f(from.scale * (value - from.zeroPoint))
+      const y = x < 0 ? f(f(Math.exp(x)) - 1) : x
+      return Math.trunc(f(roundHalfAway(f(y * inverse)) + to.zeroPoint))
+    }
+  })
 }

@@ -26,7 +26,21 @@ export function samePair(node: NodeContext, ...types: readonly FixedElementType[
 }
 
 /** Functions of one float32, in the words of the kernel. Those with an exponential are within one place of the last of a good C library's. */
-export const FLOAT_FUNCTIONS = { relu: 0, relu6: 1, leakyRelu: 2, hardSwish: 3, logistic: 4, tanh: 5 } as const
+export const FLOAT_FUNCTIONS = {
+  ...{
+    relu: 0,
+    relu6: 1,
+    leakyRelu: 2,
+    hardSwish: 3,
+    logistic: 4,
+    tanh: 5,
+    abs: 6,
+    negative: 7,
+    exponential: 8,
+    logarithm: 9,
+  },
+  ...{ root: 10, inverseRoot: 11, square: 12, floor: 13, ceiling: 14, round: 15, elu: 16, reluOne: 17 },
+} as const
 
 export function mappedFloats(node: NodeContext, kind: number, slope = 0): Prepared {
   const [input, output] = [node.input(0), node.output(0)]
@@ -129,3 +143,11 @@ export function activationInput(node: NodeContext, scale: number, integerBits: n
  *  @see CalculateInputRadius of TensorFlow Lite's quantization_util.cc */
 export const inputRadius = (integerBits: number, shift: number): number =>
   Math.min(0x7fffffff, Math.floor(((2 ** integerBits - 1) * 2 ** (31 - integerBits)) / 2 ** shift))
+
+/** Operators that are there for float32 alone. @see elementwise.cc, exp.cc, floor.cc, ceil.cc, round.cc and neg.cc of TFLite Micro */
+export const floatFunction =
+  (kind: number) =>
+  (node: NodeContext): Prepared => {
+    samePair(node, 'float32')
+    return mappedFloats(node, kind)
+  }

@@ -1,5 +1,5 @@
 import { powerOfTwo } from '../multiplier.ts'
-import type { NodeContext, Prepared } from '../node-context.ts'
+import { float32Word, type NodeContext, type Prepared } from '../node-context.ts'
 import type { TinyTensor } from '../tiny-tensor.ts'
 import { biasAddress } from './channels.ts'
 import { sigmoidTable } from './sigmoid-16.ts'
@@ -18,8 +18,8 @@ const GATE_SCALE = 2 ** -12
 const FUNCTION_SCALE = 2 ** -15
 const CELL_POWER_MAX = -1
 
-/** int8 with cells of int16, of which both states are variables that the kernel writes: input [batches, steps, inputs], or steps first, weights
- *  [units, inputs] and [units, units] of one scale each, biases [units] of int32, states of batches × units, output [batches, steps, units].
+/** int8 with cells of int16, or all of float32, of which both states are variables that the kernel writes: input [batches, steps, inputs], or steps first, weights
+ *  [units, inputs] and [units, units], of int8 with one scale each and biases [units] of int32, states of batches × units, output [batches, steps, units].
  *  @see UnidirectionalSequenceLstmPrepare and lstm_eval_common.cc of TFLite Micro */
 export function prepareLstm(node: NodeContext): Prepared {
   node.expectPorts(INPUTS, INPUTS, 1)
@@ -34,8 +34,10 @@ export function prepareLstm(node: NodeContext): Prepared {
     TinyTensor,
   ]
   const output = node.output(0)
-  for (const tensor of [input, hidden, output]) node.expectType(tensor, 'int8')
-  node.expectType(cells, 'int16')
+  node.expectType(input, 'int8', 'float32')
+  const float = input.elementType === 'float32'
+  for (const tensor of [hidden, output]) node.expectType(tensor, input.elementType)
+  node.expectType(cells, float ? 'float32' : 'int16')
   for (const state of [hidden, cells]) if (!state.variable) node.malformed(`"${state.name}" is no variable`)
   const timeMajor = (node.options?.int8(OPTIONS.timeMajor) ?? 0) !== 0
   const [first = 0, second = 0, inputs = 0] = input.shape
@@ -45,6 +47,13 @@ export function prepareLstm(node: NodeContext): Prepared {
   node.expectShape(output, [first, second, units])
   for (const state of [hidden, cells]) node.expectElements(state, batches * units)
   node.expectWork(4 * batches * steps * units * (inputs + units))
+  if (float) {
+    const places = [input, output, hidden, cells].map(({ address }) => address)
+    const clip = node.options?.float32(OPTIONS.cellClip) ?? 0
+    const words = [...places, batches, steps, timeMajor ? 1 : 0, inputs, units, float32Word(clip > 0 ? clip : 0)]
+    const gates = GATES.flatMap((gate) => floatGate(node, gate, inputs, units))
+    return { calls: [{ kernel: 'lstmFloat', words: [...words, ...gates] }], scratchBytes: 4 * units }
+  }
   const matrices = GATES.flatMap((gate) => [
     ...matrix(node, input, { at: INPUT.weights + gate, rows: units, columns: inputs, biasAt: INPUT.biases + gate }),
     ...matrix(node, hidden, { at: INPUT.recurrent + gate, rows: units, columns: units, biasAt: null }),
@@ -58,6 +67,20 @@ export function prepareLstm(node: NodeContext): Prepared {
     ...[cellClip(node, cells), added.multiplier, added.shift, made.multiplier, made.shift, ...matrices],
   ]
   return { calls: [{ kernel: 'lstm', words }], scratchBytes: units }
+}
+
+/** Words of a gate of float32: weights, recurrent weights, bias. */
+function floatGate(node: NodeContext, gate: number, inputs: number, units: number): readonly number[] {
+  const [weights, recurrent] = [node.input(INPUT.weights + gate), node.input(INPUT.recurrent + gate)]
+  const bias = node.optionalInput(INPUT.biases + gate)
+  for (const tensor of [weights, recurrent]) node.expectType(tensor, 'float32')
+  node.expectShape(weights, [units, inputs])
+  node.expectShape(recurrent, [units, units])
+  if (bias !== null) {
+    node.expectType(bias, 'float32')
+    node.expectElements(bias, units)
+  }
+  return [weights.address, recurrent.address, bias?.address ?? 0]
 }
 
 /** Words of a matrix of one gate: weights, bias, factor. */

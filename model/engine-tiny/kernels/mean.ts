@@ -17,7 +17,7 @@ export interface Reduction {
 }
 
 /** What becomes of float32s, in the words of the kernel. */
-export const FLOATS = { sum: 0, mean: 1, largest: 2 } as const
+export const FLOATS = { sum: 0, mean: 1, largest: 2, least: 3 } as const
 
 /** @see reference/reduce.h of TensorFlow Lite: elements are added in the order in which they lie */
 export function reducedFloats(node: NodeContext, kind: number): Prepared {

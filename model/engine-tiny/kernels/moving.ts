@@ -2,6 +2,7 @@ import type { KernelCall, NodeContext, Prepared } from '../node-context.ts'
 import { TINY_LIMITS } from '../tiny-limits.ts'
 import type { TinyTensor } from '../tiny-tensor.ts'
 import { copyBox, stridesOf } from './box.ts'
+import { copyPlaced } from './placing.ts'
 
 /** Operators that move elements and compute nothing. As in TFLite Micro scales are not converted: converters give both sides the same. */
 
@@ -94,12 +95,17 @@ function alongAxis(
   return calls
 }
 
-/** PAD and PADV2: the output's zero point all over, or the value given, then the input into it.
- *  @see pad_common.cc of TFLite Micro */
+/** PAD and PADV2: the output's zero point all over, or the value given, then the input into it. Paddings that are computed say where: what they add up to the output's shape says.
+ *  @see pad_common.cc of TFLite Micro, which wants paddings constant */
 export function preparePad(node: NodeContext): Prepared {
   node.expectPorts(2, 3, 1)
   const [input, output, value] = [node.input(0), node.output(0), node.optionalInput(2)]
   const { shape } = input
+  if (node.input(1).constant === null) {
+    const begins = node.input(1)
+    const to = { source: input, destination: output, placed: 'destination', sizes: shape } as const
+    return { calls: [...filledWith(node, output, value), copyPlaced(node, { ...to, begins, paired: true })] }
+  }
   const padding = node.integers(node.input(1), 2 * TINY_LIMITS.dims)
   if (padding.length !== 2 * shape.length || padding.some((size) => size < 0)) {
     node.malformed(`padding by ${padding.join(', ')} of ${shape.length} dimensions`)
@@ -112,7 +118,7 @@ export function preparePad(node: NodeContext): Prepared {
   const at = strides.reduce((sum, stride, axis) => sum + stride * (padding[2 * axis] ?? 0), 0)
   return {
     calls: [
-      filled(node, output, value),
+      ...filledWith(node, output, value),
       ...copyBox(node, {
         ...{ source: input, sourceAt: 0, sourceStrides: stridesOf(shape), sizes: shape },
         ...{ destination: output, destinationAt: at, destinationStrides: strides },
@@ -121,8 +127,18 @@ export function preparePad(node: NodeContext): Prepared {
   }
 }
 
+/** A value that is computed is copied to every place. */
+function filledWith(node: NodeContext, output: TinyTensor, value: TinyTensor | null): KernelCall[] {
+  if (value === null || value.constant !== null) return [filled(node, output, value)]
+  node.expectElements(value, 1)
+  return copyBox(node, {
+    ...{ source: value, sourceAt: 0, sourceStrides: [0] },
+    ...{ destination: output, destinationAt: 0, destinationStrides: [1], sizes: [output.elements] },
+  })
+}
+
 /** The output full of the value: a byte over and over where all bytes of an element are alike. */
-function filled(node: NodeContext, output: TinyTensor, value: TinyTensor | null): KernelCall {
+export function filled(node: NodeContext, output: TinyTensor, value: TinyTensor | null): KernelCall {
   const element = value === null ? zeroPointElement(output) : padElement(node, output, value)
   const [first = 0] = element
   if (element.every((byte) => byte === first)) {
@@ -147,7 +163,8 @@ function padElement(node: NodeContext, output: TinyTensor, value: TinyTensor): r
 }
 
 /** Begin, end and stride of each dimension, with bits for those that are left open or have one element.
- *  @see strided_slice_common.cc of TFLite Micro, which has neither ellipsis nor new axes */
+ *  Those that are computed say where; how many the output's shape says.
+ *  @see strided_slice_common.cc of TFLite Micro, which has neither ellipsis nor new axes and wants all of them constant */
 export function prepareStridedSlice(node: NodeContext): Prepared {
   node.expectPorts(4, 4, 1)
   const [input, output] = [node.input(0), node.output(0)]
@@ -157,6 +174,7 @@ export function prepareStridedSlice(node: NodeContext): Prepared {
   if (bits(STRIDED_SLICE.ellipsis) !== 0 || bits(STRIDED_SLICE.newAxis) !== 0 || bits(STRIDED_SLICE.offset) !== 0) {
     node.unsupported('an ellipsis, a new axis or ends counted from the begin')
   }
+  if ([1, 2, 3].some((at) => node.input(at).constant === null)) return slicedFrom(node, bits)
   const [begins, ends, steps] = [1, 2, 3].map((at) => node.integers(node.input(at), TINY_LIMITS.dims))
   if (begins?.length !== shape.length || ends?.length !== shape.length || steps?.length !== shape.length) {
     node.unsupported(`begin, end or strides that are not one for each of ${shape.length} dimensions`)
@@ -186,4 +204,17 @@ export function prepareStridedSlice(node: NodeContext): Prepared {
     ...{ destination: output, destinationAt: 0, destinationStrides: stridesOf(sizes), sizes },
   })
   return { calls }
+}
+
+function slicedFrom(node: NodeContext, bits: (field: number) => number): Prepared {
+  const [source, destination] = [node.input(0), node.output(0)]
+  const rest = [...destination.shape]
+  const bit = (field: number, axis: number): boolean => ((bits(field) >> axis) & 1) === 1
+  const sizes = source.shape.map((_, axis) => (bit(STRIDED_SLICE.shrink, axis) ? 1 : (rest.shift() ?? 0)))
+  if (rest.length > 0) node.malformed(`"${destination.name}" is [${destination.shape}], of [${source.shape}]`)
+  node.expectType(node.input(2), 'int32', 'int64')
+  node.expectElements(node.input(2), source.shape.length)
+  const how = { begins: node.input(1), steps: node.input(3), fromEnd: true }
+  const open = sizes.map((_, axis) => bit(STRIDED_SLICE.begin, axis))
+  return { calls: [copyPlaced(node, { source, destination, placed: 'source', sizes, ...how, open })] }
 }

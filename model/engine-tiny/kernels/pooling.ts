@@ -6,12 +6,15 @@ const OPTIONS = { padding: 0, strideX: 1, strideY: 2, columns: 3, rows: 4, activ
 
 export const prepareAveragePool2d = (node: NodeContext): Prepared => preparePool(node, 0)
 export const prepareMaxPool2d = (node: NodeContext): Prepared => preparePool(node, 1)
+/** The root of the mean square, of float32. @see l2_pool_2d.cc of TFLite Micro */
+export const prepareL2Pool2d = (node: NodeContext): Prepared => preparePool(node, 2)
 
 /** [batches, height, width, channels] to [batches, output height, output width, channels]; scales are not converted.
  *  @see pooling_common.cc of TFLite Micro and integer_ops/pooling.h of TensorFlow Lite */
-function preparePool(node: NodeContext, largest: 0 | 1): Prepared {
+function preparePool(node: NodeContext, kind: 0 | 1 | 2): Prepared {
   node.expectPorts(1, 1, 1)
   const [input, output] = [node.input(0), node.output(0)]
+  if (kind === 2) node.expectType(input, 'float32')
   node.expectType(input, 'int8', 'int16', 'float32')
   node.expectType(output, input.elementType)
   const { options } = node
@@ -32,7 +35,7 @@ function preparePool(node: NodeContext, largest: 0 | 1): Prepared {
   const [least, most] = float ? node.floatActivation(OPTIONS.activation) : node.activation(OPTIONS.activation, output)
   const words = [
     ...[input.address, output.address, batches, height, width, channels, y.filter, x.filter, y.output, x.output],
-    ...[y.stride, x.stride, y.padding, x.padding, least, most, largest],
+    ...[y.stride, x.stride, y.padding, x.padding, least, most, kind],
   ]
   if (input.elementType === 'int8') return { calls: [{ kernel: 'pool2d', words }] }
   return { calls: [{ kernel: 'poolWide', words: [...words, float ? 0 : 1] }] }

@@ -5,6 +5,7 @@ import type { TinyTensor } from '../tiny-tensor.ts'
 import { copyBlocks, productOf } from './blocks.ts'
 import { copyBox, stridesOf } from './box.ts'
 import { axisOf } from './moving.ts'
+import { copyPlaced } from './placing.ts'
 
 /** Operators that only move elements. What decides where to has to be constant, as TFLite Micro wants it of all but GATHER. */
 
@@ -39,8 +40,6 @@ export function prepareSlice(node: NodeContext): Prepared {
 
 function sliceFrom(node: NodeContext): Prepared {
   const [input, begin, output] = [node.input(0), node.input(1), node.output(0)]
-  node.expectType(begin, 'int32')
-  node.expectElements(begin, input.shape.length)
   const fits = input.shape.every((dim, axis) => (output.shape[axis] ?? 0) <= dim)
   if (output.shape.length !== input.shape.length || !fits) {
     node.malformed(`"${output.name}" is [${output.shape}], which does not fit into [${input.shape}]`)
@@ -51,20 +50,8 @@ function sliceFrom(node: NodeContext): Prepared {
     const agrees = stated.length === output.shape.length && stated.every((n, at) => n === -1 || n === output.shape[at])
     if (!agrees) node.malformed(`size [${stated}] of "${output.name}", which is [${output.shape}]`)
   }
-  const bytes = bytesOfElements(input.elementType, 1)
-  const strides = stridesOf(input.shape)
-  const steps = input.shape.flatMap((dim, axis) => [dim - (output.shape[axis] ?? 0), bytes * (strides[axis] ?? 0)])
-  while (steps.length < 2 * TINY_LIMITS.dims) steps.push(0, 0)
-  const calls = copyBox(node, {
-    ...{ source: input, sourceAt: 0, sourceStrides: strides, sizes: output.shape },
-    ...{ destination: output, destinationAt: 0, destinationStrides: stridesOf(output.shape) },
-  })
-  return {
-    calls: calls.map(({ words }) => ({
-      kernel: 'copyFrom',
-      words: [begin.address, input.shape.length, ...steps, ...words],
-    })),
-  }
+  const sizes = output.shape
+  return { calls: [copyPlaced(node, { source: input, destination: output, placed: 'source', sizes, begins: begin })] }
 }
 
 /** Input, permutation: dimension i of the output is dimension permutation[i] of the input. @see reference/transpose.h */
@@ -203,45 +190,4 @@ export function prepareGatherNd(node: NodeContext): Prepared {
   const sizes = [indices.elements / places, bytes * productOf(input.shape.slice(places)), places]
   const words = [input.address, indices.address, output.address, ...sizes, ...axes]
   return { calls: [{ kernel: 'gatherPlaces', words }] }
-}
-
-/** ResizeNearestNeighborOptions of the schema. */
-const RESIZE = { alignCorners: 0, halfPixelCenters: 1 } as const
-
-/** Input [batch, height, width, channels], size [height, width]. @see reference/resize_nearest_neighbor.h; places are float32 */
-export function prepareResizeNearestNeighbor(node: NodeContext): Prepared {
-  node.expectPorts(2, 2, 1)
-  const [input, output] = [node.input(0), node.output(0)]
-  const [batches, height, width, channels] = input.shape
-  if (
-    batches === undefined ||
-    height === undefined ||
-    width === undefined ||
-    channels === undefined ||
-    input.shape.length !== 4
-  ) {
-    node.malformed(`"${input.name}" has ${input.shape.length} dimensions, expected 4`)
-  }
-  const [rows = 0, columns = 0] = node.integers(node.input(1), 2)
-  node.expectShape(output, [batches, rows, columns, channels])
-  if (batches * rows * columns > TINY_LIMITS.tableEntries) node.unsupported(`${batches * rows * columns} places`)
-  const alignCorners = (node.options?.int8(RESIZE.alignCorners) ?? 0) !== 0
-  const halfPixels = (node.options?.int8(RESIZE.halfPixelCenters) ?? 0) !== 0
-  const nearest = (at: number, from: number, to: number): number => {
-    const scale =
-      alignCorners && to > 1 ? Math.fround((from - 1) / Math.fround(to - 1)) : Math.fround(from / Math.fround(to))
-    const place = Math.fround(Math.fround(at + (halfPixels ? 0.5 : 0)) * scale)
-    // Places are not negative, so half away from zero is half up.
-    return Math.max(0, Math.min(from - 1, Math.floor(alignCorners ? place + 0.5 : place)))
-  }
-  const offsets: number[] = []
-  for (let batch = 0; batch < batches; batch++) {
-    for (let y = 0; y < rows; y++) {
-      for (let x = 0; x < columns; x++) {
-        const row = batch * height + nearest(y, height, rows)
-        offsets.push((row * width + nearest(x, width, columns)) * channels)
-      }
-    }
-  }
-  return { calls: [copyBlocks(node, input, output, offsets, channels)] }
 }

@@ -5,25 +5,39 @@ import { FLOATS, reducedFloats, reduction } from './mean.ts'
 import { axisOf } from './moving.ts'
 
 /** @see reduce.h and reduce_common.cc of TFLite Micro, which wants one quantization at both ends */
-export function prepareReduceMax(node: NodeContext): Prepared {
+export const prepareReduceMax = (node: NodeContext): Prepared => extreme(node, 'largest')
+export const prepareReduceMin = (node: NodeContext): Prepared => extreme(node, 'least')
+
+function extreme(node: NodeContext, which: 'largest' | 'least'): Prepared {
   node.expectPorts(2, 2, 1)
   const [input, output] = [node.input(0), node.output(0)]
   node.expectType(input, 'int8', 'float32')
   node.expectType(output, input.elementType)
-  if (input.elementType === 'float32') return reducedFloats(node, FLOATS.largest)
+  if (input.elementType === 'float32') return reducedFloats(node, FLOATS[which])
   const { kept, keptStrides, reduced, reducedStrides } = reduction(node, input, output)
   const [from, to] = [node.quantization(input), node.quantization(output)]
   if (from.scale !== to.scale || from.zeroPoint !== to.zeroPoint) {
     node.unsupportedType('input and output have different scales or zero points')
   }
-  const words = [input.address, output.address, ...kept, ...keptStrides, ...reduced, ...reducedStrides]
+  const words = [
+    input.address,
+    output.address,
+    ...kept,
+    ...keptStrides,
+    ...reduced,
+    ...reducedStrides,
+    which === 'least' ? 1 : 0,
+  ]
   return { calls: [{ kernel: 'maxElements', words }] }
 }
 
 const ARG_TYPES: readonly FixedElementType[] = ['int8', 'uint8', 'float32']
 
 /** Input and one axis, constant. @see reference/arg_min_max.h */
-export function prepareArgMax(node: NodeContext): Prepared {
+export const prepareArgMax = (node: NodeContext): Prepared => place(node, 'largest')
+export const prepareArgMin = (node: NodeContext): Prepared => place(node, 'least')
+
+function place(node: NodeContext, which: 'largest' | 'least'): Prepared {
   node.expectPorts(2, 2, 1)
   const [input, output] = [node.input(0), node.output(0)]
   node.expectType(input, ...ARG_TYPES)
@@ -37,6 +51,7 @@ export function prepareArgMax(node: NodeContext): Prepared {
     productOf(input.shape.slice(axis + 1)),
     output.elementType === 'int32' ? 4 : 8,
     ARG_TYPES.indexOf(input.elementType),
+    which === 'least' ? 1 : 0,
   ]
   return { calls: [{ kernel: 'argMax', words: [input.address, output.address, ...sizes] }] }
 }

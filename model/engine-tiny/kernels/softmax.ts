@@ -47,6 +47,18 @@ function softmaxOfFloats(node: NodeContext): Prepared {
   }
 }
 
+/** float32. @see log_softmax.cc of TFLite Micro */
+export function prepareLogSoftmax(node: NodeContext): Prepared {
+  node.expectPorts(1, 1, 1)
+  const [input, output] = [node.input(0), node.output(0)]
+  for (const tensor of [input, output]) node.expectType(tensor, 'float32')
+  node.expectShape(output, input.shape)
+  const depth = depthOf(node)
+  return {
+    calls: [{ kernel: 'logSoftmaxFloat', words: [input.address, output.address, input.elements / depth, depth] }],
+  }
+}
+
 function depthOf(node: NodeContext): number {
   const { name, shape } = node.input(0)
   return shape.at(-1) ?? node.malformed(`"${name}" has no dimensions`)

@@ -12,23 +12,7 @@ export function fillBytes(words: usize): void {
  *  Words: source, destination, element bytes (1, 2, 4 or 8), four sizes from the outermost, four strides of the source and four of the
  *  destination in bytes. */
 export function copyStrided(words: usize): void {
-  copyBox(words, <usize>load<u32>(words))
-}
-
-/** The same from a place that is computed: each index of it is moved to the nearest from which the box lies inside.
- *  Words: indices (int32), how many (6 at most), for each its largest value and the bytes of a step; at 56 those of `copyStrided`. */
-export function copyFrom(words: usize): void {
-  const indices = <usize>load<u32>(words)
-  let source = <usize>load<u32>(words, 56)
-  for (let axis: usize = 0; axis < <usize>load<u32>(words, 4); axis++) {
-    const own = words + (axis << 3)
-    const index = min(max(load<i32>(indices + (axis << 2)), 0), load<i32>(own, 8))
-    source += <usize>(index * load<i32>(own, 12))
-  }
-  copyBox(words + 56, source)
-}
-
-function copyBox(words: usize, source: usize): void {
+  const source = <usize>load<u32>(words)
   const destination = <usize>load<u32>(words, 4)
   const bytes = load<i32>(words, 8)
   const n0 = load<i32>(words, 12)

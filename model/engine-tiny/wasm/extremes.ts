@@ -1,8 +1,10 @@
 import { clamp, divideByPowerOfTwo, highMul, requantize, saturatingShiftLeft } from './fixed-point'
 
-/** The largest int8 over some dimensions.
- *  Words: input, output, three sizes kept and their strides, three sizes gone over and their strides. */
+/** The largest int8 over some dimensions, or the least.
+ *  Words: input, output, three sizes kept and their strides, three sizes gone over and their strides; at 56: 1 for the least. */
 export function maxElements(words: usize): void {
+  // The least of bytes is the largest of those turned around.
+  const turn = load<i32>(words, 56) !== 0 ? -1 : 0
   const input = <usize>load<u32>(words)
   let out = <usize>load<u32>(words, 4)
   for (let i = 0; i < load<i32>(words, 8); i++) {
@@ -14,18 +16,18 @@ export function maxElements(words: usize): void {
           for (let m = 0; m < load<i32>(words, 36); m++) {
             for (let n = 0; n < load<i32>(words, 40); n++) {
               const at = l * load<i32>(words, 44) + m * load<i32>(words, 48) + n * load<i32>(words, 52)
-              most = max(most, <i32>load<i8>(from + <usize>at))
+              most = max(most, <i32>load<i8>(from + <usize>at) ^ turn)
             }
           }
         }
-        store<i8>(out, most)
+        store<i8>(out, most ^ turn)
       }
     }
   }
 }
 
-/** The first index of the largest along an axis.
- *  Words: input, output, outer, axis size, inner, bytes of an index (4 or 8), type (0 int8, 1 uint8, 2 float32). */
+/** The first index of the largest along an axis, or of the least.
+ *  Words: input, output, outer, axis size, inner, bytes of an index (4 or 8), type (0 int8, 1 uint8, 2 float32), 1 for the least. */
 export function argMax(words: usize): void {
   const input = <usize>load<u32>(words)
   let to = <usize>load<u32>(words, 4)
@@ -34,13 +36,14 @@ export function argMax(words: usize): void {
   const inner = load<i32>(words, 16)
   const indexBytes = load<i32>(words, 20)
   const type = load<i32>(words, 24)
+  const least = load<i32>(words, 28) !== 0
   for (let o = 0; o < outer; o++) {
     for (let i = 0; i < inner; i++) {
       let best = 0
       let most = valueAt(input, o * size * inner + i, type)
       for (let at = 1; at < size; at++) {
         const value = valueAt(input, (o * size + at) * inner + i, type)
-        if (value > most) {
+        if (least ? value < most : value > most) {
           most = value
           best = at
         }

@@ -1,7 +1,7 @@
 import { clamp } from './fixed-point'
 import { clampFloat } from './wide-arithmetic'
 
-/** Words: as `pool2d`, least and most as the type has them; at 68: 0 float32, 1 int16. */
+/** Words: as `pool2d`, least and most as the type has them; at 64: 0 mean, 1 largest, 2 root of the mean square, of float32 alone; at 68: 0 float32, 1 int16. */
 export function poolWide(words: usize): void {
   const float = load<i32>(words, 68) === 0
   const bytes: i32 = float ? 4 : 2
@@ -32,17 +32,19 @@ export function poolWide(words: usize): void {
 function floats(words: usize, image: usize, top: i32, bottom: i32, left: i32, right: i32): f32 {
   const width = load<i32>(words, 16)
   const channels = load<i32>(words, 20)
-  const largest = load<i32>(words, 64) !== 0
+  const kind = load<i32>(words, 64)
+  const largest = kind === 1
   let value: f32 = largest ? -f32.MAX_VALUE : 0
   for (let row = top; row < bottom; row++) {
     for (let column = left; column < right; column++) {
       const element = load<f32>(image + ((<usize>((row * width + column) * channels)) << 2))
-      if (!largest) value += element
+      if (!largest) value += kind === 2 ? element * element : element
       // As the reference's, which keeps what it has where the new one is no number.
       else if (value < element) value = element
     }
   }
   if (!largest) value /= <f32>((bottom - top) * (right - left))
+  if (kind === 2) value = Mathf.sqrt(value)
   return clampFloat(value, load<f32>(words, 56), load<f32>(words, 60))
 }
 

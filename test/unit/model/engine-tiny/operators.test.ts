@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { loadTiny, type TinyGraph, type TinyOptions } from '../../../../model/engine-tiny/graph.ts'
+import { TINY_BASE64 } from '../../../../model/engine-tiny/tiny-bytes.ts'
 import { operatorKinds, operatorVectors } from '../../../fixtures/int8-operators.ts'
 
 const load = (graph: Uint8Array, options?: TinyOptions): TinyGraph => {
@@ -27,4 +28,8 @@ describe('operators, byte for byte as the reference kernels', () => {
       }
     }
   })
+})
+
+it('takes no more than 150 kB of WebAssembly, whatever operators there are', () => {
+  expect(Buffer.from(TINY_BASE64, 'base64').length).toBeLessThanOrEqual(150_000)
 })

@@ -236,8 +236,8 @@ describe('operators that move or reduce, in files that lie', () => {
     ],
     [
       'an operator that is not there',
-      () => refusal(47, [q([4])], [q([4])]),
-      /^tiny-unsupported-operator: node 0, EXP: .*onnxruntime/,
+      () => refusal(108, [q([4])], [q([4])]),
+      /^tiny-unsupported-operator: node 0, COS: .*onnxruntime/,
     ],
   ])('%s', (_, outcome, expected) => {
     expect(outcome()).toMatch(expected)

@@ -31,6 +31,7 @@ it('what is not given is an hour of reports, mains, any hour of updates and no r
     reportIntervalMs: 3_600_000,
     reportPhaseMs: 3_600_000,
     power: null,
+    heat: null,
     governed: true,
     updateWindow: null,
   })
