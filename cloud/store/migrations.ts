@@ -876,6 +876,28 @@ CREATE INDEX silences_in_force ON silences (code) WHERE ended_ms IS NULL;
 CREATE INDEX silences_ended ON silences (ended_ms) WHERE ended_ms IS NOT NULL;
 `
 
+/** Rollouts of devices that were chosen at the start, what devices keep by them, experiments. */
+const COHORTS = `
+ALTER TABLE rollouts ADD COLUMN cohort TEXT;  -- query that chose its devices, '': all that there were; NULL: whoever is enrolled takes part
+ALTER TABLE rollouts ADD COLUMN experiment_hours REAL; -- how long it lasts, then its devices go back; NULL: it is none
+CREATE TABLE rollout_cohort (
+  rollout TEXT NOT NULL REFERENCES rollouts (id),
+  device INTEGER NOT NULL REFERENCES devices (id),
+  left_ms INTEGER,                 -- when it was removed or came to a board that the release is not for; NULL: it is in it
+  PRIMARY KEY (rollout, device)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX rollout_cohort_by_device ON rollout_cohort (device);
+CREATE TABLE keeps (
+  device INTEGER NOT NULL REFERENCES devices (id),
+  rollout TEXT NOT NULL REFERENCES rollouts (id), -- whose release it keeps, beside production
+  ended_by TEXT,                   -- a later rollout, or what else happened; NULL: it keeps it
+  PRIMARY KEY (device, rollout)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX one_keep_a_device ON keeps (device) WHERE ended_by IS NULL;
+CREATE INDEX keeps_by_rollout ON keeps (rollout);
+CREATE INDEX keeps_ended ON keeps (ended_by) WHERE ended_by IS NOT NULL;
+`
+
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, name: 'fleet, registry, assignments, audit', sql: FLEET },
   { version: 2, name: 'telemetry', sql: TELEMETRY },
@@ -901,4 +923,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 22, name: 'alerts of cohorts, acknowledged, told', sql: ALERTS },
   { version: 23, name: 'requests with a key', sql: REQUESTS },
   { version: 24, name: 'silences', sql: SILENCES },
+  { version: 25, name: 'rollouts of chosen devices, experiments', sql: COHORTS },
 ]

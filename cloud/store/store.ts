@@ -2,6 +2,7 @@ import { AlertStore } from './alert-store.ts'
 import { AssignmentStore } from './assignment-store.ts'
 import { AuditStore } from './audit-store.ts'
 import { BaselineStore } from './baseline-store.ts'
+import { CohortStore } from './cohort-store.ts'
 import { openDatabase, openReader, type SqliteDatabase, shortenWal } from './database.ts'
 import { DeviceChanges } from './device-changes.ts'
 import { DeviceStore } from './device-store.ts'
@@ -41,6 +42,7 @@ export class Store {
   readonly events: EventStore
   readonly rollouts: RolloutStore
   readonly memberTargets: MemberTargets
+  readonly cohorts: CohortStore
   readonly readings: ReadingStore
   readonly policies: PolicyStore
   readonly alerts: AlertStore
@@ -74,6 +76,7 @@ export class Store {
     this.fleet = new FleetStore(this.db)
     this.rollouts = new RolloutStore(this.db)
     this.memberTargets = new MemberTargets(this.db)
+    this.cohorts = new CohortStore(this.db)
     this.readings = new ReadingStore(this.db)
     this.policies = new PolicyStore(this.db)
     this.alerts = new AlertStore(this.db)
