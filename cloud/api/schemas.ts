@@ -302,6 +302,17 @@ export const releaseParams = z.object({
     .max(LIMITS.counter)
     .openapi({ param: { required: true } }),
 })
+export const stopRequest = z.strictObject({ reason, version: count.optional() })
+export const stopped = z
+  .object({
+    takenBack: z.array(z.string()).readonly().openapi({ description: 'Ids of rollouts' }),
+    moved: count.openapi({ description: 'Devices that were given another release' }),
+    refusing: count.openapi({ description: 'Of those: they will refuse it, its security counter is lower' }),
+    pinned: count.openapi({ description: 'Devices left with it: a person chose it for them' }),
+    inRollouts: count.openapi({ description: 'Devices left with it until the open rollout of another release ends' }),
+    stranded: count.openapi({ description: 'Devices left with it: nothing else is production for their board' }),
+  })
+  .openapi('Stopped')
 export const promoteRequest = z.strictObject({
   to: z.enum(RELEASE_STATES),
   reason,

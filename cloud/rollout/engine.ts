@@ -20,6 +20,7 @@ import { type HarmAfter, isFollowed, lookAfter } from './after-rollout.ts'
 import { bucketOf, isExposed } from './cohort.ts'
 import { resolvePolicy } from './declared-signals.ts'
 import type { FleetHalves, FleetPast } from './detection.ts'
+import { type Stopped, stopRelease } from './emergency-stop.ts'
 import { halvesOf, stageHours } from './evidence.ts'
 import { chosenFor, fits, KINGLET, type Pasts, pauseDevices, performStep, resumeDevices, takers } from './executor.ts'
 import { environmentOf } from './fleet-slices.ts'
@@ -519,6 +520,20 @@ export class RolloutEngine {
         this.#store.rollouts.setReading(id, this.isLarge(next) ? null : this.#read(next, nowMs), why)
       }
       this.#audit(nowMs, by, 'rollout.advanced', rollout, reason)
+    })
+  }
+
+  /** Takes a release from the whole fleet: its open rollout, what devices keep, production. @returns `not-found` */
+  stop(name: string, version: number | undefined, by: string, reason: string): Result<Stopped, ContractError> {
+    const { models, audit } = this.#store
+    return this.#reading(() => {
+      const release = models.byName(name, version)
+      if (release === undefined) return err(contractError('not-found', `no release "${name}"`))
+      const nowMs = this.#clock.wallMs()
+      const stopped = stopRelease(this.#store, release, { nowMs, actor: by, why: `Stopped by ${by}: ${reason}` })
+      const detail = { ...stopped, version: release.version, from: release.state, reason }
+      audit.append({ atMs: nowMs, actor: by, action: 'release.stopped', subject: release.name, detail })
+      return ok(stopped)
     })
   }
 

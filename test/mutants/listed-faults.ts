@@ -1595,6 +1595,27 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     change: 'if (false) {\n        return err',
     noticedBy: ['test/simulation/groups.test.ts'],
   },
+  {
+    name: 'a chosen device still keeps a release after its emergency stop',
+    file: 'cloud/rollout/emergency-stop.ts',
+    find: "  cohorts.endOf(release.id, 'archived')\n",
+    change: '',
+    noticedBy: ['test/unit/cloud/rollout/chosen-devices.test.ts'],
+  },
+  {
+    name: 'an emergency stop of a chosen release takes back the rollouts of others',
+    file: 'cloud/rollout/emergency-stop.ts',
+    find: 'open.release === release.id',
+    change: 'open.release !== release.id',
+    noticedBy: ['test/unit/cloud/rollout/chosen-devices.test.ts'],
+  },
+  {
+    name: 'after an emergency stop what was replaced on a board is above what replaced it (chosen devices)',
+    file: 'cloud/rollout/emergency-stop.ts',
+    find: "    for (const { id } of later.reverse()) models.record(id, 'production', 'production', actor, why, nowMs)\n",
+    change: '',
+    noticedBy: ['test/unit/cloud/rollout/chosen-devices.test.ts'],
+  },
 ]
 /** @throws when the text that the fault changes does not stand in the source exactly once: mend the list */
 export function located({ name, file, find, change }: ListedFault, source: string): Mutant {

@@ -245,3 +245,61 @@ describe('an experiment', () => {
     expect(world.running()).toEqual({ 'kws-1': 60 })
   })
 })
+
+describe('an emergency stop', () => {
+  it('takes a release from the rollout that is open, from who keeps it, and from nobody for whom a person chose it', () => {
+    const world = sites(61, 4)
+    world.hours(2)
+    const { engine, store } = world
+    finish(world, 'kws-2', { devices: 'site:berlin' })
+    const open = started(world, 'kws-2', { devices: 'site:munich' }, [50, 100])
+    world.tick()
+    engine.retarget('device-0011', 'kws-2', 'ann', 'a reference')
+    const other = started(world, 'kws-bad', { devices: 'device:device-0000' }, [100])
+    expect(engine.stop('kws-2', undefined, 'ann', 'it burns')).toEqual({
+      ok: true,
+      value: { takenBack: [open], moved: 5, refusing: 0, pinned: 1, inRollouts: 1, stranded: 0 },
+    })
+    expect([rollout(world, open).state, rollout(world, other).state]).toEqual(['rolled-back', 'running'])
+    expect([at(world, 'berlin'), at(world, 'munich')]).toEqual([{ 'kws-1': 3, 'kws-2': 1 }, { 'kws-1': 4 }])
+    expect(at(world, 'ulm')).toEqual({ 'kws-1': 3, 'kws-2': 1 })
+    expect(state(world, 'kws-2')).toBe('archived')
+    expect(store.cohorts.keepers(present(store.models.byName('kws-2'), 'kws-2').id)).toBe(0)
+    expect(store.audit.list(1, Number.MAX_SAFE_INTEGER)).toMatchObject([
+      { action: 'release.stopped', actor: 'ann', subject: 'kws-2', detail: { reason: 'it burns', moved: 5 } },
+    ])
+    expect(engine.stop('kws-9', undefined, 'ann', 'x')).toMatchObject({ error: { code: 'not-found' } })
+  })
+
+  it('takes production back to what was before, also where rollouts have followed; what is newer on a board stays', () => {
+    const world = sites(62, 3)
+    world.hours(2)
+    const { engine, store } = world
+    world.addRelease('hum-2', 4, 'staging', { boards: ['board-b'] })
+    world.enrol(3, 'board-b', { site: 'bonn' })
+    const whole = finish(world, 'kws-2')
+    finish(world, 'hum-2')
+    expect(engine.stop('kws-2', undefined, 'ann', 'it burns')).toMatchObject({
+      value: { takenBack: [], moved: 9, stranded: 0 },
+    })
+    expect(rollout(world, whole).state).toBe('completed')
+    expect([at(world, 'berlin'), at(world, 'bonn')]).toEqual([{ 'kws-1': 3 }, { 'hum-2': 3 }])
+    expect(store.models.productionFor('default', 'board-b')?.name).toBe('hum-2')
+    expect(store.models.productionFor('default', 'board-a')?.name).toBe('kws-1')
+    // The last one that there is: nobody is given it, and who has it is told of.
+    expect(engine.stop('kws-1', 1, 'ann', 'all of it')).toMatchObject({ value: { moved: 0, stranded: 9 } })
+    world.enrol(1, 'board-a', { site: 'berlin' })
+    expect(at(world, 'berlin')).toEqual({ 'kws-1': 3, none: 1 })
+  })
+
+  it('tells of devices that will refuse what is before it', () => {
+    const world = sites(63, 2)
+    world.hours(2)
+    world.addRelease('hum-2', 4, 'staging', { securityCounter: 2 })
+    const { policy } = rollout(world, started(world, 'kws-2', { devices: 'site:ulm' }))
+    const request = { name: 'hum-2', percents: [100], policy, irreversible: true, devices: 'site:berlin' }
+    expect(world.engine.start(request, 'ann').ok).toBe(true)
+    world.tick()
+    expect(world.engine.stop('hum-2', undefined, 'ann', 'x')).toMatchObject({ value: { moved: 2, refusing: 2 } })
+  })
+})
