@@ -173,7 +173,8 @@ export class RolloutEngine {
     const releases = ids.map((id) => present(models.byId(id), 'the release before a rollout'))
     const previous = present(releases[0], 'a release that some device runs')
     const lower = releases.find(({ content }) => content.securityCounter < release.content.securityCounter)
-    if (lower !== undefined && !request.irreversible) {
+    // Of an experiment all have to go back.
+    if (lower !== undefined && (!request.irreversible || experimentHours !== null)) {
       const counter = lower.content.securityCounter
       return err(
         contractError('security-counter-too-low', `${lower.name} has ${counter}: devices could not go back to it`),

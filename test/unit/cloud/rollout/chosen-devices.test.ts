@@ -62,6 +62,7 @@ describe('rollouts of chosen devices of one board', () => {
     const id = started(world, 'kws-2', { devices: 'group:cellar' }, [50, 100])
     world.tick()
     world.enrol(3, 'board-a', { site: 'berlin' })
+    expect(store.rollouts.members(id).size).toBe(10)
     const move = (name: string, site: string, board = 'board-a') =>
       store.atomically(() => store.devices.enrol({ name, site, board, tags: [] }, clock.wallMs()))
     move('device-0000', 'munich')
@@ -211,6 +212,33 @@ describe('what devices keep by a rollout of theirs', () => {
   })
 })
 
+describe('harm that comes after a rollout of chosen devices', () => {
+  it('is told of its devices alone, and is over when that rollout is taken back', () => {
+    const world = sites(57, 3)
+    world.hours(2)
+    const { engine, store } = world
+    const berlin = finish(world, 'kws-2', { devices: 'site:berlin' })
+    const munich = finish(world, 'kws-2', { devices: 'site:munich' })
+    const { prefix } = present(store.models.byName('kws-2'), 'kws-2')
+    const harm = { metric: 'falseWakesPerHour', model: prefix, ratio: 2, numbers: {} }
+    engine.lookAfter([berlin, munich].map((id) => ({ ...harm, rollout: id })))
+    const cohorts = () => store.alerts.allOpen().map(({ cohort }) => cohort)
+    expect(cohorts()).toEqual([`rollout:${berlin}`, `rollout:${munich}`])
+    engine.lookAfter([{ ...harm, rollout: berlin }])
+    expect(cohorts()).toHaveLength(2)
+    engine.rollback(munich, 'ann', 'noisy')
+    engine.lookAfter([])
+    expect(cohorts()).toEqual([`rollout:${berlin}`])
+    // One that has followed for some of its devices ends the watch; one for others does not.
+    finish(world, 'kws-bad', { devices: 'site:ulm' })
+    engine.lookAfter([])
+    expect(cohorts()).toHaveLength(1)
+    started(world, 'kws-bad', { devices: 'site:berlin' })
+    engine.lookAfter([])
+    expect(cohorts()).toEqual([])
+  })
+})
+
 describe('an experiment', () => {
   it('has one at a time with the devices of rollouts, is ended by a person, and takes no production away meanwhile', () => {
     const world = sites(55, 20)
@@ -237,6 +265,12 @@ describe('an experiment', () => {
     const refused = { error: { code: 'invalid-request' } }
     expect(world.start('kws-bad', [50], { ungated: true }, experiment)).toMatchObject(refused)
     expect(world.start('kws-bad', [50], { manual: 'all' }, experiment)).toMatchObject(refused)
+    world.addRelease('hum-2', 4, 'staging', { securityCounter: 2 })
+    const { policy } = rollout(world, started(world, 'kws-2', { devices: 'site:ulm' }))
+    // Its devices could not go back, whatever is asked for.
+    const oneWay = { name: 'hum-2', percents: [50], policy, irreversible: true, devices: 'site:berlin', ...experiment }
+    expect(world.engine.start(oneWay, 'ann')).toMatchObject({ error: { code: 'security-counter-too-low' } })
+    for (const { id } of world.store.rollouts.allOpen()) world.engine.rollback(id, 'ann', 'make room')
     const advisory = world.start('kws-bad', [50], { advisory: true }, experiment)
     const { id } = present(advisory.ok ? advisory.value : undefined, 'the experiment')
     world.hours(20, isOver(world))
