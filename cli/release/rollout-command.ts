@@ -27,6 +27,8 @@ interface RolloutView {
   readonly manualStages: readonly number[]
   readonly cohort: string | null
   readonly experimentHours: number | null
+  readonly installingMax: { readonly fleet: number | null; readonly site: number | null }
+  readonly devicesWaiting: number
   readonly plan: RolloutPlan
 }
 
@@ -52,7 +54,12 @@ const print = (rollout: RolloutView): void => {
   console.log(
     `${id}  ${family}  ${model}  ${state} at ${reachedPercent} %, ${devicesExposed} devices exposed${unkeyed} (${evidence})`,
   )
-  const { cohort, experimentHours } = rollout
+  const { cohort, experimentHours, devicesWaiting, installingMax } = rollout
+  if (devicesWaiting > 0) {
+    const { fleet, site } = installingMax
+    const most = [...(fleet === null ? [] : [`${fleet}`]), ...(site === null ? [] : [`${site} a site`])].join(', ')
+    console.log(`  ${devicesWaiting} devices wait for their turn to install (${most} at once)`)
+  }
   if (experimentHours !== null) console.log(`  experiment of ${experimentHours} h: at its end all devices go back`)
   if (cohort !== null && cohort !== '') console.log(`  for devices that were chosen at its start: ${cohort}`)
   if (why !== '') console.log(`  ${why}`)
@@ -95,6 +102,8 @@ interface StartFlags extends CloudFlags {
   readonly stages?: readonly number[]
   readonly devices?: string
   readonly experiment?: number
+  readonly installingMax?: number
+  readonly installingMaxSite?: number
   readonly share?: number
   readonly reason: string
   readonly version?: number
@@ -135,6 +144,8 @@ const withRollout = (command: Command): Command =>
       'run it beside what devices run for so long, for example 72h or 14d; then all go back and nothing is promoted',
       experimentHours,
     )
+    .option('--installing-max <N>', 'let only so many devices install at once', integerOption(1, 1e9))
+    .option('--installing-max-site <N>', 'let only so many of one site install at once', integerOption(1, 1e9))
     .option('--share <PERCENT>', 'of the devices of an experiment that run the release (default: 50)', sharePercent)
     .option(
       '--policy <FILE|NAME[@VERSION]>',
@@ -173,7 +184,7 @@ function requestOf(model: string, flags: StartFlags): object {
     ...(flags.advisory === true && { advisory: true }),
     ...(flags.manual !== undefined && { manual: flags.manual }),
   }
-  const { stages, experiment, share, devices } = flags
+  const { stages, experiment, share, devices, installingMax, installingMaxSite } = flags
   if (experiment === undefined && share !== undefined) throw new CommandFailure('--share is of an --experiment', USAGE)
   if (experiment !== undefined && stages !== undefined) {
     throw new CommandFailure('an experiment has no stages: say --share', USAGE)
@@ -184,6 +195,9 @@ function requestOf(model: string, flags: StartFlags): object {
       ? { percents: stages ?? [20, 50, 100] }
       : { percents: [share ?? 50], experimentHours: experiment }),
     ...(devices !== undefined && { devices }),
+    ...((installingMax !== undefined || installingMaxSite !== undefined) && {
+      installingMax: { fleet: installingMax, site: installingMaxSite },
+    }),
     ...(kept && { policy: flags.policy }),
     ...(flags.version !== undefined && { version: flags.version }),
     ...(flags.irreversible === true && { irreversible: true }),

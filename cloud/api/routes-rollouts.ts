@@ -36,7 +36,7 @@ export function rolloutRoutes(app: CloudApp, services: CloudServices): void {
   /** The request of a rollout with everything that it leaves out. */
   function requestOf(body: z.infer<typeof schemas.rolloutRequest>): RolloutRequest {
     const { name, version, policy: reference, gate, irreversible = false, devices = null } = body
-    const { experimentHours = null } = body
+    const { experimentHours = null, installingMax } = body
     const { percents = experimentHours === null ? DEFAULT_PERCENTS : DEFAULT_SHARE } = body
     if (experimentHours !== null) {
       if (percents.length !== 1 || percents[0] === 100) {
@@ -51,6 +51,7 @@ export function rolloutRoutes(app: CloudApp, services: CloudServices): void {
       ...{ name, version, percents, policy: policyOf(gate, template?.policy), irreversible },
       policyName: template === undefined ? null : `${template.name}@${template.version}`,
       ...{ devices: devices?.trim() ?? null, experimentHours },
+      installingMax: { fleet: installingMax?.fleet ?? null, site: installingMax?.site ?? null },
     }
   }
 

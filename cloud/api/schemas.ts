@@ -352,6 +352,10 @@ export const rolloutRequest = z.strictObject({
   devices: z.string().min(1).max(1_000).optional().openapi({
     description: 'Query of the devices that take part, chosen at the start; absent: whoever fits, also later',
   }),
+  installingMax: z
+    .strictObject({ fleet: z.int().min(1).optional(), site: z.int().min(1).optional() })
+    .optional()
+    .openapi({ description: 'How many devices install at once, of all and of one site; absent: any number' }),
   experimentHours: z.number().min(1).max(EXPERIMENT_HOURS_MAX).optional().openapi({
     description: 'Runs beside what devices run for so long, then all go back; `percents` is one share below 100 (50)',
   }),
@@ -391,6 +395,10 @@ export const rollout = z
     cohort: z.string().nullable().openapi({
       description: 'Query that chose its devices at the start, empty: all that there were; null: whoever fits',
     }),
+    installingMax: z
+      .object({ fleet: numberOrNull, site: numberOrNull })
+      .openapi({ description: 'How many of its devices install at once; null: any number' }),
+    devicesWaiting: count.openapi({ description: 'Devices that are told of the release when it is their turn' }),
     experimentHours: numberOrNull.openapi({ description: 'How long an experiment lasts; null: it is none' }),
     policyName: z
       .string()

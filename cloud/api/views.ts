@@ -95,6 +95,7 @@ export function whyNotView(store: Store, device: DeviceRecord, nowMs: number) {
         open === undefined
           ? null
           : { id: open.id, state: open.state, arm: device.arm, isExperiment: open.experimentHours !== null },
+      waits: store.installTurns.waits(id),
       kept:
         keep === undefined || production === undefined || production.id === device.target
           ? null
@@ -154,6 +155,9 @@ export function rolloutView(store: Store, rollout: RolloutRecord) {
     policy: rollout.policy,
     cohort: rollout.cohort,
     experimentHours: rollout.experimentHours,
+    installingMax: rollout.installingMax,
+    /** devices that are not told of the candidate before it is their turn */
+    devicesWaiting: store.installTurns.count(rollout.id),
     policyName: rollout.policyName,
     manualStages: manualStages(rollout),
   }

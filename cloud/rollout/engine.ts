@@ -11,6 +11,7 @@ import type { ChangeFollower } from '../store/device-changes.ts'
 import type { DeviceRecord } from '../store/device-store.ts'
 import type { GatePolicy } from '../store/gate-policy.ts'
 import type { GateReading } from '../store/gate-reading.ts'
+import { type InstallingMax, NO_INSTALLING_MAX } from '../store/install-turns.ts'
 import { type ReleaseRecord, shareBoards } from '../store/model-store.ts'
 import { packInput } from '../store/packed-input.ts'
 import type { RolloutPlan } from '../store/rollout-plan.ts'
@@ -49,6 +50,8 @@ export interface RolloutRequest {
   readonly devices?: string | null
   /** hours that it runs side by side with what devices run, in one stage; then all go back and nothing is promoted. Absent or null: none */
   readonly experimentHours?: number | null
+  /** absent: any number installs at once */
+  readonly installingMax?: InstallingMax
 }
 
 /** A rollout that could start. */
@@ -307,6 +310,7 @@ export class RolloutEngine {
         policyName: request.policyName ?? null,
         cohort,
         experimentHours,
+        installingMax: request.installingMax ?? NO_INSTALLING_MAX,
         why: 'Started; the first stage begins at the next evaluation.',
       })
       if (chosen !== null) cohorts.freeze(id, chosen)

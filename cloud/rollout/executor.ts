@@ -32,6 +32,8 @@ export interface Pasts {
   readonly nowMs: number
   readonly texts: ReadonlyMap<number, string>
 }
+/** chosen: a device that is heard once an hour has had its tries within a day; who has not done it by then holds up nobody any longer */
+const TURN_MS = 24 * 3_600_000
 const NO_PASTS: Pasts['texts'] = new Map()
 
 /** What the next stage has to know of those that it may expose, the dear part of its beginning. */
@@ -163,6 +165,7 @@ function beginStage(
   const fresh = free.slice(0, wanted).map(({ device }) => device)
   rollouts.expose(rollout.id, fresh, stage, nowMs)
   memberTargets.expose(rollout.id, stage, candidate.id)
+  takeTurns(store, rollout)
   memberTargets.control(rollout.id, stage)
   const known = pasts !== undefined && hourIndex(pasts.nowMs) === hourIndex(nowMs) ? pasts.texts : NO_PASTS
   for (const { device, previous } of staying) {
@@ -208,6 +211,25 @@ export function pauseDevices({ store, rollout, nowMs }: Pick<StepContext, 'store
 export function resumeDevices({ store, rollout, nowMs }: Pick<StepContext, 'store' | 'rollout' | 'nowMs'>): void {
   store.rollouts.startClock(rollout.id, nowMs)
   store.memberTargets.goOn(rollout.id, rollout.release)
+  takeTurns(store, rollout)
+}
+
+/** Where a rollout has a limit, its devices are told of the candidate when it is their turn. */
+function takeTurns({ models, installTurns }: Store, { id, release, installingMax }: RolloutRecord): void {
+  if (installingMax.fleet === null && installingMax.site === null) return
+  const { prefix } = present(models.byId(release), 'the release of a rollout')
+  installTurns.wait({ rollout: id, release, model: prefix })
+}
+
+/** Gives turns to devices that wait for one, as far as the limits of their rollouts go. To be called inside a transaction. @returns how many */
+export function giveTurns({ models, rollouts, installTurns }: Store, nowMs: number): number {
+  let given = 0
+  for (const id of installTurns.rollouts()) {
+    const { release, installingMax } = present(rollouts.get(id), 'the rollout of a device that waits')
+    const { prefix } = present(models.byId(release), 'the release of a rollout')
+    given += installTurns.give({ rollout: id, release, model: prefix }, installingMax, nowMs - TURN_MS, nowMs)
+  }
+  return given
 }
 
 /** Every exposed device gets an assignment back to its previous model: its image is still in the other slot. */
@@ -302,5 +324,6 @@ function giveToAll({ store, rollout }: StepContext, chosen: ReadonlySet<number> 
     if (device.target === candidate.id) continue
     devices.retarget(device.id, { release: candidate.id, rollout: rollout.id, stage: rollout.stage, arm: 'none' })
   }
+  takeTurns(store, rollout)
   return given
 }

@@ -94,6 +94,7 @@ const TABLES_OF_A_DEVICE = [
     'rollout_devices',
     'rollout_cohort',
     'keeps',
+    'install_turns',
   ],
   ...['assignments', 'device_keys', 'gateway_devices', 'device_moves'],
 ] as const
@@ -134,7 +135,7 @@ export class DeviceStore {
            enrolled_ms = coalesce(enrolled_ms, excluded.enrolled_ms)`,
     )
     this.#move = db.prepare<[number]>(
-      'UPDATE devices SET dirty = 1 WHERE id = ? AND target IS NOT NULL AND removed_ms IS NULL',
+      'UPDATE devices SET dirty = max(dirty, 1) WHERE id = ? AND target IS NOT NULL AND removed_ms IS NULL',
     )
     this.#byName = db.prepare<[string], Row>('SELECT * FROM devices WHERE name = ?')
     this.#byId = db.prepare<[number], Row>('SELECT * FROM devices WHERE id = ?')
@@ -249,7 +250,7 @@ export class DeviceStore {
     }
     this.#db
       .prepare(
-        'UPDATE devices SET dirty = 1 WHERE site = ? AND update_window IS NULL AND target IS NOT NULL AND removed_ms IS NULL',
+        'UPDATE devices SET dirty = max(dirty, 1) WHERE site = ? AND update_window IS NULL AND target IS NOT NULL AND removed_ms IS NULL',
       )
       .run(site)
   }
@@ -378,12 +379,12 @@ export class DeviceStore {
   }
 
   markDirty(id: number): void {
-    this.#db.prepare('UPDATE devices SET dirty = 1 WHERE id = ?').run(id)
+    this.#db.prepare('UPDATE devices SET dirty = max(dirty, 1) WHERE id = ?').run(id)
   }
 
   /** Marks every device that has something to run. */
   markAllAssigned(): void {
-    this.#db.prepare('UPDATE devices SET dirty = 1 WHERE target IS NOT NULL').run()
+    this.#db.prepare('UPDATE devices SET dirty = max(dirty, 1) WHERE target IS NOT NULL').run()
   }
 
   clean(id: number): void {

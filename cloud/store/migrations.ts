@@ -876,7 +876,7 @@ CREATE INDEX silences_in_force ON silences (code) WHERE ended_ms IS NULL;
 CREATE INDEX silences_ended ON silences (ended_ms) WHERE ended_ms IS NOT NULL;
 `
 
-/** Rollouts of devices that were chosen at the start, what devices keep by them, experiments. */
+/** Rollouts of devices that were chosen at the start, what devices keep by them, experiments, and how many install at once. */
 const COHORTS = `
 ALTER TABLE rollouts ADD COLUMN cohort TEXT;  -- query that chose its devices, '': all that there were; NULL: whoever is enrolled takes part
 ALTER TABLE rollouts ADD COLUMN experiment_hours REAL; -- how long it lasts, then its devices go back; NULL: it is none
@@ -896,6 +896,15 @@ CREATE TABLE keeps (
 CREATE UNIQUE INDEX one_keep_a_device ON keeps (device) WHERE ended_by IS NULL;
 CREATE INDEX keeps_by_rollout ON keeps (rollout);
 CREATE INDEX keeps_ended ON keeps (ended_by) WHERE ended_by IS NOT NULL;
+ALTER TABLE rollouts ADD COLUMN installing_max INTEGER;      -- devices that install at once; NULL: any number
+ALTER TABLE rollouts ADD COLUMN installing_max_site INTEGER; -- the same of one site
+CREATE INDEX devices_waiting ON devices (rollout) WHERE dirty = 2; -- for their turn to be told
+CREATE TABLE install_turns (
+  device INTEGER PRIMARY KEY REFERENCES devices (id),
+  rollout TEXT NOT NULL REFERENCES rollouts (id),
+  given_ms INTEGER NOT NULL
+) STRICT;
+CREATE INDEX install_turns_by_rollout ON install_turns (rollout);
 `
 
 export const MIGRATIONS: readonly Migration[] = [
@@ -923,5 +932,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 22, name: 'alerts of cohorts, acknowledged, told', sql: ALERTS },
   { version: 23, name: 'requests with a key', sql: REQUESTS },
   { version: 24, name: 'silences', sql: SILENCES },
-  { version: 25, name: 'rollouts of chosen devices, experiments', sql: COHORTS },
+  { version: 25, name: 'rollouts of chosen devices, experiments, turns to install', sql: COHORTS },
 ]

@@ -5,6 +5,7 @@ import type { GatePolicy } from './gate-policy.ts'
 import type { BatchEvidence, Exposure, GateReading } from './gate-reading.ts'
 import { HELD_OUT_SQL } from './gateway-store.ts'
 import { isRunningWord } from './identity-store.ts'
+import type { InstallingMax } from './install-turns.ts'
 import type { RolloutPlan } from './rollout-plan.ts'
 
 export type RolloutState = 'running' | 'paused' | 'rolled-back' | 'completed'
@@ -33,6 +34,8 @@ export interface RolloutRecord {
   readonly cohort: string | null
   /** how long two releases run side by side before everybody goes back; null: it is no experiment */
   readonly experimentHours: number | null
+  /** how many of its devices install at once */
+  readonly installingMax: InstallingMax
   /** what was worked out at the start: who takes part, what each stage can find */
   readonly plan: RolloutPlan
   readonly salt: string
@@ -100,6 +103,8 @@ interface Row {
   policy_name: string | null
   cohort: string | null
   experiment_hours: number | null
+  installing_max: number | null
+  installing_max_site: number | null
   plan: string
   salt: string
   created_ms: number
@@ -124,6 +129,7 @@ const toRecord = (row: Row): RolloutRecord => ({
   policyName: row.policy_name,
   cohort: row.cohort,
   experimentHours: row.experiment_hours,
+  installingMax: { fleet: row.installing_max, site: row.installing_max_site },
   plan: JSON.parse(row.plan) as RolloutPlan,
   salt: row.salt,
   createdMs: row.created_ms,
@@ -195,18 +201,20 @@ export class RolloutStore {
       | 'policyName'
       | 'cohort'
       | 'experimentHours'
+      | 'installingMax'
     >,
   ): void {
     this.#db
       .prepare(
         `INSERT INTO rollouts (id, release, previous, state, percents, stage, stage_started_ms, granted_hours, policy, plan,
-           salt, created_ms, created_by, why, policy_name, cohort, experiment_hours)
-         VALUES (?, ?, ?, 'running', ?, 0, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+           salt, created_ms, created_by, why, policy_name, cohort, experiment_hours,
+           installing_max, installing_max_site)
+         VALUES (?, ?, ?, 'running', ?, 0, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       )
       .run(
         ...[row.id, row.release, row.previous, JSON.stringify(row.percents), row.createdMs],
         ...[JSON.stringify(row.policy), JSON.stringify(row.plan), row.salt, row.createdMs, row.createdBy, row.why],
-        ...[row.policyName, row.cohort, row.experimentHours],
+        ...[row.policyName, row.cohort, row.experimentHours, row.installingMax.fleet, row.installingMax.site],
       )
   }
 

@@ -11,6 +11,7 @@ import { FleetStore } from './fleet-store.ts'
 import { GatewayStore } from './gateway-store.ts'
 import { GroupStore } from './group-store.ts'
 import { IdentityStore } from './identity-store.ts'
+import { InstallTurns } from './install-turns.ts'
 import { MemberTargets } from './member-targets.ts'
 import { MetadataStore } from './metadata-store.ts'
 import { ModelStore } from './model-store.ts'
@@ -43,6 +44,7 @@ export class Store {
   readonly rollouts: RolloutStore
   readonly memberTargets: MemberTargets
   readonly cohorts: CohortStore
+  readonly installTurns: InstallTurns
   readonly readings: ReadingStore
   readonly policies: PolicyStore
   readonly alerts: AlertStore
@@ -77,6 +79,7 @@ export class Store {
     this.rollouts = new RolloutStore(this.db)
     this.memberTargets = new MemberTargets(this.db)
     this.cohorts = new CohortStore(this.db)
+    this.installTurns = new InstallTurns(this.db)
     this.readings = new ReadingStore(this.db)
     this.policies = new PolicyStore(this.db)
     this.alerts = new AlertStore(this.db)

@@ -25,6 +25,8 @@ export interface Situation {
     readonly arm: 'canary' | 'control' | 'none'
     readonly isExperiment: boolean
   } | null
+  /** its assignment is not signed before it is its turn to install */
+  readonly waits: boolean
   /** it keeps its target by a rollout that has completed for devices that were chosen, beside another production; null: it does not */
   readonly kept: { readonly rollout: string; readonly production: string } | null
   /** its newest events, newest first */
@@ -51,6 +53,7 @@ export interface WhyNot {
         | 'silent'
         | 'being-signed'
       )
+    | 'waits-its-turn'
     | ('refused' | 'not-accepted' | 'failed' | 'outside-window' | 'low-battery' | 'delayed' | 'paused' | 'under-way')
   readonly words: string
 }
@@ -80,6 +83,12 @@ export function whyNot(at: Situation): WhyNot | undefined {
   const silent = at.nowMs - at.lastSeenMs
   if (at.running === null && at.lastSeenMs === 0) return why('never-heard', 'It has never reported.')
   if (silent > SILENT_MS) return why('silent', `It has not been heard for ${Math.floor(silent / HOUR_MS)} h.`)
+  if (at.waits) {
+    return why(
+      'waits-its-turn',
+      `Its rollout lets only so many devices install at once: it is told of ${name} in its turn.`,
+    )
+  }
   if (at.signedSeq === null) return why('being-signed', `Its assignment of ${name} is not signed yet.`)
   return (
     deviceSays(at, target.prefix, name) ??

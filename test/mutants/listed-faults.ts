@@ -1238,7 +1238,7 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
   {
     name: 'a rollout of another family ends the watch over a completed one',
     file: 'cloud/rollout/after-rollout.ts',
-    find: 'later.family === own.family && ',
+    find: 'later.family !== own.family || ',
     change: '',
   },
   {
@@ -1447,6 +1447,48 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     find: 'if (exp * 1000 - nowMs > LIFE_MS_MAX) {',
     change: 'if (exp * 1000 - nowMs > 1000 * LIFE_MS_MAX) {',
     noticedBy: ['test/runtime/node/oidc.test.ts'],
+  },
+  {
+    name: 'a site installs more at once than its rollout lets',
+    file: 'cloud/store/install-turns.ts',
+    find: 'if (max.site !== null && here >= max.site) continue',
+    change: '',
+    noticedBy: ['test/unit/cloud/rollout/install-turns.test.ts'],
+  },
+  {
+    name: 'a fleet installs more at once than its rollout lets',
+    file: 'cloud/store/install-turns.ts',
+    find: '      free--\n',
+    change: '',
+    noticedBy: ['test/unit/cloud/rollout/install-turns.test.ts'],
+  },
+  {
+    name: 'a device that never installs holds its turn for ever',
+    file: 'cloud/store/install-turns.ts',
+    find: 't.given_ms < @sinceMs OR ',
+    change: '',
+    noticedBy: ['test/unit/cloud/rollout/install-turns.test.ts'],
+  },
+  {
+    name: 'devices that wait again after a pause hold their former turns',
+    file: 'cloud/store/install-turns.ts',
+    find: 'AND d.dirty < 2 AND ${NEWEST_MODEL}',
+    change: 'AND ${NEWEST_MODEL}',
+    noticedBy: ['test/unit/cloud/rollout/install-turns.test.ts'],
+  },
+  {
+    name: 'hours of updates that are set let a site install out of turn',
+    file: 'cloud/store/device-store.ts',
+    find: "'UPDATE devices SET dirty = max(dirty, 1) WHERE site = ?",
+    change: "'UPDATE devices SET dirty = 1 WHERE site = ?",
+    noticedBy: ['test/unit/cloud/rollout/install-turns.test.ts'],
+  },
+  {
+    name: 'the end of a rollout has all that are left install at once',
+    file: 'cloud/rollout/executor.ts',
+    find: '  takeTurns(store, rollout)\n  return given\n',
+    change: '  return given\n',
+    noticedBy: ['test/unit/cloud/rollout/install-turns.test.ts'],
   },
   {
     name: 'people are told of what is silenced',

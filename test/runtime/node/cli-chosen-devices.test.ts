@@ -128,9 +128,14 @@ describe('a rollout of chosen devices', () => {
 describe('an experiment', () => {
   it('is told as one, reports while it runs, and is ended by hand', async () => {
     await said('release', 'promote', 'kws-bad', '--to', 'staging', '--reason', 'again')
-    const id = idOf(await said('rollout', 'start', 'kws-bad', '--experiment', '2d'))
+    await refused(/installing-max <N>.*argument '0'/, 2, 'rollout', 'start', 'kws-bad', '--installing-max', '0')
+    const limits = ['--installing-max', '1', '--installing-max-site', '1']
+    const id = idOf(await said('rollout', 'start', 'kws-bad', '--experiment', '2d', ...limits))
     await world.cloud.evaluate()
     await world.cloud.evaluate()
+    expect(await said('rollout', 'show', id)).toMatch(
+      / {2}1 devices wait for their turn to install \(1, 1 a site at once\)/,
+    )
     expect((await world.call('GET', `/v1/rollouts/${id}`)).json).toMatchObject({
       ...{ experimentHours: 48, cohort: '', percents: [50], state: 'running' },
     })
