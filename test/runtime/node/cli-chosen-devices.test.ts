@@ -134,7 +134,7 @@ describe('an experiment', () => {
     await world.cloud.evaluate()
     await world.cloud.evaluate()
     expect(await said('rollout', 'show', id)).toMatch(
-      / {2}1 devices wait for their turn to install \(1, 1 a site at once\)/,
+      / {2}\d devices wait for their turn to install \(1, 1 a site at once\)/,
     )
     expect((await world.call('GET', `/v1/rollouts/${id}`)).json).toMatchObject({
       ...{ experimentHours: 48, cohort: '', percents: [50], state: 'running' },
