@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { whyNotView } from '../../../../cloud/api/views.ts'
 import { DEFAULT_GATE_POLICY } from '../../../../cloud/rollout/gate-defaults.ts'
+import type { GatePolicy } from '../../../../cloud/store/gate-policy.ts'
 import type { InstallingMax } from '../../../../cloud/store/install-turns.ts'
 import { present } from '../../../../contract/present.ts'
 import type { Assignment } from '../../../../contract/release.ts'
@@ -14,9 +15,9 @@ vi.setConfig({ testTimeout: 60_000 })
 afterEach(closeSites)
 
 describe('devices that install at once', () => {
-  const policy = { ...DEFAULT_GATE_POLICY, ungated: true }
-  const limited = (world: CloudWorld, installingMax: InstallingMax, percents: readonly number[] = [100]): string => {
-    const request = { name: 'kws-2', percents, policy, irreversible: false, installingMax }
+  const UNGATED = { ...DEFAULT_GATE_POLICY, ungated: true }
+  const limited = (world: CloudWorld, installingMax: InstallingMax, policy: GatePolicy = UNGATED): string => {
+    const request = { name: 'kws-2', percents: [100], policy, irreversible: false, installingMax }
     const result = world.engine.start(request, 'ann')
     if (!result.ok) throw new Error(result.error.detail)
     world.tick()
@@ -96,15 +97,15 @@ describe('devices that install at once', () => {
   it('are limited among those too that get the release at the end', () => {
     const world = sites(74, 4)
     world.hours(2)
-    const id = limited(world, { fleet: 2, site: null }, [20, 100])
-    world.hours(4)
-    expect(world.running()['kws-2']).toBe(3)
-    world.engine.advance(id, 'ann', 'on', false)
+    const withControl = { ...DEFAULT_GATE_POLICY, comparison: 'control', holdbackShare: 0.5 } as const
+    const id = limited(world, { fleet: 2, site: null }, withControl)
+    world.hours(14)
+    expect([world.running(), world.store.installTurns.count(id)]).toEqual([{ 'kws-1': 3, 'kws-2': 9 }, 0])
     world.engine.advance(id, 'ann', 'done', false)
     expect(rollout(world, id).state).toBe('completed')
     world.hour()
-    expect(world.running()['kws-2']).toBe(5)
-    world.hours(6)
+    expect(world.running()).toEqual({ 'kws-1': 1, 'kws-2': 11 })
+    world.hours(3)
     expect(world.running()).toEqual({ 'kws-2': 12 })
   })
 })
