@@ -234,8 +234,6 @@ export class RolloutEngine {
     for (const open of rollouts.allOpen(release.family)) {
       const other = present(models.byId(open.release), 'the release of a rollout')
       const is = `rollout ${open.id} of ${other.name} ${other.version} is ${open.state}`
-      // What one of them finds harmful is not brought to devices by the other.
-      if (other.id === release.id) return `${is}: a release is in one rollout at a time`
       if (!shareBoards(other, release)) continue
       const theirs = chosenFor(this.#store, open)
       const isIn = (device: DeviceRecord, of: ReadonlySet<number> | null): boolean => of?.has(device.id) ?? true
@@ -243,7 +241,11 @@ export class RolloutEngine {
         .enrolled()
         .find((device) => fits(device, other) && fits(device, release) && isIn(device, chosen) && isIn(device, theirs))
       const isWhole = chosen === null && theirs === null
-      if (both === undefined && !isWhole) continue
+      if (both === undefined && !isWhole) {
+        // What one of them finds harmful is not brought to devices by the other.
+        if (other.id === release.id) return `${is}: a release is in one rollout at a time`
+        continue
+      }
       const what =
         both === undefined
           ? 'a board of this release'
