@@ -1,10 +1,11 @@
 import { Command, Option } from 'commander'
+import type { Stopped } from '../../cloud/rollout/emergency-stop.ts'
 import { RELEASE_RISKS, type ReleaseRisk } from '../../cloud/store/approval-store.ts'
 import type { Clock } from '../../contract/clock.ts'
 import { apiOf, type CloudFlags, withCloud } from '../cloud-option.ts'
 import { familyOption } from '../family-option.ts'
 import { offlineOptions } from '../keys/keys-command.ts'
-import { numberOption } from '../number-option.ts'
+import { integerOption, numberOption } from '../number-option.ts'
 import type { ModelView } from './model-view.ts'
 import type { AddFlags } from './release-add.ts'
 import type { AdviseFlags } from './release-advise.ts'
@@ -111,6 +112,16 @@ export function releaseCommand(clock: Clock): Command {
     .action(async (family: string, flags: RiskFlags) =>
       (await import('./release-gates.ts')).setFamilyRisk(family, flags),
     )
+  withCloud(release.command('stop'))
+    .description('emergency: take a release from the whole fleet, whatever has brought it there; it is archived')
+    .argument('<MODEL>', 'name of the release')
+    .option('--version <N>', 'version of the release (default: the newest)', integerOption(0, 2 ** 31))
+    .requiredOption('--reason <TEXT>', 'why, for the audit log')
+    .action(async (model: string, { reason, version, ...flags }: StopFlags) => {
+      const path = `/v1/models/${encodeURIComponent(model)}/stop`
+      const body = { reason, ...(version !== undefined && { version }) }
+      for (const line of stopLines(await apiOf(flags).post<Stopped>(path, body))) console.log(line)
+    })
   return release
 }
 
@@ -119,6 +130,23 @@ const riskOption = (): Option =>
     '--risk <RISK>',
     'how much it can do wrong: says what it needs before devices get it; never falls',
   ).choices(RELEASE_RISKS)
+
+interface StopFlags extends CloudFlags {
+  readonly reason: string
+  readonly version?: number
+}
+
+function stopLines({ takenBack, moved, refusing, pinned, inRollouts, stranded }: Stopped): string[] {
+  const left = (count: number, words: string): string[] => (count === 0 ? [] : [`${count} devices ${words}`])
+  return [
+    ...takenBack.map((id) => `rollout ${id} is taken back`),
+    `${moved} devices were given another release`,
+    ...left(refusing, 'of these will refuse it: its security counter is lower'),
+    ...left(pinned, 'still run it: a person chose it for them (device list pinned:yes)'),
+    ...left(inRollouts, 'still run it until an open rollout of another release ends (rollout list --open)'),
+    ...left(stranded, 'still run it: nothing else is production for their board'),
+  ]
+}
 
 const releaseLine = ({ family, name, version, state, bytes, boards, sha256 }: ModelView): string =>
   [family, `${name} ${version}`, state, `${bytes} bytes`, boards.join(', ') || 'any board', sha256.slice(0, 16)].join(

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { Command, InvalidArgumentError } from 'commander'
-import type { RolloutPlan } from '../../cloud/store/rollout-plan.ts'
+import { EXPERIMENT_HOURS_MAX, type RolloutPlan } from '../../cloud/store/rollout-plan.ts'
+import { parseDeviceQuery } from '../../contract/device-query.ts'
 import type { CloudApi } from '../cloud-api.ts'
 import { apiOf, type CloudFlags, withCloud } from '../cloud-option.ts'
 import { CommandFailure } from '../failure.ts'
@@ -8,6 +9,7 @@ import { familyOption } from '../family-option.ts'
 import { readJsonFile } from '../json-file.ts'
 import { integerOption, numberOption } from '../number-option.ts'
 import { planLines } from './rollout-plan-words.ts'
+import { type RolloutReport, reportLines } from './rollout-report-words.ts'
 
 interface RolloutView {
   readonly id: string
@@ -23,7 +25,22 @@ interface RolloutView {
   readonly evidence: string
   readonly policyName: string | null
   readonly manualStages: readonly number[]
+  readonly cohort: string | null
+  readonly experimentHours: number | null
+  readonly installingMax: { readonly fleet: number | null; readonly site: number | null }
+  readonly devicesWaiting: number
   readonly plan: RolloutPlan
+}
+
+interface NamedCount {
+  readonly count: number
+  readonly names: readonly string[]
+}
+
+interface CohortView extends Readonly<Record<'joined' | 'departed', NamedCount | null>> {
+  readonly chosen: number
+  readonly out: NamedCount
+  readonly keeping: number
 }
 
 interface ReadingView {
@@ -37,21 +54,57 @@ const print = (rollout: RolloutView): void => {
   console.log(
     `${id}  ${family}  ${model}  ${state} at ${reachedPercent} %, ${devicesExposed} devices exposed${unkeyed} (${evidence})`,
   )
+  const { cohort, experimentHours, devicesWaiting, installingMax } = rollout
+  if (devicesWaiting > 0) {
+    const { fleet, site } = installingMax
+    const most = [...(fleet === null ? [] : [`${fleet}`]), ...(site === null ? [] : [`${site} a site`])].join(', ')
+    console.log(`  ${devicesWaiting} devices wait for their turn to install (${most} at once)`)
+  }
+  if (experimentHours !== null) console.log(`  experiment of ${experimentHours} h: at its end all devices go back`)
+  if (cohort !== null && cohort !== '') console.log(`  for devices that were chosen at its start: ${cohort}`)
   if (why !== '') console.log(`  ${why}`)
-  if (gateWords !== null && gateWords !== why) console.log(`  ${gateWords}`)
+  if (gateWords !== null && !why.endsWith(gateWords)) console.log(`  ${gateWords}`)
 }
+
+const USAGE = { exitCode: 2 } as const
 
 function percents(text: string): number[] {
   const values = text.split(',').map(Number)
   const rising = values.every((value, i) => value > (values[i - 1] ?? 0) && value <= 100)
   if (rising && values.at(-1) === 100) return values
-  throw new CommandFailure(`--stages ${text}: expected rising percentages that end at 100, for example 20,50,100`, {
-    exitCode: 2,
-  })
+  throw new InvalidArgumentError('expected rising percentages that end at 100, for example 20,50,100.')
+}
+
+function deviceQuery(text: string): string {
+  const query = parseDeviceQuery(text)
+  if (!query.ok) throw new InvalidArgumentError(`${query.error.detail}.`)
+  if (query.value.length === 0) throw new InvalidArgumentError('say which devices, for example site:berlin.')
+  return text.trim()
+}
+
+/** Hours of "72h" or "14d". */
+function experimentHours(text: string): number {
+  const [, number, unit] = /^(\d{1,4})(h|d)$/i.exec(text) ?? []
+  const hours = Number(number) * (unit?.toLowerCase() === 'd' ? 24 : 1)
+  if (hours >= 1 && hours <= EXPERIMENT_HOURS_MAX) return hours
+  throw new InvalidArgumentError(
+    `expected hours or days, for example 72h or 14d, at most ${EXPERIMENT_HOURS_MAX / 24}d.`,
+  )
+}
+
+function sharePercent(text: string): number {
+  const percent = Number(text)
+  if (percent > 0 && percent < 100) return percent
+  throw new InvalidArgumentError('expected a percentage between 0 and 100, for example 50.')
 }
 
 interface StartFlags extends CloudFlags {
-  readonly stages: string
+  readonly stages?: readonly number[]
+  readonly devices?: string
+  readonly experiment?: number
+  readonly installingMax?: number
+  readonly installingMaxSite?: number
+  readonly share?: number
   readonly reason: string
   readonly version?: number
   readonly policy?: string
@@ -80,7 +133,20 @@ const withRollout = (command: Command): Command =>
   withCloud(command)
     .argument('<MODEL>', 'name of the release')
     .option('--version <N>', 'version of the release (default: the newest)', integerOption(0, 2 ** 31))
-    .option('--stages <LIST>', 'percentages of the fleet, the last 100', '20,50,100')
+    .option('--stages <LIST>', 'percentages of the fleet, the last 100 (default: 20,50,100)', percents)
+    .option(
+      '--devices <QUERY>',
+      'only devices that fit it now, as "device list" takes it; group:NAME a saved group. They keep the release at the end',
+      deviceQuery,
+    )
+    .option(
+      '--experiment <TIME>',
+      'run it beside what devices run for so long, for example 72h or 14d; then all go back and nothing is promoted',
+      experimentHours,
+    )
+    .option('--installing-max <N>', 'let only so many devices install at once', integerOption(1, 1e9))
+    .option('--installing-max-site <N>', 'let only so many of one site install at once', integerOption(1, 1e9))
+    .option('--share <PERCENT>', 'of the devices of an experiment that run the release (default: 50)', sharePercent)
     .option(
       '--policy <FILE|NAME[@VERSION]>',
       'gate policy: a JSON file with the fields that differ from the default, or one that "gate policy add" has kept',
@@ -109,7 +175,7 @@ function requestOf(model: string, flags: StartFlags): object {
   const kept = flags.policy !== undefined && isPolicyName(flags.policy)
   const file = flags.policy === undefined || kept ? {} : readJsonFile(flags.policy)
   if (typeof file !== 'object' || file === null || Array.isArray(file)) {
-    throw new CommandFailure(`${flags.policy}: a policy is a JSON object of fields`, { exitCode: 2 })
+    throw new CommandFailure(`${flags.policy}: a policy is a JSON object of fields`, USAGE)
   }
   const gate = {
     ...file,
@@ -118,8 +184,20 @@ function requestOf(model: string, flags: StartFlags): object {
     ...(flags.advisory === true && { advisory: true }),
     ...(flags.manual !== undefined && { manual: flags.manual }),
   }
+  const { stages, experiment, share, devices, installingMax, installingMaxSite } = flags
+  if (experiment === undefined && share !== undefined) throw new CommandFailure('--share is of an --experiment', USAGE)
+  if (experiment !== undefined && stages !== undefined) {
+    throw new CommandFailure('an experiment has no stages: say --share', USAGE)
+  }
   return {
-    ...{ name: model, percents: percents(flags.stages), gate },
+    ...{ name: model, gate },
+    ...(experiment === undefined
+      ? { percents: stages ?? [20, 50, 100] }
+      : { percents: [share ?? 50], experimentHours: experiment }),
+    ...(devices !== undefined && { devices }),
+    ...((installingMax !== undefined || installingMaxSite !== undefined) && {
+      installingMax: { fleet: installingMax, site: installingMaxSite },
+    }),
     ...(kept && { policy: flags.policy }),
     ...(flags.version !== undefined && { version: flags.version }),
     ...(flags.irreversible === true && { irreversible: true }),
@@ -158,6 +236,25 @@ async function preview(api: CloudApi, request: object): Promise<void> {
   for (const line of planLines(plan)) console.log(line)
 }
 
+/** Who was chosen, and what has changed since. */
+async function printCohort(api: CloudApi, id: string): Promise<void> {
+  const { chosen, joined, departed, out, keeping } = await api.get<CohortView>(`${pathOf(id)}/cohort`)
+  const told = (these: NamedCount | null, words: string): string[] => {
+    if (these === null) return []
+    const { count, names } = these
+    const more = count > names.length ? `, and ${count - names.length} more` : ''
+    return count === 0 ? [] : [`${count} ${words}: ${names.join(', ')}${more}`]
+  }
+  const lines = [
+    `${chosen} devices were chosen at the start${keeping > 0 ? `, ${keeping} keep the release by it` : ''}`,
+    ...(joined === null ? ['its group is gone: nobody can say who would be chosen now'] : []),
+    ...told(joined, 'fit the choice since and are not in it'),
+    ...told(departed, 'fit it no longer and stay in it'),
+    ...told(out, 'were removed or have another board, and are in it no more'),
+  ]
+  for (const line of lines) console.log(`  ${line}`)
+}
+
 const pathOf = (id: string): string => `/v1/rollouts/${encodeURIComponent(id)}`
 
 /** `kinglet rollout …` */
@@ -171,7 +268,8 @@ export function rolloutCommand(): Command {
       const request = requestOf(model, flags)
       const api = apiOf(flags)
       if (flags.preview === true) return preview(api, request)
-      await stage(api, model, flags)
+      // What an experiment is of stays what it is.
+      if (flags.experiment === undefined) await stage(api, model, flags)
       const started = await telling(api, model, flags.version, api.post<RolloutView>('/v1/rollouts', request))
       print(started)
       for (const line of planLines(started.plan)) console.log(`  ${line}`)
@@ -211,9 +309,19 @@ export function rolloutCommand(): Command {
       console.log(`  tag ${view.etag}: with --if-match a change is refused when somebody, or the gate, was quicker`)
       if (view.policyName !== null) console.log(`  gate policy ${view.policyName}`)
       if (view.manualStages.length > 0) console.log(`  a person ends the stages of ${view.manualStages.join(', ')} %`)
+      if (view.cohort !== null) await printCohort(api, id)
       for (const line of planLines(view.plan)) console.log(`  ${line}`)
       const { readings } = await api.get<{ readings: ReadingView[] }>(`${pathOf(id)}/readings?limit=12`)
       for (const { atMs, words } of readings) console.log(`  ${new Date(atMs).toISOString()}  ${words}`)
+    })
+  withCloud(rollout.command('report'))
+    .description('what a rollout or an experiment has found: every signal and every slice, as of its end or of now')
+    .argument('<ID>', 'rollout id')
+    .option('--json', 'as JSON')
+    .action(async (id: string, flags: CloudFlags & { json?: boolean }) => {
+      const report = await apiOf(flags).get<RolloutReport>(`${pathOf(id)}/report`)
+      if (flags.json) console.log(JSON.stringify(report))
+      else for (const line of reportLines(report)) console.log(line)
     })
   const actions = {
     pause: 'stop exposing and downloading; harm still takes it back',

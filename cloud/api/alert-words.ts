@@ -29,7 +29,7 @@ export function alertWords(
     case 'after-rollout':
       return [
         'Worse since the rollout.',
-        `${capitalize(metricName(metric))} on ${model}: ${from} before it, ratio ${threeDigits(ratio)}, seen ${threeDigits(hoursAfterEnd ?? 0)} h after its end. "kinglet rollout rollback" still takes it back.`,
+        `${capitalize(metricName(metric))} on ${model}${where}: ${from} before it, ratio ${threeDigits(ratio)}, seen ${threeDigits(hoursAfterEnd ?? 0)} h after its end. "kinglet rollout rollback" still takes it back.`,
       ]
     case 'identity-shared':
       return ['Two devices.', `${metric} was pushed off the air ${ratio} times by a device with the same identity.`]

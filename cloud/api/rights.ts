@@ -20,6 +20,7 @@ export const RIGHTS = {
       ...['GET /v1/models/{name}/{version}/signals', 'GET /v1/models/{name}/{version}/patches'],
       'GET /v1/models/{name}/{version}/gates',
       ...['GET /v1/rollouts', 'GET /v1/rollouts/{id}', 'GET /v1/rollouts/{id}/readings'],
+      ...['GET /v1/rollouts/{id}/cohort', 'GET /v1/rollouts/{id}/report'],
       ...['GET /v1/rollouts/{id}/readings/{at}', 'POST /v1/rollouts/plan'],
       ...['GET /v1/gate-policies', 'GET /v1/gate-policies/{reference}'],
       ...['GET /v1/export/devices', 'GET /v1/export/hours', 'GET /v1/export/verdicts', 'GET /v1/export/audit'],
@@ -46,9 +47,12 @@ export const RIGHTS = {
     ],
   },
   stop: {
-    what: 'stop what does harm: pause a rollout or take it back, put a gateway into quarantine',
+    what: 'stop what does harm: pause a rollout or take it back, take a release from the whole fleet, put a gateway into quarantine',
     roles: ['operator', 'release-manager', 'admin'],
-    routes: ['POST /v1/rollouts/{id}/pause', 'POST /v1/rollouts/{id}/rollback', 'POST /v1/gateways/{id}/quarantine'],
+    routes: [
+      ...['POST /v1/rollouts/{id}/pause', 'POST /v1/rollouts/{id}/rollback', 'POST /v1/models/{name}/stop'],
+      'POST /v1/gateways/{id}/quarantine',
+    ],
   },
   devices: {
     what: 'devices, groups, update windows, the family that a device follows',

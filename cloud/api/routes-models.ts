@@ -13,7 +13,7 @@ import type { CloudApp, CloudServices } from './environment.ts'
 import { fail, integerQuery, unwrap } from './problem.ts'
 import { may } from './rights.ts'
 import * as schemas from './schemas.ts'
-import { releaseView } from './views.ts'
+import { releaseView, rolloutView } from './views.ts'
 
 /** chosen: a month; older sums are read as a series */
 const SIGNAL_HOURS_MAX = 31 * 24
@@ -157,6 +157,26 @@ export function modelRoutes(app: CloudApp, services: CloudServices): void {
     const data = new Uint8Array(await c.req.arrayBuffer())
     const { created } = unwrap(await registry.putPatch(name, version, sha256, data))
     return c.json({ sha256, created }, 200)
+  })
+
+  const stop = createRoute({
+    method: 'post',
+    path: '/v1/models/{name}/stop',
+    summary: 'Emergency: take a release from the whole fleet, whatever has brought it there',
+    middleware: changes(services, 4_096),
+    request: { params: z.object({ name: schemas.name }), ...schemas.change(schemas.stopRequest) },
+    responses: schemas.answers(schemas.stopped, 'What was taken back, and what is left'),
+  })
+  app.openapi(stop, (c) => {
+    const { reason, version } = c.req.valid('json')
+    const { name } = c.req.valid('param')
+    const stopped = unwrap(services.engine.stop(name, version, c.get('principal').subject, reason))
+    for (const id of stopped.takenBack) {
+      const rollout = store.rollouts.get(id)
+      if (rollout !== undefined) services.hub.publish('rollout', rolloutView(store, rollout))
+    }
+    services.signSoon()
+    return c.json(stopped, 200)
   })
 
   const promote = createRoute({

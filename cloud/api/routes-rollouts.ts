@@ -1,5 +1,7 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
+import { parseDeviceQuery } from '../../contract/device-query.ts'
+import { present } from '../../contract/present.ts'
 import type { RolloutRequest } from '../rollout/engine.ts'
 import { gateWords } from '../rollout/gate-words.ts'
 import type { RolloutRecord } from '../store/rollout-store.ts'
@@ -9,11 +11,14 @@ import type { CloudApp, CloudEnv, CloudServices } from './environment.ts'
 import { deviceTag, requireMatch, rolloutTag } from './etag.ts'
 import { policyOf, templateOf } from './gate-request.ts'
 import { fail, integerQuery, unwrap } from './problem.ts'
+import { rolloutReport } from './rollout-report.ts'
 import * as schemas from './schemas.ts'
 import { deviceView, rolloutView } from './views.ts'
 
 /** chosen: canary, half, all */
 const DEFAULT_PERCENTS = [20, 50, 100]
+/** chosen: two halves tell the most of a difference */
+const DEFAULT_SHARE = [50]
 
 /** Rollouts: start, watch, pause, resume, roll back. */
 export function rolloutRoutes(app: CloudApp, services: CloudServices): void {
@@ -29,14 +34,23 @@ export function rolloutRoutes(app: CloudApp, services: CloudServices): void {
 
   /** The request of a rollout with everything that it leaves out. */
   function requestOf(body: z.infer<typeof schemas.rolloutRequest>): RolloutRequest {
-    const { name, version, percents = DEFAULT_PERCENTS, policy: reference, gate, irreversible = false } = body
-    if (percents.at(-1) !== 100 || percents.some((percent, i) => percent <= (percents[i - 1] ?? 0))) {
+    const { name, version, policy: reference, gate, irreversible = false, devices = null } = body
+    const { experimentHours = null, installingMax } = body
+    const { percents = experimentHours === null ? DEFAULT_PERCENTS : DEFAULT_SHARE } = body
+    if (experimentHours !== null) {
+      if (percents.length !== 1 || percents[0] === 100) {
+        return fail('invalid-request', '"percents" of an experiment is one share, below 100')
+      }
+    } else if (percents.at(-1) !== 100 || percents.some((percent, i) => percent <= (percents[i - 1] ?? 0))) {
       return fail('invalid-request', '"percents" must rise and end at 100')
     }
+    if (devices?.trim() === '') return fail('invalid-request', '"devices" chooses by a condition: say which devices')
     const template = reference === undefined ? undefined : templateOf(store, reference)
     return {
       ...{ name, version, percents, policy: policyOf(gate, template?.policy), irreversible },
       policyName: template === undefined ? null : `${template.name}@${template.version}`,
+      ...{ devices: devices?.trim() ?? null, experimentHours },
+      installingMax: { fleet: installingMax?.fleet ?? null, site: installingMax?.site ?? null },
     }
   }
 
@@ -102,6 +116,37 @@ export function rolloutRoutes(app: CloudApp, services: CloudServices): void {
   app.openapi(one, (c) => {
     const { id } = c.req.valid('param')
     return c.json(rolloutView(store, store.rollouts.get(id) ?? fail('not-found', `no rollout "${id}"`)), 200)
+  })
+
+  const cohort = createRoute({
+    method: 'get',
+    path: '/v1/rollouts/{id}/cohort',
+    summary: 'Devices that were chosen for a rollout, and how the choice would differ now',
+    request: { params },
+    responses: schemas.answers(schemas.rolloutCohort, 'How many, and the first names'),
+  })
+  app.openapi(cohort, (c) => {
+    const { id } = c.req.valid('param')
+    const rollout = store.rollouts.get(id) ?? fail('not-found', `no rollout "${id}"`)
+    const query = rollout.cohort ?? fail('not-found', `rollout ${id} takes whoever fits: no devices were chosen for it`)
+    const condition = store.groups.condition(unwrap(parseDeviceQuery(query)), services.clock.wallMs())
+    const { family, content } = present(store.models.byId(rollout.release), 'the release of a rollout')
+    const compared = store.cohorts.compare(id, family, content.boards, condition.ok ? condition.value : null)
+    return c.json({ query, ...compared, keeping: store.cohorts.keeping(id) }, 200)
+  })
+
+  const report = createRoute({
+    method: 'get',
+    path: '/v1/rollouts/{id}/report',
+    summary: 'What a rollout or experiment has found: every signal, every slice',
+    request: { params },
+    responses: schemas.answers(schemas.rolloutReport, 'As of its end, or of now'),
+  })
+  app.openapi(report, (c) => {
+    const { id } = c.req.valid('param')
+    const rollout = store.rollouts.get(id) ?? fail('not-found', `no rollout "${id}"`)
+    const found = rolloutReport(store, rollout, services.clock.wallMs())
+    return c.json(found ?? fail('conflict', `the gate of rollout ${id} has said nothing yet`), 200)
   })
 
   /** Refuses to change a rollout that is no longer as whoever asks saw it. */

@@ -8,6 +8,7 @@ import { RELEASE_RISKS } from '../store/approval-store.ts'
 import { RELEASE_STATES } from '../store/model-store.ts'
 import { POLICY_REFERENCE } from '../store/policy-store.ts'
 import { SERVICE_ROLES } from '../store/roles.ts'
+import { EXPERIMENT_HOURS_MAX } from '../store/rollout-plan.ts'
 
 /** Request and response shapes of the HTTP API, for validation and for /openapi.json. */
 
@@ -129,6 +130,8 @@ export const device = z
     pinned: z.boolean(),
     assignmentSeq: count,
     rollout: z.object({ id: z.string(), stage: count, arm: z.enum(['canary', 'control', 'none']) }).nullable(),
+    /** rollout by whose end it keeps its target beside production, for it was chosen for it; null: it follows production, or a person */
+    keptBy: z.string().nullable(),
   })
   .openapi('Device')
 
@@ -307,6 +310,17 @@ export const releaseParams = z.object({
     .max(LIMITS.counter)
     .openapi({ param: { required: true } }),
 })
+export const stopRequest = z.strictObject({ reason, version: count.optional() })
+export const stopped = z
+  .object({
+    takenBack: z.array(z.string()).readonly().openapi({ description: 'Ids of rollouts' }),
+    moved: count.openapi({ description: 'Devices that were given another release' }),
+    refusing: count.openapi({ description: 'Of those: they will refuse it, its security counter is lower' }),
+    pinned: count.openapi({ description: 'Devices left with it: a person chose it for them' }),
+    inRollouts: count.openapi({ description: 'Devices left with it until the open rollout of another release ends' }),
+    stranded: count.openapi({ description: 'Devices left with it: nothing else is production for their board' }),
+  })
+  .openapi('Stopped')
 export const promoteRequest = z.strictObject({
   to: z.enum(RELEASE_STATES),
   reason,
@@ -363,6 +377,16 @@ export const rolloutRequest = z.strictObject({
   /** fields of the gate policy that differ from those of `policy`, or from the default */
   gate: gateFields.optional(),
   irreversible: z.boolean().optional(),
+  devices: z.string().min(1).max(1_000).optional().openapi({
+    description: 'Query of the devices that take part, chosen at the start; absent: whoever fits, also later',
+  }),
+  installingMax: z
+    .strictObject({ fleet: z.int().min(1).optional(), site: z.int().min(1).optional() })
+    .optional()
+    .openapi({ description: 'How many devices install at once, of all and of one site; absent: any number' }),
+  experimentHours: z.number().min(1).max(EXPERIMENT_HOURS_MAX).optional().openapi({
+    description: 'Runs beside what devices run for so long, then all go back; `percents` is one share below 100 (50)',
+  }),
 })
 export const rollout = z
   .object({
@@ -396,6 +420,14 @@ export const rollout = z
     pausedSinceMs: numberOrNull,
     plan: z.any().openapi({ description: 'What each stage can find, worked out at the start' }),
     policy: z.any().openapi({ description: 'The gate policy, frozen at the start' }),
+    cohort: z.string().nullable().openapi({
+      description: 'Query that chose its devices at the start, empty: all that there were; null: whoever fits',
+    }),
+    installingMax: z
+      .object({ fleet: numberOrNull, site: numberOrNull })
+      .openapi({ description: 'How many of its devices install at once; null: any number' }),
+    devicesWaiting: count.openapi({ description: 'Devices that are told of the release when it is their turn' }),
+    experimentHours: numberOrNull.openapi({ description: 'How long an experiment lasts; null: it is none' }),
     policyName: z
       .string()
       .nullable()
@@ -419,6 +451,65 @@ export const familyRequest = z.strictObject({ reason, family: name })
 export const rolloutPlan = z.any().openapi({
   description: 'Devices that take part, what they are compared with, and for each stage what it can find',
 })
+const namedCount = z.object({ count, names: z.array(z.string()).readonly() })
+export const rolloutCohort = z
+  .object({
+    query: z.string(),
+    chosen: count.openapi({ description: 'Devices that were chosen at the start' }),
+    joined: namedCount.nullable().openapi({
+      description: 'Would be chosen now and were not: they are not in it; null: the group of its query is gone',
+    }),
+    departed: namedCount.nullable().openapi({
+      description: 'Were chosen and would not be now: they stay in it; null: the same',
+    }),
+    out: namedCount.openapi({ description: 'Were removed, or have another board: they are in it no more' }),
+    keeping: count.openapi({ description: 'Devices that keep its release beside production' }),
+  })
+  .openapi('RolloutCohort')
+const armFigures = z.object({ devices: count, events: z.number(), exposure: z.number(), rate: z.number() }).nullable()
+const reportFigures = {
+  canary: armFigures,
+  control: armFigures,
+  ratio: numberOrNull,
+  first: z
+    .object({ canary: count, canaryAtRisk: count, control: count, controlAtRisk: count })
+    .nullable()
+    .openapi({ description: 'Devices that had a first event, of those at risk' }),
+}
+export const rolloutReport = z
+  .object({
+    id: z.string(),
+    family: z.string(),
+    model: label,
+    previous: label,
+    cohort: z.string().nullable(),
+    experimentHours: numberOrNull,
+    state: z.enum(['running', 'paused', 'rolled-back', 'completed']),
+    why: z.string(),
+    startedMs: count,
+    endedMs: numberOrNull,
+    hours: z.number(),
+    comparison: z.enum(['control', 'past', 'none']),
+    exposure: z.any(),
+    installs: z.object({ started: count, failed: count }),
+    verdict: z.string(),
+    words: z.string(),
+    signals: z
+      .array(
+        z.object({
+          name: z.string(),
+          words: z.string(),
+          worse: z.enum(['higher', 'lower']),
+          finding: z.enum(['worse', 'no-worse', 'undecided', 'no-data']),
+          marginRatio: z.number(),
+          interval: z.tuple([z.number(), z.number()]).nullable(),
+          ...reportFigures,
+          slices: z.array(z.object({ by: z.string(), value: z.string(), harmed: z.boolean(), ...reportFigures })),
+        }),
+      )
+      .readonly(),
+  })
+  .openapi('RolloutReport')
 export const gateReading = z
   .object({ atMs: count, verdict: z.string(), words: z.string(), reading: z.any() })
   .openapi('GateReading')

@@ -53,6 +53,7 @@ export function deviceView(store: Store, device: DeviceRecord) {
     target: modelLabel(release),
     assignmentSeq: store.assignments.lastSeq(id),
     rollout: rollout === null ? null : { id: rollout, stage, arm },
+    keptBy: store.cohorts.keepOf(id)?.rollout ?? null,
   }
 }
 
@@ -68,7 +69,10 @@ export function latestView(store: Store, device: number, names: ReadonlyMap<stri
 export function whyNotView(store: Store, device: DeviceRecord, nowMs: number) {
   const { id, rollout } = device
   const release = device.target === null ? undefined : store.models.byId(device.target)
-  const open = rollout === null ? undefined : store.rollouts.get(rollout)
+  const told = rollout === null ? undefined : store.rollouts.get(rollout)
+  const open = told?.endedMs === null ? told : undefined
+  const keep = store.cohorts.keepOf(id)
+  const production = store.models.productionFor(device.family, device.board)
   const revokedMs = store.identities.revokedBefore(device.name)
   const keys = store.identities.keysOf(id)
   return (
@@ -88,7 +92,15 @@ export function whyNotView(store: Store, device: DeviceRecord, nowMs: number) {
       lastSeenMs: device.lastSeenMs,
       signedSeq: store.assignments.signedSeq(id) ?? null,
       acceptedSeq: store.fleet.acceptedSeq(id),
-      rollout: open === undefined ? null : { id: open.id, state: open.state, arm: device.arm },
+      rollout:
+        open === undefined
+          ? null
+          : { id: open.id, state: open.state, arm: device.arm, isExperiment: open.experimentHours !== null },
+      waits: store.installTurns.waits(id),
+      kept:
+        keep === undefined || production === undefined || production.id === device.target
+          ? null
+          : { rollout: keep.rollout, production: `${production.name} ${production.version}` },
       events: store.events.list({ device: id }, 50).events,
     }) ?? null
   )
@@ -142,6 +154,11 @@ export function rolloutView(store: Store, rollout: RolloutRecord) {
     pausedSinceMs: rollout.pausedSinceMs,
     plan: rollout.plan,
     policy: rollout.policy,
+    cohort: rollout.cohort,
+    experimentHours: rollout.experimentHours,
+    installingMax: rollout.installingMax,
+    /** devices that are not told of the candidate before it is their turn */
+    devicesWaiting: store.installTurns.count(rollout.id),
     policyName: rollout.policyName,
     manualStages: manualStages(rollout),
   }

@@ -388,7 +388,7 @@ export class Registry {
     version?: number,
     risk: ReleaseRisk = 'low',
   ): Result<ReleaseRecord, ContractError> {
-    const { models, rollouts, devices } = this.#store
+    const { models, rollouts, devices, cohorts } = this.#store
     return this.#store.atomically(() => {
       const found = models.byName(name, version)
       if (found === undefined) return err(contractError('not-found', `no release "${name}"`))
@@ -404,7 +404,7 @@ export class Registry {
         to === 'production'
           ? models.productions(release.family).find((other) => shareBoards(other, release))
           : undefined
-      if (inProduction !== undefined) {
+      if (inProduction !== undefined && !this.#isRunByAll(release)) {
         return err(contractError('conflict', `${inProduction.name} is in production: start a rollout of ${name}`))
       }
       const isCleared = to === 'production' ? this.cleared(release) : ok(undefined)
@@ -412,6 +412,10 @@ export class Registry {
       models.setState(release, to, by, reason, this.#clock.wallMs())
       this.#audit(by, `release.${to}`, release, { from: release.state, reason })
       if (to === 'production') {
+        const now = this.#clock.wallMs()
+        const why = `${name} promoted: ${reason}`
+        for (const former of models.superseded(release.family)) models.setState(former, 'archived', by, why, now)
+        cohorts.endOf(release.id, 'production')
         const { boards } = release.content
         for (const device of devices.enrolled()) {
           if (device.family !== release.family || device.target !== null) continue
@@ -421,6 +425,16 @@ export class Registry {
       }
       return ok(present(models.byId(release.id), 'the release just changed'))
     })
+  }
+
+  /** Whether rollouts of chosen devices have brought a release to all devices that it is for, so that to be production changes nothing for them. */
+  #isRunByAll({ id, family, content: { boards } }: ReleaseRecord): boolean {
+    const { devices, cohorts } = this.#store
+    if (cohorts.keepers(id) === 0) return false
+    return devices
+      .enrolled()
+      .filter((device) => device.family === family && !device.pinned && device.target !== null)
+      .every((device) => device.target === id || (boards.length > 0 && !boards.includes(device.board)))
   }
 
   #audit(actor: string, action: string, release: ReleaseRecord, detail: unknown): void {

@@ -22,6 +22,8 @@ const WINDOW_HOURS = 48
 const PAIRS_MIN = 10
 
 const AFTER_ROLLOUT = 'after-rollout'
+/** The devices that keep its release, as a query: several rollouts of one release may be watched at once. */
+const OF_ROLLOUT = 'rollout:'
 
 /** Harm that was found after a rollout, as data. */
 export interface HarmAfter {
@@ -47,20 +49,23 @@ export function lookAfter(store: Store, nowMs: number, found = readAfter(store, 
   return found.flatMap(({ rollout: id, metric, model, ratio, numbers }) => {
     const rollout = store.rollouts.get(id)
     if (rollout?.state !== 'completed' || isFollowed(store, rollout)) return []
-    if (store.alerts.open(AFTER_ROLLOUT, metric, model) !== undefined) return []
-    const raised = store.alerts.raise({ code: AFTER_ROLLOUT, metric, model, sinceMs: nowMs, ratio, numbers })
+    const cohort = rollout.cohort === null ? null : `${OF_ROLLOUT}${id}`
+    if (store.alerts.open(AFTER_ROLLOUT, metric, model, cohort) !== undefined) return []
+    const raised = store.alerts.raise({ code: AFTER_ROLLOUT, metric, model, cohort, sinceMs: nowMs, ratio, numbers })
     const detail = { rollout: id, model, ...numbers }
     store.audit.append({ atMs: nowMs, actor: 'kinglet', action: 'alert.raised', subject: metric, detail })
     return [raised]
   })
 }
 
-/** Whether a rollout has started since that takes devices of this one: of its family, for a board of its own. */
-export function isFollowed({ rollouts, models }: Store, rollout: RolloutRecord): boolean {
+/** Whether a rollout has started since that takes devices of this one: of its family, for a board of its own; of two whose devices were chosen, for
+ *  one of them. */
+export function isFollowed({ rollouts, models, cohorts }: Store, rollout: RolloutRecord): boolean {
   const own = present(models.byId(rollout.release), 'the release of a rollout')
-  return rollouts.releasesAfter(rollout.id).some((id) => {
-    const later = present(models.byId(id), 'the release of a rollout')
-    return later.family === own.family && shareBoards(later, own)
+  return rollouts.startedAfter(rollout.id).some(({ id, release, cohort }) => {
+    const later = present(models.byId(release), 'the release of a rollout')
+    if (later.family !== own.family || !shareBoards(later, own)) return false
+    return rollout.cohort === null || cohort === null || cohorts.haveCommon(rollout.id, id)
   })
 }
 
@@ -102,7 +107,8 @@ function closeOld(store: Store, nowMs: number): void {
   for (const alert of store.alerts.allOpen()) {
     if (alert.code !== AFTER_ROLLOUT) continue
     const release = store.models.byPrefix(alert.model)
-    const rollout = release && store.rollouts.completedOf(release.id)
-    if (rollout === undefined || isFollowed(store, rollout)) store.alerts.resolve(alert.id, nowMs)
+    const own = alert.cohort?.startsWith(OF_ROLLOUT) ? alert.cohort.slice(OF_ROLLOUT.length) : undefined
+    const rollout = own === undefined ? release && store.rollouts.completedOf(release.id) : store.rollouts.get(own)
+    if (rollout?.state !== 'completed' || isFollowed(store, rollout)) store.alerts.resolve(alert.id, nowMs)
   }
 }

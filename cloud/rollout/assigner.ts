@@ -5,6 +5,7 @@ import type { DeviceRecord } from '../store/device-store.ts'
 import type { Store } from '../store/store.ts'
 import type { Director } from '../trust/director.ts'
 import { ZoneWindows } from '../trust/zone-window.ts'
+import { giveTurns } from './executor.ts'
 
 /** chosen: documents signed in one transaction at most; 200 take about 20 ms */
 const SLICE = 200
@@ -35,7 +36,9 @@ export class Assigner {
     const now = this.#clock.wallMs()
     return this.#store.atomically(() => {
       this.#store.assignments.markExpiring(now + this.#ttlMs / 4, SLICE)
-      const devices = this.#store.devices.dirty(SLICE)
+      let devices = this.#store.devices.dirty(SLICE)
+      // Once a round: with its last slice.
+      if (devices.length < SLICE && giveTurns(this.#store, now) > 0) devices = this.#store.devices.dirty(SLICE)
       let signed = 0
       for (const device of devices) {
         this.#assign(device, now)

@@ -1,5 +1,6 @@
 import { bytesToHex } from '../../contract/bytes.ts'
 import type { Clock } from '../../contract/clock.ts'
+import { parseDeviceQuery } from '../../contract/device-query.ts'
 import { type ContractError, contractError } from '../../contract/errors.ts'
 import { present } from '../../contract/present.ts'
 import type { SecureRandom } from '../../contract/random.ts'
@@ -10,6 +11,7 @@ import type { ChangeFollower } from '../store/device-changes.ts'
 import type { DeviceRecord } from '../store/device-store.ts'
 import type { GatePolicy } from '../store/gate-policy.ts'
 import type { GateReading } from '../store/gate-reading.ts'
+import { type InstallingMax, NO_INSTALLING_MAX } from '../store/install-turns.ts'
 import { type ReleaseRecord, shareBoards } from '../store/model-store.ts'
 import { packInput } from '../store/packed-input.ts'
 import type { RolloutPlan } from '../store/rollout-plan.ts'
@@ -19,8 +21,9 @@ import { type HarmAfter, isFollowed, lookAfter } from './after-rollout.ts'
 import { bucketOf, isExposed } from './cohort.ts'
 import { resolvePolicy } from './declared-signals.ts'
 import type { FleetHalves, FleetPast } from './detection.ts'
+import { type Stopped, stopRelease } from './emergency-stop.ts'
 import { halvesOf, stageHours } from './evidence.ts'
-import { fits, KINGLET, type Pasts, pauseDevices, performStep, resumeDevices, takers } from './executor.ts'
+import { chosenFor, fits, KINGLET, type Pasts, pauseDevices, performStep, resumeDevices, takers } from './executor.ts'
 import { environmentOf } from './fleet-slices.ts'
 import { type GateLook, GateLooks, revisionOf } from './gate-looks.ts'
 import { gateWords } from './gate-words.ts'
@@ -43,6 +46,12 @@ export interface RolloutRequest {
   readonly policyName?: string | null
   /** start although the candidate raises the security counter, which makes rolling back impossible */
   readonly irreversible: boolean
+  /** query of the devices that are chosen now and stay so; absent or null: whoever fits, also later */
+  readonly devices?: string | null
+  /** hours that it runs side by side with what devices run, in one stage; then all go back and nothing is promoted. Absent or null: none */
+  readonly experimentHours?: number | null
+  /** absent: any number installs at once */
+  readonly installingMax?: InstallingMax
 }
 
 /** A rollout that could start. */
@@ -53,6 +62,8 @@ interface Prepared {
   /** the request's, with what the release declares */
   readonly policy: GatePolicy
   readonly plan: RolloutPlan
+  /** who is chosen; null: whoever fits */
+  readonly chosen: ReadonlySet<number> | null
 }
 
 /** What a tick did. */
@@ -66,6 +77,34 @@ export interface TickOutcome {
 function bytesToTake({ content }: ReleaseRecord, from: ReleaseRecord | undefined): number {
   const patch = (base: string | null): number | undefined => content.patches?.find((each) => each.base === base)?.bytes
   return (from === undefined ? undefined : patch(from.sha256)) ?? patch(null) ?? content.bytes
+}
+
+/** What is said before the words of a gate that does not decide alone. */
+function preface({ policy, experimentHours }: RolloutRecord, { elapsedHours }: GateReading): string {
+  const advisory = policy.advisory ? 'Advisory, nothing acts on it: ' : ''
+  if (experimentHours === null) return advisory
+  const gone = Math.min(experimentHours, Math.floor(elapsedHours))
+  return `Experiment, ${gone} of ${experimentHours} h, nothing is promoted at its end. ${advisory}`
+}
+
+/** The gate of an experiment: exposed for its time, whatever is proven, and compared with a control wherever there are enough devices for one. */
+function experimentPolicy(
+  policy: GatePolicy,
+  hours: number,
+  percent: number,
+  devices: number,
+): Result<GatePolicy, ContractError> {
+  if (policy.ungated) return err(contractError('invalid-request', 'an experiment compares: it cannot be ungated'))
+  if (policy.manual !== 'none') {
+    return err(contractError('invalid-request', 'an experiment ends by its time: no stage of it waits for a person'))
+  }
+  const smaller = (Math.min(percent, 100 - percent) / 100) * devices
+  const comparison =
+    policy.comparison !== 'auto' ? policy.comparison : smaller >= policy.minDevicesPerArm ? 'control' : 'past'
+  return ok({
+    ...{ ...policy, comparison, holdbackShare: 0, maxHours: hours },
+    ...{ minHours: Math.min(policy.minHours, hours), soakHours: Math.min(policy.soakHours, hours) },
+  })
 }
 
 /** Runs rollouts: reads the gate, plans, performs. Everything it knows is in the store and every tick is one transaction, so
@@ -103,21 +142,28 @@ export class RolloutEngine {
     const { models } = this.#store
     const release = models.byName(request.name, request.version)
     if (release === undefined) return err(contractError('not-found', `no release "${request.name}"`))
-    const overlap = this.#overlap(release)
+    const experimentHours = request.experimentHours ?? null
+    const choice = this.#choose(release, request.devices ?? (experimentHours === null ? null : ''))
+    if (!choice.ok) return choice
+    const chosen = choice.value
+    const overlap = this.#overlap(release, chosen)
     if (overlap !== undefined) return err(contractError('conflict', overlap))
-    if (release.state !== 'staging') {
+    // Devices that keep another release are brought back to production as a group too.
+    const isReturn = release.state === 'production' && chosen !== null && experimentHours === null
+    if (release.state !== 'staging' && !isReturn) {
       return err(contractError('conflict', `${release.name} is ${release.state}: promote it to staging first`))
     }
     if (models.productions(release.family).length === 0) {
       return err(contractError('conflict', `there is no production model of family ${release.family} to compare with`))
     }
     const now = this.#clock.wallMs()
-    const { heard, unheard } = takers(this.#store, release, null, now)
+    const { heard, unheard } = takers(this.#store, release, null, now, chosen)
     if (heard.length + unheard === 0) {
+      const which = chosen === null ? 'no device' : `none of the ${chosen.size} devices that were chosen`
       return err(
         contractError(
-          'wrong-board',
-          `no device of family ${release.family} that runs another model has a board of ${release.name}`,
+          chosen === null ? 'wrong-board' : 'conflict',
+          `${which} of family ${release.family} that runs another model has a board of ${release.name}`,
         ),
       )
     }
@@ -130,13 +176,19 @@ export class RolloutEngine {
     const releases = ids.map((id) => present(models.byId(id), 'the release before a rollout'))
     const previous = present(releases[0], 'a release that some device runs')
     const lower = releases.find(({ content }) => content.securityCounter < release.content.securityCounter)
-    if (lower !== undefined && !request.irreversible) {
+    // Of an experiment all have to go back.
+    if (lower !== undefined && (!request.irreversible || experimentHours !== null)) {
       const counter = lower.content.securityCounter
       return err(
         contractError('security-counter-too-low', `${lower.name} has ${counter}: devices could not go back to it`),
       )
     }
-    const resolved = resolvePolicy(request.policy, release, releases)
+    const wanted =
+      experimentHours === null
+        ? ok(request.policy)
+        : experimentPolicy(request.policy, experimentHours, present(request.percents[0], 'a share'), heard.length)
+    if (!wanted.ok) return wanted
+    const resolved = resolvePolicy(wanted.value, release, releases)
     if (!resolved.ok) return resolved
     const policy = resolved.value
     const strange = policy.manual === 'none' || policy.manual === 'all' ? [] : policy.manual
@@ -154,19 +206,53 @@ export class RolloutEngine {
       ...{ devices: traits, unheard, pasts: this.#fleetPasts(heard, policy, now) },
       bytesPerDevice: bytes.reduce((sum, each) => sum + each, 0) / heard.length,
     }
-    return ok({ release, previous, policy, plan: planStages(policy, request.percents, fleet) })
+    const plan = planStages(policy, request.percents, fleet)
+    const planned = experimentHours === null ? plan : { ...plan, proposal: null }
+    return ok({ release, previous, policy, plan: planned, chosen })
   }
 
-  /** Which open rollout stands in the way of one of the release, in words: a device is in one at a time, and of two for one board a device that
-   *  is enrolled meanwhile would belong to either. */
-  #overlap(release: ReleaseRecord): string | undefined {
+  /** Devices that a query chooses of those that the release is for. @param query '': all of them; null: it is not asked for a choice */
+  #choose(release: ReleaseRecord, query: string | null): Result<ReadonlySet<number> | null, ContractError> {
+    if (query === null) return ok(null)
+    const { groups, cohorts, devices } = this.#store
+    const terms = parseDeviceQuery(query)
+    if (!terms.ok) return terms
+    const condition = groups.condition(terms.value, this.#clock.wallMs())
+    if (!condition.ok) return condition
+    const matching = cohorts.matching(release.family, condition.value)
+    const fitting = devices.enrolled().filter((device) => matching.has(device.id) && fits(device, release))
+    if (fitting.length > 0) return ok(new Set(fitting.map(({ id }) => id)))
+    const of = `of family ${release.family} with a board of ${release.name}`
+    return err(contractError('wrong-board', `"${query}" chooses no device ${of}`))
+  }
+
+  /** Which open rollout stands in the way of one of the release, in words: a device is in one at a time. Of two for one board a device that is
+   *  enrolled meanwhile would belong to either, unless the devices of one were chosen at its start.
+   *  @param chosen for the one that is to start; null: whoever fits */
+  #overlap(release: ReleaseRecord, chosen: ReadonlySet<number> | null): string | undefined {
     const { models, rollouts, devices } = this.#store
     for (const open of rollouts.allOpen(release.family)) {
       const other = present(models.byId(open.release), 'the release of a rollout')
+      const is = `rollout ${open.id} of ${other.name} ${other.version} is ${open.state}`
       if (!shareBoards(other, release)) continue
-      const both = devices.enrolled().find((device) => fits(device, other) && fits(device, release))
-      const what = both === undefined ? 'a board of this release' : `${both.name} and what else has its board`
-      return `rollout ${open.id} of ${other.name} ${other.version} is ${open.state} and has ${what}: a device is in one rollout at a time, so let it end or take it back first`
+      const theirs = chosenFor(this.#store, open)
+      const isIn = (device: DeviceRecord, of: ReadonlySet<number> | null): boolean => of?.has(device.id) ?? true
+      const both = devices
+        .enrolled()
+        .find((device) => fits(device, other) && fits(device, release) && isIn(device, chosen) && isIn(device, theirs))
+      const isWhole = chosen === null && theirs === null
+      if (both === undefined && !isWhole) {
+        // What one of them finds harmful is not brought to devices by the other.
+        if (other.id === release.id) return `${is}: a release is in one rollout at a time`
+        continue
+      }
+      const what =
+        both === undefined
+          ? 'a board of this release'
+          : isWhole
+            ? `${both.name} and what else has its board`
+            : both.name
+      return `${is} and has ${what}: a device is in one rollout at a time, so let it end or take it back first`
     }
     return undefined
   }
@@ -200,15 +286,17 @@ export class RolloutEngine {
    *  @returns the codes of `plan`
    */
   start(request: RolloutRequest, by: string): Result<RolloutRecord, ContractError> {
-    const { rollouts, audit } = this.#store
+    const { rollouts, audit, cohorts } = this.#store
     return this.#store.atomically(() => {
       const prepared = this.#prepare(request)
       if (!prepared.ok) return prepared
-      const { release, previous, policy, plan } = prepared.value
+      const { release, previous, policy, plan, chosen } = prepared.value
       const now = this.#clock.wallMs()
       const id = `r-${bytesToHex(this.#random.bytes(5))}`
       const salt = bytesToHex(this.#random.bytes(16))
       const percents = plan.stages.map(({ percent }) => percent)
+      const { experimentHours = null } = request
+      const cohort = chosen === null ? null : (request.devices ?? '')
       rollouts.add({
         ...{
           id,
@@ -222,11 +310,16 @@ export class RolloutEngine {
           createdBy: by,
         },
         policyName: request.policyName ?? null,
+        cohort,
+        experimentHours,
+        installingMax: request.installingMax ?? NO_INSTALLING_MAX,
         why: 'Started; the first stage begins at the next evaluation.',
       })
+      if (chosen !== null) cohorts.freeze(id, chosen)
       const { policyName = null } = request
       const of = { model: release.name, version: release.version, previous: previous.name }
-      const detail = { ...of, percents, policyName, policy, plan }
+      const whom = { ...(cohort !== null && { cohort }), ...(experimentHours !== null && { experimentHours }) }
+      const detail = { ...of, ...whom, percents, policyName, policy, plan }
       audit.append({ atMs: now, actor: by, action: 'rollout.started', subject: id, detail })
       return ok(present(rollouts.get(id), 'the rollout just changed'))
     })
@@ -290,10 +383,7 @@ export class RolloutEngine {
 
   #perform(rollout: RolloutRecord, reading: GateReading | null, nowMs: number, pasts?: Pasts): TickOutcome {
     const { rollouts } = this.#store
-    const why =
-      reading === null
-        ? 'Started.'
-        : `${rollout.policy.advisory ? 'Advisory, nothing acts on it: ' : ''}${gateWords(reading)}`
+    const why = reading === null ? 'Started.' : `${preface(rollout, reading)}${gateWords(reading)}`
     const steps = planRollout(rollout, reading)
     if (reading !== null) rollouts.setReading(rollout.id, reading, rollout.state === 'paused' ? rollout.why : why)
     for (const step of steps) {
@@ -349,12 +439,13 @@ export class RolloutEngine {
   }
 
   #reconcile(): void {
-    const { devices, models, rollouts } = this.#store
+    const { devices, models, rollouts, cohorts } = this.#store
     const open = new Set(rollouts.allOpen().map(({ id }) => id))
     for (const device of devices.stranded()) {
       if (device.rollout !== null && open.has(device.rollout)) continue
       const production = models.productionFor(device.family, device.board)
       if (production === undefined || production.id === device.target) continue
+      cohorts.end(device.id, 'archived')
       devices.retarget(device.id, { release: production.id, rollout: null, stage: 0, arm: 'none' })
     }
   }
@@ -388,6 +479,9 @@ export class RolloutEngine {
     const { rollouts, models } = this.#store
     const rollout = rollouts.get(id)
     if (rollout?.state === 'completed') {
+      if (rollout.experimentHours !== null) {
+        return err(contractError('conflict', `${id} was an experiment: its devices have gone back at its end`))
+      }
       if (isFollowed(this.#store, rollout)) {
         return err(
           contractError('conflict', `another rollout has followed ${id}: start one of the model to go back to`),
@@ -436,6 +530,20 @@ export class RolloutEngine {
     })
   }
 
+  /** Takes a release from the whole fleet: its open rollout, what devices keep, production. @returns `not-found` */
+  stop(name: string, version: number | undefined, by: string, reason: string): Result<Stopped, ContractError> {
+    const { models, audit } = this.#store
+    return this.#reading(() => {
+      const release = models.byName(name, version)
+      if (release === undefined) return err(contractError('not-found', `no release "${name}"`))
+      const nowMs = this.#clock.wallMs()
+      const stopped = stopRelease(this.#store, release, { nowMs, actor: by, why: `Stopped by ${by}: ${reason}` })
+      const detail = { ...stopped, version: release.version, from: release.state, reason }
+      audit.append({ atMs: nowMs, actor: by, action: 'release.stopped', subject: release.name, detail })
+      return ok(stopped)
+    })
+  }
+
   /** Changes, for a rollout that is open, what share of a stage's devices must have installed. What the gate compares stays as it was frozen.
    *  @returns `not-found` | `conflict` */
   setMinInstalledShare(id: string, share: number, by: string, reason: string): Result<RolloutRecord, ContractError> {
@@ -450,7 +558,7 @@ export class RolloutEngine {
    *  @param model null: the production model of its board
    *  @returns `not-found` | `wrong-board` | `conflict` */
   retarget(name: string, model: string | null, by: string, reason: string): Result<DeviceRecord, ContractError> {
-    const { devices, models, audit } = this.#store
+    const { devices, models, audit, cohorts } = this.#store
     return this.#store.atomically(() => {
       const device = devices.byName(name)
       if (device === undefined) return err(contractError('not-found', `no device "${name}"`))
@@ -475,6 +583,7 @@ export class RolloutEngine {
       }
       devices.retarget(device.id, { release: release.id, rollout: null, stage: 0, arm: 'none' })
       devices.setPinned(device.id, model !== null)
+      cohorts.end(device.id, 'by-hand')
       const detail = { model: release.name, pinned: model !== null, reason }
       audit.append({ atMs: this.#clock.wallMs(), actor: by, action: 'device.retargeted', subject: name, detail })
       return ok(present(devices.byName(name), 'the device just changed'))
@@ -531,7 +640,7 @@ export class RolloutEngine {
     })
   }
 
-  /** Gives a newly enrolled device its target: its arm by its hash while a rollout is open, the production model otherwise.
+  /** Gives a newly enrolled device its target: its arm by its hash while a rollout is open that takes whoever fits, the production model otherwise.
    *  It is no evidence before the next stage, since it was not randomised with the running one.
    *  To be called inside a transaction.
    */
@@ -542,7 +651,9 @@ export class RolloutEngine {
     if (production === undefined) return
     const releaseOf = (rollout: RolloutRecord): ReleaseRecord =>
       present(models.byId(rollout.release), 'the release of a rollout')
-    const open = rollouts.allOpen(device.family).find((rollout) => fits(device, releaseOf(rollout)))
+    const open = rollouts
+      .allOpen(device.family)
+      .find((rollout) => rollout.cohort === null && fits(device, releaseOf(rollout)))
     // While a rollout is paused nobody is exposed.
     if (open?.state === 'running' && open.stage > 0) {
       const candidate = releaseOf(open)

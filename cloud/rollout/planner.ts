@@ -25,6 +25,8 @@ export interface RolloutSnapshot {
   /** from 1; 0 before the first */
   readonly stage: number
   readonly policy: { readonly advisory: boolean }
+  /** how long an experiment lasts; absent or null: it is none */
+  readonly experimentHours?: number | null
 }
 
 /** Decides the next steps of a rollout. Pure; the same input gives the same steps.
@@ -32,12 +34,16 @@ export interface RolloutSnapshot {
  */
 export function planRollout(rollout: RolloutSnapshot, reading: GateReading | null): readonly RolloutStep[] {
   if (rollout.state === 'rolled-back' || rollout.state === 'completed') return []
-  // What the gate says is told, and a person acts on it or does not.
-  if (rollout.policy.advisory && reading !== null) return []
+  const { experimentHours = null } = rollout
+  const isTimeUp = experimentHours !== null && reading !== null && reading.elapsedHours >= experimentHours
+  // What the gate says is told, and a person acts on it or does not. An experiment ends all the same: that is no verdict.
+  if (rollout.policy.advisory && reading !== null) return isTimeUp ? stepsOn(rollout, reading, false) : []
   // Exposed devices suffer while a rollout is paused, so harm withdraws it all the same.
   if (reading?.verdict === 'rollback') return [{ kind: 'withdraw' }]
   if (rollout.state === 'paused') return []
   if (rollout.stage === 0) return [{ kind: 'begin-stage', stage: 1, percent: present(rollout.percents[0], 'a stage') }]
+  // It goes on for its time whatever is proven before, and nothing waits for a person at its end.
+  if (experimentHours !== null) return isTimeUp ? stepsOn(rollout, reading, false) : []
   switch (reading?.verdict) {
     case 'advance':
       return stepsOn(rollout, reading, false)

@@ -84,7 +84,18 @@ const NO_TARGET_SQL = "target = NULL, rollout = NULL, stage = 0, arm = 'none', d
 
 /** Tables with rows of single devices, in an order that their references allow. */
 const TABLES_OF_A_DEVICE = [
-  ...['reports', 'boots', 'device_hours', 'verdicts', 'events', 'baselines', 'rollout_devices'],
+  ...[
+    'reports',
+    'boots',
+    'device_hours',
+    'verdicts',
+    'events',
+    'baselines',
+    'rollout_devices',
+    'rollout_cohort',
+    'keeps',
+    'install_turns',
+  ],
   ...['assignments', 'device_keys', 'gateway_devices', 'device_moves'],
 ] as const
 
@@ -124,7 +135,7 @@ export class DeviceStore {
            enrolled_ms = coalesce(enrolled_ms, excluded.enrolled_ms)`,
     )
     this.#move = db.prepare<[number]>(
-      'UPDATE devices SET dirty = 1 WHERE id = ? AND target IS NOT NULL AND removed_ms IS NULL',
+      'UPDATE devices SET dirty = max(dirty, 1) WHERE id = ? AND target IS NOT NULL AND removed_ms IS NULL',
     )
     this.#byName = db.prepare<[string], Row>('SELECT * FROM devices WHERE name = ?')
     this.#byId = db.prepare<[number], Row>('SELECT * FROM devices WHERE id = ?')
@@ -193,6 +204,7 @@ export class DeviceStore {
   remove(device: DeviceRecord, nowMs: number, erase: boolean): void {
     const { id, name } = device
     this.leave(id, nowMs)
+    this.#keepNothing(id)
     this.#assignments.withdraw(id)
     // Of history only the erasure is new, and its name is not the one that rows come under.
     if (device.removedMs === null) this.#refuseRows(id, name, nowMs)
@@ -238,7 +250,7 @@ export class DeviceStore {
     }
     this.#db
       .prepare(
-        'UPDATE devices SET dirty = 1 WHERE site = ? AND update_window IS NULL AND target IS NOT NULL AND removed_ms IS NULL',
+        'UPDATE devices SET dirty = max(dirty, 1) WHERE site = ? AND update_window IS NULL AND target IS NOT NULL AND removed_ms IS NULL',
       )
       .run(site)
   }
@@ -248,20 +260,29 @@ export class DeviceStore {
     return updateWindow ?? this.#siteWindow.get(site)?.window ?? null
   }
 
-  /** From now on the device counts in no arm of any rollout. */
+  /** From now on the device counts in no arm of any rollout, and is chosen for none. */
   leave(id: number, nowMs: number): void {
-    this.#db.prepare('UPDATE rollout_devices SET left_ms = ? WHERE device = ? AND left_ms IS NULL').run(nowMs, id)
+    for (const table of ['rollout_devices', 'rollout_cohort']) {
+      this.#db.prepare(`UPDATE ${table} SET left_ms = ? WHERE device = ? AND left_ms IS NULL`).run(nowMs, id)
+    }
+  }
+
+  /** Nothing of a rollout that has completed holds it back from production any more. */
+  #keepNothing(id: number): void {
+    this.#db.prepare("UPDATE keeps SET ended_by = 'left' WHERE device = ? AND ended_by IS NULL").run(id)
   }
 
   /** Takes the target from a device that cannot run it, so that it may be admitted anew. Inside a transaction. */
   untarget(id: number, nowMs: number): void {
     this.leave(id, nowMs)
+    this.#keepNothing(id)
     this.#assignments.withdraw(id)
     this.#db.prepare(`UPDATE devices SET ${NO_TARGET_SQL} WHERE id = ?`).run(id)
   }
 
   /** Has a device follow another family, with nothing to run until it is admitted to it. Inside a transaction. */
   moveFamily(id: number, family: string): void {
+    this.#keepNothing(id)
     this.#db.prepare(`UPDATE devices SET family = ?, pinned = 0, ${NO_TARGET_SQL} WHERE id = ?`).run(family, id)
   }
 
@@ -358,12 +379,12 @@ export class DeviceStore {
   }
 
   markDirty(id: number): void {
-    this.#db.prepare('UPDATE devices SET dirty = 1 WHERE id = ?').run(id)
+    this.#db.prepare('UPDATE devices SET dirty = max(dirty, 1) WHERE id = ?').run(id)
   }
 
   /** Marks every device that has something to run. */
   markAllAssigned(): void {
-    this.#db.prepare('UPDATE devices SET dirty = 1 WHERE target IS NOT NULL').run()
+    this.#db.prepare('UPDATE devices SET dirty = max(dirty, 1) WHERE target IS NOT NULL').run()
   }
 
   clean(id: number): void {

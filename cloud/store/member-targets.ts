@@ -1,11 +1,11 @@
 import type { SqliteDatabase } from './database.ts'
 import { HELD_OUT_SQL } from './gateway-store.ts'
 
-/** Marks those of a rollout's devices for signing whose target changes.
+/** Marks those of a rollout's devices for signing whose target changes. Whose model a person has chosen meanwhile, keeps it.
  *  @param set what each is to run: target, rollout, stage and arm of its next assignment @param where of `devices` and their rows `r` */
 const retarget = (set: readonly [target: string, rollout: string, stage: string, arm: string], where: string): string =>
   `UPDATE devices SET (target, rollout, stage, arm, dirty) = (${set.join(', ')}, 1) FROM rollout_devices r
-   WHERE r.rollout = @rollout AND r.device = devices.id AND r.left_ms IS NULL AND ${where}`
+   WHERE r.rollout = @rollout AND r.device = devices.id AND r.left_ms IS NULL AND devices.pinned = 0 AND ${where}`
 
 const NEWEST_MODEL = '(SELECT model FROM boots b WHERE b.device = r.device ORDER BY boot DESC LIMIT 1)'
 

@@ -938,6 +938,37 @@ CREATE INDEX notes_of_incidents ON incident_notes (incident, id);
 CREATE INDEX alerts_by_time ON alerts (since_ms);
 `
 
+/** Rollouts of devices that were chosen at the start, what devices keep by them, experiments, and how many install at once. */
+const COHORTS = `
+ALTER TABLE rollouts ADD COLUMN cohort TEXT;  -- query that chose its devices, '': all that there were; NULL: whoever is enrolled takes part
+ALTER TABLE rollouts ADD COLUMN experiment_hours REAL; -- how long it lasts, then its devices go back; NULL: it is none
+CREATE TABLE rollout_cohort (
+  rollout TEXT NOT NULL REFERENCES rollouts (id),
+  device INTEGER NOT NULL REFERENCES devices (id),
+  left_ms INTEGER,                 -- when it was removed or came to a board that the release is not for; NULL: it is in it
+  PRIMARY KEY (rollout, device)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX rollout_cohort_by_device ON rollout_cohort (device);
+CREATE TABLE keeps (
+  device INTEGER NOT NULL REFERENCES devices (id),
+  rollout TEXT NOT NULL REFERENCES rollouts (id), -- whose release it keeps, beside production
+  ended_by TEXT,                   -- a later rollout, or what else happened; NULL: it keeps it
+  PRIMARY KEY (device, rollout)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX one_keep_a_device ON keeps (device) WHERE ended_by IS NULL;
+CREATE INDEX keeps_by_rollout ON keeps (rollout);
+CREATE INDEX keeps_ended ON keeps (ended_by) WHERE ended_by IS NOT NULL;
+ALTER TABLE rollouts ADD COLUMN installing_max INTEGER;      -- devices that install at once; NULL: any number
+ALTER TABLE rollouts ADD COLUMN installing_max_site INTEGER; -- the same of one site
+CREATE INDEX devices_waiting ON devices (rollout) WHERE dirty = 2; -- for their turn to be told
+CREATE TABLE install_turns (
+  device INTEGER PRIMARY KEY REFERENCES devices (id),
+  rollout TEXT NOT NULL REFERENCES rollouts (id),
+  given_ms INTEGER NOT NULL
+) STRICT;
+CREATE INDEX install_turns_by_rollout ON install_turns (rollout);
+`
+
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, name: 'fleet, registry, assignments, audit', sql: FLEET },
   { version: 2, name: 'telemetry', sql: TELEMETRY },
@@ -965,4 +996,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 24, name: 'silences', sql: SILENCES },
   { version: 25, name: 'baselines of any signal', sql: BASELINE_SIGNALS },
   { version: 26, name: 'roles of people, risk, approvals, incidents', sql: ROLES + GOVERNANCE },
+  { version: 27, name: 'rollouts of chosen devices, experiments, turns to install', sql: COHORTS },
 ]

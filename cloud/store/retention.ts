@@ -83,13 +83,18 @@ function oldestSql({ table, age, key, where, kept }: Plan): string {
     ${where === undefined ? '' : `AND ${where}`} ORDER BY ${order.map((column) => `t.${column}`).join(', ')} LIMIT @limit`
 }
 
-/** Members of rollouts that ended long ago. The rollout itself and its stages stay. */
-const MEMBERS_SQL = `SELECT d.rollout, d.device FROM rollouts r JOIN rollout_devices d ON d.rollout = r.id
-  WHERE r.ended_ms < @cutoff LIMIT @limit`
+/** Members of rollouts that ended long ago, and who was chosen for them. The rollout itself and its stages stay, and what devices keep by it. */
+const MEMBER_TABLES = ['rollout_devices', 'rollout_cohort'] as const
+const membersSql = (table: (typeof MEMBER_TABLES)[number]): string =>
+  `SELECT d.rollout, d.device FROM rollouts r JOIN ${table} d ON d.rollout = r.id WHERE r.ended_ms < @cutoff LIMIT @limit`
 const STALE_HOURS_SQL = 'DELETE FROM dirty_hours WHERE hour < ?'
 
 /** Statements that a pass runs to find what is old; a test holds each to an index. */
-export const retentionQueries = (): readonly string[] => [...PLANS.map(oldestSql), MEMBERS_SQL, STALE_HOURS_SQL]
+export const retentionQueries = (): readonly string[] => [
+  ...PLANS.map(oldestSql),
+  ...MEMBER_TABLES.map(membersSql),
+  STALE_HOURS_SQL,
+]
 
 type Value = number | string
 
@@ -117,7 +122,7 @@ export class Retention {
     const cutoff = (of: Retained, unitMs: number): number => Math.floor((nowMs - this.#policy[of] * DAY_MS) / unitMs)
     this.#db.prepare(STALE_HOURS_SQL).run(cutoff('hours', HOUR_MS) + 1)
     this.#tasks = PLANS.map((plan) => this.#task(plan, cutoff(plan.of, plan.unitMs)))
-    this.#tasks.push(this.#members(cutoff('rollouts', 1)))
+    for (const table of MEMBER_TABLES) this.#tasks.push(this.#members(table, cutoff('rollouts', 1)))
   }
 
   /** Does some of the pass in one transaction.
@@ -164,9 +169,9 @@ export class Retention {
     }
   }
 
-  #members(cutoff: number): Task {
-    const oldest = this.#db.prepare<[Record<string, Value>], { rollout: string; device: number }>(MEMBERS_SQL)
-    const remove = this.#db.prepare('DELETE FROM rollout_devices WHERE rollout = ? AND device = ?')
+  #members(table: (typeof MEMBER_TABLES)[number], cutoff: number): Task {
+    const oldest = this.#db.prepare<[Record<string, Value>], { rollout: string; device: number }>(membersSql(table))
+    const remove = this.#db.prepare(`DELETE FROM ${table} WHERE rollout = ? AND device = ?`)
     return {
       step: (limit) => {
         const rows = oldest.all({ cutoff, limit })

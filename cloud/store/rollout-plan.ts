@@ -1,3 +1,6 @@
+/** chosen: beyond a quarter of a year it is seasons that differ, and a hold-back that nobody ends */
+export const EXPERIMENT_HOURS_MAX = 2_160
+
 /** How a fleet is sliced. */
 export type SliceBy = 'board' | 'site' | 'environment'
 

@@ -5,6 +5,7 @@ import type { GatePolicy } from './gate-policy.ts'
 import type { BatchEvidence, Exposure, GateReading } from './gate-reading.ts'
 import { HELD_OUT_SQL } from './gateway-store.ts'
 import { isRunningWord } from './identity-store.ts'
+import type { InstallingMax } from './install-turns.ts'
 import type { RolloutPlan } from './rollout-plan.ts'
 
 export type RolloutState = 'running' | 'paused' | 'rolled-back' | 'completed'
@@ -28,6 +29,13 @@ export interface RolloutRecord {
   readonly policy: GatePolicy
   /** name@version of the policy that it was started with, before what was changed for it; null: none */
   readonly policyName: string | null
+  /** the query that chose its devices, which were frozen at the start, '': all that there were; null: of its family and boards whoever is enrolled
+   *  takes part, and at its end the release becomes production */
+  readonly cohort: string | null
+  /** how long two releases run side by side before everybody goes back; null: it is no experiment */
+  readonly experimentHours: number | null
+  /** how many of its devices install at once */
+  readonly installingMax: InstallingMax
   /** what was worked out at the start: who takes part, what each stage can find */
   readonly plan: RolloutPlan
   readonly salt: string
@@ -93,6 +101,10 @@ interface Row {
   paused_ms: number
   policy: string
   policy_name: string | null
+  cohort: string | null
+  experiment_hours: number | null
+  installing_max: number | null
+  installing_max_site: number | null
   plan: string
   salt: string
   created_ms: number
@@ -115,6 +127,9 @@ const toRecord = (row: Row): RolloutRecord => ({
   pausedMs: row.paused_ms,
   policy: JSON.parse(row.policy) as GatePolicy,
   policyName: row.policy_name,
+  cohort: row.cohort,
+  experimentHours: row.experiment_hours,
+  installingMax: { fleet: row.installing_max, site: row.installing_max_site },
   plan: JSON.parse(row.plan) as RolloutPlan,
   salt: row.salt,
   createdMs: row.created_ms,
@@ -184,17 +199,22 @@ export class RolloutStore {
       | 'createdBy'
       | 'why'
       | 'policyName'
+      | 'cohort'
+      | 'experimentHours'
+      | 'installingMax'
     >,
   ): void {
     this.#db
       .prepare(
         `INSERT INTO rollouts (id, release, previous, state, percents, stage, stage_started_ms, granted_hours, policy, plan,
-           salt, created_ms, created_by, why, policy_name) VALUES (?, ?, ?, 'running', ?, 0, ?, 0, ?, ?, ?, ?, ?, ?, ?)`,
+           salt, created_ms, created_by, why, policy_name, cohort, experiment_hours,
+           installing_max, installing_max_site)
+         VALUES (?, ?, ?, 'running', ?, 0, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       )
       .run(
         ...[row.id, row.release, row.previous, JSON.stringify(row.percents), row.createdMs],
         ...[JSON.stringify(row.policy), JSON.stringify(row.plan), row.salt, row.createdMs, row.createdBy, row.why],
-        row.policyName,
+        ...[row.policyName, row.cohort, row.experimentHours, row.installingMax.fleet, row.installingMax.site],
       )
   }
 
@@ -213,26 +233,31 @@ export class RolloutStore {
       .map(toRecord)
   }
 
-  /** The open rollout that a device takes part in. */
+  /** The open rollout that a device takes part in, or was chosen for. */
   openOf(device: number): RolloutRecord | undefined {
     const row = this.#db
-      .prepare<[number], Row>(
+      .prepare<[{ device: number }], Row>(
         `SELECT * FROM rollouts WHERE ${OPEN_SQL} AND id IN
-           (SELECT rollout FROM rollout_devices WHERE device = ? AND left_ms IS NULL)`,
+           (SELECT rollout FROM rollout_devices WHERE device = @device AND left_ms IS NULL
+            UNION SELECT rollout FROM rollout_cohort WHERE device = @device AND left_ms IS NULL)`,
       )
-      .get(device)
+      .get({ device })
     return row && toRecord(row)
   }
 
-  /** Devices that take part in an open rollout other than this. */
+  /** Devices that take part in an open rollout other than this, or were chosen for it. */
   takenByOthers(id: string | null): ReadonlySet<number> {
     const taken = this.#db
-      .prepare<[string | null], number>(
-        `SELECT d.device FROM rollouts r JOIN rollout_devices d ON d.rollout = r.id
-         WHERE r.${OPEN_SQL} AND r.id IS NOT ? AND d.left_ms IS NULL`,
+      .prepare<[{ id: string | null }], number>(
+        ['rollout_devices', 'rollout_cohort']
+          .map(
+            (table) => `SELECT d.device FROM rollouts r JOIN ${table} d ON d.rollout = r.id
+              WHERE r.${OPEN_SQL} AND r.id IS NOT @id AND d.left_ms IS NULL`,
+          )
+          .join(' UNION ALL '),
       )
       .pluck()
-    return new Set(taken.all(id))
+    return new Set(taken.all({ id }))
   }
 
   /** Newest first. @param before id of the last of the page before; one that is not known is followed by nothing */
@@ -253,7 +278,7 @@ export class RolloutStore {
   completedLately(nowMs: number): readonly RolloutRecord[] {
     return this.#db
       .prepare<[number], Row>(
-        `SELECT * FROM rollouts WHERE state = 'completed'
+        `SELECT * FROM rollouts WHERE state = 'completed' AND experiment_hours IS NULL
            AND ended_ms + ${HOUR_MS} * (json_extract(policy, '$.afterHours') + ${LOOK_HOURS}) >= ? ORDER BY created_ms, rowid`,
       )
       .all(nowMs)
@@ -268,24 +293,24 @@ export class RolloutStore {
     return row && toRecord(row)
   }
 
-  /** The newest completed rollout of a release. */
+  /** The newest completed rollout of a release over whoever fits. */
   completedOf(release: number): RolloutRecord | undefined {
     const row = this.#db
       .prepare<[number], Row>(
-        `SELECT * FROM rollouts WHERE release = ? AND state = 'completed' ORDER BY created_ms DESC, rowid DESC LIMIT 1`,
+        `SELECT * FROM rollouts WHERE release = ? AND state = 'completed' AND cohort IS NULL ORDER BY created_ms DESC, rowid DESC LIMIT 1`,
       )
       .get(release)
     return row && toRecord(row)
   }
 
-  /** Releases of the rollouts that were started after this one. */
-  releasesAfter(id: string): readonly number[] {
+  /** Rollouts that were started after this one, without experiments that are over: of those nothing is left. */
+  startedAfter(id: string): readonly Pick<RolloutRecord, 'id' | 'release' | 'cohort'>[] {
     return this.#db
-      .prepare<[string], number>(
-        `SELECT DISTINCT release FROM rollouts
-         WHERE (created_ms, rowid) > (SELECT created_ms, rowid FROM rollouts WHERE id = ?)`,
+      .prepare<[string], Pick<RolloutRecord, 'id' | 'release' | 'cohort'>>(
+        `SELECT id, release, cohort FROM rollouts
+         WHERE (created_ms, rowid) > (SELECT created_ms, rowid FROM rollouts WHERE id = ?)
+           AND (experiment_hours IS NULL OR ${OPEN_SQL})`,
       )
-      .pluck()
       .all(id)
   }
 

@@ -3,6 +3,7 @@ import { ApprovalStore } from './approval-store.ts'
 import { AssignmentStore } from './assignment-store.ts'
 import { AuditStore } from './audit-store.ts'
 import { BaselineStore } from './baseline-store.ts'
+import { CohortStore } from './cohort-store.ts'
 import { openDatabase, openReader, type SqliteDatabase, shortenWal } from './database.ts'
 import { DeviceChanges } from './device-changes.ts'
 import { DeviceStore } from './device-store.ts'
@@ -13,6 +14,7 @@ import { GatewayStore } from './gateway-store.ts'
 import { GroupStore } from './group-store.ts'
 import { IdentityStore } from './identity-store.ts'
 import { IncidentStore } from './incident-store.ts'
+import { InstallTurns } from './install-turns.ts'
 import { MemberTargets } from './member-targets.ts'
 import { MetadataStore } from './metadata-store.ts'
 import { ModelStore } from './model-store.ts'
@@ -45,6 +47,8 @@ export class Store {
   readonly events: EventStore
   readonly rollouts: RolloutStore
   readonly memberTargets: MemberTargets
+  readonly cohorts: CohortStore
+  readonly installTurns: InstallTurns
   readonly readings: ReadingStore
   readonly policies: PolicyStore
   readonly alerts: AlertStore
@@ -81,6 +85,8 @@ export class Store {
     this.fleet = new FleetStore(this.db)
     this.rollouts = new RolloutStore(this.db)
     this.memberTargets = new MemberTargets(this.db)
+    this.cohorts = new CohortStore(this.db)
+    this.installTurns = new InstallTurns(this.db)
     this.readings = new ReadingStore(this.db)
     this.policies = new PolicyStore(this.db)
     this.alerts = new AlertStore(this.db)

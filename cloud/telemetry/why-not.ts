@@ -19,7 +19,16 @@ export interface Situation {
   /** newest that its reports name */
   readonly acceptedSeq: number
   /** the open rollout that it takes part in */
-  readonly rollout: { readonly id: string; readonly state: string; readonly arm: 'canary' | 'control' | 'none' } | null
+  readonly rollout: {
+    readonly id: string
+    readonly state: string
+    readonly arm: 'canary' | 'control' | 'none'
+    readonly isExperiment: boolean
+  } | null
+  /** its assignment is not signed before it is its turn to install */
+  readonly waits: boolean
+  /** it keeps its target by a rollout that has completed for devices that were chosen, beside another production; null: it does not */
+  readonly kept: { readonly rollout: string; readonly production: string } | null
   /** its newest events, newest first */
   readonly events: readonly {
     readonly code: string
@@ -32,7 +41,19 @@ export interface Situation {
 
 export interface WhyNot {
   readonly code:
-    | ('removed' | 'not-enrolled' | 'revoked' | 'no-target' | 'control' | 'never-heard' | 'silent' | 'being-signed')
+    | (
+        | 'removed'
+        | 'not-enrolled'
+        | 'revoked'
+        | 'no-target'
+        | 'control'
+        | 'experiment'
+        | 'kept'
+        | 'never-heard'
+        | 'silent'
+        | 'being-signed'
+      )
+    | 'waits-its-turn'
     | ('refused' | 'not-accepted' | 'failed' | 'outside-window' | 'low-battery' | 'delayed' | 'paused' | 'under-way')
   readonly words: string
 }
@@ -53,12 +74,21 @@ export function whyNot(at: Situation): WhyNot | undefined {
     return why('no-target', `Family ${at.family} has no production model for its board, ${at.board}.`)
   const name = `${target.name} ${target.version}`
   if (at.running === target.prefix) {
-    if (rollout?.arm !== 'control') return undefined
+    if (rollout?.arm === 'canary' && rollout.isExperiment) {
+      return why('experiment', `It runs ${name} for the time of experiment ${rollout.id}, and then what it ran before.`)
+    }
+    if (rollout?.arm !== 'control') return keptWords(at, name)
     return why('control', `It stays on ${name} as control of rollout ${rollout.id}, which is ${rollout.state}.`)
   }
   const silent = at.nowMs - at.lastSeenMs
   if (at.running === null && at.lastSeenMs === 0) return why('never-heard', 'It has never reported.')
   if (silent > SILENT_MS) return why('silent', `It has not been heard for ${Math.floor(silent / HOUR_MS)} h.`)
+  if (at.waits) {
+    return why(
+      'waits-its-turn',
+      `Its rollout lets only so many devices install at once: it is told of ${name} in its turn.`,
+    )
+  }
   if (at.signedSeq === null) return why('being-signed', `Its assignment of ${name} is not signed yet.`)
   return (
     deviceSays(at, target.prefix, name) ??
@@ -70,6 +100,12 @@ export function whyNot(at: Situation): WhyNot | undefined {
         )
       : why('under-way', `It has accepted ${name} and has not said more yet.`))
   )
+}
+
+function keptWords({ kept, family }: Situation, name: string): WhyNot | undefined {
+  if (kept === null) return undefined
+  const words = `It keeps ${name} by rollout ${kept.rollout}, for which it was chosen; production of family ${family} is ${kept.production}.`
+  return { code: 'kept', words }
 }
 
 /** What its events tell of the present target, newest first. */

@@ -242,6 +242,8 @@ function showRollouts(rollouts) {
           h('span', 'model', rollout.model),
           $('family').hidden ? null : h('span', 'badge', rollout.family),
           h('span', `badge ${rollout.state}`, rollout.state),
+          rollout.experimentHours === null ? null : h('span', 'badge', `experiment of ${rollout.experimentHours} h`),
+          rollout.cohort ? h('span', 'badge', rollout.cohort) : null,
           h(
             'span',
             'meta',

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ALERT_CODES, runbookOf, severityOf } from '../../../cloud/api/alert-words.ts'
 import { DEFAULT_GATE_POLICY } from '../../../cloud/rollout/gate-defaults.ts'
+import { NO_INSTALLING_MAX } from '../../../cloud/store/install-turns.ts'
 import { Store } from '../../../cloud/store/store.ts'
 import { anchorsOf, textOf } from '../../docs/documents.ts'
 import { releaseOf, SHA } from '../../fixtures/cloud-world.ts'
@@ -71,6 +72,7 @@ describe('alerts of one cause', () => {
     store.rollouts.add({
       ...{ id: 'r-1', release, previous: release, percents: [100], policy: DEFAULT_GATE_POLICY, plan: {} as never },
       ...{ salt: '', createdMs: now - 1000, createdBy: 'ann', policyName: null, why: '' },
+      ...{ cohort: null, experimentHours: null, installingMax: NO_INSTALLING_MAX },
     })
     db.prepare("UPDATE rollouts SET ended_ms = ? WHERE id = 'r-1'").run(now)
     expect((await groups()).map(({ cause }) => cause)).toContain('rollout:r-1')

@@ -10,9 +10,19 @@ const event = (code: string, error: string | null = null, model: string | null =
 const told: Situation = {
   ...{ nowMs: NOW, board: 'board-a', family: 'wake', removed: false, enrolled: true, revoked: false },
   target: { name: 'kws-2', version: 2, prefix: 'bb' },
-  ...{ running: 'aa', lastSeenMs: NOW - HOUR, signedSeq: 5, acceptedSeq: 5, rollout: null, events: [] },
+  ...{
+    running: 'aa',
+    lastSeenMs: NOW - HOUR,
+    signedSeq: 5,
+    acceptedSeq: 5,
+    rollout: null,
+    waits: false,
+    kept: null,
+    events: [],
+  },
 }
-const canary = { id: 'r-1', state: 'running', arm: 'canary' } as const
+const canary = { id: 'r-1', state: 'running', arm: 'canary', isExperiment: false } as const
+const kept = { rollout: 'r-0', production: 'kws-1 1' }
 const failed = [event('reverted', 'golden-mismatch'), event('install-failed', 'x')]
 
 describe('why a device does not run another model', () => {
@@ -24,6 +34,10 @@ describe('why a device does not run another model', () => {
     [undefined, /^$/, { running: 'bb' }],
     [undefined, /^$/, { running: 'bb', rollout: canary }],
     ['control', /kws-2 2 as control of rollout r-1/, { running: 'bb', rollout: { ...canary, arm: 'control' } }],
+    ['experiment', /for the time of experiment r-1/, { running: 'bb', rollout: { ...canary, isExperiment: true } }],
+    ['kept', /keeps kws-2 2 by rollout r-0, .* family wake is kws-1 1/, { running: 'bb', kept }],
+    ['waits-its-turn', /only so many/, { waits: true }],
+    ['silent', /./, { kept, lastSeenMs: NOW - 4 * HOUR }],
     ['never-heard', /never/, { running: null, lastSeenMs: 0 }],
     ['silent', /for 4 h/, { lastSeenMs: NOW - 4 * HOUR }],
     ['under-way', /accepted kws-2 2/, { lastSeenMs: NOW - 3 * HOUR }],
