@@ -1694,6 +1694,7 @@ export const LISTED_FAULTS: readonly ListedFault[] = [
     file: 'cli/device/sound-stream.ts',
     find: 'image: BYTE }',
     change: 'image: FLOAT }',
+    noticedBy: ['test/runtime/node/cli-pictures.test.ts'],
   },
   {
     name: 'a device that is too warm goes on as before',

@@ -223,18 +223,12 @@ describe('a device that sees, by a cloud and a gateway', () => {
     ])
     writeFileSync(path('eye.token'), made.devices[0]!.token, { mode: 0o600 })
 
-    const device = start(
+    const flags = [
       ...['device', 'run', '--json', '--gateway', `mqtt://127.0.0.1:${mqttPort}`, '--site', 'lab', '--device', 'eye'],
-      ...[
-        '--token-file',
-        path('eye.token'),
-        '--trust',
-        path('repo/metadata/1.root.json'),
-        '--flash',
-        path('eye.flash'),
-      ],
-      ...['--clock', clock, '--bundle', path('eye-1.kinglet'), '--input', path('pictures')],
-    )
+      ...['--token-file', path('eye.token'), '--trust', path('repo/metadata/1.root.json')],
+      ...['--flash', path('eye.flash'), '--clock', clock, '--bundle', path('eye-1.kinglet')],
+    ]
+    const device = start(...flags, '--input', path('pictures'))
     const isEvent = (code: string) => (line: Record<string, unknown>) => line.type === 'event' && line.code === code
     const sees = (model: string, label: string) => (line: Record<string, unknown>) =>
       line.type === 'reading' && line.model === model && line.label === label
@@ -246,6 +240,11 @@ describe('a device that sees, by a cloud and a gateway', () => {
     for (const colour of COLOURS) await device.line(`it sees ${colour} by the new model`, sees('eye-2', colour))
     // Ended, it says how far it has come; what it saw is equal parts of three.
     expect(await device.stop()).toMatchObject({ code: 0, stderr: '' })
+    // Pictures on standard input are bytes too.
+    const live = start(...flags, '--input', '-')
+    live.child.stdin?.write(pixelsOf(2))
+    await live.line('it sees blue on standard input', sees('eye-2', 'blue'))
+    expect(await live.stop()).toMatchObject({ code: 0, stderr: '' })
     const share = async () => {
       const { signals } = await api<{ signals: { name: string; count: number; value: number | null }[] }>(
         'GET',
