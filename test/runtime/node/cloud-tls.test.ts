@@ -82,7 +82,7 @@ describe('a cloud with a certificate', () => {
     const stranger = await kinglet('token', 'list', ...operator())
     expect([stranger.code, stranger.stderr]).toEqual([1, expect.stringContaining('does not answer')])
     const listed = await kinglet('token', 'list', ...operator(), '--ca', path('first.crt'))
-    expect([listed.code, listed.stdout]).toEqual([0, expect.stringMatching(/operator {2}operator .* by the cloud/)])
+    expect([listed.code, listed.stdout]).toEqual([0, expect.stringMatching(/admin {2}operator .* by the cloud/)])
     expectRefusal(await kinglet('token', 'list', ...operator(), '--ca', path('first.key')), 1, /holds no certificate/)
 
     await kinglet(

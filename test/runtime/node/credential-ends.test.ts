@@ -112,7 +112,7 @@ describe('a stolen operator token', () => {
     await kinglet('token', 'revoke', 'anna', ...operator(), '--minted', '--reason', 'stolen')
     expect([await status(mallory.json.token), await status(viewer, '/v1/alerts')]).toEqual([401, 401])
     expect((await kinglet('token', 'list', ...operator())).stdout).not.toMatch(/anna|mallory/)
-    expect((await kinglet('token', 'list', ...operator(), '--all')).stdout).toMatch(/operator {2}mallory .* REVOKED/)
+    expect((await kinglet('token', 'list', ...operator(), '--all')).stdout).toMatch(/admin {2}mallory .* REVOKED/)
   })
 
   it('is ended alone by its name; a name that nobody has is said', async () => {
