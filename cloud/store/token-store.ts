@@ -199,7 +199,7 @@ export class TokenStore {
          SELECT DISTINCT t.subject FROM before b JOIN tokens t ON t.jti = b.parent`,
       )
       .pluck()
-      .all(subject) as string[]
+      .all(subject)
     return new Set(found.filter((each) => each !== subject))
   }
 

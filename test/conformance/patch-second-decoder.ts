@@ -315,7 +315,7 @@ function literals(version: number, code: RangeCode, bits: Bits, s: State, slotCo
         const slot = slots[slotOf[i]!]!
         const x = (STRETCH[slot >>> 6]! * TRUST[slot & 15]!) >> 4
         input[i] = expectsOne(i) ? x : -x // rounded first, then negative
-        sum += weight[set + i]! * input[i]!
+        sum += weight[set + i]! * input[i]
       }
       const x = clamp(Math.floor(sum / 65536 + 0.5), -2047, 2047)
       const one = clamp(SQUASH[(x + 2052) >> 3]!, 32, 65504)
