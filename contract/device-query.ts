@@ -1,5 +1,5 @@
 import { type ContractError, contractError } from './errors.ts'
-import { LADDER_LEVELS } from './messages.ts'
+import { LADDER_LEVELS } from './ladder-levels.ts'
 import { err, ok, type Result } from './result.ts'
 
 /** What devices are chosen by, and how it is compared. `text`: as it stands, whatever the case, `*` for any letters; `percent` and `age` by < and >. */

@@ -10,6 +10,7 @@ export { enrolmentMessage, eventMessage, rotationMessage, type Sign, tokenMessag
 export { type ClaimFile, claimFileSchema } from './enrolment.ts'
 export { type ContractError, contractError, ERROR_CODES, type ErrorCode } from './errors.ts'
 export { type Head, labelsOf } from './head.ts'
+export { LADDER_LEVELS, type LadderLevel } from './ladder-levels.ts'
 export { LIMITS, TUF_LIMITS, type TufLimits } from './limits.ts'
 export {
   type BundleManifest,
@@ -43,8 +44,6 @@ export {
   eventCodec,
   type Get,
   getCodec,
-  LADDER_LEVELS,
-  type LadderLevel,
   type Meta,
   type MetaGet,
   metaCodec,

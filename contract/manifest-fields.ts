@@ -1,7 +1,7 @@
 import * as z from 'zod/mini'
 import { nameField, uintField } from './fields.ts'
+import { LADDER_LEVELS } from './ladder-levels.ts'
 import { LIMITS } from './limits.ts'
-import { LADDER_LEVELS } from './messages.ts'
 
 /** Fields that both versions of a bundle's manifest have. */
 

@@ -1,5 +1,6 @@
 import * as z from 'zod/mini'
 import { boardField, nameField, sha256Field, uintField } from './fields.ts'
+import { LADDER_LEVELS } from './ladder-levels.ts'
 import { LIMITS } from './limits.ts'
 import {
   finite,
@@ -12,7 +13,6 @@ import {
   wakePolicySchema,
 } from './manifest-fields.ts'
 import type { PipelineManifest } from './manifest-v2.ts'
-import { LADDER_LEVELS } from './messages.ts'
 import { err, ok, type Result } from './result.ts'
 
 /** One level of the degradation ladder. */

@@ -1,10 +1,10 @@
 import * as z from 'zod/mini'
 import { boardField, nameField, sha256Field, uintField } from './fields.ts'
 import { headFault, headSchema } from './head.ts'
+import { LADDER_LEVELS } from './ladder-levels.ts'
 import { type LevelMeasures, levelMeasuresSchema } from './level-measures.ts'
 import { LIMITS } from './limits.ts'
 import { finite, gateField, graphFields, hopFramesField, levelField, quantizationSchema } from './manifest-fields.ts'
-import { LADDER_LEVELS } from './messages.ts'
 import { err, ok, type Result } from './result.ts'
 import { signalLength, signalSchema } from './signals.ts'
 

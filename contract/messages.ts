@@ -1,12 +1,9 @@
 import { sha256 } from './bytes.ts'
+import { LADDER_LEVELS } from './ladder-levels.ts'
 import { LIMITS } from './limits.ts'
 import { bool, bytes, defineMessage, int, optional, text, uint, uints, uintsUpTo } from './message-codec.ts'
 
 export const SCHEMA_VERSION = 1
-
-/** Ladder levels, best first. The number on the wire is the index. */
-export const LADDER_LEVELS = ['full', 'gated', 'lite', 'sparse', 'hibernate'] as const
-export type LadderLevel = (typeof LADDER_LEVELS)[number]
 
 /** Counters of a report, in wire order. All are cumulative per boot: a lost, repeated or late report does no harm. */
 export const COUNTER_NAMES = [

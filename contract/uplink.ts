@@ -1,7 +1,8 @@
 import * as z from 'zod/mini'
 import { hexField, idField, uintField } from './fields.ts'
+import { LADDER_LEVELS } from './ladder-levels.ts'
 import { LIMITS } from './limits.ts'
-import { COUNTER_NAMES, ENERGY_NAMES, EVENT_CODES, LADDER_LEVELS } from './messages.ts'
+import { COUNTER_NAMES, ENERGY_NAMES, EVENT_CODES } from './messages.ts'
 
 /** Header of the cloud's answers to gateways: its time, Unix ms. A gateway whose clock says something quite different does not know the time. */
 export const CLOUD_TIME_HEADER = 'kinglet-time'

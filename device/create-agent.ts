@@ -1,7 +1,7 @@
 import type { Clock } from '../contract/clock.ts'
 import { type ContractError, contractError } from '../contract/errors.ts'
+import type { LadderLevel } from '../contract/ladder-levels.ts'
 import { labelsOfPipeline } from '../contract/manifest.ts'
-import type { LadderLevel } from '../contract/messages.ts'
 import { err, ok, type Result } from '../contract/result.ts'
 import { type Board, boardNamed } from '../model/boards.ts'
 import { type Engine, engineFailure } from '../model/engine/engine.ts'

@@ -1,5 +1,5 @@
 import type { Clock } from '../contract/clock.ts'
-import { LADDER_LEVELS } from '../contract/messages.ts'
+import { LADDER_LEVELS } from '../contract/ladder-levels.ts'
 import { present } from '../contract/present.ts'
 import { seededRandom } from '../contract/random.ts'
 import { PORTABLE_SCHEMES } from '../contract/tuf/signature-scheme.ts'

@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander'
 import type { Clock } from '../../contract/clock.ts'
-import type { LadderLevel } from '../../contract/messages.ts'
+import { LADDER_LEVELS, type LadderLevel } from '../../contract/ladder-levels.ts'
 import { RADIOS } from '../../device/core/power/energy.ts'
 import type { UpdateWindow } from '../../device/core/update/update-schedule.ts'
 import { BOARDS } from '../../model/boards.ts'
@@ -35,12 +35,6 @@ interface RunFlags {
   readonly maxCelsius?: number
   readonly clock?: string
 }
-
-/** The levels at which a device listens; by hand, because the list in the contract comes with all its codecs. */
-const LISTENING_LEVELS = { full: 0, gated: 0, lite: 0, sparse: 0 } satisfies Record<
-  Exclude<LadderLevel, 'hibernate'>,
-  unknown
->
 
 /** Options that mean nothing without a gateway. */
 const CONNECTED_ONLY = [
@@ -86,7 +80,11 @@ export function deviceCommand(clock: Clock): Command {
     .addOption(
       new Option('--radio <NAME>', 'radio whose energy counts').choices(RADIOS.map(({ name }) => name)).default('wifi'),
     )
-    .addOption(new Option('--level <LEVEL>', 'ladder level').choices(Object.keys(LISTENING_LEVELS)).default('full'))
+    .addOption(
+      new Option('--level <LEVEL>', 'ladder level')
+        .choices(LADDER_LEVELS.filter((level) => level !== 'hibernate'))
+        .default('full'),
+    )
     .option('--json', 'print wakes and the summary as JSON lines')
     .option(
       '--gateway <URL>',

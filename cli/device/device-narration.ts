@@ -1,7 +1,7 @@
 import type { Clock } from '../../contract/clock.ts'
 import type { ContractError } from '../../contract/errors.ts'
+import { LADDER_LEVELS } from '../../contract/ladder-levels.ts'
 import { type BundleManifest, labelsOfPipeline } from '../../contract/manifest.ts'
-import { LADDER_LEVELS } from '../../contract/messages.ts'
 import type { AgentEffect, AgentState } from '../../device/core/agent/agent-state.ts'
 import type { Heard } from '../../device/core/listen/heard.ts'
 import { totalEnergy } from '../../device/core/power/energy.ts'

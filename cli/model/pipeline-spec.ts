@@ -1,6 +1,6 @@
 import * as z from 'zod'
+import { LADDER_LEVELS } from '../../contract/ladder-levels.ts'
 import { LIMITS } from '../../contract/limits.ts'
-import { LADDER_LEVELS } from '../../contract/messages.ts'
 import { signalSchema } from '../../contract/signals.ts'
 import { BOARDS } from '../../model/boards.ts'
 import { namedField, quantizationField } from './pack-spec.ts'

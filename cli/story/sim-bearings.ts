@@ -1,5 +1,5 @@
 import type { Clock } from '../../contract/clock.ts'
-import type { LadderLevel } from '../../contract/messages.ts'
+import type { LadderLevel } from '../../contract/ladder-levels.ts'
 import { present } from '../../contract/present.ts'
 import { SENSOR } from '../../firmware-sim/bearing.ts'
 import { runBearingTrial } from '../../firmware-sim/bearing-trial.ts'

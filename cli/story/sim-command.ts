@@ -1,6 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import type { Clock } from '../../contract/clock.ts'
-import { LADDER_LEVELS } from '../../contract/messages.ts'
+import { LADDER_LEVELS } from '../../contract/ladder-levels.ts'
 import { BOARDS } from '../../model/boards.ts'
 import { integerOption, numberOption } from '../number-option.ts'
 import { zooFile } from '../package-root.ts'

@@ -15,12 +15,16 @@ const OF_ROLLOUT_MS = 336 * 3_600_000
 const LISTED_MAX = 50
 
 const SITE_COHORT = /^site:([^\s"|,*]+)$/
+/** Devices that keep what a rollout has given them. */
+const ROLLOUT_COHORT = /^rollout:(r-[0-9a-f]+)$/
 
 /** The cause of an alert, as far as it can be told: the place where it is about one, else what a gateway did, else the rollout that brought the
  *  model or the model's family, else its code. */
 export function causeOf(store: Store, { code, metric, cohort, model, sinceMs }: AlertRecord): AlertCause {
   const place = cohort === null ? undefined : SITE_COHORT.exec(cohort)?.[1]
   if (place !== undefined) return { kind: 'site', name: place }
+  const given = cohort === null ? undefined : ROLLOUT_COHORT.exec(cohort)?.[1]
+  if (given !== undefined) return { kind: 'rollout', name: given }
   if (code === 'devices-silent') return { kind: 'site', name: metric }
   if (code === 'gateway-silent') {
     const sites = store.gateways.byName(metric)?.sites ?? []
@@ -61,17 +65,18 @@ export function groupAlerts(store: Store, alerts: readonly AlertRecord[]): reado
     if (known === undefined) byCause.set(cause, [alert])
     else known.push(alert)
   }
-  const groups = [...byCause].map(([cause, members]): AlertGroup & { rank: number } => {
+  const groups = [...byCause].map(([cause, members]): AlertGroup & { rank: number; firstId: number } => {
     members.sort((a, b) => rankOf(a) - rankOf(b) || a.sinceMs - b.sinceMs || a.id - b.id)
     const codes: Record<string, number> = {}
     for (const { code } of members) codes[code] = (codes[code] ?? 0) + 1
     const rank = Math.min(...members.map(rankOf))
     return {
-      ...{ cause, rank, codes, severity: ALERT_SEVERITIES[rank] ?? 'P3', alerts: members.slice(0, LISTED_MAX) },
+      ...{ firstId: Math.min(...members.map(({ id }) => id)), rank },
+      ...{ cause, codes, severity: ALERT_SEVERITIES[rank] ?? 'P3', alerts: members.slice(0, LISTED_MAX) },
       sinceMs: Math.min(...members.map(({ sinceMs }) => sinceMs)),
       isUntouched: members.every(({ acknowledged }) => acknowledged === null),
     }
   })
-  groups.sort((a, b) => a.rank - b.rank || a.sinceMs - b.sinceMs)
-  return groups.map(({ rank: _, ...group }) => group)
+  groups.sort((a, b) => a.rank - b.rank || a.sinceMs - b.sinceMs || a.firstId - b.firstId)
+  return groups.map(({ rank: _, firstId: __, ...group }) => group)
 }

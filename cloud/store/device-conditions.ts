@@ -1,5 +1,5 @@
 import type { QueryField, QueryTerm } from '../../contract/device-query.ts'
-import { LADDER_LEVELS } from '../../contract/messages.ts'
+import { LADDER_LEVELS } from '../../contract/ladder-levels.ts'
 
 /** A condition on the row `d` of a device, with its parameters in order. */
 export interface DeviceCondition {

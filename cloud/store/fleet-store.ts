@@ -1,4 +1,5 @@
-import { COUNTER_NAMES, ENERGY_NAMES, LADDER_LEVELS } from '../../contract/messages.ts'
+import { LADDER_LEVELS } from '../../contract/ladder-levels.ts'
+import { COUNTER_NAMES, ENERGY_NAMES } from '../../contract/messages.ts'
 import { present } from '../../contract/present.ts'
 import { BOOTS, HOUR_MS } from './boot-timeline.ts'
 import type { SqliteDatabase } from './database.ts'

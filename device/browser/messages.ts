@@ -1,4 +1,4 @@
-import type { LadderLevel } from '../../contract/messages.ts'
+import type { LadderLevel } from '../../contract/ladder-levels.ts'
 import type { PowerSource } from './battery-page.ts'
 
 /** What the page's server tells the page, at `/page.json`. */

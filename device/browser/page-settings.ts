@@ -1,4 +1,4 @@
-import { LADDER_LEVELS } from '../../contract/messages.ts'
+import { LADDER_LEVELS } from '../../contract/ladder-levels.ts'
 import { boardNamed } from '../../model/boards.ts'
 import { radioNamed } from '../core/power/energy.ts'
 import type { PageSettings } from './messages.ts'

@@ -1,5 +1,7 @@
 /** The agent's page: what the user does goes to the worker, what the worker says is shown. Writes text nodes only. */
-import { COUNTER_NAMES, LADDER_LEVELS } from '../../contract/messages.ts'
+
+import { LADDER_LEVELS } from '../../contract/ladder-levels.ts'
+import { COUNTER_NAMES } from '../../contract/messages.ts'
 import { present } from '../../contract/present.ts'
 import { threeDigits } from '../../contract/three-digits.ts'
 import { WAV_LIMITS } from '../../model/audio/wav.ts'

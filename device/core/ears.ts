@@ -1,5 +1,5 @@
 import type { Clock } from '../../contract/clock.ts'
-import type { LadderLevel } from '../../contract/messages.ts'
+import type { LadderLevel } from '../../contract/ladder-levels.ts'
 import { ok, type Result } from '../../contract/result.ts'
 import { type EngineError, engineFailure } from '../../model/engine/engine.ts'
 import type { OpenedBundle } from '../../model/opened-bundle.ts'

@@ -1,6 +1,6 @@
 import type { Clock } from '../../contract/clock.ts'
 import type { ContractError } from '../../contract/errors.ts'
-import { LADDER_LEVELS, type LadderLevel } from '../../contract/messages.ts'
+import { LADDER_LEVELS, type LadderLevel } from '../../contract/ladder-levels.ts'
 import { ok, type Result } from '../../contract/result.ts'
 import { modelRamBytes } from '../../model/boards.ts'
 import type { Engine } from '../../model/engine/engine.ts'

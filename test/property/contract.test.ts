@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { decodeBundle, encodeBundle } from '../../contract/bundle.ts'
+import { LADDER_LEVELS } from '../../contract/ladder-levels.ts'
 import { LIMITS } from '../../contract/limits.ts'
 import { parseManifest, SECTIONS } from '../../contract/manifest.ts'
 import {
@@ -10,7 +11,6 @@ import {
   EVENT_CODES,
   eventCodec,
   getCodec,
-  LADDER_LEVELS,
   metaCodec,
   metaGetCodec,
   reportCodec,

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { LADDER_LEVELS } from '../../contract/ladder-levels.ts'
 import { LIMITS } from '../../contract/limits.ts'
-import { COUNTER_NAMES, ENERGY_NAMES, LADDER_LEVELS, type Report, reportCodec } from '../../contract/messages.ts'
+import { COUNTER_NAMES, ENERGY_NAMES, type Report, reportCodec } from '../../contract/messages.ts'
 import { decodeReport } from '../../gateway/store/report-decoder.ts'
 
 // All widths of CBOR integers and their edges.

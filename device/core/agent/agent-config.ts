@@ -1,7 +1,7 @@
 import type { Sign } from '../../../contract/device-proof.ts'
+import type { LadderLevel } from '../../../contract/ladder-levels.ts'
 import { featuresSha256, pipelinesRequirement } from '../../../contract/manifest.ts'
 import { INPUT_KINDS } from '../../../contract/manifest-v2.ts'
-import type { LadderLevel } from '../../../contract/messages.ts'
 import { PORTABLE_SCHEMES, type SignatureSchemes } from '../../../contract/tuf/signature-scheme.ts'
 import type { Board } from '../../../model/boards.ts'
 import { IMPLEMENTED_DEFINITIONS } from '../../../model/features/feature-definition.ts'

@@ -1,6 +1,6 @@
 import { bytesEqual } from '../../../contract/bytes.ts'
 import type { ContractError } from '../../../contract/errors.ts'
-import { LADDER_LEVELS } from '../../../contract/messages.ts'
+import { LADDER_LEVELS } from '../../../contract/ladder-levels.ts'
 import { present } from '../../../contract/present.ts'
 import { otherSlot } from '../flash/flash-layout.ts'
 import type { Heard } from '../listen/heard.ts'

@@ -2,6 +2,7 @@ import { ATTESTED_CODES, encodeEvent } from '../../../contract/attested-event.ts
 import { encodeReport } from '../../../contract/attested-report.ts'
 import { hexToBytes } from '../../../contract/bytes.ts'
 import type { ContractError } from '../../../contract/errors.ts'
+import { LADDER_LEVELS } from '../../../contract/ladder-levels.ts'
 import { LIMITS } from '../../../contract/limits.ts'
 import type { LadderStep } from '../../../contract/manifest.ts'
 import { plainText } from '../../../contract/message-codec.ts'
@@ -11,7 +12,6 @@ import {
   ENERGY_NAMES,
   EVENT_CODES,
   type EventCode,
-  LADDER_LEVELS,
 } from '../../../contract/messages.ts'
 import { present } from '../../../contract/present.ts'
 import { enqueue, type OutboxKind, takeForSending } from '../outbox.ts'

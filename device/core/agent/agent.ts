@@ -1,6 +1,6 @@
 import { bootedDetail } from '../../../contract/attested-event.ts'
 import { bytesToHex } from '../../../contract/bytes.ts'
-import { LADDER_LEVELS } from '../../../contract/messages.ts'
+import { LADDER_LEVELS } from '../../../contract/ladder-levels.ts'
 import { otherSlot } from '../flash/flash-layout.ts'
 import { HEALTHY } from '../listen/microphone.ts'
 import { pipelineSignals } from '../listen/pipeline-signals.ts'

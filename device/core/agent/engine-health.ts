@@ -1,6 +1,6 @@
+import { LADDER_LEVELS, type LadderLevel } from '../../../contract/ladder-levels.ts'
 import { levelHears } from '../../../contract/level-measures.ts'
 import type { BundleManifest, LadderStep } from '../../../contract/manifest.ts'
-import { LADDER_LEVELS, type LadderLevel } from '../../../contract/messages.ts'
 import type { Heard } from '../listen/heard.ts'
 
 /** What of its model a device finds that it cannot run, in this boot. */

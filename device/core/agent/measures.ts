@@ -1,4 +1,5 @@
-import { COUNTER_NAMES, type CounterName, type Counters, LADDER_LEVELS } from '../../../contract/messages.ts'
+import { LADDER_LEVELS } from '../../../contract/ladder-levels.ts'
+import { COUNTER_NAMES, type CounterName, type Counters } from '../../../contract/messages.ts'
 import { zeroBins } from '../listen/heard.ts'
 import { type ActiveTime, noActiveTime } from '../power/active-time.ts'
 import { type EnergyAccounts, NO_ENERGY } from '../power/energy.ts'

@@ -1,5 +1,5 @@
+import { LADDER_LEVELS } from '../../../contract/ladder-levels.ts'
 import type { BundleManifest, LadderStep } from '../../../contract/manifest.ts'
-import { LADDER_LEVELS } from '../../../contract/messages.ts'
 import { type Board, inferenceMillijoule } from '../../../model/boards.ts'
 import { planLevel } from '../../../model/pipeline/level-plan.ts'
 import { awakeMilliwatt, sleepMilliwatt } from './energy.ts'

@@ -1,5 +1,5 @@
 import { type ContractError, contractError } from '../../../contract/errors.ts'
-import { LADDER_LEVELS } from '../../../contract/messages.ts'
+import { LADDER_LEVELS } from '../../../contract/ladder-levels.ts'
 import type { ZonedWindow } from '../../../contract/update-window.ts'
 
 /** Hours of the day in which a device may download, where the cloud does not say; `from` after `to` goes over midnight. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { LadderLevel } from '../../../contract/messages.ts'
+import type { LadderLevel } from '../../../contract/ladder-levels.ts'
 import type { Heard } from '../../../device/core/listen/heard.ts'
 import { createListener, type Listener } from '../../../device/core/listen/listener.ts'
 import { joinHeard } from '../../../firmware-sim/hearing.ts'

@@ -182,6 +182,7 @@ describe('the evaluation of a large rollout', () => {
     const { world, service, hours, logged, rollout } = await started('failed', 1, 4)
     world.hour()
     service.meanwhile = () => {
+      service.meanwhile = undefined
       throw new Error('no memory')
     }
     await hours(1)

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { LadderLevel } from '../../../contract/ladder-levels.ts'
 import { labelsOfPipeline } from '../../../contract/manifest.ts'
-import type { LadderLevel } from '../../../contract/messages.ts'
 import { seededRandom } from '../../../contract/random.ts'
 import type { Heard } from '../../../device/core/listen/heard.ts'
 import { createListener } from '../../../device/core/listen/listener.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { LadderLevel } from '../../../../contract/messages.ts'
+import type { LadderLevel } from '../../../../contract/ladder-levels.ts'
 import type { AgentEvent } from '../../../../device/core/agent/agent-state.ts'
 import { Ears } from '../../../../device/core/ears.ts'
 import type { AgentHost } from '../../../../device/core/host.ts'

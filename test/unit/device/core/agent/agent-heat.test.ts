@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { LADDER_LEVELS } from '../../../../../contract/messages.ts'
+import { LADDER_LEVELS } from '../../../../../contract/ladder-levels.ts'
 import type { AgentConfig } from '../../../../../device/core/agent/agent-state.ts'
 import { ofType, PureAgent } from '../../../../fixtures/agent.ts'
 import { ISSUED_MS } from '../../../../fixtures/documents.ts'

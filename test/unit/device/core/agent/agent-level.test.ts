@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { LADDER_LEVELS, type LadderLevel } from '../../../../../contract/messages.ts'
+import { LADDER_LEVELS, type LadderLevel } from '../../../../../contract/ladder-levels.ts'
 import { PureAgent } from '../../../../fixtures/agent.ts'
 import { pipelineSample } from '../../../../fixtures/manifest.ts'
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { LadderLevel } from '../../../../../contract/messages.ts'
+import type { LadderLevel } from '../../../../../contract/ladder-levels.ts'
 import type { Heard, HeardWake } from '../../../../../device/core/listen/heard.ts'
 import { createListener, type Listener } from '../../../../../device/core/listen/listener.ts'
 import { mfccDefinitionV1 } from '../../../../../model/features/mfcc-definition.ts'

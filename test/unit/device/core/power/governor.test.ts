@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
+import { LADDER_LEVELS } from '../../../../../contract/ladder-levels.ts'
 import type { LadderStep } from '../../../../../contract/manifest.ts'
-import { LADDER_LEVELS } from '../../../../../contract/messages.ts'
 import {
   govern,
   HIBERNATE,

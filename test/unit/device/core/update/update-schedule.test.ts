@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { LADDER_LEVELS } from '../../../../../contract/messages.ts'
+import { LADDER_LEVELS } from '../../../../../contract/ladder-levels.ts'
 import { downloadDelay } from '../../../../../device/core/update/update-schedule.ts'
 
 const HOUR = 3_600_000
