@@ -14,7 +14,10 @@ export const CA_WORDS = 'authority of the cloud’s certificate, PEM, beside tho
 export const withCloud = (command: Command): Command =>
   command
     .requiredOption('--cloud <URL>', 'address of the cloud')
-    .requiredOption('--token-file <FILE>', 'file with the operator token')
+    .requiredOption(
+      '--token-file <FILE>',
+      'file with a token: operator.token of the cloud, or another that may do this',
+    )
     .option('--ca <FILE>', CA_WORDS)
 
 /** @throws CommandFailure when the token cannot be read or the address is none */

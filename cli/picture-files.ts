@@ -1,7 +1,8 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { readdirSync, statSync } from 'node:fs'
 import { extname, join } from 'node:path'
 import type { BundleInput } from '../contract/manifest-v2.ts'
-import { fileFailure, fileReason } from './failure.ts'
+import { readOrRefuse } from './bounded-file.ts'
+import { fileFailure } from './failure.ts'
 
 /** Pictures as a bundle reads them, pixel after pixel: `.raw`, nothing but those bytes, one picture or several in a row; `.pgm`, grey, and `.ppm`, colours,
  *  of the very size (netpbm's formats P2, P3, P5 and P6), which every tool for pictures writes. Nothing is scaled here: how a picture is made small
@@ -40,14 +41,8 @@ export const wantedPicture = ({ width, height, channels }: ImageInput): string =
 /** Reads a file of pictures.
  *  @returns their bytes, or why the file cannot be used: not there, too large, another size or format */
 export function readPictures(path: string, input: ImageInput): ReadPictures | { readonly refusal: string } {
-  let bytes: Buffer
-  try {
-    const { size } = statSync(path)
-    if (size > FILE_BYTES_MAX) return { refusal: `${size} bytes, at most ${FILE_BYTES_MAX}` }
-    bytes = readFileSync(path)
-  } catch (cause) {
-    return { refusal: fileReason(cause) }
-  }
+  const bytes = readOrRefuse(path, FILE_BYTES_MAX)
+  if ('refusal' in bytes) return bytes
   const known = KNOWN.find(([, first]) => first.every((byte, at) => bytes[at] === byte))
   // A raw picture may begin with any bytes.
   if (extname(path).toLowerCase() === '.raw') return readRaw(bytes, input)

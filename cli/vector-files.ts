@@ -1,6 +1,7 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { readdirSync, statSync } from 'node:fs'
 import { extname, join } from 'node:path'
-import { fileFailure, fileReason } from './failure.ts'
+import { readOrRefuse } from './bounded-file.ts'
+import { fileFailure } from './failure.ts'
 
 /** Recordings of sensors that give vectors: `.csv`, a vector a line, with or without a line of names and a first column of times; `.jsonl`, an
  *  array of numbers a line; `.f32`, little-endian float32, vector after vector. Their rate is the one that the bundle reads at, since none of
@@ -21,14 +22,8 @@ export interface ReadVectors {
 /** Reads a recording of vectors.
  *  @returns the values, or why the file cannot be used: not there, too large, another number of columns, no number, with the line */
 export function readVectors(path: string, channels: number): ReadVectors | { readonly refusal: string } {
-  let bytes: Buffer
-  try {
-    const { size } = statSync(path)
-    if (size > FILE_BYTES_MAX) return { refusal: `${size} bytes, at most ${FILE_BYTES_MAX}` }
-    bytes = readFileSync(path)
-  } catch (cause) {
-    return { refusal: fileReason(cause) }
-  }
+  const bytes = readOrRefuse(path, FILE_BYTES_MAX)
+  if ('refusal' in bytes) return bytes
   switch (extname(path).toLowerCase()) {
     case '.csv':
       return readLines(bytes, channels, csvReader(channels))

@@ -101,7 +101,7 @@ export function keysCommand(clock: Clock): Command {
       .argument('[FILE]', 'its public key; without, --cloud is asked to make the next one')
       .option('--cloud <URL>', 'address of the cloud')
       .option('--ca <FILE>', CA_WORDS)
-      .option('--token-file <FILE>', 'file with the operator token')
+      .option('--token-file <FILE>', 'file with a token: operator.token of the cloud, or another that may do this')
       .action(async (file: string | undefined, flags: SuccessionFlags) =>
         (await import('./key-succession.ts')).succeed(role, file, flags, clock),
       )

@@ -35,7 +35,10 @@ export function gateCommand(): Command {
     .description('judge here what a reading was computed from, and compare; exit code 1 where the two differ')
     .argument('<ROLLOUT|FILE>', 'rollout id, whose reading the cloud is asked for; or a file that --json has made')
     .option('--cloud <URL>', 'address of the cloud, for a rollout')
-    .option('--token-file <FILE>', 'file with the operator token, for a rollout')
+    .option(
+      '--token-file <FILE>',
+      'for a rollout: file with a token: operator.token of the cloud, or another that may do this',
+    )
     .option('--ca <FILE>', CA_WORDS)
     .option('--at <MS>', 'moment of the reading, Unix ms (default: the newest)', integerOption(0, 2 ** 53 - 1))
     .option('--json', 'print the reading, the policy and the input instead of words')

@@ -1,17 +1,7 @@
+import type { IncidentRecord } from '../../cloud/store/incident-store.ts'
+
 /** An incident as the cloud tells it. */
-export interface IncidentDetail {
-  readonly id: number
-  readonly severity: string
-  readonly title: string
-  readonly family: string | null
-  readonly site: string | null
-  readonly rollout: string | null
-  readonly beganMs: number
-  readonly openedMs: number
-  readonly openedBy: string
-  readonly closedMs: number | null
-  readonly closedBy: string | null
-  readonly outcome: string | null
+export interface IncidentDetail extends IncidentRecord {
   readonly runbook: string
   readonly timeline: readonly {
     readonly atMs: number

@@ -1,7 +1,8 @@
 import { present } from '../../contract/present.ts'
 import { declaredGateable } from '../rollout/declared-signals.ts'
-import { type DeclaredPlaces, declaredPlaces, SIGNALS, type Signal, signalOf } from '../rollout/signals.ts'
+import { type DeclaredPlaces, declaredPlaces, type Signal, signalOf } from '../rollout/signals.ts'
 import type { ReleaseRecord } from '../store/model-store.ts'
+import { HOUR_MS } from '../store/telemetry-store.ts'
 
 /** A histogram whose shape is followed. */
 export interface FollowedHistogram {
@@ -19,8 +20,6 @@ export interface Followed {
   readonly histograms: readonly FollowedHistogram[]
 }
 
-const HOUR_MS = 3_600_000
-
 /** Of the time in which it listens: a device that is asked to listen less has not changed. */
 const DUTY_CYCLE: Signal = {
   name: 'dutyCycle',
@@ -31,13 +30,7 @@ const DUTY_CYCLE: Signal = {
 }
 
 /** What every model has. */
-const FIXED: readonly Signal[] = [
-  present(
-    SIGNALS.find(({ name }) => name === 'falseWakesPerHour'),
-    'a signal of wakes',
-  ),
-  DUTY_CYCLE,
-]
+const FIXED: readonly Signal[] = [present(signalOf({ name: 'falseWakesPerHour' }), 'a signal of wakes'), DUTY_CYCLE]
 
 /** @param release undefined: nothing is known of the model but that devices run it */
 export function followedOf(release: ReleaseRecord | undefined): Followed {
